@@ -1,0 +1,116 @@
+"""Softmax attention in closed form: its output, and its derivative along every source's path.
+
+With a gate t_k per source, `u_j(t) = sum_k p_k(t) (V_k + t_k V'_k)` and
+`p(t) = softmax(cap(scale q_j . (K_k + t_k K'_k)) + bias)`. For a cotangent `g = dL/du_j`,
+
+    dL/ds_k  = p_k (g . V_k - sum_m p_m g . V_m)          s: scores after the soft cap
+    dL/dt_k  = dL/ds_k cap'_k scale q_j . K'_k + p_k g . V'_k
+    dL/dt_q  = sum_k dL/ds_k cap'_k scale q'_j . K_k       the target's own query
+
+Grouped key/value heads serve consecutive query heads. A sink is one more logit without a value.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """What shapes the scores besides q and K: constants of one layer, the same along every path."""
+
+    scaling: float
+    bias: Float[Tensor, "batch head target source"] | None = None
+    softcap: float | None = None
+    sink: Float[Tensor, " head"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Attention weights and the slope of the soft cap, `1 - tanh^2`, where there is one."""
+
+    p: Float[Tensor, "batch head target source"]
+    slope: Float[Tensor, "batch head target source"] | None
+
+
+def weigh(
+    query: Float[Tensor, "batch head target dim"], key: Float[Tensor, "batch group source dim"], form: Form
+) -> Weights:
+    """Softmax weights of every source for every target and head."""
+    scores = _dot(query, key) * form.scaling
+    slope = None
+    if form.softcap is not None:
+        bent = torch.tanh(scores / form.softcap)
+        scores, slope = bent * form.softcap, 1 - bent * bent
+    if form.bias is not None:
+        scores = scores + form.bias
+    return Weights(_softmax(scores, form.sink), slope)
+
+
+def _softmax(scores: Tensor, sink: Tensor | None) -> Tensor:
+    if sink is None:
+        return torch.softmax(scores, dim=-1)
+    extra = sink.to(scores).reshape(1, -1, 1, 1).expand(*scores.shape[:-1], 1)
+    return torch.softmax(torch.cat([scores, extra], dim=-1), dim=-1)[..., :-1]
+
+
+def mix(
+    weights: Weights, value: Float[Tensor, "batch group source dim"]
+) -> Float[Tensor, "batch head target dim"]:
+    """`u_j = sum_k p_k V_k`."""
+    return _spread(weights.p, value)
+
+
+def source_slope(
+    weights: Weights,
+    score_grad: Float[Tensor, "batch head target source"],
+    pull: Float[Tensor, "batch head target dim"],
+    query: Float[Tensor, "batch head target dim"],
+    key_step: Float[Tensor, "batch group source dim"],
+    value_step: Float[Tensor, "batch group source dim"],
+) -> Float[Tensor, "batch head target source"]:
+    """`dL/dt_k`: how L moves as source k alone moves along its path, through its key and value."""
+    return score_grad * _dot(query, key_step) + weights.p * _dot(pull, value_step)
+
+
+def query_slope(
+    score_grad: Float[Tensor, "batch head target source"],
+    query_step: Float[Tensor, "batch head target dim"],
+    key: Float[Tensor, "batch group source dim"],
+) -> Float[Tensor, "batch head target"]:
+    """`dL/dt_q`: how L moves as the target's query moves along its path."""
+    return (_spread(score_grad, key) * query_step).sum(-1)
+
+
+def score_gradient(
+    weights: Weights,
+    pull: Float[Tensor, "batch head target dim"],
+    value: Float[Tensor, "batch group source dim"],
+    scaling: float,
+) -> Float[Tensor, "batch head target source"]:
+    """`dL/d(q . K_k)` for a cotangent `pull = dL/du`, through the softmax, the cap and the scale."""
+    worth = _dot(pull, value)
+    grad = weights.p * (worth - (weights.p * worth).sum(-1, keepdim=True)) * scaling
+    return grad if weights.slope is None else grad * weights.slope
+
+
+def _dot(
+    rows: Float[Tensor, "batch head target dim"], columns: Float[Tensor, "batch group source dim"]
+) -> Float[Tensor, "batch head target source"]:
+    batch, heads, targets, _ = rows.shape
+    grouped = _by_group(rows, columns.shape[1])
+    return (grouped @ columns.transpose(-1, -2)).reshape(batch, heads, targets, -1)
+
+
+def _spread(
+    rows: Float[Tensor, "batch head target source"], columns: Float[Tensor, "batch group source dim"]
+) -> Float[Tensor, "batch head target dim"]:
+    batch, heads, targets, _ = rows.shape
+    return (_by_group(rows, columns.shape[1]) @ columns).reshape(batch, heads, targets, -1)
+
+
+def _by_group(rows: Tensor, groups: int) -> Tensor:
+    batch, heads, targets, width = rows.shape
+    return rows.reshape(batch, groups, heads // groups * targets, width)

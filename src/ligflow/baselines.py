@@ -1,0 +1,142 @@
+"""Where a path starts, and the two corrections of an `itb` column.
+
+A path is straight, `x_k(a) = x_k(0) + a (x_k - x_k(0))`. Its start is shared by all targets
+(`zero`, `mean`, the caller's vectors) or belongs to one target j (`itb`: every x_k(0) = z_j).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ligflow.errors import LigflowError
+
+SOURCE_NAMES = ("itb", "zero", "mean", "itb_zero_ratio", "itb_map_ratio")
+LAYER_NAMES = ("itb", "zero", "mean", "itb_zero_ratio")
+MLP_NAMES = ("att_itb_a0", "zero", "matched")
+
+Baseline = str | Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """The start of a path: `vectors[k]` for source k, or `vectors[j]` for every source of target j."""
+
+    vectors: Float[Tensor, "token dim"]
+    per_target: bool
+
+
+def source_start(
+    baseline: Baseline, z: Float[Tensor, "token dim"], visible: Int[Tensor, " visible"]
+) -> Start:
+    """The start named by an ATT or layer baseline; `mean` averages the `visible` (unpadded) tokens.
+
+    Raises LigflowError for a tensor that is neither `[T, D]` nor `[D]`, or holds NaN.
+    """
+    if isinstance(baseline, Tensor):
+        return Start(_custom(baseline, z, visible), per_target=False)
+    if baseline == "zero":
+        return Start(torch.zeros_like(z), per_target=False)
+    if baseline == "mean":
+        return Start(z[visible].mean(dim=0).expand_as(z).contiguous(), per_target=False)
+    return Start(z, per_target=True)
+
+
+def _custom(
+    baseline: Tensor, z: Float[Tensor, "token dim"], visible: Int[Tensor, " visible"]
+) -> Float[Tensor, "token dim"]:
+    tokens, dim = len(visible), z.shape[1]
+    if tuple(baseline.shape) not in ((tokens, dim), (dim,)):
+        raise LigflowError(
+            f"A baseline tensor of shape {tuple(baseline.shape)} does not fit: this input has "
+            f"{tokens} tokens of size {dim}, so pass shape ({tokens}, {dim}) or ({dim},)."
+        )
+    if not torch.isfinite(baseline).all():
+        raise LigflowError("The baseline tensor holds NaN or infinite entries; pass finite numbers.")
+    vectors = torch.zeros_like(z)
+    vectors[visible] = baseline.to(z)
+    return vectors
+
+
+def own_path(
+    start: Start,
+    z: Float[Tensor, "token dim"],
+    nodes: Float[Tensor, " node"],
+    targets: Int[Tensor, " target"],
+) -> Float[Tensor, "node target dim"]:
+    """`z_j(a)`: the target's own stream on the path (constant under `itb`)."""
+    first, step = start.vectors[targets], (z - start.vectors)[targets]
+    return first + nodes[:, None, None] * step
+
+
+def source_paths(
+    start: Start,
+    z: Float[Tensor, "token dim"],
+    nodes: Float[Tensor, " node"],
+    targets: Int[Tensor, " target"],
+) -> tuple[Float[Tensor, "path token dim"], Float[Tensor, "path token dim"]]:
+    """All `z_k(a)` and their tangents `z_k - z_k(0)`.
+
+    A shared start gives one path a node; a per-target start one a node and target, node-major.
+    """
+    if not start.per_target:
+        step = z - start.vectors
+        return start.vectors + nodes[:, None, None] * step, step.expand(len(nodes), -1, -1)
+    first = z[targets][:, None, :]
+    step = z - first
+    paths = first + nodes[:, None, None, None] * step
+    return paths.flatten(0, 1), step.expand(len(nodes), -1, -1, -1).flatten(0, 1)
+
+
+def zero_ratio(
+    itb: Float[Tensor, "target *head source"],
+    zero: Float[Tensor, "target *head source"],
+    targets: Int[Tensor, " target"],
+) -> Float[Tensor, "target *head source"]:
+    """`itb_zero_ratio`: the self term an `itb` column lacks, estimated from the `zero` column.
+
+    `est = o_j (sum_{k!=j} c_k) / (sum_{k!=j} o_k)` at j, then the column is rescaled to its old
+    sum; the self share becomes `o_j / sum_k o_k`. A share above 1 flips the signs of the others.
+    """
+    self_term = _diagonal(zero, targets)
+    return with_self_share(itb, _ratio(self_term, zero.sum(-1)), targets)
+
+
+def map_ratio(
+    itb: Float[Tensor, "target *head source"],
+    attention: Float[Tensor, "target *head source"],
+    targets: Int[Tensor, " target"],
+) -> Float[Tensor, "target *head source"]:
+    """`itb_map_ratio`: as `zero_ratio`, with `est = (sum_{k!=j} c_k) alpha_jj / (1 - alpha_jj)`.
+
+    The self share becomes the attention weight `alpha_jj`.
+    """
+    return with_self_share(itb, _diagonal(attention, targets), targets)
+
+
+def with_self_share(
+    column: Float[Tensor, "target *head source"],
+    share: Float[Tensor, "target *head"],
+    targets: Int[Tensor, " target"],
+) -> Float[Tensor, "target *head source"]:
+    """Give the target itself `share` of the column's sum, and the others the rest in proportion."""
+    total = column.sum(-1)
+    out = column * (1 - share)[..., None]
+    index = _self_index(column, targets)
+    return out.scatter(-1, index, (share * total)[..., None])
+
+
+def _diagonal(
+    column: Float[Tensor, "target *head source"], targets: Int[Tensor, " target"]
+) -> Float[Tensor, "target *head"]:
+    return column.gather(-1, _self_index(column, targets)).squeeze(-1)
+
+
+def _self_index(column: Tensor, targets: Tensor) -> Tensor:
+    shape = (len(targets),) + (1,) * (column.ndim - 1)
+    return targets.reshape(shape).expand(*column.shape[:-1], 1)
+
+
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+    return torch.where(whole == 0, 0, part / torch.where(whole == 0, 1, whole))

@@ -1,0 +1,312 @@
+"""The command line: explain, view, check, models. Exit codes: 0 good, 1 a failed run, 2 bad usage."""
+
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from ligflow.conformance import Check, check
+from ligflow.errors import LigflowError
+from ligflow.explainer import CompletenessWarning, Explainer
+from ligflow.flow import DIMS, Flow
+from ligflow.known import SPLIT, WHOLE
+from ligflow.quadrature import MAX_NODES
+from ligflow.settings import ROUTES, Settings
+from ligflow.storage import ensure_writable, write_text
+from ligflow.view.select import NEEDS, VIEWS, available
+from ligflow.view.terminal import error, report
+
+app = typer.Typer(
+    help="Certified Layer-wise Integrated Gradients for Transformers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+T = TypeVar("T")
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Hub id, folder or embedded model; default: the embedded MiniLM."),
+]
+Revision = Annotated[str | None, typer.Option(help="Revision of a hub model.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")]
+Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
+LocalOnly = Annotated[bool, typer.Option("--local-files-only", help="Never ask the hub.")]
+Layer = Annotated[
+    int | None, typer.Option(help="The layer that is printed; default: the last one explained.")
+]
+View = Annotated[str | None, typer.Option("--show", help=f"The map that is printed: {', '.join(VIEWS)}.")]
+Head = Annotated[
+    int | None, typer.Option(help="The head that is printed with --show z2u; default: their sum.")
+]
+Words = Annotated[bool, typer.Option("--words", help="Merge subwords to words.")]
+Hide = Annotated[bool, typer.Option("--hide-special", help="Hide special tokens such as [CLS].")]
+Save = Annotated[Path | None, typer.Option(help="Save the flow (safetensors).")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write all maps as JSON; - for standard output.")]
+Csv = Annotated[Path | None, typer.Option("--csv", help="Write all cells as a CSV table.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Write a page with all layers.")]
+
+
+class _Usage(LigflowError):
+    """Wrong use of the command line: exit code 2."""
+
+
+@app.command()
+def explain(
+    text: Annotated[str, typer.Argument(help="The sentence, or - to read standard input.")],
+    model: Model = None,
+    revision: Revision = None,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    local_files_only: LocalOnly = False,
+    layers: Annotated[
+        str | None, typer.Option(help="Layers to explain, e.g. 0,3 (negative: from the end).")
+    ] = None,
+    targets: Annotated[str | None, typer.Option(help="Target tokens, e.g. 4,7; default: all.")] = None,
+    route: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Route to compute, repeatable: {', '.join(ROUTES)}; default: all."),
+    ] = None,
+    att_baseline: Annotated[str, typer.Option(help="Baseline of z2u.")] = "itb",
+    mlp_baseline: Annotated[str, typer.Option(help="Baseline of u2z.")] = "att_itb_a0",
+    layer_baseline: Annotated[str, typer.Option(help="Baseline of z2z.")] = "itb",
+    scalarization: Annotated[str, typer.Option(help="l2 or projection.")] = "l2",
+    quadrature: Annotated[
+        str, typer.Option(help="adaptive, gauss-legendre:N, midpoint:N, trapezoid:N, captum:N.")
+    ] = "adaptive",
+    tol: Annotated[float, typer.Option(help="Relative tolerance of every cell.")] = 1e-3,
+    max_nodes: Annotated[int, typer.Option(help="Most path points a target may take.")] = MAX_NODES,
+    truncate: Annotated[
+        bool, typer.Option("--truncate", help="Cut a text that is too long for the model.")
+    ] = False,
+    layer: Layer = None,
+    show: View = None,
+    head: Head = None,
+    words: Words = False,
+    hide_special: Hide = False,
+    save: Save = None,
+    json_path: Json = None,
+    csv: Csv = None,
+    html: Html = None,
+) -> None:
+    """Explain one sentence: print a map, the strongest flows and the certificates."""
+    settings = _checked(
+        Settings, tuple(route or ROUTES), att_baseline, mlp_baseline, layer_baseline,
+        scalarization, quadrature, tol, max_nodes,
+    )  # fmt: skip
+    text = _checked(_text, text)
+    chosen, wanted = _numbers("--layers", layers), _numbers("--targets", targets)
+    outputs = _Outputs(json_path, csv, html, save)
+    outputs.check()
+    _checked(_shown, show, settings.routes)
+    explainer = _explainer(model, revision, device, dtype, local_files_only)
+    flow = _with_progress(lambda progress: explainer.explain(
+        text, layers=chosen, targets=wanted, truncate=truncate, progress=progress, **vars(settings),
+    ))  # fmt: skip
+    _deliver(flow, layer, show, head, words, hide_special, outputs)
+
+
+@app.command()
+def view(
+    file: Annotated[Path, typer.Argument(help="A saved flow.")],
+    layer: Layer = None,
+    show: View = None,
+    head: Head = None,
+    words: Words = False,
+    hide_special: Hide = False,
+    json_path: Json = None,
+    csv: Csv = None,
+    html: Html = None,
+) -> None:
+    """Open a saved flow: print a map, or write it in another form."""
+    outputs = _Outputs(json_path, csv, html)
+    outputs.check()
+    flow = Flow.load(file)
+    _checked(_shown, show, flow.routes)
+    _deliver(flow, layer, show, head, words, hide_special, outputs)
+
+
+@app.command("check")
+def check_model(
+    model: Annotated[str, typer.Argument(help="Hub id, folder or embedded model.")],
+    revision: Revision = None,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    local_files_only: LocalOnly = False,
+    tol: Annotated[float, typer.Option(help="Tolerance of the certificates.")] = 1e-3,
+) -> None:
+    """Run the conformance checks on a model; exit code 1 if one fails."""
+    explainer = _explainer(model, revision, device, dtype, local_files_only)
+    checks = check(explainer, tol=tol)
+    _console().print(_check_table(model, checks))
+    if not all(one.passed for one in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def models() -> None:
+    """List the model types that are tested against brute-force autograd."""
+    table = Table(title="model types tested against brute-force autograd", title_justify="left", box=None)
+    for name in ("model type", "routes", "what it exercises"):
+        table.add_column(name)
+    for known, routes in ((SPLIT, "z2u u2z z2z"), (WHOLE, "z2z")):
+        for name, note in sorted(known.items()):
+            table.add_row(name, routes, note)
+    _console().print(table)
+    _console().print("Others that use the attention interface of transformers work too: ligflow check MODEL.")
+
+
+def main() -> None:
+    """The entry point: one clear line for every error that a user can mend."""
+    try:
+        app()
+    except _Usage as problem:
+        _errors().print(error(str(problem)))
+        sys.exit(2)
+    except LigflowError as problem:
+        _errors().print(error(str(problem)))
+        sys.exit(1)
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=False)
+
+
+def _errors() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _checked(call: Callable[..., T], *arguments: Any) -> T:
+    """Turns a LigflowError about the arguments into bad usage."""
+    try:
+        return call(*arguments)
+    except LigflowError as problem:
+        raise _Usage(str(problem)) from problem
+
+
+def _text(text: str) -> str:
+    text = sys.stdin.read() if text == "-" else text
+    if not text.strip():
+        raise LigflowError("The text is empty or blank; give at least one word.")
+    return text
+
+
+def _numbers(option: str, given: str | None) -> list[int] | None:
+    if given is None:
+        return None
+    try:
+        return [int(part) for part in given.split(",")]
+    except ValueError as problem:
+        raise _Usage(f"{option} takes numbers separated by commas, e.g. 0,3; got {given!r}.") from problem
+
+
+def _one_of(option: str, given: str, known: dict[str, T]) -> T:
+    if given not in known:
+        raise _Usage(f"{option} {given!r} is unknown; choose from {', '.join(known)}.")
+    return known[given]
+
+
+def _writable(path: Path | None) -> None:
+    if path is not None and str(path) != "-":
+        ensure_writable(path)
+
+
+def _shown(show: str | None, routes: tuple[str, ...]) -> None:
+    """The view that is to be printed must be known, and its routes computed."""
+    if show is not None and show not in VIEWS:
+        raise LigflowError(f"Unknown view {show!r}; choose from {', '.join(VIEWS)}.")
+    missing = NEEDS[show] - set(routes) if show else set()
+    if missing:
+        raise LigflowError(f"--show {show} needs --route {' --route '.join(sorted(missing))}.")
+
+
+def _explainer(
+    model: str | None, revision: str | None, device: str | None, dtype: str, local_files_only: bool
+) -> Explainer:
+    options = {"local_files_only": local_files_only} | ({"revision": revision} if revision else {})
+    return Explainer.from_pretrained(model, device, _one_of("--dtype", dtype, _DTYPES), **options)
+
+
+def _with_progress(run: Callable[[Callable[[int, int], None]], Flow]) -> Flow:
+    """A bar over layers on standard error; it goes when it is done."""
+    columns = TextColumn("layers"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=_errors(), transient=True) as bar, warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompletenessWarning)  # the report names the cells
+        task = bar.add_task("layers", total=None)
+        return run(lambda done, of: bar.update(task, completed=done, total=of))
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    json: Path | None = None
+    csv: Path | None = None
+    html: Path | None = None
+    save: Path | None = None
+
+    def check(self) -> None:
+        """Says before the computation starts what could not be written after it."""
+        for path in (self.json, self.csv, self.html, self.save):
+            _checked(_writable, path)
+
+    def write(self, flow: Flow, shown: Flow) -> list[Path]:
+        """The flow as computed is saved; the other forms are of the flow as shown."""
+        written = [flow.save(self.save)] if self.save else []
+        if self.csv:
+            written.append(write_text(self.csv, shown.to_pandas().to_csv(index=False)))
+        if self.html:
+            written.append(shown.to_html(self.html))
+        if self.json and str(self.json) != "-":
+            written.append(write_text(self.json, _json(shown)))
+        return written
+
+
+def _deliver(
+    flow: Flow,
+    layer: int | None,
+    show: str | None,
+    head: int | None,
+    words: bool,
+    hide: bool,
+    outputs: _Outputs,
+) -> None:
+    shown = flow.hide_special() if hide else flow
+    shown = shown.merge_words() if words else shown
+    written = outputs.write(flow, shown)
+    if str(outputs.json) == "-":
+        sys.stdout.write(_json(shown) + "\n")
+        return
+    layer = shown.layers[-1] if layer is None else layer
+    report(shown, show or available(shown)[0], layer, head, _console())
+    for path in written:
+        _console().print(Text(f"wrote {path}"), soft_wrap=True)
+
+
+def _json(flow: Flow) -> str:
+    """Maps as nested lists, [layer][head][target][source], with totals and certificates."""
+    maps = {name: flow.tensors[name].tolist() for name in DIMS if name in flow.tensors}
+    for route in flow.routes:
+        maps[f"{route}_total"] = flow.total(route).tolist()
+        maps[f"{route}_certificate"] = flow.certificate(route).tolist()
+    head = {"tokens": flow.tokens, "layers": flow.layers, "targets": flow.targets, "meta": dict(flow.meta)}
+    return json.dumps(head | {"maps": maps}, ensure_ascii=False)
+
+
+def _check_table(model: str, checks: list[Check]) -> Table:
+    table = Table(title=f"ligflow check {model}", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in ("check", "", "measured", "limit", "detail"):
+        table.add_column(name)
+    for one in checks:
+        verdict = Text("pass", style="green") if one.passed else Text("FAIL", style="bold red")
+        table.add_row(one.name, verdict, one.measured, one.limit, Text(one.detail))
+    return table

@@ -1,0 +1,38 @@
+"""Attention and MLP maps composed into a map of the layer. Rows are targets, columns sources."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+NAMES = ("conserving", "product")
+
+
+def product(
+    z2u: Float[Tensor, "layer head target source"], u2z: Float[Tensor, "layer head target"]
+) -> Float[Tensor, "layer target source"]:
+    """The paper's rule `P_ij = sum_h A_ijh M_hj` (Suzuki et al. 2026, section on composition).
+
+    Its sum over sources is `sum_h ||du_j^h|| M_hj`, a squared unit: it conserves nothing.
+    """
+    return torch.einsum("lhts,lht->lts", z2u, u2z)
+
+
+def conserving(
+    z2u: Float[Tensor, "layer head target source"],
+    u2z: Float[Tensor, "layer head target"],
+    residual: Float[Tensor, "layer target"],
+    targets: Int[Tensor, " target"],
+    column_sum: Float[Tensor, "layer head target"],
+    floor: Float[Tensor, "layer head target"],
+) -> Float[Tensor, "layer target source"]:
+    """`C_ij = sum_h (A_ijh / sum_k A_kjh) M_hj + [i = j] M_res,j`; sums over i to `sum M` exactly.
+
+    `column_sum` is `sum_k A_kjh`. A head whose sum is below `floor` did not move: it has nothing
+    to share out, and its M goes to the diagonal.
+    """
+    still = column_sum.abs() <= floor
+    shares = torch.where(still[..., None], 0, z2u / torch.where(still, 1, column_sum)[..., None])
+    composed = product(shares, u2z)
+    rows = torch.arange(len(targets), device=targets.device)
+    composed[:, rows, targets] += residual + torch.where(still, u2z, 0).sum(dim=1)
+    return composed

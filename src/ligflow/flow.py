@@ -1,0 +1,265 @@
+"""Flow: the labelled maps of one example, each cell with its certificate.
+
+Rows are targets and columns are sources, everywhere: `flow.z2z[layer, target, source]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ligflow import compose
+from ligflow.errors import LigflowError
+
+if TYPE_CHECKING:
+    import networkx
+    import pandas
+    import xarray
+
+DIMS = {
+    "z2u": ("layer", "head", "target", "source"),
+    "u2z": ("layer", "head", "target"),
+    "u2z_residual": ("layer", "target"),
+    "z2z": ("layer", "target", "source"),
+}
+CELL_DIMS = {
+    "z2u": ("layer", "head", "target"),
+    "u2z": ("layer", "target"),
+    "z2z": ("layer", "target"),
+}
+CELL_PARTS = ("total", "scale", "residue", "error", "origin", "met")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A (route, layer, head, target) that does not meet the tolerance, with its two errors."""
+
+    route: str
+    layer: int
+    head: int | None
+    target: int
+    token: str
+    certificate: float
+    estimated_error: float
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Flow:
+    """Signed attributions inside the layers of one example.
+
+    | attribute | shape | what |
+    |---|---|---|
+    | `z2u` | layer head target source | attention: source token -> head output u |
+    | `u2z` | layer head target | MLP: head output u -> layer output z' |
+    | `u2z_residual` | layer target | the residual as a player of the MLP map (0 where it does not move) |
+    | `z2z` | layer target source | the whole layer: source token -> z' |
+
+    Units are those of the scalarised image, for `l2` the norm of the layer's output (u for z2u).
+    `tensors` holds everything by name, as saved in a file.
+    """
+
+    tokens: list[str]
+    layers: tuple[int, ...]
+    targets: tuple[int, ...]
+    special: tuple[bool, ...]
+    tensors: Mapping[str, Tensor]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """The routes that were computed."""
+        return tuple(route for route in CELL_DIMS if f"{route}.total" in self.tensors)
+
+    @property
+    def heads(self) -> int:
+        """The number of heads; 0 where no route has heads."""
+        return next((self.tensors[name].shape[1] for name in ("z2u", "u2z") if name in self.tensors), 0)
+
+    @property
+    def z2u(self) -> Float[Tensor, "layer head target source"]:
+        """`A_kjh`: what source k contributes to head h's output at target j."""
+        return self._map("z2u")
+
+    @property
+    def u2z(self) -> Float[Tensor, "layer head target"]:
+        """`M_hj`: what head h contributes to the layer's output at target j."""
+        return self._map("u2z")
+
+    @property
+    def u2z_residual(self) -> Float[Tensor, "layer target"]:
+        """`M_res,j`: what the residual contributes, where the MLP baseline moves it."""
+        self._map("u2z")
+        return self.tensors["u2z_residual"]
+
+    @property
+    def z2z(self) -> Float[Tensor, "layer target source"]:
+        """The direct map of the whole layer."""
+        return self._map("z2z")
+
+    def total(self, route: str) -> Float[Tensor, "layer *head target"]:
+        """`||F(1) - F(0)||` (or its projection or direction): what the sources of a cell sum to."""
+        return self._cell(route, "total")
+
+    def certificate(self, route: str) -> Float[Tensor, "layer *head target"]:
+        """Signed relative completeness error, `(sum IG - total) / scale`.
+
+        `scale` is the total, or 1000 machine epsilons of the layer's output where that is more; for
+        a direction v it is `||v|| ||F(1) - F(0)||`, which does not cancel.
+        """
+        return self._cell(route, "residue") / self._cell(route, "scale")
+
+    def estimated_error(self, route: str) -> Float[Tensor, "layer *head target"]:
+        """The quadrature's estimate of a cell's L1 error, relative as the certificate; 0 for fixed rules."""
+        return self._cell(route, "error") / self._cell(route, "scale")
+
+    def nodes(self, route: str) -> Int[Tensor, "layer target"]:
+        """Path points that each target took."""
+        self._cell(route, "total")
+        return self.tensors[f"{route}.nodes"]
+
+    def origin_mass(self, route: str) -> Float[Tensor, "layer *head target"]:
+        """The share of the total that lies below a = 1e-6: large where a norm jumps at a zero baseline."""
+        return self._cell(route, "origin") / self._cell(route, "scale")
+
+    def hidden(self, route: str) -> Float[Tensor, "layer *head target"]:
+        """What sources that are hidden from this view contribute; 0 for a flow that shows all."""
+        total = self._cell(route, "total")
+        return self.tensors.get(f"{route}.hidden", torch.zeros_like(total))
+
+    @property
+    def unmet(self) -> list[Cell]:
+        """The cells whose certificate or estimate misses the tolerance."""
+        return [cell for route in self.routes for cell in self._unmet(route)]
+
+    def worst_certificate(self) -> float:
+        """The largest |certificate| of all cells."""
+        return max(float(self.certificate(route).abs().max()) for route in self.routes)
+
+    def composed(self, rule: str = "conserving") -> Float[Tensor, "layer target source"]:
+        """z2u and u2z composed into a map of the layer, `conserving` or `product` (see `compose`)."""
+        if rule not in compose.NAMES:
+            raise LigflowError(f"Unknown composition {rule!r}; choose from {', '.join(compose.NAMES)}.")
+        stored = self.tensors.get(f"composed.{rule}")
+        if stored is not None:
+            return stored
+        z2u, u2z = self.z2u, self.u2z
+        if rule == "product":
+            return compose.product(z2u, u2z)
+        floor = self.tensors["z2u.floor"][..., None].expand(z2u.shape[:-1])
+        columns = torch.tensor(self.targets)
+        return compose.conserving(z2u, u2z, self.u2z_residual, columns, z2u.sum(-1), floor)
+
+    def merge_words(self) -> Flow:
+        """The same maps over words: sums over a word's source tokens, means over its target tokens."""
+        from ligflow.regroup import merge_words
+
+        return merge_words(self)
+
+    def hide_special(self) -> Flow:
+        """The same maps without special tokens; what they contributed stays in `hidden(route)`."""
+        from ligflow.regroup import hide_special
+
+        return hide_special(self)
+
+    def save(self, path: str | Path) -> Path:
+        """One safetensors file with JSON metadata, written beside `path` and renamed."""
+        from ligflow.storage import save
+
+        return save(self, path)
+
+    @staticmethod
+    def load(path: str | Path) -> Flow:
+        """A saved flow. Raises LigflowError for a damaged or foreign file."""
+        from ligflow.storage import load
+
+        return load(path)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row a cell of every map: route, layer, head, target, source, value, total, certificate."""
+        return _tables().to_pandas(self)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """All maps with named axes and token labels."""
+        return _tables().to_xarray(self)
+
+    def to_networkx(self, layer: int) -> networkx.DiGraph:
+        """The graph inside a layer: z_i -> u_j^h -> z'_j, and the residual z_j -> z'_j."""
+        return _tables().to_networkx(self, layer)
+
+    def to_html(self, path: str | Path) -> Path:
+        """A page of its own with heat maps of all layers and the certificates; needs no network."""
+        from ligflow.storage import write_text
+        from ligflow.view.html import page
+
+        return write_text(path, page(self))
+
+    def row(self, layer: int) -> int:
+        """Where a layer of the model stands on the layer axis."""
+        if layer not in self.layers:
+            raise LigflowError(f"Layer {layer} is not in this flow, which holds {list(self.layers)}.")
+        return self.layers.index(layer)
+
+    def __repr__(self) -> str:
+        settings = self.meta.get("settings", {})
+        count = len(self.unmet)
+        met = (
+            f"all cells within {settings.get('tol')}"
+            if not count
+            else f"{count} cells miss {settings.get('tol')}"
+        )
+        return (
+            f"Flow({len(self.tokens)} tokens, {len(self.targets)} targets, layers {_span(self.layers)}, "
+            f"{self.heads} heads, routes {'+'.join(self.routes)}, model {self.meta.get('model')!r}, "
+            f"worst |certificate| {self.worst_certificate():.1e}, {met})"
+        )
+
+    def _repr_html_(self) -> str:
+        from ligflow.view.html import fragment
+
+        return fragment(self)
+
+    def _map(self, route: str) -> Tensor:
+        if route not in self.tensors:
+            raise LigflowError(
+                f"This flow holds {', '.join(self.routes)}, not {route}; "
+                f"ask for it: explain(..., routes=({route!r},))."
+            )
+        return self.tensors[route]
+
+    def _cell(self, route: str, part: str) -> Tensor:
+        if route not in CELL_DIMS:
+            raise LigflowError(f"Unknown route {route!r}; choose from {', '.join(CELL_DIMS)}.")
+        self._map(route)
+        return self.tensors[f"{route}.{part}"]
+
+    def _unmet(self, route: str) -> list[Cell]:
+        certificate, error = self.certificate(route), self.estimated_error(route)
+        return [
+            self._describe(route, tuple(index), float(certificate[tuple(index)]), float(error[tuple(index)]))
+            for index in (~self._cell(route, "met").bool()).nonzero().tolist()
+        ]
+
+    def _describe(self, route: str, index: tuple[int, ...], certificate: float, error: float) -> Cell:
+        head = index[1] if len(index) == 3 else None
+        target = self.targets[index[-1]]
+        return Cell(route, self.layers[index[0]], head, target, self.tokens[target], certificate, error)
+
+
+def _tables() -> Any:
+    try:
+        from ligflow import tables
+    except ImportError as error:
+        raise LigflowError(f"Tables need {error.name}: pip install 'ligflow[tables]'.") from error
+    return tables
+
+
+def _span(layers: tuple[int, ...]) -> str:
+    if len(layers) > 2 and layers == tuple(range(layers[0], layers[-1] + 1)):
+        return f"{layers[0]}-{layers[-1]}"
+    return ",".join(map(str, layers))

@@ -1,0 +1,41 @@
+"""Model types that are tested against brute-force autograd, as data."""
+
+SPLIT: dict[str, str] = {
+    "albert": "one layer called many times",
+    "bart": "encoder",
+    "bert": "post-norm",
+    "cohere": "parallel attention and MLP",
+    "dinov2": "image patches, layer scale",
+    "distilbert": "post-norm",
+    "electra": "post-norm",
+    "gemma": "pre-norm, RMSNorm",
+    "gemma2": "soft-capping, sandwich norms, sliding window",
+    "gemma3_text": "q/k norm, two rotary tables, sliding window",
+    "gpt2": "pre-norm, learned positions",
+    "gpt_neox": "parallel attention and MLP, partial rotary",
+    "gpt_oss": "attention sinks, mixture of experts",
+    "llama": "grouped-query attention",
+    "mistral": "sliding window",
+    "mixtral": "mixture of experts",
+    "modernbert": "local and global attention",
+    "olmo2": "norms after attention and MLP, q/k norm",
+    "opt": "learned positions",
+    "phi3": "fused projections",
+    "qwen2": "projection biases",
+    "qwen3": "q/k norm",
+    "qwen3_moe": "mixture of experts",
+    "roberta": "post-norm",
+    "smollm3": "layers without rotary",
+    "stablelm": "partial rotary",
+    "t5": "encoder, position bias",
+    "vit": "image patches",
+    "whisper": "encoder, audio frames",
+}
+
+WHOLE: dict[str, str] = {
+    "bloom": "ALiBi, its own attention",
+    "falcon": "its own attention",
+    "gptj": "its own attention",
+    "mpnet": "relative positions, its own attention",
+    "deberta-v2": "disentangled attention",
+}

@@ -1,0 +1,243 @@
+"""One run of a model, from which its layers are found, recorded and validated.
+
+A layer is the outermost member of a ModuleList that keeps the shape of its hidden states and makes
+one attention call. Nothing here knows a model family.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ligflow.errors import LigflowError, UnsupportedModel
+from ligflow.replay import CACHE_NAMES, Captured, Layer, acting, borrowed, first_tensor, plain
+
+
+@dataclass(eq=False)
+class _Call:
+    """One call of a member of a ModuleList, with the attention calls made inside it."""
+
+    name: str
+    module: nn.Module
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    output: Any = None
+    attentions: list[Captured] = field(default_factory=list)
+    inner: "list[_Call]" = field(default_factory=list)
+
+
+def record(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[Layer]:
+    """Runs the model on one example and returns its layers in the order of their calls, validated.
+
+    A layer that cannot be split at its attention carries the reason in `refusal`; z2z remains
+    possible for it. Raises UnsupportedModel where no stack of layers is found at all.
+    """
+    refusal = ""
+    try:
+        with borrowed(model):
+            calls = _run(model, inputs)
+    except UnsupportedModel as error:
+        refusal = str(error)
+    if refusal or not any(call.attentions for call in _flat(calls)):
+        refusal = refusal or _OFF_INTERFACE
+        with borrowed(model, "eager"):
+            calls = _run(model, inputs)
+    layers = [_layer(index, call, refusal) for index, call in enumerate(_stack(model, calls))]
+    return [validate(model, layer) for layer in layers]
+
+
+_OFF_INTERFACE = (
+    "its attention does not go through the attention interface of transformers, so it cannot be "
+    "split into z2u and u2z"
+)
+
+
+def _run(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[_Call]:
+    """All calls of ModuleList members, outermost first, with the attention calls inside them."""
+    top: list[_Call] = []
+    stack: list[_Call] = []
+
+    def enter(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            call = _Call(name, module, args, kwargs)
+            (stack[-1].inner if stack else top).append(call)
+            stack.append(call)
+
+        return hook
+
+    def leave(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        stack.pop().output = output
+
+    def note(captured: Captured) -> Tensor:
+        for call in stack:
+            call.attentions.append(captured)
+        return plain(captured)
+
+    handles = []
+    try:
+        for name, module in _members(model):
+            handles.append(module.register_forward_pre_hook(enter(name), with_kwargs=True))
+            handles.append(module.register_forward_hook(leave))
+        with torch.no_grad(), acting(note):
+            model(**inputs, **_uncached(model))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return top
+
+
+def _members(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList):
+            yield from ((f"{name}.{key}", child) for key, child in module.named_children())
+
+
+def _uncached(model: nn.Module) -> dict[str, Any]:
+    return {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
+
+
+def _flat(calls: list[_Call]) -> Iterator[_Call]:
+    for call in calls:
+        yield call
+        yield from _flat(call.inner)
+
+
+def _stack(model: nn.Module, calls: list[_Call]) -> list[_Call]:
+    """The calls that form the model's one stack of layers."""
+    stacks: dict[str, list[_Call]] = {}
+    for call in _layer_calls(calls):
+        stacks.setdefault(re.sub(r"\d+", "*", call.name), []).append(call)
+    attending = {name: stack for name, stack in stacks.items() if any(call.attentions for call in stack)}
+    found = attending or dict(sorted(stacks.items(), key=lambda item: -len(item[1]))[:1])
+    if not found:
+        raise UnsupportedModel(
+            f"No layers were found in {type(model).__name__}: ligflow looks for members of a ModuleList "
+            "whose input and output are hidden states of one shape [1, tokens, size]."
+        )
+    if len(found) > 1:
+        raise UnsupportedModel(
+            f"{type(model).__name__} has several stacks of layers ({', '.join(found)}); "
+            "explain one of them: Explainer(model.<the submodel that holds it>)."
+        )
+    return next(iter(found.values()))
+
+
+def _layer_calls(calls: list[_Call]) -> Iterator[_Call]:
+    for call in calls:
+        inner = list(_layer_calls(call.inner))
+        if _is_group(call, inner) or not _keeps_shape(call):
+            yield from inner
+        else:
+            yield call
+
+
+def _is_group(call: _Call, inner: list[_Call]) -> bool:
+    """Several layers in one (ALBERT's groups), as opposed to a layer with self- and cross-attention."""
+    classes = {type(part.module) for part in inner}
+    covered = sum(len(part.attentions) for part in inner)
+    return len(inner) == covered == len(call.attentions) > 1 and len(classes) == 1
+
+
+def _keeps_shape(call: _Call) -> bool:
+    hidden = _hidden(call)
+    output = call.output if isinstance(call.output, Tensor) else next(iter(call.output or ()), None)
+    same = hidden is not None and isinstance(output, Tensor) and output.shape == hidden.shape
+    return same and hidden is not None and hidden.ndim == 3 and hidden.is_floating_point()
+
+
+def _hidden(call: _Call) -> Tensor | None:
+    first = call.args[0] if call.args else next(iter(call.kwargs.values()), None)
+    return first if isinstance(first, Tensor) else None
+
+
+def _layer(index: int, call: _Call, refusal: str) -> Layer:
+    """The call with its arguments by name, without caches."""
+    signature = inspect.signature(call.module.forward)
+    arguments = dict(signature.bind(*call.args, **call.kwargs).arguments)
+    kinds = {parameter.kind: name for name, parameter in signature.parameters.items()}
+    arguments |= arguments.pop(kinds.get(inspect.Parameter.VAR_KEYWORD, ""), {})
+    extra = arguments.pop(kinds.get(inspect.Parameter.VAR_POSITIONAL, ""), ())
+    if extra:
+        raise UnsupportedModel(f"{call.name} takes unnamed positional arguments, which cannot be replayed.")
+    arguments.update({name: None for name in CACHE_NAMES if name in arguments})
+    arguments.update({"use_cache": False} if "use_cache" in arguments else {})
+    first = next(iter(signature.parameters))
+    hidden, output = arguments.pop(first), first_tensor(call.output)
+    if len(hidden) != 1:
+        raise LigflowError(f"explain takes one example at a time; these inputs hold {len(hidden)}.")
+    refusal = refusal or _why_not(call, hidden)
+    return Layer(index, call.name, call.module, first, arguments, hidden[0], output[0], refusal)
+
+
+def _why_not(call: _Call, hidden: Tensor) -> str:
+    """The reason why a layer cannot be split at one self-attention, '' if it can."""
+    tokens, kind = hidden.shape[1], type(call.module).__name__
+    if not call.attentions:
+        return f"{kind} makes no call through the attention interface of transformers"
+    if len(call.attentions) > 1:
+        return f"{kind} calls attention {len(call.attentions)} times (self- and cross-attention?)"
+    seen = call.attentions[0]
+    if (len(seen.query), seen.query.shape[2], seen.key.shape[2]) != (1, tokens, tokens):
+        return (
+            f"the attention of {kind} sees {tuple(seen.query.shape)} queries and {tuple(seen.key.shape)} "
+            f"keys, not the {tokens} tokens of the layer"
+        )
+    return ""
+
+
+# --- validation -----------------------------------------------------------------------------------
+
+
+def validate(model: PreTrainedModel, layer: Layer) -> Layer:
+    """The layer, with a `refusal` if it is not what the method relies on.
+
+    Checked: the split layer reproduces the model's own (eager) attention; replays in a batch; and
+    a token's projections, and what follows attention, depend on no other token.
+    """
+    if layer.refusal:
+        return layer
+    with borrowed(model, "eager"), torch.no_grad():
+        own = layer.forward(layer.hidden[None])[0]
+    with borrowed(model), torch.no_grad():
+        return replace(layer, refusal=_differs(layer, own) or _leaks(layer))
+
+
+def _differs(layer: Layer, own: Tensor) -> str:
+    pair = layer.hidden.expand(2, -1, -1)
+    try:
+        split = layer.finish(pair, layer.attend(pair))
+    except RuntimeError as error:
+        return f"it cannot be replayed on a batch ({error})"
+    for name, other in (("eager", own), ("recorded", layer.output)):
+        gap = float((split - other).norm() / (2 * other.norm()).clamp(min=1e-30))
+        if not gap <= _tolerance(own):
+            return f"split at its attention it differs from the model's own ({name}) output by {gap:.1e}"
+    return ""
+
+
+def _leaks(layer: Layer) -> str:
+    """Changes one token and looks at the others."""
+    tokens = len(layer.hidden)
+    if tokens == 1:
+        return ""
+    changed = layer.hidden.clone()
+    changed[0] = layer.hidden[-1] - layer.hidden[0] / 2
+    pair = torch.stack([layer.hidden, changed])
+    seen, u = layer.capture(pair), layer.attend(pair)
+    u = torch.stack([u[0], torch.cat([u[1, :1], u[0, 1:]])])
+    parts = {"query": seen.query, "key": seen.key, "value": seen.value}
+    parts = {name: part.transpose(1, 2) for name, part in parts.items()} | {"output": layer.finish(pair, u)}
+    for name, part in parts.items():
+        gap = float((part[0, 1:] - part[1, 1:]).norm() / part[0, 1:].norm().clamp(min=1e-30))
+        if not gap <= _tolerance(part):
+            return f"the {name} of a token depends on other tokens outside its attention"
+    return ""
+
+
+def _tolerance(tensor: Tensor) -> float:
+    return 1e-9 if tensor.dtype == torch.float64 else 1e-3

@@ -1,0 +1,305 @@
+"""One layer of a model, recorded once and replayed: the only file that knows the attention interface.
+
+`transformers` hands queries, keys and values to a registered attention function. Ours either
+*captures* them and stops the layer there, or *substitutes* an attention output u of our choice, so
+that the model's own unmodified layer does everything before and after.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.masking_utils import eager_mask
+
+from ligflow.attention import Form, mix, weigh
+from ligflow.double import keep_double
+from ligflow.errors import UnsupportedModel
+
+IMPLEMENTATION = "ligflow"
+CACHE_NAMES = ("past_key_values", "past_key_value", "layer_past", "cache_params")
+# Arguments without an effect on the value of the attention in a single, unpacked, uncached forward:
+# windows are already in the mask, and positions already in the rotated queries and keys.
+_NO_EFFECT = frozenset(
+    (
+        "sliding_window",
+        "position_ids",
+        "cache_position",
+        "deterministic",
+        "use_cache",
+        "training",
+        "output_attentions",
+        "output_hidden_states",
+        "return_dict",
+        "output_router_logits",
+        *CACHE_NAMES,
+    )
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Captured:
+    """What reached the attention function: projections (with their tangents along a path) and form."""
+
+    query: Float[Tensor, "batch head token dim"]
+    key: Float[Tensor, "batch group token dim"]
+    value: Float[Tensor, "batch group token value_dim"]
+    form: Form
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """Captured projections at points of a path, and their derivatives along it."""
+
+    at: Captured
+    query_step: Float[Tensor, "batch head token dim"]
+    key_step: Float[Tensor, "batch group token dim"]
+    value_step: Float[Tensor, "batch group token value_dim"]
+
+
+class _Stop(Exception):
+    """Ends a layer at its attention function."""
+
+    def __init__(self, captured: Captured) -> None:
+        self.captured = captured
+
+
+# PyTorch has one forward-mode level for the whole process; threads take turns.
+_forward_mode = threading.RLock()
+_action: ContextVar[Callable[[Captured], Tensor] | None] = ContextVar("action", default=None)
+
+
+def _attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """The registered function: `[batch, head, token, dim]` in, `[batch, token, head, dim]` out."""
+    captured = Captured(query, key, value, _read_form(module, query, key, attention_mask, kwargs))
+    action = _action.get()
+    u = plain(captured) if action is None else action(captured)
+    return u.transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(IMPLEMENTATION, _attention)
+AttentionMaskInterface.register(IMPLEMENTATION, eager_mask)
+
+
+def plain(captured: Captured) -> Float[Tensor, "batch head token value_dim"]:
+    """Attention as it is defined."""
+    return mix(weigh(captured.query, captured.key, captured.form), captured.value)
+
+
+def _read_form(
+    module: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None, kwargs: dict[str, Any]
+) -> Form:
+    """Everything else that the function was given; an argument that is not understood is refused."""
+    given = {name: value for name, value in kwargs.items() if value is not None}
+    scaling = given.pop("scaling", None)
+    softcap = given.pop("softcap", None)
+    sink = given.pop("s_aux", None)
+    bias = given.pop("position_bias", None)
+    if given.pop("dropout", 0.0) and module.training:
+        raise UnsupportedModel(f"{type(module).__name__} applies attention dropout; call model.eval() first.")
+    if given.pop("is_causal", False) and mask is None and query.shape[2] > 1:
+        mask = _causal_mask(query, key)
+    unknown = sorted(name for name in given if name not in _NO_EFFECT)
+    if unknown:
+        raise UnsupportedModel(
+            f"{type(module).__name__} passes attention argument {unknown[0]!r}, which ligflow does not "
+            "understand; z2z alone is available, by plain autograd: routes=('z2z',)."
+        )
+    bias = _join(_additive(mask, query), bias)
+    if sink is not None:
+        sink = sink.detach().reshape(-1)
+    return Form(query.shape[-1] ** -0.5 if scaling is None else float(scaling), bias, softcap, sink)
+
+
+def _causal_mask(query: Tensor, key: Tensor) -> Tensor:
+    allowed = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
+    return allowed[None, None]
+
+
+def _additive(mask: Tensor | None, query: Tensor) -> Tensor | None:
+    if mask is None or mask.dtype != torch.bool:
+        return mask
+    blocked = torch.finfo(query.dtype).min
+    return torch.zeros(mask.shape, dtype=query.dtype, device=query.device).masked_fill(~mask, blocked)
+
+
+def _join(mask: Tensor | None, bias: Tensor | None) -> Tensor | None:
+    if mask is None or bias is None:
+        return bias if mask is None else mask
+    return mask + bias
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A recorded call of one layer: the module, its other arguments, and what went in and came out.
+
+    `hidden` is z `[T, D]`, `output` is z' as the model itself computed it. `refusal` says why the
+    layer cannot be split at its attention ('' where it can).
+    """
+
+    index: int
+    name: str
+    module: nn.Module
+    first: str
+    arguments: dict[str, Any]
+    hidden: Float[Tensor, "token dim"]
+    output: Float[Tensor, "token dim"]
+    refusal: str = ""
+
+    @property
+    def implementation(self) -> str:
+        """The attention implementation under which this layer is replayed."""
+        return "eager" if self.refusal else IMPLEMENTATION
+
+    def forward(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token dim"]:
+        """z -> z' through the unmodified layer."""
+        return first_tensor(self._call(hidden))
+
+    def capture(self, hidden: Float[Tensor, "batch token dim"]) -> Captured:
+        """The projections of `hidden`, as they reach the attention function."""
+
+        def stop(captured: Captured) -> Tensor:
+            raise _Stop(captured)
+
+        with acting(stop):
+            try:
+                self._call(hidden)
+            except _Stop as signal:
+                return signal.captured
+        raise UnsupportedModel(f"Layer {self.index} ({self.name}) did not reach its attention function.")
+
+    def capture_path(
+        self, hidden: Float[Tensor, "batch token dim"], step: Float[Tensor, "batch token dim"]
+    ) -> Path:
+        """The projections of `hidden` and their derivatives along `step`, by forward-mode AD."""
+        with _forward_mode, torch.no_grad(), forward_ad.dual_level():
+            dual = self.capture(forward_ad.make_dual(hidden, step))
+            query, query_step = _unpack(dual.query)
+            key, key_step = _unpack(dual.key)
+            value, value_step = _unpack(dual.value)
+            _refuse_moving_form(self, dual.form)
+        return Path(Captured(query, key, value, dual.form), query_step, key_step, value_step)
+
+    def finish(
+        self, hidden: Float[Tensor, "batch token dim"], u: Float[Tensor, "batch token head value_dim"]
+    ) -> Float[Tensor, "batch token dim"]:
+        """z' when the attention output is `u`: output projection, residual, norms, MLP, as they are."""
+
+        def substitute(_: Captured) -> Tensor:
+            return u.transpose(1, 2)
+
+        with acting(substitute):
+            return self.forward(hidden)
+
+    def attend(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token head value_dim"]:
+        """u, by the plain definition of attention (differentiable)."""
+        return plain(self.capture(hidden)).transpose(1, 2)
+
+    def _call(self, hidden: Tensor) -> Any:
+        return self.module(**{**self.arguments, self.first: hidden})
+
+
+def _unpack(dual: Tensor) -> tuple[Tensor, Tensor]:
+    primal, tangent = forward_ad.unpack_dual(dual)
+    return primal, torch.zeros_like(primal) if tangent is None else tangent
+
+
+def _refuse_moving_form(layer: Layer, form: Form) -> None:
+    for name, tensor in (("mask or position bias", form.bias), ("attention sink", form.sink)):
+        if tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None:
+            raise UnsupportedModel(f"Layer {layer.index}: its {name} depends on the hidden states.")
+
+
+@contextmanager
+def acting(action: Callable[[Captured], Tensor]) -> Iterator[None]:
+    """What our attention function does, for the calls of this thread: captured in, u out."""
+    token = _action.set(action)
+    try:
+        yield
+    finally:
+        _action.reset(token)
+
+
+def first_tensor(output: Any) -> Tensor:
+    """A layer's hidden states: the tensor itself, or the first of a tuple."""
+    tensor = output if isinstance(output, Tensor) else output[0]
+    if not isinstance(tensor, Tensor):
+        raise UnsupportedModel(f"A layer returned {type(tensor).__name__} where hidden states were expected.")
+    return tensor
+
+
+# --- the model, borrowed and given back -----------------------------------------------------------
+
+_locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_locks_guard = threading.Lock()
+
+
+@contextmanager
+def borrowed(model: PreTrainedModel, implementation: str = IMPLEMENTATION) -> Iterator[None]:
+    """The model in eval mode, without parameter gradients, on the given attention implementation.
+
+    One thread at a time has a model; all settings are put back on leaving, also after an error.
+    """
+    double = keep_double() if model.dtype == torch.float64 else nullcontext()
+    with _lock_of(model), _implementation(model, implementation), _frozen(model), double:
+        yield
+
+
+def _lock_of(model: PreTrainedModel) -> threading.RLock:
+    with _locks_guard:
+        return _locks.setdefault(model, threading.RLock())
+
+
+@contextmanager
+def _implementation(model: PreTrainedModel, name: str) -> Iterator[None]:
+    """Sets every config in the model; float64 needs the plain experts, fused kernels have none."""
+    names = {"_attn_implementation_internal": name}
+    if model.dtype == torch.float64:
+        names["_experts_implementation_internal"] = "eager"
+    before = [(c, {k: getattr(c, k, None) for k in names}) for c in _configs(model)]
+    try:
+        for config, _ in before:
+            vars(config).update(names)
+        yield
+    finally:
+        for config, values in before:
+            vars(config).update(values)
+
+
+def _configs(model: PreTrainedModel) -> list[Any]:
+    found: dict[int, Any] = {}
+    waiting = [m.config for m in model.modules() if hasattr(getattr(m, "config", None), "to_dict")]
+    while waiting:
+        config = waiting.pop()
+        if id(config) not in found:
+            found[id(config)] = config
+            parts = (getattr(config, key, None) for key in getattr(config, "sub_configs", {}))
+            waiting += [part for part in parts if part is not None]
+    return list(found.values())
+
+
+@contextmanager
+def _frozen(model: PreTrainedModel) -> Iterator[None]:
+    training = [module for module in model.modules() if module.training]
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for module in training:
+            module.training = False
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module in training:
+            module.training = True
+        for parameter in learning:
+            parameter.requires_grad_(True)

@@ -1,0 +1,85 @@
+"""What is asked of a layer: routes, baselines, scalarisation and accuracy, checked before any work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ligflow import baselines, scalarize
+from ligflow.baselines import Baseline
+from ligflow.errors import LigflowError
+from ligflow.quadrature import MAX_NODES, fixed_rule
+from ligflow.scalarize import Direction, Scalarization
+
+ROUTES = ("z2u", "u2z", "z2z")
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """One question to a layer. Raises LigflowError, listing the valid names, for an unknown one."""
+
+    routes: tuple[str, ...] = ROUTES
+    att_baseline: Baseline = "itb"
+    mlp_baseline: Baseline = "att_itb_a0"
+    layer_baseline: Baseline = "itb"
+    scalarization: Scalarization | Mapping[str, Scalarization] = "l2"
+    quadrature: str = "adaptive"
+    tol: float = 1e-3
+    max_nodes: int = MAX_NODES
+
+    def __post_init__(self) -> None:
+        if not self.routes:
+            raise LigflowError(f"No route given; choose from {', '.join(ROUTES)}.")
+        for route in self.routes:
+            _one_of("route", route, ROUTES)
+        _baseline("att_baseline", self.att_baseline, baselines.SOURCE_NAMES)
+        _baseline("mlp_baseline", self.mlp_baseline, baselines.MLP_NAMES)
+        _baseline("layer_baseline", self.layer_baseline, baselines.LAYER_NAMES)
+        for route in self.routes:
+            kind = self.scalarization_of(route)
+            if not isinstance(kind, Direction):
+                _one_of("scalarization", kind, scalarize.NAMES)
+        if self.quadrature != "adaptive":
+            fixed_rule(self.quadrature)
+        if not 0 < self.tol < 1:
+            raise LigflowError(
+                f"tol is {self.tol}; it is a relative error, so give a number between 0 and 1."
+            )
+        if self.max_nodes < 7:
+            raise LigflowError(f"max_nodes is {self.max_nodes}; the adaptive rule starts with 7 nodes.")
+
+    def scalarization_of(self, route: str) -> Scalarization:
+        """One for all routes, or one a route (those left out are `l2`)."""
+        if isinstance(self.scalarization, Mapping):
+            return self.scalarization.get(route, "l2")
+        return self.scalarization
+
+    def describe(self) -> dict[str, Any]:
+        """The settings as plain data, for a flow's metadata."""
+        return {
+            "routes": list(self.routes),
+            "att_baseline": _describe(self.att_baseline),
+            "mlp_baseline": _describe(self.mlp_baseline),
+            "layer_baseline": _describe(self.layer_baseline),
+            "scalarization": {route: _describe(self.scalarization_of(route)) for route in self.routes},
+            "quadrature": self.quadrature,
+            "tol": self.tol,
+            "max_nodes": self.max_nodes,
+        }
+
+
+def _one_of(what: str, name: object, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise LigflowError(f"Unknown {what} {name!r}; choose from {', '.join(known)}.")
+
+
+def _baseline(what: str, given: Baseline, known: tuple[str, ...]) -> None:
+    if not isinstance(given, Tensor):
+        _one_of(what, given, known)
+
+
+def _describe(value: Baseline | Scalarization) -> str:
+    if isinstance(value, Direction):
+        return f"direction{list(value.vector.shape)}"
+    return f"tensor{list(value.shape)}" if isinstance(value, Tensor) else value

@@ -1,0 +1,123 @@
+"""Flows on disk: one safetensors file with JSON metadata. Data, never code."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ligflow.errors import LigflowError
+from ligflow.flow import CELL_DIMS, CELL_PARTS, DIMS, Flow
+
+FORMAT = 1
+
+
+def save(flow: Flow, path: str | Path) -> Path:
+    """Writes the flow under a temporary name in the same folder, then renames it."""
+    header = {
+        "format": FORMAT,
+        "tokens": flow.tokens,
+        "layers": list(flow.layers),
+        "targets": list(flow.targets),
+        "special": list(flow.special),
+        "meta": dict(flow.meta),
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in flow.tensors.items()}
+    metadata = {"ligflow": json.dumps(header, ensure_ascii=False)}
+    return _atomically(path, lambda scratch: save_file(tensors, scratch, metadata=metadata))
+
+
+def load(path: str | Path) -> Flow:
+    """Reads a flow and checks that its parts fit together.
+
+    Raises LigflowError if the file is missing, truncated, foreign, or from a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise LigflowError(f"There is no flow file {str(path)!r}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise LigflowError(
+            f"{str(path)!r} is not a readable flow file (truncated or foreign): {error}"
+        ) from error
+    try:
+        flow = _flow(json.loads(metadata["ligflow"]), tensors, path)
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise LigflowError(f"{str(path)!r} is a safetensors file, but not a ligflow flow.") from error
+    _check_shapes(flow, path)
+    return flow
+
+
+def _flow(header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> Flow:
+    if header["format"] > FORMAT:
+        raise LigflowError(
+            f"{str(path)!r} has flow format {header['format']}, and this version reads up to {FORMAT}; "
+            "upgrade ligflow."
+        )
+    return Flow(
+        tokens=list(header["tokens"]),
+        layers=tuple(header["layers"]),
+        targets=tuple(header["targets"]),
+        special=tuple(header["special"]),
+        tensors=tensors,
+        meta=header["meta"],
+    )
+
+
+def _check_shapes(flow: Flow, path: Path) -> None:
+    sizes = {
+        "layer": len(flow.layers),
+        "target": len(flow.targets),
+        "source": len(flow.tokens),
+        "head": flow.heads,
+    }
+    expected = {name: dims for name, dims in DIMS.items() if name in flow.tensors}
+    for route in flow.routes:
+        expected |= {f"{route}.{part}": CELL_DIMS[route] for part in CELL_PARTS}
+    for name, dims in expected.items():
+        shape = tuple(sizes[dim] for dim in dims)
+        if name not in flow.tensors or tuple(flow.tensors[name].shape) != shape:
+            raise LigflowError(f"{str(path)!r} is damaged: tensor {name!r} should have shape {shape}.")
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Text under a temporary name, then renamed."""
+    return _atomically(path, lambda scratch: Path(scratch).write_text(text, encoding="utf-8"))
+
+
+def ensure_writable(path: str | Path) -> None:
+    """Raises LigflowError now if `path` could not be written later."""
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise LigflowError(f"Cannot write {str(path)!r}: there is no folder {str(folder)!r}.")
+    if Path(path).is_dir() or not os.access(folder, os.W_OK):
+        raise LigflowError(f"Cannot write {str(path)!r}: it is a folder, or its folder is not writable.")
+
+
+def _atomically(path: str | Path, write: Any) -> Path:
+    ensure_writable(path)
+    path = Path(path)
+    handle, scratch = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    try:
+        write(scratch)
+        Path(scratch).chmod(0o666 & ~_umask())
+        Path(scratch).replace(path)
+    except OSError as error:
+        raise LigflowError(f"Could not write {str(path)!r}: {error}") from error
+    finally:
+        Path(scratch).unlink(missing_ok=True)
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,95 @@
+"""A flow as a table (pandas), as labelled arrays (xarray), or as a graph (networkx)."""
+
+import itertools
+from collections.abc import Sequence
+
+import networkx
+import numpy as np
+import pandas
+import xarray
+
+from ligflow.flow import CELL_DIMS, DIMS, Flow
+
+COLUMNS = (
+    "route", "layer", "head", "target", "target_token", "source", "source_token",
+    "value", "total", "certificate",
+)  # fmt: skip
+
+
+def to_pandas(flow: Flow) -> pandas.DataFrame:
+    """Long form: one row a cell of a map. For u2z the source is a head, or `residual` (head -1)."""
+    frames = [_frame(flow, name) for name in DIMS if name in flow.tensors]
+    return pandas.concat(frames, ignore_index=True)[list(COLUMNS)]
+
+
+def _frame(flow: Flow, name: str) -> pandas.DataFrame:
+    route = "u2z" if name == "u2z_residual" else name
+    dims, cells = DIMS[name], CELL_DIMS[route]
+    frame = pandas.DataFrame(
+        itertools.product(*(_labels(flow, dim) for dim in dims)), columns=pandas.Index(dims)
+    )
+    frame["value"] = flow.tensors[name].numpy().ravel()
+    for part, values in (("total", flow.total(route)), ("certificate", flow.certificate(route))):
+        frame[part] = _spread(values.numpy(), cells, dims, flow.tensors[name].shape)
+    frame["route"] = route
+    frame["target_token"] = [flow.tokens[i] for i in frame["target"]]
+    if "source" in dims:
+        frame["source_token"] = [flow.tokens[i] for i in frame["source"]]
+    elif name == "u2z_residual":
+        frame["source_token"], frame["head"] = "residual", -1
+    return frame.reindex(columns=list(COLUMNS)).astype(
+        {"head": "Int64", "source": "Int64", "source_token": "string"}
+    )
+
+
+def _labels(flow: Flow, dim: str) -> Sequence[int]:
+    labels: dict[str, Sequence[int]] = {
+        "layer": flow.layers,
+        "target": flow.targets,
+        "head": range(flow.heads),
+    }
+    return labels.get(dim, range(len(flow.tokens)))
+
+
+def _spread(
+    values: np.ndarray, cells: tuple[str, ...], dims: tuple[str, ...], shape: tuple[int, ...]
+) -> np.ndarray:
+    """Cell values repeated along the axes that a map has more."""
+    index = tuple(slice(None) if dim in cells else None for dim in dims)
+    return np.broadcast_to(values[index], shape).ravel()
+
+
+def to_xarray(flow: Flow) -> xarray.Dataset:
+    """A dataset with a variable a map, and `<route>_total` and `<route>_certificate` beside it."""
+    variables = {name: (DIMS[name], flow.tensors[name].numpy()) for name in DIMS if name in flow.tensors}
+    for route in flow.routes:
+        variables[f"{route}_total"] = (CELL_DIMS[route], flow.total(route).numpy())
+        variables[f"{route}_certificate"] = (CELL_DIMS[route], flow.certificate(route).numpy())
+    used = {dim for dims, _ in variables.values() for dim in dims}
+    coordinates = {dim: list(_labels(flow, dim)) for dim in used}
+    labels = {"target_token": ("target", [flow.tokens[i] for i in flow.targets])}
+    if "source" in used:
+        labels["source_token"] = ("source", list(flow.tokens))
+    return xarray.Dataset(
+        variables, coords=coordinates | labels, attrs={"model": str(flow.meta.get("model"))}
+    )
+
+
+def to_networkx(flow: Flow, layer: int) -> networkx.DiGraph:
+    """Nodes `("z", i)`, `("u", h, j)`, `("z'", j)`; edge attribute `weight` is the signed attribution.
+
+    Edges z -> u are z2u, u -> z' are u2z, z -> z' the residual's share of u2z. Needs both routes.
+    """
+    row, z2u, u2z = flow.row(layer), flow.z2u, flow.u2z
+    graph = networkx.DiGraph(layer=layer, model=str(flow.meta.get("model")))
+    for i, token in enumerate(flow.tokens):
+        graph.add_node(("z", i), kind="z", token=token)
+    for position, j in enumerate(flow.targets):
+        graph.add_node(("z'", j), kind="z'", token=flow.tokens[j])
+        graph.add_edge(("z", j), ("z'", j), weight=float(flow.u2z_residual[row, position]))
+        for head in range(flow.heads):
+            graph.add_node(("u", head, j), kind="u", token=flow.tokens[j], head=head)
+            graph.add_edge(("u", head, j), ("z'", j), weight=float(u2z[row, head, position]))
+            for i, weight in enumerate(z2u[row, head, position].tolist()):
+                graph.add_edge(("z", i), ("u", head, j), weight=weight)
+    return graph

@@ -1,0 +1,120 @@
+"""Text in, tokens out: labels, special marks, words, and the limits of a model's positions."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ligflow.errors import LigflowError
+
+_WORD = re.compile(r"\w+(?:['’\-]\w+)*|[^\w\s]")
+_UNLIMITED = 10**9
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What the sources and targets of one example are called.
+
+    `words[i]` numbers the word that token i belongs to; None where the text or its offsets are unknown.
+    """
+
+    labels: tuple[str, ...]
+    special: tuple[bool, ...]
+    words: tuple[int, ...] | None = None
+    word_labels: tuple[str, ...] = ()
+    text: str | None = None
+
+
+def encode(
+    tokenizer: Any, text: str, limit: int | None, truncate: bool = False
+) -> tuple[dict[str, Tensor], Tokens]:
+    """Model inputs and tokens of a text.
+
+    Raises LigflowError for blank text, and for text beyond `limit` unless `truncate` is given.
+    """
+    if tokenizer is None:
+        raise LigflowError(
+            "Text needs a tokenizer: Explainer(model, tokenizer), or pass a mapping of tensors."
+        )
+    if not text.strip():
+        raise LigflowError("The text is empty or blank; give at least one word.")
+    encoded = tokenizer(text, padding=False, truncation=False, return_special_tokens_mask=True)
+    length = len(encoded["input_ids"])
+    if limit is not None and length > limit and not truncate:
+        raise LigflowError(
+            f"The text has {length} tokens, and the model takes {limit}. "
+            "Shorten it, or cut it with truncate=True (--truncate)."
+        )
+    if limit is not None and length > limit:
+        encoded = tokenizer(
+            text, padding=False, truncation=True, max_length=limit, return_special_tokens_mask=True
+        )
+    special = tuple(bool(mark) for mark in encoded.pop("special_tokens_mask"))
+    tokens = _with_words(tokenizer, text, encoded["input_ids"], special, _offsets(encoded))
+    inputs = {name: torch.tensor([ids]) for name, ids in encoded.items()}
+    return inputs, tokens
+
+
+def name_inputs(tokenizer: Any, inputs: Mapping[str, Any], count: int) -> Tokens:
+    """Tokens of ready-made model inputs: from their ids if there are any, else numbers."""
+    ids = inputs.get("input_ids")
+    if ids is None or ids.shape[-1] != count:
+        return Tokens(tuple(map(str, range(count))), (False,) * count)
+    if tokenizer is None:
+        return Tokens(tuple(f"#{int(i)}" for i in ids[0]), (False,) * count)
+    marks = set(tokenizer.all_special_ids)
+    return Tokens(_labels(tokenizer, ids[0].tolist()), tuple(int(i) in marks for i in ids[0]))
+
+
+def position_limit(model: Any, tokenizer: Any) -> int | None:
+    """The most tokens that tokenizer and model say they take; None if neither does."""
+    config = model.config.get_text_config()
+    said = [getattr(tokenizer, "model_max_length", None), getattr(config, "max_position_embeddings", None)]
+    limits = [int(limit) for limit in said if limit and limit < _UNLIMITED]
+    return min(limits, default=None)
+
+
+def _labels(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:
+    """The vocabulary's own strings, with byte-level codes turned back into text where that works."""
+    names = tokenizer.convert_ids_to_tokens(ids)
+    shown = (tokenizer.convert_tokens_to_string([name]) for name in names)
+    return tuple(s if s.strip() and "\ufffd" not in s else n for s, n in zip(shown, names, strict=True))
+
+
+def _offsets(encoded: Any) -> list[tuple[int, int]] | None:
+    """Character spans of the tokens; only tokenizers of the `tokenizers` library know them."""
+    encodings = getattr(encoded, "encodings", None)
+    return list(encodings[0].offsets) if encodings else None
+
+
+def _with_words(
+    tokenizer: Any,
+    text: str,
+    ids: list[int],
+    special: tuple[bool, ...],
+    offsets: list[tuple[int, int]] | None,
+) -> Tokens:
+    labels = _labels(tokenizer, ids)
+    if offsets is None:
+        return Tokens(labels, special, text=text)
+    spans = [match.span() for match in _WORD.finditer(text)]
+    owner = [-1 if mark else _word_at(text, span, spans) for mark, span in zip(special, offsets, strict=True)]
+    numbers: list[int] = []
+    names: list[str] = []
+    for index, word in enumerate(owner):
+        if index == 0 or word == -1 or word != owner[index - 1]:
+            begin, end = spans[word] if word >= 0 else (0, 0)
+            names.append(labels[index] if word < 0 else text[begin:end])
+        numbers.append(len(names) - 1)
+    return Tokens(labels, special, tuple(numbers), tuple(names), text)
+
+
+def _word_at(text: str, span: tuple[int, int], words: list[tuple[int, int]]) -> int:
+    """The word that holds the token's first visible character; -1 for a token of blanks."""
+    begin, end = span
+    while begin < end and text[begin].isspace():
+        begin += 1
+    return next((i for i, (low, high) in enumerate(words) if low <= begin < high and begin < end), -1)
