@@ -22,7 +22,7 @@ class Form:
     """What shapes the scores besides q and K: constants of one layer, the same along every path."""
 
     scaling: float
-    bias: Float[Tensor, "batch head target source"] | None = None
+    bias: Float[Tensor, "#batch #head target source"] | None = None
     softcap: float | None = None
     sink: Float[Tensor, " head"] | None = None
 
@@ -57,8 +57,8 @@ def _softmax(scores: Tensor, sink: Tensor | None) -> Tensor:
 
 
 def mix(
-    weights: Weights, value: Float[Tensor, "batch group source dim"]
-) -> Float[Tensor, "batch head target dim"]:
+    weights: Weights, value: Float[Tensor, "batch group source value_dim"]
+) -> Float[Tensor, "batch head target value_dim"]:
     """`u_j = sum_k p_k V_k`."""
     return _spread(weights.p, value)
 
@@ -66,10 +66,10 @@ def mix(
 def source_slope(
     weights: Weights,
     score_grad: Float[Tensor, "batch head target source"],
-    pull: Float[Tensor, "batch head target dim"],
+    pull: Float[Tensor, "batch head target value_dim"],
     query: Float[Tensor, "batch head target dim"],
     key_step: Float[Tensor, "batch group source dim"],
-    value_step: Float[Tensor, "batch group source dim"],
+    value_step: Float[Tensor, "batch group source value_dim"],
 ) -> Float[Tensor, "batch head target source"]:
     """`dL/dt_k`: how L moves as source k alone moves along its path, through its key and value."""
     return score_grad * _dot(query, key_step) + weights.p * _dot(pull, value_step)
@@ -86,8 +86,8 @@ def query_slope(
 
 def score_gradient(
     weights: Weights,
-    pull: Float[Tensor, "batch head target dim"],
-    value: Float[Tensor, "batch group source dim"],
+    pull: Float[Tensor, "batch head target value_dim"],
+    value: Float[Tensor, "batch group source value_dim"],
     scaling: float,
 ) -> Float[Tensor, "batch head target source"]:
     """`dL/d(q . K_k)` for a cotangent `pull = dL/du`, through the softmax, the cap and the scale."""

@@ -43,8 +43,8 @@ class Attribution:
     """Attributions of one route of one layer.
 
     `total` is `L_j(1) - L_j(0)`, `scale` what errors are relative to, `error` the estimated L1 error
-    of a column over `scale`, `origin` the share of the total below a = 1e-6, `floor` the size under
-    which a total is rounding.
+    of a row over `scale`, `origin` what L has reached at a = 1e-6 over `scale`, `floor` the size under
+    which a total is rounding, `flips` the rows whose signs a ratio correction turned.
     """
 
     value: Float[Tensor, "target scalar source"]
@@ -55,6 +55,7 @@ class Attribution:
     met: Bool[Tensor, "target scalar"]
     nodes: Int[Tensor, " target"]
     floor: Float[Tensor, " scalar"]
+    flips: int = 0
 
 
 def attribute(
@@ -78,8 +79,13 @@ def attribute(
     scale = natural_scale(kind, end).clamp(min=floor)
 
     def pull(nodes: Tensor, rows: Tensor) -> Tensor:
-        own = _rows(kind, rows)
-        return route.pull(nodes, targets[rows], lambda f: cotangent(own, f - first[rows], end[rows]))
+        own, began = _rows(kind, rows), nodes[:, None, None, None] == 0
+
+        def towards(value: Tensor) -> Tensor:
+            moved = torch.where(began, 0, value - first[rows])  # at a = 0 not even rounding moves
+            return cotangent(own, moved, end[rows])
+
+        return route.pull(nodes, targets[rows], towards)
 
     def integrand(nodes: Tensor, rows: Tensor) -> Tensor:
         return _in_blocks(pull, nodes, rows, route.cost)

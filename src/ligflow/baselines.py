@@ -1,4 +1,4 @@
-"""Where a path starts, and the two corrections of an `itb` column.
+"""Where a path starts, and the two corrections of an `itb` row (the paper calls it a column).
 
 A path is straight, `x_k(a) = x_k(0) + a (x_k - x_k(0))`. Its start is shared by all targets
 (`zero`, `mean`, the caller's vectors) or belongs to one target j (`itb`: every x_k(0) = z_j).
@@ -94,13 +94,19 @@ def zero_ratio(
     zero: Float[Tensor, "target *head source"],
     targets: Int[Tensor, " target"],
 ) -> Float[Tensor, "target *head source"]:
-    """`itb_zero_ratio`: the self term an `itb` column lacks, estimated from the `zero` column.
+    """`itb_zero_ratio`: the self term an `itb` row lacks, estimated from the `zero` row.
 
-    `est = o_j (sum_{k!=j} c_k) / (sum_{k!=j} o_k)` at j, then the column is rescaled to its old
+    `est = o_j (sum_{k!=j} c_k) / (sum_{k!=j} o_k)` at j, then the row is rescaled to its old
     sum; the self share becomes `o_j / sum_k o_k`. A share above 1 flips the signs of the others.
     """
-    self_term = _diagonal(zero, targets)
-    return with_self_share(itb, _ratio(self_term, zero.sum(-1)), targets)
+    return with_self_share(itb, self_share(zero, targets), targets)
+
+
+def self_share(
+    row: Float[Tensor, "target *head source"], targets: Int[Tensor, " target"]
+) -> Float[Tensor, "target *head"]:
+    """What a target gives itself, over its row's sum (0 where that is 0)."""
+    return _ratio(_diagonal(row, targets), row.sum(-1))
 
 
 def map_ratio(
@@ -120,7 +126,7 @@ def with_self_share(
     share: Float[Tensor, "target *head"],
     targets: Int[Tensor, " target"],
 ) -> Float[Tensor, "target *head source"]:
-    """Give the target itself `share` of the column's sum, and the others the rest in proportion."""
+    """Give the target itself `share` of the row's sum, and the others the rest in proportion."""
     total = column.sum(-1)
     out = column * (1 - share)[..., None]
     index = _self_index(column, targets)

@@ -23,7 +23,7 @@ from ligflow.known import SPLIT, WHOLE
 from ligflow.quadrature import MAX_NODES
 from ligflow.settings import ROUTES, Settings
 from ligflow.storage import ensure_writable, write_text
-from ligflow.view.select import NEEDS, VIEWS, available
+from ligflow.view.select import NEEDS, VIEWS, available, select
 from ligflow.view.terminal import error, report
 
 app = typer.Typer(
@@ -109,7 +109,9 @@ def explain(
     chosen, wanted = _numbers("--layers", layers), _numbers("--targets", targets)
     outputs = _Outputs(json_path, csv, html, save)
     outputs.check()
-    _checked(_shown, show, settings.routes)
+    _checked(_shown, show, head, settings.routes)
+    if layer is not None and layer >= 0 and chosen and min(chosen) >= 0 and layer not in chosen:
+        raise _Usage(f"--layer {layer} is printed, but --layers explains only {layers}.")
     explainer = _explainer(model, revision, device, dtype, local_files_only)
     flow = _with_progress(lambda progress: explainer.explain(
         text, layers=chosen, targets=wanted, truncate=truncate, progress=progress, **vars(settings),
@@ -133,7 +135,7 @@ def view(
     outputs = _Outputs(json_path, csv, html)
     outputs.check()
     flow = Flow.load(file)
-    _checked(_shown, show, flow.routes)
+    _checked(_shown, show, head, flow.routes)
     _deliver(flow, layer, show, head, words, hide_special, outputs)
 
 
@@ -157,7 +159,11 @@ def check_model(
 @app.command()
 def models() -> None:
     """List the model types that are tested against brute-force autograd."""
-    table = Table(title="model types tested against brute-force autograd", title_justify="left", box=None)
+    table = Table(
+        title="tested model types: all routes cell by cell against autograd, z2z alone by certificate",
+        title_justify="left",
+        box=None,
+    )
     for name in ("model type", "routes", "what it exercises"):
         table.add_column(name)
     for known, routes in ((SPLIT, "z2u u2z z2z"), (WHOLE, "z2z")):
@@ -196,7 +202,11 @@ def _checked(call: Callable[..., T], *arguments: Any) -> T:
 
 
 def _text(text: str) -> str:
-    text = sys.stdin.read() if text == "-" else text
+    try:
+        text = sys.stdin.read() if text == "-" else text
+        text.encode()
+    except UnicodeError as problem:
+        raise LigflowError("The text is not valid Unicode; give text in UTF-8.") from problem
     if not text.strip():
         raise LigflowError("The text is empty or blank; give at least one word.")
     return text
@@ -222,8 +232,10 @@ def _writable(path: Path | None) -> None:
         ensure_writable(path)
 
 
-def _shown(show: str | None, routes: tuple[str, ...]) -> None:
+def _shown(show: str | None, head: int | None, routes: tuple[str, ...]) -> None:
     """The view that is to be printed must be known, and its routes computed."""
+    if head is not None and show != "z2u":
+        raise LigflowError("--head is for --show z2u.")
     if show is not None and show not in VIEWS:
         raise LigflowError(f"Unknown view {show!r}; choose from {', '.join(VIEWS)}.")
     missing = NEEDS[show] - set(routes) if show else set()
@@ -256,6 +268,9 @@ class _Outputs:
 
     def check(self) -> None:
         """Says before the computation starts what could not be written after it."""
+        for path in (self.csv, self.html, self.save):
+            if str(path) == "-":
+                raise _Usage("Only --json writes to standard output with '-'; give the others a file.")
         for path in (self.json, self.csv, self.html, self.save):
             _checked(_writable, path)
 
@@ -282,14 +297,21 @@ def _deliver(
 ) -> None:
     shown = flow.hide_special() if hide else flow
     shown = shown.merge_words() if words else shown
+    layer = shown.layers[-1] if layer is None else _from_end(layer, flow)
+    view = show or available(shown)[0]
+    select(shown, view, layer, head)
     written = outputs.write(flow, shown)
     if str(outputs.json) == "-":
         sys.stdout.write(_json(shown) + "\n")
         return
-    layer = shown.layers[-1] if layer is None else layer
-    report(shown, show or available(shown)[0], layer, head, _console())
+    report(shown, view, layer, head, _console())
     for path in written:
         _console().print(Text(f"wrote {path}"), soft_wrap=True)
+
+
+def _from_end(layer: int, flow: Flow) -> int:
+    """A negative layer counts from the last one that the flow holds."""
+    return flow.layers[layer] if -len(flow.layers) <= layer < 0 else layer
 
 
 def _json(flow: Flow) -> str:
@@ -303,7 +325,7 @@ def _json(flow: Flow) -> str:
 
 
 def _check_table(model: str, checks: list[Check]) -> Table:
-    table = Table(title=f"ligflow check {model}", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(title=Text(f"ligflow check {model}"), title_justify="left", box=None, padding=(0, 2, 0, 0))
     for name in ("check", "", "measured", "limit", "detail"):
         table.add_column(name)
     for one in checks:

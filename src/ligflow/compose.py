@@ -22,16 +22,16 @@ def conserving(
     u2z: Float[Tensor, "layer head target"],
     residual: Float[Tensor, "layer target"],
     targets: Int[Tensor, " target"],
-    column_sum: Float[Tensor, "layer head target"],
+    source_sum: Float[Tensor, "layer head target"],
     floor: Float[Tensor, "layer head target"],
 ) -> Float[Tensor, "layer target source"]:
     """`C_ij = sum_h (A_ijh / sum_k A_kjh) M_hj + [i = j] M_res,j`; sums over i to `sum M` exactly.
 
-    `column_sum` is `sum_k A_kjh`. A head whose sum is below `floor` did not move: it has nothing
+    `source_sum` is `sum_k A_kjh`. A head whose sum is below `floor` did not move: it has nothing
     to share out, and its M goes to the diagonal.
     """
-    still = column_sum.abs() <= floor
-    shares = torch.where(still[..., None], 0, z2u / torch.where(still, 1, column_sum)[..., None])
+    still = source_sum.abs() <= floor
+    shares = torch.where(still[..., None], 0, z2u / torch.where(still, 1, source_sum)[..., None])
     composed = product(shares, u2z)
     rows = torch.arange(len(targets), device=targets.device)
     composed[:, rows, targets] += residual + torch.where(still, u2z, 0).sum(dim=1)

@@ -3,7 +3,7 @@
 import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 import transformers
@@ -18,11 +18,11 @@ from ligflow.baselines import Baseline
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.flow import Flow
 from ligflow.quadrature import MAX_NODES
-from ligflow.recording import record
+from ligflow.recording import record, validate
 from ligflow.replay import Layer, borrowed
 from ligflow.routes import Tokens as LayerTokens
 from ligflow.routes import explain_layer
-from ligflow.scalarize import Scalarization
+from ligflow.scalarize import Direction, Scalarization
 from ligflow.settings import ROUTES, Settings
 from ligflow.tokens import Tokens, encode, name_inputs, position_limit
 
@@ -66,7 +66,7 @@ class Explainer:
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
         **options: Any,
-    ) -> Self:
+    ) -> "Explainer":
         """A hub id, a folder, or an embedded model (no name: MiniLM), loaded in float32 or `dtype`.
 
         `options` go to `transformers` (`revision`, `local_files_only`, `token`, ...). Raises
@@ -108,18 +108,20 @@ class Explainer:
         )  # fmt: skip
         encoded, tokens = self._encode(inputs, truncate)
         recorded = self._record(encoded)
+        chosen = [recorded[i] for i in _positions("layer", layers, len(recorded))]
         visible = _visible(encoded, recorded[0].hidden)
         tokens = tokens or name_inputs(self.tokenizer, encoded, len(recorded[0].hidden))
         tokens = _shown(tokens, visible)
         rows = _positions("target", targets, len(tokens.labels))
-        chosen, left_out = _choose_layers(recorded, layers, settings.routes)
+        validated = [validate(self.model, layer) for layer in chosen]
+        chosen, left_out = _splittable(validated, layers is not None, settings.routes)
         place = LayerTokens(visible, visible[torch.tensor(rows, device=visible.device)])
         results = []
         for done, layer in enumerate(chosen):
             results.append(self._explain_layer(layer, settings, place))
             if progress is not None:
                 progress(done + 1, len(chosen))
-        notes = [*self.notes, *left_out, *_notes(chosen, settings, self.model)]
+        notes = [*self.notes, *left_out, *_notes(chosen, settings, self.model, results)]
         flow = self._flow(results, chosen, tokens, rows, settings, notes)
         if flow.unmet:
             warnings.warn(_describe_unmet(flow), CompletenessWarning, stacklevel=2)
@@ -127,7 +129,7 @@ class Explainer:
 
     def record(self, inputs: str | Mapping[str, Tensor], truncate: bool = False) -> list[Layer]:
         """The model's layers on one example, recorded, validated and ready to be replayed."""
-        return self._record(self._encode(inputs, truncate)[0])
+        return [validate(self.model, layer) for layer in self._record(self._encode(inputs, truncate)[0])]
 
     def _encode(
         self, inputs: str | Mapping[str, Tensor], truncate: bool
@@ -281,13 +283,10 @@ def _positions(what: str, chosen: Sequence[int] | None, count: int) -> list[int]
     return sorted({index % count for index in chosen})
 
 
-def _choose_layers(
-    recorded: list[Layer], chosen: Sequence[int] | None, routes: tuple[str, ...]
-) -> tuple[list[Layer], list[str]]:
-    """The layers to explain; by default those that offer all routes, with a note on the others."""
-    layers = [recorded[i] for i in _positions("layer", chosen, len(recorded))]
+def _splittable(layers: list[Layer], asked: bool, routes: tuple[str, ...]) -> tuple[list[Layer], list[str]]:
+    """The layers to explain; those not asked for by number are left out, with a note, where they refuse."""
     refused = [layer for layer in layers if layer.refusal] if set(routes) != {"z2z"} else []
-    if refused and (chosen is not None or len(refused) == len(layers)):
+    if refused and (asked or len(refused) == len(layers)):
         first = refused[0]
         raise UnsupportedModel(
             f"Layer {first.index} ({type(first.module).__name__}) offers no z2u and u2z: {first.refusal}. "
@@ -335,9 +334,19 @@ def _heads_and_residual(players: Tensor) -> dict[str, Tensor]:
     return {"u2z": players[..., :-1].transpose(1, 2), "u2z_residual": players[..., -1]}
 
 
-def _notes(layers: list[Layer], settings: Settings, model: PreTrainedModel) -> list[str]:
+def _notes(
+    layers: list[Layer], settings: Settings, model: PreTrainedModel, results: list[dict[str, Attribution]]
+) -> list[str]:
     """What a reader of the numbers must know about the settings."""
     notes = []
+    for route in settings.routes:
+        flips = sum(result[route].flips for result in results)
+        rows = sum(result[route].total.numel() for result in results)
+        if flips:
+            notes.append(f"{route}: a self share above 1 turned the signs of {flips} of {rows} rows")
+    both = {"z2u", "u2z"} <= set(settings.routes)
+    if both and isinstance(settings.scalarization_of("z2u"), Direction):
+        notes.append("composed: under a direction a head's sources may cancel, and its shares grow large")
     asked = (settings.att_baseline, settings.layer_baseline)
     if any(isinstance(b, str) and b == "mean" for b in asked) and _is_causal(layers[0], model):
         notes.append(

@@ -124,7 +124,10 @@ class Flow:
         return self.tensors[f"{route}.nodes"]
 
     def origin_mass(self, route: str) -> Float[Tensor, "layer *head target"]:
-        """The share of the total that lies below a = 1e-6: large where a norm jumps at a zero baseline."""
+        """`(L(1e-6) - L(0)) / scale`: large where a norm jumps at a zero baseline, 0 where the path is tame.
+
+        It can pass 1, since L may rise above its end and come back.
+        """
         return self._cell(route, "origin") / self._cell(route, "scale")
 
     def hidden(self, route: str) -> Float[Tensor, "layer *head target"]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -32,7 +33,7 @@ def load(
     with _quiet():
         try:
             model = AutoModel.from_pretrained(folder, dtype=dtype or torch.float32, **options)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise LigflowError(_explain_failure(name, error)) from error
         return model, _tokenizer(folder, options)
 

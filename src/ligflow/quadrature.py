@@ -4,10 +4,11 @@ Every integral has a known answer for its sum: `sum_k IG_k = total`. The driver 
 each target: the difference between nested rules, and that sum (completeness).
 
 Adaptive rule. A panel is integrated by the nested Gauss-Patterson rules with 1, 3, 7, 15 and 31
-nodes (Patterson 1968). With d_m the change from the previous rule, the error is estimated as
-`d_m min(1, d_m / d_(m-1))`: the change that is still to come if convergence goes on at the observed
-pace. A panel that does not converge is divided; the one that touches a = 0 is divided
-geometrically, four decades at a time, because norms put boundary layers and jumps there.
+nodes (Patterson 1968). With d_m the change from the previous rule and r = d_m / d_(m-1) the pace,
+the error is estimated as `d_m min(1, 10 r^2)`: where doubling the nodes gains a digit or more, the
+next doubling gains at least twice as many. Where it gains none (kinks of an activation), the
+changes themselves count. A panel that does not converge is divided; the one that touches a = 0 is
+divided geometrically, four decades at a time, because norms put boundary layers and jumps there.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from torch import Tensor
 from ligflow.errors import LigflowError
 
 FIXED_RULES = ("gauss-legendre", "midpoint", "trapezoid", "captum")
-MAX_NODES = 1024
+MAX_NODES = 4096
 GRADED_TO = 1e-22
 _MAX_FIXED = 100_000
 
@@ -111,6 +112,9 @@ _PATTERSON = (
         0.702496206491527078, 0.531319743644375623, 0.331135393257976833, 0.112488943133186625,
     ),
 )  # fmt: skip
+_STILL = 0.1  # changes below this part of the tolerance cannot explain a failing sum
+_LUCK = 0.2  # near a kink two rules may agree by luck; the change before is then the better witness
+_WIDE = 0.05
 _FIRST = 2  # a panel starts with the 7-node rule, which contains those with 1 and 3
 _LAST = len(_PATTERSON) - 1
 
@@ -180,9 +184,17 @@ class _Panel:
     def change(self, back: int = 0) -> Float[Tensor, "target scalar"]:
         return (self.sums[self.level - back] - self.sums[self.level - back - 1]).abs().sum(-1)
 
-    def error(self) -> Float[Tensor, "target scalar"]:
+    def error(self, rough: Bool[Tensor, " panel_target"]) -> Float[Tensor, "panel_target scalar"]:
+        """The estimate by the pace of convergence; for targets with kinks the changes themselves."""
         change, before = self.change(), self.change(back=1)
-        return change * torch.where(before > 0, change / torch.where(before > 0, before, 1), 1).clamp(max=1)
+        pace = torch.where(before > 0, change / torch.where(before > 0, before, 1), 1)
+        smooth = change * (10 * pace.square()).clamp(max=1)
+        return torch.where(rough[:, None], torch.maximum(change, _LUCK * before), smooth)
+
+    def is_rough(self) -> Bool[Tensor, " panel_target"]:
+        """Whether 15 nodes or more still bring no digit: the integrand has a kink in this panel."""
+        slow = (self.change() > 0.3 * self.change(back=1)).any(-1)
+        return slow & torch.full_like(slow, self.level > _FIRST)
 
     def divide(self) -> list[tuple[float, float]]:
         if self.low == 0:
@@ -203,6 +215,7 @@ class _Driver:
         self.tol, self.max_nodes = tol, max_nodes
         self.targets = torch.arange(len(total), device=total.device)
         self.used = torch.zeros_like(self.targets)
+        self.rough = torch.zeros_like(self.targets, dtype=torch.bool)
         self.error = torch.zeros_like(total)
         self.met = torch.zeros_like(total, dtype=torch.bool)
 
@@ -212,7 +225,7 @@ class _Driver:
         self._settle()
         while self.panels:
             keep, climb, divide = self._choose()
-            self.panels = keep + [self._climb(panel) for panel in climb] + self._open(divide)
+            self.panels = keep + [self._climb(panel) for panel in climb] + self._divided(divide)
             self._settle()
         return Integral(self.value, self.error, self.used, self.met)
 
@@ -226,6 +239,11 @@ class _Driver:
             for (low, high, _), rows in zip(group, values, strict=True):
                 panels.append(_Panel(low, high, _FIRST, targets, _sums(rows, 0, high - low)))
         return panels
+
+    def _divided(self, pieces: list[tuple[float, float, Tensor]]) -> list[_Panel]:
+        """New panels where an old one failed; a wide one has to show its pace, with 15 nodes."""
+        opened = self._open(pieces)
+        return [self._climb(p) if p.high - p.low > _WIDE else p for p in opened]
 
     def _climb(self, panel: _Panel) -> _Panel:
         """The next level of a panel: only its new nodes are evaluated."""
@@ -241,14 +259,17 @@ class _Driver:
 
     def _settle(self) -> None:
         """Book the targets that have converged, or that cannot go on, and drop them from the panels."""
+        for panel in self.panels:
+            self.rough[panel.targets] |= panel.is_rough() & (panel.low > 0)
         value, error = torch.zeros_like(self.value), torch.zeros_like(self.error)
+        change = torch.zeros_like(self.error)
         for panel in self.panels:
             value[panel.targets] += panel.value()
-            error[panel.targets] += panel.error()
+            error[panel.targets] += panel.error(self.rough[panel.targets])
+            change[panel.targets] += panel.change()
         limit = self.tol * self.scale
-        estimated = error <= limit
-        met = estimated & ((value.sum(-1) - self.total).abs() <= limit)
-        self.estimated = estimated.all(-1)
+        met = (error <= limit) & ((value.sum(-1) - self.total).abs() <= limit)
+        self.estimated, self.still = (error <= limit).all(-1), (change <= _STILL * limit).all(-1)
         done = met.all(-1) | self._stuck() | (self.used >= self.max_nodes)
         booked = done & self._open_targets()
         self.value[booked], self.error[booked], self.met[booked] = value[booked], error[booked], met[booked]
@@ -263,12 +284,12 @@ class _Driver:
         return mask
 
     def _stuck(self) -> Tensor:
-        """Estimates hold, the origin is resolved and every panel is fine: what is missing is a jump."""
-        fine = self.estimated.clone()
+        """Nothing changes any more and the origin is resolved: what is missing is a jump of F."""
+        stuck = self.estimated & self.still
         for panel in self.panels:
-            if panel.level == _FIRST or (panel.low == 0 and panel.high > GRADED_TO):
-                fine[panel.targets] = False
-        return fine
+            if panel.low == 0 and panel.high > GRADED_TO:
+                stuck[panel.targets] = False
+        return stuck
 
     def _choose(self) -> tuple[list[_Panel], list[_Panel], list[tuple[float, float, Tensor]]]:
         """Which panels stay, which climb a level, and which are divided, target by target."""
@@ -287,29 +308,26 @@ class _Driver:
         return [p for p in keep if len(p.targets)], [p for p in climb if len(p.targets)], nonempty
 
     def _wanted(self, panel: _Panel, count: Tensor) -> Tensor:
-        """A panel with more than its share of error; if all are within theirs, where mass may hide."""
-        share = self.tol * self.scale[panel.targets] / (2 * count[panel.targets, None])
-        above = (panel.error() > share).any(-1)
-        if panel.low == 0 and panel.high > GRADED_TO:
-            return above | self.estimated[panel.targets]
-        return torch.where(self.estimated[panel.targets], self._origin_done(panel), above)
+        """Whether a panel has more than its share of what is wrong with a target.
 
-    def _origin_done(self, panel: _Panel) -> Tensor:
-        """For targets whose origin is resolved, panels that are still at the first level."""
-        fresh = torch.full_like(panel.targets, panel.level == _FIRST, dtype=torch.bool)
-        for other in self.panels:
-            if other.low == 0 and other.high > GRADED_TO:
-                fresh &= ~torch.isin(panel.targets, other.targets)
-        return fresh
+        First of the estimated error; where all estimates hold and the sum still fails, of the plain
+        change between rules (kinks defeat the estimate); where nothing changes, mass hides at a = 0.
+        """
+        share = self.tol * self.scale[panel.targets] / (2 * count[panel.targets, None])
+        above = (panel.error(self.rough[panel.targets]) > share).any(-1)
+        moving = (panel.change() > _STILL * share).any(-1)
+        hiding = torch.full_like(above, panel.low == 0 and panel.high > GRADED_TO)
+        estimated, still = self.estimated[panel.targets], self.still[panel.targets]
+        return torch.where(estimated, torch.where(still, hiding, moving), above)
 
     def _climbs(self, panel: _Panel) -> Tensor:
         """Climb while it pays: always to 15 nodes, to 31 if 15 brought a quick gain; else divide."""
         quick = (panel.change() <= 0.3 * panel.change(back=1)).all(-1)
-        room = panel.level < _LAST
-        quick = quick | torch.full_like(quick, panel.level == _FIRST)
-        if panel.low == 0 and panel.high > GRADED_TO:
-            quick = quick & ~self.estimated[panel.targets]
-        return quick if room else torch.zeros_like(quick)
+        climbs = quick | torch.full_like(quick, panel.level == _FIRST)
+        if panel.level == _LAST:
+            return torch.zeros_like(quick)
+        hiding = self.estimated[panel.targets] & self.still[panel.targets]
+        return climbs & ~hiding
 
 
 def _sums(values: Tensor, begin: int, width: float) -> Tensor:

@@ -32,7 +32,7 @@ class _Call:
 
 
 def record(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[Layer]:
-    """Runs the model on one example and returns its layers in the order of their calls, validated.
+    """Runs the model on one example and returns its layers in the order of their calls.
 
     A layer that cannot be split at its attention carries the reason in `refusal`; z2z remains
     possible for it. Raises UnsupportedModel where no stack of layers is found at all.
@@ -47,8 +47,7 @@ def record(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[Layer]:
         refusal = refusal or _OFF_INTERFACE
         with borrowed(model, "eager"):
             calls = _run(model, inputs)
-    layers = [_layer(index, call, refusal) for index, call in enumerate(_stack(model, calls))]
-    return [validate(model, layer) for layer in layers]
+    return [_layer(index, call, refusal) for index, call in enumerate(_stack(model, calls))]
 
 
 _OFF_INTERFACE = (
@@ -199,22 +198,31 @@ def validate(model: PreTrainedModel, layer: Layer) -> Layer:
     Checked: the split layer reproduces the model's own (eager) attention; replays in a batch; and
     a token's projections, and what follows attention, depend on no other token.
     """
-    if layer.refusal:
-        return layer
     with borrowed(model, "eager"), torch.no_grad():
         own = layer.forward(layer.hidden[None])[0]
+        layer = replace(layer, one_by_one=not _batches(layer, own))
+    if layer.refusal:
+        return layer
+    if layer.one_by_one:
+        return replace(layer, refusal="its arguments tie it to a batch of one")
     with borrowed(model), torch.no_grad():
         return replace(layer, refusal=_differs(layer, own) or _leaks(layer))
 
 
+def _batches(layer: Layer, own: Tensor) -> bool:
+    """Whether a batch of two gives each example its own output."""
+    try:
+        both = layer.forward(torch.stack([layer.hidden, layer.hidden.flip(0)]))
+    except (RuntimeError, ValueError, IndexError):
+        return False
+    return both.shape[0] == 2 and _gap(both[0], own) <= _tolerance(own)
+
+
 def _differs(layer: Layer, own: Tensor) -> str:
     pair = layer.hidden.expand(2, -1, -1)
-    try:
-        split = layer.finish(pair, layer.attend(pair))
-    except RuntimeError as error:
-        return f"it cannot be replayed on a batch ({error})"
+    split = layer.finish(pair, layer.attend(pair))
     for name, other in (("eager", own), ("recorded", layer.output)):
-        gap = float((split - other).norm() / (2 * other.norm()).clamp(min=1e-30))
+        gap = max(_gap(one, other) for one in split)
         if not gap <= _tolerance(own):
             return f"split at its attention it differs from the model's own ({name}) output by {gap:.1e}"
     return ""
@@ -233,10 +241,13 @@ def _leaks(layer: Layer) -> str:
     parts = {"query": seen.query, "key": seen.key, "value": seen.value}
     parts = {name: part.transpose(1, 2) for name, part in parts.items()} | {"output": layer.finish(pair, u)}
     for name, part in parts.items():
-        gap = float((part[0, 1:] - part[1, 1:]).norm() / part[0, 1:].norm().clamp(min=1e-30))
-        if not gap <= _tolerance(part):
+        if not _gap(part[1, 1:], part[0, 1:]) <= _tolerance(part):
             return f"the {name} of a token depends on other tokens outside its attention"
     return ""
+
+
+def _gap(ours: Tensor, theirs: Tensor) -> float:
+    return float((ours - theirs).norm() / theirs.norm().clamp(min=1e-30))
 
 
 def _tolerance(tensor: Tensor) -> float:

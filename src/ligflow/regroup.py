@@ -20,7 +20,7 @@ class _Groups:
     """`sources[w, i]` adds token i to group w; `targets[v, j]` averages target j into group v."""
 
     sources: Float[Tensor, "group source"]
-    targets: Float[Tensor, "group target"]
+    targets: Float[Tensor, "row target"]
 
 
 def merge_words(flow: Flow) -> Flow:

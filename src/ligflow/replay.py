@@ -5,11 +5,12 @@
 that the model's own unmodified layer does everything before and after.
 """
 
+import copy
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -144,7 +145,8 @@ class Layer:
     """A recorded call of one layer: the module, its other arguments, and what went in and came out.
 
     `hidden` is z `[T, D]`, `output` is z' as the model itself computed it. `refusal` says why the
-    layer cannot be split at its attention ('' where it can).
+    layer cannot be split at its attention ('' where it can); `one_by_one`, that its other arguments
+    tie it to a batch of one.
     """
 
     index: int
@@ -155,6 +157,7 @@ class Layer:
     hidden: Float[Tensor, "token dim"]
     output: Float[Tensor, "token dim"]
     refusal: str = ""
+    one_by_one: bool = False
 
     @property
     def implementation(self) -> str:
@@ -163,6 +166,8 @@ class Layer:
 
     def forward(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token dim"]:
         """z -> z' through the unmodified layer."""
+        if self.one_by_one:
+            return torch.cat([first_tensor(self._call(one[None])) for one in hidden])
         return first_tensor(self._call(hidden))
 
     def capture(self, hidden: Float[Tensor, "batch token dim"]) -> Captured:
@@ -205,8 +210,21 @@ class Layer:
         """u, by the plain definition of attention (differentiable)."""
         return plain(self.capture(hidden)).transpose(1, 2)
 
+    def in_double(self) -> "Layer":
+        """The same layer and call in float64, on copies."""
+        arguments = {name: _to_double(value) for name, value in self.arguments.items()}
+        module = copy.deepcopy(self.module).double()
+        hidden, output = self.hidden.double(), self.output.double()
+        return replace(self, module=module, arguments=arguments, hidden=hidden, output=output)
+
     def _call(self, hidden: Tensor) -> Any:
         return self.module(**{**self.arguments, self.first: hidden})
+
+
+def _to_double(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.double() if value.is_floating_point() else value
+    return type(value)(map(_to_double, value)) if type(value) in (tuple, list) else value
 
 
 def _unpack(dual: Tensor) -> tuple[Tensor, Tensor]:

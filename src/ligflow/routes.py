@@ -10,7 +10,8 @@ from torch import Tensor
 from ligflow import attribution, direct
 from ligflow.attention import weigh
 from ligflow.attribution import Attribution, Map, attribute
-from ligflow.baselines import Baseline, Start, map_ratio, source_start, zero_ratio
+from ligflow.baselines import Baseline, Start, map_ratio, self_share, source_start, zero_ratio
+from ligflow.double import keep_double
 from ligflow.errors import LigflowError
 from ligflow.replay import Layer
 from ligflow.scalarize import Direction, Scalarization
@@ -50,12 +51,34 @@ def u_at_start(
 
 def _z2u(layer: Layer, settings: Settings, tokens: Tokens) -> Attribution:
     def run(baseline: Baseline) -> Attribution:
-        start = source_start(baseline, layer.hidden, tokens.visible)
-        return _attribute(attribution.z2u(layer, start), settings, tokens, "z2u")
+        if _starts_flat(baseline, layer):
+            with keep_double():
+                found = _run_z2u(layer.in_double(), baseline, settings, tokens)
+            return _in_single(found)
+        return _run_z2u(layer, baseline, settings, tokens)
 
     return _with_correction(
         run(_underlying(settings.att_baseline)), settings.att_baseline, run, layer, tokens
     )
+
+
+def _run_z2u(layer: Layer, baseline: Baseline, settings: Settings, tokens: Tokens) -> Attribution:
+    start = source_start(baseline, layer.hidden, tokens.visible)
+    return _attribute(attribution.z2u(layer, start), settings, tokens, "z2u")
+
+
+def _starts_flat(baseline: Baseline, layer: Layer) -> bool:
+    """From the mean of the sources u leaves with slope 0 (what they add cancels), so `u(a) - u(0)` grows
+    like a^2 and its direction drowns in float32 rounding near the start: such paths run in float64.
+    """
+    shared = isinstance(baseline, Tensor) or baseline == "mean"
+    return shared and layer.hidden.dtype == torch.float32 and layer.hidden.device.type != "mps"
+
+
+def _in_single(found: Attribution) -> Attribution:
+    parts = {name: part for name, part in vars(found).items() if isinstance(part, Tensor)}
+    floats = {name: part.float() for name, part in parts.items() if part.is_floating_point()}
+    return replace(found, **floats)
 
 
 def _z2z(layer: Layer, settings: Settings, tokens: Tokens) -> Attribution:
@@ -132,14 +155,14 @@ def _fit(kind: Scalarization, route: Map, tokens: Tokens, name: str) -> Scalariz
 
 
 def _underlying(baseline: Baseline) -> Baseline:
-    """A ratio corrects an `itb` column."""
+    """A ratio corrects an `itb` row."""
     return "itb" if isinstance(baseline, str) and baseline in _RATIOS else baseline
 
 
 def _with_correction(
     itb: Attribution, name: Baseline, run: Callable[[Baseline], Attribution], layer: Layer, tokens: Tokens
 ) -> Attribution:
-    """Applies `itb_zero_ratio` or `itb_map_ratio`. The column keeps its sum, and so its certificate."""
+    """Applies `itb_zero_ratio` or `itb_map_ratio`. The row keeps its sum, and so its certificate."""
     if isinstance(name, Tensor) or name not in _RATIOS:
         return itb
     if name == "itb_map_ratio":
@@ -153,4 +176,5 @@ def _with_correction(
         met=itb.met & zero.met,
         nodes=itb.nodes + zero.nodes,
         origin=zero.origin,
+        flips=int((self_share(zero.value, tokens.targets) > 1).sum()),
     )

@@ -36,6 +36,9 @@ class Settings:
         _baseline("att_baseline", self.att_baseline, baselines.SOURCE_NAMES)
         _baseline("mlp_baseline", self.mlp_baseline, baselines.MLP_NAMES)
         _baseline("layer_baseline", self.layer_baseline, baselines.LAYER_NAMES)
+        if isinstance(self.scalarization, Mapping):
+            for route in self.scalarization:
+                _one_of("route of scalarization", route, ROUTES)
         for route in self.routes:
             kind = self.scalarization_of(route)
             if not isinstance(kind, Direction):

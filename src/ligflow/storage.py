@@ -51,7 +51,7 @@ def load(path: str | Path) -> Flow:
         flow = _flow(json.loads(metadata["ligflow"]), tensors, path)
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise LigflowError(f"{str(path)!r} is a safetensors file, but not a ligflow flow.") from error
-    _check_shapes(flow, path)
+    _check_parts(flow, path)
     return flow
 
 
@@ -61,6 +61,8 @@ def _flow(header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> Flo
             f"{str(path)!r} has flow format {header['format']}, and this version reads up to {FORMAT}; "
             "upgrade ligflow."
         )
+    if not isinstance(header["meta"], dict) or not all(isinstance(token, str) for token in header["tokens"]):
+        raise TypeError("header")
     return Flow(
         tokens=list(header["tokens"]),
         layers=tuple(header["layers"]),
@@ -71,20 +73,40 @@ def _flow(header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> Flo
     )
 
 
-def _check_shapes(flow: Flow, path: Path) -> None:
-    sizes = {
-        "layer": len(flow.layers),
-        "target": len(flow.targets),
-        "source": len(flow.tokens),
-        "head": flow.heads,
-    }
-    expected = {name: dims for name, dims in DIMS.items() if name in flow.tensors}
-    for route in flow.routes:
-        expected |= {f"{route}.{part}": CELL_DIMS[route] for part in CELL_PARTS}
-    for name, dims in expected.items():
+def _check_parts(flow: Flow, path: Path) -> None:
+    """All tensors that the flow's maps need are there, in the sizes of its labels."""
+    maps = [name for name in DIMS if name in flow.tensors]
+    routes = [name for name in CELL_DIMS if name in maps]
+    needed = [f"{route}.{part}" for route in routes for part in (*CELL_PARTS, "nodes")]
+    needed += ["z2u.floor"] if "z2u" in maps else []
+    needed += ["u2z_residual"] if "u2z" in maps else []
+    lost = sorted({*needed} - {*flow.tensors})
+    lost += [route for route in flow.routes if route not in routes]
+    if lost or not routes:
+        raise LigflowError(f"{str(path)!r} is damaged: it holds no {', '.join(lost) or 'map'}.")
+    if len(flow.special) != len(flow.tokens) or not {*flow.targets} <= {*range(len(flow.tokens))}:
+        raise LigflowError(f"{str(path)!r} is damaged: its targets or marks do not fit its tokens.")
+    heads = next((flow.tensors[name].shape[1:2] for name in ("z2u", "u2z") if name in maps), (0,))
+    sizes = {"layer": len(flow.layers), "target": len(flow.targets), "source": len(flow.tokens)}
+    sizes["head"] = heads[0] if heads else 0
+    for name, tensor in flow.tensors.items():
+        dims = _dims(name)
         shape = tuple(sizes[dim] for dim in dims)
-        if name not in flow.tensors or tuple(flow.tensors[name].shape) != shape:
+        if dims and tuple(tensor.shape) != shape:
             raise LigflowError(f"{str(path)!r} is damaged: tensor {name!r} should have shape {shape}.")
+
+
+def _dims(name: str) -> tuple[str, ...]:
+    route, _, part = name.partition(".")
+    if name in DIMS:
+        return DIMS[name]
+    if route == "composed":
+        return DIMS["z2z"]
+    if part == "nodes":
+        return ("layer", "target")
+    if part == "floor":
+        return ("layer", "head")
+    return CELL_DIMS.get(route, ())
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -93,24 +115,41 @@ def write_text(path: str | Path, text: str) -> Path:
 
 
 def ensure_writable(path: str | Path) -> None:
-    """Raises LigflowError now if `path` could not be written later."""
-    folder = Path(path).absolute().parent
+    """Raises LigflowError now if `path` could not be written later; tries a file beside it."""
+    try:
+        Path(_scratch(path)).unlink()
+    except LigflowError:
+        raise
+    except (OSError, ValueError) as error:
+        raise LigflowError(f"Cannot write {str(path)!r}: {error}") from error
+
+
+def _scratch(path: str | Path) -> str:
+    """A new empty file in the folder of `path`."""
+    path = Path(path)
+    folder = path.absolute().parent
     if not folder.is_dir():
         raise LigflowError(f"Cannot write {str(path)!r}: there is no folder {str(folder)!r}.")
-    if Path(path).is_dir() or not os.access(folder, os.W_OK):
-        raise LigflowError(f"Cannot write {str(path)!r}: it is a folder, or its folder is not writable.")
+    if path.is_dir():
+        raise LigflowError(f"Cannot write {str(path)!r}: it is a folder.")
+    if path.exists() and not path.is_file():
+        raise LigflowError(f"Cannot write {str(path)!r}: it is no regular file.")
+    if not os.access(folder, os.W_OK):
+        raise LigflowError(f"Cannot write {str(path)!r}: its folder is not writable.")
+    handle, scratch = tempfile.mkstemp(dir=folder, prefix=".ligflow.", suffix=".part")
+    os.close(handle)
+    return scratch
 
 
 def _atomically(path: str | Path, write: Any) -> Path:
     ensure_writable(path)
     path = Path(path)
-    handle, scratch = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
+    scratch = _scratch(path)
     try:
         write(scratch)
         Path(scratch).chmod(0o666 & ~_umask())
         Path(scratch).replace(path)
-    except OSError as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise LigflowError(f"Could not write {str(path)!r}: {error}") from error
     finally:
         Path(scratch).unlink(missing_ok=True)

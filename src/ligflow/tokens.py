@@ -1,6 +1,7 @@
 """Text in, tokens out: labels, special marks, words, and the limits of a model's positions."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from ligflow.errors import LigflowError
 
-_WORD = re.compile(r"\w+(?:['’\-]\w+)*|[^\w\s]")
+# In `_shape(text)`, \0 is a mark of the character before it, \1 a joiner.
+_WORD = re.compile(r"\w[\w\x00\x01]*(?:['’\-]\w[\w\x00\x01]*)*|[^\w\s](?:\x00|\x01.)*", re.DOTALL)
 _UNLIMITED = 10**9
 
 
@@ -39,6 +41,8 @@ def encode(
         raise LigflowError(
             "Text needs a tokenizer: Explainer(model, tokenizer), or pass a mapping of tensors."
         )
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise LigflowError("The text is not valid Unicode; give text in UTF-8.")
     if not text.strip():
         raise LigflowError("The text is empty or blank; give at least one word.")
     encoded = tokenizer(text, padding=False, truncation=False, return_special_tokens_mask=True)
@@ -100,16 +104,26 @@ def _with_words(
     labels = _labels(tokenizer, ids)
     if offsets is None:
         return Tokens(labels, special, text=text)
-    spans = [match.span() for match in _WORD.finditer(text)]
+    spans = [match.span() for match in _WORD.finditer(_shape(text))]
     owner = [-1 if mark else _word_at(text, span, spans) for mark, span in zip(special, offsets, strict=True)]
     numbers: list[int] = []
     names: list[str] = []
     for index, word in enumerate(owner):
         if index == 0 or word == -1 or word != owner[index - 1]:
             begin, end = spans[word] if word >= 0 else (0, 0)
-            names.append(labels[index] if word < 0 else text[begin:end])
+            end = max(end, offsets[index][1])  # a token may hold several: [MASK]
+            names.append(labels[index] if word < 0 else text[begin:end].rstrip())
         numbers.append(len(names) - 1)
     return Tokens(labels, special, tuple(numbers), tuple(names), text)
+
+
+def _shape(text: str) -> str:
+    """The text, as long as before, with combining marks and joiners as \\0 and \\1."""
+    return "".join("\0" if _is_mark(c) else "\1" if c in "\u200c\u200d" else c for c in text)
+
+
+def _is_mark(c: str) -> bool:
+    return unicodedata.category(c)[0] == "M" or "\U0001f3fb" <= c <= "\U0001f3ff"
 
 
 def _word_at(text: str, span: tuple[int, int], words: list[tuple[int, int]]) -> int:

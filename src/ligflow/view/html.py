@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ligflow.flow import Flow
 from ligflow.view.colour import on, shade
-from ligflow.view.select import NEEDS, available, row_shares, select
+from ligflow.view.select import NEEDS, available, printable, row_shares, select
 
 _FRAGMENT_TOKENS = 32
 _STYLE = """
@@ -37,7 +37,7 @@ def fragment(flow: Flow) -> str:
 def page(flow: Flow) -> str:
     """All layers: direct and composed maps, and every head's z2u as a small picture."""
     layers = "".join(_layer(flow, row) for row in range(len(flow.layers)))
-    title = escape(flow.meta.get("text") or "ligflow")
+    title = escape(printable(flow.meta.get("text") or "ligflow"))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -62,7 +62,7 @@ def _heading(flow: Flow) -> str:
         for route in flow.routes
     )
     notes = "".join(f"<p>note: {escape(note)}</p>" for note in flow.meta.get("notes", []))
-    names = ("route", "cells", "worst |certificate|", "mean nodes", "max origin mass", "unmet")
+    names = ("route", "totals", "worst |certificate|", "mean nodes", "max origin mass", "unmet")
     head = "<tr>" + "".join(f"<th>{name}</th>" for name in names) + "</tr>"
     return (
         f"<p>{escape(str(flow.meta.get('model')))}; {escape(asked)}</p>"
@@ -111,7 +111,7 @@ def _row(flow: Flow, target: int, shares: list[float], values: list[float], bad:
         f"{f'{100 * share:.0f}' if round(100 * share) else ''}</td>"
         for share, value in zip(shares, values, strict=True)
     )
-    return f"<tr><th>{escape(flow.tokens[target])}</th>{cells}</tr>"
+    return f"<tr><th>{escape(printable(flow.tokens[target]))}</th>{cells}</tr>"
 
 
 def _picture(values: Float[Tensor, "target source"], head: int) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.style import Style
@@ -25,7 +26,9 @@ def report(flow: Flow, view: str, layer: int, head: int | None, console: Console
     for table in _tables(flow, values, columns, console.width):
         console.print(table)
     console.print(
-        Text("rows are targets, columns are sources; per cent of the row's total; blue +, orange -")
+        Text(
+            "rows are targets, columns are sources; per cent of the row's sum of magnitudes; blue +, orange -"
+        )
     )
     for line in strongest(flow, view, values, columns):
         console.print(Text(line))
@@ -35,11 +38,12 @@ def report(flow: Flow, view: str, layer: int, head: int | None, console: Console
 def _tables(flow: Flow, values: Tensor, columns: list[str], width: int) -> Iterator[Table]:
     """The map, cut into blocks of columns that fit; every column is shown."""
     labels = [f"{target} {printable(flow.tokens[target])}" for target in flow.targets]
-    room = max(1, (width - max(map(len, labels)) - 2) // _CELL)
+    wide = min(max(map(cell_len, labels)) + 1, max(1, width - 1 - _CELL))
+    room = max(1, (width - wide) // _CELL)
     shares = row_shares(values)
     for begin in range(0, len(columns), room):
         table = Table(box=None, padding=0, show_edge=False)
-        table.add_column("", no_wrap=True)
+        table.add_column("", no_wrap=True, width=wide)
         for name in columns[begin : begin + room]:
             table.add_column(Text(name[: _CELL - 1]), width=_CELL, no_wrap=True, justify="right")
         for label, row in zip(labels, shares[:, begin : begin + room].tolist(), strict=True):
@@ -63,12 +67,14 @@ def strongest(
     shares, lines = row_shares(values), []
     for flat in ranked.flatten().topk(min(count, ranked.numel())).indices.tolist():
         row, column = divmod(flat, values.shape[1])
-        target, value = printable(flow.tokens[flow.targets[row]]), float(values[row, column])
+        place, value = flow.targets[row], float(values[row, column])
+        target = f"{printable(flow.tokens[place])!r} ({place})"
+        source = columns[column] if view == "u2z" else f"{columns[column]!r} ({column})"
         if value == 0:
             continue
         verb = "adds to" if value > 0 else "takes from"
         amount = f"{value:+.3g}, {float(shares[row, column]):+.0%} of its row"
-        lines.append(f"  {columns[column]!r} {verb} {target!r}: {amount}")
+        lines.append(f"  {source} {verb} {target}: {amount}")
     return lines
 
 
@@ -77,7 +83,7 @@ def certificates(flow: Flow) -> RenderableType:
     table = Table(title="certificates", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for name in (
         "route",
-        "cells",
+        "totals",
         "worst |certificate|",
         "worst estimate",
         "mean nodes",

@@ -1,0 +1,151 @@
+"""Measures the numbers that the pages print. Run: .venv/bin/python docs/measure.py NAME [NAME ...]
+
+Names: rules, turning, vector, ends, ratios, origin, routing. `origin` needs the extra `gemma`.
+"""
+
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from transformers import MixtralConfig, MixtralModel
+
+from ligflow import CompletenessWarning, Explainer, Flow, direction
+
+SENTENCE = (
+    "The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light."
+)
+
+
+def spread(values: Tensor) -> str:
+    """Median and largest magnitude."""
+    size = values.abs().flatten()
+    return f"{float(size.median()):.1e} / {float(size.max()):.1e}"
+
+
+def z2z(explainer: Explainer, layers: Sequence[int] | None = None, **settings: object) -> Flow:
+    return explainer.explain(SENTENCE, routes=("z2z",), layers=layers, **settings)  # type: ignore[arg-type]
+
+
+def rules() -> None:
+    """Relative completeness error over targets, median / max, of z2z in the first and the last layer."""
+    explainer = Explainer.from_pretrained()
+    for baseline in ("zero", "itb"):
+        for rule in ("captum:32", "captum:300", "gauss-legendre:16", "adaptive"):
+            flow = z2z(explainer, [0, 5], layer_baseline=baseline, quadrature=rule)
+            first, last = flow.certificate("z2z")
+            nodes = float(flow.nodes("z2z").float().mean())
+            print(
+                f"{baseline:5} {rule:18} layer 0 {spread(first)}   layer 5 {spread(last)}   nodes {nodes:.1f}"
+            )
+
+
+def turning() -> None:
+    """How far l2 and projection are apart: sum over sources of |l2 - projection|, over the total."""
+    explainer = Explainer.from_pretrained()
+    for baseline in ("itb", "zero", "mean"):
+        turned, straight = (
+            z2z(explainer, layer_baseline=baseline, scalarization=kind, tol=1e-5)
+            for kind in ("l2", "projection")
+        )
+        apart = (turned.z2z - straight.z2z).abs().sum(-1) / turned.total("z2z")
+        for layer, row in zip(turned.layers, apart, strict=True):
+            print(f"{baseline:5} layer {layer}: median / max over targets {spread(row)}")
+
+
+def vector() -> None:
+    """The vector identity: as many unit directions as the layer has components, one target."""
+    explainer = Explainer.from_pretrained()
+    size = explainer.model.config.hidden_size
+    moved, missing = torch.zeros(size), torch.zeros(size)
+    for component, unit in enumerate(torch.eye(size)):
+        flow = explainer.explain(
+            "The cat sat.",
+            routes=("z2z",),
+            layers=[0],
+            targets=[2],
+            scalarization=direction(unit),
+            quadrature="gauss-legendre:32",
+        )
+        moved[component] = flow.total("z2z").item()
+        missing[component] = flow.z2z.sum() - flow.total("z2z").item()
+    print(f"||dF|| = {moved.norm():.4f}, ||sum_k C_k - dF|| / ||dF|| = {missing.norm() / moved.norm():.1e}")
+
+
+def ends() -> None:
+    """Sums of the direct and the conserving composed map, target by target."""
+    explainer = Explainer.from_pretrained()
+    for att, mlp, layer in (
+        ("itb", "att_itb_a0", "itb"),
+        ("zero", "matched", "zero"),
+        ("mean", "matched", "mean"),
+        ("itb", "zero", "itb"),
+        ("zero", "zero", "zero"),
+    ):
+        flow = explainer.explain(
+            SENTENCE, layers=[0, 5], att_baseline=att, mlp_baseline=mlp, layer_baseline=layer
+        )
+        gap = (flow.composed("conserving").sum(-1) - flow.z2z.sum(-1)) / flow.total("z2z")
+        print(f"ATT {att:5} MLP {mlp:11} layer {layer:5}: relative gap of the sums {spread(gap)}")
+
+
+def ratios() -> None:
+    """How many rows get a self share above 1 from itb_zero_ratio, which flips the other signs."""
+    explainer = Explainer.from_pretrained()
+    flow = explainer.explain(SENTENCE, routes=("z2u", "z2z"), att_baseline="zero", layer_baseline="zero")
+    for route, values in (("z2u", flow.z2u), ("z2z", flow.z2z[:, None])):
+        share = values.diagonal(dim1=-2, dim2=-1) / values.sum(-1)
+        print(
+            f"{route}: {int((share > 1).sum())} of {share.numel()} self shares above 1, "
+            f"{int((share < 0).sum())} below 0, range {float(share.min()):.2f} to {float(share.max()):.2f}"
+        )
+
+
+def origin() -> None:
+    """Gemma-3-270M: the share of the total below a = 1e-6, and what it takes to resolve it."""
+    explainer = Explainer.from_pretrained("embedded:gemma-3-270m")
+    for baseline in ("zero", "itb", "mean"):
+        flow = z2z(explainer, [0, 9, 17], layer_baseline=baseline)
+        for row, layer in enumerate(flow.layers):
+            mass, nodes = flow.origin_mass("z2z")[row], flow.nodes("z2z")[row].float()
+            print(
+                f"{baseline:5} layer {layer:2}: origin mass {spread(mass)}, mean nodes {nodes.mean():.0f}, "
+                f"worst |certificate| {flow.certificate('z2z')[row].abs().max():.1e}"
+            )
+
+
+def routing() -> None:
+    """A tiny random Mixtral: cells of z2z that a jump of the router leaves uncertified."""
+    torch.manual_seed(0)
+    config = MixtralConfig(
+        hidden_size=32, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+        intermediate_size=48, vocab_size=64, num_local_experts=4, num_experts_per_tok=2,
+    )  # fmt: skip
+    explainer = Explainer(MixtralModel(config).eval())
+    inputs = {"input_ids": torch.randint(3, 64, (1, 16))}
+    for baseline in ("itb", "zero", "mean"):
+        flow = explainer.explain(inputs, routes=("z2z",), layer_baseline=baseline)
+        certificate, met = flow.certificate("z2z").abs(), flow.tensors["z2z.met"]
+        print(
+            f"{baseline:5} {len(flow.unmet)} of {met.numel()} cells unmet, "
+            f"worst |certificate| {certificate.max():.1e}, of the others {certificate[met].max():.1e}"
+        )
+
+
+MEASURES: dict[str, Callable[[], None]] = {
+    measure.__name__: measure for measure in (rules, turning, vector, ends, ratios, origin, routing)
+}
+
+
+def main(names: Sequence[str]) -> None:
+    warnings.simplefilter("ignore", CompletenessWarning)
+    if not names or not set(names) <= set(MEASURES):
+        raise SystemExit(__doc__)
+    for name in names:
+        print(f"# {name}: {MEASURES[name].__doc__}")
+        MEASURES[name]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,58 @@
+"""The oracle of the tests: every route by plain autograd, and a rule fine enough to be called exact."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from ligflow import attribution, direct
+from ligflow.attribution import Map
+from ligflow.baselines import source_start
+from ligflow.quadrature import Rule
+from ligflow.replay import Layer
+from ligflow.routes import Tokens, mlp_start
+
+
+def fine_rule(to_origin: bool, kinks: bool) -> Rule:
+    """Gauss-Legendre on many panels: decades down to 1e-24 for norms at a zero baseline, and short
+    ones for activations with kinks (ReLU), whose integrands jump.
+    """
+    inner = np.linspace(0.03, 1, 500) if kinks else np.array([0.03, 0.1, 0.2, 0.4, 0.7, 1.0])
+    outer = 10.0 ** np.arange(-24, -1) if to_origin else np.linspace(0, 0.03, 20 if kinks else 1)[1:]
+    parts = [_composite(14, np.array([0, *outer, 0.03])), _composite(4 if kinks else 12, inner)]
+    if len(outer) and not to_origin:
+        parts[0] = _composite(4, np.array([0, *outer]))
+    return Rule(torch.cat([part.nodes for part in parts]), torch.cat([part.weights for part in parts]))
+
+
+def _composite(count: int, edges: np.ndarray) -> Rule:
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    low, width = edges[:-1, None], np.diff(edges)[:, None]
+    return Rule(
+        torch.from_numpy((low + width * (nodes + 1) / 2).ravel()),
+        torch.from_numpy((width * weights / 2).ravel()),
+    )
+
+
+def pairs(layer: Layer, baseline: str, tokens: Tokens) -> Iterator[tuple[str, Map, Map]]:
+    """Each route as (name, engine, oracle)."""
+    start = source_start(baseline, layer.hidden, tokens.visible)
+    yield "z2u", attribution.z2u(layer, start), direct.z2u(layer, start)
+    yield "z2z", attribution.z2z(layer, start), direct.z2z(layer, start)
+    starts = mlp_start(layer, "matched", baseline, tokens)
+    yield "u2z", attribution.u2z(layer, *starts), direct.u2z(layer, *starts)
+
+
+def integrate(route: Map, tokens: Tokens, rule: Rule) -> torch.Tensor:
+    """L2 attributions `[target, scalar, source]` by a fixed rule, written out."""
+    everyone = tokens.targets
+    first = route.image(torch.zeros(1, dtype=torch.float64), everyone)[0]
+
+    def towards(value: torch.Tensor) -> torch.Tensor:
+        moved = value - first
+        return moved / moved.norm(dim=-1, keepdim=True).clamp(min=1e-300)
+
+    parts = []
+    for nodes, weights in zip(rule.nodes.split(256), rule.weights.split(256), strict=True):
+        parts.append(torch.einsum("s,stgk->tgk", weights, route.pull(nodes, everyone, towards)))
+    return torch.stack(parts).sum(0)

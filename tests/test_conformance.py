@@ -1,0 +1,53 @@
+"""The checks that ship with the package: they pass on good models, and fail on a broken engine."""
+
+import pytest
+import torch
+
+from architectures import ARCHITECTURES, WHOLE_ONLY, build, example
+from ligflow import Explainer, LigflowError, attention, attribution
+from ligflow.conformance import check
+
+pytestmark = pytest.mark.usefixtures("no_shape_checks")
+
+
+@pytest.mark.parametrize("name", ["bert", "gemma3_text", "gpt_neox", "vit"])
+def test_good_models_pass(name: str) -> None:
+    checks = check(Explainer(build(ARCHITECTURES[name])))
+    assert [one.name for one in checks if not one.passed] == []
+    assert len(checks) == 7
+
+
+def test_a_causal_model_is_recognised() -> None:
+    verdicts = {one.name: one.measured for one in check(Explainer(build(ARCHITECTURES["llama"])))}
+    assert verdicts["no attribution from the future"] == "0.0e+00"
+    verdicts = {one.name: one.measured for one in check(Explainer(build(ARCHITECTURES["bert"])))}
+    assert verdicts["no attribution from the future"] == "not causal"
+
+
+def test_float64_is_held_to_a_tighter_limit() -> None:
+    checks = check(Explainer(build(ARCHITECTURES["bert"], torch.float64)))
+    assert all(one.passed for one in checks)
+    assert next(one for one in checks if "itb" in one.name).limit == "1e-09"
+
+
+def test_models_off_the_interface_are_checked_in_z2z() -> None:
+    checks = check(Explainer(build(WHOLE_ONLY["gptj"])))
+    assert all(one.passed for one in checks)
+    assert checks[0].measured == "0 of 2"
+
+
+def test_an_engine_without_the_softmax_term_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(*arguments: object) -> torch.Tensor:
+        return torch.zeros_like(attention.score_gradient(*arguments))
+
+    monkeypatch.setattr(attribution, "score_gradient", without)
+    failed = [one.name for one in check(Explainer(build(ARCHITECTURES["bert"]))) if not one.passed]
+    assert "engine equals autograd, itb" in failed
+    assert "certificates, default settings" in failed
+
+
+def test_inputs_that_cannot_be_made_up_are_asked_for() -> None:
+    explainer = Explainer(build(ARCHITECTURES["whisper"]))
+    with pytest.raises(LigflowError, match=r"inputs=\[...\]"):
+        check(explainer)
+    assert all(one.passed for one in check(explainer, [example(ARCHITECTURES["whisper"])]))

@@ -1,0 +1,206 @@
+"""The public entry: bad input, borrowed models, precision, threads, notes."""
+
+import threading
+
+import pytest
+import torch
+
+from architectures import ARCHITECTURES, build, example
+from ligflow import CompletenessWarning, Explainer, LigflowError, direction
+from ligflow.replay import borrowed
+
+BERT = ARCHITECTURES["bert"]
+
+
+@pytest.fixture(scope="module")
+def bert() -> Explainer:
+    return Explainer(build(BERT))
+
+
+def snapshot(model: torch.nn.Module) -> tuple[object, ...]:
+    modules = [
+        (module.training, len(module._forward_hooks), len(module._forward_pre_hooks))
+        for module in model.modules()
+    ]
+    parameters = [(p.requires_grad, p.grad is None, p.data_ptr()) for p in model.parameters()]
+    return model.config._attn_implementation, model.config._experts_implementation, modules, parameters
+
+
+@pytest.mark.filterwarnings("ignore::ligflow.CompletenessWarning")  # routing jumps in mixtral
+@pytest.mark.parametrize("name", ["bert", "mixtral", "gemma3_text"])
+def test_the_model_is_left_as_found_also_after_an_error(name: str) -> None:
+    model = build(ARCHITECTURES[name]).train()
+    model.set_attn_implementation("sdpa")
+    next(model.parameters()).requires_grad_(False)
+    before = snapshot(model)
+    Explainer(model).explain(example(ARCHITECTURES[name], 4), layers=[0])
+    assert snapshot(model) == before
+    with pytest.raises(LigflowError):
+        Explainer(model).explain({"input_ids": torch.tensor([[999]])})
+    assert snapshot(model) == before
+    with pytest.raises(RuntimeError, match="on purpose"), borrowed(model):
+        raise RuntimeError("on purpose")
+    assert snapshot(model) == before
+
+
+def test_training_mode_does_not_change_a_result() -> None:
+    inputs = example(BERT, 5)
+    ours = Explainer(build(BERT).train()).explain(inputs)
+    assert torch.equal(ours.z2z, Explainer(build(BERT)).explain(inputs).z2z)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_integrated_in_a_float32_copy_and_noted(dtype: torch.dtype) -> None:
+    model = build(BERT).to(dtype)
+    flow = Explainer(model).explain(example(BERT, 5))
+    rounded = Explainer(build(BERT).to(dtype).float()).explain(example(BERT, 5))
+    assert torch.equal(flow.z2z, rounded.z2z)
+    assert flow.z2z.dtype == torch.float32
+    assert model.dtype == dtype
+    assert "float32 copy" in flow.meta["notes"][0]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_threads_do_not_meet(shared: bool) -> None:
+    names = ["bert", "bert"] if shared else ["bert", "llama"]
+    model = build(BERT)
+    explainers = [Explainer(model if shared else build(ARCHITECTURES[name])) for name in names]
+    inputs = [example(ARCHITECTURES[name], size) for name, size in zip(names, (6, 7), strict=True)]
+    expected = [one.explain(given) for one, given in zip(explainers, inputs, strict=True)]
+    found: dict[int, list[torch.Tensor]] = {0: [], 1: []}
+
+    def work(which: int) -> None:
+        for _ in range(3):
+            found[which].append(explainers[which].explain(inputs[which]).z2u)
+
+    threads = [threading.Thread(target=work, args=(which,)) for which in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for which in (0, 1):
+        assert len(found[which]) == 3
+        for one in found[which]:
+            torch.testing.assert_close(one, expected[which].z2u)
+
+
+def test_order_of_layers_does_not_matter(bert: Explainer) -> None:
+    inputs = example(BERT, 5)
+    whole = bert.explain(inputs, layers=[1, 0])
+    assert whole.layers == (0, 1)
+    assert torch.equal(whole.z2z[1:], bert.explain(inputs, layers=[1]).z2z)
+
+
+def test_unmet_cells_are_warned_of_and_named(bert: Explainer) -> None:
+    with pytest.warns(CompletenessWarning, match="cells miss the tolerance") as caught:
+        flow = bert.explain(example(BERT, 5), routes=("z2z",), layer_baseline="zero", quadrature="captum:4")
+    assert len(flow.unmet) == 10
+    worst = max(flow.unmet, key=lambda cell: abs(cell.certificate))
+    assert abs(worst.certificate) == pytest.approx(flow.worst_certificate())
+    assert f"layer {worst.layer}" in str(caught[0].message)
+
+
+def test_a_mean_baseline_in_a_causal_model_is_noted() -> None:
+    causal, plain = (
+        Explainer(build(ARCHITECTURES[name])).explain(example(ARCHITECTURES[name], 5), att_baseline="mean")
+        for name in ("llama", "bert")
+    )
+    assert "later tokens" in causal.meta["notes"][0]
+    assert plain.meta["notes"] == []
+
+
+def test_rows_whose_signs_a_ratio_turned_are_counted() -> None:
+    explainer = Explainer(build(ARCHITECTURES["llama"]))
+    inputs = example(ARCHITECTURES["llama"], 9)
+    zero = explainer.explain(inputs, routes=("z2z",), layer_baseline="zero").z2z
+    share = zero.diagonal(dim1=-2, dim2=-1) / zero.sum(-1)
+    flow = explainer.explain(inputs, routes=("z2z",), layer_baseline="itb_zero_ratio")
+    expected = int((share > 1).sum())
+    assert expected > 0
+    assert f"turned the signs of {expected} of 18 rows" in flow.meta["notes"][0]
+
+
+def test_directions_per_route(bert: Explainer) -> None:
+    vector = torch.linspace(-1, 1, 32)
+    flow = bert.explain(
+        example(BERT, 5), tol=1e-5, max_nodes=4000,
+        scalarization={"z2z": direction(vector), "u2z": direction(vector), "z2u": direction(torch.ones(8))},
+    )  # fmt: skip
+    layer = bert.record(example(BERT, 5))[1]
+    assert flow.total("z2z")[1].abs().max() < vector.norm() * layer.output.norm(dim=-1).max() * 2
+    torch.testing.assert_close(flow.total("z2z"), flow.total("u2z"), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(flow.z2z.sum(-1), flow.total("z2z"), rtol=1e-3, atol=1e-3)
+    assert (flow.total("z2z") < 0).any()
+    assert (flow.total("z2z") > 0).any()
+    with pytest.raises(LigflowError, match="direction for z2u has shape"):
+        bert.explain(example(BERT, 5), scalarization=direction(vector))
+
+
+BAD = {
+    "layer": ({"layers": [2]}, "no layer 2: there are 2, numbered 0 to 1"),
+    "negative layer": ({"layers": [-3]}, "no layer -3"),
+    "target": ({"targets": [5]}, "no target 5: there are 5"),
+    "no layer": ({"layers": []}, "No layer was chosen"),
+    "route": ({"routes": ("u2u",)}, "Unknown route 'u2u'; choose from z2u, u2z, z2z"),
+    "baseline": ({"att_baseline": "pad"}, "itb, zero, mean, itb_zero_ratio, itb_map_ratio"),
+    "layer baseline": ({"layer_baseline": "itb_map_ratio"}, "Unknown layer_baseline"),
+    "mlp baseline": ({"mlp_baseline": "itb"}, "att_itb_a0, zero, matched"),
+    "rule": ({"quadrature": "simpson:3"}, "Unknown quadrature 'simpson:3'"),
+    "tol": ({"tol": 0.0}, "between 0 and 1"),
+    "baseline shape": ({"att_baseline": torch.ones(4, 32)}, r"\(5, 32\) or \(32,\)"),
+    "mlp baseline shape": ({"mlp_baseline": torch.ones(32)}, r"\(5, 4, 8\) or \(4, 8\)"),
+    "baseline nan": ({"layer_baseline": torch.full((32,), torch.nan)}, "NaN"),
+}
+
+
+@pytest.mark.parametrize(("settings", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_settings_have_one_clear_message(
+    bert: Explainer, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(LigflowError, match=message):
+        bert.explain(example(BERT, 5), **settings)
+
+
+def test_bad_inputs_have_one_clear_message(bert: Explainer) -> None:
+    ids = torch.arange(3, 8)[None]
+    cases = {
+        "needs a tokenizer": "some text",
+        "one example at a time": {"input_ids": ids.repeat(2, 1)},
+        "50 tokens, and the model takes 40": {"input_ids": torch.full((1, 50), 5)},
+        "no tokens": {"input_ids": ids[:, :0]},
+        "are empty": {},
+        "hides every token": {"input_ids": ids, "attention_mask": torch.zeros_like(ids)},
+        "could not run on these inputs": {"input_ids": torch.tensor([[999]])},
+        "decoder_": {"input_ids": ids, "decoder_input_ids": ids},
+    }
+    for message, inputs in cases.items():
+        with pytest.raises(LigflowError, match=message):
+            bert.explain(inputs)
+
+
+def test_inputs_must_be_tensors() -> None:
+    from ligflow.explainer import _check_inputs
+
+    with pytest.raises(LigflowError, match="is list; pass tensors"):
+        _check_inputs.__wrapped__({"input_ids": [[1, 2]]}, None)
+
+
+def test_weights_with_nan_are_named() -> None:
+    model = build(BERT)
+    with torch.no_grad():
+        model.encoder.layer[1].output.dense.weight[0, 0] = torch.nan
+    with pytest.raises(LigflowError, match=r"encoder\.layer\.1\.output\.dense\.weight"):
+        Explainer(model)
+
+
+def test_only_models_of_transformers_are_taken() -> None:
+    checked = Explainer
+
+    with pytest.raises(LigflowError, match="not Linear"):
+        checked.__init__.__wrapped__(object.__new__(checked), torch.nn.Linear(2, 2))
+
+
+def test_progress_is_reported_by_layer(bert: Explainer) -> None:
+    seen: list[tuple[int, int]] = []
+    bert.explain(example(BERT, 3), progress=lambda done, of: seen.append((done, of)))
+    assert seen == [(1, 2), (2, 2)]

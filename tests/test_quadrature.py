@@ -1,0 +1,174 @@
+"""Rules against known integrals, and the driver against integrands that are hard on purpose."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ligflow import LigflowError
+from ligflow.quadrature import Integral, fixed_rule, integrate, patterson_nodes, patterson_weights
+
+
+@pytest.mark.parametrize(("level", "degree"), [(0, 1), (1, 5), (2, 11), (3, 23), (4, 47)])
+def test_patterson_rules_are_exact_to_their_degree_and_no_further(level: int, degree: int) -> None:
+    nodes, weights = patterson_nodes(level), patterson_weights(level)
+    assert len(nodes) == 2 ** (level + 1) - 1
+    assert (weights > 0).all()
+    for power in range(degree + 1):
+        exact = 2 / (power + 1) if power % 2 == 0 else 0
+        assert weights @ nodes**power == pytest.approx(exact, abs=1e-14)
+    if level < 3:
+        assert abs(weights @ nodes ** (degree + 1) - 2 / (degree + 2)) > 1e-5
+
+
+def test_patterson_levels_are_nested() -> None:
+    for level in range(1, 5):
+        np.testing.assert_array_equal(patterson_nodes(level)[: 2**level - 1], patterson_nodes(level - 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "nodes", "weight_sum", "square"),
+    [
+        ("gauss-legendre:3", 3, 1, 1 / 3),
+        ("midpoint:2", 2, 1, (1 / 16 + 9 / 16) / 2),
+        ("trapezoid:3", 3, 1, (0.25 + 0.5) / 2),
+        ("captum:4", 4, 3 / 4, (1 / 9 + 4 / 9 + 0.5) / 4),
+    ],
+)
+def test_fixed_rules(name: str, nodes: int, weight_sum: float, square: float) -> None:
+    rule = fixed_rule(name)
+    assert len(rule.nodes) == nodes
+    assert float(rule.weights.sum()) == pytest.approx(weight_sum)
+    assert float((rule.weights * rule.nodes**2).sum()) == pytest.approx(square)
+
+
+@pytest.mark.parametrize(
+    "name", ["simpson:4", "captum:1", "captum", "midpoint:0", "midpoint:-3", "captum:1e3", ""]
+)
+def test_an_unknown_rule_lists_those_that_exist(name: str) -> None:
+    with pytest.raises(LigflowError, match="gauss-legendre:n") as caught:
+        fixed_rule(name)
+    assert "captum:n" in str(caught.value)
+
+
+def columns(nodes: Tensor, targets: Tensor, powers: Tensor) -> Tensor:
+    """`d/da a^p`, one target a row of powers, sources along the last axis: integrals are all 1."""
+    values = powers[targets] * nodes[:, None, None] ** (powers[targets] - 1)
+    return values[:, :, None]
+
+
+def solve(
+    powers: list[list[float]], quadrature: str = "adaptive", tol: float = 1e-3, max_nodes: int = 1024
+) -> Integral:
+    table = torch.tensor(powers, dtype=torch.float64)
+    total = torch.full((len(powers), 1), float(len(powers[0])), dtype=torch.float64)
+    return integrate(lambda a, j: columns(a, j, table), total, total.clone(), quadrature, tol, max_nodes)
+
+
+def test_polynomials_take_seven_nodes_and_are_exact() -> None:
+    found = solve([[1, 2, 3], [2, 4, 5]])
+    torch.testing.assert_close(found.value, torch.ones(2, 1, 3, dtype=torch.float64), rtol=0, atol=1e-14)
+    assert found.nodes.tolist() == [7, 7]
+    assert found.met.all()
+
+
+def test_only_targets_that_have_not_converged_take_more_nodes() -> None:
+    found = solve([[1.0], [60.0], [2.0]])
+    assert found.nodes.tolist()[::2] == [7, 7]
+    assert found.nodes[1] > 7
+    assert found.met.all()
+    torch.testing.assert_close(found.value, torch.ones(3, 1, 1, dtype=torch.float64), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("power", [0.5, 0.3, 0.2])
+def test_mass_that_hides_at_the_origin_is_found_by_the_certificate(power: float) -> None:
+    """Of `a^0.2` a quarter grows below a = 1e-3, and a part in 250 below 1e-12."""
+    found = solve([[power]])
+    assert found.met.all()
+    assert float(found.value) == pytest.approx(1, abs=1e-3)
+
+
+def test_mass_below_everything_is_reported_as_missing() -> None:
+    """`a^0.01`: half of it lies below a = 1e-30."""
+    found = solve([[0.01]])
+    assert not found.met.any()
+    assert float(found.value) < 0.99
+
+
+def boundary_layer(width: float, nodes: Tensor, targets: Tensor) -> Tensor:
+    """`d/da [a / sqrt(a^2 + w^2)]`, what a norm with epsilon does from a zero baseline."""
+    slope = width**2 / (nodes**2 + width**2) ** 1.5
+    return slope[:, None, None, None].expand(-1, len(targets), 1, 1)
+
+
+@pytest.mark.parametrize("width", [1e-1, 1e-3, 1e-6, 1e-12])
+def test_a_norms_boundary_layer_is_resolved(width: float) -> None:
+    total = torch.tensor([[1 / math.sqrt(1 + width**2)]], dtype=torch.float64)
+    found = integrate(lambda a, j: boundary_layer(width, a, j), total, total.clone())
+    assert found.met.all()
+    assert float(found.value) == pytest.approx(float(total), abs=1e-3)
+    assert found.nodes < 600
+
+
+def test_a_fixed_rule_misses_the_boundary_layer_and_says_so() -> None:
+    total = torch.ones(1, 1, dtype=torch.float64)
+    found = integrate(lambda a, j: boundary_layer(1e-6, a, j), total, total.clone(), "gauss-legendre:16")
+    assert not found.met.any()
+    assert float(found.value) < 0.1
+
+
+def test_a_jump_along_the_path_ends_unmet_without_spending_the_budget() -> None:
+    """F rises by 1 smoothly and by 1 in a jump that no derivative sees: half is missing."""
+    total = torch.full((1, 1), 2.0, dtype=torch.float64)
+    found = integrate(lambda a, j: torch.ones(len(a), len(j), 1, 1, dtype=a.dtype), total, total.clone())
+    assert not found.met.any()
+    assert float(found.value) == pytest.approx(1.0)
+    assert found.nodes < 1024
+
+
+def test_a_kink_inside_is_found_by_dividing() -> None:
+    """`|a - 0.3|'`: two sources that cancel beside the kink, each with integral 0.3 or 0.7."""
+
+    def pull(nodes: Tensor, targets: Tensor) -> Tensor:
+        left = (nodes < 0.3).to(nodes)
+        return torch.stack([left, 1 - left], dim=-1)[:, None, None]
+
+    total = torch.ones(1, 1, dtype=torch.float64)
+    found = integrate(pull, total, total.clone(), tol=1e-3)
+    assert found.met.all()
+    assert found.value.flatten().tolist() == pytest.approx([0.3, 0.7], abs=1e-3)
+
+
+def test_a_target_stops_at_its_budget_and_is_named() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(nodes: Tensor, targets: Tensor) -> Tensor:
+        return torch.randn(len(nodes), len(targets), 1, 2, dtype=nodes.dtype, generator=generator)
+
+    total = torch.ones(2, 1, dtype=torch.float64)
+    found = integrate(noise, total, total.clone(), max_nodes=60)
+    assert not found.met.any()
+    assert (found.nodes >= 60).all()
+    assert (found.nodes < 60 + 80).all()
+    assert torch.isfinite(found.value).all()
+
+
+def test_targets_do_not_influence_each_other() -> None:
+    powers = [[0.2, 1.0], [7.5, 40.0], [2.0, 3.0], [0.05, 90.0]]
+    together = solve(powers, tol=1e-4)
+    for row, own in enumerate(powers):
+        alone = solve([own], tol=1e-4)
+        assert alone.nodes[0] == together.nodes[row]
+        torch.testing.assert_close(alone.value[0], together.value[row], rtol=1e-13, atol=0)
+
+
+def test_a_cell_without_movement_is_met_at_once() -> None:
+    zero = torch.zeros(1, 1, dtype=torch.float64)
+    found = integrate(
+        lambda a, j: torch.zeros(len(a), len(j), 1, 3, dtype=a.dtype), zero, torch.full_like(zero, 1e-300)
+    )
+    assert found.met.all()
+    assert found.nodes.tolist() == [7]
+    assert found.value.abs().max() == 0

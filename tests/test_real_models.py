@@ -1,0 +1,73 @@
+"""Real weights: MiniLM and Gemma-3-270M at default settings, and the zero baseline resolved."""
+
+import resource
+
+import pytest
+import torch
+
+from ligflow import Explainer, Flow
+from ligflow.pretrained import GEMMA
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_shape_checks")]
+
+FORTY = (
+    "When the river finally broke through the old stone wall, the farmers who had warned the council "
+    "for years climbed onto their roofs and watched the water carry away their barns, fences and carts."
+)
+EIGHTEEN = "The old lighthouse keeper counted the ships while the storm grew darker in the west tonight."
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Explainer:
+    return Explainer.from_pretrained()
+
+
+@pytest.fixture(scope="module")
+def gemma() -> Explainer:
+    return Explainer.from_pretrained(GEMMA)
+
+
+def assert_certified(flow: Flow) -> None:
+    assert flow.unmet == []
+    for route in flow.routes:
+        assert flow.certificate(route).abs().max() <= 1e-3
+        for name, tensor in flow.tensors.items():
+            assert torch.isfinite(tensor.float()).all(), name
+
+
+@pytest.mark.parametrize("baseline", ["itb", "zero", "mean"])
+def test_minilm_is_certified_at_default_settings(minilm: Explainer, baseline: str) -> None:
+    flow = minilm.explain(FORTY, att_baseline=baseline, layer_baseline=baseline, mlp_baseline="matched")
+    assert len(flow.tokens) >= 40
+    assert_certified(flow)
+    torch.testing.assert_close(flow.total("z2z"), flow.total("u2z"), rtol=1e-4, atol=1e-4)
+    players = flow.u2z.sum(dim=1) + flow.u2z_residual
+    torch.testing.assert_close(flow.composed().sum(-1), players, rtol=1e-5, atol=1e-5)
+
+
+def test_gemma_is_certified_at_default_settings(gemma: Explainer) -> None:
+    flow = gemma.explain(EIGHTEEN)
+    assert len(flow.tokens) == 18
+    assert flow.z2z.shape == (18, 18, 18)
+    assert_certified(flow)
+    assert flow.z2z.triu(1).abs().max() == 0
+    assert float(flow.origin_mass("z2z").max()) < 1e-3
+
+
+def test_zero_on_gemma_is_resolved_and_reported_as_mass_at_the_origin(gemma: Explainer) -> None:
+    flow = gemma.explain(
+        EIGHTEEN, layers=[0, 9, 17], att_baseline="zero", mlp_baseline="zero", layer_baseline="zero"
+    )
+    assert_certified(flow)
+    assert float(flow.origin_mass("z2z").median()) > 0.1
+
+
+def test_words_of_two_tokenizers_are_the_same(minilm: Explainer, gemma: Explainer) -> None:
+    ours = minilm.explain(FORTY, routes=("u2z",), layers=[0]).merge_words().hide_special()
+    theirs = gemma.explain(FORTY, routes=("u2z",), layers=[0]).merge_words().hide_special()
+    assert ours.tokens == theirs.tokens
+
+
+def test_the_demo_stays_within_two_gigabytes(minilm: Explainer) -> None:
+    minilm.explain(FORTY)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 8 * 2**20  # of the whole test process, in KiB

@@ -1,0 +1,157 @@
+"""Finding, recording and validating layers; models that cannot be split say why."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import CLIPConfig, CLIPModel, PreTrainedModel
+
+from architectures import ARCHITECTURES, WHOLE_ONLY, build, example
+from ligflow import Explainer, UnsupportedModel
+from ligflow.errors import LigflowError
+from ligflow.recording import record as unvalidated
+from ligflow.recording import validate
+from ligflow.replay import Layer, borrowed
+
+
+def record(model: PreTrainedModel, inputs: dict[str, Tensor]) -> list[Layer]:
+    return [validate(model, layer) for layer in unvalidated(model, inputs)]
+
+
+def test_layers_come_in_the_order_of_their_calls_with_names() -> None:
+    layers = record(build(ARCHITECTURES["bert"]), example(ARCHITECTURES["bert"]))
+    assert [(layer.index, layer.name) for layer in layers] == [(0, "encoder.layer.0"), (1, "encoder.layer.1")]
+    torch.testing.assert_close(layers[1].hidden, layers[0].output)
+
+
+def test_a_layer_that_is_called_often_is_recorded_often() -> None:
+    layers = record(build(ARCHITECTURES["albert"]), example(ARCHITECTURES["albert"]))
+    assert len(layers) == 3
+    assert layers[0].module is layers[2].module
+    torch.testing.assert_close(layers[2].hidden, layers[1].output)
+
+
+def test_groups_of_several_layers_are_opened() -> None:
+    architecture = ARCHITECTURES["albert"]
+    config = {**architecture.config, "inner_group_num": 2, "num_hidden_layers": 2}
+    layers = record(build(type(architecture)(architecture.model, config)), example(architecture))
+    assert len(layers) == 4
+    assert not any(layer.refusal for layer in layers)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "t5"])
+def test_no_cache_is_replayed(name: str) -> None:
+    explainer = Explainer(build(ARCHITECTURES[name]))
+    for layer in explainer.record(example(ARCHITECTURES[name])):
+        assert layer.arguments.get("past_key_values") is None
+        with borrowed(explainer.model), torch.no_grad():
+            for _ in range(3):
+                torch.testing.assert_close(layer.forward(layer.hidden[None])[0], layer.output)
+
+
+def test_a_causal_layer_keeps_its_mask() -> None:
+    explainer = Explainer(build(ARCHITECTURES["gpt2"]))
+    layer = explainer.record(example(ARCHITECTURES["gpt2"]))[0]
+    changed = layer.hidden.clone()
+    changed[-1] += 1
+    with borrowed(explainer.model), torch.no_grad():
+        torch.testing.assert_close(layer.forward(changed[None])[0, :-1], layer.output[:-1])
+
+
+def test_a_decoder_with_cross_attention_is_refused_by_name() -> None:
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(**ARCHITECTURES["bert"].config, is_decoder=True, add_cross_attention=True)
+    model = BertModel(config).eval()
+    inputs = example(ARCHITECTURES["bert"], 5) | {"encoder_hidden_states": torch.randn(1, 5, 32)}
+    with pytest.raises(UnsupportedModel, match="2 times"):
+        Explainer(model).explain(inputs)
+
+
+def test_two_towers_ask_for_one() -> None:
+    text = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "vocab_size": 64,
+    }
+    vision = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
+              "image_size": 8, "patch_size": 4}  # fmt: skip
+    model = CLIPModel(
+        CLIPConfig(
+            text_config=text | {"eos_token_id": 2, "bos_token_id": 1, "pad_token_id": 0}, vision_config=vision
+        )
+    ).eval()
+    inputs = {"input_ids": torch.tensor([[1, 5, 2]]), "pixel_values": torch.randn(1, 3, 8, 8)}
+    with pytest.raises(UnsupportedModel, match="several stacks"):
+        Explainer(model).explain(inputs)
+    flow = Explainer(model.vision_model).explain({"pixel_values": inputs["pixel_values"]})
+    assert not flow.unmet
+
+
+def test_an_unknown_attention_argument_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(ARCHITECTURES["llama"])
+    for layer in model.layers:
+        attention = layer.self_attn
+        forward = attention.forward
+        monkeypatch.setattr(
+            attention,
+            "forward",
+            lambda *a, _forward=forward, **k: _forward(*a, **k, block_indices=torch.ones(1)),
+        )
+    with pytest.raises(UnsupportedModel, match="'block_indices'"):
+        Explainer(model).explain(example(ARCHITECTURES["llama"], 4))
+
+
+def test_attention_that_differs_from_the_models_own_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model whose eager attention does something that the interface does not tell."""
+    from transformers.models.llama import modeling_llama
+
+    own = modeling_llama.eager_attention_forward
+
+    def hotter(*args: object, scaling: float, **kwargs: object) -> object:
+        return own(*args, scaling=2 * scaling, **kwargs)
+
+    monkeypatch.setattr(modeling_llama, "eager_attention_forward", hotter)
+    layers = record(build(ARCHITECTURES["llama"]), example(ARCHITECTURES["llama"]))
+    assert "differs from the model's own (eager) output" in layers[0].refusal
+
+
+class Mixing(nn.Module):
+    """Lets every token's input see its left neighbour."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.inner(hidden + 0.5 * hidden.roll(1, dims=1))
+
+
+@pytest.mark.parametrize(
+    ("place", "part"), [("input_layernorm", "query"), ("post_attention_layernorm", "output")]
+)
+def test_a_layer_that_mixes_tokens_outside_attention_is_refused(place: str, part: str) -> None:
+    model = build(ARCHITECTURES["llama"])
+    for layer in model.layers:
+        setattr(layer, place, Mixing(getattr(layer, place)))
+    layers = record(model, example(ARCHITECTURES["llama"]))
+    assert f"the {part} of a token depends on other tokens" in layers[0].refusal
+
+
+@pytest.mark.parametrize("name", WHOLE_ONLY)
+def test_models_off_the_interface_say_so_and_offer_z2z(name: str) -> None:
+    explainer = Explainer(build(WHOLE_ONLY[name]))
+    with pytest.raises(UnsupportedModel, match=r"routes=\('z2z',\)"):
+        explainer.explain(example(WHOLE_ONLY[name], 4))
+    flow = explainer.explain(example(WHOLE_ONLY[name], 4), routes=("z2z",))
+    assert flow.routes == ("z2z",)
+    assert not flow.unmet
+
+
+def test_a_model_without_layers_is_refused() -> None:
+    from transformers import ResNetConfig, ResNetModel
+
+    model = ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], num_channels=3)).eval()
+    with pytest.raises(LigflowError, match="No layers were found"):
+        Explainer(model).explain({"pixel_values": torch.randn(1, 3, 32, 32)})

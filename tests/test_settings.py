@@ -1,0 +1,106 @@
+"""Settings: every unknown name is refused with the valid ones, and all of it can be written down."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from ligflow import LigflowError, direction
+from ligflow.baselines import LAYER_NAMES, MLP_NAMES, SOURCE_NAMES
+from ligflow.quadrature import FIXED_RULES, MAX_NODES
+from ligflow.scalarize import NAMES
+from ligflow.settings import ROUTES, Settings
+
+
+@pytest.mark.parametrize(
+    ("wrong", "known"),
+    [
+        ({"routes": ("z2z", "z2x")}, ROUTES),
+        ({"routes": ()}, ROUTES),
+        ({"att_baseline": "att_itb_a0"}, SOURCE_NAMES),
+        ({"mlp_baseline": "itb"}, MLP_NAMES),
+        ({"layer_baseline": "itb_map_ratio"}, LAYER_NAMES),
+        ({"scalarization": "l1"}, NAMES),
+        ({"scalarization": {"z2z": "l1"}}, NAMES),
+        ({"scalarization": {"z2x": "l2"}}, ROUTES),
+        ({"quadrature": "simpson:4"}, ("adaptive", *FIXED_RULES)),
+    ],
+    ids=str,
+)
+def test_an_unknown_name_is_refused_with_the_valid_ones(
+    wrong: dict[str, Any], known: tuple[str, ...]
+) -> None:
+    with pytest.raises(LigflowError) as refused:
+        Settings(**wrong)
+    assert all(name in str(refused.value) for name in known)
+
+
+def test_the_unknown_name_itself_is_in_the_message() -> None:
+    with pytest.raises(LigflowError, match="Unknown att_baseline 'mask'; choose from itb, zero, mean"):
+        Settings(att_baseline="mask")
+
+
+@pytest.mark.parametrize("rule", ["captum", "captum:", "captum:1", "captum:-3", "midpoint:0", "trapezoid:x"])
+def test_a_fixed_rule_needs_a_number_of_nodes(rule: str) -> None:
+    with pytest.raises(LigflowError, match="whole number"):
+        Settings(quadrature=rule)
+
+
+@pytest.mark.parametrize("rule", ["captum:2", "trapezoid:2", "midpoint:1", "gauss-legendre:1"])
+def test_the_smallest_fixed_rules_are_accepted(rule: str) -> None:
+    assert Settings(quadrature=rule).quadrature == rule
+
+
+@pytest.mark.parametrize("tol", [0.0, -1e-3, 1.0, 5.0, float("nan"), float("inf")])
+def test_a_tolerance_outside_of_0_to_1_is_refused(tol: float) -> None:
+    with pytest.raises(LigflowError, match=f"tol is {tol}"):
+        Settings(tol=tol)
+
+
+@pytest.mark.parametrize("nodes", [6, 0, -7])
+def test_fewer_nodes_than_the_first_panel_are_refused(nodes: int) -> None:
+    with pytest.raises(LigflowError, match=f"max_nodes is {nodes}; .* 7 nodes"):
+        Settings(max_nodes=nodes)
+
+
+def test_seven_nodes_are_enough() -> None:
+    assert Settings(max_nodes=7).max_nodes == 7
+
+
+def test_one_scalarization_is_for_all_routes() -> None:
+    assert [Settings(scalarization="projection").scalarization_of(r) for r in ROUTES] == ["projection"] * 3
+
+
+def test_a_scalarization_a_route_leaves_the_others_at_l2() -> None:
+    towards = direction(torch.ones(4))
+    settings = Settings(scalarization={"z2z": towards, "u2z": "projection"})
+    assert settings.scalarization_of("z2z") is towards
+    assert settings.scalarization_of("u2z") == "projection"
+    assert settings.scalarization_of("z2u") == "l2"
+
+
+def test_the_defaults_are_described_in_full() -> None:
+    assert Settings().describe() == {
+        "routes": ["z2u", "u2z", "z2z"],
+        "att_baseline": "itb",
+        "mlp_baseline": "att_itb_a0",
+        "layer_baseline": "itb",
+        "scalarization": {"z2u": "l2", "u2z": "l2", "z2z": "l2"},
+        "quadrature": "adaptive",
+        "tol": 1e-3,
+        "max_nodes": MAX_NODES,
+    }
+
+
+def test_tensors_are_described_by_their_shape() -> None:
+    described = Settings(
+        routes=("z2z",),
+        layer_baseline=torch.zeros(5, 8),
+        mlp_baseline=torch.zeros(2, 4),
+        scalarization={"z2z": direction(torch.ones(8)), "u2z": "projection"},
+    ).describe()
+    assert described["layer_baseline"] == "tensor[5, 8]"
+    assert described["mlp_baseline"] == "tensor[2, 4]"
+    assert described["scalarization"] == {"z2z": "direction[8]"}
+    assert json.loads(json.dumps(described)) == described

@@ -1,0 +1,288 @@
+"""Flow files: equal bit for bit after a round trip, no partial file, and a clear word on a bad one."""
+
+import json
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from architectures import ARCHITECTURES, build, example
+from ligflow import Explainer, Flow, LigflowError
+from ligflow.storage import FORMAT, ensure_writable, load, save, write_text
+
+HOSTILE = ["<script>", 'say "hi"', "👍🏽", "שלום", "tab\tline\n", "\x1b[31m", "naïve"]
+
+
+@pytest.fixture(scope="module")
+def flow() -> Flow:
+    inputs = example(ARCHITECTURES["bert"], tokens=len(HOSTILE))
+    explained = Explainer(build(ARCHITECTURES["bert"]), name="tiny", revision="abc").explain(inputs)
+    return replace(explained, tokens=HOSTILE, meta={**explained.meta, "text": " ".join(HOSTILE)})
+
+
+@pytest.fixture
+def saved(flow: Flow, tmp_path: Path) -> Path:
+    return save(flow, tmp_path / "flow.safetensors")
+
+
+def parts_of(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Header and tensors of a flow file, read without ligflow."""
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["ligflow"])
+        return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, torch.Tensor]], None]) -> None:
+    header, tensors = parts_of(path)
+    change(header, tensors)
+    save_file(tensors, path, metadata={"ligflow": json.dumps(header)})
+
+
+@contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """Files cannot grow beyond `limit` bytes: the write fails half-way, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+# --- round trip -----------------------------------------------------------------------------------
+
+
+def test_a_round_trip_is_equal_bit_for_bit(flow: Flow, saved: Path) -> None:
+    again = Flow.load(saved)
+    assert again.tensors.keys() == flow.tensors.keys()
+    for name, tensor in flow.tensors.items():
+        assert again.tensors[name].dtype == tensor.dtype
+        assert again.tensors[name].equal(tensor), name
+    for name in ("tokens", "layers", "targets", "special"):
+        assert getattr(again, name) == getattr(flow, name)
+    assert again.meta == flow.meta
+    assert repr(again) == repr(flow)
+    assert again.composed().equal(flow.composed())
+
+
+def test_metadata_names_model_settings_versions_and_nodes(flow: Flow, saved: Path) -> None:
+    header, tensors = parts_of(saved)
+    assert header["format"] == FORMAT
+    assert header["tokens"] == HOSTILE
+    assert (header["meta"]["model"], header["meta"]["revision"]) == ("tiny", "abc")
+    assert header["meta"]["settings"]["tol"] == 1e-3
+    assert set(header["meta"]["versions"]) == {"ligflow", "torch", "transformers"}
+    assert tensors["z2z.nodes"].equal(flow.nodes("z2z"))
+
+
+@pytest.mark.parametrize("routes", [("z2u",), ("u2z",), ("z2z",), ("u2z", "z2z")], ids="+".join)
+def test_flows_of_some_routes_and_double_precision_round_trip(
+    routes: tuple[str, ...], tmp_path: Path
+) -> None:
+    explainer = Explainer(build(ARCHITECTURES["bert"], torch.float64))
+    part = explainer.explain(example(ARCHITECTURES["bert"], 4), routes=routes, targets=[2], layers=[1])
+    again = Flow.load(part.save(tmp_path / "part.safetensors"))
+    assert (again.routes, again.targets, again.layers) == (routes, (2,), (1,))
+    assert all(again.tensors[name].equal(tensor) for name, tensor in part.tensors.items())
+    assert again.total(routes[0]).dtype == torch.float64
+
+
+def test_a_regrouped_flow_keeps_its_composed_maps_and_what_it_hides(flow: Flow, tmp_path: Path) -> None:
+    special = (True, *[False] * 6)
+    shown = replace(flow, special=special).hide_special()
+    again = Flow.load(shown.save(tmp_path / "shown.safetensors"))
+    assert again.composed().equal(shown.composed())
+    assert again.hidden("z2z").equal(shown.hidden("z2z"))
+    assert again.tokens == HOSTILE[1:]
+
+
+def test_a_file_holds_data_and_no_pickle(saved: Path) -> None:
+    content = saved.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    sizes = [entry["data_offsets"] for name, entry in header.items() if name != "__metadata__"]
+    assert len(content) == 8 + length + max(end for _, end in sizes)
+    assert list(header["__metadata__"]) == ["ligflow"]
+
+
+def test_an_old_file_is_replaced_and_nothing_is_left_beside_it(flow: Flow, saved: Path) -> None:
+    saved.write_text("old")
+    assert flow.save(str(saved)) == saved
+    assert load(saved).tokens == HOSTILE
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_a_new_file_has_the_permissions_of_any_new_file(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("")
+    assert saved.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+# --- paths that cannot be written -----------------------------------------------------------------
+
+
+def test_a_missing_folder_is_named(flow: Flow, tmp_path: Path) -> None:
+    with pytest.raises(LigflowError, match=r"there is no folder '.*/nowhere'"):
+        flow.save(tmp_path / "nowhere" / "flow.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_not_a_file_to_write(flow: Flow, tmp_path: Path) -> None:
+    with pytest.raises(LigflowError, match="it is a folder"):
+        flow.save(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_only_folder_is_refused(flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(LigflowError, match="not writable"):
+        flow.save(tmp_path / "flow.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 250], ids=["300 letters", "250 letters"])
+def test_a_name_that_the_file_system_refuses_is_an_error_or_a_file(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    try:
+        ensure_writable(path)
+    except LigflowError:
+        assert list(tmp_path.iterdir()) == []
+    else:
+        assert write_text(path, "text").read_text() == "text"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nobody can make files")
+def test_a_folder_that_takes_no_files_is_refused_before_the_work() -> None:
+    with pytest.raises(LigflowError, match=r"Cannot write '/proc/flow.html'"):
+        ensure_writable("/proc/flow.html")
+
+
+def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(LigflowError, match="Cannot write"):
+        write_text(tmp_path / "pipe", "text")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+# --- failures while writing -----------------------------------------------------------------------
+
+
+def test_a_full_disk_leaves_no_partial_flow(flow: Flow, tmp_path: Path) -> None:
+    with full_disk(1024), pytest.raises(LigflowError, match=r"Could not write '.*flow.safetensors'"):
+        flow.save(tmp_path / "flow.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_partial_text_and_the_old_one_whole(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "page.html", "old")
+    with full_disk(1024), pytest.raises(LigflowError, match=r"Could not write '.*page.html'"):
+        write_text(path, "new " * 1000)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupted_write_leaves_nothing(
+    flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ligflow.storage.save_file", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        flow.save(tmp_path / "flow.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_text_that_cannot_be_encoded_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(LigflowError, match="Could not write"):
+        write_text(tmp_path / "page.html", "bad \udcff")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- files that are not flows ---------------------------------------------------------------------
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LigflowError, match=r"There is no flow file '.*nothing.safetensors'"):
+        load(tmp_path / "nothing.safetensors")
+    with pytest.raises(LigflowError, match="There is no flow file"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 8, 100, 0.5, -1])
+def test_a_truncated_file_is_refused(saved: Path, keep: float) -> None:
+    content = saved.read_bytes()
+    saved.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
+    with pytest.raises(LigflowError, match="truncated or foreign"):
+        load(saved)
+
+
+def test_random_bytes_are_refused(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (5000,), generator=generator, dtype=torch.uint8)
+    (tmp_path / "noise").write_bytes(noise.numpy().tobytes())
+    with pytest.raises(LigflowError, match="not a readable flow file"):
+        load(tmp_path / "noise")
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"ligflow": "{"}, {"ligflow": "[1]"}], ids=str)
+def test_a_foreign_safetensors_file_is_refused(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+    save_file({"weight": torch.zeros(3)}, tmp_path / "model.safetensors", metadata=metadata)
+    with pytest.raises(LigflowError, match="not a ligflow flow"):
+        load(tmp_path / "model.safetensors")
+
+
+def test_a_newer_format_asks_for_an_upgrade(saved: Path) -> None:
+    rewrite(saved, lambda header, _: header.update(format=FORMAT + 1))
+    with pytest.raises(LigflowError, match=rf"has flow format {FORMAT + 1}, .* up to {FORMAT}; upgrade"):
+        load(saved)
+
+
+@pytest.mark.parametrize("key", ["format", "tokens", "layers", "targets", "special", "meta"])
+def test_a_header_without_one_of_its_parts_is_refused(saved: Path, key: str) -> None:
+    rewrite(saved, lambda header, _: header.pop(key))
+    with pytest.raises(LigflowError, match="not a ligflow flow"):
+        load(saved)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda header, tensors: tensors.update({"z2z": tensors["z2z"][:1]}),
+        lambda header, tensors: tensors.update({"z2z": tensors["z2z"][..., :-1].contiguous()}),
+        lambda header, tensors: tensors.update({"z2u": torch.zeros(3)}),
+        lambda header, tensors: tensors.update({"u2z.total": tensors["u2z.total"].flatten()}),
+        lambda header, tensors: tensors.update({"z2z.nodes": tensors["z2z.nodes"][:, 1:].contiguous()}),
+        lambda header, tensors: tensors.update({"z2u.floor": tensors["z2u.floor"][:, 1:].contiguous()}),
+        lambda header, tensors: tensors.pop("z2z"),
+        lambda header, tensors: tensors.pop("z2z.total"),
+        lambda header, tensors: tensors.pop("z2z.scale"),
+        lambda header, tensors: tensors.pop("z2z.nodes"),
+        lambda header, tensors: tensors.pop("z2u.floor"),
+        lambda header, tensors: tensors.pop("u2z_residual"),
+        lambda header, tensors: [tensors.pop(name) for name in list(tensors) if name != "z2z.nodes"],
+        lambda header, tensors: header["tokens"].pop(),
+        lambda header, tensors: header["special"].pop(),
+        lambda header, tensors: header["layers"].append(7),
+        lambda header, tensors: header.update(targets=[0, 1, 2, 3, 4, 5, 70]),
+        lambda header, tensors: header.update(meta=None),
+        lambda header, tensors: header.update(tokens=list(range(len(HOSTILE)))),
+        lambda header, tensors: header.update(format="new"),
+    ],
+    ids=[
+        "fewer layers", "fewer sources", "one axis", "flat cells", "fewer nodes", "fewer floors", "no map",
+        "no totals", "no scales", "no nodes", "no floor", "no residual", "no route", "fewer tokens",
+        "fewer marks", "more layers", "target beyond", "no meta", "tokens no text", "format no number",
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_refused(saved: Path, damage: Callable[[Any, Any], Any]) -> None:
+    rewrite(saved, damage)
+    with pytest.raises(LigflowError, match=r"damaged|not a ligflow flow"):
+        load(saved)
