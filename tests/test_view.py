@@ -307,12 +307,12 @@ def test_strongest_flows_in_words_leave_out_a_token_to_itself(flow: Flow) -> Non
     values = torch.tensor([[6.0, -2, 2, 0, 0], [0.5, 0, 0, 0.5, 9]])
     lines = strongest(flow, "z2z", values, TOKENS, count=3)
     assert lines == [
-        "  'keeper' adds to 'house': +9, +90% of its row",
-        "  'the' adds to 'old': +6, +60% of its row",
-        "  'light' adds to 'old': +2, +20% of its row",
+        "  'keeper' (4) adds to 'house' (3): +9, +90% of its row",
+        "  'the' (0) adds to 'old' (1): +6, +60% of its row",
+        "  'light' (2) adds to 'old' (1): +2, +20% of its row",
     ]
     less = strongest(flow, "z2z", -values, TOKENS, count=1)
-    assert less == ["  'keeper' takes from 'house': -9, -90% of its row"]
+    assert less == ["  'keeper' (4) takes from 'house' (3): -9, -90% of its row"]
 
 
 def test_strongest_flows_of_zeros_are_none(flow: Flow) -> None:
@@ -323,8 +323,9 @@ def test_strongest_heads_are_named_by_number(flow: Flow) -> None:
     values, columns, _ = select(flow, "u2z", 1, None)
     row, head = divmod(int(values.abs().argmax()), 5)
     (line,) = strongest(flow, "u2z", values, columns, count=1)
-    assert line.startswith(f"  'h{head}' ")
-    assert f" '{TOKENS[flow.targets[row]]}': {float(values[row, head]):+.3g}, " in line
+    assert line.startswith(f"  h{head} ")
+    target = flow.targets[row]
+    assert f" '{TOKENS[target]}' ({target}): {float(values[row, head]):+.3g}, " in line
 
 
 def test_the_certificates_name_what_misses_the_tolerance(flow: Flow) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -76,9 +77,11 @@ def _starts_flat(baseline: Baseline, layer: Layer) -> bool:
 
 
 def _in_single(found: Attribution) -> Attribution:
-    parts = {name: part for name, part in vars(found).items() if isinstance(part, Tensor)}
-    floats = {name: part.float() for name, part in parts.items() if part.is_floating_point()}
-    return replace(found, **floats)
+    parts: dict[str, Any] = dict(vars(found))
+    for name, part in parts.items():
+        if isinstance(part, Tensor) and part.is_floating_point():
+            parts[name] = part.float()
+    return Attribution(**parts)
 
 
 def _z2z(layer: Layer, settings: Settings, tokens: Tokens) -> Attribution:
