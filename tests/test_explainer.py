@@ -193,6 +193,15 @@ def test_weights_with_nan_are_named() -> None:
         Explainer(model)
 
 
+def test_a_layer_that_overflows_is_named() -> None:
+    model = build(BERT)
+    with torch.no_grad():
+        model.encoder.layer[1].intermediate.dense.weight.mul_(1e30)
+        model.encoder.layer[1].output.dense.weight.mul_(1e30)
+    with pytest.raises(LigflowError, match=r"Layer 1 \(encoder.layer.1\) gives NaN"):
+        Explainer(model).explain(example(BERT, 4), layers=[1], routes=("u2z",))
+
+
 def test_only_models_of_transformers_are_taken() -> None:
     checked = Explainer
 

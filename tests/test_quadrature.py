@@ -155,6 +155,18 @@ def test_a_target_stops_at_its_budget_and_is_named() -> None:
     assert torch.isfinite(found.value).all()
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_an_integrand_that_is_not_finite_ends_unmet(bad: float) -> None:
+    def pull(nodes: Tensor, targets: Tensor) -> Tensor:
+        values = torch.ones(len(nodes), len(targets), 1, 1, dtype=nodes.dtype)
+        return torch.where((targets == 1)[:, None, None], bad, values)
+
+    total = torch.ones(2, 1, dtype=torch.float64)
+    found = integrate(pull, total, total.clone())
+    assert found.met.flatten().tolist() == [True, False]
+    assert found.nodes.tolist() == [7, 7]
+
+
 def test_targets_do_not_influence_each_other() -> None:
     powers = [[0.2, 1.0], [7.5, 40.0], [2.0, 3.0], [0.05, 90.0]]
     together = solve(powers, tol=1e-4)

@@ -270,7 +270,8 @@ class _Driver:
         limit = self.tol * self.scale
         met = (error <= limit) & ((value.sum(-1) - self.total).abs() <= limit)
         self.estimated, self.still = (error <= limit).all(-1), (change <= _STILL * limit).all(-1)
-        done = met.all(-1) | self._stuck() | (self.used >= self.max_nodes)
+        broken = ~torch.isfinite(value).flatten(1).all(-1)  # NaN cannot be refined away
+        done = met.all(-1) | broken | self._stuck() | (self.used >= self.max_nodes)
         booked = done & self._open_targets()
         self.value[booked], self.error[booked], self.met[booked] = value[booked], error[booked], met[booked]
         self.panels = [

@@ -196,10 +196,16 @@ def validate(model: PreTrainedModel, layer: Layer) -> Layer:
     """The layer, with a `refusal` if it is not what the method relies on.
 
     Checked: the split layer reproduces the model's own (eager) attention; replays in a batch; and
-    a token's projections, and what follows attention, depend on no other token.
+    a token's projections, and what follows attention, depend on no other token. Raises LigflowError
+    where the model itself gives NaN.
     """
     with borrowed(model, "eager"), torch.no_grad():
         own = layer.forward(layer.hidden[None])[0]
+        if not torch.isfinite(own).all():
+            raise LigflowError(
+                f"Layer {layer.index} ({layer.name}) gives NaN or infinite values on this input; check the "
+                "weights, or load the model in a wider dtype."
+            )
         layer = replace(layer, one_by_one=not _batches(layer, own))
     if layer.refusal:
         return layer
