@@ -17,11 +17,12 @@ def fine_rule(to_origin: bool, kinks: bool) -> Rule:
     """Gauss-Legendre on many panels: decades down to 1e-24 for norms at a zero baseline, and short
     ones for activations with kinks (ReLU), whose integrands jump.
     """
-    inner = np.linspace(0.03, 1, 500) if kinks else np.array([0.03, 0.1, 0.2, 0.4, 0.7, 1.0])
-    outer = 10.0 ** np.arange(-24, -1) if to_origin else np.linspace(0, 0.03, 20 if kinks else 1)[1:]
-    parts = [_composite(14, np.array([0, *outer, 0.03])), _composite(4 if kinks else 12, inner)]
-    if len(outer) and not to_origin:
-        parts[0] = _composite(4, np.array([0, *outer]))
+    count = 4 if kinks else 14
+    inner = np.linspace(0.03, 1, 400 if kinks else 6)
+    outer = np.linspace(0, 0.03, 13 if kinks else 2)
+    if to_origin:
+        outer = 0.03 * 10.0 ** np.linspace(-24, 0, 24 * (40 if kinks else 1) + 1)
+    parts = [_composite(count, np.unique([0, *outer])), _composite(count, inner)]
     return Rule(torch.cat([part.nodes for part in parts]), torch.cat([part.weights for part in parts]))
 
 

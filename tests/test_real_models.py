@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_shape_checks")]
 
 FORTY = (
     "When the river finally broke through the old stone wall, the farmers who had warned the council "
-    "for years climbed onto their roofs and watched the water carry away their barns, fences and carts."
+    "for years climbed onto their roofs and watched the water carry away their barns, fences and old carts."
 )
 EIGHTEEN = "The old lighthouse keeper counted the ships while the storm grew darker in the west tonight."
 
