@@ -103,7 +103,7 @@ def ratios() -> None:
 
 
 def origin() -> None:
-    """Gemma-3-270M: the share of the total below a = 1e-6, and what it takes to resolve it."""
+    """Gemma-3-270M: how far z2z has moved at a = 1e-6, over its scale, and what it takes to resolve it."""
     explainer = Explainer.from_pretrained("embedded:gemma-3-270m")
     for baseline in ("zero", "itb", "mean"):
         flow = z2z(explainer, [0, 9, 17], layer_baseline=baseline)
