@@ -1,11 +1,13 @@
 """The public entry: bad input, borrowed models, precision, threads, notes."""
 
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
 
-from architectures import ARCHITECTURES, build, example
+from architectures import ARCHITECTURES, WHOLE_ONLY, build, example
 from ligflow import CompletenessWarning, Explainer, LigflowError, direction
 from ligflow.replay import borrowed
 
@@ -47,6 +49,28 @@ def test_training_mode_does_not_change_a_result() -> None:
     inputs = example(BERT, 5)
     ours = Explainer(build(BERT).train()).explain(inputs)
     assert torch.equal(ours.z2z, Explainer(build(BERT)).explain(inputs).z2z)
+
+
+MODES = {
+    "inference": torch.inference_mode,
+    "no_grad": torch.no_grad,
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())
+@pytest.mark.parametrize("name", ["llama", "gptj"])
+def test_the_callers_modes_do_not_change_a_result(
+    name: str, mode: Callable[[], AbstractContextManager[None]]
+) -> None:
+    architecture = (ARCHITECTURES | WHOLE_ONLY)[name]
+    explainer = Explainer(build(architecture))
+    routes = ("z2z",) if name == "gptj" else ("z2u", "u2z", "z2z")
+    expected = explainer.explain(example(architecture, 5), routes=routes)
+    with mode():
+        found = explainer.explain(example(architecture, 5), routes=routes)
+    for route in routes:
+        assert torch.equal(found.tensors[route], expected.tensors[route])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

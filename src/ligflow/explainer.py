@@ -19,7 +19,7 @@ from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.flow import Flow
 from ligflow.quadrature import MAX_NODES
 from ligflow.recording import record, validate
-from ligflow.replay import Layer, borrowed
+from ligflow.replay import Layer, borrowed, exact_mode
 from ligflow.routes import Tokens as LayerTokens
 from ligflow.routes import explain_layer
 from ligflow.scalarize import Direction, Scalarization
@@ -106,6 +106,21 @@ class Explainer:
             tuple(dict.fromkeys(routes)), att_baseline, mlp_baseline, layer_baseline,
             scalarization, quadrature, tol, max_nodes,
         )  # fmt: skip
+        with exact_mode(self.model.device):
+            flow = self._explain(inputs, settings, layers, targets, truncate, progress)
+        if flow.unmet:
+            warnings.warn(_describe_unmet(flow), CompletenessWarning, stacklevel=2)
+        return flow
+
+    def _explain(
+        self,
+        inputs: str | Mapping[str, Tensor],
+        settings: Settings,
+        layers: Sequence[int] | None,
+        targets: Sequence[int] | None,
+        truncate: bool,
+        progress: Progress | None,
+    ) -> Flow:
         encoded, tokens = self._encode(inputs, truncate)
         recorded = self._record(encoded)
         chosen = [recorded[i] for i in _positions("layer", layers, len(recorded))]
@@ -122,14 +137,13 @@ class Explainer:
             if progress is not None:
                 progress(done + 1, len(chosen))
         notes = [*self.notes, *left_out, *_notes(chosen, settings, self.model, results)]
-        flow = self._flow(results, chosen, tokens, rows, settings, notes)
-        if flow.unmet:
-            warnings.warn(_describe_unmet(flow), CompletenessWarning, stacklevel=2)
-        return flow
+        return self._flow(results, chosen, tokens, rows, settings, notes)
 
     def record(self, inputs: str | Mapping[str, Tensor], truncate: bool = False) -> list[Layer]:
         """The model's layers on one example, recorded, validated and ready to be replayed."""
-        return [validate(self.model, layer) for layer in self._record(self._encode(inputs, truncate)[0])]
+        with exact_mode(self.model.device):
+            layers = self._record(self._encode(inputs, truncate)[0])
+            return [validate(self.model, layer) for layer in layers]
 
     def _encode(
         self, inputs: str | Mapping[str, Tensor], truncate: bool
@@ -139,7 +153,8 @@ class Explainer:
             encoded, tokens = encode(self.tokenizer, inputs, limit, truncate)
         else:
             encoded, tokens = _check_inputs(inputs, limit), None
-        return {name: value.to(self.model.device) for name, value in encoded.items()}, tokens
+        # clones, since tensors made in inference mode cannot take part in a backward pass
+        return {name: value.to(self.model.device).clone() for name, value in encoded.items()}, tokens
 
     def _record(self, encoded: dict[str, Tensor]) -> list[Layer]:
         try:

@@ -263,6 +263,13 @@ _locks_guard = threading.Lock()
 
 
 @contextmanager
+def exact_mode(device: torch.device) -> Iterator[None]:
+    """Out of the caller's inference mode and autocast, in which gradients are missing or rounded."""
+    with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
+        yield
+
+
+@contextmanager
 def borrowed(model: PreTrainedModel, implementation: str = IMPLEMENTATION) -> Iterator[None]:
     """The model in eval mode, without parameter gradients, on the given attention implementation.
 
