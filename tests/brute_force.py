@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from captum.attr import IntegratedGradients
 
 from ligflow import attribution, direct
 from ligflow.attribution import Map
@@ -57,3 +58,17 @@ def integrate(route: Map, tokens: Tokens, rule: Rule) -> torch.Tensor:
     for nodes, weights in zip(rule.nodes.split(256), rule.weights.split(256), strict=True):
         parts.append(torch.einsum("s,stgk->tgk", weights, route.pull(nodes, everyone, towards)))
     return torch.stack(parts).sum(0)
+
+
+def by_captum(layer: Layer, baseline: torch.Tensor, target: int, steps: int = 32) -> torch.Tensor:
+    """Captum's own integrated gradients of `||F_j(z) - F_j(baseline)||`.
+
+    F_j(baseline) is computed as Captum will compute it, so that at a = 0 the norm is 0 and not
+    rounding, whose direction would be random.
+    """
+    first = layer.forward(baseline[None].clone().requires_grad_())[:, target].detach()
+    norm = IntegratedGradients(lambda hidden: (layer.forward(hidden)[:, target] - first).norm(dim=-1))
+    found = norm.attribute(
+        layer.hidden[None], baseline[None], n_steps=steps, method="riemann_trapezoid", internal_batch_size=1
+    )
+    return found[0].sum(-1).detach()

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from captum.attr import IntegratedGradients
 from torch import Tensor
 
 from architectures import ARCHITECTURES, build, example
+from brute_force import by_captum
 from ligflow import Explainer, attribution, direct, direction
 from ligflow.attribution import attribute
 from ligflow.baselines import source_start
@@ -179,20 +179,6 @@ def test_captum_rule_reproduces_captum_on_the_unmodified_layer(name: str) -> Non
                     layer, start.vectors[target].expand(6, -1) if start.per_target else start.vectors, target
                 )
                 torch.testing.assert_close(ours[target], theirs, rtol=1e-6, atol=1e-6)
-
-
-def by_captum(layer: Layer, baseline: Tensor, target: int, steps: int = 32) -> Tensor:
-    """Captum's own integrated gradients of `||F_j(z) - F_j(baseline)||`.
-
-    F_j(baseline) is computed as Captum will compute it, so that at a = 0 the norm is 0 and not
-    rounding, whose direction would be random.
-    """
-    first = layer.forward(baseline[None].clone().requires_grad_())[:, target].detach()
-    norm = IntegratedGradients(lambda hidden: (layer.forward(hidden)[:, target] - first).norm(dim=-1))
-    found = norm.attribute(
-        layer.hidden[None], baseline[None], n_steps=steps, method="riemann_trapezoid", internal_batch_size=1
-    )
-    return found[0].sum(-1).detach()
 
 
 def test_u_at_the_start_is_attention_over_copies_of_the_target() -> None:

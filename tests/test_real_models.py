@@ -5,8 +5,12 @@ import resource
 import pytest
 import torch
 
-from ligflow import Explainer, Flow
+from brute_force import by_captum
+from ligflow import Explainer, Flow, attribution
+from ligflow.attribution import attribute
+from ligflow.baselines import source_start
 from ligflow.pretrained import GEMMA
+from ligflow.replay import borrowed
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_shape_checks")]
 
@@ -43,6 +47,21 @@ def test_minilm_is_certified_at_default_settings(minilm: Explainer, baseline: st
     torch.testing.assert_close(flow.total("z2z"), flow.total("u2z"), rtol=1e-4, atol=1e-4)
     players = flow.u2z.sum(dim=1) + flow.u2z_residual
     torch.testing.assert_close(flow.composed().sum(-1), players, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("baseline", ["zero", "itb"])
+def test_captum_32_reproduces_captum_on_minilm(baseline: str) -> None:
+    explainer = Explainer.from_pretrained(dtype=torch.float64)
+    for layer in explainer.record("The storm broke the old wall.")[::5]:
+        everyone = torch.arange(len(layer.hidden))
+        start = source_start(baseline, layer.hidden, everyone)
+        with borrowed(explainer.model):
+            ours = attribute(attribution.z2z(layer, start), everyone, "l2", "captum:32").value[:, 0]
+            for target in (0, 3, 8):
+                first = start.vectors[target].expand_as(layer.hidden) if start.per_target else start.vectors
+                torch.testing.assert_close(
+                    ours[target], by_captum(layer, first, target), rtol=1e-6, atol=1e-6
+                )
 
 
 def test_gemma_is_certified_at_default_settings(gemma: Explainer) -> None:
