@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ligflow.errors import LigflowError, UnsupportedModel
-from ligflow.replay import CACHE_NAMES, Captured, Layer, acting, borrowed, first_tensor, plain
+from ligflow.replay import CACHE_NAMES, Captured, Layer, acting, borrowed, first_tensor, plain, snapshot
 
 
 @dataclass(eq=False)
@@ -63,7 +63,7 @@ def _run(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[_Call]:
 
     def enter(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            call = _Call(name, module, args, kwargs)
+            call = _Call(name, module, snapshot(args), snapshot(kwargs))
             (stack[-1].inner if stack else top).append(call)
             stack.append(call)
 
@@ -112,7 +112,12 @@ def _stack(model: nn.Module, calls: list[_Call]) -> list[_Call]:
     for call in _layer_calls(calls):
         stacks.setdefault(re.sub(r"\d+", "*", call.name), []).append(call)
     attending = {name: stack for name, stack in stacks.items() if any(call.attentions for call in stack)}
-    found = attending or dict(sorted(stacks.items(), key=lambda item: -len(item[1]))[:1])
+    if not attending:
+        _refuse_lost_attention(model, calls)
+    composite = {
+        name: stack for name, stack in stacks.items() if any(True for _ in stack[0].module.children())
+    }
+    found = attending or dict(sorted(composite.items(), key=lambda item: -len(item[1]))[:1])
     if not found:
         raise UnsupportedModel(
             f"No layers were found in {type(model).__name__}: ligflow looks for members of a ModuleList "
@@ -124,6 +129,18 @@ def _stack(model: nn.Module, calls: list[_Call]) -> list[_Call]:
             "explain one of them: Explainer(model.<the submodel that holds it>)."
         )
     return next(iter(found.values()))
+
+
+def _refuse_lost_attention(model: nn.Module, calls: list[_Call]) -> None:
+    """Attention that was seen must belong to the layers that are explained."""
+    for call in _flat(calls):
+        if call.attentions:
+            hidden = _hidden(call)
+            shape = None if hidden is None else tuple(hidden.shape)
+            raise UnsupportedModel(
+                f"{type(model).__name__} attends in {call.name} ({type(call.module).__name__}), whose input "
+                f"of shape {shape} is not hidden states [1, tokens, size] that keep their shape."
+            )
 
 
 def _layer_calls(calls: list[_Call]) -> Iterator[_Call]:
@@ -199,13 +216,19 @@ def validate(model: PreTrainedModel, layer: Layer) -> Layer:
     a token's projections, and what follows attention, depend on no other token. Raises LigflowError
     where the model itself gives NaN.
     """
+    try:
+        return _validate(model, layer)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        if isinstance(error, LigflowError):
+            raise
+        raise UnsupportedModel(f"Layer {layer.index} ({layer.name}) cannot be replayed: {error}") from error
+
+
+def _validate(model: PreTrainedModel, layer: Layer) -> Layer:
+    with borrowed(model, layer.implementation), torch.no_grad():
+        _refuse_other_output(layer, layer.forward(layer.hidden[None])[0])
     with borrowed(model, "eager"), torch.no_grad():
         own = layer.forward(layer.hidden[None])[0]
-        if not torch.isfinite(own).all():
-            raise LigflowError(
-                f"Layer {layer.index} ({layer.name}) gives NaN or infinite values on this input; check the "
-                "weights, or load the model in a wider dtype."
-            )
         layer = replace(layer, one_by_one=not _batches(layer, own))
     if layer.refusal:
         return layer
@@ -213,6 +236,22 @@ def validate(model: PreTrainedModel, layer: Layer) -> Layer:
         return replace(layer, refusal="its arguments tie it to a batch of one")
     with borrowed(model), torch.no_grad():
         return replace(layer, refusal=_differs(layer, own) or _leaks(layer))
+
+
+def _refuse_other_output(layer: Layer, again: Tensor) -> None:
+    """A replay must give what the layer gave in the model."""
+    kind = f"Layer {layer.index} ({layer.name}, {type(layer.module).__name__})"
+    if not torch.isfinite(again).all():
+        raise LigflowError(
+            f"{kind} gives NaN or infinite values on this input; check the weights, or load the model in a "
+            "wider dtype."
+        )
+    gap = _gap(again, layer.output)
+    if not gap <= _tolerance(again):
+        raise UnsupportedModel(
+            f"{kind}, replayed alone, differs by {gap:.1e} from what it gave in the model: it depends on more "
+            "than its arguments."
+        )
 
 
 def _batches(layer: Layer, own: Tensor) -> bool:
@@ -242,7 +281,10 @@ def _leaks(layer: Layer) -> str:
     changed = layer.hidden.clone()
     changed[0] = layer.hidden[-1] - layer.hidden[0] / 2
     pair = torch.stack([layer.hidden, changed])
-    seen, u = layer.capture(pair), layer.attend(pair)
+    seen = layer.capture(pair)
+    if len(seen.key) != 2 or len(seen.value) != 2:
+        return "its keys and values come from another layer, not from its own input"
+    u = layer.attend(pair)
     u = torch.stack([u[0], torch.cat([u[1, :1], u[0, 1:]])])
     parts = {"query": seen.query, "key": seen.key, "value": seen.value}
     parts = {name: part.transpose(1, 2) for name, part in parts.items()} | {"output": layer.finish(pair, u)}

@@ -7,7 +7,7 @@ that the model's own unmodified layer does everything before and after.
 
 import copy
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -212,19 +212,28 @@ class Layer:
 
     def in_double(self) -> "Layer":
         """The same layer and call in float64, on copies."""
-        arguments = {name: _to_double(value) for name, value in self.arguments.items()}
+        arguments = snapshot(self.arguments, _to_double)
         module = copy.deepcopy(self.module).double()
         hidden, output = self.hidden.double(), self.output.double()
         return replace(self, module=module, arguments=arguments, hidden=hidden, output=output)
 
     def _call(self, hidden: Tensor) -> Any:
-        return self.module(**{**self.arguments, self.first: hidden})
+        return self.module(**{**snapshot(self.arguments), self.first: hidden})
+
+
+def snapshot(value: Any, leaf: Callable[[Any], Any] = lambda leaf: leaf) -> Any:
+    """The value with its containers copied, since layers write into those that they share."""
+    if isinstance(value, MutableMapping):
+        copied = copy.copy(value)
+        copied.update({key: snapshot(part, leaf) for key, part in value.items()})
+        return copied
+    if type(value) in (tuple, list):
+        return type(value)(snapshot(part, leaf) for part in value)
+    return leaf(value)
 
 
 def _to_double(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.double() if value.is_floating_point() else value
-    return type(value)(map(_to_double, value)) if type(value) in (tuple, list) else value
+    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def _unpack(dual: Tensor) -> tuple[Tensor, Tensor]:
