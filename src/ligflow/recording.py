@@ -249,8 +249,8 @@ def _refuse_other_output(layer: Layer, again: Tensor) -> None:
     gap = _gap(again, layer.output)
     if not gap <= _tolerance(again):
         raise UnsupportedModel(
-            f"{kind}, replayed alone, differs by {gap:.1e} from what it gave in the model: it depends on more "
-            "than its arguments."
+            f"{kind}, replayed alone, differs by {gap:.1e} from what it gave in the model: it depends on "
+            "more than its arguments."
         )
 
 
