@@ -53,6 +53,12 @@ def test_an_unknown_rule_lists_those_that_exist(name: str) -> None:
     assert "captum:n" in str(caught.value)
 
 
+@pytest.mark.parametrize("count", ["²", "٣٢", "9" * 5000], ids=["exponent", "arabic", "endless"])
+def test_a_number_that_is_not_plain_digits_is_refused(count: str) -> None:
+    with pytest.raises(LigflowError, match="whole number"):
+        fixed_rule(f"captum:{count}")
+
+
 def columns(nodes: Tensor, targets: Tensor, powers: Tensor) -> Tensor:
     """`d/da a^p`, one target a row of powers, sources along the last axis: integrals are all 1."""
     values = powers[targets] * nodes[:, None, None] ** (powers[targets] - 1)

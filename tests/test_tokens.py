@@ -179,6 +179,15 @@ def test_the_limit_is_the_smaller_of_tokenizer_and_model(wordpiece: Any) -> None
     assert position_limit(model, ByT5Tokenizer()) == 4000  # its model_max_length stands for "no limit"
 
 
+def test_a_limit_below_one_means_no_limit() -> None:
+    """XLNet's config says -1."""
+    from transformers import XLNetConfig, XLNetModel
+
+    model = XLNetModel(XLNetConfig(vocab_size=9, d_model=8, n_layer=1, n_head=1, d_inner=8))
+    assert model.config.max_position_embeddings == -1
+    assert position_limit(model, None) is None
+
+
 # --- ready-made inputs ----------------------------------------------------------------------------
 
 

@@ -61,13 +61,18 @@ def fixed_rule(name: str) -> Rule:
     """
     kind, _, count = name.partition(":")
     least = 2 if kind in ("trapezoid", "captum") else 1
-    if kind not in FIXED_RULES or not count.isdigit() or not least <= int(count) <= _MAX_FIXED:
+    if kind not in FIXED_RULES or not _is_number(count) or not least <= int(count) <= _MAX_FIXED:
         known = ", ".join(f"'{rule}:n'" for rule in FIXED_RULES)
         raise LigflowError(
             f"Unknown quadrature {name!r}: use 'adaptive' or {known} "
             f"with a whole number n, at least 1 (2 for trapezoid and captum), e.g. 'gauss-legendre:16'."
         )
     return _RULES[kind](int(count))
+
+
+def _is_number(count: str) -> bool:
+    """Digits that `int` reads; not those of other scripts, exponents (²), or thousands of them."""
+    return count.isascii() and count.isdecimal() and len(count) < 10
 
 
 def _gauss_legendre(count: int) -> Rule:

@@ -77,7 +77,7 @@ def position_limit(model: Any, tokenizer: Any) -> int | None:
     """The most tokens that tokenizer and model say they take; None if neither does."""
     config = model.config.get_text_config()
     said = [getattr(tokenizer, "model_max_length", None), getattr(config, "max_position_embeddings", None)]
-    limits = [int(limit) for limit in said if limit and limit < _UNLIMITED]
+    limits = [int(limit) for limit in said if limit and 0 < limit < _UNLIMITED]
     return min(limits, default=None)
 
 
