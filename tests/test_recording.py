@@ -3,9 +3,9 @@
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPModel, PreTrainedModel
+from transformers import CLIPConfig, CLIPModel, PreTrainedConfig, PreTrainedModel
 
-from architectures import ARCHITECTURES, WHOLE_ONLY, build, example
+from architectures import _GROUPED, ARCHITECTURES, WHOLE_ONLY, Architecture, build, example
 from ligflow import Explainer, UnsupportedModel
 from ligflow.errors import LigflowError
 from ligflow.recording import record as unvalidated
@@ -147,6 +147,64 @@ def test_models_off_the_interface_say_so_and_offer_z2z(name: str) -> None:
     flow = explainer.explain(example(WHOLE_ONLY[name], 4), routes=("z2z",))
     assert flow.routes == ("z2z",)
     assert not flow.unmet
+
+
+class TokenwiseConfig(PreTrainedConfig):
+    model_type = "tokenwise"
+
+
+class Tokenwise(PreTrainedModel):
+    """Tokens meet before the only ModuleList, whose members see one token at a time."""
+
+    config_class = TokenwiseConfig
+
+    def __init__(self, config: TokenwiseConfig) -> None:
+        super().__init__(config)
+        self.embed = nn.Embedding(64, 8)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(8, 8), nn.Tanh()) for _ in range(3))
+        self.post_init()
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        hidden = self.embed(input_ids).cumsum(dim=1)
+        for block in self.blocks:
+            hidden = hidden + block(hidden)
+        return hidden
+
+
+def test_a_stack_in_which_tokens_never_meet_is_refused() -> None:
+    explainer = Explainer(Tokenwise(TokenwiseConfig()))
+    with pytest.raises(UnsupportedModel, match=r"blocks\.0 \(Sequential\).*no token depends on another"):
+        explainer.explain({"input_ids": torch.tensor([[5, 6, 7]])}, routes=("z2z",))
+
+
+def test_layers_whose_states_are_not_one_a_token_are_refused() -> None:
+    """Gemma3n keeps four streams a token; its longest stack of modules is not its layers."""
+    config = _GROUPED | {
+        "intermediate_size": [48, 48], "vocab_size_per_layer_input": 64, "hidden_size_per_layer_input": 8,
+        "num_kv_shared_layers": 0, "laurel_rank": 4, "layer_types": ["sliding_attention", "full_attention"],
+        "activation_sparsity_pattern": [0.0, 0.0], "sliding_window": 4,
+    }  # fmt: skip
+    architecture = Architecture("Gemma3nTextModel", config)
+    with pytest.raises(UnsupportedModel, match=r"attends in layers\.0 \(Gemma3nTextDecoderLayer\)"):
+        Explainer(build(architecture)).explain(example(architecture, 6), routes=("z2z",))
+
+
+@pytest.mark.usefixtures("no_shape_checks")  # queries of two examples meet the keys of one
+def test_layers_that_share_keys_of_others_are_left_out_with_the_reason() -> None:
+    config = _GROUPED | {
+        "num_hidden_layers": 4, "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "num_kv_shared_layers": 2, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 64,
+        "global_head_dim": 8, "sliding_window": 4,
+    }  # fmt: skip
+    architecture = Architecture("Gemma4TextModel", config)
+    explainer, inputs = Explainer(build(architecture)), example(architecture, 6)
+    flow = explainer.explain(inputs)
+    assert flow.layers == (0, 1)
+    assert not flow.unmet
+    assert [note[:16] for note in flow.meta["notes"]] == ["layer 2 left out", "layer 3 left out"]
+    assert all("keys and values come from another layer" in note for note in flow.meta["notes"])
+    with pytest.raises(UnsupportedModel, match="keys and values come from another layer"):
+        explainer.explain(inputs, layers=[2])
 
 
 def test_a_model_without_layers_is_refused() -> None:

@@ -7,6 +7,7 @@ one attention call. Nothing here knows a model family.
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,7 +36,8 @@ def record(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[Layer]:
     """Runs the model on one example and returns its layers in the order of their calls.
 
     A layer that cannot be split at its attention carries the reason in `refusal`; z2z remains
-    possible for it. Raises UnsupportedModel where no stack of layers is found at all.
+    possible for it. Raises UnsupportedModel where no stack of layers is found at all, or one in
+    which tokens never meet.
     """
     refusal = ""
     try:
@@ -47,7 +49,10 @@ def record(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[Layer]:
         refusal = refusal or _OFF_INTERFACE
         with borrowed(model, "eager"):
             calls = _run(model, inputs)
-    return [_layer(index, call, refusal) for index, call in enumerate(_stack(model, calls))]
+    layers = [_layer(index, call, refusal) for index, call in enumerate(_stack(model, calls))]
+    if refusal:
+        _refuse_lonely_tokens(model, layers)
+    return layers
 
 
 _OFF_INTERFACE = (
@@ -143,6 +148,32 @@ def _refuse_lost_attention(model: nn.Module, calls: list[_Call]) -> None:
             )
 
 
+def _refuse_lonely_tokens(model: PreTrainedModel, layers: list[Layer]) -> None:
+    """A stack that was found without attention must at least let tokens meet."""
+    with borrowed(model, "eager"), torch.no_grad():
+        if any(len(layer.hidden) == 1 or _tokens_meet(layer) for layer in layers):
+            return
+    longest = f"{layers[0].name} ({type(layers[0].module).__name__})"
+    raise UnsupportedModel(
+        f"No attention was seen in {type(model).__name__}, and in its longest stack, that of {longest}, no "
+        "token depends on another: these are not its layers. Explain the submodel that holds them: "
+        "Explainer(model.<name>)."
+    )
+
+
+def _tokens_meet(layer: Layer) -> bool:
+    """Whether any token's output changes as all the others do."""
+    with _replaying(layer):
+        before = layer.forward(layer.hidden[None])[0]
+        for token in range(len(layer.hidden)):
+            changed = -layer.hidden
+            changed[token] = layer.hidden[token]
+            gap = _gap(layer.forward(changed[None])[0, token], before[token])
+            if not gap <= 100 * torch.finfo(before.dtype).eps:  # NaN is named later
+                return True
+    return False
+
+
 def _layer_calls(calls: list[_Call]) -> Iterator[_Call]:
     for call in calls:
         inner = list(_layer_calls(call.inner))
@@ -216,11 +247,18 @@ def validate(model: PreTrainedModel, layer: Layer) -> Layer:
     a token's projections, and what follows attention, depend on no other token. Raises LigflowError
     where the model itself gives NaN.
     """
-    try:
+    with _replaying(layer):
         return _validate(model, layer)
+
+
+@contextmanager
+def _replaying(layer: Layer) -> Iterator[None]:
+    """Errors of the model's own code name the layer."""
+    try:
+        yield
+    except LigflowError:
+        raise
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-        if isinstance(error, LigflowError):
-            raise
         raise UnsupportedModel(f"Layer {layer.index} ({layer.name}) cannot be replayed: {error}") from error
 
 
