@@ -207,6 +207,39 @@ def test_layers_that_share_keys_of_others_are_left_out_with_the_reason() -> None
         explainer.explain(inputs, layers=[2])
 
 
+@pytest.mark.parametrize("tokens", [1, 6])
+def test_a_mask_that_depends_on_the_hidden_states_leaves_z2z(tokens: int) -> None:
+    architecture = Architecture("DogeModel", _GROUPED)
+    explainer, inputs = Explainer(build(architecture)), example(architecture, tokens)
+    with pytest.raises(UnsupportedModel, match="its mask or position bias depends on the hidden states"):
+        explainer.explain(inputs)
+    assert not explainer.explain(inputs, routes=("z2z",)).unmet
+
+
+def test_a_layer_without_forward_derivatives_leaves_z2z(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Opaque(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, hidden: Tensor) -> Tensor:
+            return hidden.clone()
+
+        @staticmethod
+        def backward(ctx: object, gradient: Tensor) -> Tensor:
+            return gradient
+
+    model = build(ARCHITECTURES["llama"])
+    for layer in model.layers:
+        project = layer.self_attn.q_proj.forward
+        forward = lambda hidden, _project=project: _project(Opaque.apply(hidden))  # noqa: E731
+        monkeypatch.setattr(layer.self_attn.q_proj, "forward", forward)
+    explainer, inputs = Explainer(model), example(ARCHITECTURES["llama"], 5)
+    with pytest.raises(UnsupportedModel, match="forward-mode differentiation"):
+        explainer.explain(inputs)
+    expected = Explainer(build(ARCHITECTURES["llama"])).explain(inputs, routes=("z2z",))
+    torch.testing.assert_close(
+        explainer.explain(inputs, routes=("z2z",)).z2z, expected.z2z, rtol=1e-3, atol=1e-3
+    )
+
+
 def test_a_model_without_layers_is_refused() -> None:
     from transformers import ResNetConfig, ResNetModel
 

@@ -243,9 +243,9 @@ def _why_not(call: _Call, hidden: Tensor) -> str:
 def validate(model: PreTrainedModel, layer: Layer) -> Layer:
     """The layer, with a `refusal` if it is not what the method relies on.
 
-    Checked: the split layer reproduces the model's own (eager) attention; replays in a batch; and
-    a token's projections, and what follows attention, depend on no other token. Raises LigflowError
-    where the model itself gives NaN.
+    Checked: the split layer reproduces the model's own (eager) attention; replays in a batch; a
+    token's projections, and what follows attention, depend on no other token; mask and position
+    bias do not move with the hidden states. Raises LigflowError where the model itself gives NaN.
     """
     with _replaying(layer):
         return _validate(model, layer)
@@ -273,7 +273,7 @@ def _validate(model: PreTrainedModel, layer: Layer) -> Layer:
     if layer.one_by_one:
         return replace(layer, refusal="its arguments tie it to a batch of one")
     with borrowed(model), torch.no_grad():
-        return replace(layer, refusal=_differs(layer, own) or _leaks(layer))
+        return replace(layer, refusal=_differs(layer, own) or _leaks(layer) or _no_path(layer))
 
 
 def _refuse_other_output(layer: Layer, again: Tensor) -> None:
@@ -322,6 +322,9 @@ def _leaks(layer: Layer) -> str:
     seen = layer.capture(pair)
     if len(seen.key) != 2 or len(seen.value) != 2:
         return "its keys and values come from another layer, not from its own input"
+    bias = seen.form.bias
+    if bias is not None and not torch.allclose(bias[0], bias[-1]):
+        return "its mask or position bias depends on the hidden states"
     u = layer.attend(pair)
     u = torch.stack([u[0], torch.cat([u[1, :1], u[0, 1:]])])
     parts = {"query": seen.query, "key": seen.key, "value": seen.value}
@@ -329,6 +332,17 @@ def _leaks(layer: Layer) -> str:
     for name, part in parts.items():
         if not _gap(part[1, 1:], part[0, 1:]) <= _tolerance(part):
             return f"the {name} of a token depends on other tokens outside its attention"
+    return ""
+
+
+def _no_path(layer: Layer) -> str:
+    """Why projections have no derivative along a path that leaves mask and bias alone, '' if they do."""
+    try:
+        layer.capture_path(layer.hidden[None], torch.ones_like(layer.hidden[None]))
+    except UnsupportedModel as error:
+        return str(error).removeprefix(f"Layer {layer.index}: ").removesuffix(".")
+    except RuntimeError as error:
+        return f"forward-mode differentiation cannot follow it: {error}"
     return ""
 
 
