@@ -36,6 +36,32 @@ def test_models_off_the_interface_are_checked_in_z2z() -> None:
     assert checks[0].measured == "0 of 2"
 
 
+@pytest.mark.parametrize("name", ["bert", "llama"])
+def test_padding_is_left_out(name: str) -> None:
+    inputs = example(ARCHITECTURES[name], 5, padding=2)
+    checks = check(Explainer(build(ARCHITECTURES[name])), [inputs])
+    assert [one.name for one in checks if not one.passed] == []
+    assert checks[-1].measured == ("0.0e+00" if name == "llama" else "not causal")
+
+
+def test_one_example_needs_no_list() -> None:
+    explainer, inputs = Explainer(build(ARCHITECTURES["bert"])), example(ARCHITECTURES["bert"], 4)
+    assert check(explainer, inputs) == check(explainer, [inputs])
+    with pytest.raises(LigflowError, match="inputs are empty"):
+        check(explainer, [])
+
+
+def test_an_engine_that_gives_nan_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> torch.Tensor:
+        return torch.full_like(attention.score_gradient(*arguments), torch.nan)
+
+    monkeypatch.setattr(attribution, "score_gradient", broken)
+    checks = check(Explainer(build(ARCHITECTURES["bert"])))
+    failed = [one.name for one in checks if not one.passed]
+    assert failed[0] == "engine equals autograd, itb"
+    assert "certificates, default settings" in failed
+
+
 def test_an_engine_without_the_softmax_term_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def without(*arguments: object) -> torch.Tensor:
         return torch.zeros_like(attention.score_gradient(*arguments))

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 import pytest
 import torch
 
-from architectures import ARCHITECTURES, WHOLE_ONLY, build, example
+from architectures import ARCHITECTURES, WHOLE_ONLY, Architecture, build, example
 from ligflow import CompletenessWarning, Explainer, LigflowError, direction
+from ligflow.conformance import check
 from ligflow.replay import borrowed
 
 BERT = ARCHITECTURES["bert"]
@@ -200,6 +201,38 @@ def test_bad_inputs_have_one_clear_message(bert: Explainer) -> None:
     for message, inputs in cases.items():
         with pytest.raises(LigflowError, match=message):
             bert.explain(inputs)
+
+
+SPEECH = Architecture(
+    "Wav2Vec2Model",
+    {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
+     "conv_dim": [8, 8], "conv_stride": [4, 4], "conv_kernel": [4, 4], "num_feat_extract_layers": 2,
+     "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2, "feat_extract_norm": "layer",
+     "do_stable_layer_norm": True},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+def test_a_mask_over_samples_hides_the_frames_that_are_padding(adapter: bool) -> None:
+    explainer = Explainer(build(Architecture("Wav2Vec2Model", SPEECH.config | {"add_adapter": adapter})))
+    samples = torch.randn(1, 160, generator=torch.Generator().manual_seed(0))
+    mask = (torch.arange(160) < 96).long()[None]
+    flow = explainer.explain({"input_values": samples, "attention_mask": mask}, routes=("z2z",))
+    assert flow.tokens == [str(frame) for frame in range(6)]
+    assert not flow.unmet
+    assert len(explainer.explain({"input_values": samples}, routes=("z2z",)).tokens) == 10
+    whole = {"input_values": samples, "attention_mask": torch.ones_like(mask)}
+    assert len(explainer.explain(whole, routes=("z2z",)).tokens) == 10
+    assert all(one.passed for one in check(explainer, [whole | {"attention_mask": mask}]))
+
+
+def test_frames_that_a_model_pools_once_more_are_not_guessed() -> None:
+    """SEW halves its frames inside the encoder, after its own arithmetic of masks."""
+    config = {name: SPEECH.config[name] for name in SPEECH.config if name != "do_stable_layer_norm"}
+    model = build(Architecture("SEWModel", config | {"squeeze_factor": 2}))
+    mask = (torch.arange(160) < 96).long()[None]
+    with pytest.raises(LigflowError, match="which of these are padding is not known"):
+        Explainer(model).explain({"input_values": torch.randn(1, 160), "attention_mask": mask})
 
 
 def test_inputs_must_be_tensors() -> None:

@@ -7,6 +7,7 @@ from transformers import CLIPConfig, CLIPModel, PreTrainedConfig, PreTrainedMode
 
 from architectures import _GROUPED, ARCHITECTURES, WHOLE_ONLY, Architecture, build, example
 from ligflow import Explainer, UnsupportedModel
+from ligflow.conformance import check
 from ligflow.errors import LigflowError
 from ligflow.recording import record as unvalidated
 from ligflow.recording import validate
@@ -149,32 +150,76 @@ def test_models_off_the_interface_say_so_and_offer_z2z(name: str) -> None:
     assert not flow.unmet
 
 
-class TokenwiseConfig(PreTrainedConfig):
-    model_type = "tokenwise"
+class BlocksConfig(PreTrainedConfig):
+    model_type = "blocks"
+    meet: bool = False
+    pool: bool = False
 
 
-class Tokenwise(PreTrainedModel):
-    """Tokens meet before the only ModuleList, whose members see one token at a time."""
+class Block(nn.Module):
+    """A layer without attention, in which tokens meet or not."""
 
-    config_class = TokenwiseConfig
+    def __init__(self, meet: bool) -> None:
+        super().__init__()
+        self.meet, self.linear = meet, nn.Linear(8, 8)
 
-    def __init__(self, config: TokenwiseConfig) -> None:
+    def forward(self, hidden: Tensor) -> Tensor:
+        mixed = hidden.cumsum(dim=1) if self.meet else hidden
+        return hidden + torch.tanh(self.linear(mixed))
+
+
+class Blocks(PreTrainedModel):
+    """Tokens meet before the blocks, in them if `meet`; every block but the last pools if `pool`."""
+
+    config_class = BlocksConfig
+
+    def __init__(self, config: BlocksConfig) -> None:
         super().__init__(config)
         self.embed = nn.Embedding(64, 8)
-        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(8, 8), nn.Tanh()) for _ in range(3))
+        self.blocks = nn.ModuleList(Block(config.meet) for _ in range(2))
         self.post_init()
 
-    def forward(self, input_ids: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         hidden = self.embed(input_ids).cumsum(dim=1)
         for block in self.blocks:
-            hidden = hidden + block(hidden)
+            hidden = block(hidden)[:, :: 2 if self.config.pool else 1]
         return hidden
 
 
+IDS = {"input_ids": torch.tensor([[5, 6, 7, 8]])}
+
+
 def test_a_stack_in_which_tokens_never_meet_is_refused() -> None:
-    explainer = Explainer(Tokenwise(TokenwiseConfig()))
-    with pytest.raises(UnsupportedModel, match=r"blocks\.0 \(Sequential\).*no token depends on another"):
-        explainer.explain({"input_ids": torch.tensor([[5, 6, 7]])}, routes=("z2z",))
+    with pytest.raises(UnsupportedModel, match=r"blocks\.0 \(Block\), no token depends on another"):
+        Explainer(Blocks(BlocksConfig())).explain(IDS, routes=("z2z",))
+    assert not Explainer(Blocks(BlocksConfig(meet=True))).explain(IDS, routes=("z2z",)).unmet
+
+
+def test_layers_of_different_numbers_of_tokens_are_explained_apart() -> None:
+    explainer = Explainer(Blocks(BlocksConfig(meet=True, pool=True)))
+    for call in (lambda: explainer.explain(IDS, routes=("z2z",)), lambda: check(explainer, [IDS])):
+        with pytest.raises(UnsupportedModel, match=r"layer 0: 4, layer 1: 2\); .*layers=\[0\]"):
+            call()
+    assert explainer.explain(IDS, routes=("z2z",), layers=[0]).tokens == ["#5", "#6", "#7", "#8"]
+    assert explainer.explain(IDS, routes=("z2z",), layers=[1]).tokens == ["0", "1"]
+    padded = IDS | {"attention_mask": torch.tensor([[1, 1, 1, 0]])}
+    with pytest.raises(LigflowError, match="mask has 4 entries and hides some, and the layers have 2 tokens"):
+        explainer.explain(padded, routes=("z2z",), layers=[1])
+
+
+def test_layers_that_take_keys_apart_from_their_hidden_states_are_refused() -> None:
+    """Funnel hands queries, keys and values to a layer one by one."""
+    config = {"vocab_size": 64, "block_sizes": [1, 1], "d_model": 32, "n_head": 4, "d_head": 8, "d_inner": 48}
+    model = build(Architecture("FunnelModel", config))
+    with pytest.raises(UnsupportedModel, match="or they take keys and values apart"):
+        Explainer(model).explain(IDS, routes=("z2z",))
+
+
+def test_tokens_before_examples_are_not_taken_for_a_batch() -> None:
+    config = {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48, "vocab_size": 64}
+    model = build(Architecture("XLNetModel", config))
+    with pytest.raises(UnsupportedModel, match=r"shape \(4, 1, 32\), not \[1, tokens, size\]"):
+        Explainer(model).explain(IDS, routes=("z2z",))
 
 
 def test_layers_whose_states_are_not_one_a_token_are_refused() -> None:

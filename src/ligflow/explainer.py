@@ -1,6 +1,8 @@
 """Explainer: a model, ready to be asked how its tokens flow."""
 
 import copy
+import functools
+import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,7 +20,7 @@ from ligflow.baselines import Baseline
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.flow import Flow
 from ligflow.quadrature import MAX_NODES
-from ligflow.recording import record, validate
+from ligflow.recording import record, refuse_uneven, validate
 from ligflow.replay import Layer, borrowed, exact_mode
 from ligflow.routes import Tokens as LayerTokens
 from ligflow.routes import explain_layer
@@ -124,9 +126,9 @@ class Explainer:
         encoded, tokens = self._encode(inputs, truncate)
         recorded = self._record(encoded)
         chosen = [recorded[i] for i in _positions("layer", layers, len(recorded))]
-        visible = _visible(encoded, recorded[0].hidden)
-        tokens = tokens or name_inputs(self.tokenizer, encoded, len(recorded[0].hidden))
-        tokens = _shown(tokens, visible)
+        refuse_uneven(chosen)
+        visible = visible_tokens(self.model, encoded, chosen[0].hidden)
+        tokens = _shown(self._named(tokens, encoded, len(chosen[0].hidden)), visible)
         rows = _positions("target", targets, len(tokens.labels))
         validated = [validate(self.model, layer) for layer in chosen]
         chosen, left_out = _splittable(validated, layers is not None, settings.routes)
@@ -155,6 +157,12 @@ class Explainer:
             encoded, tokens = _check_inputs(inputs, limit), None
         # clones, since tensors made in inference mode cannot take part in a backward pass
         return {name: value.to(self.model.device).clone() for name, value in encoded.items()}, tokens
+
+    def _named(self, tokens: Tokens | None, encoded: dict[str, Tensor], count: int) -> Tokens:
+        """The text's own tokens, unless the layers have others."""
+        if tokens is not None and len(tokens.labels) == count:
+            return tokens
+        return name_inputs(self.tokenizer, encoded, count)
 
     def _record(self, encoded: dict[str, Tensor]) -> list[Layer]:
         try:
@@ -269,17 +277,35 @@ def _check_inputs(inputs: Mapping[str, Tensor], limit: int | None) -> dict[str, 
     return dict(inputs)
 
 
-def _visible(encoded: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
-    """Positions of the tokens that are not padding."""
-    mask = encoded.get("attention_mask")
-    if mask is None or mask.ndim != 2 or mask.shape[1] != len(hidden):
+def visible_tokens(model: PreTrainedModel, inputs: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
+    """Positions of a layer's tokens that are not padding. Raises LigflowError if there are none, or if
+    that is not known.
+    """
+    mask = inputs.get("attention_mask")
+    if mask is None or mask.ndim != 2 or mask.all():
         return torch.arange(len(hidden), device=hidden.device)
-    return mask[0].nonzero()[:, 0]
+    if mask.shape[1] != len(hidden):
+        mask = _mask_of_frames(model, mask, len(hidden))
+    if not mask.any():
+        raise LigflowError("The attention mask hides every token.")
+    return mask[0].nonzero()[:, 0].to(hidden.device)
+
+
+def _mask_of_frames(model: PreTrainedModel, mask: Tensor, frames: int) -> Tensor:
+    """Speech models know which frames their samples make; here they must agree on the number of frames."""
+    reduce = getattr(model, "_get_feature_vector_attention_mask", None)
+    if reduce is not None:
+        if "add_adapter" in inspect.signature(reduce).parameters:
+            reduce = functools.partial(reduce, add_adapter=False)  # the layers come before the adapter
+        if int(reduce(frames + 1, torch.ones_like(mask)).sum()) == frames:
+            return reduce(frames, mask)
+    raise LigflowError(
+        f"The attention mask has {mask.shape[1]} entries and hides some, and the layers have {frames} "
+        "tokens: which of these are padding is not known. Pass inputs without padding."
+    )
 
 
 def _shown(tokens: Tokens, visible: Tensor) -> Tokens:
-    if len(visible) == 0:
-        raise LigflowError("The attention mask hides every token.")
     if len(visible) == len(tokens.labels):
         return tokens
     keep = visible.tolist()

@@ -156,8 +156,8 @@ def _refuse_lonely_tokens(model: PreTrainedModel, layers: list[Layer]) -> None:
     longest = f"{layers[0].name} ({type(layers[0].module).__name__})"
     raise UnsupportedModel(
         f"No attention was seen in {type(model).__name__}, and in its longest stack, that of {longest}, no "
-        "token depends on another: these are not its layers. Explain the submodel that holds them: "
-        "Explainer(model.<name>)."
+        "token depends on another: these are not its layers, or they take keys and values apart from their "
+        "hidden states. If a submodel holds other layers, explain it: Explainer(model.<name>)."
     )
 
 
@@ -215,10 +215,31 @@ def _layer(index: int, call: _Call, refusal: str) -> Layer:
     arguments.update({"use_cache": False} if "use_cache" in arguments else {})
     first = next(iter(signature.parameters))
     hidden, output = arguments.pop(first), first_tensor(call.output)
-    if len(hidden) != 1:
-        raise LigflowError(f"explain takes one example at a time; these inputs hold {len(hidden)}.")
+    _refuse_batch(call, hidden)
     refusal = refusal or _why_not(call, hidden)
     return Layer(index, call.name, call.module, first, arguments, hidden[0], output[0], refusal)
+
+
+def _refuse_batch(call: _Call, hidden: Tensor) -> None:
+    if len(hidden) != 1 and hidden.shape[1] == 1:
+        raise UnsupportedModel(
+            f"{call.name} takes hidden states of shape {tuple(hidden.shape)}, not [1, tokens, size]: it puts "
+            f"tokens before examples, which ligflow does not read, or these are {len(hidden)} examples; "
+            "explain takes one example at a time."
+        )
+    if len(hidden) != 1:
+        raise LigflowError(f"explain takes one example at a time; these inputs hold {len(hidden)}.")
+
+
+def refuse_uneven(layers: list[Layer]) -> None:
+    """Layers of one flow share their tokens."""
+    counts = [len(layer.hidden) for layer in layers]
+    if len(set(counts)) > 1:
+        said = ", ".join(f"layer {layer.index}: {count}" for layer, count in zip(layers, counts, strict=True))
+        raise UnsupportedModel(
+            f"The layers have different numbers of tokens ({said}); explain those of one number at a time: "
+            f"layers=[{layers[0].index}]."
+        )
 
 
 def _why_not(call: _Call, hidden: Tensor) -> str:
