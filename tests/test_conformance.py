@@ -36,6 +36,22 @@ def test_models_off_the_interface_are_checked_in_z2z() -> None:
     assert checks[0].measured == "0 of 2"
 
 
+def test_the_class_of_the_layers_is_named() -> None:
+    assert check(Explainer(build(ARCHITECTURES["bert"])))[0].detail == "BertLayer"
+
+
+def test_where_no_layer_can_be_split_nothing_is_said_to_be_compared() -> None:
+    splits, *checks = check(Explainer(build(WHOLE_ONLY["gptj"])))
+    assert splits.detail.startswith("GPTJBlock; layer 0: its attention does not go through")
+    engine = [one for one in checks if "engine" in one.name]
+    assert len(engine) == 3
+    for one in engine:
+        assert (one.compared, one.measured) == (False, "nothing")
+        assert "nothing of z2u and u2z was compared" in one.detail
+    assert all(one.compared for one in checks if one not in engine)
+    assert not splits.compared
+
+
 @pytest.mark.parametrize("name", ["bert", "llama"])
 def test_padding_is_left_out(name: str) -> None:
     inputs = example(ARCHITECTURES[name], 5, padding=2)

@@ -330,5 +330,6 @@ def _check_table(model: str, checks: list[Check]) -> Table:
         table.add_column(name)
     for one in checks:
         verdict = Text("pass", style="green") if one.passed else Text("FAIL", style="bold red")
+        verdict = verdict if one.compared else Text("none", style="yellow")
         table.add_row(one.name, verdict, one.measured, one.limit, Text(one.detail))
     return table
