@@ -198,6 +198,11 @@ def test_ready_made_ids_are_named_by_the_tokenizer(wordpiece: Any) -> None:
     assert tokens.words is None
 
 
+def test_ids_beyond_the_tokenizers_vocabulary_are_numbers(wordpiece: Any) -> None:
+    ids = torch.tensor([[101, 40000, 102]])
+    assert name_inputs(wordpiece, {"input_ids": ids}, 3).labels == ("[CLS]", "#40000", "[SEP]")
+
+
 def test_ready_made_ids_without_a_tokenizer_are_named_by_number() -> None:
     tokens = name_inputs(None, {"input_ids": torch.tensor([[5, 17]])}, 2)
     assert tokens == Tokens(("#5", "#17"), (False, False))

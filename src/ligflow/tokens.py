@@ -82,10 +82,18 @@ def position_limit(model: Any, tokenizer: Any) -> int | None:
 
 
 def _labels(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:
-    """The vocabulary's own strings, with byte-level codes turned back into text where that works."""
+    """The vocabulary's own strings; an id beyond the vocabulary is a number."""
     names = tokenizer.convert_ids_to_tokens(ids)
-    shown = (tokenizer.convert_tokens_to_string([name]) for name in names)
-    return tuple(s if s.strip() and "\ufffd" not in s else n for s, n in zip(shown, names, strict=True))
+    return tuple(
+        f"#{number}" if name is None else _label(tokenizer, name)
+        for number, name in zip(ids, names, strict=True)
+    )
+
+
+def _label(tokenizer: Any, name: str) -> str:
+    """Byte-level codes turned back into text where that works."""
+    shown = tokenizer.convert_tokens_to_string([name])
+    return shown if shown.strip() and "\ufffd" not in shown else name
 
 
 def _offsets(encoded: Any) -> list[tuple[int, int]] | None:
