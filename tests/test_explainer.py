@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 import torch
@@ -83,6 +84,36 @@ def test_half_precision_is_integrated_in_a_float32_copy_and_noted(dtype: torch.d
     assert flow.z2z.dtype == torch.float32
     assert model.dtype == dtype
     assert "float32 copy" in flow.meta["notes"][0]
+
+
+def test_one_part_in_half_precision_is_enough() -> None:
+    model = build(ARCHITECTURES["llama"])
+    model.layers.to(torch.bfloat16)
+    assert model.dtype == torch.float32
+    flow = Explainer(model).explain(example(ARCHITECTURES["llama"], 5))
+    assert not flow.unmet
+    assert flow.meta["notes"] == ["weights in bfloat16, integrated in a float32 copy"]
+    assert model.layers[0].mlp.up_proj.weight.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_model_made_in_inference_mode_is_copied(dtype: torch.dtype) -> None:
+    with torch.inference_mode():
+        model = build(BERT, dtype)
+        explainer = Explainer(model)
+    found = explainer.explain(example(BERT, 5)).z2z
+    assert torch.equal(found, Explainer(build(BERT, dtype)).explain(example(BERT, 5)).z2z)
+    assert torch.equal(found, Explainer(model).explain(example(BERT, 5)).z2z)
+    assert all(parameter.is_inference() for parameter in model.parameters())
+
+
+def test_loading_in_inference_mode_gives_weights_as_any(tmp_path: Path) -> None:
+    build(BERT).save_pretrained(tmp_path)
+    with torch.inference_mode():
+        explainer = Explainer.from_pretrained(str(tmp_path))
+        expected = Explainer(build(BERT)).explain(example(BERT, 4))
+        assert torch.equal(explainer.explain(example(BERT, 4)).z2z, expected.z2z)
+    assert not any(parameter.is_inference() for parameter in explainer.model.parameters())
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -264,6 +295,15 @@ def test_only_models_of_transformers_are_taken() -> None:
 
     with pytest.raises(LigflowError, match="not Linear"):
         checked.__init__.__wrapped__(object.__new__(checked), torch.nn.Linear(2, 2))
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+def test_of_a_compiled_model_the_model_itself_is_asked_for() -> None:
+    model = build(BERT)
+    compiled = torch.compile(model, backend="eager")
+    with pytest.raises(LigflowError, match=r"not OptimizedModule; .*model\._orig_mod"):
+        Explainer(compiled)
+    assert Explainer(compiled._orig_mod).model is model
 
 
 def test_progress_is_reported_by_layer(bert: Explainer) -> None:

@@ -5,7 +5,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import transformers
@@ -48,14 +48,14 @@ class Explainer:
     ) -> None:
         """Takes a model of `transformers` as it is; half precision is integrated in a float32 copy.
 
-        Of an encoder-decoder the encoder is explained. Raises LigflowError for weights with NaN.
+        Of an encoder-decoder the encoder is explained. Weights made in inference mode have no
+        gradients, so they are copied. Raises LigflowError for weights with NaN.
         """
         if not isinstance(model, PreTrainedModel):
-            raise LigflowError(
-                f"Explainer needs a model of transformers (PreTrainedModel), not {type(model).__name__}."
-            )
+            _refuse_other_models(model)
         self.notes: list[str] = []
-        self.model = self._in_full_precision(_encoder_of(model))
+        with torch.inference_mode(False):
+            self.model = self._usable(_encoder_of(model))
         self.tokenizer = tokenizer
         self.name = name or getattr(model, "name_or_path", "") or type(model).__name__
         self.revision = revision or getattr(model.config, "_commit_hash", None)
@@ -75,8 +75,9 @@ class Explainer:
         LigflowError if the checkpoint cannot be loaded or the device is not there.
         """
         place = _device(device)
-        model, tokenizer = pretrained.load(name, dtype, **options)
-        torch.nn.Module.to(model, place)
+        with torch.inference_mode(False):
+            model, tokenizer = pretrained.load(name, dtype, **options)
+            torch.nn.Module.to(model, place)
         return cls(model, tokenizer, name=name or pretrained.DEFAULT, revision=options.get("revision"))
 
     def explain(
@@ -214,18 +215,27 @@ class Explainer:
         layers = tuple(layer.index for layer in chosen)
         return Flow(list(tokens.labels), layers, tuple(rows), tokens.special, tensors, meta)
 
-    def _in_full_precision(self, model: PreTrainedModel) -> PreTrainedModel:
-        if model.dtype in (torch.float32, torch.float64):
-            return model
-        self.notes.append(
-            f"weights in {str(model.dtype).removeprefix('torch.')}, integrated in a float32 copy"
-        )
-        return copy.deepcopy(model).float()
+    def _usable(self, model: PreTrainedModel) -> PreTrainedModel:
+        """The model itself, or a copy where its weights are too short or cannot have gradients."""
+        found = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
+        short = sorted(str(dtype).removeprefix("torch.") for dtype in found if torch.finfo(dtype).bits < 32)
+        if short:
+            self.notes.append(f"weights in {' and '.join(short)}, integrated in a float32 copy")
+            return copy.deepcopy(model).float()
+        frozen = any(weight.is_inference() for weight in (*model.parameters(), *model.buffers()))
+        return copy.deepcopy(model) if frozen else model
 
 
 def explain(text: str, model: str | None = None, **settings: Any) -> Flow:
     """`Explainer.from_pretrained(model).explain(text, **settings)`, for a first look."""
     return Explainer.from_pretrained(model).explain(text, **settings)
+
+
+def _refuse_other_models(model: object) -> NoReturn:
+    hint = "; pass the model that was compiled: model._orig_mod" if hasattr(model, "_orig_mod") else ""
+    raise LigflowError(
+        f"Explainer needs a model of transformers (PreTrainedModel), not {type(model).__name__}{hint}."
+    )
 
 
 def _encoder_of(model: PreTrainedModel) -> PreTrainedModel:
