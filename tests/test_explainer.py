@@ -5,11 +5,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from architectures import ARCHITECTURES, WHOLE_ONLY, Architecture, build, example
-from ligflow import CompletenessWarning, Explainer, LigflowError, direction
+from ligflow import CompletenessWarning, Explainer, Flow, LigflowError, direction
 from ligflow.conformance import check
 from ligflow.replay import borrowed
 
@@ -215,6 +216,57 @@ def test_bad_settings_have_one_clear_message(
 ) -> None:
     with pytest.raises(LigflowError, match=message):
         bert.explain(example(BERT, 5), **settings)
+
+
+WRONG_TYPES = {
+    "float layer": ({"layers": [0.0]}, r"layers is \[0.0\]; give whole numbers"),
+    "text for layers": ({"layers": "0"}, "layers is '0'; give whole numbers"),
+    "truth values": ({"targets": torch.tensor([True, False])}, "give whole numbers, e.g. targets="),
+    "truth value": ({"layers": True}, "layers is True"),
+    "routes": ({"routes": 3}, "routes is 3; give names, of z2u, u2z, z2z"),
+    "array of text": ({"att_baseline": np.array(["itb"])}, "array of <U3 cannot be used"),
+    "array shape": ({"att_baseline": np.zeros((4, 32))}, r"\(5, 32\) or \(32,\)"),
+}
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize(("settings", "message"), WRONG_TYPES.values(), ids=WRONG_TYPES.keys())
+def test_settings_of_another_type_have_one_clear_message(
+    bert: Explainer, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(LigflowError, match=message):
+        bert.explain(example(BERT, 5), **settings)
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+def test_inputs_that_are_neither_text_nor_mapping_are_refused(bert: Explainer) -> None:
+    with pytest.raises(LigflowError, match="inputs are list; pass one text, or a mapping"):
+        bert.explain(["one", "two"])
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        (
+            {"layers": torch.tensor([0, 1]), "targets": torch.arange(3)},
+            {"layers": [0, 1], "targets": range(3)},
+        ),
+        ({"layers": np.array([-1]), "targets": np.int64(2)}, {"layers": [1], "targets": [2]}),
+        ({"layers": 0, "targets": (-1,)}, {"layers": [0], "targets": [4]}),
+        ({"layer_baseline": np.linspace(-1, 1, 32)}, {"layer_baseline": torch.linspace(-1, 1, 32)}),
+        ({"layer_baseline": np.zeros((5, 32))[::-1]}, {"layer_baseline": "zero"}),
+    ],
+    ids=["tensors", "arrays", "one", "array of one token", "array of all tokens"],
+)
+@pytest.mark.usefixtures("no_shape_checks")
+def test_what_stands_for_the_same_gives_the_same(
+    bert: Explainer, given: dict[str, object], plain: dict[str, object], tmp_path: Path
+) -> None:
+    ours = bert.explain(example(BERT, 5), routes="z2z", **given)
+    theirs = bert.explain(example(BERT, 5), routes=("z2z",), **plain)
+    assert (ours.layers, ours.targets, ours.routes) == (theirs.layers, theirs.targets, ("z2z",))
+    torch.testing.assert_close(ours.z2z, theirs.z2z)
+    assert Flow.load(ours.save(tmp_path / "flow")).layers == ours.layers
 
 
 def test_bad_inputs_have_one_clear_message(bert: Explainer) -> None:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -62,6 +63,26 @@ def test_a_tolerance_outside_of_0_to_1_is_refused(tol: float) -> None:
 def test_fewer_nodes_than_the_first_panel_are_refused(nodes: int) -> None:
     with pytest.raises(LigflowError, match=f"max_nodes is {nodes}; .* 7 nodes"):
         Settings(max_nodes=nodes)
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize(
+    "wrong",
+    [{"tol": "1e-3"}, {"tol": None}, {"max_nodes": 50.5}, {"max_nodes": "50"}, {"quadrature": 16},
+     {"att_baseline": 0.0}, {"att_baseline": [0.0, 1.0]}, {"scalarization": 2}],
+    ids=str,
+)  # fmt: skip
+def test_a_setting_of_another_type_is_named(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(LigflowError, match=name):
+        Settings(**wrong)
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+def test_numbers_of_numpy_can_be_written_down() -> None:
+    described = Settings(tol=np.float32(0.5), max_nodes=np.int64(50)).describe()  # type: ignore[arg-type]
+    assert json.loads(json.dumps(described)) == described
+    assert (described["tol"], described["max_nodes"]) == (0.5, 50)
 
 
 def test_seven_nodes_are_enough() -> None:

@@ -3,12 +3,15 @@
 import copy
 import functools
 import inspect
+import operator
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -29,6 +32,8 @@ from ligflow.settings import ROUTES, Settings
 from ligflow.tokens import Tokens, encode, name_inputs, position_limit
 
 Progress = Callable[[int, int], None]
+Positions = int | Iterable[int]
+Array = NDArray[Any]
 
 
 class CompletenessWarning(UserWarning):
@@ -83,12 +88,12 @@ class Explainer:
     def explain(
         self,
         inputs: str | Mapping[str, Tensor],
-        routes: Sequence[str] = ROUTES,
-        layers: Sequence[int] | None = None,
-        targets: Sequence[int] | None = None,
-        att_baseline: Baseline = "itb",
-        mlp_baseline: Baseline = "att_itb_a0",
-        layer_baseline: Baseline = "itb",
+        routes: str | Sequence[str] = ROUTES,
+        layers: Positions | None = None,
+        targets: Positions | None = None,
+        att_baseline: Baseline | Array = "itb",
+        mlp_baseline: Baseline | Array = "att_itb_a0",
+        layer_baseline: Baseline | Array = "itb",
         scalarization: Scalarization | Mapping[str, Scalarization] = "l2",
         quadrature: str = "adaptive",
         tol: float = 1e-3,
@@ -99,14 +104,15 @@ class Explainer:
         """How much each source token contributes to each target token, inside every layer.
 
         `inputs` is a text, or the model's own inputs for one example (with an attention mask, padded
-        tokens are left out of the result). `layers` and `targets` are positions, counted from the end
-        if negative; None means all. `progress(done, of)` is called after each layer.
+        tokens are left out of the result). `layers` and `targets` are positions, one or several,
+        counted from the end if negative; None means all. `progress(done, of)` is called after each
+        layer.
 
         Raises LigflowError for input that cannot be explained, UnsupportedModel for a layer that
         does not offer a route, and warns (CompletenessWarning) when cells miss `tol`.
         """
         settings = Settings(
-            tuple(dict.fromkeys(routes)), att_baseline, mlp_baseline, layer_baseline,
+            _routes(routes), _baseline(att_baseline), _baseline(mlp_baseline), _baseline(layer_baseline),
             scalarization, quadrature, tol, max_nodes,
         )  # fmt: skip
         with exact_mode(self.model.device):
@@ -119,8 +125,8 @@ class Explainer:
         self,
         inputs: str | Mapping[str, Tensor],
         settings: Settings,
-        layers: Sequence[int] | None,
-        targets: Sequence[int] | None,
+        layers: Positions | None,
+        targets: Positions | None,
         truncate: bool,
         progress: Progress | None,
     ) -> Flow:
@@ -151,6 +157,7 @@ class Explainer:
     def _encode(
         self, inputs: str | Mapping[str, Tensor], truncate: bool
     ) -> tuple[dict[str, Tensor], Tokens | None]:
+        _refuse_other_inputs(inputs)
         limit = position_limit(self.model, self.tokenizer)
         if isinstance(inputs, str):
             encoded, tokens = encode(self.tokenizer, inputs, limit, truncate)
@@ -263,6 +270,12 @@ def _device(device: str | torch.device | None) -> torch.device:
     return place
 
 
+def _refuse_other_inputs(inputs: object) -> None:
+    if not isinstance(inputs, str | Mapping):
+        kind = type(inputs).__name__
+        raise LigflowError(f"The inputs are {kind}; pass one text, or a mapping of tensors for one example.")
+
+
 def _check_inputs(inputs: Mapping[str, Tensor], limit: int | None) -> dict[str, Tensor]:
     """Ready-made inputs of one example: tensors, on positions that the model has."""
     given: dict[str, Any] = dict(inputs)
@@ -322,16 +335,50 @@ def _shown(tokens: Tokens, visible: Tensor) -> Tokens:
     return Tokens(tuple(tokens.labels[i] for i in keep), tuple(tokens.special[i] for i in keep))
 
 
-def _positions(what: str, chosen: Sequence[int] | None, count: int) -> list[int]:
+def _routes(routes: str | Iterable[str]) -> tuple[str, ...]:
+    """Once each; a lone name is one route."""
+    try:
+        return (routes,) if isinstance(routes, str) else tuple(dict.fromkeys(routes))
+    except TypeError as error:
+        raise LigflowError(f"routes is {routes!r}; give names, of {', '.join(ROUTES)}.") from error
+
+
+def _baseline(given: Baseline | Array) -> Baseline:
+    if not isinstance(given, np.ndarray):
+        return given
+    try:
+        return torch.tensor(np.ascontiguousarray(given))
+    except TypeError as error:
+        raise LigflowError(f"A baseline array of {given.dtype} cannot be used; pass numbers.") from error
+
+
+def _positions(what: str, chosen: Positions | None, count: int) -> list[int]:
     """Positions from 0, in order and once each; negative ones count from the end."""
     if chosen is None:
         return list(range(count))
-    for index in chosen:
+    numbers = _whole_numbers(what, chosen)
+    for index in numbers:
         if not -count <= index < count:
             raise LigflowError(f"There is no {what} {index}: there are {count}, numbered 0 to {count - 1}.")
-    if not len(chosen):
+    if not numbers:
         raise LigflowError(f"No {what} was chosen; give at least one, or None for all.")
-    return sorted({index % count for index in chosen})
+    return sorted({index % count for index in numbers})
+
+
+def _whole_numbers(what: str, chosen: Positions) -> list[int]:
+    """Plain integers, from those of Python, NumPy or torch."""
+    try:
+        return [_whole_number(one) for one in (chosen if isinstance(chosen, Iterable) else [chosen])]
+    except TypeError as error:
+        raise LigflowError(
+            f"{what}s is {chosen!r}; give whole numbers, e.g. {what}s=[0, -1], or None for all."
+        ) from error
+
+
+def _whole_number(given: Any) -> int:
+    if isinstance(given, bool) or "bool" in str(getattr(given, "dtype", "")):
+        raise TypeError("a truth value is not a position")
+    return operator.index(given)
 
 
 def _splittable(layers: list[Layer], asked: bool, routes: tuple[str, ...]) -> tuple[list[Layer], list[str]]:

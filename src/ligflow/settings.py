@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from torch import Tensor
@@ -44,13 +45,16 @@ class Settings:
             if not isinstance(kind, Direction):
                 _one_of("scalarization", kind, scalarize.NAMES)
         if self.quadrature != "adaptive":
-            fixed_rule(self.quadrature)
-        if not 0 < self.tol < 1:
+            fixed_rule(str(self.quadrature))
+        if not _is(self.tol, Real) or not 0 < self.tol < 1:
             raise LigflowError(
-                f"tol is {self.tol}; it is a relative error, so give a number between 0 and 1."
+                f"tol is {self.tol!r}; it is a relative error, so give a number between 0 and 1."
             )
-        if self.max_nodes < 7:
-            raise LigflowError(f"max_nodes is {self.max_nodes}; the adaptive rule starts with 7 nodes.")
+        if not _is(self.max_nodes, Integral) or self.max_nodes < 7:
+            raise LigflowError(
+                f"max_nodes is {self.max_nodes!r}; the adaptive rule starts with 7 nodes, so give a whole "
+                "number from there."
+            )
 
     def scalarization_of(self, route: str) -> Scalarization:
         """One for all routes, or one a route (those left out are `l2`)."""
@@ -67,13 +71,18 @@ class Settings:
             "layer_baseline": _describe(self.layer_baseline),
             "scalarization": {route: _describe(self.scalarization_of(route)) for route in self.routes},
             "quadrature": self.quadrature,
-            "tol": self.tol,
-            "max_nodes": self.max_nodes,
+            "tol": float(self.tol),
+            "max_nodes": int(self.max_nodes),
         }
 
 
+def _is(value: object, kind: type[object]) -> bool:
+    """Whether a caller kept to the annotation, which a type checker takes for granted."""
+    return isinstance(value, kind)
+
+
 def _one_of(what: str, name: object, known: tuple[str, ...]) -> None:
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise LigflowError(f"Unknown {what} {name!r}; choose from {', '.join(known)}.")
 
 
