@@ -156,8 +156,9 @@ def integrate(
     """`∫_0^1 integrand da` for every target, to `tol * scale` in estimate and in completeness.
 
     `integrand(nodes, targets)` takes path points in (0, 1] and indices of targets; `total` is the
-    known sum over sources. A target stops when it has converged, when it has used `max_nodes` nodes,
-    or when nothing is left to divide (a jump of F: its completeness error stays, and `met` is False).
+    known sum over sources. A target stops when it has converged, when it has used `max_nodes` nodes
+    or more (a round of refinement is completed, so the last one may go beyond), or when nothing is
+    left to divide (a jump of F: its completeness error stays, and `met` is False).
     """
     if quadrature == "adaptive":
         return _Driver(integrand, total, scale, tol, max_nodes).run()
