@@ -322,8 +322,6 @@ def test_an_unknown_dtype_lists_the_valid_ones(explain: Run) -> None:
         (("--layers", "0,2"), "There is no layer 2: there are 2, numbered 0 to 1"),
         (("--layers", "-3"), "There is no layer -3: there are 2"),
         (("--targets", "9"), "There is no target 9: there are 9, numbered 0 to 8"),
-        (("--show", "z2u", "--head", "4"), "There is no head 4: there are 4, numbered 0 to 3"),
-        (("--layer", "7"), "Layer 7"),
         (("--device", "abacus"), "Device 'abacus' is not usable; present: cpu"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -333,6 +331,34 @@ def test_what_the_model_does_not_have_is_one_line_and_leaves_no_file(
 ) -> None:
     assert_refused(explain(*options, "--save", tmp_path / "f", "--html", tmp_path / "h"), 1, said)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--show", "z2u", "--head", "4"), "There is no head 4: there are 4, numbered 0 to 3"),
+        (("--show", "z2u", "--head", "-1"), "There is no head -1"),
+        (("--layer", "7"), "There is no layer 7 to print: there are 2, numbered 0 to 1."),
+        (("--layer", "-3"), "There is no layer -3 to print: there are 2"),
+        (("--layer", "0", "--layers", "-1"), "numbered 0 to 1, of which --layers explains only [1]."),
+        (("--layer", "-2", "--layers", "0"), "of which --layers explains only [0]."),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_printed_is_said_before_the_computation(
+    explain: Run, options: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def computed(*_: Any, **__: Any) -> None:
+        pytest.fail("the flow was computed before --layer and --head were checked")
+
+    monkeypatch.setattr("ligflow.cli.Explainer.explain", computed)
+    assert_refused(explain(*options), 1, said)
+
+
+@pytest.mark.parametrize(("layer", "layers", "shown"), [("-1", "0", 0), ("1", "-1,0", 1), ("-2", "0,1", 0)])
+def test_a_layer_that_is_explained_is_printed(explain: Run, layer: str, layers: str, shown: int) -> None:
+    code, out, _ = explain("--layer", layer, "--layers", layers, "--route", "z2z")
+    assert (code, out.splitlines()[0]) == (0, f"z2z (direct), layer {shown}")
 
 
 def test_a_layer_that_is_not_explained_cannot_be_printed(explain: Run) -> None:
@@ -404,10 +430,17 @@ def test_view_of_a_bad_file_is_one_line(run: Run, saved: Path, tmp_path: Path) -
     ],
     ids=str,
 )
-def test_bad_usage_of_view(
-    run: Run, saved: Path, tmp_path: Path, options: tuple[str, ...], code: int, said: str
+def test_bad_usage_of_view_is_said_before_words_are_merged(
+    run: Run,
+    saved: Path,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert_refused(run("view", saved, *options, "--html", tmp_path / "h"), code, said)
+    monkeypatch.setattr(Flow, "merge_words", lambda _: pytest.fail("merged before the options were checked"))
+    assert_refused(run("view", saved, *options, "--words", "--html", tmp_path / "h"), code, said)
     assert list(tmp_path.iterdir()) == []
 
 

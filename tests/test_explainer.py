@@ -358,6 +358,12 @@ def test_of_a_compiled_model_the_model_itself_is_asked_for() -> None:
     assert Explainer(compiled._orig_mod).model is model
 
 
+@pytest.mark.parametrize(("name", "size"), [("bert", (2, 4)), ("albert", (3, 4)), ("gptj", (2, 0))])
+def test_the_size_of_a_model_is_known_from_one_run(name: str, size: tuple[int, int]) -> None:
+    architecture = (ARCHITECTURES | WHOLE_ONLY)[name]
+    assert Explainer(build(architecture)).size(example(architecture, 4)) == size
+
+
 def test_progress_is_reported_by_layer(bert: Explainer) -> None:
     seen: list[tuple[int, int]] = []
     bert.explain(example(BERT, 3), progress=lambda done, of: seen.append((done, of)))

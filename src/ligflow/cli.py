@@ -86,7 +86,7 @@ def explain(
         str, typer.Option(help="adaptive, gauss-legendre:N, midpoint:N, trapezoid:N, captum:N.")
     ] = "adaptive",
     tol: Annotated[float, typer.Option(help="Relative tolerance of every cell.")] = 1e-3,
-    max_nodes: Annotated[int, typer.Option(help="Most path points a target may take.")] = MAX_NODES,
+    max_nodes: Annotated[int, typer.Option(help="Path points after which a target is given up.")] = MAX_NODES,
     truncate: Annotated[
         bool, typer.Option("--truncate", help="Cut a text that is too long for the model.")
     ] = False,
@@ -113,6 +113,7 @@ def explain(
     if layer is not None and layer >= 0 and chosen and min(chosen) >= 0 and layer not in chosen:
         raise _Usage(f"--layer {layer} is printed, but --layers explains only {layers}.")
     explainer = _explainer(model, revision, device, dtype, local_files_only)
+    _ensure_printable(explainer, text, truncate, chosen, layer, head)
     flow = _with_progress(lambda progress: explainer.explain(
         text, layers=chosen, targets=wanted, truncate=truncate, progress=progress, **vars(settings),
     ))  # fmt: skip
@@ -250,6 +251,28 @@ def _explainer(
     return Explainer.from_pretrained(model, device, _one_of("--dtype", dtype, _DTYPES), **options)
 
 
+def _ensure_printable(
+    explainer: Explainer,
+    text: str,
+    truncate: bool,
+    chosen: list[int] | None,
+    layer: int | None,
+    head: int | None,
+) -> None:
+    """Says before the computation what could not be printed after it."""
+    if layer is None and head is None:
+        return
+    layers, heads = explainer.size(text, truncate)
+    explained = set(range(layers)) if chosen is None else {index % layers for index in chosen}
+    if layer is not None and layer not in explained and not -len(explained) <= layer < 0:
+        only = "" if chosen is None else f", of which --layers explains only {sorted(explained)}"
+        raise LigflowError(
+            f"There is no layer {layer} to print: there are {layers}, numbered 0 to {layers - 1}{only}."
+        )
+    if head is not None and heads and not 0 <= head < heads:
+        raise LigflowError(f"There is no head {head}: there are {heads}, numbered 0 to {heads - 1}.")
+
+
 def _with_progress(run: Callable[[Callable[[int, int], None]], Flow]) -> Flow:
     """A bar over layers on standard error; it goes when it is done."""
     columns = TextColumn("layers"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
@@ -295,11 +318,11 @@ def _deliver(
     hide: bool,
     outputs: _Outputs,
 ) -> None:
+    layer = flow.layers[-1] if layer is None else _from_end(layer, flow)
+    view = show or available(flow)[0]
+    select(flow, view, layer, head)
     shown = flow.hide_special() if hide else flow
     shown = shown.merge_words() if words else shown
-    layer = shown.layers[-1] if layer is None else _from_end(layer, flow)
-    view = show or available(shown)[0]
-    select(shown, view, layer, head)
     written = outputs.write(flow, shown)
     if str(outputs.json) == "-":
         sys.stdout.write(_json(shown) + "\n")

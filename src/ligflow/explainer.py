@@ -154,6 +154,17 @@ class Explainer:
             layers = self._record(self._encode(inputs, truncate)[0])
             return [validate(self.model, layer) for layer in layers]
 
+    def size(self, inputs: str | Mapping[str, Tensor], truncate: bool = False) -> tuple[int, int]:
+        """How many layers the model has, and the most heads of those that can be split (0 if none can).
+
+        It takes one run of the model.
+        """
+        with exact_mode(self.model.device):
+            layers = self._record(self._encode(inputs, truncate)[0])
+            with borrowed(self.model), torch.no_grad():
+                queries = [one.capture(one.hidden[None]).query for one in layers if not one.refusal]
+        return len(layers), max((query.shape[1] for query in queries), default=0)
+
     def _encode(
         self, inputs: str | Mapping[str, Tensor], truncate: bool
     ) -> tuple[dict[str, Tensor], Tokens | None]:
