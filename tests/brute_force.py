@@ -11,7 +11,8 @@ from ligflow.attribution import Map
 from ligflow.baselines import source_start
 from ligflow.quadrature import Rule
 from ligflow.replay import Layer
-from ligflow.routes import Tokens, mlp_start
+from ligflow.routes import Tokens, Work, mlp_paths
+from ligflow.sentences import alone
 
 
 def fine_rule(to_origin: bool, kinks: bool) -> Rule:
@@ -39,10 +40,13 @@ def _composite(count: int, edges: np.ndarray) -> Rule:
 def pairs(layer: Layer, baseline: str, tokens: Tokens) -> Iterator[tuple[str, Map, Map]]:
     """Each route as (name, engine, oracle)."""
     start = source_start(baseline, layer.hidden, tokens.visible)
-    yield "z2u", attribution.z2u(layer, start), direct.z2u(layer, start)
-    yield "z2z", attribution.z2z(layer, start), direct.z2z(layer, start)
-    starts = mlp_start(layer, "matched", baseline, tokens)
-    yield "u2z", attribution.u2z(layer, *starts), direct.u2z(layer, *starts)
+    work = Work(alone(layer), (tokens,))
+    path = work.path(baseline)
+    oracle = direct.z2u_in_double if work.starts_flat(baseline) else direct.z2u
+    yield "z2u", attribution.z2u(work.attention(baseline)), oracle(layer, start)
+    yield "z2z", attribution.z2z(path), direct.z2z(layer, start)
+    starts = mlp_paths(work, "matched", baseline)
+    yield "u2z", attribution.u2z(work.sentences, *starts), direct.u2z(layer, *starts)
 
 
 def integrate(route: Map, tokens: Tokens, rule: Rule) -> torch.Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from architectures import ARCHITECTURES, WHOLE_ONLY, build, example
-from ligflow import Explainer, LigflowError, attention, attribution
+from ligflow import Explainer, LigflowError, own_start
 from ligflow.conformance import check
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
@@ -79,10 +79,13 @@ def test_an_engine_that_gives_nan_fails(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_engine_without_the_softmax_term_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    def without(*arguments: object) -> torch.Tensor:
-        return torch.zeros_like(attention.score_gradient(*arguments))
+    weights = own_start.Block.weights
 
-    monkeypatch.setattr(attribution, "score_gradient", without)
+    def without(block: own_start.Block) -> tuple[torch.Tensor, torch.Tensor]:
+        p, slope = weights(block)
+        return p, torch.zeros_like(slope)
+
+    monkeypatch.setattr(own_start.Block, "weights", without)
     failed = [one.name for one in check(Explainer(build(ARCHITECTURES["bert"]))) if not one.passed]
     assert "engine equals autograd, itb" in failed
     assert "certificates, default settings" in failed

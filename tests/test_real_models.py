@@ -7,10 +7,12 @@ import torch
 
 from brute_force import by_captum
 from ligflow import Explainer, Flow, attribution
+from ligflow.attention_paths import attention_path
 from ligflow.attribution import attribute
 from ligflow.baselines import source_start
 from ligflow.pretrained import GEMMA
 from ligflow.replay import borrowed
+from ligflow.sentences import alone
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_shape_checks")]
 
@@ -56,7 +58,9 @@ def test_captum_32_reproduces_captum_on_minilm(baseline: str) -> None:
         everyone = torch.arange(len(layer.hidden))
         start = source_start(baseline, layer.hidden, everyone)
         with borrowed(explainer.model):
-            ours = attribute(attribution.z2z(layer, start), everyone, "l2", "captum:32").value[:, 0]
+            ours = attribute(
+                attribution.z2z(attention_path(alone(layer), start)), everyone, "l2", "captum:32"
+            ).value[:, 0]
             for target in (0, 3, 8):
                 first = start.vectors[target].expand_as(layer.hidden) if start.per_target else start.vectors
                 torch.testing.assert_close(

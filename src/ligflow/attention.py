@@ -39,20 +39,23 @@ def weigh(
     query: Float[Tensor, "batch head target dim"], key: Float[Tensor, "batch group source dim"], form: Form
 ) -> Weights:
     """Softmax weights of every source for every target and head."""
-    scores = _dot(query, key) * form.scaling
+    scores = dot(query, key) * form.scaling
     slope = None
     if form.softcap is not None:
         bent = torch.tanh(scores / form.softcap)
         scores, slope = bent * form.softcap, 1 - bent * bent
     if form.bias is not None:
         scores = scores + form.bias
-    return Weights(_softmax(scores, form.sink), slope)
+    return Weights(softmax(scores, form.sink), slope)
 
 
-def _softmax(scores: Tensor, sink: Tensor | None) -> Tensor:
+def softmax(
+    scores: Float[Tensor, "batch head *rest source"], sink: Float[Tensor, " head"] | None
+) -> Float[Tensor, "batch head *rest source"]:
+    """Over sources; a sink takes part and has no weight of its own."""
     if sink is None:
         return torch.softmax(scores, dim=-1)
-    extra = sink.to(scores).reshape(1, -1, 1, 1).expand(*scores.shape[:-1], 1)
+    extra = sink.to(scores).reshape(-1, *[1] * (scores.ndim - 2)).expand(*scores.shape[:-1], 1)
     return torch.softmax(torch.cat([scores, extra], dim=-1), dim=-1)[..., :-1]
 
 
@@ -60,7 +63,7 @@ def mix(
     weights: Weights, value: Float[Tensor, "batch group source value_dim"]
 ) -> Float[Tensor, "batch head target value_dim"]:
     """`u_j = sum_k p_k V_k`."""
-    return _spread(weights.p, value)
+    return spread(weights.p, value)
 
 
 def source_slope(
@@ -72,7 +75,7 @@ def source_slope(
     value_step: Float[Tensor, "batch group source value_dim"],
 ) -> Float[Tensor, "batch head target source"]:
     """`dL/dt_k`: how L moves as source k alone moves along its path, through its key and value."""
-    return score_grad * _dot(query, key_step) + weights.p * _dot(pull, value_step)
+    return score_grad * dot(query, key_step) + weights.p * dot(pull, value_step)
 
 
 def query_slope(
@@ -81,7 +84,7 @@ def query_slope(
     key: Float[Tensor, "batch group source dim"],
 ) -> Float[Tensor, "batch head target"]:
     """`dL/dt_q`: how L moves as the target's query moves along its path."""
-    return (_spread(score_grad, key) * query_step).sum(-1)
+    return (spread(score_grad, key) * query_step).sum(-1)
 
 
 def score_gradient(
@@ -91,22 +94,24 @@ def score_gradient(
     scaling: float,
 ) -> Float[Tensor, "batch head target source"]:
     """`dL/d(q . K_k)` for a cotangent `pull = dL/du`, through the softmax, the cap and the scale."""
-    worth = _dot(pull, value)
+    worth = dot(pull, value)
     grad = weights.p * (worth - (weights.p * worth).sum(-1, keepdim=True)) * scaling
     return grad if weights.slope is None else grad * weights.slope
 
 
-def _dot(
+def dot(
     rows: Float[Tensor, "batch head target dim"], columns: Float[Tensor, "batch group source dim"]
 ) -> Float[Tensor, "batch head target source"]:
+    """`x_j . y_k`, groups of columns serving consecutive heads."""
     batch, heads, targets, _ = rows.shape
     grouped = _by_group(rows, columns.shape[1])
     return (grouped @ columns.transpose(-1, -2)).reshape(batch, heads, targets, -1)
 
 
-def _spread(
+def spread(
     rows: Float[Tensor, "batch head target source"], columns: Float[Tensor, "batch group source dim"]
 ) -> Float[Tensor, "batch head target dim"]:
+    """`sum_k p_jk y_k`, groups of columns serving consecutive heads."""
     batch, heads, targets, _ = rows.shape
     return (_by_group(rows, columns.shape[1]) @ columns).reshape(batch, heads, targets, -1)
 

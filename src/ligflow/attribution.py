@@ -7,35 +7,42 @@ values `F_j(x(a))`, and `pull(nodes, targets, cotangent)`, the integrand of ever
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ligflow.attention import Form, Weights, mix, query_slope, score_gradient, source_slope, weigh
-from ligflow.baselines import Start, own_path, source_paths
-from ligflow.quadrature import MAX_NODES, integrate
-from ligflow.replay import Captured, Layer, Path
+from ligflow.after_attention import Cotangent, finish, pull_back
+from ligflow.attention_paths import AttentionPath
+from ligflow.baselines import Start, own_path
+from ligflow.errors import LigflowError
+from ligflow.memory import default_budget, in_blocks
+from ligflow.quadrature import MAX_NODES, Integral, integrate
 from ligflow.scalarize import Direction, Scalarization, cotangent, natural_scale, total
+from ligflow.sentences import Sentences
 
 ORIGIN = 1e-6
-_BLOCK_ELEMENTS = 2**25  # numbers held at once for one block of path points: 128 MiB in float32
+_KEPT = 256  # path points a target that the quadrature may hold at once: rules of its panels, new values
 
-Cotangent = Callable[[Float[Tensor, "node target scalar dim"]], Float[Tensor, "node target scalar dim"]]
-Image = Callable[[Float[Tensor, " node"], Int[Tensor, " target"]], Float[Tensor, "node target scalar dim"]]
+Image = Callable[[Float[Tensor, " node"], Int[Tensor, " row"]], Float[Tensor, "node row scalar dim"]]
 Pull = Callable[
-    [Float[Tensor, " node"], Int[Tensor, " target"], Cotangent], Float[Tensor, "node target scalar source"]
+    [Float[Tensor, " node"], Int[Tensor, " row"], Cotangent], Float[Tensor, "node row scalar source"]
 ]
 
 
 @dataclass(frozen=True, eq=False)
 class Map:
-    """A map F along a path; `cost` is how many numbers one (node, target) pair keeps in memory."""
+    """A map F along a path; `cost` is how many numbers one (node, row) pair keeps in memory.
+
+    `least` is how many pairs are replayed at least, and `sources` how many a row has.
+    """
 
     image: Image
     pull: Pull
     cost: int
+    sources: int
+    least: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +51,7 @@ class Attribution:
 
     `total` is `L_j(1) - L_j(0)`, `scale` what errors are relative to, `error` the estimated L1 error
     of a row over `scale`, `origin` what L has reached at a = 1e-6 over `scale`, `floor` the size under
-    which a total is rounding, `flips` the rows whose signs a ratio correction turned.
+    which a total is rounding, `flipped` the rows whose signs a ratio correction turned.
     """
 
     value: Float[Tensor, "target scalar source"]
@@ -54,8 +61,8 @@ class Attribution:
     origin: Float[Tensor, "target scalar"]
     met: Bool[Tensor, "target scalar"]
     nodes: Int[Tensor, " target"]
-    floor: Float[Tensor, " scalar"]
-    flips: int = 0
+    floor: Float[Tensor, "target scalar"]
+    flipped: Bool[Tensor, "target scalar"] | None = None
 
 
 def attribute(
@@ -65,18 +72,23 @@ def attribute(
     quadrature: str = "adaptive",
     tol: float = 1e-3,
     max_nodes: int = MAX_NODES,
+    memory_budget: int | None = None,
+    sentence: Int[Tensor, " target"] | None = None,
 ) -> Attribution:
-    """Integrates a route: `IG_kj = (x_k - x_k(0)) . ∫ dL_j/dx_k da` (Suzuki et al. 2026, section 3)."""
-    everyone = torch.arange(len(targets), device=targets.device)
+    """Integrates a route: `IG_kj = (x_k - x_k(0)) . ∫ dL_j/dx_k da` (Suzuki et al. 2026, section 3).
 
-    def image(nodes: Tensor, rows: Tensor) -> Tensor:
-        return route.image(nodes, targets[rows])
-
-    ends = _in_blocks(image, torch.tensor([0.0, 1.0, ORIGIN], device=targets.device), everyone, route.cost)
-    first, end, near = ends[0], ends[1] - ends[0], ends[2] - ends[0]
+    `sentence` says which targets belong together, where there are several sentences. Raises
+    LigflowError if the budget (bytes) does not hold one target at one point.
+    """
+    budget = memory_budget or default_budget(targets.device)
+    ends_at = torch.tensor([0.0, 1.0], device=targets.device)
+    first, last = in_blocks(route.image, ends_at, targets, _pairs(route, budget, 4))
+    end = last - first
     kind = _for_targets(scalarization, end)
-    floor = _floor(ends[1])
+    floor = _floor(last, sentence)
     scale = natural_scale(kind, end).clamp(min=floor)
+    known = total(kind, end)
+    pairs = _pairs(route, budget, last.element_size())
 
     def pull(nodes: Tensor, rows: Tensor) -> Tensor:
         own, began = _rows(kind, rows), nodes[:, None, None, None] == 0
@@ -87,20 +99,68 @@ def attribute(
 
         return route.pull(nodes, targets[rows], towards)
 
-    def integrand(nodes: Tensor, rows: Tensor) -> Tensor:
-        return _in_blocks(pull, nodes, rows, route.cost)
+    def some(rows: Tensor) -> Integral:
+        def integrand(nodes: Tensor, chosen: Tensor) -> Tensor:
+            return in_blocks(pull, nodes, rows[chosen], pairs)
 
-    known = total(kind, end)
-    result = integrate(integrand, known, scale, quadrature, tol, max_nodes)
-    origin = (cotangent(kind, near, end) * near).sum(-1) / scale
+        return integrate(integrand, known[rows], scale[rows], quadrature, tol, max_nodes)
+
+    size = _KEPT * known.shape[1] * route.sources * last.element_size()
+    everyone = torch.arange(len(targets), device=targets.device)
+    result = _joined([some(rows) for rows in everyone.split(max(1, budget // 2 // size))])
+    origin = _origin(route, targets, kind, first, end, result.divided, pairs) / scale
     return Attribution(
         result.value, known, scale, result.error / scale, origin, result.met, result.nodes, floor
     )
 
 
-def _floor(image: Float[Tensor, "target scalar dim"]) -> Float[Tensor, " scalar"]:
-    """1000 machine epsilons of the layer's own size (root mean square norm over its targets)."""
-    size = image.norm(dim=-1).square().mean(dim=0).sqrt()
+def _pairs(route: Map, budget: int, bytes_a_number: int) -> int:
+    """How many (node, row) pairs half of the budget holds."""
+    one = route.cost * bytes_a_number
+    if budget // 2 < one * route.least:
+        raise LigflowError(
+            f"memory_budget is {budget} bytes; one target at one point takes {2 * one * route.least} here. "
+            "Give at least that, or explain a shorter text."
+        )
+    return budget // 2 // one
+
+
+def _joined(parts: list[Integral]) -> Integral:
+    """Integrals of some targets after those of others."""
+    if len(parts) == 1:
+        return parts[0]
+    return Integral(*(torch.cat(columns) for columns in zip(*(vars(p).values() for p in parts), strict=True)))
+
+
+def _origin(
+    route: Map,
+    targets: Tensor,
+    kind: Scalarization,
+    first: Tensor,
+    end: Tensor,
+    divided: Bool[Tensor, " target"],
+    pairs: int,
+) -> Float[Tensor, "target scalar"]:
+    """L at a = 1e-6. Where the integral converged without a division it is on the line to L(1)."""
+    found = ORIGIN * total(kind, end)
+    rows = divided.nonzero()[:, 0]
+    if len(rows):
+        at = torch.tensor([ORIGIN], device=targets.device)
+        near = in_blocks(route.image, at, targets[rows], pairs)[0] - first[rows]
+        found[rows] = (cotangent(_rows(kind, rows), near, end[rows]) * near).sum(-1)
+    return found
+
+
+def _floor(
+    image: Float[Tensor, "target scalar dim"], sentence: Int[Tensor, " target"] | None
+) -> Float[Tensor, "target scalar"]:
+    """1000 machine epsilons of the layer's own size (root mean square norm over a sentence's targets)."""
+    square = image.square().sum(-1)
+    if sentence is None:
+        sentence = torch.zeros(len(square), dtype=torch.long, device=square.device)
+    _, line, count = sentence.unique_consecutive(return_inverse=True, return_counts=True)
+    sums = square.new_zeros(len(count), square.shape[1]).index_add_(0, line, square)
+    size = (sums / count[:, None]).sqrt()[line]
     return (1000 * torch.finfo(image.dtype).eps * size).clamp(min=torch.finfo(image.dtype).tiny)
 
 
@@ -114,216 +174,94 @@ def _rows(scalarization: Scalarization, rows: Int[Tensor, " row"]) -> Scalarizat
     return Direction(scalarization.vector[rows]) if isinstance(scalarization, Direction) else scalarization
 
 
-def _in_blocks(
-    compute: Callable[[Tensor, Tensor], Tensor], nodes: Tensor, rows: Tensor, cost: int
-) -> Float[Tensor, "node target scalar last"]:
-    """`compute(nodes, rows)` piece by piece, so that no more than a block is in memory."""
-    pairs = max(1, _BLOCK_ELEMENTS // cost)
-    some_rows = rows.split(min(len(rows), pairs))
-    some_nodes = nodes.split(max(1, pairs // len(some_rows[0])))
-    return torch.cat([torch.cat([compute(n, r) for r in some_rows], dim=1) for n in some_nodes])
-
-
 # --- the three routes -----------------------------------------------------------------------------
 
 
-def z2u(layer: Layer, start: Start) -> Map:
+def z2u(path: AttentionPath) -> Map:
     """Attention alone: `{z_k} -> u_j^h`, one scalar a head; sources are tokens."""
 
-    def image(nodes: Tensor, targets: Tensor) -> Tensor:
-        streams = _streams(layer, start, nodes, targets)
-        return streams.pairs(mix(weigh(streams.query, streams.key, streams.form), streams.value))
+    def image(nodes: Tensor, rows: Tensor) -> Tensor:
+        with torch.no_grad():
+            return path.at(nodes, rows)
 
-    def pull(nodes: Tensor, targets: Tensor, towards: Cotangent) -> Tensor:
-        streams = _moving_streams(layer, start, nodes, targets)
-        weights = weigh(streams.query, streams.key, streams.form)
-        u = streams.pairs(mix(weights, streams.value))
-        return _gates(streams, weights, towards(u), targets)
+    def pull(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
+        with torch.no_grad():
+            here = path.moving(nodes, rows)
+            sources, own = here.gates(towards(here.u))
+            return _with_self(sources, own, path.sentences.columns(rows))
 
-    return Map(image, pull, _attention_cost(layer, start))
+    return Map(image, pull, path.cost, path.sentences.tokens)
 
 
 def u2z(
-    layer: Layer,
-    u_start: Float[Tensor, "token head value_dim"],
-    residual_start: Float[Tensor, "token dim"],
+    sentences: Sentences,
+    u_start: Float[Tensor, "row head value_dim"],
+    u_end: Float[Tensor, "row head value_dim"],
+    residual_start: Float[Tensor, "row dim"] | None = None,
 ) -> Map:
-    """All that follows attention: `{u_j^h}_h, z_j -> z'_j`; sources are the heads, then the residual."""
-    with torch.no_grad():
-        u_end = layer.attend(layer.hidden[None])[0]
-    residual = Start(residual_start, per_target=False)
-    u_step, z_step = u_end - u_start, layer.hidden - residual_start
+    """All that follows attention: `{u_j^h}_h, z_j -> z'_j`; sources are the heads, then the residual.
 
-    def paths(nodes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        u = u_start[targets] + nodes[:, None, None, None] * u_step[targets]
-        return own_path(residual, layer.hidden, nodes, targets), u
+    The residual stays at z_j where it has no start.
+    """
+    residual = Start(sentences.z if residual_start is None else residual_start, per_target=False)
+    u_step, z_step = u_end - u_start, sentences.z - residual.vectors
 
-    def image(nodes: Tensor, targets: Tensor) -> Tensor:
+    def paths(nodes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        u = u_start[rows] + nodes[:, None, None, None].to(u_start) * u_step[rows]
+        return own_path(residual, sentences.z, nodes.to(u_start), rows), u
+
+    def image(nodes: Tensor, rows: Tensor) -> Tensor:
         with torch.no_grad():
-            return _finish(layer, *paths(nodes, targets), targets)
+            return finish(sentences, *paths(nodes, rows), rows)
 
-    def pull(nodes: Tensor, targets: Tensor, towards: Cotangent) -> Tensor:
-        hidden, u = paths(nodes, targets)
-        to_hidden, to_u = _pull_back(layer, hidden, u, targets, towards)
-        heads = (to_u * u_step[targets]).sum(-1)
-        own = (to_hidden * z_step[targets]).sum(-1, keepdim=True)
+    def pull(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
+        hidden, u = paths(nodes, rows)
+        moves = residual_start is not None
+        to_hidden, to_u = pull_back(sentences, hidden, u, rows, towards, moves)
+        heads = (to_u * u_step[rows]).sum(-1)
+        own = torch.zeros_like(heads[..., :1])
+        if to_hidden is not None:
+            own = (to_hidden * z_step[rows]).sum(-1, keepdim=True)
         return torch.cat([heads, own], dim=-1)[:, :, None]
 
-    return Map(image, pull, _finish_cost(layer))
+    heads = u_end.shape[1]
+    return Map(image, pull, sentences.host.cost, heads + 1, sentences.tokens)
 
 
-def z2z(layer: Layer, start: Start) -> Map:
+def z2z(path: AttentionPath) -> Map:
     """The whole layer `{z_k} -> z'_j`, split at its attention; sources are tokens."""
+    sentences, start = path.sentences, path.start
 
-    def image(nodes: Tensor, targets: Tensor) -> Tensor:
+    def image(nodes: Tensor, rows: Tensor) -> Tensor:
         with torch.no_grad():
-            streams = _streams(layer, start, nodes, targets)
-            u = streams.pairs(mix(weigh(streams.query, streams.key, streams.form), streams.value))
-            return _finish(layer, own_path(start, layer.hidden, nodes, targets), u, targets)
+            own = own_path(start, sentences.z, nodes.to(sentences.z), rows)
+            return finish(sentences, own, path.at(nodes, rows), rows)
 
-    def pull(nodes: Tensor, targets: Tensor, towards: Cotangent) -> Tensor:
-        streams = _moving_streams(layer, start, nodes, targets)
-        weights = weigh(streams.query, streams.key, streams.form)
-        u = streams.pairs(mix(weights, streams.value))
-        own = own_path(start, layer.hidden, nodes, targets)
-        to_hidden, to_u = _pull_back(layer, own, u, targets, towards)
-        sources = _gates(streams, weights, to_u, targets).sum(dim=2)
-        if not start.per_target:
-            step = (layer.hidden - start.vectors)[targets]
-            _add_to_self(sources, (to_hidden * step).sum(-1), targets)
-        return sources[:, :, None]
+    def pull(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
+        with torch.no_grad():
+            here = path.moving(nodes, rows)
+        own = own_path(start, sentences.z, nodes, rows)
+        to_hidden, to_u = pull_back(sentences, own, here.u, rows, towards, not start.per_target)
+        with torch.no_grad():
+            sources, through_query = here.gates(to_u)
+            sources = sources.sum(dim=2)
+            mine = None if through_query is None else through_query.sum(dim=2)
+            if to_hidden is not None:
+                residual = (to_hidden * (sentences.z - start.vectors)[rows]).sum(-1)
+                mine = residual if mine is None else mine + residual
+            return _with_self(sources, mine, sentences.columns(rows))[:, :, None]
 
-    return Map(image, pull, _attention_cost(layer, start) + _finish_cost(layer))
-
-
-# --- attention along a path -----------------------------------------------------------------------
+    return Map(image, pull, path.cost + sentences.host.cost, sentences.tokens, sentences.tokens)
 
 
-@dataclass(frozen=True, eq=False)
-class _Streams:
-    """Queries of the targets, keys and values of the sources, at points of a path.
-
-    Batches are nodes with a row a target (shared start), or (node, target) with one row (`itb`).
-    """
-
-    query: Float[Tensor, "batch head row dim"]
-    key: Float[Tensor, "batch group source dim"]
-    value: Float[Tensor, "batch group source value_dim"]
-    form: Form
-    nodes: int
-    path: Path | None = None
-    query_step: Float[Tensor, "batch head row dim"] | None = None
-
-    def pairs(self, rows: Float[Tensor, "batch head row last"]) -> Float[Tensor, "node target head last"]:
-        return rows.transpose(1, 2).flatten(0, 1).unflatten(0, (self.nodes, -1))
-
-    def rows(self, pairs: Float[Tensor, "node target head last"]) -> Float[Tensor, "batch head row last"]:
-        return pairs.flatten(0, 1).unflatten(0, (len(self.query), -1)).transpose(1, 2)
-
-
-def _streams(layer: Layer, start: Start, nodes: Tensor, targets: Tensor) -> _Streams:
-    with torch.no_grad():
-        hidden, _ = source_paths(start, layer.hidden, nodes.to(layer.hidden), targets)
-        seen = layer.capture(hidden)
-    query = _target_rows(seen.query, start, targets)
-    return _Streams(query, seen.key, seen.value, _target_form(seen, start, targets, len(nodes)), len(nodes))
-
-
-def _moving_streams(layer: Layer, start: Start, nodes: Tensor, targets: Tensor) -> _Streams:
-    path = layer.capture_path(*source_paths(start, layer.hidden, nodes, targets))
-    seen, form = path.at, _target_form(path.at, start, targets, len(nodes))
-    query, query_step = (_target_rows(q, start, targets) for q in (seen.query, path.query_step))
-    return _Streams(query, seen.key, seen.value, form, len(nodes), path, query_step)
-
-
-def _target_rows(
-    query: Float[Tensor, "batch head token dim"], start: Start, targets: Tensor
-) -> Float[Tensor, "batch head row dim"]:
-    """The targets' own queries: every path holds all targets, or (`itb`) the one it belongs to."""
-    if not start.per_target:
-        return query[:, :, targets]
-    own = targets.repeat(len(query) // len(targets))
-    return query[torch.arange(len(query), device=query.device), :, own][:, :, None]
-
-
-def _target_form(seen: Captured, start: Start, targets: Tensor, nodes: int) -> Form:
-    if seen.form.bias is None:
-        return seen.form
-    bias = seen.form.bias[:1].expand(-1, -1, seen.query.shape[2], -1)[:, :, targets]
-    if start.per_target:
-        bias = bias.permute(2, 1, 0, 3).repeat(nodes, 1, 1, 1)
-    return replace(seen.form, bias=bias)
-
-
-def _gates(
-    streams: _Streams,
-    weights: Weights,
-    to_u: Float[Tensor, "node target head value_dim"],
-    targets: Int[Tensor, " target"],
-) -> Float[Tensor, "node target head source"]:
-    """The integrand of every source through keys and values, and of the target through its query."""
-    path, query_step = streams.path, streams.query_step
-    assert path is not None
-    assert query_step is not None
-    to_rows = streams.rows(to_u)
-    grad = score_gradient(weights, to_rows, streams.value, streams.form.scaling)
-    slope = source_slope(weights, grad, to_rows, streams.query, path.key_step, path.value_step)
-    sources = streams.pairs(slope)
-    own = streams.pairs(query_slope(grad, query_step, streams.key)[..., None])[..., 0]
-    _add_to_self(sources, own, targets)
-    return sources
-
-
-def _add_to_self(
-    sources: Float[Tensor, "node target *head source"],
-    own: Float[Tensor, "node target *head"],
-    targets: Int[Tensor, " target"],
-) -> None:
-    """Adds what moves with the target's own stream to its diagonal, in place."""
-    shape = (1, len(targets)) + (1,) * (sources.ndim - 2)
-    index = targets.reshape(shape).expand(*sources.shape[:-1], 1)
-    sources.scatter_add_(-1, index, own[..., None])
-
-
-# --- after attention ------------------------------------------------------------------------------
-
-
-def _finish(
-    layer: Layer,
-    hidden: Float[Tensor, "node target dim"],
-    u: Float[Tensor, "node target head value_dim"],
-    targets: Int[Tensor, " target"],
-) -> Float[Tensor, "node target one dim"]:
-    """z'_j of every pair, each in its own token's column, since layers may know positions."""
-    tokens = len(layer.hidden)
-    if len(targets) == tokens:
-        whole, parts = hidden, u
-    else:
-        whole = layer.hidden.expand(len(hidden), -1, -1).index_copy(1, targets, hidden)
-        parts = u.new_zeros(len(u), tokens, *u.shape[2:]).index_copy(1, targets, u)
-    return layer.finish(whole, parts)[:, targets][:, :, None]
-
-
-def _pull_back(
-    layer: Layer,
-    hidden: Float[Tensor, "node target dim"],
-    u: Float[Tensor, "node target head value_dim"],
-    targets: Int[Tensor, " target"],
-    towards: Cotangent,
-) -> tuple[Float[Tensor, "node target dim"], Float[Tensor, "node target head value_dim"]]:
-    """`dL/dz_j` (all but attention) and `dL/du_j`: one forward and one backward for all pairs."""
-    leaves = [hidden.detach().requires_grad_(), u.detach().requires_grad_()]
-    with torch.enable_grad():
-        image = _finish(layer, leaves[0], leaves[1], targets)
-    pull = towards(image.detach())
-    to_hidden, to_u = torch.autograd.grad(image, leaves, pull, materialize_grads=True)
-    return to_hidden, to_u
-
-
-def _attention_cost(layer: Layer, start: Start) -> int:
-    tokens, dim = layer.hidden.shape
-    return tokens * dim * (16 if start.per_target else 1) + 8 * tokens * 16
-
-
-def _finish_cost(layer: Layer) -> int:
-    return 40 * layer.hidden.shape[1]
+def _with_self(
+    sources: Float[Tensor, "node row *head source"],
+    own: Float[Tensor, "node row *head"] | None,
+    columns: Int[Tensor, " row"],
+) -> Float[Tensor, "node row *head source"]:
+    """Adds what moves with the target's own stream to its diagonal."""
+    if own is None:
+        return sources
+    shape = (1, len(columns)) + (1,) * (sources.ndim - 2)
+    index = columns.reshape(shape).expand(*sources.shape[:-1], 1)
+    return sources.scatter_add(-1, index, own[..., None])

@@ -14,7 +14,8 @@ from ligflow.errors import LigflowError
 from ligflow.explainer import Explainer, visible_tokens
 from ligflow.recording import refuse_uneven
 from ligflow.replay import Layer, borrowed
-from ligflow.routes import Tokens, mlp_start
+from ligflow.routes import Tokens, Work, mlp_paths
+from ligflow.sentences import alone
 
 TEXTS = ("The cat sat on the mat.", "Rivers rarely run straight.")
 _NODES = "gauss-legendre:4"
@@ -113,7 +114,7 @@ def _engine(explainer: Explainer, recordings: list[Recording], baseline: str) ->
     for layer, tokens in _all(recordings):
         with borrowed(explainer.model, layer.implementation):
             for route, engine, oracle in _pairs(layer, baseline, tokens):
-                gap = _gap(engine, oracle, tokens, limit)
+                gap = _gap(engine, oracle, tokens, limit, layer.hidden.dtype)
                 gaps.append((math.isnan(gap), gap, f"worst: {route}, layer {layer.index}"))
     name = f"engine equals autograd, {baseline}"
     if not gaps:
@@ -127,17 +128,21 @@ def _pairs(layer: Layer, baseline: str, tokens: Tokens) -> Iterator[tuple[str, M
     start = source_start(baseline, layer.hidden, tokens.visible)
     if layer.refusal:
         return
-    yield "z2z", attribution.z2z(layer, start), direct.z2z(layer, start)
-    yield "z2u", attribution.z2u(layer, start), direct.z2u(layer, start)
-    starts = mlp_start(layer, "matched", baseline, tokens)
-    yield "u2z", attribution.u2z(layer, *starts), direct.u2z(layer, *starts)
+    work = Work(alone(layer), (tokens,))
+    path = work.path(baseline)
+    yield "z2z", attribution.z2z(path), direct.z2z(layer, start)
+    oracle = direct.z2u_in_double if work.starts_flat(baseline) else direct.z2u
+    yield "z2u", attribution.z2u(work.attention(baseline)), oracle(layer, start)
+    starts = mlp_paths(work, "matched", baseline)
+    yield "u2z", attribution.u2z(work.sentences, *starts), direct.u2z(layer, *starts)
 
 
-def _gap(engine: Map, oracle: Map, tokens: Tokens, limit: float) -> float:
+def _gap(engine: Map, oracle: Map, tokens: Tokens, limit: float, dtype: torch.dtype) -> float:
     """The largest difference of a cell over the target's total; ten machine epsilons of the layer pass."""
     ours = attribute(engine, tokens.targets, "l2", _NODES)
     theirs = attribute(oracle, tokens.targets, "l2", _NODES)
-    scale = ours.scale.clamp(min=ours.floor / 100 / limit)
+    floor = theirs.floor * (torch.finfo(dtype).eps / torch.finfo(theirs.floor.dtype).eps)
+    scale = theirs.scale.clamp(min=floor / 100 / limit)
     return float(((ours.value - theirs.value).abs().amax(-1) / scale).max())
 
 
@@ -156,8 +161,9 @@ def _default_routes(layer: Layer, tokens: Tokens) -> list[Map]:
     start = source_start("itb", layer.hidden, tokens.visible)
     if layer.refusal:
         return [direct.z2z(layer, start)]
-    u2z = attribution.u2z(layer, *mlp_start(layer, "att_itb_a0", "itb", tokens))
-    return [attribution.z2u(layer, start), u2z, attribution.z2z(layer, start)]
+    work = Work(alone(layer), (tokens,))
+    u2z = attribution.u2z(work.sentences, *mlp_paths(work, "att_itb_a0", "itb"))
+    return [attribution.z2u(work.path("itb")), u2z, attribution.z2z(work.path("itb"))]
 
 
 def _causal(explainer: Explainer, recording: Recording) -> Check:
@@ -168,9 +174,7 @@ def _causal(explainer: Explainer, recording: Recording) -> Check:
     leaks = []
     for layer, tokens in recording:
         with borrowed(explainer.model, layer.implementation):
-            start = source_start("itb", layer.hidden, tokens.visible)
-            route = direct.z2z(layer, start) if layer.refusal else attribution.z2z(layer, start)
-            found = attribute(route, tokens.targets, "l2", _NODES)
+            found = attribute(_default_routes(layer, tokens)[-1], tokens.targets, "l2", _NODES)
             leaks.append(float(found.value[:, 0, tokens.visible].triu(1).abs().max()))
     worst = _worst(leaks)
     return Check(name, worst == 0, f"{worst:.1e}", "0")

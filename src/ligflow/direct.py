@@ -10,8 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ligflow.attribution import Cotangent, Map
+from ligflow.after_attention import Cotangent
+from ligflow.attribution import Map
 from ligflow.baselines import Start, own_path
+from ligflow.double import keep_double
 from ligflow.replay import Layer
 
 
@@ -33,14 +35,29 @@ def z2u(layer: Layer, start: Start) -> Map:
     return _map(layer, start, run)
 
 
+def z2u_in_double(layer: Layer, start: Start) -> Map:
+    """The same on a float64 copy of the layer, for paths on which float32 loses the direction of u."""
+    route = z2u(layer.in_double(), Start(start.vectors.double(), start.per_target))
+
+    def image(nodes: Tensor, targets: Tensor) -> Tensor:
+        with keep_double():
+            return route.image(nodes, targets)
+
+    def pull(nodes: Tensor, targets: Tensor, towards: Cotangent) -> Tensor:
+        with keep_double():
+            return route.pull(nodes, targets, towards)
+
+    return Map(image, pull, 2 * route.cost, route.sources)
+
+
 def u2z(
     layer: Layer,
     u_start: Float[Tensor, "token head value_dim"],
-    residual_start: Float[Tensor, "token dim"],
+    u_end: Float[Tensor, "token head value_dim"],
+    residual_start: Float[Tensor, "token dim"] | None = None,
 ) -> Map:
     """`{u_j^h}_h, z_j -> z'_j`: only the target's own heads and residual move, others stay real."""
-    with torch.no_grad():
-        u_end = layer.attend(layer.hidden[None])[0]
+    residual_start = layer.hidden if residual_start is None else residual_start
     residual = Start(residual_start, per_target=False)
 
     def paths(nodes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,7 +84,7 @@ def u2z(
         mine = (to_own * (layer.hidden - residual_start)[targets]).sum(-1, keepdim=True)
         return torch.cat([heads, mine], dim=-1)[:, :, None]
 
-    return Map(image, pull, _copy_cost(layer))
+    return Map(image, pull, _copy_cost(layer), u_end.shape[1] + 1)
 
 
 def _map(layer: Layer, start: Start, run: Callable[[Tensor, Tensor], Tensor]) -> Map:
@@ -90,7 +107,7 @@ def _map(layer: Layer, start: Start, run: Callable[[Tensor, Tensor], Tensor]) ->
             scalars.append((grad * step).sum(-1))
         return torch.stack(scalars, dim=1).unflatten(0, (len(nodes), -1))
 
-    return Map(image, pull, _copy_cost(layer))
+    return Map(image, pull, _copy_cost(layer), len(layer.hidden))
 
 
 def _copies(layer: Layer, start: Start, nodes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

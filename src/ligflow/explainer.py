@@ -430,7 +430,7 @@ def _stack(route: str, parts: list[Attribution]) -> dict[str, Tensor]:
     stacked = {name: torch.stack(cell).transpose(1, 2) for name, cell in cells.items()}
     nodes = torch.stack([part.nodes for part in parts])
     if route == "z2u":
-        maps = {"z2u": values.transpose(1, 2), "z2u.floor": torch.stack([part.floor for part in parts])}
+        maps = {"z2u": values.transpose(1, 2), "z2u.floor": torch.stack([part.floor[0] for part in parts])}
     else:
         stacked = {name: cell[:, 0] for name, cell in stacked.items()}
         maps = {"z2z": values[:, :, 0]} if route == "z2z" else _heads_and_residual(values[:, :, 0])
@@ -449,7 +449,7 @@ def _notes(
     """What a reader of the numbers must know about the settings."""
     notes = []
     for route in settings.routes:
-        flips = sum(result[route].flips for result in results)
+        flips = sum(int(f.sum()) for result in results if (f := result[route].flipped) is not None)
         rows = sum(result[route].total.numel() for result in results)
         if flips:
             notes.append(f"{route}: a self share above 1 turned the signs of {flips} of {rows} rows")

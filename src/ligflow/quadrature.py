@@ -25,6 +25,7 @@ FIXED_RULES = ("gauss-legendre", "midpoint", "trapezoid", "captum")
 MAX_NODES = 4096
 GRADED_TO = 1e-22
 _MAX_FIXED = 100_000
+_AT_ONCE = 64
 
 Integrand = Callable[
     [Float[Tensor, " node"], Int[Tensor, " target"]], Float[Tensor, "node target scalar source"]
@@ -43,14 +44,16 @@ class Rule:
 class Integral:
     """Attributions, and what is known of their error.
 
-    `error` is the estimated L1 error of a column, `nodes` the path points each target took, and
-    `met` says for each scalar whether estimate and completeness are both within the tolerance.
+    `error` is the estimated L1 error of a column, `nodes` the path points each target took, `met` says
+    for each scalar whether estimate and completeness are both within the tolerance, and `divided`
+    whether [0, 1] as one panel was not enough (or, for a fixed rule, was not known to be).
     """
 
     value: Float[Tensor, "target scalar source"]
     error: Float[Tensor, "target scalar"]
     nodes: Int[Tensor, " target"]
     met: Bool[Tensor, "target scalar"]
+    divided: Bool[Tensor, " target"]
 
 
 def fixed_rule(name: str) -> Rule:
@@ -164,11 +167,23 @@ def integrate(
         return _Driver(integrand, total, scale, tol, max_nodes).run()
     rule = fixed_rule(quadrature)
     targets = torch.arange(len(total), device=total.device)
-    values = integrand(rule.nodes.to(total), targets)
-    value = torch.einsum("s,stgk->tgk", rule.weights.to(values), values)
+    value = _weighted(integrand, rule, targets, total)
     met = (value.sum(-1) - total).abs() <= tol * scale
     nodes = torch.full_like(targets, len(rule.nodes))
-    return Integral(value, torch.zeros_like(total), nodes, met)
+    return Integral(value, torch.zeros_like(total), nodes, met, torch.ones_like(targets, dtype=torch.bool))
+
+
+def _weighted(
+    integrand: Integrand, rule: Rule, targets: Tensor, like: Tensor
+) -> Float[Tensor, "target scalar source"]:
+    """The sum of a rule, a few nodes at a time."""
+    value: Tensor | None = None
+    for nodes, weights in zip(rule.nodes.split(_AT_ONCE), rule.weights.split(_AT_ONCE), strict=True):
+        values = integrand(nodes.to(like), targets)
+        part = torch.einsum("s,stgk->tgk", weights.to(values), values)
+        value = part if value is None else value.add_(part)
+    assert value is not None
+    return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,6 +237,7 @@ class _Driver:
         self.targets = torch.arange(len(total), device=total.device)
         self.used = torch.zeros_like(self.targets)
         self.rough = torch.zeros_like(self.targets, dtype=torch.bool)
+        self.divided = torch.zeros_like(self.rough)
         self.error = torch.zeros_like(total)
         self.met = torch.zeros_like(total, dtype=torch.bool)
 
@@ -233,7 +249,7 @@ class _Driver:
             keep, climb, divide = self._choose()
             self.panels = keep + [self._climb(panel) for panel in climb] + self._divided(divide)
             self._settle()
-        return Integral(self.value, self.error, self.used, self.met)
+        return Integral(self.value, self.error, self.used, self.met, self.divided)
 
     def _open(self, pieces: list[tuple[float, float, Tensor]]) -> list[_Panel]:
         """New panels at the first level; those with the same targets share one call."""
@@ -248,6 +264,8 @@ class _Driver:
 
     def _divided(self, pieces: list[tuple[float, float, Tensor]]) -> list[_Panel]:
         """New panels where an old one failed; a wide one has to show its pace, with 15 nodes."""
+        for _, _, targets in pieces:
+            self.divided[targets] = True
         opened = self._open(pieces)
         return [self._climb(p) if p.high - p.low > _WIDE else p for p in opened]
 

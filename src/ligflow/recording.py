@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.replay import CACHE_NAMES, Captured, Layer, acting, borrowed, first_tensor, plain, snapshot
+from ligflow.shortcuts import projections_of, recognise
 
 
 @dataclass(eq=False)
@@ -294,7 +295,8 @@ def _validate(model: PreTrainedModel, layer: Layer) -> Layer:
     if layer.one_by_one:
         return replace(layer, refusal="its arguments tie it to a batch of one")
     with borrowed(model), torch.no_grad():
-        return replace(layer, refusal=_differs(layer, own) or _leaks(layer) or _no_path(layer))
+        layer = replace(layer, refusal=_differs(layer, own) or _leaks(layer) or _no_path(layer))
+        return layer if layer.refusal else _equipped(layer)
 
 
 def _refuse_other_output(layer: Layer, again: Tensor) -> None:
@@ -365,6 +367,60 @@ def _no_path(layer: Layer) -> str:
     except RuntimeError as error:
         return f"forward-mode differentiation cannot follow it: {error}"
     return ""
+
+
+# --- what makes a layer fast ----------------------------------------------------------------------
+
+
+def _equipped(layer: Layer) -> Layer:
+    """The layer with what may be left out, packed or computed in closed form, each checked."""
+    projections = projections_of(layer)
+    if not _unused(layer, projections):
+        projections = {}
+    layer = replace(layer, projections=projections, anywhere=_is_anywhere(layer), cost=_cost(layer))
+    shortcut = recognise(layer, projections)
+    if isinstance(shortcut, str):
+        return replace(layer, no_shortcut=shortcut)
+    return replace(layer, shortcut=shortcut)
+
+
+def _unused(layer: Layer, projections: Mapping[nn.Module, int]) -> bool:
+    """Whether nothing but attention takes these projections."""
+    hidden, u = _apart(layer)
+    try:
+        without = replace(layer, projections=projections).finish(hidden, u)
+    except (RuntimeError, ValueError, TypeError):
+        return False
+    return _gap(without, layer.finish(hidden, u)) <= _tolerance(u) / 100
+
+
+def _is_anywhere(layer: Layer) -> bool:
+    """Whether tokens may change places after attention."""
+    hidden, u = _apart(layer)
+    turned = layer.finish(hidden.flip(1), u.flip(1)).flip(1)
+    return _gap(turned, layer.finish(hidden, u)) <= _tolerance(u) / 100
+
+
+def _apart(layer: Layer) -> tuple[Tensor, Tensor]:
+    """Hidden states, and attention outputs that do not follow from them."""
+    pair = torch.stack([layer.hidden, layer.hidden.roll(1, 0) - layer.hidden / 2])
+    return pair, layer.attend(pair).flip(0)
+
+
+def _cost(layer: Layer) -> int:
+    """Numbers that a token keeps for the way back after attention, and as many again on the way."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    weights = {p.untyped_storage().data_ptr() for p in layer.module.parameters()}
+    u = layer.attend(layer.hidden[None]).requires_grad_()
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        layer.finish(layer.hidden[None], u)
+    held = sum(size for place, size in kept.items() if place not in weights)
+    return 2 * held // u.element_size() // len(layer.hidden) + 20 * layer.hidden.shape[1]
 
 
 def _gap(ours: Tensor, theirs: Tensor) -> float:

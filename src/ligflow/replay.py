@@ -7,10 +7,10 @@ that the model's own unmodified layer does everything before and after.
 
 import copy
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -24,6 +24,7 @@ from transformers.masking_utils import eager_mask
 from ligflow.attention import Form, mix, weigh
 from ligflow.double import keep_double
 from ligflow.errors import UnsupportedModel
+from ligflow.recipes import Shortcut
 
 IMPLEMENTATION = "ligflow"
 CACHE_NAMES = ("past_key_values", "past_key_value", "layer_past", "cache_params")
@@ -54,6 +55,7 @@ class Captured:
     key: Float[Tensor, "batch group token dim"]
     value: Float[Tensor, "batch group token value_dim"]
     form: Form
+    module: nn.Module | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +84,7 @@ def _attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
     """The registered function: `[batch, head, token, dim]` in, `[batch, token, head, dim]` out."""
-    captured = Captured(query, key, value, _read_form(module, query, key, attention_mask, kwargs))
+    captured = Captured(query, key, value, _read_form(module, query, key, attention_mask, kwargs), module)
     action = _action.get()
     u = plain(captured) if action is None else action(captured)
     return u.transpose(1, 2).contiguous(), None
@@ -144,9 +146,14 @@ def _join(mask: Tensor | None, bias: Tensor | None) -> Tensor | None:
 class Layer:
     """A recorded call of one layer: the module, its other arguments, and what went in and came out.
 
-    `hidden` is z `[T, D]`, `output` is z' as the model itself computed it. `refusal` says why the
-    layer cannot be split at its attention ('' where it can); `one_by_one`, that its other arguments
-    tie it to a batch of one.
+    `hidden` is z `[T, D]`, `output` is z' as the model itself computed it. What validation found:
+
+    - `refusal`: why the layer cannot be split at its attention ('' where it can);
+    - `one_by_one`: its other arguments tie it to a batch of one;
+    - `projections`: the modules (and output sizes) that only feed attention;
+    - `anywhere`: what follows attention knows no positions;
+    - `shortcut`: how projections are made, or `no_shortcut`: why that is not known;
+    - `cost`: how many numbers a token keeps in memory while it is differentiated after its attention.
     """
 
     index: int
@@ -158,6 +165,11 @@ class Layer:
     output: Float[Tensor, "token dim"]
     refusal: str = ""
     one_by_one: bool = False
+    projections: Mapping[nn.Module, int] = field(default_factory=dict)
+    anywhere: bool = False
+    shortcut: Shortcut | None = None
+    no_shortcut: str = ""
+    cost: int = 0
 
     @property
     def implementation(self) -> str:
@@ -198,12 +210,16 @@ class Layer:
     def finish(
         self, hidden: Float[Tensor, "batch token dim"], u: Float[Tensor, "batch token head value_dim"]
     ) -> Float[Tensor, "batch token dim"]:
-        """z' when the attention output is `u`: output projection, residual, norms, MLP, as they are."""
+        """z' when the attention output is `u`: output projection, residual, norms, MLP, as they are.
+
+        Projections that only feed attention are not computed.
+        """
 
         def substitute(_: Captured) -> Tensor:
             return u.transpose(1, 2)
 
-        with acting(substitute):
+        unused = {module: hidden.new_zeros(1, 1, width) for module, width in self.projections.items()}
+        with acting(substitute), standing_in(unused):
             return self.forward(hidden)
 
     def attend(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token head value_dim"]:
@@ -215,7 +231,12 @@ class Layer:
         arguments = snapshot(self.arguments, _to_double)
         module = copy.deepcopy(self.module).double()
         hidden, output = self.hidden.double(), self.output.double()
-        return replace(self, module=module, arguments=arguments, hidden=hidden, output=output)
+        doubles = dict(zip(self.module.modules(), module.modules(), strict=True))
+        projections = {doubles[part]: width for part, width in self.projections.items()}
+        return replace(
+            self, module=module, arguments=arguments, hidden=hidden, output=output, projections=projections,
+            shortcut=None,
+        )  # fmt: skip
 
     def _call(self, hidden: Tensor) -> Any:
         return self.module(**{**snapshot(self.arguments), self.first: hidden})
@@ -230,6 +251,39 @@ def snapshot(value: Any, leaf: Callable[[Any], Any] = lambda leaf: leaf) -> Any:
     if type(value) in (tuple, list):
         return type(value)(snapshot(part, leaf) for part in value)
     return leaf(value)
+
+
+def flat_tensors(value: Any) -> list[Tensor]:
+    """All tensors in nested containers."""
+    if isinstance(value, Mapping):
+        return [tensor for part in value.values() for tensor in flat_tensors(part)]
+    if isinstance(value, (tuple, list)):
+        return [tensor for part in value for tensor in flat_tensors(part)]
+    return [value] if isinstance(value, Tensor) else []
+
+
+@contextmanager
+def standing_in(outputs: Mapping[nn.Module, Float[Tensor, "#batch 1 width"]]) -> Iterator[None]:
+    """Modules that return given outputs instead of computing them (the model is borrowed meanwhile)."""
+
+    def stand_in(output: Tensor) -> Callable[..., Tensor]:
+        def forward(given: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
+            shape = (len(output), *[1] * (given.ndim - 2), output.shape[-1])
+            return output.reshape(shape).expand(*given.shape[:-1], -1)
+
+        return forward
+
+    before = {module: vars(module).get("forward") for module in outputs}
+    try:
+        for module, output in outputs.items():
+            vars(module)["forward"] = stand_in(output)
+        yield
+    finally:
+        for module, forward in before.items():
+            if forward is None:
+                vars(module).pop("forward", None)
+            else:
+                vars(module)["forward"] = forward
 
 
 def _to_double(value: Any) -> Any:

@@ -1,7 +1,8 @@
 """The three routes of one layer under given settings: baselines turned into paths, and corrected."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -10,12 +11,14 @@ from torch import Tensor
 
 from ligflow import attribution, direct
 from ligflow.attention import weigh
+from ligflow.attention_paths import AttentionPath, attention_path
 from ligflow.attribution import Attribution, Map, attribute
-from ligflow.baselines import Baseline, Start, map_ratio, self_share, source_start, zero_ratio
+from ligflow.baselines import Baseline, map_ratio, self_share, source_start, zero_ratio
 from ligflow.double import keep_double
 from ligflow.errors import LigflowError
 from ligflow.replay import Layer
 from ligflow.scalarize import Direction, Scalarization
+from ligflow.sentences import Sentences, padded, starts_together, together
 from ligflow.settings import Settings
 
 _RATIOS = ("itb_zero_ratio", "itb_map_ratio")
@@ -29,10 +32,101 @@ class Tokens:
     targets: Int[Tensor, " target"]
 
 
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A layer on some sentences, and what was computed for it so far, for the settings that share it."""
+
+    sentences: Sentences
+    tokens: tuple[Tokens, ...]
+    done: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> Int[Tensor, " row"]:
+        """The targets of all sentences."""
+        length = self.sentences.tokens
+        return torch.cat([each.targets + number * length for number, each in enumerate(self.tokens)])
+
+    @property
+    def owner(self) -> Int[Tensor, " row"]:
+        """The sentence that each target is in."""
+        return self.rows // self.sentences.tokens
+
+    def once(self, key: Any, compute: Callable[[], Any]) -> Any:
+        """The result of `compute`, kept under `key`."""
+        if key not in self.done:
+            self.done[key] = compute()
+        return self.done[key]
+
+    def path(self, baseline: Baseline, dtype: torch.dtype | None = None) -> AttentionPath:
+        """Attention along the paths of a baseline."""
+
+        def build() -> AttentionPath:
+            layers = self.sentences.layers
+            starts = [
+                source_start(baseline, layer.hidden, each.visible)
+                for layer, each in zip(layers, self.tokens, strict=True)
+            ]
+            return attention_path(self.sentences, starts_together(starts, self.sentences.tokens), dtype)
+
+        return self.once(("path", _key(baseline), dtype), build)
+
+    def starts_flat(self, baseline: Baseline) -> bool:
+        """Whether the direction of `u(a) - u(0)` would drown in float32 rounding near the start.
+
+        From the mean of the sources u leaves with slope 0 (what they add cancels) and grows like a^2.
+        """
+        shared, z = isinstance(baseline, Tensor) or baseline == "mean", self.sentences.z
+        return shared and z.dtype == torch.float32 and z.device.type != "mps"
+
+    def attention(self, baseline: Baseline) -> AttentionPath:
+        """The path on which z2u is integrated: in float64 where it starts flat.
+
+        Rays can be followed in float64 as they are; plain capture needs a copy of the layer.
+        """
+        if not self.starts_flat(baseline):
+            return self.path(baseline)
+        if self.sentences.layers[0].shortcut is not None:
+            return self.path(baseline, torch.float64)
+        double = together([self.sentences.layers[0].in_double()])
+        return self.once(("double", _key(baseline)), lambda: Work(double, self.tokens).path(baseline))
+
+
 def explain_layer(layer: Layer, settings: Settings, tokens: Tokens) -> dict[str, Attribution]:
     """Every route of the settings, as attributions over all sources of the layer (padding included)."""
+    return explain_together([layer], [settings], [tokens])[0][0]
+
+
+def explain_together(
+    layers: Sequence[Layer], settings: Sequence[Settings], tokens: Sequence[Tokens]
+) -> list[list[dict[str, Attribution]]]:
+    """One layer on several sentences: for each of the settings, for each sentence, every route.
+
+    What settings have in common is computed once.
+    """
+    work = Work(together(layers), tuple(tokens))
     routes = {"z2u": _z2u, "u2z": _u2z, "z2z": _z2z}
-    return {route: routes[route](layer, settings, tokens) for route in settings.routes}
+    found = []
+    for asked in settings:
+        whole = {route: routes[route](work, asked) for route in asked.routes}
+        found.append([_of_sentence(whole, work, number) for number in range(len(layers))])
+    return found
+
+
+def _of_sentence(whole: dict[str, Attribution], work: Work, number: int) -> dict[str, Attribution]:
+    if len(work.tokens) == 1:
+        return whole
+    mine, tokens = work.owner == number, len(work.sentences.layers[number].hidden)
+    return {route: _rows_of(found, mine, route, tokens) for route, found in whole.items()}
+
+
+def _rows_of(found: Attribution, mine: Tensor, route: str, tokens: int) -> Attribution:
+    parts: dict[str, Any] = dict(vars(found))
+    for name, part in parts.items():
+        if isinstance(part, Tensor):
+            parts[name] = part[mine]
+    if route != "u2z":
+        parts["value"] = parts["value"][..., :tokens]
+    return Attribution(**parts)
 
 
 def attention_weights(layer: Layer, targets: Int[Tensor, " target"]) -> Float[Tensor, "target head source"]:
@@ -42,38 +136,35 @@ def attention_weights(layer: Layer, targets: Int[Tensor, " target"]) -> Float[Te
         return weigh(seen.query, seen.key, seen.form).p[0].transpose(0, 1)[targets]
 
 
-def u_at_start(
-    layer: Layer, start: Start, targets: Int[Tensor, " target"]
-) -> Float[Tensor, "token head value_dim"]:
-    """`u_j(0) = ATT_j({z_k(0; j)}_k)` for the targets; other rows are 0 and unused."""
-    rows = attribution.z2u(layer, start).image(torch.zeros(1, device=targets.device), targets)[0]
-    return rows.new_zeros(len(layer.hidden), *rows.shape[1:]).index_copy(0, targets, rows)
+def u_at(
+    path: AttentionPath, node: float, rows: Int[Tensor, " target"]
+) -> Float[Tensor, "row head value_dim"]:
+    """`u_j(a)` for the targets, e.g. `u_j(0) = ATT_j({z_k(0; j)}_k)`; other rows are 0 and unused."""
+    with torch.no_grad():
+        found = path.at(torch.full((1,), node, device=rows.device), rows)[0].to(path.sentences.z)
+    return found.new_zeros(len(path.sentences.z), *found.shape[1:]).index_copy(0, rows, found)
 
 
-def _z2u(layer: Layer, settings: Settings, tokens: Tokens) -> Attribution:
+def u_end(layer: Layer) -> Float[Tensor, "token head value_dim"]:
+    """u of the real input."""
+    with torch.no_grad():
+        return layer.attend(layer.hidden[None])[0]
+
+
+# --- z2u and z2z ----------------------------------------------------------------------------------
+
+
+def _z2u(work: Work, settings: Settings) -> Attribution:
     def run(baseline: Baseline) -> Attribution:
-        if _starts_flat(baseline, layer):
-            with keep_double():
-                found = _run_z2u(layer.in_double(), baseline, settings, tokens)
-            return _in_single(found)
-        return _run_z2u(layer, baseline, settings, tokens)
+        return work.once(("z2u", *_key_of(settings, "z2u", baseline)), lambda: _run(baseline))
 
-    return _with_correction(
-        run(_underlying(settings.att_baseline)), settings.att_baseline, run, layer, tokens
-    )
+    def _run(baseline: Baseline) -> Attribution:
+        single = work.sentences.z.dtype == torch.float32
+        with keep_double() if work.starts_flat(baseline) else nullcontext():
+            found = _attribute(attribution.z2u(work.attention(baseline)), settings, work, "z2u")
+        return _in_single(found) if single else found
 
-
-def _run_z2u(layer: Layer, baseline: Baseline, settings: Settings, tokens: Tokens) -> Attribution:
-    start = source_start(baseline, layer.hidden, tokens.visible)
-    return _attribute(attribution.z2u(layer, start), settings, tokens, "z2u")
-
-
-def _starts_flat(baseline: Baseline, layer: Layer) -> bool:
-    """From the mean of the sources u leaves with slope 0 (what they add cancels), so `u(a) - u(0)` grows
-    like a^2 and its direction drowns in float32 rounding near the start: such paths run in float64.
-    """
-    shared = isinstance(baseline, Tensor) or baseline == "mean"
-    return shared and layer.hidden.dtype == torch.float32 and layer.hidden.device.type != "mps"
+    return _with_correction(run, settings.att_baseline, work)
 
 
 def _in_single(found: Attribution) -> Attribution:
@@ -84,77 +175,121 @@ def _in_single(found: Attribution) -> Attribution:
     return Attribution(**parts)
 
 
-def _z2z(layer: Layer, settings: Settings, tokens: Tokens) -> Attribution:
+def _z2z(work: Work, settings: Settings) -> Attribution:
     def run(baseline: Baseline) -> Attribution:
-        start = source_start(baseline, layer.hidden, tokens.visible)
-        route = direct.z2z(layer, start) if layer.refusal else attribution.z2z(layer, start)
-        return _attribute(route, settings, tokens, "z2z")
+        return work.once(("z2z", *_key_of(settings, "z2z", baseline)), lambda: _run(baseline))
 
-    name = settings.layer_baseline
-    return _with_correction(run(_underlying(name)), name, run, layer, tokens)
+    def _run(baseline: Baseline) -> Attribution:
+        first = work.sentences.layers[0]
+        if not first.refusal:
+            return _attribute(attribution.z2z(work.path(baseline)), settings, work, "z2z")
+        start = source_start(baseline, first.hidden, work.tokens[0].visible)
+        return _attribute(direct.z2z(first, start), settings, work, "z2z")
 
-
-def _u2z(layer: Layer, settings: Settings, tokens: Tokens) -> Attribution:
-    u_start, residual_start = mlp_start(layer, settings.mlp_baseline, settings.att_baseline, tokens)
-    return _attribute(attribution.u2z(layer, u_start, residual_start), settings, tokens, "u2z")
-
-
-def mlp_start(
-    layer: Layer, baseline: Baseline, att_baseline: Baseline, tokens: Tokens
-) -> tuple[Float[Tensor, "token head value_dim"], Float[Tensor, "token dim"]]:
-    """Where the heads and the residual of u2z start; the residual moves only under `matched`."""
-    z = layer.hidden
-    if isinstance(baseline, Tensor):
-        return _custom_u(layer, baseline, tokens), z
-    if baseline == "zero":
-        return torch.zeros_like(u_end(layer)), z
-    name = _underlying(att_baseline) if baseline == "matched" else "itb"
-    start = source_start(name, z, tokens.visible)
-    return u_at_start(layer, start, tokens.targets), z if start.per_target else start.vectors
+    return _with_correction(run, settings.layer_baseline, work)
 
 
-def u_end(layer: Layer) -> Float[Tensor, "token head value_dim"]:
-    """u of the real input."""
-    with torch.no_grad():
-        return layer.attend(layer.hidden[None])[0]
+# --- u2z ------------------------------------------------------------------------------------------
 
 
-def _custom_u(layer: Layer, baseline: Tensor, tokens: Tokens) -> Tensor:
-    end = u_end(layer)
+def _u2z(work: Work, settings: Settings) -> Attribution:
+    asked = settings.mlp_baseline
+    baseline = _underlying(settings.att_baseline) if _is_matched(asked) else asked
+
+    def run() -> Attribution:
+        route = attribution.u2z(work.sentences, *mlp_paths(work, asked, settings.att_baseline))
+        return _attribute(route, settings, work, "u2z")
+
+    return work.once(("u2z", _is_matched(asked), *_key_of(settings, "u2z", baseline)), run)
+
+
+def _is_matched(baseline: Baseline) -> bool:
+    return isinstance(baseline, str) and baseline == "matched"
+
+
+def mlp_paths(
+    work: Work, baseline: Baseline, att_baseline: Baseline
+) -> tuple[
+    Float[Tensor, "row head value_dim"], Float[Tensor, "row head value_dim"], Float[Tensor, "row dim"] | None
+]:
+    """Where the heads start and end, and where the residual starts: it moves only under `matched`."""
+    if isinstance(baseline, str) and baseline != "zero":
+        path = work.path(_underlying(att_baseline) if baseline == "matched" else "itb")
+        first, last = (u_at(path, node, work.rows) for node in (0.0, 1.0))
+        return first, last, None if path.start.per_target else path.start.vectors
+    end = work.once("u_end", lambda: _u_ends(work.sentences))
+    return (
+        _custom_u(work, baseline, end) if isinstance(baseline, Tensor) else torch.zeros_like(end),
+        end,
+        None,
+    )
+
+
+def _u_ends(sentences: Sentences) -> Float[Tensor, "row head value_dim"]:
+    found = [padded(u_end(layer).flatten(1), sentences.tokens) for layer in sentences.layers]
+    return torch.cat(found).unflatten(1, u_end(sentences.layers[0]).shape[1:])
+
+
+def _custom_u(work: Work, baseline: Tensor, end: Tensor) -> Float[Tensor, "row head value_dim"]:
     heads, dim = end.shape[1:]
-    shapes = ((len(tokens.visible), heads, dim), (heads, dim))
-    if tuple(baseline.shape) not in shapes or not torch.isfinite(baseline).all():
-        raise LigflowError(
-            f"mlp_baseline is a tensor of shape {tuple(baseline.shape)}; it holds attention outputs u, so "
-            f"it must be finite and of shape {shapes[0]} or {shapes[1]} (tokens, heads, head size)."
-        )
-    out = torch.zeros_like(end)
-    out[tokens.visible] = baseline.to(end)
+    out, length = torch.zeros_like(end), work.sentences.tokens
+    for number, each in enumerate(work.tokens):
+        shapes = ((len(each.visible), heads, dim), (heads, dim))
+        if tuple(baseline.shape) not in shapes or not torch.isfinite(baseline).all():
+            raise LigflowError(
+                f"mlp_baseline is a tensor of shape {tuple(baseline.shape)}; it holds attention outputs u, "
+                f"so it must be finite and of shape {shapes[0]} or {shapes[1]} (tokens, heads, head size)."
+            )
+        out[each.visible + number * length] = baseline.to(end)
     return out
 
 
-def _attribute(route: Map, settings: Settings, tokens: Tokens, name: str) -> Attribution:
-    kind = _fit(settings.scalarization_of(name), route, tokens, name)
-    return attribute(route, tokens.targets, kind, settings.quadrature, settings.tol, settings.max_nodes)
+# --- integration ----------------------------------------------------------------------------------
 
 
-def _fit(kind: Scalarization, route: Map, tokens: Tokens, name: str) -> Scalarization:
+def _attribute(route: Map, settings: Settings, work: Work, name: str) -> Attribution:
+    kind = _fit(settings.scalarization_of(name), route, work, name)
+    return attribute(
+        route, work.rows, kind, settings.quadrature, settings.tol, settings.max_nodes,
+        settings.memory_budget, work.owner,
+    )  # fmt: skip
+
+
+def _fit(kind: Scalarization, route: Map, work: Work, name: str) -> Scalarization:
     """A direction for the chosen targets: `[dim]`, or one a token (for z2u: one a head, or both)."""
     if not isinstance(kind, Direction):
         return kind
-    probe = route.image(torch.ones(1, device=tokens.targets.device), tokens.targets[:1])
-    scalars, dim = probe.shape[2:]
-    vector, visible = kind.vector, len(tokens.visible)
+    rows = work.rows
+    scalars, dim = route.image(torch.ones(1, device=rows.device), rows[:1]).shape[2:]
+    found = [_fit_one(kind.vector, each, name, scalars, dim) for each in work.tokens]
+    if all(vector.ndim < 3 for vector in found):
+        return kind
+    return Direction(torch.cat(found))
+
+
+def _fit_one(vector: Tensor, tokens: Tokens, name: str, scalars: int, dim: int) -> Tensor:
+    """The vector as it is, if one serves all tokens; else a row for each target."""
+    visible = len(tokens.visible)
     shapes = [(dim,), (visible, dim)] if name != "z2u" else [(dim,), (scalars, dim), (visible, scalars, dim)]
     if tuple(vector.shape) not in shapes:
         raise LigflowError(
             f"The direction for {name} has shape {tuple(vector.shape)}; it must be one of {shapes}. Give "
             "one a route with scalarization={'z2z': direction(v), 'u2z': direction(v)}."
         )
-    if len(vector) == visible and vector.ndim == len(shapes[-1]):
-        rows = torch.searchsorted(tokens.visible, tokens.targets)
-        vector = vector.to(tokens.targets.device)[rows].reshape(len(rows), -1, dim)
-    return Direction(vector)
+    if len(vector) != visible or vector.ndim != len(shapes[-1]):
+        return vector
+    rows = torch.searchsorted(tokens.visible, tokens.targets)
+    return vector.to(tokens.targets.device)[rows].reshape(len(rows), -1, dim)
+
+
+def _key(value: Any) -> Any:
+    """Names by themselves, tensors and directions by identity (the settings keep them alive)."""
+    return value if isinstance(value, str) else id(value)
+
+
+def _key_of(settings: Settings, route: str, baseline: Baseline) -> tuple[Any, ...]:
+    kind = settings.scalarization_of(route)
+    return _key(baseline), _key(kind), settings.quadrature, settings.tol, settings.max_nodes
 
 
 def _underlying(baseline: Baseline) -> Baseline:
@@ -162,22 +297,30 @@ def _underlying(baseline: Baseline) -> Baseline:
     return "itb" if isinstance(baseline, str) and baseline in _RATIOS else baseline
 
 
-def _with_correction(
-    itb: Attribution, name: Baseline, run: Callable[[Baseline], Attribution], layer: Layer, tokens: Tokens
-) -> Attribution:
+def _with_correction(run: Callable[[Baseline], Attribution], name: Baseline, work: Work) -> Attribution:
     """Applies `itb_zero_ratio` or `itb_map_ratio`. The row keeps its sum, and so its certificate."""
+    itb, columns = run(_underlying(name)), work.sentences.columns(work.rows)
     if isinstance(name, Tensor) or name not in _RATIOS:
         return itb
     if name == "itb_map_ratio":
-        alpha = attention_weights(layer, tokens.targets)
-        return replace(itb, value=map_ratio(itb.value, alpha, tokens.targets))
+        return replace(itb, value=map_ratio(itb.value, _all_weights(work), columns))
     zero = run("zero")
     return replace(
         itb,
-        value=zero_ratio(itb.value, zero.value, tokens.targets),
+        value=zero_ratio(itb.value, zero.value, columns),
         error=itb.error + zero.error,
         met=itb.met & zero.met,
         nodes=itb.nodes + zero.nodes,
         origin=zero.origin,
-        flips=int((self_share(zero.value, tokens.targets) > 1).sum()),
+        flipped=self_share(zero.value, columns) > 1,
     )
+
+
+def _all_weights(work: Work) -> Float[Tensor, "row head source"]:
+    """The attention weights of all targets, 0 at the sources that fill up a short sentence."""
+    found = []
+    for layer, each in zip(work.sentences.layers, work.tokens, strict=True):
+        alpha = attention_weights(layer, each.targets)
+        more = work.sentences.tokens - alpha.shape[-1]
+        found.append(torch.nn.functional.pad(alpha, (0, more)))
+    return torch.cat(found)

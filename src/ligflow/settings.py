@@ -28,6 +28,7 @@ class Settings:
     quadrature: str = "adaptive"
     tol: float = 1e-3
     max_nodes: int = MAX_NODES
+    memory_budget: int | None = None
 
     def __post_init__(self) -> None:
         if not self.routes:

@@ -1,0 +1,68 @@
+"""What a layer does with its attention output: z'_j of (node, row) pairs, and the way back.
+
+After attention tokens are alone, so pairs of any sentences can be replayed side by side. A layer that
+knows the positions of its tokens gets each pair in the token's own column.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ligflow.replay import Layer
+from ligflow.sentences import Sentences
+
+Cotangent = Callable[[Float[Tensor, "node row scalar dim"]], Float[Tensor, "node row scalar dim"]]
+
+
+def finish(
+    sentences: Sentences,
+    hidden: Float[Tensor, "node row dim"],
+    u: Float[Tensor, "node row head value_dim"],
+    rows: Int[Tensor, " row"],
+) -> Float[Tensor, "node row one dim"]:
+    """z'_j of every pair."""
+    layer = sentences.host
+    if layer.anywhere:
+        pairs = _packed(layer, hidden.flatten(0, 1), u.flatten(0, 1))
+        return pairs.unflatten(0, hidden.shape[:2])[:, :, None]
+    tokens = len(layer.hidden)
+    if len(rows) == tokens:
+        whole, parts = hidden, u
+    else:
+        whole = layer.hidden.expand(len(hidden), -1, -1).index_copy(1, rows, hidden)
+        parts = u.new_zeros(len(u), tokens, *u.shape[2:]).index_copy(1, rows, u)
+    return layer.finish(whole, parts)[:, rows][:, :, None]
+
+
+def _packed(
+    layer: Layer, hidden: Float[Tensor, "pair dim"], u: Float[Tensor, "pair head value_dim"]
+) -> Float[Tensor, "pair dim"]:
+    """Pairs as the tokens of as many sequences as it takes; the last one is filled up with copies."""
+    pairs, tokens = len(hidden), len(layer.hidden)
+    more = -pairs % tokens
+    if more:
+        hidden = torch.cat([hidden, hidden[-1:].expand(more, -1)])
+        u = torch.cat([u, u[-1:].expand(more, -1, -1)])
+    done = layer.finish(hidden.unflatten(0, (-1, tokens)), u.unflatten(0, (-1, tokens)))
+    return done.flatten(0, 1)[:pairs]
+
+
+def pull_back(
+    sentences: Sentences,
+    hidden: Float[Tensor, "node row dim"],
+    u: Float[Tensor, "node row head value_dim"],
+    rows: Int[Tensor, " row"],
+    towards: Cotangent,
+    moves: bool,
+) -> tuple[Float[Tensor, "node row dim"] | None, Float[Tensor, "node row head value_dim"]]:
+    """`dL/dz_j` (all but attention; None unless z_j moves) and `dL/du_j`: one forward, one backward."""
+    leaves = [u.detach().requires_grad_()]
+    if moves:
+        hidden = hidden.detach().requires_grad_()
+        leaves.append(hidden)
+    with torch.enable_grad():
+        image = finish(sentences, hidden, leaves[0], rows)
+    found = torch.autograd.grad(image, leaves, towards(image.detach()), materialize_grads=True)
+    return (found[1] if moves else None), found[0]

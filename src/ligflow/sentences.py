@@ -1,0 +1,99 @@
+"""One layer of a model on one sentence, or on several at once.
+
+A row is a token of one of the sentences: row `b T + j` is token j of sentence b, T the tokens of the
+longest. Rows, and the sources that belong to them, are all that the engine sees of a batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ligflow.baselines import Start
+from ligflow.replay import Layer
+
+
+@dataclass(frozen=True, eq=False)
+class Sentences:
+    """The layer as recorded on each sentence, and `z` of all rows (0 where a sentence is shorter)."""
+
+    layers: tuple[Layer, ...]
+    z: Float[Tensor, "row dim"]
+
+    @property
+    def tokens(self) -> int:
+        """T, the tokens of the longest sentence."""
+        return len(self.z) // len(self.layers)
+
+    @property
+    def host(self) -> Layer:
+        """The recorded call in which rows are replayed after their attention."""
+        return max(self.layers, key=lambda layer: len(layer.hidden))
+
+    def columns(self, rows: Int[Tensor, " row"]) -> Int[Tensor, " row"]:
+        """The positions of rows in their sentences."""
+        return rows % self.tokens
+
+    def grid(self, rows: Int[Tensor, " row"]) -> "Grid":
+        """Rows (in order) as a table with a line for each sentence that has some."""
+        if len(self.layers) == 1:
+            return Grid(rows.new_zeros(1), rows[None], None)
+        owner = rows // self.tokens
+        found, line, count = owner.unique_consecutive(return_inverse=True, return_counts=True)
+        width = int(count.max())
+        place = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[line]
+        columns = rows.new_zeros(len(found), width)
+        columns[line, place] = self.columns(rows)
+        full = len(rows) == columns.numel()
+        return Grid(found, columns, None if full else line * width + place)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Rows by sentence. `cells` are the cells that are rows; None means all, in order."""
+
+    sentences: Int[Tensor, " sentence"]
+    columns: Int[Tensor, "sentence place"]
+    cells: Int[Tensor, " row"] | None
+
+    def of(self, tokens: Float[Tensor, "all *head token dim"]) -> Float[Tensor, "sentence *head place dim"]:
+        """What belongs to the rows, of tensors with tokens before the last axis."""
+        index = self.columns.reshape(len(self.columns), *[1] * (tokens.ndim - 3), -1, 1)
+        some = tokens[self.sentences]
+        return some.gather(-2, index.expand(*some.shape[:-2], -1, some.shape[-1]))
+
+    def pick(self, cells: Shaped[Tensor, "node cell *rest"]) -> Shaped[Tensor, "node row *rest"]:
+        """The cells that are rows."""
+        return cells if self.cells is None else cells[:, self.cells]
+
+    def spread(self, rows: Float[Tensor, "node row *rest"]) -> Float[Tensor, "node cell *rest"]:
+        """Rows put into their cells; 0 in the others."""
+        if self.cells is None:
+            return rows
+        out = rows.new_zeros(len(rows), self.columns.numel(), *rows.shape[2:])
+        return out.index_copy_(1, self.cells, rows)
+
+
+def together(layers: Sequence[Layer]) -> Sentences:
+    """One layer of the model on several sentences."""
+    tokens = max(len(layer.hidden) for layer in layers)
+    return Sentences(tuple(layers), torch.cat([padded(layer.hidden, tokens) for layer in layers]))
+
+
+def alone(layer: Layer) -> Sentences:
+    """One sentence."""
+    return Sentences((layer,), layer.hidden)
+
+
+def starts_together(starts: Sequence[Start], tokens: int) -> Start:
+    """The starts of all sentences, row by row."""
+    vectors = torch.cat([padded(start.vectors, tokens) for start in starts])
+    return Start(vectors, starts[0].per_target)
+
+
+def padded(vectors: Float[Tensor, "token dim"], tokens: int) -> Float[Tensor, "longest dim"]:
+    """The vectors, filled up with 0."""
+    return pad(vectors, (0, 0, 0, tokens - len(vectors)))
