@@ -42,8 +42,9 @@ def pairs(layer: Layer, baseline: str, tokens: Tokens) -> Iterator[tuple[str, Ma
     start = source_start(baseline, layer.hidden, tokens.visible)
     work = Work(alone(layer), (tokens,))
     path = work.path(baseline)
+    attention = work.attention(baseline)
     oracle = direct.z2u_in_double if work.starts_flat(baseline) else direct.z2u
-    yield "z2u", attribution.z2u(work.attention(baseline)), oracle(layer, start)
+    yield "z2u", attribution.z2u(attention), oracle(layer, attention.start)
     yield "z2z", attribution.z2z(path), direct.z2z(layer, start)
     starts = mlp_paths(work, "matched", baseline)
     yield "u2z", attribution.u2z(work.sentences, *starts), direct.u2z(layer, *starts)

@@ -68,10 +68,13 @@ def test_one_example_needs_no_list() -> None:
 
 
 def test_an_engine_that_gives_nan_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*arguments: object) -> torch.Tensor:
-        return torch.full_like(attention.score_gradient(*arguments), torch.nan)
+    weights = own_start.Block.weights
 
-    monkeypatch.setattr(attribution, "score_gradient", broken)
+    def broken(block: own_start.Block) -> tuple[torch.Tensor, torch.Tensor]:
+        p, slope = weights(block)
+        return p, torch.full_like(slope, torch.nan)
+
+    monkeypatch.setattr(own_start.Block, "weights", broken)
     checks = check(Explainer(build(ARCHITECTURES["bert"])))
     failed = [one.name for one in checks if not one.passed]
     assert failed[0] == "engine equals autograd, itb"

@@ -319,10 +319,10 @@ def test_frames_that_a_model_pools_once_more_are_not_guessed() -> None:
 
 
 def test_inputs_must_be_tensors() -> None:
-    from ligflow.explainer import _check_inputs
+    from ligflow.inputs import check_inputs
 
     with pytest.raises(LigflowError, match="is list; pass tensors"):
-        _check_inputs.__wrapped__({"input_ids": [[1, 2]]}, None)
+        check_inputs.__wrapped__({"input_ids": [[1, 2]]}, None)
 
 
 def test_weights_with_nan_are_named() -> None:

@@ -44,11 +44,11 @@ class AttentionPath:
     cost: int
 
 
-def attention_path(sentences: Sentences, start: Start, dtype: torch.dtype | None = None) -> AttentionPath:
-    """The fastest way that the layer allows; where it has rays they are followed in `dtype`."""
+def attention_path(sentences: Sentences, start: Start) -> AttentionPath:
+    """The fastest way that the layer allows."""
     if sentences.layers[0].shortcut is None:
         return _by_capture(sentences, start)
-    return (_from_own if start.per_target else _from_shared)(sentences, start, dtype or sentences.z.dtype)
+    return (_from_own if start.per_target else _from_shared)(sentences, start)
 
 
 def _by_capture(sentences: Sentences, start: Start) -> AttentionPath:
@@ -76,14 +76,15 @@ def _moving(streams: Streams) -> Moving:
 # --- with rays ------------------------------------------------------------------------------------
 
 
-def _from_shared(sentences: Sentences, start: Start, dtype: torch.dtype) -> AttentionPath:
+def _from_shared(sentences: Sentences, start: Start) -> AttentionPath:
     """Every source moves from its own `start.vectors`, whatever the target."""
-    found = project(sentences, torch.stack([start.vectors, sentences.z]), dtype)
+    found = project(sentences, torch.stack([start.vectors, sentences.z]))
 
     def streams(nodes: Tensor, rows: Tensor) -> Streams:
         grid = sentences.grid(rows)
         moved = {
-            part: along(*_ends(ray, grid.sentences), nodes.to(dtype)) for part, ray in found.rays.items()
+            part: along(*_ends(ray, grid.sentences), nodes.to(sentences.z))
+            for part, ray in found.rays.items()
         }
         (query, query_step), (key, key_step), (value, value_step) = (
             (value.flatten(0, 1), step.flatten(0, 1)) for value, step in moved.values()
@@ -114,9 +115,9 @@ def _ends(ray: Ray, some: Tensor) -> tuple[Ray, Ray]:
     return first, replace(of_each(bare, lambda part: part[some, 1]), offset=offset)
 
 
-def _from_own(sentences: Sentences, start: Start, dtype: torch.dtype) -> AttentionPath:
+def _from_own(sentences: Sentences, start: Start) -> AttentionPath:
     """Every source moves from the target's own vector."""
-    found = project(sentences, sentences.z[None], dtype)
+    found = project(sentences, sentences.z[None])
     key, value = (of_each(found.rays[name], lambda part: part[:, 0]) for name in ("key", "value"))
     own = OwnStart(found.query, key, value, turned_keys(sentences, key.numerator), found.form)
 

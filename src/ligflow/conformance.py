@@ -11,7 +11,8 @@ from ligflow import attribution, direct
 from ligflow.attribution import Map, attribute
 from ligflow.baselines import source_start
 from ligflow.errors import LigflowError
-from ligflow.explainer import Explainer, visible_tokens
+from ligflow.explainer import Explainer
+from ligflow.inputs import visible_tokens
 from ligflow.recording import refuse_uneven
 from ligflow.replay import Layer, borrowed
 from ligflow.routes import Tokens, Work, mlp_paths
@@ -131,8 +132,9 @@ def _pairs(layer: Layer, baseline: str, tokens: Tokens) -> Iterator[tuple[str, M
     work = Work(alone(layer), (tokens,))
     path = work.path(baseline)
     yield "z2z", attribution.z2z(path), direct.z2z(layer, start)
+    attention = work.attention(baseline)
     oracle = direct.z2u_in_double if work.starts_flat(baseline) else direct.z2u
-    yield "z2u", attribution.z2u(work.attention(baseline)), oracle(layer, start)
+    yield "z2u", attribution.z2u(attention), oracle(layer, attention.start)
     starts = mlp_paths(work, "matched", baseline)
     yield "u2z", attribution.u2z(work.sentences, *starts), direct.u2z(layer, *starts)
 

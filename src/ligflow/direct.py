@@ -36,8 +36,8 @@ def z2u(layer: Layer, start: Start) -> Map:
 
 
 def z2u_in_double(layer: Layer, start: Start) -> Map:
-    """The same on a float64 copy of the layer, for paths on which float32 loses the direction of u."""
-    route = z2u(layer.in_double(), Start(start.vectors.double(), start.per_target))
+    """The same from a float64 start on a copy of the layer, where float32 loses the direction of u."""
+    route = z2u(layer.in_double(), start)
 
     def image(nodes: Tensor, targets: Tensor) -> Tensor:
         with keep_double():

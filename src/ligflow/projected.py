@@ -37,16 +37,14 @@ class Turned:
     sin: Float[Tensor, "sentence token dim"]
 
 
-def project(
-    sentences: Sentences, vectors: Float[Tensor, "n row dim"], dtype: torch.dtype | None = None
-) -> Projected:
+def project(sentences: Sentences, vectors: Float[Tensor, "n row dim"]) -> Projected:
     """One capture a sentence of `vectors`, the real ones last."""
     found = []
     for layer, some in zip(sentences.layers, vectors.split(sentences.tokens, dim=1), strict=True):
         assert layer.shortcut is not None
         found.append(rays(layer, layer.shortcut, some[:, : len(layer.hidden)]))
     last = len(vectors) - 1
-    dtype, tokens = dtype or vectors.dtype, sentences.tokens
+    dtype, tokens = vectors.dtype, sentences.tokens
     return Projected(
         {part: _together([one[part] for _, one in found], tokens, dtype) for part in found[0][1]},
         _stacked([seen.query[last] for seen, _ in found], tokens, dtype),

@@ -1,7 +1,7 @@
 """How a layer makes its queries, keys and values, as far as it was recognised: plain data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
@@ -49,3 +49,16 @@ class Shortcut:
         """What was recognised, for metadata and tables."""
         turns = any(turn is not None for _, turn in self.turns.values())
         return self.recipes["key"].name + (", rotary" if turns else "")
+
+
+def on_copy(shortcut: Shortcut, copies: Mapping[nn.Module, nn.Module]) -> Shortcut:
+    """The same shortcut for a copy of the layer's modules."""
+
+    def norm(of: Norm | None) -> Norm | None:
+        return None if of is None else replace(of, module=copies[of.module])
+
+    recipes = {
+        part: replace(recipe, before=norm(recipe.before), after=norm(recipe.after))
+        for part, recipe in shortcut.recipes.items()
+    }
+    return Shortcut(recipes, {copies[module]: width for module, width in shortcut.probed.items()})

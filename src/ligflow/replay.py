@@ -24,7 +24,7 @@ from transformers.masking_utils import eager_mask
 from ligflow.attention import Form, mix, weigh
 from ligflow.double import keep_double
 from ligflow.errors import UnsupportedModel
-from ligflow.recipes import Shortcut
+from ligflow.recipes import Shortcut, on_copy
 
 IMPLEMENTATION = "ligflow"
 CACHE_NAMES = ("past_key_values", "past_key_value", "layer_past", "cache_params")
@@ -226,16 +226,15 @@ class Layer:
         """u, by the plain definition of attention (differentiable)."""
         return plain(self.capture(hidden)).transpose(1, 2)
 
-    def in_double(self) -> "Layer":
-        """The same layer and call in float64, on copies."""
-        arguments = snapshot(self.arguments, _to_double)
-        module = copy.deepcopy(self.module).double()
-        hidden, output = self.hidden.double(), self.output.double()
+    def in_double(self, module: nn.Module | None = None) -> "Layer":
+        """The same layer and call in float64, on a copy of its module (made here if none is given)."""
+        module = module or copy.deepcopy(self.module).double()
         doubles = dict(zip(self.module.modules(), module.modules(), strict=True))
-        projections = {doubles[part]: width for part, width in self.projections.items()}
         return replace(
-            self, module=module, arguments=arguments, hidden=hidden, output=output, projections=projections,
-            shortcut=None,
+            self, module=module, arguments=snapshot(self.arguments, _to_double),
+            hidden=self.hidden.double(), output=self.output.double(),
+            projections={doubles[part]: width for part, width in self.projections.items()},
+            shortcut=on_copy(self.shortcut, doubles) if self.shortcut else None,
         )  # fmt: skip
 
     def _call(self, hidden: Tensor) -> Any:

@@ -57,7 +57,7 @@ class Work:
             self.done[key] = compute()
         return self.done[key]
 
-    def path(self, baseline: Baseline, dtype: torch.dtype | None = None) -> AttentionPath:
+    def path(self, baseline: Baseline) -> AttentionPath:
         """Attention along the paths of a baseline."""
 
         def build() -> AttentionPath:
@@ -66,9 +66,9 @@ class Work:
                 source_start(baseline, layer.hidden, each.visible)
                 for layer, each in zip(layers, self.tokens, strict=True)
             ]
-            return attention_path(self.sentences, starts_together(starts, self.sentences.tokens), dtype)
+            return attention_path(self.sentences, starts_together(starts, self.sentences.tokens))
 
-        return self.once(("path", _key(baseline), dtype), build)
+        return self.once(("path", _key(baseline)), build)
 
     def starts_flat(self, baseline: Baseline) -> bool:
         """Whether the direction of `u(a) - u(0)` would drown in float32 rounding near the start.
@@ -79,16 +79,18 @@ class Work:
         return shared and z.dtype == torch.float32 and z.device.type != "mps"
 
     def attention(self, baseline: Baseline) -> AttentionPath:
-        """The path on which z2u is integrated: in float64 where it starts flat.
-
-        Rays can be followed in float64 as they are; plain capture needs a copy of the layer.
-        """
+        """The path on which z2u is integrated: on a float64 copy of the layer where it starts flat."""
         if not self.starts_flat(baseline):
             return self.path(baseline)
-        if self.sentences.layers[0].shortcut is not None:
-            return self.path(baseline, torch.float64)
-        double = together([self.sentences.layers[0].in_double()])
-        return self.once(("double", _key(baseline)), lambda: Work(double, self.tokens).path(baseline))
+
+        def build() -> AttentionPath:
+            layers = self.sentences.layers
+            first = layers[0].in_double()
+            rest = [layer.in_double(first.module) for layer in layers[1:]]
+            with keep_double():
+                return Work(together([first, *rest]), self.tokens).path(baseline)
+
+        return self.once(("double", _key(baseline)), build)
 
 
 def explain_layer(layer: Layer, settings: Settings, tokens: Tokens) -> dict[str, Attribution]:

@@ -1,0 +1,119 @@
+"""From the attributions of the layers to a Flow, with the notes that its readers need."""
+
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ligflow._version import __version__
+from ligflow.attention import weigh
+from ligflow.attribution import Attribution
+from ligflow.errors import UnsupportedModel
+from ligflow.examples import Example, Results
+from ligflow.flow import Flow
+from ligflow.replay import Layer, borrowed
+from ligflow.scalarize import Direction
+from ligflow.settings import Settings
+
+
+def flow_of(
+    example: Example, results: Results, settings: Settings, model: PreTrainedModel, about: dict[str, Any]
+) -> Flow:
+    """The labelled result; `about` goes into its metadata."""
+    tensors: dict[str, Tensor] = {}
+    for route in settings.routes:
+        tensors |= _stack(route, [result[route] for result in results])
+    tokens, layers = example.tokens, example.layers
+    meta = about | {
+        "text": tokens.text,
+        "words": None if tokens.words is None else list(tokens.words),
+        "word_labels": list(tokens.word_labels),
+        "settings": settings.describe(),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "versions": {
+            "ligflow": __version__, "torch": torch.__version__, "transformers": transformers.__version__,
+        },
+        "shortcuts": {str(layer.index): layer.shortcut.name if layer.shortcut else "" for layer in layers},
+        "notes": [*example.notes, *_notes(layers, settings, model, results)],
+    }  # fmt: skip
+    indices = tuple(layer.index for layer in layers)
+    return Flow(list(tokens.labels), indices, tuple(example.rows), tokens.special, tensors, meta)
+
+
+def _stack(route: str, parts: list[Attribution]) -> dict[str, Tensor]:
+    """The layers' attributions as the tensors of a flow, on the CPU."""
+    try:
+        values = torch.stack([part.value for part in parts])
+    except RuntimeError as error:
+        raise UnsupportedModel(
+            "The chosen layers have different numbers of heads; explain them apart."
+        ) from error
+    cells = {
+        "total": [part.total for part in parts],
+        "scale": [part.scale for part in parts],
+        "residue": [part.value.sum(-1) - part.total for part in parts],
+        "error": [part.error * part.scale for part in parts],
+        "origin": [part.origin * part.scale for part in parts],
+        "met": [part.met for part in parts],
+    }
+    stacked = {name: torch.stack(cell).transpose(1, 2) for name, cell in cells.items()}
+    nodes = torch.stack([part.nodes for part in parts])
+    if route == "z2u":
+        maps = {"z2u": values.transpose(1, 2), "z2u.floor": torch.stack([part.floor[0] for part in parts])}
+    else:
+        stacked = {name: cell[:, 0] for name, cell in stacked.items()}
+        maps = {"z2z": values[:, :, 0]} if route == "z2z" else _heads_and_residual(values[:, :, 0])
+    named = {f"{route}.{name}": cell for name, cell in stacked.items()}
+    tensors = maps | named | {f"{route}.nodes": nodes}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _heads_and_residual(players: Tensor) -> dict[str, Tensor]:
+    return {"u2z": players[..., :-1].transpose(1, 2), "u2z_residual": players[..., -1]}
+
+
+def _notes(
+    layers: list[Layer], settings: Settings, model: PreTrainedModel, results: list[dict[str, Attribution]]
+) -> list[str]:
+    """What a reader of the numbers must know about the settings."""
+    notes = [
+        f"layer {layer.index}: projections are computed at every point, since {layer.no_shortcut}"
+        for layer in layers
+        if layer.no_shortcut
+    ]
+    for route in settings.routes:
+        flips = sum(int(f.sum()) for result in results if (f := result[route].flipped) is not None)
+        rows = sum(result[route].total.numel() for result in results)
+        if flips:
+            notes.append(f"{route}: a self share above 1 turned the signs of {flips} of {rows} rows")
+    both = {"z2u", "u2z"} <= set(settings.routes)
+    if both and isinstance(settings.scalarization_of("z2u"), Direction):
+        notes.append("composed: under a direction a head's sources may cancel, and its shares grow large")
+    asked = (settings.att_baseline, settings.layer_baseline)
+    if any(isinstance(b, str) and b == "mean" for b in asked) and _is_causal(layers[0], model):
+        notes.append(
+            "causal model: the sentence mean lets later tokens into the baseline; a corpus mean does not"
+        )
+    return notes
+
+
+def _is_causal(layer: Layer, model: PreTrainedModel) -> bool:
+    if layer.refusal or len(layer.hidden) == 1:
+        return False
+    with borrowed(model), torch.no_grad():
+        seen = layer.capture(layer.hidden[None])
+        return bool(weigh(seen.query, seen.key, seen.form).p.triu(1).max() == 0)
+
+
+def describe_unmet(flow: Flow) -> str:
+    """How many cells miss the tolerance, which is the worst, and what to do."""
+    cells = flow.unmet
+    worst = max(cells, key=lambda cell: abs(cell.certificate) + cell.estimated_error)
+    head = "" if worst.head is None else f", head {worst.head}"
+    return (
+        f"{len(cells)} cells miss the tolerance; the worst is {worst.route}, layer {worst.layer}{head}, "
+        f"target {worst.target} ({worst.token!r}): certificate {worst.certificate:.1e}, estimated error "
+        f"{worst.estimated_error:.1e}. All are in flow.unmet; raise max_nodes, or choose another baseline."
+    )

@@ -1,0 +1,128 @@
+"""One example, ready to be explained: its tokens, the rows asked about, and the model's layers on it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ligflow.attribution import Attribution
+from ligflow.errors import LigflowError, UnsupportedModel
+from ligflow.recording import validate
+from ligflow.replay import Layer, borrowed, flat_tensors
+from ligflow.routes import Tokens as LayerTokens
+from ligflow.routes import explain_together
+from ligflow.settings import Settings
+from ligflow.tokens import Tokens
+
+Results = list[dict[str, Attribution]]  # of one example: for each layer, every route
+Done = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """`place` holds the same rows as positions among all tokens of the layers, padding included."""
+
+    tokens: Tokens
+    rows: list[int]
+    layers: list[Layer]
+    place: LayerTokens
+    notes: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Validated:
+    """Layers as they were validated, by what decides about it; inputs of one kind share the outcome."""
+
+    model: PreTrainedModel
+    known: dict[Any, Layer] = field(default_factory=dict)
+
+    def __call__(self, layer: Layer) -> Layer:
+        """The layer with what validation found, now or before."""
+        key = _kind(layer)
+        if key not in self.known:
+            self.known[key] = validate(self.model, layer)
+        seen = self.known[key]
+        return replace(
+            layer, refusal=seen.refusal, one_by_one=seen.one_by_one, projections=seen.projections,
+            anywhere=seen.anywhere, shortcut=seen.shortcut, no_shortcut=seen.no_shortcut, cost=seen.cost,
+        )  # fmt: skip
+
+
+def _kind(layer: Layer) -> Any:
+    """What a layer is called with, but for numbers of tokens and values."""
+    arguments = tuple((name, _shape(value)) for name, value in sorted(layer.arguments.items()))
+    device, dtype = layer.hidden.device, layer.hidden.dtype
+    return layer.index, layer.name, layer.refusal, len(layer.hidden) == 1, str(device), dtype, arguments
+
+
+def _shape(value: Any) -> Any:
+    tensors = flat_tensors(value)
+    if not tensors:
+        return str(type(value)) if value is None or not isinstance(value, bool | int | float | str) else value
+    return tuple((str(tensor.dtype), tensor.ndim, tensor.shape[:1] == (1,)) for tensor in tensors)
+
+
+def shown(tokens: Tokens, visible: Tensor) -> Tokens:
+    """The tokens without padding."""
+    if len(visible) == len(tokens.labels):
+        return tokens
+    keep = visible.tolist()
+    return Tokens(tuple(tokens.labels[i] for i in keep), tuple(tokens.special[i] for i in keep))
+
+
+def splittable(layers: list[Layer], asked: bool, routes: tuple[str, ...]) -> tuple[list[Layer], list[str]]:
+    """The layers to explain; those not asked for by number are left out, with a note, where they refuse."""
+    refused = [layer for layer in layers if layer.refusal] if set(routes) != {"z2z"} else []
+    if refused and (asked or len(refused) == len(layers)):
+        first = refused[0]
+        raise UnsupportedModel(
+            f"Layer {first.index} ({type(first.module).__name__}) offers no z2u and u2z: {first.refusal}. "
+            "z2z is available: routes=('z2z',)."
+        )
+    notes = [f"layer {layer.index} left out: {layer.refusal}" for layer in refused]
+    return [layer for layer in layers if layer not in refused], notes
+
+
+def compute(
+    model: PreTrainedModel,
+    examples: Sequence[Example],
+    settings: Sequence[Settings],
+    done: Done | None = None,
+) -> list[list[Results]]:
+    """For each of the settings, for each example, the attributions of every layer.
+
+    Examples whose layers allow it go through each layer together; the others one by one.
+    """
+    found: list[list[Results]] = [[[] for _ in examples] for _ in settings]
+    count = len(examples[0].layers)
+    for index in range(count):
+        layers = [example.layers[index] for example in examples]
+        one_call = all(layer.shortcut is not None and layer.anywhere for layer in layers)
+        groups = [range(len(examples))] if one_call else [range(n, n + 1) for n in range(len(examples))]
+        for group in groups:
+            some = [examples[n] for n in group]
+            with borrowed(model, layers[0].implementation):
+                results = explain_together([e.layers[index] for e in some], settings, [e.place for e in some])
+            for asked, of_asked in zip(found, results, strict=True):
+                for n, example, routes in zip(group, some, of_asked, strict=True):
+                    asked[n].append(_visible(example.layers[index], routes, example.place))
+        if done is not None:
+            done(index + 1, count)
+    return found
+
+
+def _visible(layer: Layer, found: dict[str, Attribution], place: LayerTokens) -> dict[str, Attribution]:
+    """Sources without padding; where they are heads, all of them."""
+    for route, one in found.items():
+        if not torch.isfinite(one.value).all() or not torch.isfinite(one.total).all():
+            raise LigflowError(
+                f"Layer {layer.index}, {route}: the model gives NaN or infinite values on the path from "
+                "its baseline; choose another baseline, or check the weights."
+            )
+    return {
+        route: one if route == "u2z" else replace(one, value=one.value[..., place.visible])
+        for route, one in found.items()
+    }

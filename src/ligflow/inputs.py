@@ -1,0 +1,103 @@
+"""What may be asked about: inputs of a model, tokens that are not padding, layers and targets."""
+
+import functools
+import inspect
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ligflow.errors import LigflowError
+
+Positions = int | Iterable[int]
+
+
+def refuse_other_inputs(inputs: object) -> None:
+    """Raises LigflowError for anything but a text or a mapping."""
+    if not isinstance(inputs, str | Mapping):
+        kind = type(inputs).__name__
+        raise LigflowError(f"The inputs are {kind}; pass one text, or a mapping of tensors for one example.")
+
+
+def check_inputs(inputs: Mapping[str, Tensor], limit: int | None) -> dict[str, Tensor]:
+    """Ready-made inputs of one example: tensors, on positions that the model has."""
+    given: dict[str, Any] = dict(inputs)
+    for name, value in given.items():
+        if not isinstance(value, Tensor):
+            kind = type(value).__name__
+            raise LigflowError(f"Input {name!r} is {kind}; pass tensors (return_tensors='pt'), or a text.")
+    if not inputs:
+        raise LigflowError("The inputs are empty; pass the model's own inputs, e.g. {'input_ids': tensor}.")
+    if any(name.startswith("decoder_") for name in inputs):
+        raise LigflowError("Of an encoder-decoder the encoder is explained: leave out the decoder_ inputs.")
+    ids = inputs.get("input_ids")
+    if ids is not None and ids.ndim == 2:
+        if len(ids) != 1:
+            raise LigflowError(f"explain takes one example at a time; these inputs hold {len(ids)}.")
+        if ids.shape[1] == 0:
+            raise LigflowError("The inputs hold no tokens.")
+        if limit is not None and ids.shape[1] > limit:
+            raise LigflowError(
+                f"The inputs have {ids.shape[1]} tokens, and the model takes {limit}; cut them."
+            )
+    return dict(inputs)
+
+
+def visible_tokens(model: PreTrainedModel, inputs: Mapping[str, Tensor], hidden: Tensor) -> Tensor:
+    """Positions of a layer's tokens that are not padding. Raises LigflowError if there are none, or if
+    that is not known.
+    """
+    mask = inputs.get("attention_mask")
+    if mask is None or mask.ndim != 2 or mask.all():
+        return torch.arange(len(hidden), device=hidden.device)
+    if mask.shape[1] != len(hidden):
+        mask = _mask_of_frames(model, mask, len(hidden))
+    if not mask.any():
+        raise LigflowError("The attention mask hides every token.")
+    return mask[0].nonzero()[:, 0].to(hidden.device)
+
+
+def _mask_of_frames(model: PreTrainedModel, mask: Tensor, frames: int) -> Tensor:
+    """Speech models know which frames their samples make; here they must agree on the number of frames."""
+    reduce = getattr(model, "_get_feature_vector_attention_mask", None)
+    if reduce is not None:
+        if "add_adapter" in inspect.signature(reduce).parameters:
+            reduce = functools.partial(reduce, add_adapter=False)  # the layers come before the adapter
+        if int(reduce(frames + 1, torch.ones_like(mask)).sum()) == frames:
+            return reduce(frames, mask)
+    raise LigflowError(
+        f"The attention mask has {mask.shape[1]} entries and hides some, and the layers have {frames} "
+        "tokens: which of these are padding is not known. Pass inputs without padding."
+    )
+
+
+def positions(what: str, chosen: Positions | None, count: int) -> list[int]:
+    """Positions from 0, in order and once each; negative ones count from the end."""
+    if chosen is None:
+        return list(range(count))
+    numbers = _whole_numbers(what, chosen)
+    for index in numbers:
+        if not -count <= index < count:
+            raise LigflowError(f"There is no {what} {index}: there are {count}, numbered 0 to {count - 1}.")
+    if not numbers:
+        raise LigflowError(f"No {what} was chosen; give at least one, or None for all.")
+    return sorted({index % count for index in numbers})
+
+
+def _whole_numbers(what: str, chosen: Positions) -> list[int]:
+    """Plain integers, from those of Python, NumPy or torch."""
+    try:
+        return [_whole_number(one) for one in (chosen if isinstance(chosen, Iterable) else [chosen])]
+    except TypeError as error:
+        raise LigflowError(
+            f"{what}s is {chosen!r}; give whole numbers, e.g. {what}s=[0, -1], or None for all."
+        ) from error
+
+
+def _whole_number(given: Any) -> int:
+    if isinstance(given, bool) or "bool" in str(getattr(given, "dtype", "")):
+        raise TypeError("a truth value is not a position")
+    return operator.index(given)
