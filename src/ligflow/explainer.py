@@ -2,20 +2,20 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
 from typing import Any, NoReturn
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from ligflow import pretrained
 from ligflow.assembly import describe_unmet, flow_of
 from ligflow.baselines import Baseline
+from ligflow.batches import alike, by_length, leaving_out, length_of, windows
 from ligflow.errors import LigflowError
-from ligflow.examples import Example, Validated, compute, shown, splittable
+from ligflow.examples import Example, Results, Validated, compute, shown, splittable
 from ligflow.flow import Flow
 from ligflow.inputs import Positions, check_inputs, positions, refuse_other_inputs, visible_tokens
 from ligflow.quadrature import MAX_NODES
@@ -23,11 +23,11 @@ from ligflow.recording import record, refuse_uneven, validate
 from ligflow.replay import Layer, borrowed, exact_mode
 from ligflow.routes import Tokens as LayerTokens
 from ligflow.scalarize import Scalarization
-from ligflow.settings import ROUTES, Settings
+from ligflow.settings import ROUTES, Array, Settings, ask
 from ligflow.tokens import Tokens, encode, name_inputs, position_limit
 
 Progress = Callable[[int, int], None]
-Array = NDArray[Any]
+_Encoded = tuple[dict[str, Tensor], Tokens | None]
 
 
 class CompletenessWarning(UserWarning):
@@ -108,38 +108,143 @@ class Explainer:
         Raises LigflowError for input that cannot be explained, UnsupportedModel for a layer that
         does not offer a route, and warns (CompletenessWarning) when cells miss `tol`.
         """
-        settings = Settings(
-            _routes(routes), _baseline(att_baseline), _baseline(mlp_baseline), _baseline(layer_baseline),
-            scalarization, quadrature, tol, max_nodes, memory_budget,
+        settings = ask(
+            routes, att_baseline, mlp_baseline, layer_baseline, scalarization, quadrature, tol, max_nodes,
+            memory_budget,
         )  # fmt: skip
         with exact_mode(self.model.device):
-            example = self._prepare(inputs, settings, layers, targets, truncate)
+            example = self._prepare(self._encode(inputs, truncate), settings, layers, targets)
             ((results,),) = compute(self.model, [example], [settings], progress)
-            flow = flow_of(example, results, settings, self.model, self._about())
-        if flow.unmet:
-            warnings.warn(describe_unmet(flow), CompletenessWarning, stacklevel=2)
-        return flow
+            return self._flow(example, results, settings)
 
-    def _prepare(
+    def explain_under(
         self,
         inputs: str | Mapping[str, Tensor],
+        variants: Sequence[Mapping[str, Any]],
+        layers: Positions | None = None,
+        targets: Positions | None = None,
+        truncate: bool = False,
+        progress: Progress | None = None,
+    ) -> list[Flow]:
+        """One text under several settings (each a mapping of those of `explain`): a flow for each.
+
+        What settings have in common is computed once: the paths of a baseline, and every map that two
+        of them ask for.
+        """
+        asked = [ask(**variant) for variant in variants]
+        if not asked:
+            raise LigflowError("No settings were given; give at least one mapping, e.g. [{}].")
+        routes = {route: None for settings in asked for route in settings.routes}
+        with exact_mode(self.model.device):
+            every = replace(asked[0], routes=tuple(routes))
+            example = self._prepare(self._encode(inputs, truncate), every, layers, targets)
+            found = compute(self.model, [example], asked, progress)
+            return [
+                self._flow(example, results, settings)
+                for settings, (results,) in zip(asked, found, strict=True)
+            ]
+
+    def explain_many(
+        self,
+        texts: Iterable[str | Mapping[str, Tensor]],
+        *,
+        layers: Positions | None = None,
+        targets: Positions | None = None,
+        batch_size: int | None = None,
+        truncate: bool = False,
+        progress: Progress | None = None,
+        **settings: Any,
+    ) -> Iterator[Flow]:
+        """A flow for each text, in the order of the texts, equal to those of `explain` one at a time.
+
+        Texts of similar length go through each layer together (`batch_size` at a time, by default as
+        many as pay on the device). `settings` are those of `explain`. `progress(done, of)` counts
+        texts; `of` is 0 where their number is not known.
+
+        A text that cannot be explained is left out, with a TextWarning that names it and the reason;
+        `flow.meta["index"]` tells which text a flow belongs to. Raises LigflowError for settings that
+        are wrong for every text.
+        """
+        if isinstance(texts, str | Mapping):
+            raise LigflowError("explain_many takes several texts, e.g. a list; for one, call explain.")
+        asked = ask(**settings)
+        by_length({}, batch_size, "")
+        count = len(texts) if isinstance(texts, Sized) else 0
+        device = self.model.device.type
+
+        def flows() -> Iterator[Flow]:
+            for window in windows(texts):
+                encoded = {}
+                for number, text in window:
+                    with leaving_out(number, text):
+                        encoded[number] = self._encode(text, truncate)
+                found: dict[int, Flow] = {}
+                lengths = {n: length_of(inputs) for n, (inputs, _) in encoded.items()}
+                for group in by_length(lengths, batch_size, device):
+                    found |= self._explain_group({n: encoded[n] for n in group}, asked, layers, targets)
+                for number, _ in window:
+                    if number in found:
+                        yield found.pop(number)
+                    if progress is not None:
+                        progress(number + 1, count)
+
+        return flows()
+
+    def _explain_group(
+        self,
+        encoded: dict[int, _Encoded],
         settings: Settings,
         layers: Positions | None,
         targets: Positions | None,
-        truncate: bool,
+    ) -> dict[int, Flow]:
+        """Flows by number. If the group fails together its texts are tried one by one."""
+        examples = {}
+        with exact_mode(self.model.device):
+            for number, one in encoded.items():
+                with leaving_out(number, one[1].text if one[1] else None):
+                    examples[number] = self._prepare(one, settings, layers, targets)
+            found: dict[int, Flow] = {}
+            for group in alike(examples):
+                try:
+                    found |= self._together({n: examples[n] for n in group}, settings)
+                except (LigflowError, RuntimeError):
+                    for number in group:
+                        with leaving_out(number, examples[number].tokens.text):
+                            found |= self._together({number: examples[number]}, settings)
+        return found
+
+    def _together(self, examples: dict[int, Example], settings: Settings) -> dict[int, Flow]:
+        (found,) = compute(self.model, list(examples.values()), [settings])
+        return {
+            number: self._flow(example, results, settings, index=number)
+            for (number, example), results in zip(examples.items(), found, strict=True)
+        }
+
+    def _prepare(
+        self,
+        encoded: _Encoded,
+        settings: Settings,
+        layers: Positions | None,
+        targets: Positions | None,
     ) -> Example:
         """One run of the model, and which of its layers and tokens are asked about."""
-        encoded, tokens = self._encode(inputs, truncate)
-        recorded = self._record(encoded)
+        inputs, tokens = encoded
+        recorded = self._record(inputs)
         chosen = [recorded[i] for i in positions("layer", layers, len(recorded))]
         refuse_uneven(chosen)
-        visible = visible_tokens(self.model, encoded, chosen[0].hidden)
-        tokens = shown(self._named(tokens, encoded, len(chosen[0].hidden)), visible)
+        visible = visible_tokens(self.model, inputs, chosen[0].hidden)
+        tokens = shown(self._named(tokens, inputs, len(chosen[0].hidden)), visible)
         rows = positions("target", targets, len(tokens.labels))
         validated = [self._validated(layer) for layer in chosen]
         chosen, left_out = splittable(validated, layers is not None, settings.routes)
         place = LayerTokens(visible, visible[torch.tensor(rows, device=visible.device)])
         return Example(tokens, rows, chosen, place, [*self.notes, *left_out])
+
+    def _flow(self, example: Example, results: Results, settings: Settings, **more: Any) -> Flow:
+        flow = flow_of(example, results, settings, self.model, self._about() | more)
+        if flow.unmet:
+            warnings.warn(describe_unmet(flow), CompletenessWarning, stacklevel=3)
+        return flow
 
     def _about(self) -> dict[str, Any]:
         return {"model": self.name, "revision": self.revision, "model_class": type(self.model).__name__}
@@ -161,9 +266,7 @@ class Explainer:
                 queries = [one.capture(one.hidden[None]).query for one in layers if not one.refusal]
         return len(layers), max((query.shape[1] for query in queries), default=0)
 
-    def _encode(
-        self, inputs: str | Mapping[str, Tensor], truncate: bool
-    ) -> tuple[dict[str, Tensor], Tokens | None]:
+    def _encode(self, inputs: str | Mapping[str, Tensor], truncate: bool) -> _Encoded:
         refuse_other_inputs(inputs)
         limit = position_limit(self.model, self.tokenizer)
         if isinstance(inputs, str):
@@ -235,20 +338,3 @@ def _device(device: str | torch.device | None) -> torch.device:
         present = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         raise LigflowError(f"Device {str(device)!r} is not usable; present: {', '.join(present)}.") from error
     return place
-
-
-def _routes(routes: str | Iterable[str]) -> tuple[str, ...]:
-    """Once each; a lone name is one route."""
-    try:
-        return (routes,) if isinstance(routes, str) else tuple(dict.fromkeys(routes))
-    except TypeError as error:
-        raise LigflowError(f"routes is {routes!r}; give names, of {', '.join(ROUTES)}.") from error
-
-
-def _baseline(given: Baseline | Array) -> Baseline:
-    if not isinstance(given, np.ndarray):
-        return given
-    try:
-        return torch.tensor(np.ascontiguousarray(given))
-    except TypeError as error:
-        raise LigflowError(f"A baseline array of {given.dtype} cannot be used; pass numbers.") from error

@@ -1,10 +1,13 @@
 """What is asked of a layer: routes, baselines, scalarisation and accuracy, checked before any work."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ligflow import baselines, scalarize
@@ -13,6 +16,7 @@ from ligflow.errors import LigflowError
 from ligflow.quadrature import MAX_NODES, fixed_rule
 from ligflow.scalarize import Direction, Scalarization
 
+Array = NDArray[Any]
 ROUTES = ("z2u", "u2z", "z2z")
 
 
@@ -80,6 +84,41 @@ class Settings:
 def _is(value: object, kind: type[object]) -> bool:
     """Whether a caller kept to the annotation, which a type checker takes for granted."""
     return isinstance(value, kind)
+
+
+def ask(
+    routes: str | Iterable[str] = ROUTES,
+    att_baseline: Baseline | Array = "itb",
+    mlp_baseline: Baseline | Array = "att_itb_a0",
+    layer_baseline: Baseline | Array = "itb",
+    scalarization: Scalarization | Mapping[str, Scalarization] = "l2",
+    quadrature: str = "adaptive",
+    tol: float = 1e-3,
+    max_nodes: int = MAX_NODES,
+    memory_budget: int | None = None,
+) -> Settings:
+    """Settings from what a caller gives: a lone route, arrays as baselines."""
+    return Settings(
+        _routes(routes), _tensor(att_baseline), _tensor(mlp_baseline), _tensor(layer_baseline),
+        scalarization, quadrature, tol, max_nodes, memory_budget,
+    )  # fmt: skip
+
+
+def _routes(routes: str | Iterable[str]) -> tuple[str, ...]:
+    """Once each; a lone name is one route."""
+    try:
+        return (routes,) if isinstance(routes, str) else tuple(dict.fromkeys(routes))
+    except TypeError as error:
+        raise LigflowError(f"routes is {routes!r}; give names, of {', '.join(ROUTES)}.") from error
+
+
+def _tensor(given: Baseline | Array) -> Baseline:
+    if not isinstance(given, np.ndarray):
+        return given
+    try:
+        return torch.tensor(np.ascontiguousarray(given))
+    except TypeError as error:
+        raise LigflowError(f"A baseline array of {given.dtype} cannot be used; pass numbers.") from error
 
 
 def _one_of(what: str, name: object, known: tuple[str, ...]) -> None:

@@ -1,0 +1,71 @@
+"""Many texts: which go through the layers together, and what happens to those that cannot."""
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from typing import TypeVar
+
+from torch import Tensor
+
+from ligflow.errors import LigflowError
+from ligflow.examples import Example
+
+Item = TypeVar("Item")
+_WINDOW = 256  # texts that are sorted by length together; results wait for those before them
+_ROWS_ON_CPU = 512
+_ROWS_ELSEWHERE = 8192
+
+
+class TextWarning(UserWarning):
+    """One of several texts cannot be explained, and is left out."""
+
+
+def windows(items: Iterable[Item]) -> Iterator[list[tuple[int, Item]]]:
+    """Numbered items, a few hundred at a time."""
+    numbered = enumerate(items)
+    while window := list(islice(numbered, _WINDOW)):
+        yield window
+
+
+def length_of(inputs: Mapping[str, Tensor]) -> int:
+    """Something that grows with the number of tokens."""
+    return max((tensor.shape[1] for tensor in inputs.values() if tensor.ndim > 1), default=1)
+
+
+def by_length(lengths: Mapping[int, int], most: int | None, device: str) -> list[list[int]]:
+    """Numbers of texts grouped by similar length, so that little has to be filled up.
+
+    A group has at most `most` members; by default as many as make a few hundred tokens on a CPU, and a
+    few thousand elsewhere. Raises LigflowError if `most` is less than 1.
+    """
+    if most is not None and most < 1:
+        raise LigflowError(f"batch_size is {most}; give a whole number of at least 1, or None.")
+    rows = _ROWS_ON_CPU if device == "cpu" else _ROWS_ELSEWHERE
+    groups: list[list[int]] = []
+    for number in sorted(lengths, key=lambda n: lengths[n]):
+        size = len(groups[-1]) + 1 if groups else 1
+        fits = size * lengths[number] <= rows if most is None else size <= most
+        if groups and fits:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return groups
+
+
+def alike(examples: Mapping[int, Example]) -> list[list[int]]:
+    """Numbers of examples of which the same layers are explained."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for number, example in examples.items():
+        groups.setdefault(tuple(layer.index for layer in example.layers), []).append(number)
+    return list(groups.values())
+
+
+@contextmanager
+def leaving_out(number: int, text: object) -> Iterator[None]:
+    """Turns an error about one text into a warning that names it."""
+    try:
+        yield
+    except LigflowError as error:
+        start = f" ({text[:60]!r})" if isinstance(text, str) else ""
+        warnings.warn(f"Text {number}{start} is left out: {error}", TextWarning, stacklevel=3)
