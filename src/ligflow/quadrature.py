@@ -6,9 +6,11 @@ each target: the difference between nested rules, and that sum (completeness).
 Adaptive rule. A panel is integrated by the nested Gauss-Patterson rules with 1, 3, 7, 15 and 31
 nodes (Patterson 1968). With d_m the change from the previous rule and r = d_m / d_(m-1) the pace,
 the error is estimated as `d_m min(1, 10 r^2)`: where doubling the nodes gains a digit or more, the
-next doubling gains at least twice as many. Where it gains none (kinks of an activation), the
-changes themselves count. A panel that does not converge is divided; the one that touches a = 0 is
-divided geometrically, four decades at a time, because norms put boundary layers and jumps there.
+next doubling gains at least twice as many. While [0, 1] is one panel the sum is a second witness:
+`2 r^2` will do where it also holds to a third of the tolerance. Where doubling gains nothing (kinks
+of an activation), the changes themselves count. A panel that does not converge is divided; the one
+that touches a = 0 is divided geometrically, four decades at a time, because norms put boundary
+layers and jumps there.
 """
 
 from collections.abc import Callable
@@ -121,6 +123,8 @@ _PATTERSON = (
     ),
 )  # fmt: skip
 _STILL = 0.1  # changes below this part of the tolerance cannot explain a failing sum
+_SAFE, _WITNESSED = 10, 2  # what r^2 is multiplied by; the second where the sum is held to _CLOSE
+_CLOSE = 1 / 3
 _LUCK = 0.2  # near a kink two rules may agree by luck; the change before is then the better witness
 _WIDE = 0.05
 _FIRST = 2  # a panel starts with the 7-node rule, which contains those with 1 and 3
@@ -209,8 +213,12 @@ class _Panel:
         """The estimate by the pace of convergence; for targets with kinks the changes themselves."""
         change, before = self.change(), self.change(back=1)
         pace = torch.where(before > 0, change / torch.where(before > 0, before, 1), 1)
-        smooth = change * (10 * pace.square()).clamp(max=1)
+        smooth = change * ((_WITNESSED if self.is_whole() else _SAFE) * pace.square()).clamp(max=1)
         return torch.where(rough[:, None], torch.maximum(change, _LUCK * before), smooth)
+
+    def is_whole(self) -> bool:
+        """Whether this is the undivided path."""
+        return (self.low, self.high) == (0.0, 1.0)
 
     def is_rough(self) -> Bool[Tensor, " panel_target"]:
         """Whether 15 nodes or more still bring no digit: the integrand has a kink in this panel."""
@@ -218,6 +226,8 @@ class _Panel:
         return slow & torch.full_like(slow, self.level > _FIRST)
 
     def divide(self) -> list[tuple[float, float]]:
+        if self.is_whole():
+            return [(0.0, 0.1), (0.1, 1.0)]
         if self.low == 0:
             edges = [self.high * 10.0**-power for power in range(5)] + [0.0]
             return list(zip(edges[1:], edges[:-1], strict=True))
@@ -292,7 +302,8 @@ class _Driver:
             error[panel.targets] += panel.error(self.rough[panel.targets])
             change[panel.targets] += panel.change()
         limit = self.tol * self.scale
-        met = (error <= limit) & ((value.sum(-1) - self.total).abs() <= limit)
+        close = torch.where(self.divided | self.rough, 1, _CLOSE)[:, None] * limit
+        met = (error <= limit) & ((value.sum(-1) - self.total).abs() <= close)
         self.estimated, self.still = (error <= limit).all(-1), (change <= _STILL * limit).all(-1)
         broken = ~torch.isfinite(value).flatten(1).all(-1)  # NaN cannot be refined away
         done = met.all(-1) | broken | self._stuck() | (self.used >= self.max_nodes)
