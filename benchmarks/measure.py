@@ -23,6 +23,7 @@ from ligflow import CompletenessWarning, __version__
 
 HERE = Path(__file__).parent
 MATMUL_ROWS = 2048
+_BUDGET = 30.0
 
 Row = dict[str, Any]
 Columns = Mapping[str, Callable[[Row], str]]
@@ -92,17 +93,18 @@ def timed(run: Callable[[], object], device: torch.device) -> float:
 
 
 def medians(
-    runs: Sequence[Callable[[], object]], device: torch.device, repeats: int, budget: float = 30.0
+    runs: Sequence[Callable[[], object]], device: torch.device, repeats: int, warm: bool = False
 ) -> list[float]:
-    """Median seconds of each run after one warm-up, all taken in turns, so that they meet the same noise.
+    """Median seconds of each run, all taken in turns, so that they meet the same noise.
 
-    No new turn begins once `budget` seconds are spent; there is at least one.
+    One turn that does not count comes first, unless all is `warm`. No new turn begins once 30 seconds
+    are spent; there is at least one.
     """
-    for run in runs:
+    for run in () if warm else runs:
         timed(run, device)
     begin = time.perf_counter()
     turns: list[list[float]] = []
-    while not turns or (len(turns) < repeats and time.perf_counter() - begin < budget):
+    while not turns or (len(turns) < repeats and time.perf_counter() - begin < _BUDGET):
         turns.append([timed(run, device) for run in runs])
     return [statistics.median(times) for times in zip(*turns, strict=True)]
 
@@ -146,7 +148,7 @@ def completeness(sums: torch.Tensor, totals: torch.Tensor, scales: torch.Tensor)
 
 def note(text: str) -> None:
     """A line of progress."""
-    Console(stderr=True, highlight=False).print(text, style="dim", markup=False)
+    Console(stderr=True, highlight=False).print(text, style="dim", markup=False, soft_wrap=True)
 
 
 def report(

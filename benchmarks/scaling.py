@@ -1,6 +1,6 @@
 """Time and peak memory against tokens, layers, sentences and tolerance; each row in a fresh process.
 
-    python benchmarks/scaling.py [--sweep tokens] [--max-tokens 1024] [--device cuda]
+    python benchmarks/scaling.py [--sweep tokens] [--max-tokens 1024] [--max-sentences 64] [--device cuda]
 
 All three routes. Tokens and layers: random weights of MiniLM's shape. Sentences, tolerance: the real MiniLM.
 """
@@ -45,6 +45,7 @@ def main(
         list[str] | None, typer.Option(help="tokens, layers, sentences, tolerance; repeatable; default: all.")
     ] = None,
     max_tokens: Annotated[int, typer.Option(help="Where the sweep over tokens ends.")] = 256,
+    max_sentences: Annotated[int, typer.Option(help="Where the sweep over sentences ends.")] = 16,
     device: measure.Device = "cpu",
     threads: measure.Threads = None,
     repeats: measure.Repeats = 3,
@@ -57,22 +58,21 @@ def main(
     if job is not None:
         print(json.dumps(measured(json.loads(job), where)))
         return
-    jobs = [
-        one for name, made in sweeps(max_tokens, tiny).items() if name in (sweep or [name]) for one in made
-    ]
-    rows = [in_process({**one, "repeats": repeats, "tiny": tiny}, device, threads) for one in jobs]
-    settings = {"repeats": repeats, "max_tokens": max_tokens, "tiny": tiny}
+    made = sweeps(max_tokens, max_sentences, tiny)
+    jobs = [job for name in sweep or made for job in made[name]]
+    rows = [in_process(job | {"repeats": repeats, "tiny": tiny}, device, threads) for job in jobs]
+    settings = {"repeats": repeats, "tiny": tiny}
     caption = "Peak and before: memory of the whole process; on a GPU, of torch's tensors."
-    shown = [row for row in rows if "seconds" in row]
-    measure.report("scaling", out, measure.machine(where), settings, shown, COLUMNS, caption)
+    measure.report("scaling", out, measure.machine(where), settings, rows, COLUMNS, caption)
 
 
-def sweeps(max_tokens: int, tiny: bool) -> dict[str, list[Row]]:
+def sweeps(max_tokens: int, max_sentences: int, tiny: bool) -> dict[str, list[Row]]:
     """The rows to measure, one variable at a time."""
     tokens = [8] if tiny else [count for count in TOKENS if count <= max_tokens]
-    layers, sentences, tolerances = (some[1:2] if tiny else some for some in (LAYERS, SENTENCES, TOLERANCES))
+    layers, tolerances = (some[1:2] if tiny else some for some in (LAYERS, TOLERANCES))
+    sentences = [2] if tiny else [count for count in SENTENCES if count <= max_sentences]
     one = {"layers": 1, "sentences": 1, "tol": 1e-3, "baseline": "itb"}
-    ways = ("one at a time", "explain_many")
+    ways = ["one at a time"] + ["explain_many"] * hasattr(Explainer, "explain_many")
     return {
         "tokens": [one | {"sweep": "tokens", "tokens": t, "baseline": b} for b in BASELINES for t in tokens],
         "layers": [one | {"sweep": "layers", "tokens": 8 if tiny else 32, "layers": n} for n in layers],
@@ -98,6 +98,7 @@ def in_process(job: Row, device: str, threads: int | None) -> Row:
     if done.returncode:
         raise SystemExit(f"This row failed: {job}\n{done.stderr}")
     found: Row = job | json.loads(done.stdout.splitlines()[-1])
+    note(f"    {found['seconds']:.3g} s, {found['peak']:.0f} MiB")
     return found
 
 
@@ -109,13 +110,11 @@ def measured(job: Row, device: torch.device) -> Row:
     explainer, examples = _subject(job, device)
     settings = {"tol": job["tol"], **BASELINES[job["baseline"]]}
     run = _way(job.get("way"), explainer, examples, settings)
-    if run is None:
-        return {"left_out": "this version of ligflow has no explain_many"}
     explainer.explain(subjects.WORDS[0], **settings)
     measure.start_memory(device)
     before = measure.peak_memory(device)
     found: list[Any] = []
-    (seconds,) = measure.medians([lambda: found.append(run())], device, job["repeats"])
+    (seconds,) = measure.medians([lambda: found.append(run())], device, job["repeats"], warm=True)
     nodes = [float(flow.nodes("z2z").float().mean()) for flow in found[0]]
     tokens = {} if job["sentences"] > 1 else {"tokens": len(found[0][0].tokens)}
     used = {"layers": len(found[0][0].layers), "nodes": sum(nodes) / len(nodes)}
@@ -128,7 +127,7 @@ def _subject(job: Row, device: torch.device) -> tuple[Explainer, list[Any]]:
         return subjects.build(shape, device, job["layers"]), [subjects.inputs(job["tokens"])]
     if job["tiny"]:
         explainer = subjects.build(subjects.shape("minilm", tiny=True), device)
-        return explainer, subjects.sentences(min(job["sentences"], 3))
+        return explainer, subjects.sentences(job["sentences"])
     explainer, _ = subjects.minilm(device)
     salads = job["sweep"] == "sentences"
     return explainer, subjects.sentences(job["sentences"]) if salads else [subjects.SENTENCE]
@@ -136,12 +135,12 @@ def _subject(job: Row, device: torch.device) -> tuple[Explainer, list[Any]]:
 
 def _way(
     way: str | None, explainer: Explainer, examples: Sequence[Any], settings: Row
-) -> Callable[[], list[Any]] | None:
+) -> Callable[[], list[Any]]:
     """All examples, together or one at a time."""
     if way != "explain_many":
         return lambda: [explainer.explain(example, **settings) for example in examples]
-    together = getattr(explainer, "explain_many", None)
-    return None if together is None else lambda: list(together(list(examples), **settings))
+    together: Any = getattr(explainer, way)
+    return lambda: list(together(list(examples), **settings))
 
 
 if __name__ == "__main__":

@@ -65,10 +65,10 @@ def test_captum_and_ligflow_give_one_map(benchmark: Callable[[str], ModuleType])
 
 def test_scaling_rows(benchmark: Callable[[str], ModuleType]) -> None:
     scaling = benchmark("scaling")
-    for name, jobs in scaling.sweeps(64, tiny=True).items():
+    for name, jobs in scaling.sweeps(64, 64, tiny=True).items():
         for job in jobs:
             row = scaling.measured(job | {"repeats": 1, "tiny": True}, CPU)
-            assert row.get("seconds", 0) > 0 or "left_out" in row, name
+            assert row["seconds"] > 0, name
 
 
 @pytest.mark.slow
