@@ -1,4 +1,4 @@
-# make demo: the main job on the embedded model. make test: the whole test suite.
+# make demo: the main job on the embedded model. make test: the whole test suite. make bench: the benchmarks.
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 SENTENCE ?= The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light.
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test bench lint docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ligflow explain "$(SENTENCE)" --hide-special --html demo.html
@@ -14,6 +14,9 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+bench: $(VENV)/.test
+	for name in published captum_peer floor scaling; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
@@ -39,4 +42,4 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) site demo.html
+	rm -rf $(VENV) benchmarks/.envs site demo.html

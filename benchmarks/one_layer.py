@@ -1,0 +1,72 @@
+"""One recorded layer: a route of it alone, without the work around it, and the totals of its maps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+import measure
+from ligflow import Explainer, direct
+from ligflow.attribution import Attribution
+from ligflow.baselines import source_start
+from ligflow.double import keep_double
+from ligflow.replay import Layer, borrowed, exact_mode
+from ligflow.routes import Tokens, explain_layer
+from ligflow.settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class OneLayer:
+    """A layer on one example, all of whose tokens are targets."""
+
+    explainer: Explainer
+    layer: Layer
+
+    def __post_init__(self) -> None:
+        if self.layer.refusal:
+            raise SystemExit(f"Layer {self.layer.index} cannot be split: {self.layer.refusal}")
+
+    @property
+    def tokens(self) -> Tensor:
+        return torch.arange(len(self.layer.hidden), device=self.layer.hidden.device)
+
+    def attribute(self, route: str, baseline: str, quadrature: str = "adaptive") -> Attribution:
+        """The route's work alone. `baseline` is that of the route."""
+        named = {"z2u": "att_baseline", "u2z": "mlp_baseline", "z2z": "layer_baseline"}
+        settings = Settings(routes=(route,), quadrature=quadrature, **{named[route]: baseline})  # type: ignore[arg-type]
+        model = self.explainer.model
+        with exact_mode(model.device), borrowed(model, self.layer.implementation):
+            return explain_layer(self.layer, settings, Tokens(self.tokens, self.tokens))[route]
+
+    def ends(self, route: str) -> tuple[Float[Tensor, "target scalar"], Float[Tensor, "target scalar"]]:
+        """`total = ||F_j(z) - F_j(z(0))||` under `itb`, by two forward passes in float64, and the scale of
+        its relative errors: the total, but at least what float32 can tell from 0 in this layer.
+        """
+        model = self.explainer.model
+        with exact_mode(model.device), borrowed(model, self.layer.implementation), keep_double():
+            layer = self.layer.in_double()
+            start = source_start("itb", layer.hidden, self.tokens)
+            made = direct.z2u(layer, start) if route == "z2u" else direct.z2z(layer, start)
+            first, last = made.image(torch.tensor([0.0, 1.0], device=self.tokens.device), self.tokens)
+        total = (last - first).norm(dim=-1).cpu()
+        size = last.norm(dim=-1).square().mean(0).sqrt().cpu()
+        return total, total.maximum(1000 * torch.finfo(torch.float32).eps * size)
+
+    def measured(self, example: str, route: str, repeats: int) -> measure.Row:
+        """Seconds of the whole `explain` call and of the route alone, and the errors of the map."""
+
+        def explain() -> object:
+            return self.explainer.explain(example, routes=(route,), layers=[self.layer.index])
+
+        def route_alone() -> Attribution:
+            return self.attribute(route, "itb")
+
+        whole, part = measure.medians([explain, route_alone], self.layer.hidden.device, repeats)
+        error = measure.completeness(route_alone().value.sum(-1), *self.ends(route))
+        return {"ligflow_seconds": whole, "ligflow_route_seconds": part, "ligflow_error": error}
+
+
+def record(explainer: Explainer, example: str | Mapping[str, Tensor], index: int) -> OneLayer:
+    return OneLayer(explainer, explainer.record(example)[index])

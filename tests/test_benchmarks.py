@@ -1,0 +1,111 @@
+"""The benchmarks run, on toy shapes; nothing here looks at a time."""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+CPU = torch.device("cpu")
+
+pytestmark = pytest.mark.filterwarnings("ignore::ligflow.CompletenessWarning")
+
+
+@pytest.fixture
+def benchmark(
+    monkeypatch: pytest.MonkeyPatch, no_shape_checks: None
+) -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a script of the folder; its neighbours leave no trace among the imported modules."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in [path.stem for path in FOLDER.glob("*.py") if path.stem not in before]:
+        sys.modules.pop(name, None)
+
+
+def read(path: Path) -> dict[str, object]:
+    found = json.loads(path.read_text())
+    assert {"processor", "cores", "threads", "device", "torch", "date"} <= set(found["machine"])
+    return found
+
+
+def test_floor(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    benchmark("floor").main(repeats=1, tiny=True, out=tmp_path / "floor.json")
+    *rows, last = read(tmp_path / "floor.json")["rows"]
+    assert {(row["route"], row["baseline"]) for row in rows} == {
+        ("z2z", "itb"), ("z2z", "zero"), ("u2z", "att_itb_a0"), ("u2z", "zero"),
+    }  # fmt: skip
+    assert all(row["fraction"] > 0 for row in rows)
+    assert last["itb_over_zero"] > 0
+
+
+def test_captum_peer(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    benchmark("captum_peer").main(targets=2, repeats=1, tiny=True, out=tmp_path / "peer.json")
+    rows = read(tmp_path / "peer.json")["rows"]
+    assert [(row["route"], row["points"]) for row in rows] == [
+        ("z2z", 16), ("z2z", 32), ("z2u", 16), ("z2u", 32),
+    ]  # fmt: skip
+    assert all(row[f"{who}_error"]["max"] < 1e-3 for row in rows for who in ("captum", "ligflow"))
+
+
+def test_captum_and_ligflow_give_one_map(benchmark: Callable[[str], ModuleType]) -> None:
+    peer, subjects, one_layer = (benchmark(name) for name in ("captum_peer", "subjects", "one_layer"))
+    explainer = subjects.build(subjects.shape("minilm", True), CPU)
+    alone = one_layer.record(explainer, subjects.inputs(6), 0)
+    for route, scalar in (("z2z", 0), ("z2u", 1)):
+        ours = alone.attribute(route, "itb").value[2, scalar]
+        theirs = peer.attribute(alone, route, 2, scalar, 32, 8)
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
+
+
+def test_scaling_rows(benchmark: Callable[[str], ModuleType]) -> None:
+    scaling = benchmark("scaling")
+    for name, jobs in scaling.sweeps(64, 64, tiny=True).items():
+        for job in jobs:
+            row = scaling.measured(job | {"repeats": 1, "tiny": True}, CPU)
+            assert row["seconds"] > 0, name
+
+
+@pytest.mark.slow
+def test_scaling_in_processes(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    benchmark("scaling").main(
+        sweep=["layers"], repeats=1, tiny=True, threads=1, out=tmp_path / "scaling.json"
+    )
+    (row,) = read(tmp_path / "scaling.json")["rows"]
+    assert (row["layers"], row["tokens"]) == (2, 8)
+    assert row["peak"] >= row["before"] > 0
+
+
+def test_gpu(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    benchmark("gpu").main(device="cpu", repeats=1, tiny=True, out=tmp_path / "gpu.json")
+    one, corpus, large = read(tmp_path / "gpu.json")["rows"]
+    assert (one["tokens"], corpus["sentences"], large["route"]) == (5, 3, "z2z")
+
+
+def test_gpu_says_what_is_missing(benchmark: Callable[[str], ModuleType]) -> None:
+    with pytest.raises(SystemExit, match="--tiny"):
+        benchmark("gpu").main(device="cpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(SystemExit, match="not here; there is cpu"):
+            benchmark("gpu").main(device="cuda")
+
+
+def test_published_times_are_extrapolated(benchmark: Callable[[str], ModuleType]) -> None:
+    """The first target compiles; it counts once."""
+    published = benchmark("published")
+    assert published.all_targets([9.0, 8.0, 7.0], "z2z", 46) == (8.0, "z2z")
+    assert published.all_targets([9.0, 1.0, 3.0, 1.0], "z2u", 5)[0] == 13.0
+    assert published.all_targets([9.0, 1.0, 3.0], "z2u", 3) == (13.0, "z2u")
+
+
+def test_sentences_have_lengths_of_newswire(benchmark: Callable[[str], ModuleType]) -> None:
+    subjects = benchmark("subjects")
+    tokenizer = subjects.word_tokenizer()
+    lengths = [len(tokenizer(text)["input_ids"]) for text in subjects.sentences(1700)]
+    assert 26 < sum(lengths) / len(lengths) < 28
+    assert len(set(lengths)) > 40
