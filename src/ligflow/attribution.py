@@ -23,6 +23,7 @@ from ligflow.scalarize import Direction, Scalarization, cotangent, natural_scale
 from ligflow.sentences import Sentences
 
 ORIGIN = 1e-6
+_FAR = 0.03  # of the layer's size: what is so far from F(0) does not feel rounding
 _KEPT = 256  # path points a target that the quadrature may hold at once: rules of its panels, new values
 
 Image = Callable[[Float[Tensor, " node"], Int[Tensor, " row"]], Float[Tensor, "node row scalar dim"]]
@@ -35,7 +36,8 @@ Pull = Callable[
 class Map:
     """A map F along a path; `cost` is how many numbers one (node, row) pair keeps in memory.
 
-    `least` is how many pairs are replayed at least, and `sources` how many a row has.
+    `sources` is how many a row has, `least` how many pairs are replayed at least, and `recorded` the
+    values at the end of the path where they are known from the model's own run.
     """
 
     image: Image
@@ -43,6 +45,7 @@ class Map:
     cost: int
     sources: int
     least: int = 1
+    recorded: Callable[[Int[Tensor, " row"]], Float[Tensor, "row scalar dim"]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,15 +77,17 @@ def attribute(
     max_nodes: int = MAX_NODES,
     memory_budget: int | None = None,
     sentence: Int[Tensor, " target"] | None = None,
+    first: Float[Tensor, "target scalar dim"] | None = None,
 ) -> Attribution:
     """Integrates a route: `IG_kj = (x_k - x_k(0)) . ∫ dL_j/dx_k da` (Suzuki et al. 2026, section 3).
 
-    `sentence` says which targets belong together, where there are several sentences. Raises
+    `sentence` says which targets belong together, where there are several sentences; `first` is F at
+    the start of the path, where it is known. Raises
     LigflowError if the budget (bytes) does not hold one target at one point.
     """
     budget = memory_budget or default_budget(targets.device)
-    ends_at = torch.tensor([0.0, 1.0], device=targets.device)
-    first, last = in_blocks(route.image, ends_at, targets, _pairs(route, budget, 4))
+    first = start_of(route, targets, budget) if first is None else first
+    last = _end_of(route, targets, first, budget)
     end = last - first
     kind = _for_targets(scalarization, end)
     floor = _floor(last, sentence)
@@ -112,6 +117,28 @@ def attribute(
     return Attribution(
         result.value, known, scale, result.error / scale, origin, result.met, result.nodes, floor
     )
+
+
+def start_of(
+    route: Map, targets: Int[Tensor, " target"], memory_budget: int | None = None
+) -> Float[Tensor, "target scalar dim"]:
+    """F at the start of the path."""
+    return _image_at(route, 0.0, targets, memory_budget or default_budget(targets.device))
+
+
+def _image_at(route: Map, node: float, targets: Tensor, budget: int) -> Float[Tensor, "target scalar dim"]:
+    at = torch.full((1,), node, device=targets.device)
+    return in_blocks(route.image, at, targets, _pairs(route, budget, 8))[0]
+
+
+def _end_of(route: Map, targets: Tensor, first: Tensor, budget: int) -> Float[Tensor, "target scalar dim"]:
+    """F at the end: as recorded where it moved by far more than rounding, else computed as F(0) was."""
+    if route.recorded is None:
+        return _image_at(route, 1.0, targets, budget)
+    last = route.recorded(targets)
+    size = last.norm(dim=-1).square().mean(dim=0).sqrt()
+    near = ((last - first).norm(dim=-1) < _FAR * size).any(-1).nonzero()[:, 0]
+    return last.index_copy(0, near, _image_at(route, 1.0, targets[near], budget)) if len(near) else last
 
 
 def _pairs(route: Map, budget: int, bytes_a_number: int) -> int:
@@ -225,7 +252,7 @@ def u2z(
         return torch.cat([heads, own], dim=-1)[:, :, None]
 
     heads = u_end.shape[1]
-    return Map(image, pull, sentences.host.cost, heads + 1, sentences.tokens)
+    return Map(image, pull, sentences.host.cost, heads + 1, sentences.tokens, _recorded(sentences))
 
 
 def z2z(path: AttentionPath) -> Map:
@@ -251,7 +278,16 @@ def z2z(path: AttentionPath) -> Map:
                 mine = residual if mine is None else mine + residual
             return _with_self(sources, mine, sentences.columns(rows))[:, :, None]
 
-    return Map(image, pull, path.cost + sentences.host.cost, sentences.tokens, sentences.tokens)
+    cost = path.cost + sentences.host.cost
+    return Map(image, pull, cost, sentences.tokens, sentences.tokens, _recorded(sentences))
+
+
+def _recorded(sentences: Sentences) -> Callable[[Tensor], Tensor] | None:
+    """z' as the model computed it, if replays repeat it to rounding."""
+    if not all(layer.repeats for layer in sentences.layers):
+        return None
+    output = sentences.output()
+    return lambda rows: output[rows][:, None]
 
 
 def _with_self(

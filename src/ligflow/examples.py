@@ -48,6 +48,7 @@ class Validated:
         return replace(
             layer, refusal=seen.refusal, one_by_one=seen.one_by_one, projections=seen.projections,
             anywhere=seen.anywhere, shortcut=seen.shortcut, no_shortcut=seen.no_shortcut, cost=seen.cost,
+            repeats=seen.repeats,
         )  # fmt: skip
 
 

@@ -377,11 +377,22 @@ def _equipped(layer: Layer) -> Layer:
     projections = projections_of(layer)
     if not _unused(layer, projections):
         projections = {}
-    layer = replace(layer, projections=projections, anywhere=_is_anywhere(layer), cost=_cost(layer))
+    layer = replace(
+        layer,
+        projections=projections,
+        anywhere=_is_anywhere(layer),
+        cost=_cost(layer),
+        repeats=_repeats(layer),
+    )
     shortcut = recognise(layer, projections)
     if isinstance(shortcut, str):
         return replace(layer, no_shortcut=shortcut)
     return replace(layer, shortcut=shortcut)
+
+
+def _repeats(layer: Layer) -> bool:
+    again = layer.finish(layer.hidden[None], layer.attend(layer.hidden[None]))[0]
+    return _gap(again, layer.output) <= _tolerance(again) / 300
 
 
 def _unused(layer: Layer, projections: Mapping[nn.Module, int]) -> bool:

@@ -153,6 +153,7 @@ class Layer:
     - `projections`: the modules (and output sizes) that only feed attention;
     - `anywhere`: what follows attention knows no positions;
     - `shortcut`: how projections are made, or `no_shortcut`: why that is not known;
+    - `repeats`: it gives its recorded output again, to rounding;
     - `cost`: how many numbers a token keeps in memory while it is differentiated after its attention.
     """
 
@@ -170,6 +171,7 @@ class Layer:
     shortcut: Shortcut | None = None
     no_shortcut: str = ""
     cost: int = 0
+    repeats: bool = False
 
     @property
     def implementation(self) -> str:

@@ -184,7 +184,8 @@ def _z2z(work: Work, settings: Settings) -> Attribution:
     def _run(baseline: Baseline) -> Attribution:
         first = work.sentences.layers[0]
         if not first.refusal:
-            return _attribute(attribution.z2z(work.path(baseline)), settings, work, "z2z")
+            route = attribution.z2z(work.path(baseline))
+            return _attribute(route, settings, work, "z2z", start=_key(baseline))
         start = source_start(baseline, first.hidden, work.tokens[0].visible)
         return _attribute(direct.z2z(first, start), settings, work, "z2z")
 
@@ -200,9 +201,16 @@ def _u2z(work: Work, settings: Settings) -> Attribution:
 
     def run() -> Attribution:
         route = attribution.u2z(work.sentences, *mlp_paths(work, asked, settings.att_baseline))
-        return _attribute(route, settings, work, "u2z")
+        return _attribute(route, settings, work, "u2z", start=_shared_start(asked, settings.att_baseline))
 
     return work.once(("u2z", _is_matched(asked), *_key_of(settings, "u2z", baseline)), run)
+
+
+def _shared_start(baseline: Baseline, att_baseline: Baseline) -> Any:
+    """The baseline of the z2z that starts at the same z'; None where there is none."""
+    if isinstance(baseline, Tensor) or baseline == "zero":
+        return None
+    return _key(_underlying(att_baseline)) if baseline == "matched" else "itb"
 
 
 def _is_matched(baseline: Baseline) -> bool:
@@ -249,12 +257,24 @@ def _custom_u(work: Work, baseline: Tensor, end: Tensor) -> Float[Tensor, "row h
 # --- integration ----------------------------------------------------------------------------------
 
 
-def _attribute(route: Map, settings: Settings, work: Work, name: str) -> Attribution:
+def _attribute(route: Map, settings: Settings, work: Work, name: str, start: Any = None) -> Attribution:
+    """Routes with the same `start` begin at the same z', which is computed once."""
     kind = _fit(settings.scalarization_of(name), route, work, name)
+    budget = settings.memory_budget
+    first = None
+    if start is not None:
+        first = work.once(("first", start), lambda: attribution.start_of(route, work.rows, budget))
     return attribute(
-        route, work.rows, kind, settings.quadrature, settings.tol, settings.max_nodes,
-        settings.memory_budget, work.owner,
-    )  # fmt: skip
+        route,
+        work.rows,
+        kind,
+        settings.quadrature,
+        settings.tol,
+        settings.max_nodes,
+        budget,
+        work.owner,
+        first,
+    )
 
 
 def _fit(kind: Scalarization, route: Map, work: Work, name: str) -> Scalarization:

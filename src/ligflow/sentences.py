@@ -33,6 +33,10 @@ class Sentences:
         """The recorded call in which rows are replayed after their attention."""
         return max(self.layers, key=lambda layer: len(layer.hidden))
 
+    def output(self) -> Float[Tensor, "row dim"]:
+        """z' of all rows, as the model computed it."""
+        return torch.cat([padded(layer.output, self.tokens) for layer in self.layers])
+
     def columns(self, rows: Int[Tensor, " row"]) -> Int[Tensor, " row"]:
         """The positions of rows in their sentences."""
         return rows % self.tokens
