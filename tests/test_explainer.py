@@ -1,7 +1,7 @@
 """The public entry: bad input, borrowed models, precision, threads, notes."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import torch
 from architectures import ARCHITECTURES, WHOLE_ONLY, Architecture, build, example
 from ligflow import CompletenessWarning, Explainer, Flow, LigflowError, direction
 from ligflow.conformance import check
-from ligflow.replay import borrowed
+from ligflow.precision import check_precision
+from ligflow.replay import borrowed, exact_mode
 
 BERT = ARCHITECTURES["bert"]
 
@@ -368,3 +369,99 @@ def test_progress_is_reported_by_layer(bert: Explainer) -> None:
     seen: list[tuple[int, int]] = []
     bert.explain(example(BERT, 3), progress=lambda done, of: seen.append((done, of)))
     assert seen == [(1, 2), (2, 2)]
+
+
+# --- devices and precision ------------------------------------------------------------------------
+
+def flags() -> tuple[object, ...]:
+    """What the process has set about products in float32."""
+    owners = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul)
+    newer = [getattr(owner, "fp32_precision", None) for owner in owners]
+    try:
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, *newer
+    except RuntimeError:  # older and newer settings disagree
+        return tuple(newer)
+
+
+@pytest.fixture
+def process_flags() -> Iterator[None]:
+    before, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    yield
+    torch.set_float32_matmul_precision(before)
+    torch.backends.cudnn.allow_tf32 = cudnn
+
+
+def newer_setting() -> None:
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+
+
+PROCESS = {
+    "as they are": lambda: None,
+    "high": lambda: torch.set_float32_matmul_precision("high"),
+    "medium": lambda: torch.set_float32_matmul_precision("medium"),
+    "allow_tf32": lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
+    "cudnn off": lambda: setattr(torch.backends.cudnn, "allow_tf32", False),
+}
+if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+    PROCESS["newer"] = newer_setting
+
+
+@pytest.mark.usefixtures("process_flags")
+@pytest.mark.parametrize("change", PROCESS.values(), ids=PROCESS.keys())
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_precision_holds_inside_and_the_process_gets_its_own_back(
+    change: Callable[[], None], precision: str
+) -> None:
+    change()
+    before, fast = flags(), precision == "tf32"
+    inside: list[tuple[object, ...]] = []
+
+    def failing() -> None:
+        inside.append(flags())
+        raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"), exact_mode(torch.device("cpu"), precision):
+        failing()
+    assert inside[0][-3:] in ((None,) * 3, ("tf32", "tf32", "ieee") if fast else ("ieee",) * 3)
+    assert len(inside[0]) == 3 or inside[0][:2] == (("high", True) if fast else ("highest", False))
+    assert flags() == before
+
+
+@pytest.mark.usefixtures("process_flags")
+def test_explain_is_exact_unless_told_otherwise(bert: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_float32_matmul_precision("medium")
+    seen: list[object] = []
+    bert.explain(example(BERT, 3), progress=lambda *_: seen.append(torch.get_float32_matmul_precision()))
+    monkeypatch.setattr("ligflow.explainer.check_precision", lambda *_: None)
+    flow = bert.explain(
+        example(BERT, 3),
+        precision="tf32",
+        progress=lambda *_: seen.append(torch.get_float32_matmul_precision()),
+    )
+    assert seen == ["highest"] * 2 + ["high"] * 2
+    assert flow.meta["settings"]["precision"] == "tf32"
+    assert torch.get_float32_matmul_precision() == "medium"
+
+
+@pytest.mark.usefixtures("process_flags")
+def test_calls_side_by_side_are_as_exact_as_the_strictest() -> None:
+    torch.set_float32_matmul_precision("medium")
+    with exact_mode(torch.device("cpu"), "tf32"):
+        with exact_mode(torch.device("cpu")):
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "high"
+    assert torch.get_float32_matmul_precision() == "medium"
+
+
+@pytest.mark.parametrize("precision", ["tf32", "float16"])
+def test_a_precision_that_the_device_does_not_have_is_refused(bert: Explainer, precision: str) -> None:
+    with pytest.raises(LigflowError, match=f"'{precision}' is not available on cpu; choose from float32.$"):
+        bert.explain(example(BERT, 3), precision=precision)
+
+
+def test_on_cuda_both_precisions_are_there() -> None:
+    check_precision("tf32", [torch.device("cuda:0"), torch.device("cuda:1")])
+    with pytest.raises(LigflowError, match=r"on cpu and cuda; choose from float32.$"):
+        check_precision("tf32", [torch.device("cuda:0"), torch.device("cpu")])
+    with pytest.raises(LigflowError, match=r"'bf16' is not available on cuda; choose from float32, tf32.$"):
+        check_precision("bf16", [torch.device("cuda:0")])

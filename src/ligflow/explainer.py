@@ -18,6 +18,7 @@ from ligflow.errors import LigflowError
 from ligflow.examples import Example, Validated, compute, shown, splittable
 from ligflow.flow import Flow
 from ligflow.inputs import Positions, check_inputs, positions, refuse_other_inputs, visible_tokens
+from ligflow.precision import check_precision
 from ligflow.quadrature import MAX_NODES
 from ligflow.recording import record, refuse_uneven, validate
 from ligflow.replay import Layer, borrowed, exact_mode
@@ -94,6 +95,7 @@ class Explainer:
         tol: float = 1e-3,
         max_nodes: int = MAX_NODES,
         memory_budget: int | None = None,
+        precision: str = "float32",
         truncate: bool = False,
         progress: Progress | None = None,
     ) -> Flow:
@@ -103,16 +105,18 @@ class Explainer:
         tokens are left out of the result). `layers` and `targets` are positions, one or several,
         counted from the end if negative; None means all. `memory_budget` is how many bytes the blocks
         of work may take (by default a part of what is free); it does not change the result.
-        `progress(done, of)` is called after each layer.
+        `precision` is `float32`, exact whatever the process has set, or `tf32`, which lets CUDA round
+        the factors of products to 10 bits. `progress(done, of)` is called after each layer.
 
         Raises LigflowError for input that cannot be explained, UnsupportedModel for a layer that
         does not offer a route, and warns (CompletenessWarning) when cells miss `tol`.
         """
+        check_precision(precision, [self.model.device])
         settings = Settings(
             _routes(routes), _baseline(att_baseline), _baseline(mlp_baseline), _baseline(layer_baseline),
-            scalarization, quadrature, tol, max_nodes, memory_budget,
+            scalarization, quadrature, tol, max_nodes, memory_budget, precision,
         )  # fmt: skip
-        with exact_mode(self.model.device):
+        with exact_mode(self.model.device, precision):
             example = self._prepare(inputs, settings, layers, targets, truncate)
             ((results,),) = compute(self.model, [example], [settings], progress)
             flow = flow_of(example, results, settings, self.model, self._about())

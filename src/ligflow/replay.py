@@ -8,7 +8,7 @@ that the model's own unmodified layer does everything before and after.
 import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,6 +24,7 @@ from transformers.masking_utils import eager_mask
 from ligflow.attention import Form, mix, weigh
 from ligflow.double import keep_double
 from ligflow.errors import UnsupportedModel
+from ligflow.precision import products_in
 from ligflow.recipes import Shortcut, on_copy
 
 IMPLEMENTATION = "ligflow"
@@ -325,9 +326,17 @@ _locks_guard = threading.Lock()
 
 
 @contextmanager
-def exact_mode(device: torch.device) -> Iterator[None]:
-    """Out of the caller's inference mode and autocast, in which gradients are missing or rounded."""
-    with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
+def exact_mode(device: torch.device, precision: str = "float32") -> Iterator[None]:
+    """Out of the caller's inference mode and autocast, in which gradients are missing or rounded.
+
+    Float32 products are computed in `precision` (see `precision`), whatever the process has set.
+    """
+    kinds = {"cpu", device.type, *(["cuda"] if torch.cuda.is_available() else [])}
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        for kind in kinds:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.enter_context(products_in(precision))
         yield
 
 
