@@ -14,6 +14,7 @@ from ligflow import CompletenessWarning, Explainer, Flow, LigflowError, directio
 from ligflow.conformance import check
 from ligflow.precision import check_precision
 from ligflow.replay import borrowed, exact_mode
+from ligflow.weights import fresh, with_weights
 
 BERT = ARCHITECTURES["bert"]
 
@@ -372,6 +373,38 @@ def test_progress_is_reported_by_layer(bert: Explainer) -> None:
 
 
 # --- devices and precision ------------------------------------------------------------------------
+
+WRONG_DEVICES = ["gpu", "cuda:7", "cpu:x", "meta", 3.5, *([] if torch.cuda.is_available() else ["cuda", 0])]
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize("device", WRONG_DEVICES, ids=str)
+def test_a_device_that_is_not_there_is_refused_with_those_present(device: str) -> None:
+    for use in (
+        lambda: Explainer(build(BERT), device=device),
+        lambda: Explainer.from_pretrained(device=device),
+    ):
+        with pytest.raises(LigflowError, match=f"Device '{device}' is not usable; present: cpu"):
+            use()
+
+
+def test_a_model_that_is_on_the_device_is_not_copied() -> None:
+    model = build(BERT)
+    assert Explainer(model, device="cpu").model is model
+    assert Explainer(model, device=["cpu"]).model is model
+
+
+def test_a_copy_elsewhere_shares_nothing_with_the_model() -> None:
+    model = build(BERT)
+    model.lm = model.embeddings.word_embeddings
+    copied = with_weights(model, lambda weight: fresh(weight, torch.device("cpu")))
+    assert type(copied) is type(model)
+    assert copied.lm.weight is copied.embeddings.word_embeddings.weight
+    theirs = {weight.data_ptr() for weight in (*model.parameters(), *model.buffers())}
+    assert theirs.isdisjoint(weight.data_ptr() for weight in (*copied.parameters(), *copied.buffers()))
+    for ours, own in zip(copied.parameters(), model.parameters(), strict=True):
+        assert torch.equal(ours, own)
+
 
 def flags() -> tuple[object, ...]:
     """What the process has set about products in float32."""

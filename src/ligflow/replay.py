@@ -238,6 +238,16 @@ class Layer:
             shortcut=on_copy(self.shortcut, doubles) if self.shortcut else None,
         )  # fmt: skip
 
+    def on(self, device: torch.device) -> "Layer":
+        """The same call with its tensors on a device; the module stays where it is."""
+
+        def move(value: Any) -> Any:
+            return value.to(device) if isinstance(value, Tensor) else value
+
+        return replace(
+            self, arguments=snapshot(self.arguments, move), hidden=move(self.hidden), output=move(self.output)
+        )
+
     def _call(self, hidden: Tensor) -> Any:
         return self.module(**{**snapshot(self.arguments), self.first: hidden})
 
@@ -347,13 +357,17 @@ def borrowed(model: PreTrainedModel, implementation: str = IMPLEMENTATION) -> It
     One thread at a time has a model; all settings are put back on leaving, also after an error.
     """
     double = keep_double() if model.dtype == torch.float64 else nullcontext()
-    with _lock_of(model), _implementation(model, implementation), _frozen(model), double:
+    with owned(model), _implementation(model, implementation), _frozen(model), double:
         yield
 
 
-def _lock_of(model: PreTrainedModel) -> threading.RLock:
+@contextmanager
+def owned(model: PreTrainedModel) -> Iterator[None]:
+    """The model for this thread alone."""
     with _locks_guard:
-        return _locks.setdefault(model, threading.RLock())
+        lock = _locks.setdefault(model, threading.RLock())
+    with lock:
+        yield
 
 
 @contextmanager
