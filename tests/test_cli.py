@@ -243,6 +243,7 @@ def test_cells_that_miss_the_tolerance_are_named_and_the_run_is_good(explain: Ru
         (("--quadrature", "simpson:4"), ("Unknown quadrature 'simpson:4'", "gauss-legendre:n", "captum:n")),
         (("--tol", "0"), ("tol is 0.0", "between 0 and 1")),
         (("--max-nodes", "3"), ("max_nodes is 3",)),
+        (("--precision", "half"), ("Unknown precision 'half'", "float32, tf32")),
         (("--layers", "one"), ("--layers takes numbers separated by commas", "'one'")),
         (("--targets", "1;2"), ("--targets takes numbers", "'1;2'")),
         (("--show", "heat"), ("Unknown view 'heat'", "z2z, conserving, product, z2u, u2z")),

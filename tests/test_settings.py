@@ -9,6 +9,7 @@ import torch
 
 from ligflow import LigflowError, direction
 from ligflow.baselines import LAYER_NAMES, MLP_NAMES, SOURCE_NAMES
+from ligflow.precision import PRECISIONS
 from ligflow.quadrature import FIXED_RULES, MAX_NODES
 from ligflow.scalarize import NAMES
 from ligflow.settings import ROUTES, Settings
@@ -26,6 +27,7 @@ from ligflow.settings import ROUTES, Settings
         ({"scalarization": {"z2z": "l1"}}, NAMES),
         ({"scalarization": {"z2x": "l2"}}, ROUTES),
         ({"quadrature": "simpson:4"}, ("adaptive", *FIXED_RULES)),
+        ({"precision": "double"}, PRECISIONS),
     ],
     ids=str,
 )
@@ -111,6 +113,7 @@ def test_the_defaults_are_described_in_full() -> None:
         "quadrature": "adaptive",
         "tol": 1e-3,
         "max_nodes": MAX_NODES,
+        "precision": "float32",
     }
 
 

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from ligflow._version import __version__
 from ligflow.attention import weigh
@@ -13,13 +12,14 @@ from ligflow.attribution import Attribution
 from ligflow.errors import UnsupportedModel
 from ligflow.examples import Example, Results
 from ligflow.flow import Flow
-from ligflow.replay import Layer, borrowed
+from ligflow.places import Places
+from ligflow.replay import Layer
 from ligflow.scalarize import Direction
 from ligflow.settings import Settings
 
 
 def flow_of(
-    example: Example, results: Results, settings: Settings, model: PreTrainedModel, about: dict[str, Any]
+    example: Example, results: Results, settings: Settings, places: Places, about: dict[str, Any]
 ) -> Flow:
     """The labelled result; `about` goes into its metadata."""
     tensors: dict[str, Tensor] = {}
@@ -31,12 +31,12 @@ def flow_of(
         "words": None if tokens.words is None else list(tokens.words),
         "word_labels": list(tokens.word_labels),
         "settings": settings.describe(),
-        "dtype": str(model.dtype).removeprefix("torch."),
+        "dtype": str(layers[0].hidden.dtype).removeprefix("torch."),
         "versions": {
             "ligflow": __version__, "torch": torch.__version__, "transformers": transformers.__version__,
         },
         "shortcuts": {str(layer.index): layer.shortcut.name if layer.shortcut else "" for layer in layers},
-        "notes": [*example.notes, *_notes(layers, settings, model, results)],
+        "notes": [*example.notes, *_notes(layers, settings, places, results)],
     }  # fmt: skip
     indices = tuple(layer.index for layer in layers)
     return Flow(list(tokens.labels), indices, tuple(example.rows), tokens.special, tensors, meta)
@@ -75,7 +75,7 @@ def _heads_and_residual(players: Tensor) -> dict[str, Tensor]:
 
 
 def _notes(
-    layers: list[Layer], settings: Settings, model: PreTrainedModel, results: list[dict[str, Attribution]]
+    layers: list[Layer], settings: Settings, places: Places, results: list[dict[str, Attribution]]
 ) -> list[str]:
     """What a reader of the numbers must know about the settings."""
     notes = [
@@ -92,17 +92,17 @@ def _notes(
     if both and isinstance(settings.scalarization_of("z2u"), Direction):
         notes.append("composed: under a direction a head's sources may cancel, and its shares grow large")
     asked = (settings.att_baseline, settings.layer_baseline)
-    if any(isinstance(b, str) and b == "mean" for b in asked) and _is_causal(layers[0], model):
+    if any(isinstance(b, str) and b == "mean" for b in asked) and _is_causal(layers[0], places):
         notes.append(
             "causal model: the sentence mean lets later tokens into the baseline; a corpus mean does not"
         )
     return notes
 
 
-def _is_causal(layer: Layer, model: PreTrainedModel) -> bool:
+def _is_causal(layer: Layer, places: Places) -> bool:
     if layer.refusal or len(layer.hidden) == 1:
         return False
-    with borrowed(model), torch.no_grad():
+    with places.lent(layer), torch.no_grad():
         seen = layer.capture(layer.hidden[None])
         return bool(weigh(seen.query, seen.key, seen.form).p.triu(1).max() == 0)
 

@@ -8,6 +8,7 @@ values `F_j(x(a))`, and `pull(nodes, targets, cotangent)`, the integrand of ever
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -66,6 +67,12 @@ class Attribution:
     nodes: Int[Tensor, " target"]
     floor: Float[Tensor, "target scalar"]
     flipped: Bool[Tensor, "target scalar"] | None = None
+
+
+def on_cpu(found: Attribution) -> Attribution:
+    """The same with its tensors on the CPU."""
+    parts: dict[str, Any] = {k: v.cpu() if isinstance(v, Tensor) else v for k, v in vars(found).items()}
+    return Attribution(**parts)
 
 
 def attribute(

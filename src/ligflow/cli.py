@@ -87,6 +87,9 @@ def explain(
     ] = "adaptive",
     tol: Annotated[float, typer.Option(help="Relative tolerance of every cell.")] = 1e-3,
     max_nodes: Annotated[int, typer.Option(help="Path points after which a target is given up.")] = MAX_NODES,
+    precision: Annotated[
+        str, typer.Option(help="float32 (exact), or on CUDA tf32 (faster, products rounded).")
+    ] = "float32",
     truncate: Annotated[
         bool, typer.Option("--truncate", help="Cut a text that is too long for the model.")
     ] = False,
@@ -103,7 +106,7 @@ def explain(
     """Explain one sentence: print a map, the strongest flows and the certificates."""
     settings = _checked(
         Settings, tuple(route or ROUTES), att_baseline, mlp_baseline, layer_baseline,
-        scalarization, quadrature, tol, max_nodes,
+        scalarization, quadrature, tol, max_nodes, None, precision,
     )  # fmt: skip
     text = _checked(_text, text)
     chosen, wanted = _numbers("--layers", layers), _numbers("--targets", targets)
@@ -247,7 +250,9 @@ def _shown(show: str | None, head: int | None, routes: tuple[str, ...]) -> None:
 def _explainer(
     model: str | None, revision: str | None, device: str | None, dtype: str, local_files_only: bool
 ) -> Explainer:
-    options = {"local_files_only": local_files_only} | ({"revision": revision} if revision else {})
+    options: dict[str, Any] = {"local_files_only": local_files_only} | (
+        {"revision": revision} if revision else {}
+    )
     return Explainer.from_pretrained(model, device, _one_of("--dtype", dtype, _DTYPES), **options)
 
 

@@ -14,7 +14,7 @@ from ligflow.errors import LigflowError
 from ligflow.explainer import Explainer
 from ligflow.inputs import visible_tokens
 from ligflow.recording import refuse_uneven
-from ligflow.replay import Layer, borrowed
+from ligflow.replay import Layer
 from ligflow.routes import Tokens, Work, mlp_paths
 from ligflow.sentences import alone
 
@@ -83,7 +83,7 @@ def _record(explainer: Explainer, example: str | Mapping[str, Tensor]) -> Record
     refuse_uneven(layers)
     inputs = {} if isinstance(example, str) else example
     visible = visible_tokens(explainer.model, inputs, layers[0].hidden)
-    return [(layer, Tokens(visible, visible)) for layer in layers]
+    return [(layer, Tokens(visible, visible).on(layer.hidden.device)) for layer in layers]
 
 
 def _splits(recording: Recording) -> Check:
@@ -101,7 +101,7 @@ def _replays(explainer: Explainer, recordings: list[Recording]) -> Check:
     """Each replayed layer against the output that the model itself computed."""
     gaps = []
     for layer, _ in _all(recordings):
-        with borrowed(explainer.model, layer.implementation), torch.no_grad():
+        with explainer.lent(layer), torch.no_grad():
             hidden = layer.hidden[None]
             ours = layer.forward(hidden) if layer.refusal else layer.finish(hidden, layer.attend(hidden))
         gaps.append(float((ours[0] - layer.output).norm() / layer.output.norm()))
@@ -113,7 +113,7 @@ def _engine(explainer: Explainer, recordings: list[Recording], baseline: str) ->
     """Every route against brute-force autograd at the same path points."""
     gaps, limit = [], _rounding(explainer, 1e-4)
     for layer, tokens in _all(recordings):
-        with borrowed(explainer.model, layer.implementation):
+        with explainer.lent(layer):
             for route, engine, oracle in _pairs(layer, baseline, tokens):
                 gap = _gap(engine, oracle, tokens, limit, layer.hidden.dtype)
                 gaps.append((math.isnan(gap), gap, f"worst: {route}, layer {layer.index}"))
@@ -151,7 +151,7 @@ def _gap(engine: Map, oracle: Map, tokens: Tokens, limit: float, dtype: torch.dt
 def _certificates(explainer: Explainer, recordings: list[Recording], tol: float) -> Check:
     gaps = []
     for layer, tokens in _all(recordings):
-        with borrowed(explainer.model, layer.implementation):
+        with explainer.lent(layer):
             for route in _default_routes(layer, tokens):
                 found = attribute(route, tokens.targets, "l2", tol=tol)
                 gaps.append(float(((found.value.sum(-1) - found.total) / found.scale).abs().max()))
@@ -175,7 +175,7 @@ def _causal(explainer: Explainer, recording: Recording) -> Check:
         return Check(name, True, "not causal", "0")
     leaks = []
     for layer, tokens in recording:
-        with borrowed(explainer.model, layer.implementation):
+        with explainer.lent(layer):
             found = attribute(_default_routes(layer, tokens)[-1], tokens.targets, "l2", _NODES)
             leaks.append(float(found.value[:, 0, tokens.visible].triu(1).abs().max()))
     worst = _worst(leaks)
@@ -187,7 +187,7 @@ def _ignores_last(explainer: Explainer, layer: Layer, tokens: Tokens) -> bool:
     *_, last = tokens.visible.tolist()
     changed = layer.hidden.clone()
     changed[last] = -changed[last]
-    with borrowed(explainer.model, layer.implementation), torch.no_grad():
+    with explainer.lent(layer), torch.no_grad():
         before, after = layer.forward(torch.stack([layer.hidden, changed]))[:, tokens.visible[:-1]]
     return bool(torch.allclose(before, after, rtol=1e-5, atol=1e-6))
 

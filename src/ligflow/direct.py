@@ -66,7 +66,7 @@ def u2z(
 
     def run(own: Tensor, u: Tensor, targets: Tensor) -> Tensor:
         copies = len(own) * len(targets)
-        rows = torch.arange(copies), targets.repeat(len(own))
+        rows = torch.arange(copies, device=targets.device), targets.repeat(len(own))
         whole = layer.hidden.repeat(copies, 1, 1).index_put(rows, own.flatten(0, 1))
         heads = u_end.repeat(copies, 1, 1, 1).index_put(rows, u.flatten(0, 1))
         return layer.finish(whole, heads)[rows].unflatten(0, (len(own), -1))[:, :, None]

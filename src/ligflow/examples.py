@@ -1,24 +1,23 @@
 """One example, ready to be explained: its tokens, the rows asked about, and the model's layers on it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from ligflow.attribution import Attribution
+from ligflow.attribution import Attribution, on_cpu
 from ligflow.errors import LigflowError, UnsupportedModel
+from ligflow.places import Done, Places
 from ligflow.recording import validate
-from ligflow.replay import Layer, borrowed, flat_tensors
+from ligflow.replay import Layer, flat_tensors
 from ligflow.routes import Tokens as LayerTokens
 from ligflow.routes import explain_together
 from ligflow.settings import Settings
 from ligflow.tokens import Tokens
 
 Results = list[dict[str, Attribution]]  # of one example: for each layer, every route
-Done = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +35,21 @@ class Example:
 class Validated:
     """Layers as they were validated, by what decides about it; inputs of one kind share the outcome."""
 
-    model: PreTrainedModel
+    places: Places
     known: dict[Any, Layer] = field(default_factory=dict)
 
-    def __call__(self, layer: Layer) -> Layer:
-        """The layer with what validation found, now or before."""
-        key = _kind(layer)
-        if key not in self.known:
-            self.known[key] = validate(self.model, layer)
-        seen = self.known[key]
+    def __call__(self, layers: list[Layer]) -> list[Layer]:
+        """The layers with what validation found, now or before."""
+        new = [layer for layer in layers if _kind(layer) not in self.known]
+
+        def check(number: int) -> None:
+            self.known[_kind(new[number])] = validate(self.places.model, new[number])
+
+        self.places.in_turn(new, check)
+        return [self._known(layer) for layer in layers]
+
+    def _known(self, layer: Layer) -> Layer:
+        seen = self.known[_kind(layer)]
         return replace(
             layer, refusal=seen.refusal, one_by_one=seen.one_by_one, projections=seen.projections,
             anywhere=seen.anywhere, shortcut=seen.shortcut, no_shortcut=seen.no_shortcut, cost=seen.cost,
@@ -88,7 +93,7 @@ def splittable(layers: list[Layer], asked: bool, routes: tuple[str, ...]) -> tup
 
 
 def compute(
-    model: PreTrainedModel,
+    places: Places,
     examples: Sequence[Example],
     settings: Sequence[Settings],
     done: Done | None = None,
@@ -97,26 +102,35 @@ def compute(
 
     Examples whose layers allow it go through each layer together; the others one by one.
     """
-    found: list[list[Results]] = [[[] for _ in examples] for _ in settings]
-    count = len(examples[0].layers)
-    for index in range(count):
-        layers = [example.layers[index] for example in examples]
-        one_call = all(layer.shortcut is not None and layer.anywhere for layer in layers)
-        groups = [range(len(examples))] if one_call else [range(n, n + 1) for n in range(len(examples))]
-        for group in groups:
-            some = [examples[n] for n in group]
-            with borrowed(model, layers[0].implementation):
-                results = explain_together([e.layers[index] for e in some], settings, [e.place for e in some])
-            for asked, of_asked in zip(found, results, strict=True):
-                for n, example, routes in zip(group, some, of_asked, strict=True):
-                    asked[n].append(_visible(example.layers[index], routes, example.place))
-        if done is not None:
-            done(index + 1, count)
+
+    def of_layer(index: int) -> list[Results]:
+        return _of_layer(examples, settings, index)
+
+    by_layer = places.compute(examples[0].layers, of_layer, done)
+    return [
+        [[of_layer[asked][n] for of_layer in by_layer] for n in range(len(examples))]
+        for asked in range(len(settings))
+    ]
+
+
+def _of_layer(examples: Sequence[Example], settings: Sequence[Settings], index: int) -> list[Results]:
+    """For each of the settings, for each example, every route of one layer."""
+    found: list[Results] = [[] for _ in settings]
+    layers = [example.layers[index] for example in examples]
+    one_call = all(layer.shortcut is not None and layer.anywhere for layer in layers)
+    groups = [range(len(examples))] if one_call else [range(n, n + 1) for n in range(len(examples))]
+    for group in groups:
+        some = [examples[n] for n in group]
+        results = explain_together([e.layers[index] for e in some], settings, [e.place for e in some])
+        for asked, of_asked in zip(found, results, strict=True):
+            for example, routes in zip(some, of_asked, strict=True):
+                asked.append(_visible(example.layers[index], routes, example.place))
     return found
 
 
 def _visible(layer: Layer, found: dict[str, Attribution], place: LayerTokens) -> dict[str, Attribution]:
-    """Sources without padding; where they are heads, all of them."""
+    """Sources without padding; where they are heads, all of them. On the CPU, to make room."""
+    visible = place.visible.to(layer.hidden.device)
     for route, one in found.items():
         if not torch.isfinite(one.value).all() or not torch.isfinite(one.total).all():
             raise LigflowError(
@@ -124,6 +138,6 @@ def _visible(layer: Layer, found: dict[str, Attribution], place: LayerTokens) ->
                 "its baseline; choose another baseline, or check the weights."
             )
     return {
-        route: one if route == "u2z" else replace(one, value=one.value[..., place.visible])
+        route: on_cpu(one if route == "u2z" else replace(one, value=one.value[..., visible]))
         for route, one in found.items()
     }

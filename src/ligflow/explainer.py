@@ -1,9 +1,10 @@
 """Explainer: a model, ready to be asked how its tokens flow."""
 
-import copy
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -14,10 +15,13 @@ from ligflow import pretrained
 from ligflow.assembly import describe_unmet, flow_of
 from ligflow.baselines import Baseline
 from ligflow.batches import alike, by_length, leaving_out, length_of, windows
+from ligflow.devices import Devices, devices_of, present
 from ligflow.errors import LigflowError
 from ligflow.examples import Example, Results, Validated, compute, shown, splittable
 from ligflow.flow import Flow
 from ligflow.inputs import Positions, check_inputs, positions, refuse_other_inputs, visible_tokens
+from ligflow.places import Done, Places
+from ligflow.precision import check_precision
 from ligflow.quadrature import MAX_NODES
 from ligflow.recording import record, refuse_uneven, validate
 from ligflow.replay import Layer, borrowed, exact_mode
@@ -25,8 +29,9 @@ from ligflow.routes import Tokens as LayerTokens
 from ligflow.scalarize import Scalarization
 from ligflow.settings import ROUTES, Array, Settings, ask
 from ligflow.tokens import Tokens, encode, name_inputs, position_limit
+from ligflow.weights import fresh, is_short, on_disk, with_weights
 
-Progress = Callable[[int, int], None]
+Progress = Done
 _Encoded = tuple[dict[str, Tensor], Tokens | None]
 
 
@@ -44,41 +49,64 @@ class Explainer:
         *,
         name: str | None = None,
         revision: str | None = None,
+        device: Devices | None = None,
+        streamed: bool = False,
+        offload_folder: str | Path | None = None,
     ) -> None:
         """Takes a model of `transformers` as it is; half precision is integrated in a float32 copy.
 
         Of an encoder-decoder the encoder is explained. Weights made in inference mode have no
-        gradients, so they are copied. Raises LigflowError for weights with NaN.
+        gradients, so they are copied, and so are weights that are not on `device` (None: where they
+        are). With `streamed` or several devices the model stays, and layers come to the devices one
+        by one; `offload_folder` then keeps their weights on disk. Raises LigflowError for weights with
+        NaN, and for a device that is not there.
         """
         if not isinstance(model, PreTrainedModel):
             _refuse_other_models(model)
         self.notes: list[str] = []
+        devices = devices_of(device)
+        _check_streaming(devices, streamed, offload_folder)
         with torch.inference_mode(False):
-            self.model = self._usable(_encoder_of(model))
+            if streamed or len(devices) > 1:
+                self._places = Places(self._offloaded(_encoder_of(model), offload_folder), devices)
+            else:
+                self._places = Places(self._usable(_encoder_of(model), *devices))
+        self.model = self._places.model
         self.tokenizer = tokenizer
         self.name = name or getattr(model, "name_or_path", "") or type(model).__name__
         self.revision = revision or getattr(model.config, "_commit_hash", None)
-        self._validated = Validated(self.model)
+        self._validated = Validated(self._places)
         _check_weights(self.model)
 
     @classmethod
     def from_pretrained(
         cls,
         name: str | None = None,
-        device: str | torch.device | None = None,
+        device: Devices | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        streamed: bool = False,
+        offload_folder: str | Path | None = None,
         **options: Any,
     ) -> "Explainer":
         """A hub id, a folder, or an embedded model (no name: MiniLM), loaded in float32 or `dtype`.
 
-        `options` go to `transformers` (`revision`, `local_files_only`, `token`, ...). Raises
-        LigflowError if the checkpoint cannot be loaded or the device is not there.
+        With `streamed` or several devices the weights stay in the checkpoint's files or in CPU memory
+        (in its own type; layers are integrated in float32), see Explainer. `options` go to
+        `transformers` (`revision`, `local_files_only`, `token`, ...). Raises LigflowError if the
+        checkpoint cannot be loaded or a device is not there.
         """
-        place = _device(device)
+        devices = devices_of(device)
+        _check_streaming(devices, streamed, offload_folder)
+        stays = streamed or len(devices) > 1
         with torch.inference_mode(False):
-            model, tokenizer = pretrained.load(name, dtype, **options)
-            torch.nn.Module.to(model, place)
-        return cls(model, tokenizer, name=name or pretrained.DEFAULT, revision=options.get("revision"))
+            model, tokenizer = pretrained.load(name, dtype or ("auto" if stays else None), **options)
+            if devices and not stays:
+                torch.nn.Module.to(model, devices[0])
+        return cls(
+            model, tokenizer, name=name or pretrained.DEFAULT, revision=options.get("revision"),
+            device=devices if stays else None, streamed=streamed, offload_folder=offload_folder,
+        )  # fmt: skip
 
     def explain(
         self,
@@ -94,6 +122,7 @@ class Explainer:
         tol: float = 1e-3,
         max_nodes: int = MAX_NODES,
         memory_budget: int | None = None,
+        precision: str = "float32",
         truncate: bool = False,
         progress: Progress | None = None,
     ) -> Flow:
@@ -103,19 +132,27 @@ class Explainer:
         tokens are left out of the result). `layers` and `targets` are positions, one or several,
         counted from the end if negative; None means all. `memory_budget` is how many bytes the blocks
         of work may take (by default a part of what is free); it does not change the result.
-        `progress(done, of)` is called after each layer.
+        `precision` is `float32`, exact whatever the process has set, or `tf32`, which lets CUDA round
+        the factors of products to 10 bits. `progress(done, of)` is called after each layer.
 
         Raises LigflowError for input that cannot be explained, UnsupportedModel for a layer that
         does not offer a route, and warns (CompletenessWarning) when cells miss `tol`.
         """
-        settings = ask(
-            routes, att_baseline, mlp_baseline, layer_baseline, scalarization, quadrature, tol, max_nodes,
-            memory_budget,
+        settings = self._asked(
+            routes=routes, att_baseline=att_baseline, mlp_baseline=mlp_baseline,
+            layer_baseline=layer_baseline, scalarization=scalarization, quadrature=quadrature, tol=tol,
+            max_nodes=max_nodes, memory_budget=memory_budget, precision=precision,
         )  # fmt: skip
-        with exact_mode(self.model.device):
+        with exact_mode(self._places.home, settings.precision):
             example = self._prepare(self._encode(inputs, truncate), settings, layers, targets)
-            ((results,),) = compute(self.model, [example], [settings], progress)
+            ((results,),) = compute(self._places, [example], [settings], progress)
             return self._flow(example, results, settings)
+
+    def _asked(self, **given: Any) -> Settings:
+        """Settings that this explainer's devices can serve."""
+        settings = ask(**given)
+        check_precision(settings.precision, self._places.devices or [self._places.home])
+        return settings
 
     def explain_under(
         self,
@@ -131,14 +168,16 @@ class Explainer:
         What settings have in common is computed once: the paths of a baseline, and every map that two
         of them ask for.
         """
-        asked = [ask(**variant) for variant in variants]
+        asked = [self._asked(**variant) for variant in variants]
         if not asked:
             raise LigflowError("No settings were given; give at least one mapping, e.g. [{}].")
         routes = {route: None for settings in asked for route in settings.routes}
-        with exact_mode(self.model.device):
+        if len({settings.precision for settings in asked}) > 1:
+            raise LigflowError("The settings differ in precision; ask for one precision at a time.")
+        with exact_mode(self._places.home, asked[0].precision):
             every = replace(asked[0], routes=tuple(routes))
             example = self._prepare(self._encode(inputs, truncate), every, layers, targets)
-            found = compute(self.model, [example], asked, progress)
+            found = compute(self._places, [example], asked, progress)
             return [
                 self._flow(example, results, settings)
                 for settings, (results,) in zip(asked, found, strict=True)
@@ -167,10 +206,10 @@ class Explainer:
         """
         if isinstance(texts, str | Mapping):
             raise LigflowError("explain_many takes several texts, e.g. a list; for one, call explain.")
-        asked = ask(**settings)
+        asked = self._asked(**settings)
         by_length({}, batch_size, "")
         count = len(texts) if isinstance(texts, Sized) else 0
-        device = self.model.device.type
+        device = self._places.home.type
 
         def flows() -> Iterator[Flow]:
             for window in windows(texts):
@@ -199,7 +238,7 @@ class Explainer:
     ) -> dict[int, Flow]:
         """Flows by number. If the group fails together its texts are tried one by one."""
         examples = {}
-        with exact_mode(self.model.device):
+        with exact_mode(self._places.home, settings.precision):
             for number, one in encoded.items():
                 with leaving_out(number, one[1].text if one[1] else None):
                     examples[number] = self._prepare(one, settings, layers, targets)
@@ -214,7 +253,7 @@ class Explainer:
         return found
 
     def _together(self, examples: dict[int, Example], settings: Settings) -> dict[int, Flow]:
-        (found,) = compute(self.model, list(examples.values()), [settings])
+        (found,) = compute(self._places, list(examples.values()), [settings])
         return {
             number: self._flow(example, results, settings, index=number)
             for (number, example), results in zip(examples.items(), found, strict=True)
@@ -231,17 +270,17 @@ class Explainer:
         inputs, tokens = encoded
         recorded = self._record(inputs)
         chosen = [recorded[i] for i in positions("layer", layers, len(recorded))]
+        chosen = self._places.spread(chosen)
         refuse_uneven(chosen)
         visible = visible_tokens(self.model, inputs, chosen[0].hidden)
         tokens = shown(self._named(tokens, inputs, len(chosen[0].hidden)), visible)
         rows = positions("target", targets, len(tokens.labels))
-        validated = [self._validated(layer) for layer in chosen]
-        chosen, left_out = splittable(validated, layers is not None, settings.routes)
+        chosen, left_out = splittable(self._validated(chosen), layers is not None, settings.routes)
         place = LayerTokens(visible, visible[torch.tensor(rows, device=visible.device)])
         return Example(tokens, rows, chosen, place, [*self.notes, *left_out])
 
     def _flow(self, example: Example, results: Results, settings: Settings, **more: Any) -> Flow:
-        flow = flow_of(example, results, settings, self.model, self._about() | more)
+        flow = flow_of(example, results, settings, self._places, self._about() | more)
         if flow.unmet:
             warnings.warn(describe_unmet(flow), CompletenessWarning, stacklevel=3)
         return flow
@@ -251,20 +290,28 @@ class Explainer:
 
     def record(self, inputs: str | Mapping[str, Tensor], truncate: bool = False) -> list[Layer]:
         """The model's layers on one example, recorded, validated and ready to be replayed."""
-        with exact_mode(self.model.device):
-            layers = self._record(self._encode(inputs, truncate)[0])
-            return [validate(self.model, layer) for layer in layers]
+        with exact_mode(self._places.home):
+            layers = self._places.spread(self._record(self._encode(inputs, truncate)[0]))
+            return self._places.in_turn(layers, lambda number: validate(self.model, layers[number]))
+
+    def lent(self, layer: Layer) -> AbstractContextManager[None]:
+        """The model as a recorded layer is replayed in it: on its attention, with its weights in place."""
+        return self._places.lent(layer)
 
     def size(self, inputs: str | Mapping[str, Tensor], truncate: bool = False) -> tuple[int, int]:
         """How many layers the model has, and the most heads of those that can be split (0 if none can).
 
         It takes one run of the model.
         """
-        with exact_mode(self.model.device):
+        with exact_mode(self._places.home):
             layers = self._record(self._encode(inputs, truncate)[0])
-            with borrowed(self.model), torch.no_grad():
-                queries = [one.capture(one.hidden[None]).query for one in layers if not one.refusal]
-        return len(layers), max((query.shape[1] for query in queries), default=0)
+            split = [layer for layer in layers if not layer.refusal]
+
+            def heads(number: int) -> int:
+                with borrowed(self.model), torch.no_grad():
+                    return split[number].capture(split[number].hidden[None]).query.shape[1]
+
+            return len(layers), max(self._places.in_turn(split, heads), default=0)
 
     def _encode(self, inputs: str | Mapping[str, Tensor], truncate: bool) -> _Encoded:
         refuse_other_inputs(inputs)
@@ -274,7 +321,7 @@ class Explainer:
         else:
             encoded, tokens = check_inputs(inputs, limit), None
         # clones, since tensors made in inference mode cannot take part in a backward pass
-        return {name: value.to(self.model.device).clone() for name, value in encoded.items()}, tokens
+        return {name: value.to(self._places.home).clone() for name, value in encoded.items()}, tokens
 
     def _named(self, tokens: Tokens | None, encoded: dict[str, Tensor], count: int) -> Tokens:
         """The text's own tokens, unless the layers have others."""
@@ -284,7 +331,8 @@ class Explainer:
 
     def _record(self, encoded: dict[str, Tensor]) -> list[Layer]:
         try:
-            return record(self.model, encoded)
+            with self._places.running():
+                return record(self.model, encoded)
         except LigflowError:
             raise
         except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
@@ -292,15 +340,25 @@ class Explainer:
             kind = type(self.model).__name__
             raise LigflowError(f"{kind} could not run on these inputs ({given}): {error}") from error
 
-    def _usable(self, model: PreTrainedModel) -> PreTrainedModel:
-        """The model itself, or a copy where its weights are too short or cannot have gradients."""
-        found = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
-        short = sorted(str(dtype).removeprefix("torch.") for dtype in found if torch.finfo(dtype).bits < 32)
+    def _usable(self, model: PreTrainedModel, device: torch.device | None = None) -> PreTrainedModel:
+        """The model itself, or a copy where its weights are too short, or elsewhere, or without gradients."""
+        weights = (*model.parameters(), *model.buffers())
+        elsewhere = device is not None and any(weight.device != device for weight in weights)
+        if not self._note_short(model) and not elsewhere and not any(one.is_inference() for one in weights):
+            return model
+        return with_weights(model, lambda weight: fresh(weight, device or weight.device))
+
+    def _offloaded(self, model: PreTrainedModel, folder: str | Path | None) -> PreTrainedModel:
+        """The model itself, or a copy whose weights are on disk; layers are made usable one by one."""
+        self._note_short(model)
+        return model if folder is None else on_disk(model, folder)
+
+    def _note_short(self, model: PreTrainedModel) -> bool:
+        """Whether weights are integrated in a wider type than their own."""
+        short = sorted({str(one.dtype).removeprefix("torch.") for one in model.parameters() if is_short(one)})
         if short:
             self.notes.append(f"weights in {' and '.join(short)}, integrated in a float32 copy")
-            return copy.deepcopy(model).float()
-        frozen = any(weight.is_inference() for weight in (*model.parameters(), *model.buffers()))
-        return copy.deepcopy(model) if frozen else model
+        return bool(short)
 
 
 def explain(text: str, model: str | None = None, **settings: Any) -> Flow:
@@ -324,17 +382,25 @@ def _encoder_of(model: PreTrainedModel) -> PreTrainedModel:
 
 def _check_weights(model: PreTrainedModel) -> None:
     for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise LigflowError(
+                f"The weights of {name!r} are not in memory (offloaded by device_map?); load the model "
+                "without device_map and pass streamed=True."
+            )
         if not torch.isfinite(parameter).all():
             raise LigflowError(
                 f"The weights of {name!r} hold NaN or infinite values; the checkpoint is damaged."
             )
 
 
-def _device(device: str | torch.device | None) -> torch.device:
-    try:
-        place = torch.device(device or "cpu")
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        present = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        raise LigflowError(f"Device {str(device)!r} is not usable; present: {', '.join(present)}.") from error
-    return place
+def _check_streaming(
+    devices: tuple[torch.device, ...], streamed: bool, offload_folder: str | Path | None
+) -> None:
+    """Weights that stay need a device to come to."""
+    if streamed and not devices:
+        raise LigflowError(
+            f"streamed=True needs the device that layers come to, e.g. device='cuda'; present: "
+            f"{', '.join(present())}."
+        )
+    if offload_folder is not None and not streamed and len(devices) < 2:
+        raise LigflowError("offload_folder is for streamed layers; add streamed=True.")

@@ -22,9 +22,9 @@ EMBEDDED = (DEFAULT, GEMMA)
 
 
 def load(
-    name: str | None = None, dtype: torch.dtype | None = None, **options: Any
+    name: str | None = None, dtype: torch.dtype | str | None = None, **options: Any
 ) -> tuple[PreTrainedModel, Any]:
-    """The model in `dtype` (float32 unless said otherwise, whatever the checkpoint's) and its tokenizer.
+    """The model in `dtype` (float32 unless said otherwise; "auto": the checkpoint's) and its tokenizer.
 
     `options` go to `from_pretrained` (`revision`, `local_files_only`, ...). The tokenizer is None
     where the checkpoint has none. Raises LigflowError if the checkpoint cannot be found or read.

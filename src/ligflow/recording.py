@@ -218,7 +218,8 @@ def _layer(index: int, call: _Call, refusal: str) -> Layer:
     hidden, output = arguments.pop(first), first_tensor(call.output)
     _refuse_batch(call, hidden)
     refusal = refusal or _why_not(call, hidden)
-    return Layer(index, call.name, call.module, first, arguments, hidden[0], output[0], refusal)
+    layer = Layer(index, call.name, call.module, first, arguments, hidden[0], output[0], refusal)
+    return layer.on(output.device)  # of a model on several devices, where its weights are
 
 
 def _refuse_batch(call: _Call, hidden: Tensor) -> None:

@@ -8,7 +8,7 @@ that the model's own unmodified layer does everything before and after.
 import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,6 +24,7 @@ from transformers.masking_utils import eager_mask
 from ligflow.attention import Form, mix, weigh
 from ligflow.double import keep_double
 from ligflow.errors import UnsupportedModel
+from ligflow.precision import products_in
 from ligflow.recipes import Shortcut, on_copy
 
 IMPLEMENTATION = "ligflow"
@@ -239,6 +240,16 @@ class Layer:
             shortcut=on_copy(self.shortcut, doubles) if self.shortcut else None,
         )  # fmt: skip
 
+    def on(self, device: torch.device) -> "Layer":
+        """The same call with its tensors on a device; the module stays where it is."""
+
+        def move(value: Any) -> Any:
+            return value.to(device) if isinstance(value, Tensor) else value
+
+        return replace(
+            self, arguments=snapshot(self.arguments, move), hidden=move(self.hidden), output=move(self.output)
+        )
+
     def _call(self, hidden: Tensor) -> Any:
         return self.module(**{**snapshot(self.arguments), self.first: hidden})
 
@@ -327,9 +338,17 @@ _locks_guard = threading.Lock()
 
 
 @contextmanager
-def exact_mode(device: torch.device) -> Iterator[None]:
-    """Out of the caller's inference mode and autocast, in which gradients are missing or rounded."""
-    with torch.inference_mode(False), torch.autocast(device.type, enabled=False):
+def exact_mode(device: torch.device, precision: str = "float32") -> Iterator[None]:
+    """Out of the caller's inference mode and autocast, in which gradients are missing or rounded.
+
+    Float32 products are computed in `precision` (see `precision`), whatever the process has set.
+    """
+    kinds = {"cpu", device.type, *(["cuda"] if torch.cuda.is_available() else [])}
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        for kind in kinds:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.enter_context(products_in(precision))
         yield
 
 
@@ -340,13 +359,17 @@ def borrowed(model: PreTrainedModel, implementation: str = IMPLEMENTATION) -> It
     One thread at a time has a model; all settings are put back on leaving, also after an error.
     """
     double = keep_double() if model.dtype == torch.float64 else nullcontext()
-    with _lock_of(model), _implementation(model, implementation), _frozen(model), double:
+    with owned(model), _implementation(model, implementation), _frozen(model), double:
         yield
 
 
-def _lock_of(model: PreTrainedModel) -> threading.RLock:
+@contextmanager
+def owned(model: PreTrainedModel) -> Iterator[None]:
+    """The model for this thread alone."""
     with _locks_guard:
-        return _locks.setdefault(model, threading.RLock())
+        lock = _locks.setdefault(model, threading.RLock())
+    with lock:
+        yield
 
 
 @contextmanager

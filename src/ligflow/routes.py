@@ -31,6 +31,10 @@ class Tokens:
     visible: Int[Tensor, " visible"]
     targets: Int[Tensor, " target"]
 
+    def on(self, device: torch.device) -> "Tokens":
+        """The same on a device."""
+        return Tokens(self.visible.to(device), self.targets.to(device))
+
 
 @dataclass(frozen=True, eq=False)
 class Work:
@@ -105,7 +109,7 @@ def explain_together(
 
     What settings have in common is computed once.
     """
-    work = Work(together(layers), tuple(tokens))
+    work = Work(together(layers), tuple(each.on(layers[0].hidden.device) for each in tokens))
     routes = {"z2u": _z2u, "u2z": _u2z, "z2z": _z2z}
     found = []
     for asked in settings:

@@ -13,6 +13,7 @@ from torch import Tensor
 from ligflow import baselines, scalarize
 from ligflow.baselines import Baseline
 from ligflow.errors import LigflowError
+from ligflow.precision import PRECISIONS
 from ligflow.quadrature import MAX_NODES, fixed_rule
 from ligflow.scalarize import Direction, Scalarization
 
@@ -33,6 +34,7 @@ class Settings:
     tol: float = 1e-3
     max_nodes: int = MAX_NODES
     memory_budget: int | None = None
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if not self.routes:
@@ -49,6 +51,7 @@ class Settings:
             kind = self.scalarization_of(route)
             if not isinstance(kind, Direction):
                 _one_of("scalarization", kind, scalarize.NAMES)
+        _one_of("precision", self.precision, PRECISIONS)
         if self.quadrature != "adaptive":
             fixed_rule(str(self.quadrature))
         if not _is(self.tol, Real) or not 0 < self.tol < 1:
@@ -78,6 +81,7 @@ class Settings:
             "quadrature": self.quadrature,
             "tol": float(self.tol),
             "max_nodes": int(self.max_nodes),
+            "precision": self.precision,
         }
 
 
@@ -96,11 +100,12 @@ def ask(
     tol: float = 1e-3,
     max_nodes: int = MAX_NODES,
     memory_budget: int | None = None,
+    precision: str = "float32",
 ) -> Settings:
     """Settings from what a caller gives: a lone route, arrays as baselines."""
     return Settings(
         _routes(routes), _tensor(att_baseline), _tensor(mlp_baseline), _tensor(layer_baseline),
-        scalarization, quadrature, tol, max_nodes, memory_budget,
+        scalarization, quadrature, tol, max_nodes, memory_budget, precision,
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def save(flow: Flow, path: str | Path) -> Path:
     }
     tensors = {name: tensor.contiguous() for name, tensor in flow.tensors.items()}
     metadata = {"ligflow": json.dumps(header, ensure_ascii=False)}
-    return _atomically(path, lambda scratch: save_file(tensors, scratch, metadata=metadata))
+    return atomically(path, lambda scratch: save_file(tensors, scratch, metadata=metadata))
 
 
 def load(path: str | Path) -> Flow:
@@ -111,7 +111,7 @@ def _dims(name: str) -> tuple[str, ...]:
 
 def write_text(path: str | Path, text: str) -> Path:
     """Text under a temporary name, then renamed."""
-    return _atomically(path, lambda scratch: Path(scratch).write_text(text, encoding="utf-8"))
+    return atomically(path, lambda scratch: Path(scratch).write_text(text, encoding="utf-8"))
 
 
 def ensure_writable(path: str | Path) -> None:
@@ -141,7 +141,8 @@ def _scratch(path: str | Path) -> str:
     return scratch
 
 
-def _atomically(path: str | Path, write: Any) -> Path:
+def atomically(path: str | Path, write: Any) -> Path:
+    """Calls `write` with a temporary name in the same folder, then renames the file."""
     ensure_writable(path)
     path = Path(path)
     scratch = _scratch(path)
