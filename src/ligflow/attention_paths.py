@@ -35,12 +35,13 @@ class Moving:
 
 @dataclass(frozen=True, eq=False)
 class AttentionPath:
-    """Attention of sentences along the paths from `start`; `cost` in numbers a (node, row) keeps."""
+    """Attention of sentences along the paths from `start`; `cost` is the numbers a (node, row) keeps."""
 
     sentences: Sentences
     start: Start
     at: Callable[[Float[Tensor, " node"], Int[Tensor, " row"]], U]
     moving: Callable[[Float[Tensor, " node"], Int[Tensor, " row"]], Moving]
+    heads: int
     cost: int
 
 
@@ -62,10 +63,10 @@ def _by_capture(sentences: Sentences, start: Start) -> AttentionPath:
         return _moving(captured_streams(layer, start, nodes, rows, moving=True))
 
     tokens, dim = layer.hidden.shape
-    heads = 16
-    return AttentionPath(
-        sentences, start, at, moving, tokens * dim * (16 if start.per_target else 1) + 8 * tokens * heads
-    )
+    with torch.no_grad():
+        heads = layer.capture(layer.hidden[None]).query.shape[1]
+    cost = tokens * dim * (16 if start.per_target else 1) + 8 * tokens * heads
+    return AttentionPath(sentences, start, at, moving, heads, cost)
 
 
 def _moving(streams: Streams) -> Moving:
@@ -103,8 +104,9 @@ def _from_shared(sentences: Sentences, start: Start) -> AttentionPath:
     def moving(nodes: Tensor, rows: Tensor) -> Moving:
         return _moving(streams(nodes, rows))
 
-    cost = 10 * found.query.shape[1] * sentences.tokens + 20 * sentences.z.shape[1]
-    return AttentionPath(sentences, start, at, moving, cost)
+    heads = found.query.shape[1]
+    cost = 10 * heads * sentences.tokens + 20 * sentences.z.shape[1]
+    return AttentionPath(sentences, start, at, moving, heads, cost)
 
 
 def _ends(ray: Ray, some: Tensor) -> tuple[Ray, Ray]:
@@ -130,5 +132,6 @@ def _from_own(sentences: Sentences, start: Start) -> AttentionPath:
         p, slope = block.weights()
         return Moving(block.u(p), lambda to_u: (block.gates(p, slope, to_u), None))
 
-    cost = 12 * own.query.shape[1] * sentences.tokens + 4 * sentences.z.shape[1]
-    return AttentionPath(sentences, start, at, moving, cost)
+    heads = own.query.shape[1]
+    cost = 12 * heads * sentences.tokens + 4 * sentences.z.shape[1]
+    return AttentionPath(sentences, start, at, moving, heads, cost)

@@ -17,7 +17,6 @@ from torch import Tensor
 from ligflow.after_attention import Cotangent, finish, pull_back
 from ligflow.attention_paths import AttentionPath
 from ligflow.baselines import Start, own_path
-from ligflow.errors import LigflowError
 from ligflow.memory import default_budget, in_blocks
 from ligflow.quadrature import MAX_NODES, Integral, integrate
 from ligflow.scalarize import Direction, Scalarization, cotangent, natural_scale, total
@@ -35,18 +34,24 @@ Pull = Callable[
 
 @dataclass(frozen=True, eq=False)
 class Map:
-    """A map F along a path; `cost` is how many numbers one (node, row) pair keeps in memory.
+    """A map F along a path.
 
-    `sources` is how many a row has, `least` how many pairs are replayed at least, and `recorded` the
-    values at the end of the path where they are known from the model's own run.
+    `cost` is how many bytes one (node, row) pair keeps in memory, `least` how many pairs are replayed
+    at least, `kept` how many bytes the quadrature keeps for a target, and `recorded` the values at the
+    end of the path where they are known from the model's own run.
     """
 
     image: Image
     pull: Pull
     cost: int
-    sources: int
+    kept: int
     least: int = 1
     recorded: Callable[[Int[Tensor, " row"]], Float[Tensor, "row scalar dim"]] | None = None
+
+    @property
+    def least_budget(self) -> int:
+        """The bytes that one target at one point takes."""
+        return 2 * max(self.cost * self.least, self.kept)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,18 +94,17 @@ def attribute(
     """Integrates a route: `IG_kj = (x_k - x_k(0)) . ∫ dL_j/dx_k da` (Suzuki et al. 2026, section 3).
 
     `sentence` says which targets belong together, where there are several sentences; `first` is F at
-    the start of the path, where it is known. Raises
-    LigflowError if the budget (bytes) does not hold one target at one point.
+    the start of the path, where it is known. `memory_budget` is in bytes; under `route.least_budget`
+    it is passed over.
     """
     budget = memory_budget or default_budget(targets.device)
-    first = start_of(route, targets, budget) if first is None else first
-    last = _end_of(route, targets, first, budget)
+    first, last = _ends(route, targets, first, budget)
     end = last - first
     kind = _for_targets(scalarization, end)
     floor = _floor(last, sentence)
     scale = natural_scale(kind, end).clamp(min=floor)
     known = total(kind, end)
-    pairs = _pairs(route, budget, last.element_size())
+    pairs = _pairs(route, budget)
 
     def pull(nodes: Tensor, rows: Tensor) -> Tensor:
         own, began = _rows(kind, rows), nodes[:, None, None, None] == 0
@@ -117,9 +121,8 @@ def attribute(
 
         return integrate(integrand, known[rows], scale[rows], quadrature, tol, max_nodes)
 
-    size = _KEPT * known.shape[1] * route.sources * last.element_size()
     everyone = torch.arange(len(targets), device=targets.device)
-    result = _joined([some(rows) for rows in everyone.split(max(1, budget // 2 // size))])
+    result = _joined([some(rows) for rows in everyone.split(max(1, budget // 2 // route.kept))])
     origin = _origin(route, targets, kind, first, end, result.divided, pairs) / scale
     return Attribution(
         result.value, known, scale, result.error / scale, origin, result.met, result.nodes, floor
@@ -133,30 +136,33 @@ def start_of(
     return _image_at(route, 0.0, targets, memory_budget or default_budget(targets.device))
 
 
-def _image_at(route: Map, node: float, targets: Tensor, budget: int) -> Float[Tensor, "target scalar dim"]:
-    at = torch.full((1,), node, device=targets.device)
-    return in_blocks(route.image, at, targets, _pairs(route, budget, 8))[0]
+def _ends(
+    route: Map, targets: Tensor, first: Tensor | None, budget: int
+) -> tuple[Float[Tensor, "target scalar dim"], Float[Tensor, "target scalar dim"]]:
+    """F at both ends: the last as recorded where it moved by far more than rounding.
 
-
-def _end_of(route: Map, targets: Tensor, first: Tensor, budget: int) -> Float[Tensor, "target scalar dim"]:
-    """F at the end: as recorded where it moved by far more than rounding, else computed as F(0) was."""
+    Elsewhere both are computed by calls of the same shape, so that what stays, stays exactly.
+    """
     if route.recorded is None:
-        return _image_at(route, 1.0, targets, budget)
+        return _image_at(route, 0.0, targets, budget), _image_at(route, 1.0, targets, budget)
+    first = start_of(route, targets, budget) if first is None else first
     last = route.recorded(targets)
     size = last.norm(dim=-1).square().mean(dim=0).sqrt()
-    near = ((last - first).norm(dim=-1) < _FAR * size).any(-1).nonzero()[:, 0]
-    return last.index_copy(0, near, _image_at(route, 1.0, targets[near], budget)) if len(near) else last
+    near = ((last - first).norm(dim=-1) <= _FAR * size).any(-1).nonzero()[:, 0]
+    if not len(near):
+        return first, last
+    starts, ends = (_image_at(route, node, targets[near], budget) for node in (0.0, 1.0))
+    return first.index_copy(0, near, starts), last.index_copy(0, near, ends)
 
 
-def _pairs(route: Map, budget: int, bytes_a_number: int) -> int:
+def _image_at(route: Map, node: float, targets: Tensor, budget: int) -> Float[Tensor, "target scalar dim"]:
+    at = torch.full((1,), node, device=targets.device)
+    return in_blocks(route.image, at, targets, _pairs(route, budget))[0]
+
+
+def _pairs(route: Map, budget: int) -> int:
     """How many (node, row) pairs half of the budget holds."""
-    one = route.cost * bytes_a_number
-    if budget // 2 < one * route.least:
-        raise LigflowError(
-            f"memory_budget is {budget} bytes; one target at one point takes {2 * one * route.least} here. "
-            "Give at least that, or explain a shorter text."
-        )
-    return budget // 2 // one
+    return max(route.least, budget // 2 // route.cost)
 
 
 def _joined(parts: list[Integral]) -> Integral:
@@ -224,7 +230,8 @@ def z2u(path: AttentionPath) -> Map:
             sources, own = here.gates(towards(here.u))
             return _with_self(sources, own, path.sentences.columns(rows))
 
-    return Map(image, pull, path.cost, path.sentences.tokens)
+    tokens, size = path.sentences.tokens, path.sentences.z.element_size()
+    return Map(image, pull, size * path.cost, size * _KEPT * path.heads * tokens)
 
 
 def u2z(
@@ -258,8 +265,9 @@ def u2z(
             own = (to_hidden * z_step[rows]).sum(-1, keepdim=True)
         return torch.cat([heads, own], dim=-1)[:, :, None]
 
-    heads = u_end.shape[1]
-    return Map(image, pull, sentences.host.cost, heads + 1, sentences.tokens, _recorded(sentences))
+    size, heads = u_end.element_size(), u_end.shape[1]
+    cost, kept = size * sentences.host.cost, size * _KEPT * (heads + 1)
+    return Map(image, pull, cost, kept, sentences.tokens, _recorded(sentences))
 
 
 def z2z(path: AttentionPath) -> Map:
@@ -285,8 +293,9 @@ def z2z(path: AttentionPath) -> Map:
                 mine = residual if mine is None else mine + residual
             return _with_self(sources, mine, sentences.columns(rows))[:, :, None]
 
-    cost = path.cost + sentences.host.cost
-    return Map(image, pull, cost, sentences.tokens, sentences.tokens, _recorded(sentences))
+    size, tokens = sentences.z.element_size(), sentences.tokens
+    cost = size * (path.cost + sentences.host.cost)
+    return Map(image, pull, cost, size * _KEPT * tokens, tokens, _recorded(sentences))
 
 
 def _recorded(sentences: Sentences) -> Callable[[Tensor], Tensor] | None:

@@ -16,6 +16,8 @@ from ligflow.baselines import Start, own_path
 from ligflow.double import keep_double
 from ligflow.replay import Layer
 
+_KEPT = 4096  # bytes for each of a target's sources
+
 
 def z2z(layer: Layer, start: Start) -> Map:
     """`{z_k} -> z'_j` through the layer as it is."""
@@ -47,7 +49,7 @@ def z2u_in_double(layer: Layer, start: Start) -> Map:
         with keep_double():
             return route.pull(nodes, targets, towards)
 
-    return Map(image, pull, 2 * route.cost, route.sources)
+    return Map(image, pull, route.cost, route.kept)
 
 
 def u2z(
@@ -84,7 +86,7 @@ def u2z(
         mine = (to_own * (layer.hidden - residual_start)[targets]).sum(-1, keepdim=True)
         return torch.cat([heads, mine], dim=-1)[:, :, None]
 
-    return Map(image, pull, _copy_cost(layer), u_end.shape[1] + 1)
+    return Map(image, pull, _copy_cost(layer), _KEPT * (u_end.shape[1] + 1))
 
 
 def _map(layer: Layer, start: Start, run: Callable[[Tensor, Tensor], Tensor]) -> Map:
@@ -107,7 +109,7 @@ def _map(layer: Layer, start: Start, run: Callable[[Tensor, Tensor], Tensor]) ->
             scalars.append((grad * step).sum(-1))
         return torch.stack(scalars, dim=1).unflatten(0, (len(nodes), -1))
 
-    return Map(image, pull, _copy_cost(layer), len(layer.hidden))
+    return Map(image, pull, _copy_cost(layer), _KEPT * len(layer.hidden))
 
 
 def _copies(layer: Layer, start: Start, nodes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,4 +127,4 @@ def _own_rows(tensor: Tensor, targets: Tensor) -> Tensor:
 
 
 def _copy_cost(layer: Layer) -> int:
-    return 60 * layer.hidden.numel()
+    return 60 * layer.hidden.numel() * layer.hidden.element_size()

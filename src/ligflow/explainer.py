@@ -150,9 +150,8 @@ class Explainer:
 
     def _asked(self, **given: Any) -> Settings:
         """Settings that this explainer's devices can serve."""
-        settings = ask(**given)
-        check_precision(settings.precision, self._places.devices or [self._places.home])
-        return settings
+        check_precision(given.get("precision", "float32"), self._places.devices or [self._places.home])
+        return ask(**given)
 
     def explain_under(
         self,

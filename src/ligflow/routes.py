@@ -113,9 +113,30 @@ def explain_together(
     routes = {"z2u": _z2u, "u2z": _u2z, "z2z": _z2z}
     found = []
     for asked in settings:
+        _check_budget(work, asked)
         whole = {route: routes[route](work, asked) for route in asked.routes}
         found.append([_of_sentence(whole, work, number) for number in range(len(layers))])
     return found
+
+
+def _check_budget(work: Work, settings: Settings) -> None:
+    """Raises LigflowError, with the least that works, for a budget under one target at one point."""
+    budget, first = settings.memory_budget, work.sentences.layers[0]
+    if budget is None or first.refusal:
+        return
+    maps = {
+        "z2u": lambda: attribution.z2u(work.attention(_underlying(settings.att_baseline))),
+        "u2z": lambda: attribution.u2z(
+            work.sentences, *mlp_paths(work, settings.mlp_baseline, settings.att_baseline)
+        ),
+        "z2z": lambda: attribution.z2z(work.path(_underlying(settings.layer_baseline))),
+    }
+    least = max(maps[route]().least_budget for route in settings.routes)
+    if budget < least:
+        raise LigflowError(
+            f"memory_budget is {budget} bytes, and one target at one point of its path takes {least} in "
+            f"layer {first.index}. Give at least that, or explain a shorter text."
+        )
 
 
 def _of_sentence(whole: dict[str, Attribution], work: Work, number: int) -> dict[str, Attribution]:

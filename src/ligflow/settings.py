@@ -63,6 +63,12 @@ class Settings:
                 f"max_nodes is {self.max_nodes!r}; the adaptive rule starts with 7 nodes, so give a whole "
                 "number from there."
             )
+        budget = self.memory_budget
+        if budget is not None and (not _is(budget, Integral) or budget < 1):
+            raise LigflowError(
+                f"memory_budget is {budget!r}; give a whole number of bytes, or None for a part "
+                "of what is free."
+            )
 
     def scalarization_of(self, route: str) -> Scalarization:
         """One for all routes, or one a route (those left out are `l2`)."""
@@ -87,7 +93,7 @@ class Settings:
 
 def _is(value: object, kind: type[object]) -> bool:
     """Whether a caller kept to the annotation, which a type checker takes for granted."""
-    return isinstance(value, kind)
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def ask(

@@ -1,0 +1,135 @@
+"""Many texts at once: equal to one at a time, in order, and one bad text harms no other."""
+
+import warnings
+
+import pytest
+import torch
+
+from architectures import ARCHITECTURES, Architecture, build, example
+from ligflow import Explainer, Flow, LigflowError, TextWarning
+from ligflow.batches import by_length
+
+pytestmark = pytest.mark.usefixtures("no_shape_checks")
+SIZES = (5, 1, 8, 5, 2, 8)
+
+
+def inputs_of(architecture: Architecture) -> list[dict[str, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(3)
+    return [{"input_ids": torch.randint(3, 60, (1, size), generator=generator)} for size in SIZES]
+
+
+def same(ours: Flow, theirs: Flow, limit: float = 1e-5) -> None:
+    assert (ours.tokens, ours.layers, ours.targets) == (theirs.tokens, theirs.layers, theirs.targets)
+    for route in ours.routes:
+        gap = (ours.tensors[route] - theirs.tensors[route]).abs().amax(1 if route == "u2z" else -1)
+        scale = theirs.tensors[f"{route}.scale"]
+        assert (gap <= limit * scale.clamp(min=float(scale.max()) / 10)).all(), route
+
+
+@pytest.mark.parametrize(
+    "name", ["bert", "llama", "gpt2", "gemma3_text", "albert", "mixtral", "t5", "modernbert"]
+)
+@pytest.mark.parametrize("baseline", ["itb", "zero", "mean", "itb_zero_ratio"])
+def test_many_equal_one_at_a_time(name: str, baseline: str) -> None:
+    explainer, examples = Explainer(build(ARCHITECTURES[name])), inputs_of(ARCHITECTURES[name])
+    settings = {
+        "att_baseline": baseline, "layer_baseline": baseline, "mlp_baseline": "matched", "tol": 0.5,
+        "quadrature": "gauss-legendre:5",
+    }  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        flows = list(explainer.explain_many(examples, **settings))
+        alone = [explainer.explain(one, **settings) for one in examples]
+    assert [flow.meta["index"] for flow in flows] == list(range(len(examples)))
+    for ours, theirs in zip(flows, alone, strict=True):
+        same(ours, theirs, 1e-4 if name == "t5" else 1e-5)  # T5 does not scale its scores, which feel float32
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+def test_the_size_of_a_batch_does_not_change_a_result(batch_size: int) -> None:
+    explainer, examples = Explainer(build(ARCHITECTURES["llama"])), inputs_of(ARCHITECTURES["llama"])
+    flows = explainer.explain_many(iter(examples), batch_size=batch_size)
+    for ours, theirs in zip(flows, [explainer.explain(one) for one in examples], strict=True):
+        same(ours, theirs)
+
+
+def test_layers_that_know_positions_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ligflow.recording._is_anywhere", lambda _: False)
+    explainer, examples = Explainer(build(ARCHITECTURES["bert"])), inputs_of(ARCHITECTURES["bert"])
+    whole = list(explainer.explain_many(examples))
+    monkeypatch.undo()
+    for ours, theirs in zip(
+        whole, Explainer(build(ARCHITECTURES["bert"])).explain_many(examples), strict=True
+    ):
+        same(ours, theirs)
+
+
+def test_a_bad_text_is_left_out_and_named() -> None:
+    explainer = Explainer(build(ARCHITECTURES["bert"]))
+    examples = inputs_of(ARCHITECTURES["bert"])
+    examples[2] = {"input_ids": torch.zeros(1, 0, dtype=torch.long)}
+    examples[4] = {"input_ids": torch.full((1, 3), 999)}
+    with pytest.warns(TextWarning) as said:
+        flows = list(explainer.explain_many(examples))
+    assert [flow.meta["index"] for flow in flows] == [0, 1, 3, 5]
+    assert ["Text 2 is left out: The inputs hold no tokens" in str(one.message) for one in said] == [
+        True,
+        False,
+    ]
+    assert "Text 4 is left out" in str(said[1].message)
+
+
+def test_a_baseline_that_fits_one_length_leaves_out_the_others() -> None:
+    explainer, examples = Explainer(build(ARCHITECTURES["bert"])), inputs_of(ARCHITECTURES["bert"])
+    with pytest.warns(TextWarning, match="does not fit"):
+        flows = list(explainer.explain_many(examples, att_baseline=torch.zeros(5, 32), routes=("z2u",)))
+    assert [flow.meta["index"] for flow in flows] == [0, 3]
+
+
+def test_settings_are_checked_before_any_work() -> None:
+    explainer = Explainer(build(ARCHITECTURES["bert"]))
+    with pytest.raises(LigflowError, match="Unknown att_baseline"):
+        explainer.explain_many([], att_baseline="nothing")
+    with pytest.raises(LigflowError, match="batch_size is 0"):
+        explainer.explain_many([], batch_size=0)
+    with pytest.raises(LigflowError, match="several texts"):
+        explainer.explain_many("one text")
+    with pytest.raises(TypeError):
+        explainer.explain_many([], colour="blue")
+    assert list(explainer.explain_many([])) == []
+
+
+def test_progress_counts_texts() -> None:
+    seen: list[tuple[int, int]] = []
+    explainer, examples = Explainer(build(ARCHITECTURES["bert"])), inputs_of(ARCHITECTURES["bert"])
+    list(explainer.explain_many(examples, progress=lambda *now: seen.append(now)))
+    assert seen == [(n + 1, 6) for n in range(6)]
+
+
+def test_groups_are_of_similar_length() -> None:
+    lengths = dict(enumerate((300, 10, 12, 11, 400, 10)))
+    assert by_length(lengths, None, "cpu") == [[1, 5, 3, 2], [0], [4]]
+    assert by_length(lengths, 2, "cpu") == [[1, 5], [3, 2], [0, 4]]
+    assert by_length(lengths, None, "cuda") == [[1, 5, 3, 2, 0, 4]]
+
+
+def test_variants_equal_single_explanations_and_share_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ligflow import attribution, routes
+
+    explainer, inputs = Explainer(build(ARCHITECTURES["bert"])), example(ARCHITECTURES["bert"], 6)
+    variants = [
+        {"att_baseline": att, "mlp_baseline": mlp, "layer_baseline": layer}
+        for att in ("zero", "itb", "itb_zero_ratio", "itb_map_ratio")
+        for mlp in ("zero", "att_itb_a0")
+        for layer in ("zero", "itb", "itb_zero_ratio")
+    ]
+    counted: list[object] = []
+    own = attribution.attribute
+    monkeypatch.setattr(routes, "attribute", lambda *a, **k: counted.append(a[0]) or own(*a, **k))
+    flows = explainer.explain_under(inputs, variants)
+    assert len(flows) == 24
+    assert len(counted) == 2 * 6  # two layers: 2 paths of each route
+    for flow, variant in zip(flows[::5], variants[::5], strict=True):
+        same(flow, explainer.explain(inputs, **variant))
+    with pytest.raises(LigflowError, match="at least one mapping"):
+        explainer.explain_under(inputs, [])

@@ -1,0 +1,131 @@
+"""Closed forms are found for every family, equal the plain capture, and give way to it when they fail."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from architectures import ARCHITECTURES, build, example
+from ligflow import Explainer
+from ligflow.attention_paths import attention_path
+from ligflow.baselines import source_start
+from ligflow.replay import Layer, borrowed
+from ligflow.sentences import alone
+
+AFFINE = {"albert", "bart", "bert", "distilbert", "electra", "roberta"}
+PAIRS = [(name, baseline) for name in ARCHITECTURES for baseline in ("itb", "zero", "mean")]
+
+
+def layers_of(name: str, dtype: torch.dtype = torch.float64, tokens: int = 7) -> Iterator[Layer]:
+    explainer = Explainer(build(ARCHITECTURES[name], dtype))
+    for layer in explainer.record(example(ARCHITECTURES[name], tokens, dtype=dtype)):
+        with borrowed(explainer.model):
+            yield layer
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_family_has_a_shortcut(name: str, dtype: torch.dtype) -> None:
+    for layer in layers_of(name, dtype):
+        assert layer.no_shortcut == ""
+        assert layer.shortcut is not None
+        assert layer.anywhere
+        assert layer.projections
+        key = layer.shortcut.recipes["key"].name
+        assert (key == "affine") == (name in AFFINE or (name == "modernbert" and layer.index == 0))
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize(("name", "baseline"), PAIRS)
+def test_attention_by_shortcut_equals_attention_by_capture(name: str, baseline: str) -> None:
+    rows, nodes = torch.tensor([1, 4, 6]), torch.tensor([0.1, 0.6, 1.0], dtype=torch.float64)
+    for layer in layers_of(name):
+        if len(layer.hidden) < 7:
+            rows = rows.clamp(max=len(layer.hidden) - 1).unique()
+        start = source_start(baseline, layer.hidden, torch.arange(len(layer.hidden)))
+        plain = attention_path(alone(replace(layer, shortcut=None)), start).moving(nodes, rows)
+        quick = attention_path(alone(layer), start).moving(nodes, rows)
+        torch.testing.assert_close(quick.u, plain.u)
+        pull = torch.randn(plain.u.shape, generator=torch.Generator().manual_seed(1), dtype=plain.u.dtype)
+        (ours, own), (theirs, theirs_own) = quick.gates(pull), plain.gates(pull)
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
+        assert theirs_own is not None
+        assert theirs_own.abs().max() <= 1e-12 if own is None else torch.allclose(own, theirs_own, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.filterwarnings("ignore::ligflow.CompletenessWarning")
+@pytest.mark.parametrize("name", ["bert", "llama", "gemma3_text", "gpt_neox"])
+@pytest.mark.parametrize("baseline", ["itb", "zero", "mean"])
+def test_a_flow_is_the_same_without_shortcuts(
+    name: str, baseline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"att_baseline": baseline, "layer_baseline": baseline, "mlp_baseline": "matched"}
+    settings["quadrature"] = "gauss-legendre:6"
+    inputs = example(ARCHITECTURES[name], 8)
+    quick = Explainer(build(ARCHITECTURES[name])).explain(inputs, **settings)
+    monkeypatch.setattr("ligflow.recording.recognise", lambda *_: "the test says so")
+    plain = Explainer(build(ARCHITECTURES[name])).explain(inputs, **settings)
+    assert "since the test says so" in plain.meta["notes"][0]
+    assert plain.meta["shortcuts"] == {"0": "", "1": ""}
+    assert all(quick.meta["shortcuts"].values())
+    for route in quick.routes:
+        gap = (quick.tensors[route] - plain.tensors[route]).abs()
+        gap = gap.amax(1 if route == "u2z" else -1)
+        assert (gap <= 1e-5 * at_least_a_tenth(plain.tensors[f"{route}.scale"])).all()
+
+
+def at_least_a_tenth(scale: Tensor) -> Tensor:
+    """Of the largest: what is smaller feels the rounding of the layer's own numbers."""
+    return scale.clamp(min=float(scale.max()) / 10)
+
+
+class Squared(nn.Module):
+    """A projection that is not affine."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.inner(hidden) + self.inner(hidden).square()
+
+
+@pytest.mark.parametrize("part", ["q_proj", "k_proj", "v_proj"])
+def test_a_projection_that_is_not_affine_is_captured_at_every_point(part: str) -> None:
+    model = build(ARCHITECTURES["llama"], torch.float64)
+    for layer in model.layers:
+        setattr(layer.self_attn, part, Squared(getattr(layer.self_attn, part)))
+    flow = Explainer(model).explain(example(ARCHITECTURES["llama"], 5), tol=1e-5)
+    said = {"q_proj": "query", "k_proj": "key", "v_proj": "value"}[part]
+    assert f"its {said} is neither affine nor norm-then-affine" in flow.meta["notes"][0]
+    assert flow.worst_certificate() <= 1e-5
+
+
+def test_an_activation_after_the_turn_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Positions that do more to keys than turn them."""
+    from transformers.models.llama import modeling_llama
+
+    own = modeling_llama.apply_rotary_pos_emb
+
+    def bent(q: Tensor, k: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
+        q, k = own(q, k, *rest)
+        return q, k + k.cumsum(-1) * torch.arange(k.shape[2])[:, None]
+
+    monkeypatch.setattr(modeling_llama, "apply_rotary_pos_emb", bent)
+    flow = Explainer(build(ARCHITECTURES["llama"])).explain(example(ARCHITECTURES["llama"], 5))
+    assert "positions change its keys by more than a rotation" in flow.meta["notes"][0]
+    assert not flow.unmet
+
+
+def test_only_what_feeds_attention_is_left_out() -> None:
+    """Three projections are not computed after attention; the MLP is."""
+    for layer in layers_of("llama"):
+        names = {name for name, module in layer.module.named_modules() if module in layer.projections}
+        assert names == {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}
+    for layer in layers_of("gpt_neox"):
+        names = {name for name, module in layer.module.named_modules() if module in layer.projections}
+        assert names == {"attention.query_key_value"}
