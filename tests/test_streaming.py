@@ -45,7 +45,7 @@ def slots(model: nn.Module) -> list[int]:
 def assert_same(found: Flow, expected: Flow) -> None:
     assert found.tensors.keys() == expected.tensors.keys()
     for name, tensor in found.tensors.items():
-        torch.testing.assert_close(tensor, expected.tensors[name], rtol=1e-5, atol=1e-6, msg=name)
+        torch.testing.assert_close(tensor, expected.tensors[name], rtol=1e-4, atol=1e-5, msg=name)
     assert {**found.meta, "notes": []} == {**expected.meta, "notes": []}
 
 
