@@ -30,6 +30,14 @@ def test_float64_is_held_to_a_tighter_limit() -> None:
     assert next(one for one in checks if "itb" in one.name).limit == "1e-09"
 
 
+def test_closed_forms_are_named() -> None:
+    named = {name: check(Explainer(build(ARCHITECTURES[name])))[1] for name in ("bert", "gemma3_text")}
+    assert {name: (one.measured, one.detail) for name, one in named.items()} == {
+        "bert": ("2 of 2", "affine"),
+        "gemma3_text": ("2 of 2", "norm, affine, norm, rotary"),
+    }
+
+
 def test_models_off_the_interface_are_checked_in_z2z() -> None:
     checks = check(Explainer(build(WHOLE_ONLY["gptj"])))
     assert all(one.passed for one in checks)

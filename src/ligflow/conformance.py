@@ -55,7 +55,7 @@ def check(
     if not examples:
         raise LigflowError("The inputs are empty; give at least one example, or None for two short ones.")
     recordings = [_record(explainer, example) for example in examples]
-    checks = [_splits(recordings[0]), _replays(explainer, recordings)]
+    checks = [_splits(recordings[0]), _shortcuts(recordings[0]), _replays(explainer, recordings)]
     for baseline in ("itb", "zero", "mean"):
         checks.append(_engine(explainer, recordings, baseline))
     checks.append(_certificates(explainer, recordings, tol))
@@ -95,6 +95,16 @@ def _splits(recording: Recording) -> Check:
         detail += f"; layer {refused[0].index}: {refused[0].refusal}; z2z only"
     count = f"{whole} of {len(layers)}"
     return Check("layers split at their attention", True, count, "any", detail, compared=whole > 0)
+
+
+def _shortcuts(recording: Recording) -> Check:
+    """Whose keys and values have a closed form on the path; the others are slower, not wrong."""
+    layers = [layer for layer, _ in recording if not layer.refusal]
+    names = dict.fromkeys(layer.shortcut.name for layer in layers if layer.shortcut)
+    reasons = [f"layer {layer.index}: {layer.no_shortcut}" for layer in layers if layer.no_shortcut]
+    count = f"{sum(layer.shortcut is not None for layer in layers)} of {len(recording)}"
+    detail = "; ".join([*names, *reasons[:1]])
+    return Check("keys and values in closed form", True, count, "any", detail, compared=bool(names))
 
 
 def _replays(explainer: Explainer, recordings: list[Recording]) -> Check:
