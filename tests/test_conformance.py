@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("no_shape_checks")
 def test_good_models_pass(name: str) -> None:
     checks = check(Explainer(build(ARCHITECTURES[name])))
     assert [one.name for one in checks if not one.passed] == []
-    assert len(checks) == 7
+    assert len(checks) == 8
 
 
 def test_a_causal_model_is_recognised() -> None:
@@ -49,7 +49,7 @@ def test_the_class_of_the_layers_is_named() -> None:
 
 
 def test_where_no_layer_can_be_split_nothing_is_said_to_be_compared() -> None:
-    splits, *checks = check(Explainer(build(WHOLE_ONLY["gptj"])))
+    splits, forms, *checks = check(Explainer(build(WHOLE_ONLY["gptj"])))
     assert splits.detail.startswith("GPTJBlock; layer 0: its attention does not go through")
     engine = [one for one in checks if "engine" in one.name]
     assert len(engine) == 3
@@ -58,6 +58,7 @@ def test_where_no_layer_can_be_split_nothing_is_said_to_be_compared() -> None:
         assert "nothing of z2u and u2z was compared" in one.detail
     assert all(one.compared for one in checks if one not in engine)
     assert not splits.compared
+    assert not forms.compared
 
 
 @pytest.mark.parametrize("name", ["bert", "llama"])
