@@ -125,6 +125,7 @@ _PATTERSON = (
 _STILL = 0.1  # changes below this part of the tolerance cannot explain a failing sum
 _SAFE, _WITNESSED = 10, 2  # what r^2 is multiplied by; the second where the sum is held to _CLOSE
 _CLOSE = 1 / 3
+_GAIN = 0.2  # the most that a doubling is trusted to gain where the path had to be divided
 _LUCK = 0.2  # near a kink two rules may agree by luck; the change before is then the better witness
 _WIDE = 0.05
 _FIRST = 2  # a panel starts with the 7-node rule, which contains those with 1 and 3
@@ -213,7 +214,8 @@ class _Panel:
         """The estimate by the pace of convergence; for targets with kinks the changes themselves."""
         change, before = self.change(), self.change(back=1)
         pace = torch.where(before > 0, change / torch.where(before > 0, before, 1), 1)
-        smooth = change * ((_WITNESSED if self.is_whole() else _SAFE) * pace.square()).clamp(max=1)
+        least, safe = (0.0, _WITNESSED) if self.is_whole() else (_GAIN, _SAFE)
+        smooth = change * (safe * pace.square()).clamp(min=least, max=1)
         return torch.where(rough[:, None], torch.maximum(change, _LUCK * before), smooth)
 
     def is_whole(self) -> bool:
