@@ -10,3 +10,4 @@ from ligflow.explainer import explain as explain
 from ligflow.flow import Flow as Flow
 from ligflow.memory import MemoryWarning as MemoryWarning
 from ligflow.scalarize import direction as direction
+from ligflow.tokens import Words as Words

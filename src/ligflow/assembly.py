@@ -30,6 +30,7 @@ def flow_of(
         "text": tokens.text,
         "words": None if tokens.words is None else list(tokens.words),
         "word_labels": list(tokens.word_labels),
+        "word_places": list(tokens.word_places),
         "settings": settings.describe(),
         "dtype": str(layers[0].hidden.dtype).removeprefix("torch."),
         "versions": {

@@ -1,7 +1,7 @@
 """Many texts: which go through the layers together, and what happens to those that cannot."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
@@ -10,8 +10,10 @@ from torch import Tensor
 
 from ligflow.errors import LigflowError
 from ligflow.examples import Example
+from ligflow.tokens import Words
 
 Item = TypeVar("Item")
+LeftOut = Callable[[int, object, LigflowError], None]  # a text's number, the text, and why it is left out
 _WINDOW = 256  # texts that are sorted by length together; results wait for those before them
 _ROWS_ON_CPU = 512
 _ROWS_ELSEWHERE = 8192
@@ -61,11 +63,20 @@ def alike(examples: Mapping[int, Example]) -> list[list[int]]:
     return list(groups.values())
 
 
+def warn_left_out(number: int, text: object, error: LigflowError) -> None:
+    """Warns (TextWarning) that a text is left out, and why."""
+    warnings.warn(f"Text {number}{_start(text)} is left out: {error}", TextWarning, stacklevel=4)
+
+
 @contextmanager
-def leaving_out(number: int, text: object) -> Iterator[None]:
-    """Turns an error about one text into a warning that names it."""
+def leaving_out(number: int, text: object, left_out: LeftOut) -> Iterator[None]:
+    """Hands an error about one text to `left_out`, and goes on."""
     try:
         yield
     except LigflowError as error:
-        start = f" ({text[:60]!r})" if isinstance(text, str) else ""
-        warnings.warn(f"Text {number}{start} is left out: {error}", TextWarning, stacklevel=3)
+        left_out(number, text, error)
+
+
+def _start(text: object) -> str:
+    text = text.text if isinstance(text, Words) else text
+    return f" ({text[:60]!r})" if isinstance(text, str) else ""

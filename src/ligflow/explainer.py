@@ -3,32 +3,33 @@
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from ligflow import pretrained
 from ligflow.assembly import describe_unmet, flow_of
 from ligflow.baselines import Baseline
-from ligflow.batches import alike, by_length, leaving_out, length_of, windows
+from ligflow.batches import LeftOut, alike, by_length, leaving_out, length_of, warn_left_out, windows
 from ligflow.devices import Devices, devices_of, present
 from ligflow.errors import LigflowError
 from ligflow.examples import Example, Results, Validated, compute, shown, splittable
 from ligflow.flow import Flow
-from ligflow.inputs import Positions, check_inputs, positions, refuse_other_inputs, visible_tokens
+from ligflow.inputs import Inputs, Positions, check_inputs, positions, refuse_other_inputs, visible_tokens
 from ligflow.places import Done, Places
 from ligflow.precision import check_precision
 from ligflow.quadrature import MAX_NODES
 from ligflow.recording import record, refuse_uneven, validate
 from ligflow.replay import Layer, borrowed, exact_mode
 from ligflow.routes import Tokens as LayerTokens
+from ligflow.routes import attention_weights
 from ligflow.scalarize import Scalarization
-from ligflow.settings import ROUTES, Array, Settings, ask
-from ligflow.tokens import Tokens, encode, name_inputs, position_limit
+from ligflow.settings import ROUTES, Array, Settings, ask, every_route
+from ligflow.tokens import Tokens, Words, encode, name_inputs, position_limit
 from ligflow.weights import fresh, is_short, on_disk, with_weights
 
 Progress = Done
@@ -110,7 +111,7 @@ class Explainer:
 
     def explain(
         self,
-        inputs: str | Mapping[str, Tensor],
+        inputs: Inputs,
         routes: str | Sequence[str] = ROUTES,
         layers: Positions | None = None,
         targets: Positions | None = None,
@@ -128,10 +129,11 @@ class Explainer:
     ) -> Flow:
         """How much each source token contributes to each target token, inside every layer.
 
-        `inputs` is a text, or the model's own inputs for one example (with an attention mask, padded
-        tokens are left out of the result). `layers` and `targets` are positions, one or several,
-        counted from the end if negative; None means all. `memory_budget` is how many bytes the blocks
-        of work may take (by default a part of what is free); it does not change the result.
+        `inputs` is a text, a text whose words are known (`Words`), or the model's own inputs for one
+        example (with an attention mask, padded tokens are left out of the result). `layers` and `targets`
+        are positions, one or several, counted from the end if negative; None means all.
+        `memory_budget` is how many bytes the blocks of work may take (by default a part of what is
+        free); it does not change the result.
         `precision` is `float32`, exact whatever the process has set, or `tf32`, which lets CUDA round
         the factors of products to 10 bits. `progress(done, of)` is called after each layer.
 
@@ -144,7 +146,7 @@ class Explainer:
             max_nodes=max_nodes, memory_budget=memory_budget, precision=precision,
         )  # fmt: skip
         with exact_mode(self._places.home, settings.precision):
-            example = self._prepare(self._encode(inputs, truncate), settings, layers, targets)
+            example = self._prepare(self._encode(inputs, truncate), settings.routes, layers, targets)
             ((results,),) = compute(self._places, [example], [settings], progress)
             return self._flow(example, results, settings)
 
@@ -155,7 +157,7 @@ class Explainer:
 
     def explain_under(
         self,
-        inputs: str | Mapping[str, Tensor],
+        inputs: Inputs,
         variants: Sequence[Mapping[str, Any]],
         layers: Positions | None = None,
         targets: Positions | None = None,
@@ -167,15 +169,9 @@ class Explainer:
         What settings have in common is computed once: the paths of a baseline, and every map that two
         of them ask for.
         """
-        asked = [self._asked(**variant) for variant in variants]
-        if not asked:
-            raise LigflowError("No settings were given; give at least one mapping, e.g. [{}].")
-        routes = {route: None for settings in asked for route in settings.routes}
-        if len({settings.precision for settings in asked}) > 1:
-            raise LigflowError("The settings differ in precision; ask for one precision at a time.")
+        asked = self._asked_together(variants)
         with exact_mode(self._places.home, asked[0].precision):
-            every = replace(asked[0], routes=tuple(routes))
-            example = self._prepare(self._encode(inputs, truncate), every, layers, targets)
+            example = self._prepare(self._encode(inputs, truncate), every_route(asked), layers, targets)
             found = compute(self._places, [example], asked, progress)
             return [
                 self._flow(example, results, settings)
@@ -184,13 +180,14 @@ class Explainer:
 
     def explain_many(
         self,
-        texts: Iterable[str | Mapping[str, Tensor]],
+        texts: Iterable[Inputs],
         *,
         layers: Positions | None = None,
         targets: Positions | None = None,
         batch_size: int | None = None,
         truncate: bool = False,
         progress: Progress | None = None,
+        left_out: LeftOut = warn_left_out,
         **settings: Any,
     ) -> Iterator[Flow]:
         """A flow for each text, in the order of the texts, equal to those of `explain` one at a time.
@@ -199,27 +196,50 @@ class Explainer:
         many as pay on the device). `settings` are those of `explain`. `progress(done, of)` counts
         texts; `of` is 0 where their number is not known.
 
-        A text that cannot be explained is left out, with a TextWarning that names it and the reason;
-        `flow.meta["index"]` tells which text a flow belongs to. Raises LigflowError for settings that
-        are wrong for every text.
+        A text that cannot be explained is left out: `left_out(number, text, error)` is called, which by
+        default warns (TextWarning) with its name and the reason. `flow.meta["index"]` tells which text a
+        flow belongs to. Raises LigflowError for settings that are wrong for every text.
         """
-        if isinstance(texts, str | Mapping):
-            raise LigflowError("explain_many takes several texts, e.g. a list; for one, call explain.")
-        asked = self._asked(**settings)
+        flows = self.explain_many_under(
+            texts, [settings], layers=layers, targets=targets, batch_size=batch_size, truncate=truncate,
+            progress=progress, left_out=left_out,
+        )  # fmt: skip
+        return (flow for (flow,) in flows)
+
+    def explain_many_under(
+        self,
+        texts: Iterable[Inputs],
+        variants: Sequence[Mapping[str, Any]],
+        *,
+        layers: Positions | None = None,
+        targets: Positions | None = None,
+        batch_size: int | None = None,
+        truncate: bool = False,
+        progress: Progress | None = None,
+        left_out: LeftOut = warn_left_out,
+    ) -> Iterator[list[Flow]]:
+        """`explain_under` for each text, in the order of the texts: a flow for each of the variants.
+
+        Texts go through the layers together and are left out as in `explain_many`.
+        """
+        if isinstance(texts, str | Words | Mapping):
+            raise LigflowError("Several texts are expected, e.g. a list; for one, call explain.")
+        asked = self._asked_together(variants)
         by_length({}, batch_size, "")
         count = len(texts) if isinstance(texts, Sized) else 0
         device = self._places.home.type
 
-        def flows() -> Iterator[Flow]:
+        def flows() -> Iterator[list[Flow]]:
             for window in windows(texts):
                 encoded = {}
                 for number, text in window:
-                    with leaving_out(number, text):
+                    with leaving_out(number, text, left_out):
                         encoded[number] = self._encode(text, truncate)
-                found: dict[int, Flow] = {}
+                found: dict[int, list[Flow]] = {}
                 lengths = {n: length_of(inputs) for n, (inputs, _) in encoded.items()}
                 for group in by_length(lengths, batch_size, device):
-                    found |= self._explain_group({n: encoded[n] for n in group}, asked, layers, targets)
+                    some = {n: encoded[n] for n in group}
+                    found |= self._explain_group(some, asked, layers, targets, left_out)
                 for number, _ in window:
                     if number in found:
                         yield found.pop(number)
@@ -228,40 +248,77 @@ class Explainer:
 
         return flows()
 
+    def _asked_together(self, variants: Sequence[Mapping[str, Any]]) -> list[Settings]:
+        """The settings of several variants, which share one computation."""
+        asked = [self._asked(**variant) for variant in variants]
+        if not asked:
+            raise LigflowError("No settings were given; give at least one mapping, e.g. [{}].")
+        if len({settings.precision for settings in asked}) > 1:
+            raise LigflowError("The settings differ in precision; ask for one precision at a time.")
+        return asked
+
     def _explain_group(
         self,
         encoded: dict[int, _Encoded],
-        settings: Settings,
+        settings: list[Settings],
         layers: Positions | None,
         targets: Positions | None,
-    ) -> dict[int, Flow]:
+        left_out: LeftOut,
+    ) -> dict[int, list[Flow]]:
         """Flows by number. If the group fails together its texts are tried one by one."""
         examples = {}
-        with exact_mode(self._places.home, settings.precision):
+        with exact_mode(self._places.home, settings[0].precision):
             for number, one in encoded.items():
-                with leaving_out(number, one[1].text if one[1] else None):
-                    examples[number] = self._prepare(one, settings, layers, targets)
-            found: dict[int, Flow] = {}
+                with leaving_out(number, one[1].text if one[1] else None, left_out):
+                    examples[number] = self._prepare(one, every_route(settings), layers, targets)
+            found: dict[int, list[Flow]] = {}
             for group in alike(examples):
                 try:
                     found |= self._together({n: examples[n] for n in group}, settings)
                 except (LigflowError, RuntimeError):
                     for number in group:
-                        with leaving_out(number, examples[number].tokens.text):
+                        with leaving_out(number, examples[number].tokens.text, left_out):
                             found |= self._together({number: examples[number]}, settings)
         return found
 
-    def _together(self, examples: dict[int, Example], settings: Settings) -> dict[int, Flow]:
-        (found,) = compute(self._places, list(examples.values()), [settings])
+    def _together(self, examples: dict[int, Example], settings: list[Settings]) -> dict[int, list[Flow]]:
+        found = compute(self._places, list(examples.values()), settings)
         return {
-            number: self._flow(example, results, settings, index=number)
-            for (number, example), results in zip(examples.items(), found, strict=True)
+            number: [
+                self._flow(example, results[place], asked, index=number)
+                for asked, results in zip(settings, found, strict=True)
+            ]
+            for place, (number, example) in enumerate(examples.items())
         }
+
+    def attention(
+        self,
+        inputs: Inputs,
+        layers: Positions | None = None,
+        targets: Positions | None = None,
+        truncate: bool = False,
+    ) -> Float[Tensor, "layer head target source"]:
+        """The model's own attention weights, for comparison; rows sum to 1 (less where there are sinks).
+
+        Layers, targets and sources are those of `explain`. It takes one run of the model.
+        """
+        with exact_mode(self._places.home):
+            encoded = self._encode(inputs, truncate)
+            example = self._prepare(encoded, ("z2u",), layers, targets)
+            place = example.place
+
+            def of_layer(number: int) -> Tensor:
+                layer = example.layers[number]
+                tokens = place.on(layer.hidden.device)
+                found = attention_weights(layer, tokens.targets)
+                return found[..., tokens.visible].transpose(0, 1).cpu()
+
+            return torch.stack(self._places.compute(example.layers, of_layer, None))
 
     def _prepare(
         self,
         encoded: _Encoded,
-        settings: Settings,
+        routes: tuple[str, ...],
         layers: Positions | None,
         targets: Positions | None,
     ) -> Example:
@@ -274,7 +331,7 @@ class Explainer:
         visible = visible_tokens(self.model, inputs, chosen[0].hidden)
         tokens = shown(self._named(tokens, inputs, len(chosen[0].hidden)), visible)
         rows = positions("target", targets, len(tokens.labels))
-        chosen, left_out = splittable(self._validated(chosen), layers is not None, settings.routes)
+        chosen, left_out = splittable(self._validated(chosen), layers is not None, routes)
         place = LayerTokens(visible, visible[torch.tensor(rows, device=visible.device)])
         return Example(tokens, rows, chosen, place, [*self.notes, *left_out])
 
@@ -287,7 +344,7 @@ class Explainer:
     def _about(self) -> dict[str, Any]:
         return {"model": self.name, "revision": self.revision, "model_class": type(self.model).__name__}
 
-    def record(self, inputs: str | Mapping[str, Tensor], truncate: bool = False) -> list[Layer]:
+    def record(self, inputs: Inputs, truncate: bool = False) -> list[Layer]:
         """The model's layers on one example, recorded, validated and ready to be replayed."""
         with exact_mode(self._places.home):
             layers = self._places.spread(self._record(self._encode(inputs, truncate)[0]))
@@ -297,7 +354,7 @@ class Explainer:
         """The model as a recorded layer is replayed in it: on its attention, with its weights in place."""
         return self._places.lent(layer)
 
-    def size(self, inputs: str | Mapping[str, Tensor], truncate: bool = False) -> tuple[int, int]:
+    def size(self, inputs: Inputs, truncate: bool = False) -> tuple[int, int]:
         """How many layers the model has, and the most heads of those that can be split (0 if none can).
 
         It takes one run of the model.
@@ -312,10 +369,10 @@ class Explainer:
 
             return len(layers), max(self._places.in_turn(split, heads), default=0)
 
-    def _encode(self, inputs: str | Mapping[str, Tensor], truncate: bool) -> _Encoded:
+    def _encode(self, inputs: Inputs, truncate: bool) -> _Encoded:
         refuse_other_inputs(inputs)
         limit = position_limit(self.model, self.tokenizer)
-        if isinstance(inputs, str):
+        if isinstance(inputs, str | Words):
             encoded, tokens = encode(self.tokenizer, inputs, limit, truncate)
         else:
             encoded, tokens = check_inputs(inputs, limit), None

@@ -11,15 +11,20 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ligflow.errors import LigflowError
+from ligflow.tokens import Words
 
 Positions = int | Iterable[int]
+Inputs = str | Words | Mapping[str, Tensor]
 
 
 def refuse_other_inputs(inputs: object) -> None:
-    """Raises LigflowError for anything but a text or a mapping."""
-    if not isinstance(inputs, str | Mapping):
+    """Raises LigflowError for anything but a text, words or a mapping."""
+    if not isinstance(inputs, str | Words | Mapping):
         kind = type(inputs).__name__
-        raise LigflowError(f"The inputs are {kind}; pass one text, or a mapping of tensors for one example.")
+        raise LigflowError(
+            f"The inputs are {kind}; pass one text, its words as Words.joined([...]), or a mapping of "
+            "tensors for one example."
+        )
 
 
 def check_inputs(inputs: Mapping[str, Tensor], limit: int | None) -> dict[str, Tensor]:

@@ -16,11 +16,33 @@ from ligflow.flow import CELL_PARTS, DIMS, Flow
 
 
 @dataclass(frozen=True, eq=False)
-class _Groups:
+class Groups:
     """`sources[w, i]` adds token i to group w; `targets[v, j]` averages target j into group v."""
 
     sources: Float[Tensor, "group source"]
     targets: Float[Tensor, "row target"]
+
+    def of(self, maps: Float[Tensor, "*map target source"]) -> Float[Tensor, "*map row group"]:
+        """Maps over the groups: sums over sources, means over targets."""
+        summed = torch.einsum("...ts,gs->...tg", maps, self.sources.to(maps))
+        return torch.einsum("...ts,gt->...gs", summed, self.targets.to(maps))
+
+
+def words_of(flow: Flow) -> Groups:
+    """Tokens by word; only words that hold a target have a row. Raises LigflowError without words."""
+    words = flow.meta.get("words")
+    if words is None:
+        raise LigflowError(
+            "This flow has no words: they come from a text and a tokenizer that reports offsets "
+            "(a fast tokenizer); flows of ready-made inputs keep their tokens."
+        )
+    sources = _members(words, len(flow.meta["word_labels"]))
+    rows = torch.stack([sources[word, list(flow.targets)] for word in _present(flow)])
+    return Groups(sources, rows / rows.sum(-1, keepdim=True))
+
+
+def _present(flow: Flow) -> list[int]:
+    return sorted({flow.meta["words"][target] for target in flow.targets})
 
 
 def merge_words(flow: Flow) -> Flow:
@@ -29,22 +51,13 @@ def merge_words(flow: Flow) -> Flow:
     A word's certificate is the mean residue over the mean scale of its targets. Raises LigflowError
     where the tokenizer gave no offsets, and so no words.
     """
-    words = flow.meta.get("words")
-    if words is None:
-        raise LigflowError(
-            "This flow has no words: they come from a text and a tokenizer that reports offsets "
-            "(a fast tokenizer); flows of ready-made inputs keep their tokens."
-        )
-    sources = _members(words, len(flow.meta["word_labels"]))
-    present = sorted({words[target] for target in flow.targets})
-    rows = torch.stack([sources[word, list(flow.targets)] for word in present])
-    groups = _Groups(sources, rows / rows.sum(-1, keepdim=True))
+    groups = words_of(flow)
     special = tuple(
-        bool(sources[w] @ torch.tensor(flow.special, dtype=sources.dtype)) for w in range(len(sources))
+        bool(members @ torch.tensor(flow.special, dtype=members.dtype)) for members in groups.sources
     )
     meta = {k: v for k, v in flow.meta.items() if k not in ("words", "word_labels")} | {"merged": "words"}
     labels = list(flow.meta["word_labels"])
-    return Flow(labels, flow.layers, tuple(present), special, _regrouped(flow, groups), meta)
+    return Flow(labels, flow.layers, tuple(_present(flow)), special, _regrouped(flow, groups), meta)
 
 
 def hide_special(flow: Flow) -> Flow:
@@ -53,7 +66,7 @@ def hide_special(flow: Flow) -> Flow:
     rows = [row for row, target in enumerate(flow.targets) if not flow.special[target]]
     if not shown or not rows:
         raise LigflowError("Nothing is left: all tokens, or all targets, of this flow are special tokens.")
-    groups = _Groups(torch.eye(len(flow.tokens))[shown], torch.eye(len(flow.targets))[rows])
+    groups = Groups(torch.eye(len(flow.tokens))[shown], torch.eye(len(flow.targets))[rows])
     tensors = _regrouped(flow, groups)
     for route in ("z2u", "z2z"):
         if route in flow.routes:
@@ -75,11 +88,15 @@ def _without_hidden(flow: Flow, shown: list[int]) -> dict[str, object]:
         return meta
     kept = [flow.meta["words"][i] for i in shown]
     order = sorted(set(kept))
-    labels = [flow.meta["word_labels"][word] for word in order]
-    return meta | {"words": [order.index(word) for word in kept], "word_labels": labels}
+    named = {
+        name: [flow.meta[name][word] for word in order]
+        for name in ("word_labels", "word_places")
+        if flow.meta.get(name)
+    }
+    return meta | named | {"words": [order.index(word) for word in kept]}
 
 
-def _regrouped(flow: Flow, groups: _Groups) -> dict[str, Tensor]:
+def _regrouped(flow: Flow, groups: Groups) -> dict[str, Tensor]:
     """Every tensor of the flow over the groups, composed maps included."""
     tensors = {}
     dims = {name: axes for name, axes in DIMS.items() if name in flow.tensors}
@@ -93,7 +110,7 @@ def _regrouped(flow: Flow, groups: _Groups) -> dict[str, Tensor]:
     return tensors
 
 
-def _cells(flow: Flow, route: str, groups: _Groups) -> dict[str, Tensor]:
+def _cells(flow: Flow, route: str, groups: Groups) -> dict[str, Tensor]:
     cells = {}
     for part in (*CELL_PARTS, "hidden"):
         tensor = flow.tensors.get(f"{route}.{part}")
@@ -107,14 +124,11 @@ def _cells(flow: Flow, route: str, groups: _Groups) -> dict[str, Tensor]:
     return cells
 
 
-def _apply(tensor: Tensor, axes: tuple[str, ...], groups: _Groups) -> Tensor:
-    if axes[-1] == "source":
-        tensor = torch.einsum("...ts,gs->...tg", tensor, groups.sources.to(tensor))
-        return torch.einsum("...ts,gt->...gs", tensor, groups.targets.to(tensor))
-    return _over_targets(tensor, groups)
+def _apply(tensor: Tensor, axes: tuple[str, ...], groups: Groups) -> Tensor:
+    return groups.of(tensor) if axes[-1] == "source" else _over_targets(tensor, groups)
 
 
-def _over_targets(tensor: Tensor, groups: _Groups) -> Tensor:
+def _over_targets(tensor: Tensor, groups: Groups) -> Tensor:
     floating = tensor if tensor.is_floating_point() else tensor.to(groups.targets.dtype)
     return torch.einsum("...t,gt->...g", floating, groups.targets.to(floating))
 

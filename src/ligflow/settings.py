@@ -115,6 +115,11 @@ def ask(
     )  # fmt: skip
 
 
+def every_route(settings: Iterable[Settings]) -> tuple[str, ...]:
+    """The routes that some of the settings ask for."""
+    return tuple(dict.fromkeys(route for asked in settings for route in asked.routes))
+
+
 def _routes(routes: str | Iterable[str]) -> tuple[str, ...]:
     """Once each; a lone name is one route."""
     try:

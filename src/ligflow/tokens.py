@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,33 @@ _UNLIMITED = 10**9
 
 
 @dataclass(frozen=True)
+class Words:
+    """A text whose words are known: `spans[w]` is where word w begins and ends in it."""
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+
+    @staticmethod
+    def joined(words: Sequence[str], spaces: Sequence[bool] | None = None) -> "Words":
+        """Words one after the other, each with a blank behind it unless `spaces` says that there is none.
+
+        Raises LigflowError where a word is not a text, or is blank.
+        """
+        text, spans = "", []
+        for number, word in enumerate(words):
+            if not isinstance(word, str) or not word.strip():
+                raise LigflowError(f"Word {number} is {word!r}; give words that are texts and not blank.")
+            spans.append((len(text), len(text) + len(word)))
+            text += word if spaces is not None and not spaces[number] else f"{word} "
+        return Words(text.rstrip(), tuple(spans))
+
+
+@dataclass(frozen=True)
 class Tokens:
     """What the sources and targets of one example are called.
 
     `words[i]` numbers the word that token i belongs to; None where the text or its offsets are unknown.
+    `word_places[w]` is the place of that word among those of the text, -1 for a special token.
     """
 
     labels: tuple[str, ...]
@@ -28,15 +51,18 @@ class Tokens:
     words: tuple[int, ...] | None = None
     word_labels: tuple[str, ...] = ()
     text: str | None = None
+    word_places: tuple[int, ...] = ()
 
 
 def encode(
-    tokenizer: Any, text: str, limit: int | None, truncate: bool = False
+    tokenizer: Any, given: str | Words, limit: int | None, truncate: bool = False
 ) -> tuple[dict[str, Tensor], Tokens]:
-    """Model inputs and tokens of a text.
+    """Model inputs and tokens of a text; each token belongs to the word that its first character is in.
 
-    Raises LigflowError for blank text, and for text beyond `limit` unless `truncate` is given.
+    Raises LigflowError for blank text, for text beyond `limit` unless `truncate` is given, and for a
+    word that no token begins in.
     """
+    text = given.text if isinstance(given, Words) else given
     if tokenizer is None:
         raise LigflowError(
             "Text needs a tokenizer: Explainer(model, tokenizer), or pass a mapping of tensors."
@@ -57,7 +83,7 @@ def encode(
             text, padding=False, truncation=True, max_length=limit, return_special_tokens_mask=True
         )
     special = tuple(bool(mark) for mark in encoded.pop("special_tokens_mask"))
-    tokens = _with_words(tokenizer, text, encoded["input_ids"], special, _offsets(encoded))
+    tokens = _with_words(tokenizer, given, encoded["input_ids"], special, _offsets(encoded))
     inputs = {name: torch.tensor([ids]) for name, ids in encoded.items()}
     return inputs, tokens
 
@@ -104,25 +130,51 @@ def _offsets(encoded: Any) -> list[tuple[int, int]] | None:
 
 def _with_words(
     tokenizer: Any,
-    text: str,
+    given: str | Words,
     ids: list[int],
     special: tuple[bool, ...],
     offsets: list[tuple[int, int]] | None,
 ) -> Tokens:
     labels = _labels(tokenizer, ids)
+    text = given.text if isinstance(given, Words) else given
     if offsets is None:
+        if isinstance(given, Words):
+            raise LigflowError(
+                f"{type(tokenizer).__name__} does not say where its tokens lie in the text, so they cannot "
+                "be told apart by words; use a fast tokenizer, or pass the text without words."
+            )
         return Tokens(labels, special, text=text)
-    spans = [match.span() for match in _WORD.finditer(_shape(text))]
+    spans = given.spans if isinstance(given, Words) else _words_of(text)
     owner = [-1 if mark else _word_at(text, span, spans) for mark, span in zip(special, offsets, strict=True)]
+    if isinstance(given, Words):
+        _check_owners(owner, given)
     numbers: list[int] = []
     names: list[str] = []
+    places: list[int] = []
     for index, word in enumerate(owner):
         if index == 0 or word == -1 or word != owner[index - 1]:
             begin, end = spans[word] if word >= 0 else (0, 0)
-            end = max(end, offsets[index][1])  # a token may hold several: [MASK]
+            if not isinstance(given, Words):
+                end = max(end, offsets[index][1])  # a token may hold several: [MASK]
             names.append(labels[index] if word < 0 else text[begin:end].rstrip())
+            places.append(word)
         numbers.append(len(names) - 1)
-    return Tokens(labels, special, tuple(numbers), tuple(names), text)
+    return Tokens(labels, special, tuple(numbers), tuple(names), text, tuple(places))
+
+
+def _words_of(text: str) -> tuple[tuple[int, int], ...]:
+    return tuple(match.span() for match in _WORD.finditer(_shape(text)))
+
+
+def _check_owners(owner: list[int], given: Words) -> None:
+    """Each given word has tokens, side by side."""
+    for word, (begin, end) in enumerate(given.spans):
+        mine = [index for index, one in enumerate(owner) if one == word]
+        if not mine or mine[-1] - mine[0] + 1 != len(mine):
+            raise LigflowError(
+                f"Word {word} ({given.text[begin:end]!r}) has no tokens of its own with this tokenizer, "
+                "which drops it or joins it to the word before; leave it out, or join the two words."
+            )
 
 
 def _shape(text: str) -> str:
@@ -134,9 +186,13 @@ def _is_mark(c: str) -> bool:
     return unicodedata.category(c)[0] == "M" or "\U0001f3fb" <= c <= "\U0001f3ff"
 
 
-def _word_at(text: str, span: tuple[int, int], words: list[tuple[int, int]]) -> int:
-    """The word that holds the token's first visible character; -1 for a token of blanks."""
+def _word_at(text: str, span: tuple[int, int], words: Sequence[tuple[int, int]]) -> int:
+    """The word that holds the token's first visible character, or all of its blanks; -1 for none."""
     begin, end = span
     while begin < end and text[begin].isspace():
         begin += 1
-    return next((i for i, (low, high) in enumerate(words) if low <= begin < high and begin < end), -1)
+    first = begin if begin < end else span[0]
+    inside = (i for i, (low, high) in enumerate(words) if low <= first and span[0] < span[1] <= high)
+    if begin == end:
+        return next(inside, -1)
+    return next((i for i, (low, high) in enumerate(words) if low <= begin < high), -1)

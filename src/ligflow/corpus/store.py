@@ -1,0 +1,265 @@
+"""A run is a folder: what was asked, the sentences, and a folder for each finished shard.
+
+    manifest.json            model, settings, versions, corpus; written once, last of the plan
+    sentences/00000.parquet  the sentences of shard 0, as they were read from the corpus
+    shards/00000/            its results: a Parquet file a table, maps.safetensors if asked for, shard.json
+    run.log                  what happened when
+    twin/                    the same run on a copy of the model with random weights, if asked for
+
+A shard's folder is written under a temporary name and renamed when it is complete, so that a shard is
+either there and whole, or not there.
+"""
+
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ligflow.corpus.schema import CORPUS, TABLES
+from ligflow.corpus.sentence import Sentence
+from ligflow.errors import LigflowError
+from ligflow.storage import write_text
+
+FORMAT = 1
+MAPS = "maps.safetensors"
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a shard's folder is to hold: rows of each table, and maps by name."""
+
+    tables: Mapping[str, Mapping[str, Sequence[Any]]]
+    maps: Mapping[str, Tensor] | None = None
+    maps_header: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and what its manifest says."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def shards(self) -> int:
+        """How many shards the plan has."""
+        return int(self.manifest["shards"])
+
+    @property
+    def done(self) -> list[int]:
+        """The shards that are there."""
+        return [n for n in range(self.shards) if self.place(n).is_dir()]
+
+    @property
+    def missing(self) -> list[int]:
+        """The shards that are still to be computed."""
+        return [n for n in range(self.shards) if not self.place(n).is_dir()]
+
+    @property
+    def twin(self) -> "Run | None":
+        """The run on random weights, where there is one."""
+        folder = self.folder / "twin"
+        return open_run(folder) if (folder / "manifest.json").is_file() else None
+
+    def place(self, shard: int) -> Path:
+        """The folder of a finished shard."""
+        return self.folder / "shards" / f"{shard:05d}"
+
+    def sentences(self, shard: int) -> list[Sentence]:
+        """The sentences of a shard, as they were planned."""
+        path = self.folder / "sentences" / f"{shard:05d}.parquet"
+        return [_sentence(row) for row in _read(path, CORPUS, f"the sentences of shard {shard}").to_pylist()]
+
+    def table(self, shard: int, name: str) -> pa.Table:
+        """A table of a finished shard (see `schema`). Raises LigflowError that names a damaged file."""
+        return _read(self.place(shard) / f"{name}.parquet", TABLES[name], f"shard {shard}")
+
+    def write(self, shard: int, results: Results) -> None:
+        """A shard's folder, whole or not at all. If it is there already, it stays as it is."""
+        place = self.place(shard)
+        place.parent.mkdir(exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{shard:05d}.", suffix=".part", dir=place.parent))
+        try:
+            for name, rows in results.tables.items():
+                _write_table(pa.table(dict(rows), schema=TABLES[name]), scratch / f"{name}.parquet")
+            if results.maps is not None:
+                metadata = {"ligflow": results.maps_header}
+                save_file(dict(results.maps), scratch / MAPS, metadata=metadata)
+            _seal(scratch)
+            with (
+                contextlib.suppress(FileExistsError, OSError) if place.is_dir() else contextlib.nullcontext()
+            ):
+                scratch.rename(place)
+        except OSError as error:
+            raise LigflowError(
+                f"Shard {shard} could not be written to {str(self.folder)!r}: {error.strerror or error}. "
+                "Finished shards are safe: make room, or mend the folder, and run the same command again."
+            ) from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def damage(self, shard: int) -> str | None:
+        """What is wrong with a finished shard's files; None if each is as it was written."""
+        place = self.place(shard)
+        try:
+            sealed = json.loads((place / "shard.json").read_text(encoding="utf-8"))["files"]
+            for name, digest in sealed.items():
+                if not (place / name).is_file():
+                    return f"{name} is missing"
+                if _digest(place / name) != digest:
+                    return f"{name} is not as it was written"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return f"shard.json cannot be read ({error})"
+        return None
+
+    def remove(self, shard: int) -> None:
+        """Takes a shard away, so that it is computed again."""
+        shutil.rmtree(self.place(shard))
+
+    def tidy(self) -> None:
+        """Takes away what interrupted writers left."""
+        for left in self.folder.glob("shards/.*.part"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def log(self, line: str) -> None:
+        """A line in run.log, with the time."""
+        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        with (self.folder / "run.log").open("a", encoding="utf-8") as file:
+            file.write(f"{now} {line}\n")
+
+
+def open_run(folder: str | Path) -> Run:
+    """A run's folder. Raises LigflowError if it is none, or one of a newer format."""
+    path = Path(folder) / "manifest.json"
+    if not path.is_file():
+        raise LigflowError(f"{str(folder)!r} holds no run (it has no manifest.json).")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        newer = manifest["format"] > FORMAT
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LigflowError(f"{str(path)!r} is no manifest of a run: {error}") from error
+    if newer:
+        raise LigflowError(
+            f"{str(folder)!r} has run format {manifest['format']}, and this version reads up to {FORMAT}; "
+            "upgrade ligflow."
+        )
+    return Run(Path(folder), manifest)
+
+
+def plan(folder: Path, sentences: Iterable[Sentence], shard_size: int, manifest: Mapping[str, Any]) -> Run:
+    """Writes the sentences in shards, then the manifest: until that is there, the folder is no run.
+
+    Raises LigflowError if there are no sentences, or the folder cannot be written.
+    """
+    place, count, shards = folder / "sentences", 0, 0
+    try:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        for some in _batched(sentences, shard_size):
+            rows = pa.Table.from_pylist([_row(one) for one in some], schema=CORPUS)
+            _write_table(rows, place / f"{shards:05d}.parquet")
+            count, shards = count + len(some), shards + 1
+        if not count:
+            raise LigflowError("The corpus has no sentences, or none in the part that was chosen.")
+        whole = {"format": FORMAT, **manifest, "sentences": count, "shards": shards, "shard_size": shard_size}
+        write_text(folder / "manifest.json", json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise LigflowError(f"Cannot write to {str(folder)!r}: {error.strerror or error}.") from error
+    return open_run(folder)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other runs out of a folder. The system lets go of the lock when the process ends, however."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise LigflowError(
+            f"Another run is at work in {str(folder)!r}; wait for it, or give this one a folder of its own."
+        ) from error
+    except OSError as error:
+        raise LigflowError(f"Cannot write to {str(folder)!r}: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def fingerprint(sentences: Iterable[Sentence]) -> str:
+    """SHA-256 of all that the sentences hold, in order."""
+    digest = hashlib.sha256()
+    for one in sentences:
+        digest.update(repr((one.number, one.text, one.spans, one.heads, one.relations)).encode())
+    return digest.hexdigest()
+
+
+def _batched(sentences: Iterable[Sentence], size: int) -> Iterator[list[Sentence]]:
+    some: list[Sentence] = []
+    for one in sentences:
+        some.append(one)
+        if len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def _row(one: Sentence) -> dict[str, Any]:
+    spans = None if one.spans is None else [edge for span in one.spans for edge in span]
+    return {
+        "sentence": one.number, "text": one.text, "place": one.place, "spans": spans,
+        "heads": one.heads, "relations": one.relations,
+    }  # fmt: skip
+
+
+def _sentence(row: Mapping[str, Any]) -> Sentence:
+    edges = row["spans"]
+    spans = None if edges is None else tuple(zip(edges[::2], edges[1::2], strict=True))
+    heads, relations = (None if row[name] is None else tuple(row[name]) for name in ("heads", "relations"))
+    return Sentence(row["sentence"], row["text"], row["place"], spans, heads, relations)
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+
+
+def _read(path: Path, schema: pa.Schema, what: str) -> pa.Table:
+    try:
+        table = pq.ParquetFile(path, page_checksum_verification=True).read()
+    except (OSError, pa.ArrowException) as error:
+        raise LigflowError(
+            f"{str(path)!r} ({what}) is damaged or missing: {error} Compute it again: the same "
+            "`ligflow corpus run` with --redo-damaged."
+        ) from error
+    if table.schema.names != schema.names:
+        raise LigflowError(f"{str(path)!r} is not a table of this version: its columns are different.")
+    return table
+
+
+def _seal(folder: Path) -> None:
+    """Digests of all files, written beside them; all of it on the disk before the folder is renamed."""
+    files = {path.name: _digest(path) for path in sorted(folder.iterdir())}
+    (folder / "shard.json").write_text(json.dumps({"files": files}, indent=2), encoding="utf-8")
+    for path in (*folder.iterdir(), folder):
+        handle = os.open(path, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
