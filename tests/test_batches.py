@@ -133,3 +133,46 @@ def test_variants_equal_single_explanations_and_share_their_work(monkeypatch: py
         same(flow, explainer.explain(inputs, **variant))
     with pytest.raises(LigflowError, match="at least one mapping"):
         explainer.explain_under(inputs, [])
+
+
+# --- several texts under several settings ---------------------------------------------------------
+
+
+VARIANTS = [
+    {"routes": "z2u", "att_baseline": "itb_zero_ratio"},
+    {"routes": "u2z", "mlp_baseline": "zero"},
+    {"routes": "z2z", "layer_baseline": "zero", "tol": 1e-2},
+]
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 3])
+def test_many_under_several_settings_equal_one_at_a_time(batch_size: int | None) -> None:
+    explainer, examples = Explainer(build(ARCHITECTURES["bert"])), inputs_of(ARCHITECTURES["bert"])
+    found = list(explainer.explain_many_under(examples, VARIANTS, batch_size=batch_size))
+    assert [[flow.meta["index"] for flow in flows] for flows in found] == [[n] * 3 for n in range(len(SIZES))]
+    for flows, one in zip(found, examples, strict=True):
+        for ours, theirs in zip(flows, explainer.explain_under(one, VARIANTS), strict=True):
+            assert ours.routes == theirs.routes
+            same(ours, theirs)
+
+
+def test_texts_that_are_left_out_are_told() -> None:
+    explainer, told = Explainer(build(ARCHITECTURES["bert"])), []
+    examples: list[dict[str, torch.Tensor]] = [
+        {"input_ids": torch.tensor([[5, 6]])}, {}, {"input_ids": torch.tensor([[7]])}
+    ]  # fmt: skip
+    flows = explainer.explain_many_under(
+        examples, VARIANTS, left_out=lambda number, text, error: told.append((number, text, str(error)))
+    )
+    assert [of_one[0].meta["index"] for of_one in flows] == [0, 2]
+    ((number, text, reason),) = told
+    assert (number, text) == (1, {})
+    assert "inputs are empty" in reason
+
+
+def test_no_settings_are_refused_before_the_first_text() -> None:
+    explainer = Explainer(build(ARCHITECTURES["bert"]))
+    with pytest.raises(LigflowError, match="No settings"):
+        explainer.explain_many_under([], [])
+    with pytest.raises(LigflowError, match="Several texts"):
+        explainer.explain_many_under("one", VARIANTS)

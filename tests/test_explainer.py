@@ -242,7 +242,7 @@ def test_settings_of_another_type_have_one_clear_message(
 
 @pytest.mark.usefixtures("no_shape_checks")
 def test_inputs_that_are_neither_text_nor_mapping_are_refused(bert: Explainer) -> None:
-    with pytest.raises(LigflowError, match="inputs are list; pass one text, or a mapping"):
+    with pytest.raises(LigflowError, match="inputs are list; pass one text, its words"):
         bert.explain(["one", "two"])
 
 
@@ -498,3 +498,24 @@ def test_on_cuda_both_precisions_are_there() -> None:
         check_precision("tf32", [torch.device("cuda:0"), torch.device("cpu")])
     with pytest.raises(LigflowError, match=r"'bf16' is not available on cuda; choose from float32, tf32.$"):
         check_precision("bf16", [torch.device("cuda:0")])
+
+
+# --- attention weights ----------------------------------------------------------------------------
+
+
+def test_attention_is_what_the_model_itself_returns(bert: Explainer) -> None:
+    ids = torch.tensor([[3, 7, 9, 11, 4]])
+    with torch.no_grad():
+        before = bert.model.config._attn_implementation
+        bert.model.set_attn_implementation("eager")
+        known = torch.stack(bert.model(ids, output_attentions=True).attentions)[:, 0]
+        bert.model.set_attn_implementation(before)
+    torch.testing.assert_close(bert.attention({"input_ids": ids}), known, rtol=1e-5, atol=1e-6)
+    some = bert.attention({"input_ids": ids}, layers=1, targets=[2, 4])
+    torch.testing.assert_close(some, known[1:2, :, [2, 4]], rtol=1e-5, atol=1e-6)
+
+
+def test_attention_leaves_padding_out(bert: Explainer) -> None:
+    ids = torch.tensor([[3, 7, 9]])
+    padded = {"input_ids": torch.tensor([[3, 7, 9, 0, 0]]), "attention_mask": torch.tensor([[1, 1, 1, 0, 0]])}
+    torch.testing.assert_close(bert.attention(padded), bert.attention({"input_ids": ids}))

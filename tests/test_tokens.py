@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, BertConfig, BertModel, ByT5Tokenizer, PreTrainedTokenizerFast
 
-from ligflow import LigflowError
+from ligflow import LigflowError, Words
 from ligflow.tokens import Tokens, encode, name_inputs, position_limit
 
 
@@ -213,3 +213,55 @@ def test_ready_made_ids_without_a_tokenizer_are_named_by_number() -> None:
 )
 def test_tokens_that_are_not_ids_are_named_by_position(inputs: dict[str, torch.Tensor]) -> None:
     assert name_inputs(None, inputs, 3).labels == ("0", "1", "2")
+
+
+# --- words that are given -------------------------------------------------------------------------
+
+
+def test_given_words_keep_their_places(wordpiece: Any) -> None:
+    words = Words.joined(
+        ["The", "cat", "'s", "whiskers", "-", "naïve"], [True, False, True, True, True, True]
+    )
+    assert words.text == "The cat's whiskers - naïve"
+    tokens = encode(wordpiece, words, None)[1]
+    assert tokens.labels == ("[CLS]", "the", "cat", "'", "s", "w", "##his", "##kers", "-", "naive", "[SEP]")
+    assert tokens.word_labels == ("[CLS]", "The", "cat", "'s", "whiskers", "-", "naïve", "[SEP]")
+    assert tokens.words == (0, 1, 2, 3, 3, 4, 4, 4, 5, 6, 7)
+    assert tokens.word_places == (-1, 0, 1, 2, 3, 4, 5, -1)
+
+
+def test_a_token_over_two_given_words_belongs_to_the_first(wordpiece: Any) -> None:
+    tokens = encode(wordpiece, Words.joined(["do", "n't", "stop"], [False, True, True]), None)[1]
+    assert tokens.labels == ("[CLS]", "don", "'", "t", "stop", "[SEP]")
+    assert tokens.word_labels == ("[CLS]", "do", "n't", "stop", "[SEP]")
+
+
+def test_a_given_word_may_hold_blanks(bytes_pairs: Any) -> None:
+    tokens = encode(bytes_pairs, Words("hello new york", ((0, 5), (6, 14))), None)[1]
+    assert tokens.word_labels == ("hello", "Ġ", "new york")  # a blank between words is of neither
+    assert tokens.word_places == (0, -1, 1)
+
+
+def test_words_outside_the_given_ones_stand_alone(wordpiece: Any) -> None:
+    tokens = encode(wordpiece, Words("one two three", ((0, 3), (8, 13))), None)[1]
+    assert tokens.word_labels == ("[CLS]", "one", "two", "three", "[SEP]")
+    assert tokens.word_places == (-1, 0, -1, 1, -1)
+
+
+def test_a_given_word_without_a_token_is_refused(wordpiece: Any) -> None:
+    with pytest.raises(LigflowError, match=r"Word 1 \('\\u200b'\) has no tokens of its own"):
+        encode(wordpiece, Words.joined(["one", "\u200b", "two"]), None)
+    with pytest.raises(LigflowError, match=r"Word 1 \(.to.\) has no tokens of its own"):
+        encode(wordpiece, Words("into it", ((0, 2), (2, 4), (5, 7))), None)
+
+
+def test_given_words_need_offsets() -> None:
+    with pytest.raises(LigflowError, match="does not say where its tokens lie"):
+        encode(ByT5Tokenizer(), Words.joined(["one", "two"]), None)
+
+
+@pytest.mark.parametrize("words", [["one", ""], ["one", " "], [1, "two"]])
+@pytest.mark.usefixtures("no_shape_checks")
+def test_words_that_are_blank_or_no_text_are_refused(words: list[Any]) -> None:
+    with pytest.raises(LigflowError, match=r"Word \d is"):
+        Words.joined(words)

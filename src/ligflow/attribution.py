@@ -90,18 +90,20 @@ def attribute(
     memory_budget: int | None = None,
     sentence: Int[Tensor, " target"] | None = None,
     first: Float[Tensor, "target scalar dim"] | None = None,
+    floor: Float[Tensor, "target scalar"] | None = None,
 ) -> Attribution:
     """Integrates a route: `IG_kj = (x_k - x_k(0)) . ∫ dL_j/dx_k da` (Suzuki et al. 2026, section 3).
 
     `sentence` says which targets belong together, where there are several sentences; `first` is F at
-    the start of the path, where it is known. `memory_budget` is in bytes; under `route.least_budget`
+    the start of the path, where it is known, and `floor` the size under which a total is rounding, where
+    that is not to be found from these targets. `memory_budget` is in bytes; under `route.least_budget`
     it is passed over.
     """
     budget = memory_budget or default_budget(targets.device)
     first, last = _ends(route, targets, first, budget)
     end = last - first
     kind = _for_targets(scalarization, end)
-    floor = _floor(last, sentence)
+    floor = floor_of(last, sentence) if floor is None else floor.to(end)
     scale = natural_scale(kind, end).clamp(min=floor)
     known = total(kind, end)
     pairs = _pairs(route, budget)
@@ -129,11 +131,11 @@ def attribute(
     )
 
 
-def start_of(
-    route: Map, targets: Int[Tensor, " target"], memory_budget: int | None = None
+def image_at(
+    route: Map, node: float, targets: Int[Tensor, " target"], memory_budget: int | None = None
 ) -> Float[Tensor, "target scalar dim"]:
-    """F at the start of the path."""
-    return _image_at(route, 0.0, targets, memory_budget or default_budget(targets.device))
+    """F at one point of the path."""
+    return _image_at(route, node, targets, memory_budget or default_budget(targets.device))
 
 
 def _ends(
@@ -145,7 +147,7 @@ def _ends(
     """
     if route.recorded is None:
         return _image_at(route, 0.0, targets, budget), _image_at(route, 1.0, targets, budget)
-    first = start_of(route, targets, budget) if first is None else first
+    first = _image_at(route, 0.0, targets, budget) if first is None else first
     last = route.recorded(targets)
     size = last.norm(dim=-1).square().mean(dim=0).sqrt()
     near = ((last - first).norm(dim=-1) <= _FAR * size).any(-1).nonzero()[:, 0]
@@ -191,7 +193,7 @@ def _origin(
     return found
 
 
-def _floor(
+def floor_of(
     image: Float[Tensor, "target scalar dim"], sentence: Int[Tensor, " target"] | None
 ) -> Float[Tensor, "target scalar"]:
     """1000 machine epsilons of the layer's own size (root mean square norm over a sentence's targets)."""

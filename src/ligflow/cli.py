@@ -6,16 +6,15 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
-import torch
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from ligflow.conformance import Check, check
+from ligflow.corpus.cli import corpus
 from ligflow.errors import LigflowError
 from ligflow.explainer import CompletenessWarning, Explainer
 from ligflow.flow import DIMS, Flow
@@ -23,6 +22,19 @@ from ligflow.known import SPLIT, WHOLE
 from ligflow.quadrature import MAX_NODES
 from ligflow.settings import ROUTES, Settings
 from ligflow.storage import ensure_writable, write_text
+from ligflow.usage import (
+    Device,
+    Dtype,
+    LocalOnly,
+    Model,
+    Revision,
+    Usage,
+    checked,
+    console,
+    errors,
+    explainer_of,
+    numbers,
+)
 from ligflow.view.select import NEEDS, VIEWS, available, select
 from ligflow.view.terminal import error, report
 
@@ -32,17 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-T = TypeVar("T")
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-Model = Annotated[
-    str | None,
-    typer.Option("--model", "-m", help="Hub id, folder or embedded model; default: the embedded MiniLM."),
-]
-Revision = Annotated[str | None, typer.Option(help="Revision of a hub model.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")]
-Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
-LocalOnly = Annotated[bool, typer.Option("--local-files-only", help="Never ask the hub.")]
+app.add_typer(corpus, name="corpus")
 Layer = Annotated[
     int | None, typer.Option(help="The layer that is printed; default: the last one explained.")
 ]
@@ -56,10 +58,6 @@ Save = Annotated[Path | None, typer.Option(help="Save the flow (safetensors).")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write all maps as JSON; - for standard output.")]
 Csv = Annotated[Path | None, typer.Option("--csv", help="Write all cells as a CSV table.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a page with all layers.")]
-
-
-class _Usage(LigflowError):
-    """Wrong use of the command line: exit code 2."""
 
 
 @app.command()
@@ -104,18 +102,18 @@ def explain(
     html: Html = None,
 ) -> None:
     """Explain one sentence: print a map, the strongest flows and the certificates."""
-    settings = _checked(
+    settings = checked(
         Settings, tuple(route or ROUTES), att_baseline, mlp_baseline, layer_baseline,
         scalarization, quadrature, tol, max_nodes, None, precision,
     )  # fmt: skip
-    text = _checked(_text, text)
-    chosen, wanted = _numbers("--layers", layers), _numbers("--targets", targets)
+    text = checked(_text, text)
+    chosen, wanted = numbers("--layers", layers), numbers("--targets", targets)
     outputs = _Outputs(json_path, csv, html, save)
     outputs.check()
-    _checked(_shown, show, head, settings.routes)
+    checked(_shown, show, head, settings.routes)
     if layer is not None and layer >= 0 and chosen and min(chosen) >= 0 and layer not in chosen:
-        raise _Usage(f"--layer {layer} is printed, but --layers explains only {layers}.")
-    explainer = _explainer(model, revision, device, dtype, local_files_only)
+        raise Usage(f"--layer {layer} is printed, but --layers explains only {layers}.")
+    explainer = explainer_of(model, revision, device, dtype, local_files_only)
     _ensure_printable(explainer, text, truncate, chosen, layer, head)
     flow = _with_progress(lambda progress: explainer.explain(
         text, layers=chosen, targets=wanted, truncate=truncate, progress=progress, **vars(settings),
@@ -139,7 +137,7 @@ def view(
     outputs = _Outputs(json_path, csv, html)
     outputs.check()
     flow = Flow.load(file)
-    _checked(_shown, show, head, flow.routes)
+    checked(_shown, show, head, flow.routes)
     _deliver(flow, layer, show, head, words, hide_special, outputs)
 
 
@@ -153,9 +151,9 @@ def check_model(
     tol: Annotated[float, typer.Option(help="Tolerance of the certificates.")] = 1e-3,
 ) -> None:
     """Run the conformance checks on a model; exit code 1 if one fails."""
-    explainer = _explainer(model, revision, device, dtype, local_files_only)
+    explainer = explainer_of(model, revision, device, dtype, local_files_only)
     checks = check(explainer, tol=tol)
-    _console().print(_check_table(model, checks))
+    console().print(_check_table(model, checks))
     if not all(one.passed for one in checks):
         raise typer.Exit(1)
 
@@ -173,36 +171,20 @@ def models() -> None:
     for known, routes in ((SPLIT, "z2u u2z z2z"), (WHOLE, "z2z")):
         for name, note in sorted(known.items()):
             table.add_row(name, routes, note)
-    _console().print(table)
-    _console().print("Others that use the attention interface of transformers work too: ligflow check MODEL.")
+    console().print(table)
+    console().print("Others that use the attention interface of transformers work too: ligflow check MODEL.")
 
 
 def main() -> None:
     """The entry point: one clear line for every error that a user can mend."""
     try:
         app()
-    except _Usage as problem:
-        _errors().print(error(str(problem)))
+    except Usage as problem:
+        errors().print(error(str(problem)))
         sys.exit(2)
     except LigflowError as problem:
-        _errors().print(error(str(problem)))
+        errors().print(error(str(problem)))
         sys.exit(1)
-
-
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=False)
-
-
-def _errors() -> Console:
-    return Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def _checked(call: Callable[..., T], *arguments: Any) -> T:
-    """Turns a LigflowError about the arguments into bad usage."""
-    try:
-        return call(*arguments)
-    except LigflowError as problem:
-        raise _Usage(str(problem)) from problem
 
 
 def _text(text: str) -> str:
@@ -214,21 +196,6 @@ def _text(text: str) -> str:
     if not text.strip():
         raise LigflowError("The text is empty or blank; give at least one word.")
     return text
-
-
-def _numbers(option: str, given: str | None) -> list[int] | None:
-    if given is None:
-        return None
-    try:
-        return [int(part) for part in given.split(",")]
-    except ValueError as problem:
-        raise _Usage(f"{option} takes numbers separated by commas, e.g. 0,3; got {given!r}.") from problem
-
-
-def _one_of(option: str, given: str, known: dict[str, T]) -> T:
-    if given not in known:
-        raise _Usage(f"{option} {given!r} is unknown; choose from {', '.join(known)}.")
-    return known[given]
 
 
 def _writable(path: Path | None) -> None:
@@ -245,15 +212,6 @@ def _shown(show: str | None, head: int | None, routes: tuple[str, ...]) -> None:
     missing = NEEDS[show] - set(routes) if show else set()
     if missing:
         raise LigflowError(f"--show {show} needs --route {' --route '.join(sorted(missing))}.")
-
-
-def _explainer(
-    model: str | None, revision: str | None, device: str | None, dtype: str, local_files_only: bool
-) -> Explainer:
-    options: dict[str, Any] = {"local_files_only": local_files_only} | (
-        {"revision": revision} if revision else {}
-    )
-    return Explainer.from_pretrained(model, device, _one_of("--dtype", dtype, _DTYPES), **options)
 
 
 def _ensure_printable(
@@ -281,7 +239,7 @@ def _ensure_printable(
 def _with_progress(run: Callable[[Callable[[int, int], None]], Flow]) -> Flow:
     """A bar over layers on standard error; it goes when it is done."""
     columns = TextColumn("layers"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=_errors(), transient=True) as bar, warnings.catch_warnings():
+    with Progress(*columns, console=errors(), transient=True) as bar, warnings.catch_warnings():
         warnings.simplefilter("ignore", CompletenessWarning)  # the report names the cells
         task = bar.add_task("layers", total=None)
         return run(lambda done, of: bar.update(task, completed=done, total=of))
@@ -298,9 +256,9 @@ class _Outputs:
         """Says before the computation starts what could not be written after it."""
         for path in (self.csv, self.html, self.save):
             if str(path) == "-":
-                raise _Usage("Only --json writes to standard output with '-'; give the others a file.")
+                raise Usage("Only --json writes to standard output with '-'; give the others a file.")
         for path in (self.json, self.csv, self.html, self.save):
-            _checked(_writable, path)
+            checked(_writable, path)
 
     def write(self, flow: Flow, shown: Flow) -> list[Path]:
         """The flow as computed is saved; the other forms are of the flow as shown."""
@@ -332,9 +290,9 @@ def _deliver(
     if str(outputs.json) == "-":
         sys.stdout.write(_json(shown) + "\n")
         return
-    report(shown, view, layer, head, _console())
+    report(shown, view, layer, head, console())
     for path in written:
-        _console().print(Text(f"wrote {path}"), soft_wrap=True)
+        console().print(Text(f"wrote {path}"), soft_wrap=True)
 
 
 def _from_end(layer: int, flow: Flow) -> int:

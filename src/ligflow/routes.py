@@ -1,7 +1,6 @@
 """The three routes of one layer under given settings: baselines turned into paths, and corrected."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +21,7 @@ from ligflow.sentences import Sentences, padded, starts_together, together
 from ligflow.settings import Settings
 
 _RATIOS = ("itb_zero_ratio", "itb_map_ratio")
+_ALONG = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +84,10 @@ class Work:
 
     def attention(self, baseline: Baseline) -> AttentionPath:
         """The path on which z2u is integrated: on a float64 copy of the layer where it starts flat."""
-        if not self.starts_flat(baseline):
-            return self.path(baseline)
+        return self.in_double(baseline) if self.starts_flat(baseline) else self.path(baseline)
+
+    def in_double(self, baseline: Baseline) -> AttentionPath:
+        """Attention along the paths of a baseline, on a float64 copy of the layer."""
 
         def build() -> AttentionPath:
             layers = self.sentences.layers
@@ -186,12 +188,69 @@ def _z2u(work: Work, settings: Settings) -> Attribution:
         return work.once(("z2u", *_key_of(settings, "z2u", baseline)), lambda: _run(baseline))
 
     def _run(baseline: Baseline) -> Attribution:
-        single = work.sentences.z.dtype == torch.float32
-        with keep_double() if work.starts_flat(baseline) else nullcontext():
-            found = _attribute(attribution.z2u(work.attention(baseline)), settings, work, "z2u")
-        return _in_single(found) if single else found
+        if work.sentences.z.dtype != torch.float32 or work.sentences.z.device.type == "mps":
+            return _attribute(attribution.z2u(work.path(baseline)), settings, work, "z2u")
+        if work.starts_flat(baseline):
+            return _in_single(_in_double(baseline, settings, work))
+        back, floor = _coming_back(attribution.z2u(work.path(baseline)), work, settings)
+        return _in_single(_back_in_double(baseline, settings, work, back, floor))
 
     return _with_correction(run, settings.att_baseline, work)
+
+
+def _in_double(
+    baseline: Baseline,
+    settings: Settings,
+    work: Work,
+    rows: Tensor | None = None,
+    floor: Tensor | None = None,
+) -> Attribution:
+    """z2u on a float64 copy of the layer."""
+    with keep_double():
+        route = attribution.z2u(work.in_double(baseline))
+        return _attribute(route, settings, work, "z2u", rows=rows, floor=floor)
+
+
+def _coming_back(route: Map, work: Work, settings: Settings) -> tuple[Tensor, Tensor]:
+    """Targets with a head that leaves its start and comes back, whose direction then drowns in rounding.
+
+    An example is a token that at both ends attends to nothing but itself. With it, the size under which
+    a total is rounding.
+    """
+    at = [attribution.image_at(route, node, work.rows, settings.memory_budget) for node in _ALONG]
+    floor = attribution.floor_of(at[-1], work.owner)
+    far = torch.stack([(one - at[0]).norm(dim=-1) for one in at[1:]])
+    return ((far[-1] < floor) & (far.amax(dim=0) > floor)).any(dim=-1), floor
+
+
+def _back_in_double(
+    baseline: Baseline, settings: Settings, work: Work, back: Tensor, floor: Tensor
+) -> Attribution:
+    """z2u, where the targets that come back are integrated in float64."""
+    parts, places = [], []
+    for double in (False, True):
+        rows = (back == double).nonzero()[:, 0]
+        if not len(rows):
+            continue
+        places.append(rows)
+        if double:
+            parts.append(_in_double(baseline, settings, work, rows, floor[rows]))
+        else:
+            route = attribution.z2u(work.path(baseline))
+            parts.append(_attribute(route, settings, work, "z2u", rows=rows, floor=floor[rows]))
+    return _merged(parts, torch.cat(places).argsort())
+
+
+def _merged(parts: Sequence[Attribution], order: Tensor) -> Attribution:
+    """The targets of all parts, in order."""
+    if len(parts) == 1:
+        return parts[0]
+    columns = zip(*(vars(part).items() for part in parts), strict=True)
+    found: dict[str, Any] = {
+        column[0][0]: torch.cat([value for _, value in column])[order] if column[0][1] is not None else None
+        for column in columns
+    }
+    return Attribution(**found)
 
 
 def _in_single(found: Attribution) -> Attribution:
@@ -282,23 +341,36 @@ def _custom_u(work: Work, baseline: Tensor, end: Tensor) -> Float[Tensor, "row h
 # --- integration ----------------------------------------------------------------------------------
 
 
-def _attribute(route: Map, settings: Settings, work: Work, name: str, start: Any = None) -> Attribution:
-    """Routes with the same `start` begin at the same z', which is computed once."""
+def _attribute(
+    route: Map,
+    settings: Settings,
+    work: Work,
+    name: str,
+    start: Any = None,
+    rows: Tensor | None = None,
+    floor: Tensor | None = None,
+) -> Attribution:
+    """Some of the work's targets, or all. Routes with the same `start` begin at one z', computed once."""
     kind = _fit(settings.scalarization_of(name), route, work, name)
     budget = settings.memory_budget
     first = None
     if start is not None:
-        first = work.once(("first", start), lambda: attribution.start_of(route, work.rows, budget))
+        first = work.once(("first", start), lambda: attribution.image_at(route, 0.0, work.rows, budget))
+    targets, owner = work.rows, work.owner
+    if rows is not None:
+        kind = Direction(kind.vector[rows]) if isinstance(kind, Direction) and kind.vector.ndim == 3 else kind
+        targets, owner = targets[rows], owner[rows]
     return attribute(
         route,
-        work.rows,
+        targets,
         kind,
         settings.quadrature,
         settings.tol,
         settings.max_nodes,
         budget,
-        work.owner,
+        owner,
         first,
+        floor,
     )
 
 

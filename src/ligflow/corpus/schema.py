@@ -9,7 +9,8 @@
 
 import pyarrow as pa
 
-METRICS = ("l2", "relative_l2", "normalised_l2", "pearson", "spearman", "top_k")
+from ligflow.consistency import METRICS
+
 UNITS = ("token", "word")
 DIRECT = ("zero", "itb", "itb_zero_ratio")
 ATT = ("zero", "itb", "itb_zero_ratio", "itb_map_ratio")

@@ -16,8 +16,8 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,9 @@ MAPS = "maps.safetensors"
 
 @dataclass(frozen=True)
 class Results:
-    """What a shard's folder is to hold: rows of each table, and maps by name."""
+    """What a shard's folder is to hold: the tables, and maps by name."""
 
-    tables: Mapping[str, Mapping[str, Sequence[Any]]]
+    tables: Mapping[str, pa.Table]
     maps: Mapping[str, Tensor] | None = None
     maps_header: str = ""
 
@@ -90,14 +90,15 @@ class Run:
     def write(self, shard: int, results: Results) -> None:
         """A shard's folder, whole or not at all. If it is there already, it stays as it is."""
         place = self.place(shard)
-        place.parent.mkdir(exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{shard:05d}.", suffix=".part", dir=place.parent))
+        scratch = place.parent / f".{shard:05d}.{uuid.uuid4().hex}.part"
         try:
-            for name, rows in results.tables.items():
-                _write_table(pa.table(dict(rows), schema=TABLES[name]), scratch / f"{name}.parquet")
+            scratch.mkdir(parents=True)
+            for name, table in results.tables.items():
+                _write_table(table, scratch / f"{name}.parquet")
             if results.maps is not None:
                 metadata = {"ligflow": results.maps_header}
                 save_file(dict(results.maps), scratch / MAPS, metadata=metadata)
+                (scratch / MAPS).chmod((scratch / "sentences.parquet").stat().st_mode & 0o777)  # not 0600
             _seal(scratch)
             with (
                 contextlib.suppress(FileExistsError, OSError) if place.is_dir() else contextlib.nullcontext()
@@ -111,15 +112,25 @@ class Run:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def damage(self, shard: int) -> str | None:
-        """What is wrong with a finished shard's files; None if each is as it was written."""
+    def size(self, shard: int) -> int:
+        """How many sentences a shard has."""
+        size = int(self.manifest["shard_size"])
+        return min(size, int(self.manifest["sentences"]) - shard * size)
+
+    def left_out(self, shard: int) -> int:
+        """How many sentences of a finished shard could not be explained."""
+        reasons = self.table(shard, "sentences")["left_out"]
+        return len(reasons) - reasons.null_count
+
+    def damage(self, shard: int, thorough: bool = True) -> str | None:
+        """What is wrong with a finished shard: a file is missing or, if `thorough`, not as it was written."""
         place = self.place(shard)
         try:
             sealed = json.loads((place / "shard.json").read_text(encoding="utf-8"))["files"]
             for name, digest in sealed.items():
                 if not (place / name).is_file():
                     return f"{name} is missing"
-                if _digest(place / name) != digest:
+                if thorough and _digest(place / name) != digest:
                     return f"{name} is not as it was written"
         except (OSError, ValueError, KeyError, TypeError) as error:
             return f"shard.json cannot be read ({error})"
@@ -159,26 +170,59 @@ def open_run(folder: str | Path) -> Run:
     return Run(Path(folder), manifest)
 
 
-def plan(folder: Path, sentences: Iterable[Sentence], shard_size: int, manifest: Mapping[str, Any]) -> Run:
-    """Writes the sentences in shards, then the manifest: until that is there, the folder is no run.
+@dataclass(frozen=True)
+class Planned:
+    """How many sentences were written, in how many shards, and the SHA-256 of all that they hold."""
 
-    Raises LigflowError if there are no sentences, or the folder cannot be written.
-    """
-    place, count, shards = folder / "sentences", 0, 0
+    sentences: int
+    shards: int
+    fingerprint: str
+
+
+def write_sentences(folder: Path, sentences: Iterable[Sentence], shard_size: int) -> Planned:
+    """The sentences in shards. Raises LigflowError if there are none, or the folder cannot be written."""
+    place, digest = folder / "sentences", Digest()
+    count = shards = 0
     try:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        for some in _batched(sentences, shard_size):
+        for some in _batched(digest.passing(sentences), shard_size):
             rows = pa.Table.from_pylist([_row(one) for one in some], schema=CORPUS)
             _write_table(rows, place / f"{shards:05d}.parquet")
             count, shards = count + len(some), shards + 1
-        if not count:
-            raise LigflowError("The corpus has no sentences, or none in the part that was chosen.")
-        whole = {"format": FORMAT, **manifest, "sentences": count, "shards": shards, "shard_size": shard_size}
+    except OSError as error:
+        raise LigflowError(f"Cannot write to {str(folder)!r}: {error.strerror or error}.") from error
+    if not count:
+        raise LigflowError("The corpus has no sentences, or none in the part that was chosen.")
+    return Planned(count, shards, digest.hexdigest())
+
+
+def begin(folder: Path, manifest: Mapping[str, Any]) -> Run:
+    """Writes the manifest: from now on the folder is a run."""
+    whole = {"format": FORMAT, **manifest}
+    try:
         write_text(folder / "manifest.json", json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
         raise LigflowError(f"Cannot write to {str(folder)!r}: {error.strerror or error}.") from error
     return open_run(folder)
+
+
+class Digest:
+    """SHA-256 of all that sentences hold, in order."""
+
+    def __init__(self) -> None:
+        self._sha = hashlib.sha256()
+
+    def passing(self, sentences: Iterable[Sentence]) -> Iterator[Sentence]:
+        """The sentences, each taken into the digest as it passes."""
+        for one in sentences:
+            what = (one.number, one.text, one.spans, one.heads, one.relations)
+            self._sha.update(repr(what).encode("utf-8", "surrogatepass"))
+            yield one
+
+    def hexdigest(self) -> str:
+        """The digest of what has passed."""
+        return self._sha.hexdigest()
 
 
 @contextlib.contextmanager
@@ -197,14 +241,6 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def fingerprint(sentences: Iterable[Sentence]) -> str:
-    """SHA-256 of all that the sentences hold, in order."""
-    digest = hashlib.sha256()
-    for one in sentences:
-        digest.update(repr((one.number, one.text, one.spans, one.heads, one.relations)).encode())
-    return digest.hexdigest()
 
 
 def _batched(sentences: Iterable[Sentence], size: int) -> Iterator[list[Sentence]]:
@@ -248,6 +284,15 @@ def _read(path: Path, schema: pa.Schema, what: str) -> pa.Table:
     if table.schema.names != schema.names:
         raise LigflowError(f"{str(path)!r} is not a table of this version: its columns are different.")
     return table
+
+
+def _rename(scratch: Path, place: Path) -> None:
+    """A shard that another worker has written meanwhile stays: both hold the same."""
+    try:
+        scratch.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise
 
 
 def _seal(folder: Path) -> None:

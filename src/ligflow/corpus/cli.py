@@ -1,0 +1,223 @@
+"""`ligflow corpus run` and `ligflow corpus report`."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from ligflow.errors import LigflowError
+from ligflow.quadrature import MAX_NODES
+from ligflow.usage import Device, Dtype, LocalOnly, Model, Revision, checked, console, errors, numbers
+
+if TYPE_CHECKING:
+    from ligflow.corpus.engines import Engine
+    from ligflow.corpus.runner import Corpus, Told
+    from ligflow.corpus.store import Run
+
+corpus = typer.Typer(
+    help="Many sentences: run the consistency experiment on a corpus, and report on it.", no_args_is_help=True
+)
+_STOPPED = 130  # the exit code of a command that Ctrl-C ended
+
+
+@corpus.command("run")
+def run_corpus(
+    source: Annotated[
+        str, typer.Argument(help="A file, hf:NAME for a dataset of the hub, or embedded:sentences.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The run's folder; an interrupted run goes on.")],
+    model: Model = None,
+    revision: Revision = None,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    local_files_only: LocalOnly = False,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="text, conllu, ptb, jsonl, csv, parquet; default: by the file's name."),
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="The column that holds the sentences.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of a dataset; default: train.")] = None,
+    subset: Annotated[str | None, typer.Option(help="Configuration of a dataset.")] = None,
+    start: Annotated[int, typer.Option(help="The first sentence, counted from 0.")] = 0,
+    end: Annotated[int | None, typer.Option(help="The sentence to stop before.")] = None,
+    sample: Annotated[int | None, typer.Option(help="Draw this many of them at random.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the sample, the shuffled control and the twin.")] = 0,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave malformed lines out, and list them.")
+    ] = False,
+    layers: Annotated[str | None, typer.Option(help="Layers to explain, e.g. 0,3; default: all.")] = None,
+    unit: Annotated[
+        list[str] | None, typer.Option(help="What is compared, repeatable: token, word; default: token.")
+    ] = None,
+    hide_special: Annotated[
+        bool, typer.Option("--hide-special", help="Leave special tokens out of the comparisons.")
+    ] = False,
+    top_k: Annotated[int, typer.Option(help="The k of the top-k overlap.")] = 3,
+    scalarization: Annotated[str, typer.Option(help="l2 or projection.")] = "l2",
+    quadrature: Annotated[str, typer.Option(help="adaptive, gauss-legendre:N, ...")] = "adaptive",
+    tol: Annotated[float, typer.Option(help="Relative tolerance of every integral.")] = 1e-3,
+    max_nodes: Annotated[int, typer.Option(help="Path points after which a target is given up.")] = MAX_NODES,
+    precision: Annotated[str, typer.Option(help="float32, or on CUDA tf32.")] = "float32",
+    maps: Annotated[bool, typer.Option("--maps", help="Keep all maps too (safetensors).")] = False,
+    twin: Annotated[
+        bool, typer.Option("--twin", help="Then the same on a copy with random weights.")
+    ] = False,
+    engine: Annotated[str, typer.Option(help="local (processes of this machine) or ray.")] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes or actors; default: one a device (ray: as many as fit)."),
+    ] = None,
+    cpus: Annotated[int, typer.Option(help="Cores of each Ray actor.")] = 1,
+    ray_address: Annotated[str | None, typer.Option(help="The Ray cluster; default: one here.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Sentences that go through a layer together; default: as many as pay.")
+    ] = None,
+    shard_size: Annotated[int, typer.Option(help="Sentences that are computed and stored together.")] = 32,
+    redo_damaged: Annotated[
+        bool, typer.Option("--redo-damaged", help="Check every finished shard, and redo damaged ones.")
+    ] = False,
+) -> None:
+    """Compute the 24 pairs of baselines on every sentence. Run it again, and it goes on where it stopped."""
+    _need_extra()
+    from ligflow.corpus import runner, worker
+    from ligflow.corpus.variants import Experiment
+
+    chosen = numbers("--layers", layers)
+    experiment = checked(
+        Experiment, None if chosen is None else tuple(chosen), tuple(unit or ["token"]), hide_special, top_k,
+        seed, maps, scalarization, quadrature, tol, max_nodes, precision,
+    )  # fmt: skip
+    loaded = worker.Model(model, revision, dtype, local_files_only)
+    sentences = _corpus(source, format_, column, split, subset, start, end, sample, seed, skip_bad)
+    workers_of = checked(_engine, engine, device, workers, cpus, ray_address)
+    found = _with_progress(lambda told: runner.run(
+        out, sentences, loaded, experiment, engine=workers_of, twin=twin, shard_size=shard_size,
+        batch_size=batch_size, redo_damaged=redo_damaged, told=told,
+    ))  # fmt: skip
+    _say(found, twin, len(sentences.bad))
+
+
+@corpus.command("report")
+def report_corpus(
+    folder: Annotated[Path, typer.Argument(help="A run's folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Default: report in the run's folder.")
+    ] = None,
+    twin: Annotated[
+        Path | None, typer.Option(help="A run on random weights; default: the one in the run's folder.")
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Draws of the bootstrap over sentences.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+) -> None:
+    """Rank the pairs under every metric, with intervals and controls, in words, tables and figures."""
+    _need_extra()
+    from ligflow.corpus.report import report
+
+    page = report(folder, out, draws=draws, seed=seed, twin=twin)
+    console().print(Text(f"wrote {page}"), soft_wrap=True)
+
+
+def _need_extra() -> None:
+    for name in ("pyarrow", "pandas", "conllu", "filelock", "matplotlib"):
+        try:
+            __import__(name)
+        except ImportError as error:
+            raise LigflowError(f"ligflow corpus needs {name}: pip install 'ligflow[corpus]'.") from error
+
+
+def _corpus(
+    source: str,
+    format_: str | None,
+    column: str | None,
+    split: str | None,
+    subset: str | None,
+    start: int,
+    end: int | None,
+    sample: int | None,
+    seed: int,
+    skip_bad: bool,
+) -> "Corpus":
+    from ligflow.corpus.readers import read
+    from ligflow.corpus.runner import Corpus
+    from ligflow.corpus.selection import select, sentences_of
+    from ligflow.corpus.sentence import BadLine, Sentence
+
+    bad: list[BadLine] = []
+
+    def sentences() -> Iterator[Sentence]:
+        bad.clear()
+        items = read(source, format=format_, column=column, split=split, subset=subset)
+        return sentences_of(select(items, start, end, sample, seed), skip_bad, bad.append)
+
+    path = Path(source)
+    name = str(path.resolve()) if path.exists() else source
+    about = {
+        "source": name, "format": format_, "column": column, "split": split, "subset": subset,
+        "start": start, "end": end, "sample": sample, "seed": seed, "skip_bad": skip_bad,
+    }  # fmt: skip
+    return Corpus(sentences, about, bad, path if path.is_file() else None)
+
+
+def _engine(
+    name: str, device: str | None, workers: int | None, cpus: int, ray_address: str | None
+) -> "Engine":
+    from ligflow.corpus.cluster import actors
+    from ligflow.corpus.engines import here, processes
+
+    if name == "ray":
+        return actors(device, workers, ray_address, cpus)
+    if name != "local":
+        raise LigflowError(f"Unknown engine {name!r}; choose from local, ray.")
+    if ray_address is not None:
+        raise LigflowError("--ray-address is for --engine ray.")
+    devices = device.split(",") if device else [None]
+    count = len(devices) if workers is None else workers
+    return here(devices[0]) if count == 1 else processes(devices, count)
+
+
+def _with_progress(run: "Callable[[Told], Run]") -> "Run":
+    """A bar over sentences on standard error, with rate and remaining time."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("sentences"),
+        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=errors(), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+        since: dict[str, tuple[float, int]] = {}
+
+        def told(state: Any) -> None:
+            if state.part not in tasks:
+                tasks[state.part] = bar.add_task(state.part, total=state.of_sentences, rate="")
+                since[state.part] = time.monotonic(), state.sentences
+            began, before = since[state.part]
+            minutes = (time.monotonic() - began) / 60
+            rate = f"{(state.sentences - before) / minutes:.0f} a minute" if state.sentences > before else ""
+            bar.update(tasks[state.part], completed=state.sentences, rate=rate)
+
+        return run(told)
+
+
+def _say(found: "Run", twin: bool, bad: int) -> None:
+    """What was done, and what to do next."""
+    other = found.twin if twin else None
+    for each in (found, other):
+        if each is not None and each.missing:
+            done = len(each.done)
+            errors().print(
+                Text(f"Stopped: {done} of {each.shards} shards of {each.folder} are done, and safe. "
+                     "Run the same command again to go on.")
+            )  # fmt: skip
+            raise typer.Exit(_STOPPED)
+    if twin and other is None:
+        raise typer.Exit(_STOPPED)
+    left_out = sum(found.left_out(shard) for shard in range(found.shards))
+    count = int(found.manifest["sentences"])
+    words = [f"{count - left_out} of {count} sentences explained"]
+    words += [f"{left_out} left out (the report says why)"] if left_out else []
+    words += [f"{bad} malformed lines skipped"] if bad else []
+    console().print(Text(f"{', '.join(words)}: {found.folder}"), soft_wrap=True)
+    console().print(Text(f"Next: ligflow corpus report {found.folder}"), soft_wrap=True)

@@ -1,0 +1,31 @@
+"""Flows of one example, each with other routes, as one flow."""
+
+from collections.abc import Sequence
+
+from ligflow.errors import LigflowError
+from ligflow.flow import Flow
+
+_BASELINE_OF = {"z2u": "att_baseline", "u2z": "mlp_baseline", "z2z": "layer_baseline"}
+
+
+def join(flows: Sequence[Flow]) -> Flow:
+    """One flow with the routes of all, e.g. z2u under one baseline and u2z under another, to be composed.
+
+    Raises LigflowError if they are not of the same tokens and layers, or two hold the same route.
+    """
+    first = flows[0]
+    routes = [route for flow in flows for route in flow.routes]
+    if len(set(routes)) < len(routes):
+        raise LigflowError(f"The flows hold a route twice ({', '.join(routes)}); join flows of other routes.")
+    for flow in flows:
+        if (flow.tokens, flow.layers, flow.targets) != (first.tokens, first.layers, first.targets):
+            raise LigflowError("The flows are of other tokens, layers or targets; join flows of one example.")
+    settings = dict(first.meta["settings"]) | {"routes": routes, "scalarization": {}}
+    for flow in flows:
+        own = flow.meta["settings"]
+        settings["scalarization"] |= own["scalarization"]
+        settings |= {_BASELINE_OF[route]: own[_BASELINE_OF[route]] for route in flow.routes}
+    notes = list(dict.fromkeys(note for flow in flows for note in flow.meta.get("notes", ())))
+    tensors = {name: tensor for flow in flows for name, tensor in flow.tensors.items()}
+    meta = dict(first.meta) | {"settings": settings, "notes": notes}
+    return Flow(first.tokens, first.layers, first.targets, first.special, tensors, meta)

@@ -1,0 +1,72 @@
+"""What all commands share: the options that name a model, and clear words about bad usage."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+import torch
+import typer
+from rich.console import Console
+
+from ligflow.errors import LigflowError
+from ligflow.explainer import Explainer
+
+T = TypeVar("T")
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Hub id, folder or embedded model; default: the embedded MiniLM."),
+]
+Revision = Annotated[str | None, typer.Option(help="Revision of a hub model.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")]
+Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
+LocalOnly = Annotated[bool, typer.Option("--local-files-only", help="Never ask the hub.")]
+
+
+class Usage(LigflowError):
+    """Wrong use of the command line: exit code 2."""
+
+
+def console() -> Console:
+    """Standard output."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+def errors() -> Console:
+    """Standard error."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def checked(call: Callable[..., T], *arguments: Any) -> T:
+    """Turns a LigflowError about the arguments into bad usage."""
+    try:
+        return call(*arguments)
+    except LigflowError as problem:
+        raise Usage(str(problem)) from problem
+
+
+def numbers(option: str, given: str | None) -> list[int] | None:
+    """Numbers separated by commas."""
+    if given is None:
+        return None
+    try:
+        return [int(part) for part in given.split(",")]
+    except ValueError as problem:
+        raise Usage(f"{option} takes numbers separated by commas, e.g. 0,3; got {given!r}.") from problem
+
+
+def one_of(option: str, given: str, known: dict[str, T]) -> T:
+    """What a name stands for."""
+    if given not in known:
+        raise Usage(f"{option} {given!r} is unknown; choose from {', '.join(known)}.")
+    return known[given]
+
+
+def explainer_of(
+    model: str | None, revision: str | None, device: str | None, dtype: str, local_files_only: bool
+) -> Explainer:
+    """The explainer that the options name."""
+    options: dict[str, Any] = {"local_files_only": local_files_only} | (
+        {"revision": revision} if revision else {}
+    )
+    return Explainer.from_pretrained(model, device, one_of("--dtype", dtype, _DTYPES), **options)
