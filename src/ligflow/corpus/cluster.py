@@ -1,13 +1,17 @@
 """Shards computed by the actors of a Ray cluster: an existing one, or one started on this machine."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from ligflow.corpus.engines import TRIES, Engine, Stop, Workers
 from ligflow.corpus.worker import Model, Outcome, Task, compute_shard, describe, loaded
 from ligflow.errors import LigflowError
+
+_PATIENCE = 10.0  # seconds for a cluster to answer
 
 
 def actors(
@@ -30,7 +34,8 @@ def actors(
         try:
             gpus = 1 if device is not None and device.startswith("cuda") else 0
             count = workers or _room(ray, cpus, gpus)
-            actor = _actor(ray, model, device, cpus, gpus)
+            remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(Worker)
+            actor = partial(remote.remote, model, device, cpus)
             free = [actor()]
 
             def shards(task: Task, numbers: Sequence[int], stop: Stop) -> Iterator[Outcome]:
@@ -59,13 +64,21 @@ def _connect(ray: Any, address: str | None) -> bool:
     if ray.is_initialized():
         return False
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise LigflowError(
-            f"No Ray cluster could be reached at {address or 'this machine'!r}: {error} Start one (ray start "
-            "--head), or leave out --ray-address to start one here."
+            f"No Ray cluster could be reached at {address or 'this machine'!r}: {error}. Start one (ray "
+            "start --head), or leave out --ray-address to start one here."
         ) from error
     return True
+
+
+def _knock(address: str | None) -> None:
+    """Fails at once where nothing answers; Ray itself tries for many minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
 
 
 def _room(ray: Any, cpus: int, gpus: int) -> int:
@@ -82,17 +95,19 @@ def _room(ray: Any, cpus: int, gpus: int) -> int:
     return room
 
 
-def _actor(ray: Any, model: Model, device: str | None, cpus: int, gpus: int) -> Callable[[], Any]:
-    """What starts an actor: a process that loads the model once."""
+class Worker:
+    """In an actor: a process that loads the model once, when it is first asked for something."""
 
-    class Worker:
-        def describe(self) -> dict[str, Any]:
-            return describe(loaded(model, device, cpus), model)
+    def __init__(self, model: Model, device: str | None, threads: int) -> None:
+        self._model, self._loaded = model, (model, device, threads)
 
-        def compute(self, task: Task, shard: int) -> Outcome:
-            return compute_shard(loaded(model, device, cpus), task, shard)
+    def describe(self) -> dict[str, Any]:
+        """The model, for the manifest."""
+        return describe(loaded(*self._loaded), self._model)
 
-    return ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(Worker).remote
+    def compute(self, task: Task, shard: int) -> Outcome:
+        """One shard, written to the run's folder."""
+        return compute_shard(loaded(*self._loaded), task, shard)
 
 
 def _result(ray: Any, reference: Any) -> Any:

@@ -85,7 +85,10 @@ class Run:
 
     def table(self, shard: int, name: str) -> pa.Table:
         """A table of a finished shard (see `schema`). Raises LigflowError that names a damaged file."""
-        return _read(self.place(shard) / f"{name}.parquet", TABLES[name], f"shard {shard}")
+        path = self.place(shard) / f"{name}.parquet"
+        if (self._digests(shard) or {}).get(path.name) != (_digest(path) if path.is_file() else ""):
+            raise _damaged(path, f"shard {shard}", "it is not as it was written")
+        return _read(path, TABLES[name], f"shard {shard}")
 
     def write(self, shard: int, results: Results) -> None:
         """A shard's folder, whole or not at all. If it is there already, it stays as it is."""
@@ -124,17 +127,24 @@ class Run:
 
     def damage(self, shard: int, thorough: bool = True) -> str | None:
         """What is wrong with a finished shard: a file is missing or, if `thorough`, not as it was written."""
-        place = self.place(shard)
-        try:
-            sealed = json.loads((place / "shard.json").read_text(encoding="utf-8"))["files"]
-            for name, digest in sealed.items():
-                if not (place / name).is_file():
-                    return f"{name} is missing"
-                if thorough and _digest(place / name) != digest:
-                    return f"{name} is not as it was written"
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            return f"shard.json cannot be read ({error})"
+        digests = self._digests(shard)
+        if digests is None:
+            return "shard.json cannot be read"
+        for name, digest in digests.items():
+            path = self.place(shard) / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if thorough and _digest(path) != digest:
+                return f"{name} is not as it was written"
         return None
+
+    def _digests(self, shard: int) -> dict[str, str] | None:
+        """The digests of a shard's files; None if they cannot be read."""
+        try:
+            sealed = json.loads((self.place(shard) / "shard.json").read_text(encoding="utf-8"))
+            return {str(name): str(digest) for name, digest in sealed["files"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
 
     def remove(self, shard: int) -> None:
         """Takes a shard away, so that it is computed again."""
@@ -277,10 +287,7 @@ def _read(path: Path, schema: pa.Schema, what: str) -> pa.Table:
     try:
         table = pq.ParquetFile(path, page_checksum_verification=True).read()
     except (OSError, pa.ArrowException) as error:
-        raise LigflowError(
-            f"{str(path)!r} ({what}) is damaged or missing: {error} Compute it again: the same "
-            "`ligflow corpus run` with --redo-damaged."
-        ) from error
+        raise _damaged(path, what, str(error)) from error
     if table.schema.names != schema.names:
         raise LigflowError(f"{str(path)!r} is not a table of this version: its columns are different.")
     return table
@@ -293,6 +300,13 @@ def _rename(scratch: Path, place: Path) -> None:
     except OSError:
         if not place.is_dir():
             raise
+
+
+def _damaged(path: Path, what: str, reason: str) -> LigflowError:
+    return LigflowError(
+        f"{str(path)!r} ({what}) is damaged or missing: {reason}. Compute it again: the same "
+        "`ligflow corpus run` with --redo-damaged."
+    )
 
 
 def _seal(folder: Path) -> None:
