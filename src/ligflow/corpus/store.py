@@ -35,6 +35,7 @@ from ligflow.storage import write_text
 
 FORMAT = 1
 MAPS = "maps.safetensors"
+_REPEATING = {"spearman", "top_k"}
 
 
 @dataclass(frozen=True)
@@ -280,7 +281,13 @@ def _sentence(row: Mapping[str, Any]) -> Sentence:
 
 
 def _write_table(table: pa.Table, path: Path) -> None:
-    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+    """Names and ranks repeat, so they are kept as dictionaries; other floats do not."""
+    floats = {field.name for field in table.schema if pa.types.is_floating(field.type)} - _REPEATING
+    names = [name for name in table.column_names if name not in floats]
+    pq.write_table(
+        table, path, compression="zstd", write_page_checksum=True,
+        use_dictionary=names, use_byte_stream_split=sorted(floats),
+    )  # fmt: skip
 
 
 def _read(path: Path, schema: pa.Schema, what: str) -> pa.Table:
