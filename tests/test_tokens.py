@@ -251,8 +251,16 @@ def test_words_outside_the_given_ones_stand_alone(wordpiece: Any) -> None:
 def test_a_given_word_without_a_token_is_refused(wordpiece: Any) -> None:
     with pytest.raises(LigflowError, match=r"Word 1 \('\\u200b'\) has no tokens of its own"):
         encode(wordpiece, Words.joined(["one", "\u200b", "two"]), None)
-    with pytest.raises(LigflowError, match=r"Word 1 \(.to.\) has no tokens of its own"):
-        encode(wordpiece, Words("into it", ((0, 2), (2, 4), (5, 7))), None)
+
+
+def test_given_words_that_share_a_token_are_one(wordpiece: Any) -> None:
+    words = Words.joined(["I", "can", "not", "go", "in", "to"], [True, False, True, True, False, True])
+    tokens = encode(wordpiece, words, None)[1]
+    assert tokens.labels == ("[CLS]", "i", "cannot", "go", "into", "[SEP]")
+    assert tokens.word_labels == ("[CLS]", "I", "cannot", "go", "into", "[SEP]")
+    assert tokens.word_places == (-1, 0, 1, 3, 4, -1)
+    assert tokens.notes[0] == "word 2 ('not') shares a token with word 1, and is one with it"
+    assert len(tokens.notes) == 2
 
 
 def test_given_words_need_offsets() -> None:

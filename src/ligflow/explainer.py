@@ -333,7 +333,7 @@ class Explainer:
         rows = positions("target", targets, len(tokens.labels))
         chosen, left_out = splittable(self._validated(chosen), layers is not None, routes)
         place = LayerTokens(visible, visible[torch.tensor(rows, device=visible.device)])
-        return Example(tokens, rows, chosen, place, [*self.notes, *left_out])
+        return Example(tokens, rows, chosen, place, [*self.notes, *left_out, *tokens.notes])
 
     def _flow(self, example: Example, results: Results, settings: Settings, **more: Any) -> Flow:
         flow = flow_of(example, results, settings, self._places, self._about() | more)

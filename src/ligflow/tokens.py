@@ -52,6 +52,7 @@ class Tokens:
     word_labels: tuple[str, ...] = ()
     text: str | None = None
     word_places: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def encode(
@@ -59,8 +60,8 @@ def encode(
 ) -> tuple[dict[str, Tensor], Tokens]:
     """Model inputs and tokens of a text; each token belongs to the word that its first character is in.
 
-    Raises LigflowError for blank text, for text beyond `limit` unless `truncate` is given, and for a
-    word that no token begins in.
+    Given words that share a token are one, with a note. Raises LigflowError for blank text, for text beyond
+    `limit` unless `truncate` is given, and for a given word that the tokenizer drops.
     """
     text = given.text if isinstance(given, Words) else given
     if tokenizer is None:
@@ -146,35 +147,48 @@ def _with_words(
         return Tokens(labels, special, text=text)
     spans = given.spans if isinstance(given, Words) else _words_of(text)
     owner = [-1 if mark else _word_at(text, span, spans) for mark, span in zip(special, offsets, strict=True)]
-    if isinstance(given, Words):
-        _check_owners(owner, given)
+    joined = _joined(owner, offsets, given) if isinstance(given, Words) else {}
     numbers: list[int] = []
     names: list[str] = []
     places: list[int] = []
     for index, word in enumerate(owner):
         if index == 0 or word == -1 or word != owner[index - 1]:
             begin, end = spans[word] if word >= 0 else (0, 0)
-            if not isinstance(given, Words):
+            if isinstance(given, Words):
+                end = max([end, *(spans[other][1] for other, first in joined.items() if first == word)])
+            else:
                 end = max(end, offsets[index][1])  # a token may hold several: [MASK]
             names.append(labels[index] if word < 0 else text[begin:end].rstrip())
             places.append(word)
         numbers.append(len(names) - 1)
-    return Tokens(labels, special, tuple(numbers), tuple(names), text, tuple(places))
+    notes = tuple(
+        f"word {other} ({text[slice(*spans[other])]!r}) shares a token with word {first}, and is one with it"
+        for other, first in joined.items()
+    )
+    return Tokens(labels, special, tuple(numbers), tuple(names), text, tuple(places), notes)
 
 
 def _words_of(text: str) -> tuple[tuple[int, int], ...]:
     return tuple(match.span() for match in _WORD.finditer(_shape(text)))
 
 
-def _check_owners(owner: list[int], given: Words) -> None:
-    """Each given word has tokens, side by side."""
+def _joined(owner: list[int], offsets: list[tuple[int, int]], given: Words) -> dict[int, int]:
+    """Words without a token of their own, by the word before them whose token covers them too (cannot).
+
+    Raises LigflowError for a word that no token covers, and for one whose tokens do not lie side by side.
+    """
+    found: dict[int, int] = {}
     for word, (begin, end) in enumerate(given.spans):
         mine = [index for index, one in enumerate(owner) if one == word]
-        if not mine or mine[-1] - mine[0] + 1 != len(mine):
+        over = [owner[i] for i, span in enumerate(offsets) if span[0] < end and begin < span[1]]
+        if not mine and over and over[0] != -1:
+            found[word] = over[0]
+        elif not mine or mine[-1] - mine[0] + 1 != len(mine):
             raise LigflowError(
                 f"Word {word} ({given.text[begin:end]!r}) has no tokens of its own with this tokenizer, "
-                "which drops it or joins it to the word before; leave it out, or join the two words."
+                "which drops or scatters it; leave the word out, or join it to the one before."
             )
+    return found
 
 
 def _shape(text: str) -> str:

@@ -1,0 +1,143 @@
+"""Corpora, a sentence at a time: files in six formats, datasets of the hub, the corpus that is shipped."""
+
+import gzip
+import io
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import IO, cast
+
+from ligflow.corpus import columns, dependencies, hub
+from ligflow.corpus.sentence import BadLine, Sentence
+from ligflow.errors import LigflowError
+
+EMBEDDED = "embedded:sentences"
+HUB = "hf:"
+Item = Sentence | BadLine
+Lines = Iterator[tuple[int, str | None]]  # numbered from 1; None where a line is no UTF-8
+
+_SUFFIXES = {
+    ".txt": "text",
+    ".conllu": "conllu",
+    ".ptb": "ptb",
+    ".dep": "ptb",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+}
+FORMATS = ("text", "conllu", "ptb", "jsonl", "csv", "parquet")
+
+
+def read(
+    source: str,
+    *,
+    format: str | None = None,
+    column: str | None = None,
+    split: str | None = None,
+    subset: str | None = None,
+) -> Iterator[Item]:
+    """The sentences of a corpus in order, and what stands in place of one (BadLine); numbered from 0.
+
+    `source` is a file (its format by its name, or `format`; `.gz` is unpacked), `hf:NAME` for a dataset of
+    the hub (`subset`, `split`), or `embedded:sentences`. `column` names the column with the sentences where
+    there are columns. Nothing but the current sentence is kept in memory.
+
+    Raises LigflowError for a source that is missing, unreadable, empty, or of unknown format.
+    """
+    if source.startswith(HUB):
+        return hub.read(source.removeprefix(HUB), column, split, subset)
+    for name, given in {"split": split, "subset": subset}.items():
+        if given is not None:
+            raise LigflowError(f"{name} {given!r} is for datasets of the hub (hf:NAME), not for {source!r}.")
+    if source == EMBEDDED:
+        path = resources.files("ligflow.corpus").joinpath("data/sentences.conllu")
+        return _read(Path(str(path)), "conllu", None)
+    path = Path(source)
+    return _read(path, _format(path, format), column)
+
+
+def _format(path: Path, given: str | None) -> str:
+    if given is not None:
+        if given not in FORMATS:
+            raise LigflowError(f"Unknown format {given!r}; choose from {', '.join(FORMATS)}.")
+        return given
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if suffix.lower() not in _SUFFIXES:
+        raise LigflowError(
+            f"The format of {str(path)!r} cannot be told from its name; give --format, one of "
+            f"{', '.join(FORMATS)}."
+        )
+    return _SUFFIXES[suffix.lower()]
+
+
+def _read(path: Path, format_: str, column: str | None) -> Iterator[Item]:
+    if column is not None and format_ not in ("jsonl", "csv", "parquet"):
+        raise LigflowError(f"column {column!r} is for jsonl, csv and parquet; {format_} has no columns.")
+    _check(path)
+    if format_ == "parquet":
+        return columns.parquet(path, column)
+    if format_ == "csv":
+        return columns.csv_rows(_text(path), path, column)
+    readers: dict[str, Callable[[Lines, str], Iterator[Item]]] = {
+        "text": _plain,
+        "conllu": dependencies.conllu_blocks,
+        "ptb": dependencies.treebank,
+    }
+    if format_ == "jsonl":
+        return columns.json_lines(_lines(path), path.name, column)
+    return readers[format_](_lines(path), path.name)
+
+
+def _check(path: Path) -> None:
+    if not path.exists():
+        raise LigflowError(f"There is no corpus {str(path)!r}.")
+    if path.is_dir():
+        raise LigflowError(f"The corpus {str(path)!r} is a folder; give a file.")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise LigflowError(f"The corpus {str(path)!r} cannot be read: {error.strerror or error}.") from error
+    if empty:
+        raise LigflowError(f"The corpus {str(path)!r} is empty.")
+
+
+def _bytes(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb"))
+
+
+def _text(path: Path) -> IO[str]:
+    """For readers that want one text stream; bytes that are no UTF-8 are kept as surrogates."""
+    return io.TextIOWrapper(_bytes(path), encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _lines(path: Path) -> Lines:
+    try:
+        with _bytes(path) as file:
+            for number, line in enumerate(file, start=1):
+                yield number, _decoded(line.rstrip(b"\r\n"), first=number == 1)
+    except (OSError, EOFError) as error:
+        raise LigflowError(f"The corpus {str(path)!r} cannot be read to its end: {error}.") from error
+
+
+def _decoded(line: bytes, first: bool) -> str | None:
+    try:
+        return line.decode("utf-8-sig" if first else "utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _plain(lines: Lines, name: str) -> Iterator[Item]:
+    """A sentence a line; blank lines are none."""
+    number = 0
+    for line, text in lines:
+        place = f"{name}:{line}"
+        if text is None:
+            yield BadLine(number, place, "the line is not UTF-8; save the file in UTF-8")
+        elif text.strip():
+            yield Sentence(number, text.strip(), place)
+        else:
+            continue
+        number += 1

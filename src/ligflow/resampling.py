@@ -1,0 +1,64 @@
+"""Means over clusters, and how sure they are: a bootstrap over clusters that takes them one at a time.
+
+The cells of one sentence are alike, so that sentences are drawn, not cells. In draw b sentence s counts
+`w_sb` times, a Poisson number with mean 1 that depends on the seed and the sentence's number alone; the
+draw's mean is `sum_s w_sb sum_s / sum_s w_sb count_s`. This is the Poisson bootstrap (Chamandy, Muralidharan,
+Najmi and Naidu 2012, "Estimating uncertainty for massive data streams"): it needs each sentence once, in any
+order, and memory that does not grow with their number. All means share the draws, so that differences of two
+means are paired.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Weighted sums and counts of every cell; row 0 counts each cluster once, the others are draws."""
+
+    sums: Float[np.ndarray, "draw cell"]
+    counts: Float[np.ndarray, "draw cell"]
+
+
+def nothing(draws: int, cells: int) -> Sums:
+    """Sums before the first cluster."""
+    return Sums(np.zeros((draws + 1, cells)), np.zeros((draws + 1, cells)))
+
+
+def weights(seed: int, clusters: Sequence[int], draws: int) -> Float[np.ndarray, "draw cluster"]:
+    """How often each cluster counts: once in row 0, then in each draw."""
+    found = np.ones((draws + 1, len(clusters)))
+    for column, cluster in enumerate(clusters):
+        generator = np.random.Generator(np.random.Philox(key=[seed, cluster]))
+        found[1:, column] = generator.poisson(1.0, draws)
+    return found
+
+
+def add(
+    before: Sums,
+    weight: Float[np.ndarray, "draw cluster"],
+    sums: Float[np.ndarray, "cluster cell"],
+    counts: Float[np.ndarray, "cluster cell"],
+) -> None:
+    """Takes clusters in, in place."""
+    before.sums[...] += weight @ sums
+    before.counts[...] += weight @ counts
+
+
+def means(found: Sums) -> Float[np.ndarray, "draw cell"]:
+    """The mean of every cell in every draw; NaN where nothing was counted."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(found.counts > 0, found.sums / found.counts, np.nan)
+
+
+def interval(
+    draws: Float[np.ndarray, "draw *cell"],
+) -> tuple[Float[np.ndarray, "*cell"], Float[np.ndarray, "*cell"]]:
+    """The middle 95% of the draws; NaN where a draw is."""
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return low, high
