@@ -1,0 +1,126 @@
+"""The pairs ranked for each direct baseline under each metric, beside the controls, as plain rows."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from ligflow.consistency import LOWER_IS_BETTER, METRICS
+from ligflow.corpus.estimates import ATTENTION, COMPOSED, PAIRS, SHUFFLED, Estimates
+from ligflow.corpus.schema import DIRECT, RULES
+from ligflow.resampling import interval
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One pair under one metric. `layer` is None for all layers together; `difference` is to the best.
+
+    The best is that of the same unit, diagonal, layer, direct baseline and metric, among the rules that are
+    ranked; `tied` says that the interval of the difference holds 0. `twin` is the same pair on random
+    weights, NaN without a twin. A control is beaten if the interval of the difference to it, on the pair's
+    good side, does not hold 0.
+    """
+
+    unit: str
+    diagonal: bool
+    layer: int | None
+    direct: str
+    metric: str
+    att: str
+    mlp: str
+    rule: str
+    rank: int
+    mean: float
+    low: float
+    high: float
+    difference: float
+    difference_low: float
+    difference_high: float
+    tied: bool
+    attention: float
+    shuffled: float
+    twin: float
+    beats_attention: bool
+    beats_shuffled: bool
+    beats_twin: bool
+    rows: int
+    undefined: int
+
+
+def rank(
+    found: Estimates,
+    twin: Estimates | None = None,
+    by_layer: bool = False,
+    rules: Sequence[str] = RULES,
+) -> list[Ranked]:
+    """All pairs of some rules, best first within each unit, diagonal, layer, direct baseline and metric."""
+    layers = range(len(found.layers)) if by_layer else [len(found.layers)]
+    places = product(range(len(found.units)), range(2), layers, range(len(DIRECT)), range(len(METRICS)))
+    chosen = np.array([n for n, pair in enumerate(PAIRS) if pair[2] in rules])
+    return [row for place in places for row in _ranked(found, twin, place, chosen)]
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether the best value of a metric is its smallest."""
+    return metric in LOWER_IS_BETTER
+
+
+def _ranked(
+    found: Estimates,
+    twin: Estimates | None,
+    place: tuple[int, int, int, int, int],
+    chosen: np.ndarray,
+) -> Iterator[Ranked]:
+    unit, diagonal, layer, direct, metric = place
+    at = (unit, diagonal, layer, direct)
+    draws = found.draws[(slice(None), *at, COMPOSED, metric)]
+    order = chosen[_order(draws[0, chosen], METRICS[metric])]
+    low, high = interval(draws[1:])
+    gaps = draws - draws[:, order[:1]]
+    gap_low, gap_high = interval(gaps[1:])
+    controls = _controls(found, twin, at, metric)
+    beaten = {name: _beaten(draws, values, METRICS[metric]) for name, values in controls.items()}
+    for position, pair in enumerate(order, start=1):
+        att, mlp, rule = PAIRS[pair]
+        yield Ranked(
+            found.units[unit], diagonal == 0, found.layers[layer] if layer < len(found.layers) else None,
+            DIRECT[direct], METRICS[metric], att, mlp, rule, position,
+            float(draws[0, pair]), float(low[pair]), float(high[pair]),
+            float(gaps[0, pair]), float(gap_low[pair]), float(gap_high[pair]),
+            bool(gap_low[pair] <= 0 <= gap_high[pair]),
+            *(float(values[0, pair]) for values in controls.values()),
+            *(bool(of_pair[pair]) for of_pair in beaten.values()),
+            int(found.cells[at][pair, metric]), int(found.undefined[at][pair, metric]),
+        )  # fmt: skip
+
+
+def _controls(
+    found: Estimates, twin: Estimates | None, at: tuple[int, ...], metric: int
+) -> dict[str, np.ndarray]:
+    """Draws of each control [draw, pair]: raw attention, the pair shuffled, the pair on random weights."""
+    here = found.draws[(slice(None), *at)][..., metric]
+    nothing = np.full_like(here[:, COMPOSED], np.nan)
+    return {
+        "attention": here[:, [ATTENTION] * len(PAIRS)],
+        "shuffled": here[:, SHUFFLED],
+        "twin": nothing if twin is None else twin.draws[(slice(None), *at)][..., metric][:, COMPOSED],
+    }
+
+
+def _beaten(draws: np.ndarray, control: np.ndarray, metric: str) -> np.ndarray:
+    """For each pair, whether it is better than its control beyond the interval of their difference."""
+    low, high = interval((draws - control)[1:])
+    return high < 0 if lower_is_better(metric) else low > 0
+
+
+def _order(means: np.ndarray, metric: str) -> np.ndarray:
+    """Best first; what is not defined last."""
+    sign = 1 if lower_is_better(metric) else -1
+    return np.argsort(np.where(np.isnan(means), np.inf, sign * means), kind="stable")
+
+
+def ranking(ranked: list[Ranked], unit: str, diagonal: bool, direct: str, metric: str) -> list[Ranked]:
+    """One ranking of those over all layers, best first."""
+    key = (unit, diagonal, direct, metric)
+    return [row for row in ranked if (row.unit, row.diagonal, row.direct, row.metric) == key]
