@@ -57,8 +57,8 @@ def means(found: Sums) -> Float[np.ndarray, "draw cell"]:
 
 
 def interval(
-    draws: Float[np.ndarray, "draw *cell"],
-) -> tuple[Float[np.ndarray, "*cell"], Float[np.ndarray, "*cell"]]:
+    draws: Float[np.ndarray, "draw cell *cells"],
+) -> tuple[Float[np.ndarray, "cell *cells"], Float[np.ndarray, "cell *cells"]]:
     """The middle 95% of the draws; NaN where a draw is."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high

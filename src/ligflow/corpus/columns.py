@@ -1,11 +1,12 @@
 """Sentences in a column: JSON lines, CSV and Parquet. A list of texts is a sentence with its words."""
 
 import csv
+import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -67,11 +68,13 @@ def json_lines(
         number += 1
 
 
-def csv_rows(file: IO[str], path: Path, column: str | None) -> Iterator[Sentence | BadLine]:
+def csv_rows(
+    opened: Callable[[], io.TextIOWrapper], path: Path, column: str | None
+) -> Iterator[Sentence | BadLine]:
     """A row a sentence, below a row of column names; separated by tabs in a .tsv."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     tabs = ".tsv" in path.suffixes
-    with file:
+    with opened() as file:
         rows = csv.reader(file, delimiter="\t" if tabs else ",", strict=True)
         try:
             names = next(rows, [])

@@ -74,37 +74,54 @@ def _ranked(
 ) -> Iterator[Ranked]:
     unit, diagonal, layer, direct, metric = place
     at = (unit, diagonal, layer, direct)
-    draws = found.draws[(slice(None), *at, COMPOSED, metric)]
+    draws = found.draws[:, unit, diagonal, layer, direct, COMPOSED, metric]
     order = chosen[_order(draws[0, chosen], METRICS[metric])]
     low, high = interval(draws[1:])
     gaps = draws - draws[:, order[:1]]
     gap_low, gap_high = interval(gaps[1:])
-    controls = _controls(found, twin, at, metric)
+    controls = _controls(found, twin, place)
     beaten = {name: _beaten(draws, values, METRICS[metric]) for name, values in controls.items()}
     for position, pair in enumerate(order, start=1):
         att, mlp, rule = PAIRS[pair]
         yield Ranked(
-            found.units[unit], diagonal == 0, found.layers[layer] if layer < len(found.layers) else None,
-            DIRECT[direct], METRICS[metric], att, mlp, rule, position,
-            float(draws[0, pair]), float(low[pair]), float(high[pair]),
-            float(gaps[0, pair]), float(gap_low[pair]), float(gap_high[pair]),
-            bool(gap_low[pair] <= 0 <= gap_high[pair]),
-            *(float(values[0, pair]) for values in controls.values()),
-            *(bool(of_pair[pair]) for of_pair in beaten.values()),
-            int(found.cells[at][pair, metric]), int(found.undefined[at][pair, metric]),
-        )  # fmt: skip
+            unit=found.units[unit],
+            diagonal=diagonal == 0,
+            layer=found.layers[layer] if layer < len(found.layers) else None,
+            direct=DIRECT[direct],
+            metric=METRICS[metric],
+            att=att,
+            mlp=mlp,
+            rule=rule,
+            rank=position,
+            mean=float(draws[0, pair]),
+            low=float(low[pair]),
+            high=float(high[pair]),
+            difference=float(gaps[0, pair]),
+            difference_low=float(gap_low[pair]),
+            difference_high=float(gap_high[pair]),
+            tied=bool(gap_low[pair] <= 0 <= gap_high[pair]),
+            attention=float(controls["attention"][0, pair]),
+            shuffled=float(controls["shuffled"][0, pair]),
+            twin=float(controls["twin"][0, pair]),
+            beats_attention=bool(beaten["attention"][pair]),
+            beats_shuffled=bool(beaten["shuffled"][pair]),
+            beats_twin=bool(beaten["twin"][pair]),
+            rows=int(found.cells[at][pair, metric]),
+            undefined=int(found.undefined[at][pair, metric]),
+        )
 
 
 def _controls(
-    found: Estimates, twin: Estimates | None, at: tuple[int, ...], metric: int
+    found: Estimates, twin: Estimates | None, place: tuple[int, int, int, int, int]
 ) -> dict[str, np.ndarray]:
     """Draws of each control [draw, pair]: raw attention, the pair shuffled, the pair on random weights."""
-    here = found.draws[(slice(None), *at)][..., metric]
+    unit, diagonal, layer, direct, metric = place
+    here = found.draws[:, unit, diagonal, layer, direct, :, metric]
     nothing = np.full_like(here[:, COMPOSED], np.nan)
     return {
         "attention": here[:, [ATTENTION] * len(PAIRS)],
         "shuffled": here[:, SHUFFLED],
-        "twin": nothing if twin is None else twin.draws[(slice(None), *at)][..., metric][:, COMPOSED],
+        "twin": nothing if twin is None else twin.draws[:, unit, diagonal, layer, direct, COMPOSED, metric],
     }
 
 

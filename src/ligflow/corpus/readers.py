@@ -5,7 +5,6 @@ import io
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import IO, cast
 
 from ligflow.corpus import columns, dependencies, hub
 from ligflow.corpus.sentence import BadLine, Sentence
@@ -79,7 +78,7 @@ def _read(path: Path, format_: str, column: str | None) -> Iterator[Item]:
     if format_ == "parquet":
         return columns.parquet(path, column)
     if format_ == "csv":
-        return columns.csv_rows(_text(path), path, column)
+        return columns.csv_rows(lambda: _text(path), path, column)
     readers: dict[str, Callable[[Lines, str], Iterator[Item]]] = {
         "text": _plain,
         "conllu": dependencies.conllu_blocks,
@@ -104,11 +103,11 @@ def _check(path: Path) -> None:
         raise LigflowError(f"The corpus {str(path)!r} is empty.")
 
 
-def _bytes(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb"))
+def _bytes(path: Path) -> gzip.GzipFile | io.BufferedReader:
+    return gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb")
 
 
-def _text(path: Path) -> IO[str]:
+def _text(path: Path) -> io.TextIOWrapper:
     """For readers that want one text stream; bytes that are no UTF-8 are kept as surrogates."""
     return io.TextIOWrapper(_bytes(path), encoding="utf-8-sig", errors="surrogateescape", newline="")
 

@@ -1,5 +1,6 @@
 """What the rankings say, in words: what agrees best, what cannot be told from it, and the paper's finding."""
 
+import math
 from collections.abc import Sequence
 
 from ligflow.consistency import METRICS
