@@ -16,7 +16,6 @@ from ligflow.resampling import Sums, add, means, nothing, weights
 PAIRS = [(att, mlp, rule) for att in ATT for mlp in MLP for rule in RULES]
 COMPOSED, SHUFFLED, ATTENTION = slice(0, 16), slice(16, 32), 32
 _OTHERS = 33
-ALL = -1  # the place of "all layers" on the layer axis
 
 
 @dataclass(frozen=True, eq=False)

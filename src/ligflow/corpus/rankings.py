@@ -17,7 +17,7 @@ class Ranked:
     """One pair under one metric. `layer` is None for all layers together; `difference` is to the best.
 
     The best is that of the same unit, diagonal, layer, direct baseline and metric, among the rules that are
-    ranked; `tied` says that the interval of the difference holds 0. `twin` is the same pair on random
+    ranked; `tied` says that the interval of the difference holds 0, or that there is none. `twin` is the same pair on random
     weights, NaN without a twin. A control is beaten if the interval of the difference to it, on the pair's
     good side, does not hold 0.
     """
@@ -99,7 +99,7 @@ def _ranked(
             difference=float(gaps[0, pair]),
             difference_low=float(gap_low[pair]),
             difference_high=float(gap_high[pair]),
-            tied=bool(gap_low[pair] <= 0 <= gap_high[pair]),
+            tied=_tied(gaps[0, pair], gap_low[pair], gap_high[pair]),
             attention=float(controls["attention"][0, pair]),
             shuffled=float(controls["shuffled"][0, pair]),
             twin=float(controls["twin"][0, pair]),
@@ -109,6 +109,11 @@ def _ranked(
             rows=int(found.cells[at][pair, metric]),
             undefined=int(found.undefined[at][pair, metric]),
         )
+
+
+def _tied(gap: float, low: float, high: float) -> bool:
+    """Whether a pair cannot be told from the best; without an interval nothing can."""
+    return bool(np.isfinite(gap) and not (low > 0 or high < 0))
 
 
 def _controls(

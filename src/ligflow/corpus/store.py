@@ -104,10 +104,7 @@ class Run:
                 save_file(dict(results.maps), scratch / MAPS, metadata=metadata)
                 (scratch / MAPS).chmod((scratch / "sentences.parquet").stat().st_mode & 0o777)  # not 0600
             _seal(scratch)
-            with (
-                contextlib.suppress(FileExistsError, OSError) if place.is_dir() else contextlib.nullcontext()
-            ):
-                scratch.rename(place)
+            _rename(scratch, place)
         except OSError as error:
             raise LigflowError(
                 f"Shard {shard} could not be written to {str(self.folder)!r}: {error.strerror or error}. "

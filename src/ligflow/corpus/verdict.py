@@ -90,12 +90,17 @@ def warnings_of(
     """What a reader must know before the numbers."""
     found = [unfinished] if unfinished else []
     if sentences < _FEW:
-        found.append(f"Only {sentences} sentences: intervals from so few are too narrow.")
+        found.append(f"Sentences: {sentences}. Intervals from so few are too narrow, and one has none at all.")
     if unmet:
-        found.append(f"{unmet} integrals miss the tolerance; see Completeness.")
+        found.append(f"Integrals that miss the tolerance: {unmet}; see Completeness.")
     if left_out:
-        found.append(f"{left_out} sentences were left out; see Left out.")
+        found.append(f"Sentences that were left out: {left_out}; see Left out.")
     found += _magnitude(ranked, unit)
+    if not all(math.isnan(row.twin) for row in ranked):
+        found.append(
+            "Random weights are no floor. A pair that agrees as well on them as on the trained model agrees "
+            "because of how a layer is built, whatever the model has learnt."
+        )
     found.append(
         "With direct `itb`, ATT `itb` and MLP `att_itb_a0` both routes start and end at the same points, so "
         "that under the conserving rule the sums of their rows are equal by construction. They can differ "

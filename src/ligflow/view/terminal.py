@@ -117,4 +117,5 @@ def _describe(cell: Cell) -> str:
 
 def error(message: str) -> str:
     """A message as rich markup, with its own brackets kept."""
-    return f"[bold red]error[/]: {escape(printable(message))}"
+    shown = "\n".join(map(printable, message.split("\n")))
+    return f"[bold red]error[/]: {escape(shown)}"
