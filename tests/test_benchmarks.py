@@ -81,6 +81,15 @@ def test_scaling_in_processes(benchmark: Callable[[str], ModuleType], tmp_path: 
     assert row["peak"] >= row["before"] > 0
 
 
+def test_throughput(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    benchmark("throughput").main(tiny=True, out=tmp_path / "throughput.json")
+    one, two = read(tmp_path / "throughput.json")["rows"]
+    assert (one["what"], two["what"]) == ("one process", "2 processes")
+    assert one["points"] == pytest.approx(two["points"], rel=0.01)
+    assert one["gigaflops"] > 0
+    assert one["million_days"] == pytest.approx(1e6 / one["a_minute"] / 1440)
+
+
 def test_gpu(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     benchmark("gpu").main(device="cpu", repeats=1, tiny=True, out=tmp_path / "gpu.json")
     one, corpus, large = read(tmp_path / "gpu.json")["rows"]

@@ -35,6 +35,12 @@ def favouring(att: str, mlp: str, rule: str) -> Any:
     return change
 
 
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the pictures, which take most of a report's time."""
+    monkeypatch.setattr(figures, "draw", lambda *_: [])
+
+
 def frame_of(found: Run) -> pandas.DataFrame:
     return pandas.concat([found.table(shard, "metrics").to_pandas() for shard in found.done])
 
@@ -90,7 +96,7 @@ def test_what_is_not_defined_is_counted_and_not_part_of_a_mean(tmp_path: Path) -
     assert ours.cells[0, 0, 0, 0, 0, pearson] == 18  # 6 sentences with one more target, 6 with two
 
 
-def test_a_metric_that_is_never_defined(tmp_path: Path) -> None:
+def test_a_metric_that_is_never_defined(tmp_path: Path, no_figures: None) -> None:
     def change(row: Row) -> None:
         row["spearman"] = None
 
@@ -155,7 +161,7 @@ def test_rules_can_be_ranked_apart_and_layers_one_by_one(tmp_path: Path) -> None
     assert len(by_layer) == 2 * 2 * len(DIRECT) * len(METRICS) * len(PAIRS)
 
 
-def test_one_sentence_has_no_intervals_and_nothing_can_be_told_apart(tmp_path: Path) -> None:
+def test_one_sentence_has_no_intervals_and_nothing_can_be_told_apart(tmp_path: Path, no_figures: None) -> None:
     found = run_by_hand(tmp_path, sentences=1)
     rows = ranking(rank(estimate(found, draws=300)), "token", True, "itb", "l2")
     assert all(np.isnan(row.low) and np.isnan(row.high) and row.tied for row in rows)
@@ -325,13 +331,13 @@ def test_a_twin_that_is_none_is_refused(tmp_path: Path) -> None:
         report(one.folder, twin=other.folder)
 
 
-def test_a_twin_elsewhere(tmp_path: Path) -> None:
+def test_a_twin_elsewhere(tmp_path: Path, no_figures: None) -> None:
     one, other = run_by_hand(tmp_path / "one"), run_by_hand(tmp_path / "other")
     assert "the best, random weights" in report(one.folder, twin=other.folder, draws=100).read_text()
     assert "random weights" not in report(one.folder, tmp_path / "alone", draws=100).read_text()
 
 
-def test_an_unfinished_run_says_so(tmp_path: Path) -> None:
+def test_an_unfinished_run_says_so(tmp_path: Path, no_figures: None) -> None:
     text = report(run_by_hand(tmp_path, unfinished=1).folder, draws=100).read_text()
     assert "The run is not finished: 2 of 3 shards are in this report." in text
 
@@ -361,7 +367,7 @@ def test_a_report_that_cannot_be_written(tmp_path: Path) -> None:
         report(found.folder, tmp_path / "file" / "out", draws=100)
 
 
-def test_a_run_that_was_moved_can_be_reported(tmp_path: Path) -> None:
+def test_a_run_that_was_moved_can_be_reported(tmp_path: Path, no_figures: None) -> None:
     found = run_by_hand(tmp_path / "run")
     moved = shutil.move(found.folder, tmp_path / "moved")
     assert report(moved, draws=100).is_file()

@@ -185,7 +185,8 @@ def _with_progress(run: "Callable[[Told], Run]") -> "Run":
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("sentences"),
         TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=errors(), transient=True) as bar:
+    screen = errors()
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         tasks: dict[str, Any] = {}
         since: dict[str, tuple[float, int]] = {}
 

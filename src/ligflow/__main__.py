@@ -1,0 +1,5 @@
+"""`python -m ligflow` is the command `ligflow`."""
+
+from ligflow.cli import main
+
+main()
