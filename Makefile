@@ -1,4 +1,5 @@
 # make demo: the main job on the embedded model. make test: the whole test suite. make bench: the benchmarks.
+# make experiment: the consistency experiment of docs/experiment.md (an hour on two cores; it can be interrupted).
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
@@ -6,7 +7,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 SENTENCE ?= The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light.
 
-.PHONY: demo test bench lint docs clean
+.PHONY: demo test bench experiment lint docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ligflow explain "$(SENTENCE)" --hide-special --html demo.html
@@ -17,6 +18,9 @@ test: $(VENV)/.test
 
 bench: $(VENV)/.test
 	for name in published captum_peer floor scaling; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+experiment: $(VENV)/.test
+	$(BIN)/python docs/experiment.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .

@@ -62,7 +62,9 @@ def test_means_are_those_of_the_rows(tmp_path: Path) -> None:
         ]
         for kind, place in (("composed", 0), ("shuffled", SHUFFLED.start)):
             for n, (att, mlp, rule) in enumerate(PAIRS):
-                some = rows[(rows["map"] == kind) & (rows.att == att) & (rows.mlp == mlp) & (rows.rule == rule)]
+                some = rows[
+                    (rows["map"] == kind) & (rows.att == att) & (rows.mlp == mlp) & (rows.rule == rule)
+                ]
                 np.testing.assert_allclose(at[place + n], some[list(METRICS)].mean(), rtol=1e-6)
         attention = rows[rows["map"] == "attention"][list(METRICS)].mean()
         np.testing.assert_allclose(at[ATTENTION], attention, rtol=1e-6)
@@ -161,7 +163,9 @@ def test_rules_can_be_ranked_apart_and_layers_one_by_one(tmp_path: Path) -> None
     assert len(by_layer) == 2 * 2 * len(DIRECT) * len(METRICS) * len(PAIRS)
 
 
-def test_one_sentence_has_no_intervals_and_nothing_can_be_told_apart(tmp_path: Path, no_figures: None) -> None:
+def test_one_sentence_has_no_intervals_and_nothing_can_be_told_apart(
+    tmp_path: Path, no_figures: None
+) -> None:
     found = run_by_hand(tmp_path, sentences=1)
     rows = ranking(rank(estimate(found, draws=300)), "token", True, "itb", "l2")
     assert all(np.isnan(row.low) and np.isnan(row.high) and row.tied for row in rows)
@@ -210,7 +214,12 @@ def test_raw_l2_that_rewards_small_noise_is_warned_of(tmp_path: Path) -> None:
 
 
 def test_numbers_are_readable() -> None:
-    assert [number(x) for x in (0.123456, 12.3456, 12345.6, float("nan"))] == ["0.123", "12.3", "12346", "nan"]
+    assert [number(x) for x in (0.123456, 12.3456, 12345.6, float("nan"))] == [
+        "0.123",
+        "12.3",
+        "12346",
+        "nan",
+    ]
 
 
 # --- completeness ---------------------------------------------------------------------------------
@@ -237,7 +246,10 @@ def test_completeness_counts_integrals_and_flips(tmp_path: Path) -> None:
 
 
 def test_left_out_sentences_are_counted_by_reason(tmp_path: Path) -> None:
-    reasons = {3: "602 tokens, and the model takes 512. Shorten it.", 8: "717 tokens, and the model takes 512."}
+    reasons = {
+        3: "602 tokens, and the model takes 512. Shorten it.",
+        8: "717 tokens, and the model takes 512.",
+    }
     found = left_out(run_by_hand(tmp_path, left_out=reasons))
     assert (found.explained, found.count) == (10, 2)
     assert found.first[0] == (3, "made:4", reasons[3])
@@ -322,7 +334,9 @@ def test_the_heat_map_frames_the_best(tmp_path: Path) -> None:
     change = favouring("zero", "zero", "product")
     figure = figures.heat_map(estimate(run_by_hand(tmp_path, change=change), draws=100))
     for axes in figure.axes:
-        assert [patch.get_y() for patch in axes.patches] == [PAIRS.index(("zero", "zero", "product")) - 0.48] * 3
+        assert [patch.get_y() for patch in axes.patches] == [
+            PAIRS.index(("zero", "zero", "product")) - 0.48
+        ] * 3
 
 
 def test_a_twin_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -345,7 +359,7 @@ def test_an_unfinished_run_says_so(tmp_path: Path, no_figures: None) -> None:
 def test_runs_without_a_result(tmp_path: Path) -> None:
     with pytest.raises(LigflowError, match="holds no run"):
         report(tmp_path)
-    with pytest.raises(LigflowError, match="No shard of .* holds an explained sentence yet"):
+    with pytest.raises(LigflowError, match=r"No shard of .* holds an explained sentence yet"):
         report(run_by_hand(tmp_path / "new", unfinished=3).folder)
     reasons = dict.fromkeys(range(12), "too long")
     with pytest.raises(LigflowError, match="holds an explained sentence"):

@@ -17,9 +17,9 @@ class Ranked:
     """One pair under one metric. `layer` is None for all layers together; `difference` is to the best.
 
     The best is that of the same unit, diagonal, layer, direct baseline and metric, among the rules that are
-    ranked; `tied` says that the interval of the difference holds 0, or that there is none. `twin` is the same pair on random
-    weights, NaN without a twin. A control is beaten if the interval of the difference to it, on the pair's
-    good side, does not hold 0.
+    ranked; `tied` says that the interval of the difference holds 0, or that there is none. `twin` is the
+    same pair on random weights, NaN without a twin. A control is beaten if the interval of the difference
+    to it, on the pair's good side, does not hold 0.
     """
 
     unit: str

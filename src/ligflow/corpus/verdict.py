@@ -16,6 +16,7 @@ NAMES = {
     "top_k": "top-k overlap",
 }
 _FEW = 30
+_NAMED = 3  # rivals of a best pair that a line names; all are counted
 
 
 def name(row: Ranked) -> str:
@@ -35,7 +36,9 @@ def best(ranked: list[Ranked], unit: str, diagonal: bool) -> list[str]:
 
 def _best(rows: Sequence[Ranked]) -> str:
     first, tied = rows[0], [row for row in rows[1:] if row.tied]
-    rivals = f"; not to be told from it: {', '.join(map(name, tied))}" if tied else ""
+    named, more = ", ".join(map(name, tied[:_NAMED])), len(tied) - _NAMED
+    also = f", and {more} more (`pairs.csv`)" if more > 0 else ""
+    rivals = f"; not to be told from it: {named}{also}" if tied else ""
     return (
         f"- direct `{first.direct}`, {NAMES[first.metric]}: **{name(first)}**, {number(first.mean)} "
         f"[{number(first.low)}, {number(first.high)}]{rivals}. {_controls(first)}"
@@ -90,7 +93,9 @@ def warnings_of(
     """What a reader must know before the numbers."""
     found = [unfinished] if unfinished else []
     if sentences < _FEW:
-        found.append(f"Sentences: {sentences}. Intervals from so few are too narrow, and one has none at all.")
+        found.append(
+            f"Sentences: {sentences}. Intervals from so few are too narrow, and one has none at all."
+        )
     if unmet:
         found.append(f"Integrals that miss the tolerance: {unmet}; see Completeness.")
     if left_out:
