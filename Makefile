@@ -14,7 +14,8 @@ demo: $(VENV)/.demo
 	@echo "Open this page in a browser: $(CURDIR)/demo.html"
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	$(BIN)/python -m pytest -m slow
 
 bench: $(VENV)/.test
 	for name in published captum_peer floor scaling; do $(BIN)/python benchmarks/$$name.py || exit 1; done

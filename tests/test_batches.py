@@ -92,7 +92,7 @@ def test_settings_are_checked_before_any_work() -> None:
         explainer.explain_many([], att_baseline="nothing")
     with pytest.raises(LigflowError, match="batch_size is 0"):
         explainer.explain_many([], batch_size=0)
-    with pytest.raises(LigflowError, match="several texts"):
+    with pytest.raises(LigflowError, match="Several texts are expected"):
         explainer.explain_many("one text")
     with pytest.raises(TypeError):
         explainer.explain_many([], colour="blue")

@@ -12,7 +12,8 @@ from rich.console import Console
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, Flow, LigflowError
 from ligflow.view.colour import on, shade
-from ligflow.view.html import fragment, page
+from ligflow.view.html import fragment
+from ligflow.view.page import page
 from ligflow.view.select import available, printable, row_shares, select
 from ligflow.view.terminal import certificates, error, report, strongest
 
@@ -159,55 +160,22 @@ def test_control_characters_are_shown_as_escapes(token: str, shown: str) -> None
 
 
 def test_the_large_cell_is_in_its_targets_row_and_its_sources_column(flow: Flow) -> None:
-    for html in (page(flow), fragment(flow)):
-        head, old, house = figure_of(html, "z2z (direct), layer 1")
-        assert [text for text, _ in head] == ["", *TOKENS]
-        assert [text for text, _ in old] == ["old", "60", "-20", "20", "", ""]
-        assert [text for text, _ in house] == ["house", "5", "", "", "5", "90"]
-        assert f"background:{shade(0.9)}" in house[5][1]
-        assert 'title="9"' in house[5][1]
-        assert f"background:{shade(-0.2)}" in old[2][1]
-
-
-def test_the_page_holds_every_layer_and_head(flow: Flow) -> None:
-    html = page(flow)
-    assert html.count("<details") == html.count("</details>") == 2
-    for layer in (0, 1):
-        assert f"<summary>layer {layer}</summary>" in html
-        assert f"composed (conserving), layer {layer}" in html
-    assert html.count("<figcaption>head ") == 2 * 4
-    assert html.count('<svg viewBox="0 0 5 2"') == 2 * 4
-
-
-def test_the_picture_of_a_head_has_its_cells_at_source_and_target(flow: Flow) -> None:
-    z2u = torch.zeros_like(flow.z2u)
-    z2u[1, 2, 1, 4] = -1
-    html = page(replace(flow, tensors={**flow.tensors, "z2u": z2u}))
-    assert re.findall("<rect [^>]*>", html) == [
-        f'<rect x="4" y="1" width="1" height="1" fill="{shade(-1.0)}"/>'
-    ]
-
-
-def test_the_page_needs_no_network(flow: Flow) -> None:
-    assert re.findall(r"https?:|src=|href=|@import|url\(", page(flow)) == []
+    head, old, house = figure_of(fragment(flow), "z2z (direct), layer 1")
+    assert [text for text, _ in head] == ["", *TOKENS]
+    assert [text for text, _ in old] == ["old", "60", "-20", "20", "", ""]
+    assert [text for text, _ in house] == ["house", "5", "", "", "5", "90"]
+    assert f"background:{shade(0.9)}" in house[5][1]
+    assert 'title="9"' in house[5][1]
+    assert f"background:{shade(-0.2)}" in old[2][1]
 
 
 def test_rows_that_miss_the_tolerance_are_marked(flow: Flow) -> None:
-    assert 'class="unmet"' not in page(flow)
-    html = page(with_unmet(flow, "z2z", 1, 1))
+    assert 'class="unmet"' not in fragment(flow)
+    html = fragment(with_unmet(flow, "z2z", 1, 1))
     _, old, house = figure_of(html, "z2z (direct), layer 1")
     assert all('class="unmet"' in attributes for _, attributes in house[1:])
     assert not any("unmet" in attributes for _, attributes in old)
-    assert html.count('class="unmet"') == 5  # no other layer, and no composed map
-
-
-def test_a_composed_row_is_marked_if_one_of_its_heads_is_unmet(flow: Flow) -> None:
-    html = page(with_unmet(flow, "z2u", 0, 2, 1))
-    for caption in ("composed (conserving), layer 0", "z2u, layer 0, sum of the heads"):
-        assert all("unmet" in attributes for _, attributes in figure_of(html, caption)[2][1:])
-        assert not any("unmet" in attributes for _, attributes in figure_of(html, caption)[1])
-    assert "unmet" not in str(figure_of(html, "z2z (direct), layer 0"))
-    assert "unmet" not in str(figure_of(html, "u2z, layer 0"))
+    assert html.count('class="unmet"') == 5
 
 
 def test_certificates_stand_in_a_table(flow: Flow) -> None:
@@ -220,37 +188,36 @@ def test_certificates_stand_in_a_table(flow: Flow) -> None:
 
 
 def test_token_text_is_escaped_on_the_page(hostile: Flow) -> None:
-    for html in (page(hostile), fragment(hostile)):
-        assert "<script" not in html
-        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
-        assert "<b>" not in html
-        assert "👍🏽 שלום" in html
-    head, *rows = figure_of(page(hostile), "z2z (direct), layer 0")
+    html = fragment(hostile)
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "<b>" not in html
+    assert "👍🏽 שלום" in html
+    head, *rows = figure_of(html, "z2z (direct), layer 1")
     assert [text for text, _ in head[1:]] == [printable(token) for token in HOSTILE]
     assert [row[0][0] for row in rows] == [printable(token) for token in HOSTILE]
 
 
 def test_no_control_character_reaches_the_page(hostile: Flow) -> None:
-    for html in (page(hostile), fragment(hostile)):
+    for html in (fragment(hostile),):
         assert [c for c in html if not c.isprintable() and c != "\n"] == []
 
 
 def test_notes_and_names_are_escaped(flow: Flow) -> None:
     meta = {**flow.meta, "model": "<i>model</i>", "notes": ["a <b> note"], "text": "</title><script>"}
-    html = page(replace(flow, meta=meta))
+    html = fragment(replace(flow, meta=meta))
     assert "&lt;i&gt;model&lt;/i&gt;" in html
     assert "note: a &lt;b&gt; note" in html
-    assert "<title>&lt;/title&gt;&lt;script&gt;</title>" in html
+    title = page([replace(flow, meta=meta)]).split("<title>")[1].split("\n")[0]
+    assert title == "&lt;/title&gt;&lt;script&gt;</title>"
 
 
 @pytest.mark.parametrize(
     ("route", "caption"), [("z2u", "z2u, layer 1"), ("u2z", "u2z, layer 1"), ("z2z", "z2z (direct), layer 1")]
 )
-def test_a_flow_of_one_route_has_a_page(explainer: Explainer, route: str, caption: str) -> None:
+def test_a_flow_of_one_route_has_a_fragment(explainer: Explainer, route: str, caption: str) -> None:
     flow = explainer.explain(example(ARCHITECTURES["bert"], tokens=3), routes=(route,), layers=[1])
-    for html in (page(flow), fragment(flow)):
-        assert len(figure_of(html, caption)) == 4
-        assert html.count("<details") in (0, 1)
+    assert len(figure_of(fragment(flow), caption)) == 4
 
 
 def test_the_fragment_of_a_long_text_says_what_it_leaves_out(explainer: Explainer) -> None:
@@ -258,7 +225,6 @@ def test_the_fragment_of_a_long_text_says_what_it_leaves_out(explainer: Explaine
     assert len(figure_of(fragment(flow), "z2z (direct), layer 0")) == 33
     assert {len(row) for row in figure_of(fragment(flow), "z2z (direct), layer 0")} == {33}
     assert "The first 32 of 34 tokens; to_html(path) shows all." in fragment(flow)
-    assert {len(row) for row in figure_of(page(flow), "z2z (direct), layer 0")} == {35}
     assert flow._repr_html_() == fragment(flow)
 
 

@@ -20,6 +20,7 @@ from ligflow.explainer import CompletenessWarning, Explainer
 from ligflow.flow import DIMS, Flow
 from ligflow.known import SPLIT, WHOLE
 from ligflow.quadrature import MAX_NODES
+from ligflow.serve.cli import serve
 from ligflow.settings import ROUTES, Settings
 from ligflow.storage import ensure_writable, write_text
 from ligflow.usage import (
@@ -44,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command()(serve)
 app.add_typer(corpus, name="corpus")
 Layer = Annotated[
     int | None, typer.Option(help="The layer that is printed; default: the last one explained.")
@@ -57,7 +59,7 @@ Hide = Annotated[bool, typer.Option("--hide-special", help="Hide special tokens 
 Save = Annotated[Path | None, typer.Option(help="Save the flow (safetensors).")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write all maps as JSON; - for standard output.")]
 Csv = Annotated[Path | None, typer.Option("--csv", help="Write all cells as a CSV table.")]
-Html = Annotated[Path | None, typer.Option("--html", help="Write a page with all layers.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Write an interactive page with all layers.")]
 
 
 @app.command()
@@ -124,6 +126,9 @@ def explain(
 @app.command()
 def view(
     file: Annotated[Path, typer.Argument(help="A saved flow.")],
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="Another saved flow for the page of --html, repeatable.")
+    ] = None,
     layer: Layer = None,
     show: View = None,
     head: Head = None,
@@ -136,9 +141,11 @@ def view(
     """Open a saved flow: print a map, or write it in another form."""
     outputs = _Outputs(json_path, csv, html)
     outputs.check()
-    flow = Flow.load(file)
+    if beside and html is None:
+        raise Usage("--beside is for the page of --html.")
+    flow, others = Flow.load(file), [Flow.load(path) for path in beside or []]
     checked(_shown, show, head, flow.routes)
-    _deliver(flow, layer, show, head, words, hide_special, outputs)
+    _deliver(flow, layer, show, head, words, hide_special, outputs, others)
 
 
 @app.command("check")
@@ -260,13 +267,13 @@ class _Outputs:
         for path in (self.json, self.csv, self.html, self.save):
             checked(_writable, path)
 
-    def write(self, flow: Flow, shown: Flow) -> list[Path]:
-        """The flow as computed is saved; the other forms are of the flow as shown."""
+    def write(self, flow: Flow, shown: Flow, others: list[Flow], view: str) -> list[Path]:
+        """The flow as computed is saved and in the page; the other forms are of the flow as shown."""
         written = [flow.save(self.save)] if self.save else []
         if self.csv:
             written.append(write_text(self.csv, shown.to_pandas().to_csv(index=False)))
         if self.html:
-            written.append(shown.to_html(self.html))
+            written.append(flow.to_html(self.html, *others, view=view))
         if self.json and str(self.json) != "-":
             written.append(write_text(self.json, _json(shown)))
         return written
@@ -280,13 +287,15 @@ def _deliver(
     words: bool,
     hide: bool,
     outputs: _Outputs,
+    others: list[Flow] | None = None,
 ) -> None:
     layer = flow.layers[-1] if layer is None else _from_end(layer, flow)
     view = show or available(flow)[0]
     select(flow, view, layer, head)
     shown = flow.hide_special() if hide else flow
     shown = shown.merge_words() if words else shown
-    written = outputs.write(flow, shown)
+    page_view = f"layer={layer}&words={int(words)}&special={int(hide)}"
+    written = outputs.write(flow, shown, others or [], page_view)
     if str(outputs.json) == "-":
         sys.stdout.write(_json(shown) + "\n")
         return

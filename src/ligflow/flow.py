@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import networkx
     import pandas
     import xarray
+    from matplotlib.figure import Figure
+
+    from ligflow.view.notebook import FlowWidget
 
 DIMS = {
     "z2u": ("layer", "head", "target", "source"),
@@ -195,12 +198,31 @@ class Flow:
         """The graph inside a layer: z_i -> u_j^h -> z'_j, and the residual z_j -> z'_j."""
         return _tables().to_networkx(self, layer)
 
-    def to_html(self, path: str | Path) -> Path:
-        """A page of its own with heat maps of all layers and the certificates; needs no network."""
-        from ligflow.storage import write_text
-        from ligflow.view.html import page
+    def to_html(self, path: str | Path, *others: Flow, view: str = "") -> Path:
+        """One interactive page with this flow, and `others` to choose or lay beside; needs no network.
 
-        return write_text(path, page(self))
+        `view` is how it opens, as the part behind # in the page's address, e.g. `"words=1&map=composed"`.
+        Raises LigflowError if the maps are too many for a browser.
+        """
+        from ligflow.storage import write_text
+        from ligflow.view.page import page
+
+        return write_text(path, page([self, *others], view=view))
+
+    def show(self, *others: Flow, view: str = "") -> FlowWidget:
+        """The same in a notebook, as a widget; what is pinned in it is in `.selection`.
+
+        Raises LigflowError if anywidget is not installed.
+        """
+        from ligflow.view.notebook import show
+
+        return show([self, *others], view)
+
+    def plot(self, kind: str = "heat", **options: Any) -> Figure:
+        """A figure for print: `heat`, `layers`, `heads` or `ladder`; see `ligflow.view.figures.plot`."""
+        from ligflow.view.figures import plot
+
+        return plot(self, kind, **options)
 
     def row(self, layer: int) -> int:
         """Where a layer of the model stands on the layer axis."""

@@ -18,7 +18,13 @@ FORMAT = 1
 
 def save(flow: Flow, path: str | Path) -> Path:
     """Writes the flow under a temporary name in the same folder, then renames it."""
-    header = {
+    tensors = {name: tensor.contiguous() for name, tensor in flow.tensors.items()}
+    return atomically(path, lambda scratch: save_file(tensors, scratch, metadata=header(flow)))
+
+
+def header(flow: Flow) -> dict[str, str]:
+    """What a flow file says beside its tensors: labels and how it was computed, as JSON."""
+    labels = {
         "format": FORMAT,
         "tokens": flow.tokens,
         "layers": list(flow.layers),
@@ -26,9 +32,7 @@ def save(flow: Flow, path: str | Path) -> Path:
         "special": list(flow.special),
         "meta": dict(flow.meta),
     }
-    tensors = {name: tensor.contiguous() for name, tensor in flow.tensors.items()}
-    metadata = {"ligflow": json.dumps(header, ensure_ascii=False)}
-    return atomically(path, lambda scratch: save_file(tensors, scratch, metadata=metadata))
+    return {"ligflow": json.dumps(labels, ensure_ascii=False)}
 
 
 def load(path: str | Path) -> Flow:

@@ -1,0 +1,187 @@
+"""The web application: the page, its files, and an API of jobs. Every refusal is JSON with a reason."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from importlib import resources
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
+
+from ligflow.errors import LigflowError
+from ligflow.serve.guard import LOOPBACK, Guard
+from ligflow.serve.jobs import Full, Queue, Told, Unfinished, Unknown, Work
+from ligflow.serve.request import TOLS, Ask, Limits, Malformed, Offered, check, read
+
+_FILES = {
+    "/": ("ligflow.serve", "index.html", "text/html"),
+    "/ligflow.js": ("ligflow.view", "ligflow.js", "text/javascript"),
+    "/ligflow.css": ("ligflow.view", "ligflow.css", "text/css"),
+}
+_RETRY_SECONDS = 5
+_BODY_SECONDS = 20.0
+_DRAIN_SECONDS, _DRAIN_BYTES = 1.0, 2**22
+_UNKNOWN_PATH = "There is no such page; the page is at /, and the API at /api/models and /api/jobs."
+
+
+class TooLarge(LigflowError):
+    """A body beyond the limit."""
+
+
+class TooSlow(LigflowError):
+    """A body that did not arrive in time."""
+
+
+_STATUS: dict[type[Exception], int] = {
+    Malformed: 400,
+    Unknown: 404,
+    TooSlow: 408,
+    Unfinished: 409,
+    TooLarge: 413,
+    Full: 503,
+}
+
+
+def create_app(
+    models: Sequence[Offered],
+    queue: Queue,
+    limits: Limits,
+    hosts: frozenset[str] | None = LOOPBACK,
+) -> ASGIApp:
+    """The application over a running queue. The names that it answers to are `hosts`; None: any."""
+    service = _Service(models, queue, limits)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    for path, (package, name, kind) in _FILES.items():
+        app.add_api_route(path, _file(package, name, kind), methods=["GET"], response_model=None)
+    for path, method, call in (
+        ("/api/models", "GET", service.models),
+        ("/api/jobs", "POST", service.add),
+        ("/api/jobs/{name}", "GET", service.state),
+        ("/api/jobs/{name}", "DELETE", service.cancel),
+        ("/api/jobs/{name}/flow", "GET", service.flow),
+    ):
+        app.add_api_route(path, call, methods=[method], response_model=None)
+    app.add_exception_handler(LigflowError, _refused)
+    app.add_exception_handler(HTTPException, _no_route)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _broken)
+    return Guard(app, hosts)
+
+
+class _Service:
+    def __init__(self, models: Sequence[Offered], queue: Queue, limits: Limits) -> None:
+        self._models = {model.name: model for model in models}
+        self._queue, self._limits = queue, limits
+
+    async def models(self) -> JSONResponse:
+        most = vars(self._limits) | {"body": self._limits.body, "tol": TOLS}
+        return _json({"models": [model.describe() for model in self._models.values()], "limits": most})
+
+    async def add(self, request: Request) -> JSONResponse:
+        ask = read(await _body(request, self._limits.body))
+        model = check(ask, self._models, self._limits)
+        state = self._queue.add(_work(ask, model))
+        return _json(state, 202, {"Location": f"/api/jobs/{state['id']}"})
+
+    async def state(self, name: str) -> JSONResponse:
+        return _json(self._queue.state(name))
+
+    async def cancel(self, name: str) -> JSONResponse:
+        return _json(self._queue.cancel(name))
+
+    async def flow(self, name: str) -> Response:
+        return Response(self._queue.result(name), media_type="application/octet-stream")
+
+
+def _work(ask: Ask, model: Offered) -> Work:
+    """The computation of one request; only the packed bytes of its flow are kept."""
+
+    def work(told: Told) -> bytes:
+        from ligflow.view.payload import pack
+
+        flow = model.explainer.explain(
+            ask.text, routes=model.routes, layers=ask.layers, att_baseline=ask.att_baseline,
+            mlp_baseline=ask.mlp_baseline, layer_baseline=ask.layer_baseline, tol=ask.tol, progress=told,
+        )  # fmt: skip
+        return pack(flow)
+
+    return work
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """What was sent, given up as soon as it is too much, whatever length it claims, or takes too long."""
+    said = request.headers.get("content-length", "0")
+    large = not said.isdecimal() or len(said) > 15 or int(said) > limit
+    chunks, body = request.stream(), bytearray()
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            while not large and (chunk := await anext(chunks, None)) is not None:
+                body += chunk
+                large = len(body) > limit
+    except TimeoutError as problem:
+        raise TooSlow(f"The body did not arrive within {_BODY_SECONDS:.0f} s; send it again.") from problem
+    if large:
+        await _drain(chunks)
+        raise _too_large(limit)
+    return bytes(body)
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    """Takes in the rest, within bounds: a client that is still sending would not see the answer."""
+    read = 0
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for chunk in chunks:
+                read += len(chunk)
+                if read > _DRAIN_BYTES:
+                    return
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The request has more than {limit} bytes, the most that are taken; shorten the text.")
+
+
+def _file(package: str, name: str, kind: str) -> Callable[[], Awaitable[Response]]:
+    """Answers with a file of the package, which is read now."""
+    file = resources.files(package) / name
+    content = file.read_bytes() if file.is_file() else None
+
+    async def answer() -> Response:
+        if content is None:
+            return _json({"error": f"{name} is missing from this installation; install ligflow again."}, 404)
+        return Response(content, media_type=kind)
+
+    return answer
+
+
+def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(content, status, headers)
+
+
+async def _refused(_: Request, problem: Exception) -> Response:
+    headers = {"Retry-After": str(_RETRY_SECONDS)} if isinstance(problem, Full) else None
+    return _json({"error": str(problem)}, _STATUS.get(type(problem), 422), headers)
+
+
+async def _no_route(request: Request, problem: Exception) -> Response:
+    """What the router refuses: a path it does not know, or a method that the path does not take."""
+    status = getattr(problem, "status_code", 404)
+    headers = dict(getattr(problem, "headers", None) or {})
+    if status == 405:
+        takes = headers.get("Allow", "another one")
+        return _json({"error": f"This path does not take {request.method}; it takes {takes}."}, 405, headers)
+    return _json({"error": _UNKNOWN_PATH}, status, headers)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    """The client hung up, so nobody reads this."""
+    return _json({"error": "The request ended early; send it again."}, 400)
+
+
+async def _broken(_: Request, __: Exception) -> Response:
+    """The traceback goes to the log, by way of the web server."""
+    return _json({"error": "The server failed on this request; its log says why."}, 500)

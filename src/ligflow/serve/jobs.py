@@ -1,0 +1,187 @@
+"""Jobs, computed one at a time in the order they came; what is finished stays in memory, for a while."""
+
+import logging
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ligflow.errors import LigflowError
+
+Told = Callable[[int, int], None]  # layers done, of
+Work = Callable[[Told], bytes]
+QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
+KEEP_BYTES = 2**30  # results together; the newest is kept whatever its size
+_PATIENCE = 10.0  # seconds that closing waits for the layer in work
+_BROKEN = (
+    "The computation failed inside the server, and its log says why. Other texts can still be explained; "
+    "try again, or report it with that log."
+)
+_log = logging.getLogger(__name__)
+
+
+class Full(LigflowError):
+    """No place in the queue."""
+
+
+class Unknown(LigflowError):
+    """No job of that name."""
+
+
+class Unfinished(LigflowError):
+    """A job that has no result (yet)."""
+
+
+class _Cancelled(Exception):
+    """Ends a computation from within, at the end of a layer."""
+
+
+@dataclass(eq=False)
+class Job:
+    """`work` is let go of as soon as the job is over; `stop` asks a running one to end after its layer."""
+
+    id: str
+    work: Work | None
+    state: str = QUEUED
+    done: int = 0
+    of: int = 0
+    error: str | None = None
+    result: bytes | None = None
+    stop: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of the result."""
+        return len(self.result or b"")
+
+
+class Queue:
+    """Up to `limit` waiting jobs and one thread that computes them, as a context manager.
+
+    At most `keep` jobs that are over are kept, and `keep_bytes` of results; the oldest is dropped first.
+    """
+
+    def __init__(self, limit: int = 64, keep: int = 32, keep_bytes: int = KEEP_BYTES) -> None:
+        self._limit, self._keep, self._keep_bytes = limit, keep, keep_bytes
+        self._jobs: dict[str, Job] = {}
+        self._waiting: deque[Job] = deque()
+        self._over: deque[Job] = deque()
+        self._running: Job | None = None
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._serve, name="ligflow-jobs", daemon=True)
+
+    def __enter__(self) -> "Queue":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Cancels everything, and waits a while for the layer in work."""
+        with self._changed:
+            self._closed = True
+            if self._running is not None:
+                self._running.stop = True
+            self._changed.notify_all()
+        self._thread.join(_PATIENCE)
+
+    def add(self, work: Work) -> dict[str, Any]:
+        """The new job's state. Raises Full if too many are waiting."""
+        with self._changed:
+            if len(self._waiting) >= self._limit:
+                raise Full(f"{self._limit} texts are waiting already, the most there may be; try again soon.")
+            job = Job(secrets.token_urlsafe(12), work)
+            self._jobs[job.id] = job
+            self._waiting.append(job)
+            self._changed.notify_all()
+            return self._describe(job)
+
+    def state(self, name: str) -> dict[str, Any]:
+        """Where a job stands. Raises Unknown."""
+        with self._changed:
+            return self._describe(self._job(name))
+
+    def cancel(self, name: str) -> dict[str, Any]:
+        """Takes a job out of the queue, or ends it after the layer in work; what is over stays so."""
+        with self._changed:
+            job = self._job(name)
+            if job.state == QUEUED:
+                self._waiting.remove(job)
+                self._end(job, CANCELLED)
+            elif job.state == RUNNING:
+                job.stop = True
+            return self._describe(job)
+
+    def result(self, name: str) -> bytes:
+        """What a job made. Raises Unknown, and Unfinished where there is nothing (yet)."""
+        with self._changed:
+            job = self._job(name)
+            if job.result is not None:
+                return job.result
+            if job.state in (QUEUED, RUNNING):
+                raise Unfinished(f"The job is still {job.state}; ask again when its state is done.")
+            raise Unfinished(f"The job has {job.state}, so there is no flow. {job.error or ''}".strip())
+
+    def _job(self, name: str) -> Job:
+        if name not in self._jobs:
+            raise Unknown(
+                f"There is no job {name[:40]!r}. Jobs that are over are forgotten when there are more than "
+                f"{self._keep}, and all of them when the server ends; send the text again."
+            )
+        return self._jobs[name]
+
+    def _describe(self, job: Job) -> dict[str, Any]:
+        place = self._waiting.index(job) + 1 if job.state == QUEUED else None
+        told = {"id": job.id, "state": job.state, "place": place, "done": job.done, "of": job.of}
+        return told | {"cancelling": job.state == RUNNING and job.stop, "error": job.error, "bytes": job.size}
+
+    def _serve(self) -> None:
+        while (job := self._next()) is not None:
+            self._compute(job)
+
+    def _next(self) -> Job | None:
+        """Waits for a job; None once the queue is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._waiting)
+            if self._closed:
+                return None
+            self._running = self._waiting.popleft()
+            self._running.state = RUNNING
+            return self._running
+
+    def _compute(self, job: Job) -> None:
+        """Whatever happens to one job, the thread goes on with the next."""
+        try:
+            result = job.work(lambda done, of: self._told(job, done, of)) if job.work else b""
+        except _Cancelled:
+            self._ended(job, CANCELLED)
+        except LigflowError as problem:
+            self._ended(job, FAILED, str(problem))
+        except Exception:
+            _log.exception("a job failed")
+            self._ended(job, FAILED, _BROKEN)
+        else:
+            self._ended(job, DONE, result=result)
+
+    def _told(self, job: Job, done: int, of: int) -> None:
+        with self._changed:
+            job.done, job.of = done, of
+            if job.stop:
+                raise _Cancelled
+
+    def _ended(self, job: Job, state: str, error: str | None = None, result: bytes | None = None) -> None:
+        with self._changed:
+            self._running = None
+            self._end(job, state, error, result)
+
+    def _end(self, job: Job, state: str, error: str | None = None, result: bytes | None = None) -> None:
+        """Keeps the job among those that are over, and drops the oldest of them where there are too many."""
+        job.state, job.error, job.result, job.work = state, error, result, None
+        self._over.append(job)
+        while len(self._over) > max(self._keep, 1) or (len(self._over) > 1 and self._held > self._keep_bytes):
+            del self._jobs[self._over.popleft().id]
+
+    @property
+    def _held(self) -> int:
+        return sum(job.size for job in self._over)

@@ -1,0 +1,47 @@
+"""Flows in a notebook: the viewer as an anywidget, its selection readable from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ligflow.errors import LigflowError
+from ligflow.flow import Flow
+from ligflow.view.payload import pack
+
+if TYPE_CHECKING:
+    from anywidget import AnyWidget
+
+    class FlowWidget(AnyWidget):
+        """The viewer in a notebook. `selection` is what is pinned: layer, map, side, tokens, head, label."""
+
+        selection: dict[str, Any]
+
+
+_FOLDER = Path(__file__).parent
+
+
+def show(flows: Sequence[Flow], view: str = "") -> FlowWidget:
+    """The widget of some flows. Raises LigflowError if anywidget is not installed."""
+    names = [f"flow {number}" for number in range(1, len(flows) + 1)]
+    return _widget()(files=[pack(flow) for flow in flows], names=names, view=view)
+
+
+def _widget() -> type[FlowWidget]:
+    """The widget's class, made when it is first wanted: anywidget is an extra."""
+    try:
+        import anywidget
+        import traitlets
+    except ImportError as error:
+        raise LigflowError(f"The widget needs {error.name}: pip install 'ligflow[notebook]'.") from error
+
+    class FlowWidget(anywidget.AnyWidget):
+        _esm = _FOLDER / "ligflow.js"
+        _css = _FOLDER / "ligflow.css"
+        files = traitlets.List(traitlets.Bytes()).tag(sync=True)
+        names = traitlets.List(traitlets.Unicode()).tag(sync=True)
+        view = traitlets.Unicode().tag(sync=True)
+        selection = traitlets.Dict().tag(sync=True)
+
+    return FlowWidget

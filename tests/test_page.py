@@ -1,0 +1,629 @@
+"""The interactive page in a real browser: what it shows, keeps in its address, and exports."""
+
+import base64
+import csv
+import io
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from browser import chromium, flow_of, still_head
+from ligflow import Flow, LigflowError
+from ligflow.view.page import module, page
+from ligflow.view.payload import pack, quantise
+
+TOKENS = ["[CLS]", "the", "light", "house", "keeper", "[SEP]"]
+WORDS = {"words": [0, 1, 2, 2, 3, 4], "word_labels": ["[CLS]", "the", "lighthouse", "keeper", "[SEP]"]}
+HOSTILE = [
+    "<script>window.hacked=1</script>", "</script><img src=x onerror=window.hacked=1>",
+    '"\'`${window.hacked=1}',
+    "👍🏽", "שלום", "a\u202eb", "\x1b[31m\x00", "=1+1",
+]  # fmt: skip
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as one:
+        yield one
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
+    """Opens a page of flows; any script error, console error or request fails the test."""
+    problems: list[str] = []
+    asked: list[str] = []
+    contexts = []
+
+    def call(*flows: Flow, state: str = "", view: str = "", html: str | None = None, **context: Any) -> Any:
+        path = tmp_path / "page.html"
+        path.write_text(html or page(flows, view=view), encoding="utf-8")
+        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 720}} | context))
+        shown = contexts[-1].new_page()
+        shown.on("pageerror", lambda error: problems.append(f"page: {error}"))
+        shown.on("console", lambda note: problems.append(note.text) if note.type == "error" else None)
+        shown.on(
+            "request",
+            lambda r: None if r.url.startswith(("file:", "blob:", "data:")) else problems.append(r.url),
+        )
+        shown.goto(f"{path.as_uri()}#{state}")
+        return shown
+
+    yield call
+    for context in contexts:
+        context.close()
+    assert problems == []
+    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
+
+
+@pytest.fixture(scope="module")
+def flow() -> Flow:
+    return flow_of(TOKENS, **WORDS)
+
+
+def exported(shown: Any, kind: str) -> str:
+    with shown.expect_download() as waiting:
+        shown.click(f".export-{kind}")
+    return str(Path(waiting.value.path()).read_text(encoding="utf-8"))
+
+
+def table(shown: Any) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(exported(shown, "csv"))))
+
+
+def map_of(shown: Any, column: str = "value") -> np.ndarray:
+    """The exported map, [target, source] in the order of the rows; NaN where nothing is shown."""
+    rows = table(shown)
+    count = len({row["target"] for row in rows})
+    return np.array([float(row[column] or "nan") for row in rows]).reshape(count, -1)
+
+
+def chosen(shown: Any, name: str) -> str:
+    return str(shown.eval_on_selector(f'[name="{name}"]', "e => e.type === 'checkbox' ? e.checked : e.value"))
+
+
+def close(found: np.ndarray, known: torch.Tensor) -> None:
+    np.testing.assert_allclose(found, known.numpy(), rtol=1e-4, atol=1e-5)
+
+
+# --- maps -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "known"),
+    [
+        ("map=z2z&layer=1", lambda f: f.z2z[1]),
+        ("map=composed", lambda f: f.composed()[0]),
+        ("map=composed&rule=product&layer=1", lambda f: f.composed("product")[1]),
+        ("map=difference", lambda f: f.z2z[0] - f.composed()[0]),
+        ("map=z2u&layer=1", lambda f: f.z2u[1].sum(0)),
+        ("map=h2", lambda f: f.z2u[0, 2]),
+        ("map=u2z&layer=1", lambda f: torch.cat([f.u2z[1], f.u2z_residual[1][None]]).T),
+        ("map=z2z&words=1", lambda f: f.merge_words().z2z[0]),
+        ("map=composed&words=1", lambda f: f.merge_words().composed()[0]),
+        ("map=composed&special=1", lambda f: f.hide_special().composed()[0]),
+        ("map=h1&special=1&words=1", lambda f: f.merge_words().hide_special().z2u[0, 1]),
+        ("map=z2z&prefix=2", lambda f: f.z2z[0, 2:, 2:]),
+    ],
+)
+def test_the_exported_table_is_the_tensor(opened: Open, flow: Flow, state: str, known: Any) -> None:
+    close(map_of(opened(flow, state=state)), known(flow))
+
+
+def test_a_head_that_did_not_move_hands_its_weight_to_the_diagonal(opened: Open, flow: Flow) -> None:
+    still = still_head(flow)
+    close(map_of(opened(still, state="map=composed&layer=1")), still.composed()[1])
+
+
+def test_some_targets(opened: Open) -> None:
+    some = flow_of(TOKENS, targets=[1, 4])
+    shown = opened(some, state="map=composed")
+    close(map_of(shown), some.composed()[0])
+    assert {row["target"] for row in table(shown)} == {"1", "4"}
+
+
+@pytest.mark.parametrize("route", ["z2u", "u2z", "z2z"])
+def test_a_flow_of_one_route(opened: Open, route: str) -> None:
+    shown = opened(flow_of(TOKENS, routes=(route,)))
+    assert chosen(shown, "map") == route
+    assert "certified" in shown.inner_text(".line")
+
+
+@pytest.mark.parametrize("kind", ["merged", "hidden"])
+def test_flows_that_were_regrouped_in_python(opened: Open, flow: Flow, kind: str) -> None:
+    regrouped = flow.merge_words() if kind == "merged" else flow.hide_special()
+    close(map_of(opened(regrouped, state="map=composed&layer=1")), regrouped.composed()[1])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_very_short_texts(opened: Open, count: int) -> None:
+    short = flow_of(TOKENS[1 : 1 + count])
+    close(map_of(opened(short)), short.z2z[0])
+
+
+# --- orientation ----------------------------------------------------------------------------------
+
+
+def one_large_cell() -> Flow:
+    """Layer 1: source 4 (keeper) gives target 2 (light) almost all."""
+    made = flow_of(TOKENS, routes=("z2z",))
+    z2z = 0.01 * made.z2z
+    z2z[1, 2, 4] = 9
+    return replace(made, tensors={**made.tensors, "z2z": z2z})
+
+
+def test_a_large_cell_is_at_its_targets_row_and_its_sources_column(opened: Open) -> None:
+    shown = opened(one_large_cell(), state="map=z2z&layer=1")
+    svg = ET.fromstring(exported(shown, "svg"))
+    cells = [node.attrib for node in svg.iter() if node.attrib.get("class") == "cell"]
+    large = [cell for cell in cells if float(cell["data-value"]) > 8]
+    assert [(cell["data-target"], cell["data-source"]) for cell in large] == [("2", "4")]
+    assert large[0]["fill"] == "rgb(33,102,172)"
+    same_row = {cell["y"] for cell in cells if cell["data-target"] == "2"}
+    same_column = {cell["x"] for cell in cells if cell["data-source"] == "4"}
+    assert same_row == {large[0]["y"]}
+    assert same_column == {large[0]["x"]}
+    labels = {node.text: node.attrib for node in svg.iter() if node.tag.endswith("text")}
+    assert {"target (row)", "source (column)"} <= set(labels)
+    assert {row["target_label"] for row in table(shown) if float(row["value"]) > 8} == {"light"}
+
+
+def test_hovering_the_cell_says_what_it_is(opened: Open) -> None:
+    shown = opened(one_large_cell(), state="map=z2z&layer=1")
+    shown.evaluate("window.scrollTo(0, 0)")
+    at = heat_place(shown, 2, 4)
+    shown.mouse.move(*at)
+    shown.wait_for_function("document.querySelector('.details').textContent.includes('→')")
+    words = shown.inner_text(".details")
+    assert words.startswith("source ‘keeper’ → target ‘light’: 9 (")
+    assert "certificate" in words
+    assert "7 points" in words
+    assert "origin mass" in words
+
+
+def heat_place(shown: Any, row: int, column: int) -> tuple[float, float]:
+    """Where a cell is on the screen, from the frame of the exported picture."""
+    svg = ET.fromstring(exported(shown, "svg"))
+    cells = [n.attrib for n in svg.iter() if n.attrib.get("class") == "cell"]
+    size = float(cells[0]["width"])
+    left = float(next(c for c in cells if c["data-source"] == "0")["x"]) - float(heat_offset(svg))
+    top = float(next(c for c in cells if c["data-target"] == "0")["y"]) - 52
+    box = shown.query_selector_all("canvas.over")[1].bounding_box()
+    return box["x"] + left + (column + 0.5) * size, box["y"] + top + (row + 0.5) * size
+
+
+def heat_offset(svg: ET.Element) -> float:
+    """Where the heat map begins in the picture: left of its axis title by 10."""
+    title = next(n for n in svg.iter() if n.text == "target (row)")
+    return float(title.attrib["x"]) - 10
+
+
+# --- filters, colours, certificates ---------------------------------------------------------------
+
+
+def kept(values: np.ndarray, rule: str) -> np.ndarray:
+    size = np.abs(values)
+    share = size / size.sum(1, keepdims=True)
+    if rule == "threshold":
+        return np.where(share >= 0.2, values, np.nan)
+    order = np.argsort(-size, axis=1, kind="stable")
+    out = np.full_like(values, np.nan)
+    for row, places in enumerate(order):
+        count = 2 if rule == "top" else int(np.searchsorted(np.cumsum(share[row][places]), 0.6 - 1e-6)) + 1
+        out[row, places[:count]] = values[row, places[:count]]
+    return out
+
+
+@pytest.mark.parametrize(("rule", "amount"), [("threshold", 20), ("top", 2), ("mass", 60)])
+def test_filters_keep_what_they_say_and_tell_how_much(
+    opened: Open, flow: Flow, rule: str, amount: int
+) -> None:
+    shown = opened(flow, state=f"map=z2z&filter={rule}&amount={amount}")
+    known = kept(flow.z2z[0].numpy(), rule)
+    np.testing.assert_allclose(map_of(shown, "shown"), known, rtol=1e-5)
+    share = np.nansum(np.abs(known)) / float(flow.z2z[0].abs().sum())
+    assert shown.inner_text(".kept").startswith(f"{share:.0%} of the magnitude shown")
+    close(map_of(shown), flow.z2z[0])
+
+
+def test_what_is_shown_can_be_scaled_up_to_the_whole(opened: Open, flow: Flow) -> None:
+    found = map_of(opened(flow, state="map=z2z&filter=top&amount=2&renorm=1"), "shown")
+    np.testing.assert_allclose(np.nansum(np.abs(found), 1), flow.z2z[0].abs().sum(-1), rtol=1e-5)
+
+
+def test_the_diagonal_can_be_hidden(opened: Open) -> None:
+    some = flow_of(TOKENS, targets=[1, 4])
+    found = map_of(opened(some, state="map=z2z&diagonal=1"), "shown")
+    assert np.isnan(found[0, 1])
+    assert np.isnan(found[1, 4])
+    assert np.isnan(found).sum() == 2
+
+
+def test_signs_are_never_dropped_silently(opened: Open, flow: Flow) -> None:
+    shown = opened(flow, state="map=z2z")
+    blue, orange = colours(exported(shown, "svg"))
+    assert blue
+    assert orange
+    for colour, words in (("absolute", "magnitude; the sign is not shown"), ("share", "share of the row")):
+        shown.select_option('[name="colour"]', colour)
+        assert words in shown.get_attribute(".legend", "aria-label")
+        assert words in exported(shown, "svg")
+        assert bool(colours(exported(shown, "svg"))[1]) == (colour == "share")
+
+
+def colours(svg: str) -> tuple[int, int]:
+    """How many cells are blue, and how many orange."""
+    fills = re.findall(r'class="cell"[^>]*fill="rgb\((\d+),\d+,(\d+)\)"', svg)
+    return sum(int(r) < int(b) for r, b in fills), sum(int(r) > int(b) for r, b in fills)
+
+
+def test_direct_composed_and_difference_share_a_scale(opened: Open, flow: Flow) -> None:
+    shown = opened(flow, state="map=z2z")
+    scales = set()
+    for name in ("z2z", "composed", "difference"):
+        shown.select_option('[name="map"]', name)
+        scales.add(shown.get_attribute(".legend", "aria-label"))
+    most = max(
+        float(m.abs().max()) for m in (flow.z2z[0], flow.composed()[0], flow.z2z[0] - flow.composed()[0])
+    )
+    (words,) = scales
+    assert float(words.split("up to ")[1]) == pytest.approx(most, rel=0.01)
+
+
+def test_rows_that_miss_the_tolerance_are_hatched_and_counted(opened: Open, flow: Flow) -> None:
+    met = flow.tensors["z2u.met"].clone()
+    met[1, 2, 3] = False
+    bad = replace(flow, tensors={**flow.tensors, "z2u.met": met})
+    shown = opened(bad, state="map=h2&layer=1")
+    assert shown.inner_text(".line .badge") == "✗ 1 of 6 targets miss the tolerance"
+    svg = exported(shown, "svg")
+    assert svg.count("url(#hatch") == 1
+    assert [row["target"] for row in table(shown) if row["met"] == "0"] == ["3"] * 6
+    badges = shown.eval_on_selector_all(".overview tbody .badge", "all => all.map(e => e.textContent)")
+    assert badges == ["✓", "✗1"]
+    shown.select_option('[name="map"]', "z2z")
+    assert "all 6 targets certified" in shown.inner_text(".line .badge")
+    shown.select_option('[name="map"]', "composed")
+    assert "1 of 6" in shown.inner_text(".line .badge")
+
+
+# --- getting about --------------------------------------------------------------------------------
+
+
+def test_the_overview_has_a_picture_of_every_map_and_opens_it(opened: Open, flow: Flow) -> None:
+    shown = opened(flow)
+    places = shown.eval_on_selector_all(
+        ".overview button", "all => all.map(e => [e.dataset.layer, e.dataset.map])"
+    )
+    maps = ["z2z", "composed", "h0", "h1", "h2"]
+    assert places == [[str(layer), name] for layer in (0, 1) for name in maps]
+    shown.click('.overview button[data-layer="1"][data-map="h2"]')
+    assert (chosen(shown, "layer"), chosen(shown, "map")) == ("1", "h2")
+    assert shown.inner_text("h2") == "Layer 1, z2u, head 2"
+    assert shown.get_attribute('.overview button[data-layer="1"][data-map="h2"]', "aria-pressed") == "true"
+
+
+def test_the_thumbnail_is_the_map(opened: Open) -> None:
+    shown = opened(one_large_cell())
+    shown.wait_for_function("document.querySelector('.overview canvas[data-layer=\"1\"]').width === 6")
+    pixels = shown.eval_on_selector(
+        '.overview canvas[data-layer="1"][data-map="z2z"]',
+        "c => [...c.getContext('2d').getImageData(0, 0, 6, 6).data]",
+    )
+    red = np.array(pixels).reshape(6, 6, 4)[..., 0]
+    assert red[2, 4] == red.min()
+
+
+def test_a_link_reopens_the_view(opened: Open, flow: Flow) -> None:
+    shown = opened(flow)
+    shown.select_option('[name="layer"]', "1")
+    shown.select_option('[name="map"]', "composed")
+    shown.select_option('[name="filter"]', "top")
+    shown.check('[name="words"]')
+    shown.keyboard.press("Escape")
+    link = shown.url.split("#")[1]
+    again = opened(flow, state=link)
+    assert (chosen(again, "layer"), chosen(again, "map"), chosen(again, "filter")) == ("1", "composed", "top")
+    assert chosen(again, "words") == "True" or chosen(again, "words") == "true"
+    assert exported(again, "csv") == exported(shown, "csv")
+
+
+@pytest.mark.parametrize(
+    "state",
+    ["layer=99&map=h77&pin=t999", "flow=-4&amount=nan&filter=x", "pin=%00<b>&prefix=9999", "zoom=1e99"],
+)
+def test_links_that_cannot_be_meant_open_something(opened: Open, flow: Flow, state: str) -> None:
+    shown = opened(flow, state=state)
+    assert "certified" in shown.inner_text(".line")
+    assert map_of(shown).size
+
+
+def test_keys_do_all_of_it(opened: Open, flow: Flow) -> None:
+    shown = opened(flow)
+    shown.focus("canvas.over")
+    for key, name, value in (
+        ("]", "layer", "1"), (".", "map", "composed"), (".", "map", "difference"), (",", "map", "composed"),
+        ("f", "filter", "threshold"), ("c", "colour", "absolute"), ("w", "words", "true"),
+        ("s", "special", "true"), ("d", "diagonal", "true"), ("n", "renorm", "true"), ("t", "trace", "true"),
+    ):  # fmt: skip
+        shown.keyboard.press(key)
+        assert chosen(shown, name).lower() == value, key
+    shown.keyboard.press("ArrowDown")
+    shown.keyboard.press("ArrowDown")
+    assert "pin=t2" in shown.url
+    assert "target ‘lighthouse’" in shown.inner_text(".details")
+    shown.keyboard.press("ArrowRight")
+    assert "pin=s1" in shown.url
+    shown.keyboard.press("Escape")
+    assert "pin" not in shown.url.split("#")[1]
+    assert shown.inner_text(".details") == ""
+
+
+def test_every_control_can_be_reached_with_tab(opened: Open, flow: Flow) -> None:
+    shown = opened(flow)
+    names = set()
+    for _ in range(40):
+        shown.keyboard.press("Tab")
+        names.add(shown.evaluate("document.activeElement.name || document.activeElement.className"))
+    controls = [
+        "layer",
+        "map",
+        "rule",
+        "colour",
+        "filter",
+        "renorm",
+        "words",
+        "special",
+        "prefix",
+        "diagonal",
+        "trace",
+    ]
+    assert {*controls, "over", "export-svg", "export-png", "export-csv"} <= names
+
+
+def test_a_click_pins_a_target_and_its_flows_are_isolated(opened: Open, flow: Flow) -> None:
+    shown = opened(flow, state="map=composed")
+    everything = exported(shown, "svg").count("<path d=")
+    shown.mouse.click(*heat_place(shown, 3, 0))
+    assert "pin=t3" in shown.url
+    alone = exported(shown, "svg")
+    assert alone.count("<path d=") < everything
+    assert "target ‘house’" in shown.inner_text(".details")
+    shown.mouse.click(*heat_place(shown, 3, 0))
+    assert "pin" not in shown.url.split("#")[1]
+
+
+LADDER = """async (module) => {
+  const m = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));
+  const flow = m.openFlow(m.fromBase64(document.querySelector("script.flow").textContent.trim()), "x");
+  const view = m.viewOf(flow, { layer: 1, map: "composed", rule: "conserving", filter: "all" });
+  return [...Array(view.rows).keys()].map((index) => {
+    const { links } = m.ladderOf(view, { side: "target", index });
+    return [0, 1].map((column) => links.filter((l) => l[0] === column).reduce((sum, l) => sum + l[3], 0));
+  });
+}"""
+
+
+def test_the_ladder_of_a_target_sums_to_its_row(opened: Open, flow: Flow) -> None:
+    """z -> u -> z': what arrives at a target is what leaves the sources, and its row of the composed map."""
+    html = page([flow]).replace("script-src 'unsafe-inline'", "script-src 'unsafe-inline' blob:")
+    sums = opened(html=html).evaluate(LADDER, module())
+    known = flow.composed()[1].sum(-1).numpy()
+    np.testing.assert_allclose(np.array(sums), np.stack([known, known], 1), rtol=1e-3, atol=1e-4)
+
+
+def test_traces_are_the_strongest_paths(opened: Open, flow: Flow) -> None:
+    """Two layers: all paths can be listed."""
+    shares = (flow.z2z / flow.z2z.abs().sum(-1, keepdim=True)).numpy()
+    target = 4
+    paths = {
+        (target, mid, low): shares[1, target, mid] * shares[0, mid, low]
+        for mid in range(6)
+        for low in range(6)
+    }
+    best = sorted(paths, key=lambda path: -abs(paths[path]))[:5]
+    shown = opened(flow, state=f"map=z2z&layer=1&trace=1&pin=t{target}")
+    lines = shown.eval_on_selector_all(".trace li", "all => all.map(e => e.textContent)")
+    known = [
+        f"{TOKENS[a]} (after layer 1) ← {TOKENS[b]} (after layer 0) ← {TOKENS[c]} (input)" for a, b, c in best
+    ]
+    assert [line.split(": ", 1)[1] for line in lines] == known
+    assert [float(line.split("%")[0]) for line in lines] == pytest.approx(
+        [100 * paths[p] for p in best], abs=0.6
+    )
+
+
+# --- several flows --------------------------------------------------------------------------------
+
+
+def test_flows_of_other_settings_can_be_chosen_and_laid_beside(opened: Open, flow: Flow) -> None:
+    settings = flow.meta["settings"] | {"layer_baseline": "zero"}
+    other = replace(flow_of(TOKENS, seed=4, **WORDS), meta=flow.meta | {"settings": settings})
+    shown = opened(flow, other, state="map=z2z&beside=1&pin=t2")
+    rows = table(shown)
+    assert len(rows) == 2 * 36
+    close(np.array([float(row["value"]) for row in rows[36:]]).reshape(6, 6), other.z2z[0])
+    assert "layer zero" in rows[36]["flow"]
+    assert shown.inner_text(".details").count("target ‘light’") == 2
+    shown.select_option('[name="flow"]', "1")
+    close(map_of(opened(flow, other, state="flow=1&map=z2z")), other.z2z[0])
+
+
+def test_a_flow_file_can_be_opened_beside(opened: Open, flow: Flow, tmp_path: Path) -> None:
+    other = flow_of(TOKENS, seed=5, **WORDS)
+    shown = opened(flow, state="map=z2z")
+    shown.set_input_files('input[type="file"]', other.save(tmp_path / "other.safetensors"))
+    shown.wait_for_selector('[name="beside"]')
+    assert chosen(shown, "beside") == "1"
+    rows = table(shown)
+    close(np.array([float(row["value"]) for row in rows[36:]]).reshape(6, 6), other.z2z[0])
+
+
+def damaged(data: bytes, kind: str) -> bytes:
+    length = int.from_bytes(data[:8], "little")
+    header = data[8 : 8 + length]
+    change = {
+        "cut": lambda: data[: len(data) // 2],
+        "cut header": lambda: data[:40],
+        "foreign": lambda: b"\x89PNG\r\n\x1a\n" + bytes(40),
+        "empty": lambda: b"",
+        "other": lambda: data.replace(b'"ligflow"', b'"ligflux"', 1),
+        "newer": lambda: data.replace(b'\\"format\\": 1', b'\\"format\\": 9', 1),
+        "lost": lambda: data[:8] + header.replace(b'"z2z.scale"', b'"z2z.scalx"', 1) + data[8 + length :],
+        "tokens": lambda: data.replace(b'\\"targets\\": [0', b'\\"targets\\": [7', 1),
+    }
+    return change[kind]()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("cut", "is damaged: tensor"), ("cut header", "it ends within its header"),
+        ("foreign", "is not a ligflow flow file"),
+        ("empty", "is not a ligflow flow file"), ("other", "is a safetensors file, but not a ligflow flow"),
+        ("newer", "has flow format 9, and this page reads up to 1; upgrade ligflow"),
+        ("lost", "tensor z2z.scale is missing or does not fit"), ("tokens", "a target is no token"),
+    ],
+)  # fmt: skip
+def test_files_that_are_no_flows_are_refused_in_words(
+    opened: Open, flow: Flow, tmp_path: Path, kind: str, words: str
+) -> None:
+    path = tmp_path / "<b>bad.safetensors"
+    path.write_bytes(damaged(flow.save(tmp_path / "good.safetensors").read_bytes(), kind))
+    shown = opened(flow)
+    shown.set_input_files('input[type="file"]', path)
+    shown.wait_for_selector(".message:not([hidden])")
+    assert words in shown.inner_text(".message")
+    assert shown.inner_text(".message").startswith("<b>bad.safetensors")
+    assert map_of(shown).shape == (6, 6)
+
+
+def test_a_page_whose_data_is_damaged_says_so(opened: Open, flow: Flow) -> None:
+    html = re.sub(r'(class="flow"[^>]*>)[A-Za-z0-9+/=]{400}', r"\1", page([flow]))
+    shown = opened(html=html)
+    assert "flow 1" in shown.inner_text(".message")
+
+
+def test_a_browser_without_canvas_is_told(opened: Open, flow: Flow) -> None:
+    html = page([flow]).replace(
+        "<noscript>", "<script>HTMLCanvasElement.prototype.getContext = () => null</script><noscript>"
+    )
+    assert "has no canvas" in opened(html=html).inner_text(".message")
+
+
+# --- text from outside ----------------------------------------------------------------------------
+
+
+def test_token_text_is_shown_and_never_run(opened: Open) -> None:
+    hostile = flow_of(HOSTILE, text="".join(HOSTILE), notes=HOSTILE[:2], model=HOSTILE[0])
+    shown = opened(hostile, state="map=composed&pin=t1&trace=1&layer=1")
+    assert shown.evaluate("window.hacked") is None
+    assert shown.query_selector("body img") is None
+    assert "<script>window.hacked=1</script>" in shown.inner_text("h1")
+    assert "</script><img src=x" in shown.inner_text(".details")
+    svg = exported(shown, "svg")
+    ET.fromstring(svg)
+    assert "<script" not in svg
+    assert "<img" not in svg
+    rows = table(shown)
+    assert [row["source_label"] for row in rows[: len(HOSTILE)]] == [
+        *HOSTILE[:5], "a\\u202eb", "\\x1b[31m\\x00", "=1+1"
+    ]  # fmt: skip
+    assert shown.evaluate("window.hacked") is None
+
+
+def test_the_page_asks_nothing_of_any_network(flow: Flow) -> None:
+    html = page([flow])
+    assert "default-src 'none'" in html
+    outside = re.findall(r"(?:src|href)=[\"']?(?!data:)[a-z]+:", html.split('<script type="module">')[0])
+    assert outside == []
+
+
+# --- sizes, themes --------------------------------------------------------------------------------
+
+
+def test_512_tokens(opened: Open) -> None:
+    large = flow_of([f"w{n}" for n in range(512)], layers=1, heads=2)
+    shown = opened(large, state="map=composed&filter=mass&amount=50")
+    assert "certified" in shown.inner_text(".line")
+    close(map_of(shown), large.composed()[0])
+    svg = exported(shown, "svg")
+    assert "data:image/png" in svg
+    assert len(svg) < 3e6
+
+
+def test_80_layers(opened: Open) -> None:
+    deep = flow_of(TOKENS, layers=80, heads=4)
+    shown = opened(deep, state="layer=79&map=h3")
+    close(map_of(shown), deep.z2u[79, 3])
+    assert len(shown.query_selector_all(".overview tbody tr")) == 80
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 844), (1920, 1080)])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_size_and_theme(opened: Open, flow: Flow, width: int, height: int, scheme: str) -> None:
+    shown = opened(flow, viewport={"width": width, "height": height}, color_scheme=scheme)
+    paper = shown.eval_on_selector("body", "e => getComputedStyle(e).backgroundColor")
+    assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 25, 31)"}[scheme]
+    assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    other = {"light": "dark", "dark": "light"}[scheme]
+    shown.select_option('[name="theme"]', other)
+    assert shown.eval_on_selector("body", "e => getComputedStyle(e).backgroundColor") != paper
+
+
+def test_a_picture_is_exported(opened: Open, flow: Flow) -> None:
+    shown = opened(flow)
+    with shown.expect_download() as waiting:
+        shown.click(".export-png")
+    data = Path(waiting.value.path()).read_bytes()
+    assert data.startswith(b"\x89PNG")
+    assert len(data) > 10_000
+
+
+# --- what the page holds --------------------------------------------------------------------------
+
+
+def test_large_maps_are_8_bit_and_the_legend_says_so(opened: Open, flow: Flow) -> None:
+    data = pack(flow, exact_bytes=100)
+    html = page([flow])
+    coarse = re.sub(r'(class="flow"[^>]*>)[^<]*', lambda m: m[1] + base64.b64encode(data).decode(), html)
+    shown = opened(html=coarse, state="map=h1")
+    step = flow.z2u[0, 1].abs().amax(-1, keepdim=True) / 127
+    assert (np.abs(map_of(shown) - flow.z2u[0, 1].numpy()) <= 0.51 * step.numpy()).all()
+    assert "z2u" in shown.get_attribute(".legend", "aria-label")
+    assert "8-bit numbers" in shown.get_attribute(".legend", "aria-label")
+    shown.select_option('[name="map"]', "composed")
+    known = flow.composed()[0]
+    assert (
+        np.abs(map_of(shown) - known.numpy()) <= 0.51 * known.abs().amax(-1, keepdim=True).numpy() / 127
+    ).all()
+
+
+def test_quantised_rows_are_within_half_a_step() -> None:
+    maps = torch.randn(3, 4, 50)
+    maps[1, 2] = 0
+    values, step = quantise(maps)
+    assert values.dtype == torch.int8
+    assert ((values * step[..., None] - maps).abs() <= 0.5001 * step[..., None]).all()
+    assert not values[1, 2].any()
+
+
+def test_pages_that_no_browser_could_open_are_refused(flow: Flow) -> None:
+    with pytest.raises(LigflowError, match="Explain fewer layers or targets, or leave out route z2u"):
+        pack(flow, limit_bytes=100)
+    with pytest.raises(LigflowError, match="at least one flow"):
+        page([])
+
+
+def test_a_page_can_be_opened_at_a_view(opened: Open, flow: Flow) -> None:
+    shown = opened(flow, view="layer=1&map=h2&words=1")
+    assert (chosen(shown, "layer"), chosen(shown, "map")) == ("1", "h2")
+    shown.select_option('[name="layer"]', "0")
+    assert shown.url.split("#")[1] == "layer=0"
