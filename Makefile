@@ -14,6 +14,7 @@ demo: $(VENV)/.demo
 	@echo "Open this page in a browser: $(CURDIR)/demo.html"
 
 test: $(VENV)/.test
+	@sh .ci/browser
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 	$(BIN)/python -m pytest -m slow
 

@@ -90,6 +90,13 @@ def test_throughput(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> N
     assert one["million_days"] == pytest.approx(1e6 / one["a_minute"] / 1440)
 
 
+def test_page(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    benchmark("page").main(tiny=True, out=tmp_path / "page.json")
+    (row,) = read(tmp_path / "page.json")["rows"]
+    assert row["first_paint"] > 0
+    assert row["frames"] > 0
+
+
 def test_gpu(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     benchmark("gpu").main(device="cpu", repeats=1, tiny=True, out=tmp_path / "gpu.json")
     one, corpus, large = read(tmp_path / "gpu.json")["rows"]

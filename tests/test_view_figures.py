@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from browser import flow_of, still_head
 from ligflow import Flow, LigflowError
@@ -128,6 +129,70 @@ def test_a_ladder_says_what_it_leaves_out(flow: Flow) -> None:
     assert {"h0", "h2", "res", "z (sources)", "u (heads)", "z′ (targets)"} <= {*texts}
 
 
+def test_widths_of_links_compare_across_the_columns_of_a_ladder(flow: Flow) -> None:
+    found = links(flow, 2, target=3)
+    assert found.last is not None
+    widest = [
+        max(
+            patch.get_linewidth()
+            for patch in plot(flow, "ladder", target=3).axes[0].patches
+            if left(patch) == c
+        )
+        for c in (0, 1)
+    ]
+    most = [float(weights.abs().max()) for weights in (found.first, found.last)]
+    assert widest == pytest.approx([0.2 + 3 * one / max(most) for one in most])
+    assert widest[0] != widest[1]
+
+
+def left(patch: Any) -> int:
+    return int(patch.get_path().vertices[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("routes", "name"),
+    [(("z2u", "u2z", "z2z"), "composed (conserving), layer 1"), (("z2z",), "z2z (direct), layer 1")],
+)
+def test_a_ladder_of_words_names_its_map(routes: tuple[str, ...], name: str) -> None:
+    made = flow_of(TOKENS, routes=routes, words=[0, 1, 1, 2], word_labels=["[CLS]", "thex", "keeper"])
+    merged = made.merge_words()
+    known = merged.composed()[1] if "z2u" in routes else merged.z2z[1]
+    torch.testing.assert_close(links(merged, 1).first.T[list(merged.targets)], known)
+    title = plot(merged, "ladder").axes[0].get_title()
+    assert title == f"{name}\nlinks that carry 95% of the magnitude"
+
+
+def test_the_sum_of_the_heads_is_named(flow: Flow) -> None:
+    title = plot(flow, "layers", view="z2u").get_suptitle()
+    assert title == "z2u, sum of the heads; rows are targets, columns are sources"
+
+
+@pytest.mark.parametrize("kind", ["heat", "ladder"])
+@pytest.mark.parametrize("tokens", [["a", "b"], ["internationalisation", "b"], ["x" * 200, "b"]])
+def test_every_text_is_inside_the_figure(kind: str, tokens: list[str]) -> None:
+    for scale in [None] if kind == "ladder" else list(SCALES):
+        canvas = FigureCanvasAgg(plot(flow_of(tokens), kind, scale=scale))
+        canvas.draw()
+        figure, drawer = canvas.figure, canvas.get_renderer()
+        for axes in figure.axes:
+            box = axes.get_tightbbox(drawer)
+            assert min(box.x0, box.y0) >= -1
+            assert (box.x1 <= figure.bbox.x1 + 1, box.y1 <= figure.bbox.y1 + 1) == (True, True)
+
+
+def test_labels_of_many_tokens_are_thinned_evenly() -> None:
+    axes = plot(flow_of([f"w{n}" for n in range(100)], layers=1, heads=2)).axes[0]
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert labels == [f"w{n}" for n in range(0, 100, 2)]
+
+
+@pytest.mark.parametrize("route", ["z2u", "u2z"])
+def test_a_ladder_says_which_routes_it_needs(route: str) -> None:
+    words = f"Kind 'ladder' needs routes z2u and u2z, or z2z, and this flow holds {route}\\."
+    with pytest.raises(LigflowError, match=words):
+        plot(flow_of(TOKENS, routes=(route,)), "ladder")
+
+
 @pytest.mark.parametrize("kind", ["merged", "hidden"])
 def test_regrouped_flows_have_figures(kind: str) -> None:
     made = flow_of(TOKENS, words=[0, 1, 1, 2], word_labels=["[CLS]", "thex", "keeper"])
@@ -161,9 +226,12 @@ def test_figures_are_saved(flow: Flow, tmp_path: Path, kind: str, start: bytes) 
         ({"scale": "log"}, "Unknown scale 'log'; choose from share, value, absolute."),
         ({"view": "z2v"}, "Unknown view 'z2v'"),
         ({"layer": 9}, "Layer 9 is not in this flow"),
-        ({"head": 0}, "head is for kind 'heat' of view 'z2u'"),
+        ({"head": 0}, "head 0 is for view 'z2u', not for 'z2z'."),
+        ({"kind": "layers", "layer": 1}, "layer does nothing for kind 'layers', which takes view, scale."),
+        ({"kind": "ladder", "scale": "value"}, "scale does nothing for kind 'ladder'"),
+        ({"kind": "heads", "view": "z2z"}, "view does nothing for kind 'heads'"),
         ({"view": "z2u", "head": 7}, "There is no head 7"),
-        ({"target": 0}, "target is for kind 'ladder'"),
+        ({"target": 0}, "target does nothing for kind 'heat'"),
         ({"kind": "ladder", "target": 9}, "Token 9 is no target"),
         ({"path": "figure.bmp"}, "Cannot save a figure as 'figure.bmp'; end it in .svg, .pdf, .png."),
         ({"path": "/nowhere/figure.svg"}, "no folder"),

@@ -23,9 +23,15 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-KINDS = ("heat", "layers", "heads", "ladder")
+TAKES = {  # what each kind can be told
+    "heat": ("view", "layer", "head", "scale"),
+    "layers": ("view", "scale"),
+    "heads": ("layer", "scale"),
+    "ladder": ("layer", "target"),
+}
+KINDS = tuple(TAKES)
 SCALES = {
-    "share": "share of the row's sum of magnitudes",
+    "share": "share of the row's\nsum of magnitudes",
     "value": "signed value",
     "absolute": "magnitude, sign not shown",
 }
@@ -37,6 +43,8 @@ _RC: Any = {
 _CELL, _SMALLEST, _LARGEST = 0.22, 2.5, 12.0  # inches
 _ACROSS = 6  # panels in a row of a figure
 _LABELS = 60  # tokens beyond which labels are thinned out
+_LETTER, _LETTERS = 0.07, 32  # inches a letter of a label, and letters beyond which it is cut
+_BAR = 1.6  # inches that the colour bar's label takes
 _MASS = 0.95  # of the magnitude of a ladder's links, that is drawn
 
 
@@ -59,7 +67,7 @@ def plot(
     layer: int | None = None,
     head: int | None = None,
     target: int | None = None,
-    scale: str = "share",
+    scale: str | None = None,
     path: str | Path | None = None,
 ) -> Figure:
     """A figure of a flow.
@@ -72,34 +80,38 @@ def plot(
     | `ladder` | tokens z, heads u and tokens z′ of one layer, with links by weight; of one `target` or all |
 
     Rows are targets, columns are sources; rows that miss their tolerance are hatched. `scale` is `share` (of
-    the row's sum of magnitudes, signed), `value` or `absolute`. By default the first view that there is, and
-    the last layer. With `path` the figure is saved as SVG, PDF or PNG.
+    the row's sum of magnitudes, signed; the default), `value` or `absolute`. By default the first view that
+    there is, and the last layer. With `path` the figure is saved as SVG, PDF or PNG.
 
-    Raises LigflowError for a name, layer, head or target that there is not, a kind that needs other routes,
-    and if matplotlib is not installed.
+    Raises LigflowError for a name, layer, head or target that there is not, an option that the kind does not
+    take, routes that are missing, and if matplotlib is not installed.
     """
-    _check(kind, scale, path)
+    _check(kind, path, {"view": view, "layer": layer, "head": head, "target": target, "scale": scale})
     figures = {"heat": _heat, "layers": _layers, "heads": _heads, "ladder": _ladder}
     layer = flow.layers[-1] if layer is None else layer
     flow.row(layer)
     view = _view(flow, view)
-    if head is not None and (kind != "heat" or view != "z2u"):
-        raise LigflowError("head is for kind 'heat' of view 'z2u'; kind 'heads' draws all of them.")
-    if target is not None and kind != "ladder":
-        raise LigflowError("target is for kind 'ladder'; the other kinds draw all targets.")
+    if head is not None and view != "z2u":
+        raise LigflowError(f"head {head} is for view 'z2u', not for {view!r}.")
     with _matplotlib().rc_context(_RC):
-        figure: Figure = figures[kind](flow, view, layer, head, target, scale)
+        figure: Figure = figures[kind](flow, view, layer, head, target, scale or "share")
         if path is not None:
             _save(figure, Path(path))
     return figure
 
 
-def _check(kind: str, scale: str, path: str | Path | None) -> None:
+def _check(kind: str, path: str | Path | None, given: dict[str, Any]) -> None:
     if kind not in KINDS:
         raise LigflowError(f"Unknown kind {kind!r}; choose from {', '.join(KINDS)}.")
+    for name, value in given.items():
+        if value is not None and name not in TAKES[kind]:
+            raise LigflowError(
+                f"{name} does nothing for kind {kind!r}, which takes {', '.join(TAKES[kind])}."
+            )
+    scale = given["scale"] or "share"
     if scale not in SCALES:
         raise LigflowError(f"Unknown scale {scale!r}; choose from {', '.join(SCALES)}.")
-    if path is not None and Path(path).suffix.removeprefix(".") not in FORMATS:
+    if path is not None and _format(Path(path)) not in FORMATS:
         raise LigflowError(f"Cannot save a figure as {Path(path).name!r}; end it in .{', .'.join(FORMATS)}.")
 
 
@@ -125,8 +137,12 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
+def _format(path: Path) -> str:
+    return path.suffix.removeprefix(".").lower()
+
+
 def _save(figure: Figure, path: Path) -> None:
-    kind = path.suffix.removeprefix(".")
+    kind = _format(path)
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
     atomically(path, lambda file: figure.savefig(file, format=kind, dpi=200, metadata=metadata))
 
@@ -137,7 +153,8 @@ def _save(figure: Figure, path: Path) -> None:
 def _heat(flow: Flow, view: str, layer: int, head: int | None, _: object, scale: str) -> Figure:
     panel = _panel(flow, view, layer, head, scale)
     rows, columns = panel.values.shape
-    figure = _figure(1.3 + _CELL * columns, 0.9 + _CELL * rows)
+    wide, tall = (_LETTER * max(map(len, labels)) for labels in (panel.rows, panel.columns))
+    figure = _figure(1.1 + wide + _CELL * columns, 0.6 + tall + max(_CELL * rows, _BAR))
     axes = figure.subplots()
     _draw(axes, panel, _most([panel]), scale, small=False)
     axes.set_title(panel.title, fontsize=9)
@@ -147,7 +164,8 @@ def _heat(flow: Flow, view: str, layer: int, head: int | None, _: object, scale:
 
 def _layers(flow: Flow, view: str, _: int, __: object, ___: object, scale: str) -> Figure:
     panels = [_panel(flow, view, layer, None, scale) for layer in flow.layers]
-    return _grid(panels, [f"layer {layer}" for layer in flow.layers], scale, panels[0].title.split(",")[0])
+    name = panels[0].title.replace(f", layer {flow.layers[0]}", "")
+    return _grid(panels, [f"layer {layer}" for layer in flow.layers], scale, name)
 
 
 def _heads(flow: Flow, _: str, layer: int, __: object, ___: object, scale: str) -> Figure:
@@ -186,9 +204,14 @@ def _panel(flow: Flow, view: str, layer: int, head: int | None, scale: str) -> _
         for cell in flow.unmet
         if cell.layer == layer and cell.route in NEEDS[view] and (head is None or cell.head == head)
     }
-    rows = [printable(flow.tokens[target]) for target in flow.targets]
+    rows = [_short(printable(flow.tokens[target])) for target in flow.targets]
     unmet = [row for row, target in enumerate(flow.targets) if target in bad]
-    return _Panel(_scaled(values, scale), rows, columns, unmet, title)
+    return _Panel(_scaled(values, scale), rows, [_short(label) for label in columns], unmet, title)
+
+
+def _short(label: str) -> str:
+    """A label that leaves room for the map beside it."""
+    return label if len(label) <= _LETTERS else label[: _LETTERS - 1] + "…"
 
 
 def _scaled(values: Float[Tensor, "target column"], scale: str) -> Float[Tensor, "target column"]:
@@ -199,7 +222,7 @@ def _scaled(values: Float[Tensor, "target column"], scale: str) -> Float[Tensor,
 
 def _most(panels: Sequence[_Panel]) -> float:
     """The magnitude at the end of the colour scale."""
-    return max(float(panel.values.abs().max()) for panel in panels) or 1.0
+    return max(float(panel.values.nan_to_num(0, 0, 0).abs().max()) for panel in panels) or 1.0
 
 
 def _draw(axes: Axes, panel: _Panel, most: float, scale: str, small: bool) -> None:
@@ -259,11 +282,12 @@ def _colour_bar(figure: Figure, axes: list[Axes], scale: str) -> None:
 class Links:
     """`first` [source, middle] and `last` [middle, target token]; the last middle node is the residual.
 
-    Without heads there is `first` alone, [source, target token].
+    Without heads there is `first` alone, [source, target token], of the map that `name` names.
     """
 
     first: Float[Tensor, "source middle"]
     last: Float[Tensor, "middle target"] | None
+    name: str = ""
 
 
 def links(flow: Flow, layer: int, target: int | None = None) -> Links:
@@ -277,14 +301,26 @@ def links(flow: Flow, layer: int, target: int | None = None) -> Links:
     if not kept:
         raise LigflowError(f"Token {target} is no target of this flow, which holds {list(flow.targets)}.")
     place = torch.tensor([flow.targets[r] for r in kept])
-    if not {"z2u", "u2z"} <= {*flow.routes} or "composed.conserving" in flow.tensors:
-        direct = torch.zeros(count, count)
-        direct[:, place] = (flow.z2z if "z2z" in flow.routes else flow.composed())[row, kept].T.float()
-        return Links(direct, None)
+    view = _ladder_view(flow)
+    if view is not None:
+        values, _, name = select(flow, view, layer, None)
+        whole = torch.zeros(count, count)
+        whole[:, place] = values[kept].T.float()
+        return Links(whole, None, name)
     weights = _through(flow, row)[:, kept]
     last = torch.zeros(flow.heads + 1, count)
     last[:, place] = weights.sum(-1)
     return Links(weights.sum(1).T, last)
+
+
+def _ladder_view(flow: Flow) -> str | None:
+    """The whole map to draw where links through heads cannot be: without both parts, or over words."""
+    if not {"z2u", "u2z"} <= {*flow.routes}:
+        if "z2z" not in flow.routes:
+            held = ", ".join(flow.routes)
+            raise LigflowError(f"Kind 'ladder' needs routes z2u and u2z, or z2z, and this flow holds {held}.")
+        return "z2z"
+    return "conserving" if "composed.conserving" in flow.tensors else None
 
 
 def _through(flow: Flow, row: int) -> Float[Tensor, "middle target source"]:
@@ -301,26 +337,30 @@ def _through(flow: Flow, row: int) -> Float[Tensor, "middle target source"]:
 
 def _ladder(flow: Flow, _: str, layer: int, __: object, target: int | None, ___: str) -> Figure:
     found = links(flow, layer, target)
-    tokens = [printable(token) for token in flow.tokens]
+    tokens = [_short(printable(token)) for token in flow.tokens]
     names = [tokens, tokens] if found.last is None else [tokens, [f"h{h}" for h in range(flow.heads)], tokens]
     titles = (
         ["z (sources)", "z′ (targets)"]
         if found.last is None
         else ["z (sources)", "u (heads)", "z′ (targets)"]
     )
-    figure = _figure(5.0, 0.7 + 0.17 * max(map(len, names)))
+    wide = max(5.0, 3.0 + 2 * _LETTER * max(map(len, tokens)))
+    figure = _figure(wide, 0.7 + 0.17 * max(map(len, names)))
     axes = figure.subplots()
     axes.set_axis_off()
     if found.last is not None:
         names[1] = [*names[1], "res"]
     places = [_places(len(labels), max(map(len, names))) for labels in names]
-    for column, weights in enumerate([found.first] if found.last is None else [found.first, found.last]):
-        _draw_links(axes, weights, column, places)
+    columns = [found.first] if found.last is None else [found.first, found.last]
+    most = max(float(weights.abs().max()) for weights in columns) or 1.0
+    for column, weights in enumerate(columns):
+        _draw_links(axes, weights, column, places, most)
     for column, (labels, title) in enumerate(zip(names, titles, strict=True)):
         _draw_nodes(axes, labels, title, column, places)
     whose = "" if target is None else f" of ‘{tokens[target]}’"
+    what = f"{found.name}\n" if found.name else f"layer {layer}: "
     axes.set_title(
-        f"layer {layer}: links{whose} that carry {_MASS:.0%} of the magnitude", fontsize=9, parse_math=False
+        f"{what}links{whose} that carry {_MASS:.0%} of the magnitude", fontsize=9, parse_math=False
     )
     return figure
 
@@ -331,14 +371,16 @@ def _places(count: int, most: int) -> list[float]:
 
 
 def _draw_links(
-    axes: Axes, weights: Float[Tensor, "one other"], column: int, places: list[list[float]]
+    axes: Axes, weights: Float[Tensor, "one other"], column: int, places: list[list[float]], most: float
 ) -> None:
-    """The strongest links that together carry most of the magnitude, the strongest on top."""
+    """The strongest links that together carry most of the magnitude, the strongest on top.
+
+    `most` is the strongest link of the whole ladder, so that widths compare across its columns.
+    """
     size = weights.abs().flatten()
     order = size.argsort(descending=True)
     mass = size[order].cumsum(0)
     count = int((mass < _MASS * mass[-1]).sum()) + 1 if float(mass[-1]) else 0
-    most = float(size.max()) or 1.0
     for link in reversed(order[:count].tolist()):
         start, end = divmod(link, weights.shape[1])
         strength = float(weights[start, end]) / most

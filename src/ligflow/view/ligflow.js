@@ -260,26 +260,34 @@ function composed(flow, row, rule) {
   return out;
 }
 
-/** Every share that head h hands from a source to a target; the residual and heads that did not move as head -1. */
-function through(flow, row, rule, take) {
+/** What each head's row sums to, kept with the flow: pointing at a token asks for it again and again. */
+function headSums(flow, row) {
+  flow.sums ||= {};
+  if (flow.sums[row]) return flow.sums[row];
+  const [a, sources] = [flow.tensor("z2u", row), flow.tokens.length];
+  const sums = new Float64Array(a.length / sources);
+  for (let i = 0; i < a.length; i++) sums[Math.floor(i / sources)] += a[i];
+  flow.sums[row] = sums;
+  return sums;
+}
+
+/**
+ * Every share that head h hands from a source to a target; the residual and heads that did not move as head -1.
+ * `pick` limits targets, sources and heads to lists of them.
+ */
+function through(flow, row, rule, take, pick = {}) {
   const [heads, targets, sources] = [flow.heads, flow.targets.length, flow.tokens.length];
-  const [a, m] = [flow.tensor("z2u", row), flow.tensor("u2z", row)];
+  const [a, m, sums] = [flow.tensor("z2u", row), flow.tensor("u2z", row), headSums(flow, row)];
   const [floor, res] = [flow.tensor("z2u.floor", row), flow.tensor("u2z_residual", row)];
-  for (let target = 0; target < targets; target++) {
+  const chosen = (name, count) => pick[name] || [...Array(count).keys()];
+  const [from, by] = [chosen("sources", sources), chosen("heads", heads)];
+  for (const target of chosen("targets", targets)) {
     let own = rule === "conserving" ? res[target] : 0;
-    for (let head = 0; head < heads; head++) {
-      const at = (head * targets + target) * sources;
-      const weight = m[head * targets + target];
-      let sum = 1;
-      if (rule === "conserving") {
-        sum = 0;
-        for (let s = 0; s < sources; s++) sum += a[at + s];
-        if (Math.abs(sum) <= floor[head]) {
-          own += weight;
-          continue;
-        }
-      }
-      for (let s = 0; s < sources; s++) take(head, target, s, (a[at + s] / sum) * weight);
+    for (const head of by) {
+      const cell = head * targets + target;
+      const sum = rule === "conserving" ? sums[cell] : 1;
+      if (rule === "conserving" && Math.abs(sum) <= floor[head]) own += m[cell];
+      else for (const s of from) take(head, target, s, (a[cell * sources + s] / sum) * m[cell]);
     }
     if (own) take(-1, target, flow.targets[target], own);
   }
@@ -596,9 +604,15 @@ function composedLinks(view, only) {
     const [one, two] = [c * (flow.heads + 1) + middle, middle * width + to];
     first.set(one, (first.get(one) || 0) + weight);
     last.set(two, (last.get(two) || 0) + weight);
-  });
+  }, picked(lens, only));
   const links = [...first].map(([key, w]) => [0, Math.floor(key / (flow.heads + 1)), key % (flow.heads + 1), w]);
   return links.concat([...last].map(([key, w]) => [1, Math.floor(key / width), key % width, w]));
+}
+
+/** What a selection needs of the heads. The residual is asked of all heads, since those that are still join it. */
+function picked(lens, only) {
+  if (only?.side === "target") return { targets: lens.groups[only.index].rows };
+  return only?.side === "source" ? { sources: lens.groups[only.index].tokens } : {};
 }
 
 function ladderLayout(ladder, width, height) {
@@ -658,7 +672,6 @@ function drawLegend(pen, x, y, view, most, inks) {
   const form = (v) => (view.state.colour === "share" ? `${(100 * v).toPrecision(3)}%` : Number(v.toPrecision(3)).toString());
   pen.text(x, y + 19, signed ? `−${form(most)}` : "0", { fill: inks.text, size: 11 });
   pen.text(x + steps * 2, y + 19, form(most), { fill: inks.text, size: 11, align: "right" });
-  pen.text(x + steps * 2 + 12, y + 5, legendText(view), { fill: inks.text, size: 11 });
 }
 
 export function legendText(view) {
@@ -934,8 +947,10 @@ function application(root, flows, { fragment, start: opening, onSelect }) {
   function drawPanels() {
     const width = Math.max(280, parts.views.clientWidth - 4);
     const narrow = width < 900;
-    const share = narrow ? width : Math.min(width * 0.4, 560);
-    const rest = narrow ? width : (width - share - 24) / views.length;
+    const below = !narrow && views.length > 1 && width < 1200; // two maps need the width; the ladder goes under them
+    const share = narrow || below ? Math.min(width, 700) : Math.min(width * 0.4, 560);
+    const rest = narrow ? width : below ? (width - 16) / 2 : (width - share - 24) / views.length;
+    parts.ladder.element.style.order = below ? 1 : 0;
     views.forEach((view, i) => {
       view.at = heatLayout(view, rest, state.zoom);
       const context = fit(parts.heats[i].base, view.at.width, view.at.height);
@@ -950,7 +965,8 @@ function application(root, flows, { fragment, start: opening, onSelect }) {
     const context = fit(parts.ladder.base, share, at.height);
     drawLadder(canvasPen(context), views[0].ladder, at, inks(), null);
     fit(parts.ladder.over, share, at.height);
-    const legend = fit(parts.legend, Math.min(width, 640), 30);
+    const legend = fit(parts.legend, 122, 30);
+    parts.legendText.textContent = legendText(views[0]);
     drawLegend(canvasPen(legend), 0, 2, views[0], most, inks());
     parts.legend.setAttribute("aria-label", `Colours: ${legendText(views[0])}, up to ${form(most)}`);
     drawOver();
@@ -1156,7 +1172,7 @@ function skeleton() {
     heats: [heat, beside], ladder, title: make("h1"), heading: make("h2"), badge: make("span", { className: "badge" }),
     kept: make("p", { className: "kept" }), details: make("div", { className: "details", ariaLive: "polite" }),
     controls: make("div", { className: "controls" }), overview: make("div", { className: "overview" }),
-    legend: make("canvas", { className: "legend", role: "img" }), views: make("div", { className: "views" }),
+    legend: make("canvas", { className: "legend", role: "img" }), legendText: make("span"), views: make("div", { className: "views" }),
     trace: make("section", { className: "trace" }), traceCanvas: make("canvas", { role: "img", ariaLabel: "Strongest paths" }), paths: make("ol"),
     file: make("input", { type: "file", accept: ".safetensors", multiple: true, ariaLabel: "Open a flow file beside this one" }),
     exports: Object.fromEntries(["svg", "png", "csv"].map((kind) => [kind, make("button", { type: "button", className: `export-${kind}` }, kind.toUpperCase())])),
@@ -1168,7 +1184,8 @@ function skeleton() {
   const help = make("details", { className: "help" }, make("summary", {}, "Keys"), make("p", {},
     "↑ ↓ target · ← → source · [ ] layer · , . map · Enter pin · Esc unpin · w words · s special tokens · d diagonal · n renormalise · f filter · c colours · t trace · + − zoom"));
   parts.element = make("div", { className: "app" }, make("header", {}, parts.title, parts.controls), make("div", { className: "body" },
-    parts.overview, make("main", {}, make("div", { className: "line" }, parts.heading, parts.badge), parts.kept, parts.legend,
+    parts.overview, make("main", {}, make("div", { className: "line" }, parts.heading, parts.badge), parts.kept,
+      make("div", { className: "line" }, parts.legend, parts.legendText),
       parts.views, parts.details, parts.trace, tools, help)));
   return parts;
 }
@@ -1296,6 +1313,7 @@ function drawAll(pen, views, most, inks, only) {
   }
   const below = 60 + Math.max(ladderAt.height, ...views.map((view) => view.at.height));
   drawLegend(pen, 12, below, views[0], most, inks);
+  pen.text(146, below + 5, legendText(views[0]), { fill: inks.text, size: 11 });
   return { width: Math.max(x, 480), height: below + 34 };
 }
 
