@@ -531,3 +531,26 @@ def test_the_embedded_model_passes_its_checks(run: Run) -> None:
     assert code == 0
     assert sum(" pass " in line for line in lines) == 8
     assert any("6 of 6" in line for line in lines)
+
+
+def test_flows_can_be_laid_beside_in_a_page(run: Run, saved: Path, tmp_path: Path) -> None:
+    code, out, _ = run("view", saved, "--beside", saved, "--words", "--html", tmp_path / "both.html")
+    assert code == 0
+    assert f"wrote {tmp_path / 'both.html'}" in out
+    html = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert html.count('class="flow"') == 2
+    assert 'data-view="layer=1&amp;words=1&amp;special=0"' in html
+    assert_refused(run("view", saved, "--beside", saved), 2, "--beside is for the page of --html.")
+    assert_refused(
+        run("view", saved, "--beside", tmp_path / "none", "--html", tmp_path / "h"),
+        1,
+        "There is no flow file",
+    )
+
+
+def test_the_server_is_a_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, out, _ = run("serve", "--help")
+    assert code == 0
+    assert "--max-tokens" in out
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    assert_refused(run("serve"), 1, "pip install 'ligflow[serve]'")
