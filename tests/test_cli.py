@@ -554,3 +554,62 @@ def test_the_server_is_a_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     assert "--max-tokens" in out
     monkeypatch.setitem(sys.modules, "fastapi", None)
     assert_refused(run("serve"), 1, "pip install 'ligflow[serve]'")
+
+
+# --- trace ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def follow(run: Run, model: str) -> Run:
+    def call(*arguments: Any, text: str = TEXT) -> Result:
+        return run("trace", text, "--model", model, *arguments)
+
+    return call
+
+
+def test_trace_prints_relevance_and_paths_and_writes_them(follow: Run, tmp_path: Path) -> None:
+    code, out, err = follow(
+        "--token", "cat", "--paths", "2", "--csv", tmp_path / "t.csv", "--graph", tmp_path / "t.json"
+    )
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "‘cat’ (2) after layer 1, composed maps"
+    assert lines[1].startswith("after layer 1  cat 100")
+    assert any(line.startswith("the sum at every depth is 1 within") for line in lines)
+    assert len([line for line in lines if "←" in line]) == 2
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()))
+    sums = dict.fromkeys(("1.0", "0.0", ""), 0.0)
+    for row in rows:
+        sums[row["after_layer"]] += float(row["relevance"])
+    assert list(sums.values()) == pytest.approx([1, 1, 1])
+    assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["directed"]
+
+
+def test_trace_takes_a_position_a_layer_and_a_map(follow: Run) -> None:
+    code, out, _ = follow("-t", "-2", "--layer", "0", "--map", "z2z", "--baseline", "itb_zero_ratio")
+    assert code == 0
+    assert "after layer 0, z2z maps" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("-t", "dog"), 2, "'dog' is not among the tokens; give a position: 0 [CLS]"),
+        (("-t", "99"), 2, "There is no token 99"),
+        (("-t", "1", "--layer", "7"), 1, "There is no layer 7"),
+        (("-t", "1", "--map", "z2u"), 2, "--map 'z2u' is unknown; choose from composed, z2z."),
+        (("-t", "1", "--baseline", "itb"), 2, "--baseline 'itb' is unknown; choose from mean, zero"),
+        (("-t", "1", "--baseline", "itb_zero_ratio", "--map", "composed"), 2, "is for --map z2z"),
+        (("-t", "1", "--sign", "odd"), 2, "--sign 'odd' is unknown"),
+        (("-t", "1", "--paths", "99999"), 2, "99999 paths were asked for, and there are"),
+        (("-t", "1", "--csv", "/nowhere/t.csv"), 1, "no folder '/nowhere'"),
+    ],
+)
+def test_trace_refuses_what_it_cannot_follow(
+    follow: Run, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    assert_refused(follow(*arguments), code, said)
+
+
+def test_trace_refuses_blank_text(follow: Run) -> None:
+    assert_refused(follow("-t", "1", text="  "), 2, "The text is empty or blank")

@@ -23,6 +23,7 @@ from ligflow.quadrature import MAX_NODES
 from ligflow.serve.cli import serve
 from ligflow.settings import ROUTES, Settings
 from ligflow.storage import ensure_writable, write_text
+from ligflow.trace_command import follow
 from ligflow.usage import (
     Device,
     Dtype,
@@ -35,6 +36,7 @@ from ligflow.usage import (
     errors,
     explainer_of,
     numbers,
+    text_of,
 )
 from ligflow.view.select import NEEDS, VIEWS, available, select
 from ligflow.view.terminal import error, report
@@ -45,6 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command("trace")(follow)
 app.command()(serve)
 app.add_typer(corpus, name="corpus")
 Layer = Annotated[
@@ -108,7 +111,7 @@ def explain(
         Settings, tuple(route or ROUTES), att_baseline, mlp_baseline, layer_baseline,
         scalarization, quadrature, tol, max_nodes, None, precision,
     )  # fmt: skip
-    text = checked(_text, text)
+    text = checked(text_of, text)
     chosen, wanted = numbers("--layers", layers), numbers("--targets", targets)
     outputs = _Outputs(json_path, csv, html, save)
     outputs.check()
@@ -192,17 +195,6 @@ def main() -> None:
     except LigflowError as problem:
         errors().print(error(str(problem)))
         sys.exit(1)
-
-
-def _text(text: str) -> str:
-    try:
-        text = sys.stdin.read() if text == "-" else text
-        text.encode()
-    except UnicodeError as problem:
-        raise LigflowError("The text is not valid Unicode; give text in UTF-8.") from problem
-    if not text.strip():
-        raise LigflowError("The text is empty or blank; give at least one word.")
-    return text
 
 
 def _writable(path: Path | None) -> None:

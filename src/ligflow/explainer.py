@@ -369,6 +369,11 @@ class Explainer:
 
             return len(layers), max(self._places.in_turn(split, heads), default=0)
 
+    def labels(self, inputs: Inputs) -> list[str]:
+        """The tokens of some inputs as a flow names them, without running the model."""
+        encoded, tokens = self._encode(inputs, truncate=False)
+        return list(self._named(tokens, encoded, next(iter(encoded.values())).shape[1]).labels)
+
     def _encode(self, inputs: Inputs, truncate: bool) -> _Encoded:
         refuse_other_inputs(inputs)
         limit = position_limit(self.model, self.tokenizer)

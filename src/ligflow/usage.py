@@ -1,5 +1,6 @@
 """What all commands share: the options that name a model, and clear words about bad usage."""
 
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
@@ -43,6 +44,18 @@ def checked(call: Callable[..., T], *arguments: Any) -> T:
         return call(*arguments)
     except LigflowError as problem:
         raise Usage(str(problem)) from problem
+
+
+def text_of(text: str) -> str:
+    """The text, or standard input for `-`."""
+    try:
+        text = sys.stdin.read() if text == "-" else text
+        text.encode()
+    except UnicodeError as problem:
+        raise LigflowError("The text is not valid Unicode; give text in UTF-8.") from problem
+    if not text.strip():
+        raise LigflowError("The text is empty or blank; give at least one word.")
+    return text
 
 
 def numbers(option: str, given: str | None) -> list[int] | None:

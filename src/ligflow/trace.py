@@ -1,0 +1,215 @@
+"""Relevance followed across layers: from a token after a layer down to the input, nothing lost on the way.
+
+In each layer a token's relevance is handed to its sources in the shares of its row,
+
+    R_i(l) = sum_j S_ji R_j(l + 1),     S_ji = C_ij / sum_k C_kj,
+
+so that the sum over tokens stays what it was. A row that did not move hands its relevance to the token
+itself. This is relevance propagation (Bach et al. 2015) with the conserving maps of Suzuki et al. (2026) as
+its rule. What the integrals leave unaccounted for is `certificates`.
+
+Maps whose self term is 0 by definition (`itb`) cannot be chained: they leave out what a token keeps of
+itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ligflow import paths
+from ligflow.errors import LigflowError
+from ligflow.flow import Flow
+
+if TYPE_CHECKING:
+    import networkx
+    import pandas
+
+BASELINES: Mapping[str, Mapping[str, Any]] = {
+    "mean": {"routes": ("z2u", "u2z", "z2z"), "att_baseline": "mean", "mlp_baseline": "matched",
+             "layer_baseline": "mean"},
+    "zero": {"routes": ("z2u", "u2z", "z2z"), "att_baseline": "zero", "mlp_baseline": "matched",
+             "layer_baseline": "zero"},
+    "itb_zero_ratio": {"routes": ("z2z",), "layer_baseline": "itb_zero_ratio"},
+}  # fmt: skip
+MAPS = ("composed", "z2z")
+_ROUTES = {"composed": ("z2u", "u2z"), "z2z": ("z2z",)}
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What target `target` after `layer` hands to source `source` before it."""
+
+    layer: int
+    target: int
+    source: int
+    relevance: float
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Relevance of every token at every depth. Depth 0 is after `layers[0]`, depth s before `layers[s - 1]`.
+
+    `relevance` sums to 1 at every depth, `shares[s, j, i]` is what token j hands to token i on the way from
+    depth s to s + 1. `certificates[s]` bounds the part of the relevance at depth s whose share the integrals
+    of that layer leave open: `sum_j |R_j| |certificate_j|`.
+    """
+
+    tokens: tuple[str, ...]
+    token: int
+    layers: tuple[int, ...]
+    relevance: Float[Tensor, "depth token"]
+    shares: Float[Tensor, "step target source"]
+    certificates: Float[Tensor, " step"]
+    unmet: int
+
+    @property
+    def input(self) -> Float[Tensor, " token"]:
+        """What each input token contributes."""
+        return self.relevance[-1]
+
+    @property
+    def drift(self) -> float:
+        """How far the sum of relevance is from 1 at any depth: rounding."""
+        return float((self.relevance.sum(-1) - 1).abs().max())
+
+    def paths(self, count: int = 5, sign: str = "absolute") -> list[paths.Path]:
+        """The strongest paths from the token down to the input: largest product of shares, exactly.
+
+        `sign` is `absolute`, `positive` or `negative`. Raises LigflowError if there are fewer.
+        """
+        return paths.strongest(list(self.shares), self.token, count, sign)
+
+    def edges(self, threshold: float = 0.0) -> list[Edge]:
+        """The edges that carry at least `threshold` of the relevance, in magnitude, from the top down."""
+        if not 0 <= threshold < 1:
+            raise LigflowError(f"threshold is {threshold}; give a share of the relevance from 0 to below 1.")
+        flows = self.relevance[:-1, :, None] * self.shares
+        kept = ((flows.abs() >= threshold) & (flows != 0)).nonzero().tolist()
+        return [Edge(self.layers[s], j, i, float(flows[s, j, i])) for s, j, i in kept]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row for each depth and token: after_layer (None: the input), token, label, relevance."""
+        import pandas
+
+        depths = [*self.layers, None]
+        rows = [
+            (depth, token, self.tokens[token], float(self.relevance[place, token]))
+            for place, depth in enumerate(depths)
+            for token in range(len(self.tokens))
+        ]
+        return pandas.DataFrame(rows, columns=["after_layer", "token", "label", "relevance"])
+
+    def to_networkx(self, threshold: float = 0.0) -> networkx.DiGraph:
+        """Nodes `"depth:token"` with their relevance; edges from source to target with theirs in `weight`."""
+        import networkx
+
+        graph = networkx.DiGraph(token=self.token, layers=",".join(map(str, self.layers)))
+        for depth, token in self.relevance.nonzero().tolist():
+            graph.add_node(
+                f"{depth}:{token}", depth=depth, token=token, label=self.tokens[token],
+                relevance=float(self.relevance[depth, token]),
+            )  # fmt: skip
+        for edge in self.edges(threshold):
+            depth = self.layers.index(edge.layer)
+            graph.add_edge(f"{depth + 1}:{edge.source}", f"{depth}:{edge.target}", weight=edge.relevance)
+        return graph
+
+
+def trace(
+    flow: Flow, token: int, layer: int | None = None, which: str = "composed", top: Flow | None = None
+) -> Trace:
+    """Follows token `token` after layer `layer` (by default the last of the flow) down to its first layer.
+
+    `which` is the map that is chained: `composed` (conserving) or `z2z`. `top` is a flow of that layer whose
+    first step is taken from it, for example under a `direction`; the other layers are those of `flow`.
+
+    Raises LigflowError for a token or layer that is not there, layers that do not follow each other, targets
+    that were not explained, and for baselines whose maps cannot be chained.
+    """
+    layer = flow.layers[-1] if layer is None else layer
+    flow.row(layer)
+    count = len(flow.tokens)
+    if not 0 <= token < count:
+        raise LigflowError(f"There is no token {token}: there are {count}, numbered 0 to {count - 1}.")
+    layers = _down(flow, layer)
+    sources = [top if top is not None and depth == 0 else flow for depth in range(len(layers))]
+    _check(sources, layers, token, which)
+    steps = [_step(one, number, which) for one, number in zip(sources, layers, strict=True)]
+    shares = torch.stack([share for share, _ in steps])
+    relevance = [torch.zeros(count, dtype=torch.float64).index_fill(0, torch.tensor(token), 1.0)]
+    for share in shares:
+        relevance.append(relevance[-1] @ share)
+    found = torch.stack(relevance)
+    certificates = (found[:-1].abs() * torch.stack([certificate for _, certificate in steps])).sum(-1)
+    unmet = sum(cell.layer in layers and cell.route in _ROUTES[which] for cell in flow.unmet)
+    return Trace(tuple(flow.tokens), token, layers, found, shares, certificates, unmet)
+
+
+def _down(flow: Flow, layer: int) -> tuple[int, ...]:
+    """The layers from `layer` down to the first, without a gap."""
+    layers = [number for number in flow.layers if number <= layer]
+    if layers != list(range(layers[0], layer + 1)):
+        raise LigflowError(
+            f"A trace needs layers that follow each other, and this flow holds {layers}; explain all of "
+            f"{layers[0]} to {layer}."
+        )
+    return tuple(reversed(layers))
+
+
+def _check(sources: Sequence[Flow], layers: Sequence[int], token: int, which: str) -> None:
+    if which not in MAPS:
+        raise LigflowError(f"Unknown map {which!r}; choose from {', '.join(MAPS)}.")
+    for depth, (flow, layer) in enumerate(zip(sources, layers, strict=True)):
+        flow.row(layer)
+        if flow.tokens != sources[-1].tokens:
+            raise LigflowError("The flow of the top layer has other tokens.")
+        for route in _ROUTES[which]:
+            flow._map(route)
+        wanted = [token] if depth == 0 else range(len(flow.tokens))
+        if not {*wanted} <= {*flow.targets}:
+            raise LigflowError(
+                f"A trace needs every token as a target of layer {layer}, and this flow has "
+                f"{len(flow.targets)} of {len(flow.tokens)}; explain all targets."
+            )
+        _check_chained(flow, which)
+
+
+def _check_chained(flow: Flow, which: str) -> None:
+    """Raises LigflowError where the maps leave out what a token keeps of itself."""
+    settings = flow.meta.get("settings", {})
+    names = ("att_baseline", "mlp_baseline") if which == "composed" else ("layer_baseline",)
+    given = tuple(str(settings.get(name)) for name in names)
+    fits = given[-1] == "matched" if which == "composed" else True
+    if not fits or given[0] == "itb":
+        asked = ", ".join(f"{name} {value!r}" for name, value in zip(names, given, strict=True))
+        raise LigflowError(
+            f"Maps of {asked} cannot be chained: they leave out what a token keeps of itself from layer to "
+            "layer (the residual does not move). Explain with att_baseline='mean', mlp_baseline='matched', "
+            "or chain z2z with layer_baseline 'mean', 'zero' or 'itb_zero_ratio'."
+        )
+
+
+def _step(flow: Flow, layer: int, which: str) -> tuple[Tensor, Tensor]:
+    """Shares [target, source] over all tokens, and each target's worst |certificate|."""
+    row, count = flow.row(layer), len(flow.tokens)
+    maps = (flow.composed() if which == "composed" else flow.z2z)[row].double()
+    targets = torch.tensor(flow.targets)
+    totals = maps.sum(-1, keepdim=True)
+    still = totals.abs() <= 1e-6 * maps.abs().sum(-1, keepdim=True)
+    shares = torch.eye(count, dtype=torch.float64)
+    shares[targets] = torch.where(still, shares[targets], maps / torch.where(still, 1.0, totals))
+    certificates = torch.zeros(count, dtype=torch.float64)
+    worst = [_worst(flow.certificate(route)[row]) for route in _ROUTES[which]]
+    certificates[targets] = torch.stack(worst).amax(0).double()
+    return shares, certificates
+
+
+def _worst(certificate: Tensor) -> Tensor:
+    """The largest magnitude over heads."""
+    return certificate.abs().amax(0) if certificate.dim() == 2 else certificate.abs()

@@ -1,0 +1,150 @@
+"""`ligflow trace`: a token followed from a layer down to the input."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from ligflow.errors import LigflowError
+from ligflow.explainer import Explainer
+from ligflow.flow import Flow
+from ligflow.paths import SIGNS
+from ligflow.paths import Path as PathOfTokens
+from ligflow.storage import ensure_writable, write_text
+from ligflow.trace import BASELINES, MAPS, Trace, trace
+from ligflow.usage import (
+    Device,
+    Dtype,
+    LocalOnly,
+    Model,
+    Revision,
+    Usage,
+    checked,
+    console,
+    errors,
+    explainer_of,
+    one_of,
+    text_of,
+)  # fmt: skip
+from ligflow.view.colour import on, shade
+from ligflow.view.select import printable
+
+_SHOWN = 12  # tokens that a depth of the table names; the CSV has all
+
+
+def follow(
+    text: Annotated[str, typer.Argument(help="The sentence, or - to read it from standard input.")],
+    token: Annotated[
+        str, typer.Option("--token", "-t", help="The token that is followed: its position, or its text.")
+    ],
+    layer: Annotated[int | None, typer.Option(help="After this layer; default: the last.")] = None,
+    baseline: Annotated[str, typer.Option(help="mean, zero or itb_zero_ratio.")] = "mean",
+    which: Annotated[
+        str | None, typer.Option("--map", help="composed or z2z; default: composed where it can be chained.")
+    ] = None,
+    paths: Annotated[int, typer.Option(help="How many of the strongest paths are printed.")] = 5,
+    sign: Annotated[str, typer.Option(help="Of the paths: absolute, positive or negative.")] = "absolute",
+    tol: Annotated[float, typer.Option(help="Relative tolerance of every integral.")] = 1e-3,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write all relevances as a table.")] = None,
+    graph: Annotated[Path | None, typer.Option(help="Write the graph, as .graphml or .json.")] = None,
+    threshold: Annotated[
+        float, typer.Option(help="Share of the relevance from which an edge is in the graph.")
+    ] = 0.01,
+    model: Model = None,
+    revision: Revision = None,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    local_files_only: LocalOnly = False,
+) -> None:
+    """Follow a token from a layer down to the input: relevance at every depth, and the strongest paths."""
+    text = checked(text_of, text)
+    settings = dict(one_of("--baseline", baseline, dict(BASELINES)))
+    chosen = which or ("composed" if "z2u" in settings["routes"] else "z2z")
+    one_of("--map", chosen, dict.fromkeys(MAPS, ""))
+    one_of("--sign", sign, dict.fromkeys(SIGNS, ""))
+    if chosen == "composed" and "z2u" not in settings["routes"]:
+        raise Usage(f"--baseline {baseline} is for --map z2z.")
+    for path in filter(None, (csv, graph)):
+        ensure_writable(path)
+    settings["routes"] = ("z2u", "u2z") if chosen == "composed" else ("z2z",)
+    explainer = explainer_of(model, revision, device, dtype, local_files_only)
+    place = _place(explainer, text, token)
+    flow = _explained(explainer, text, layer, settings | {"tol": tol})
+    found = trace(flow, place, which=chosen)
+    strongest = checked(found.paths, paths, sign) if paths else []
+    if csv is not None:
+        write_text(csv, found.to_pandas().to_csv(index=False))
+    if graph is not None:
+        from ligflow.graphs import save_graph
+
+        save_graph(found.to_networkx(threshold), graph)
+    _show(found, chosen, strongest)
+    for path in filter(None, (csv, graph)):
+        console().print(Text(f"wrote {path}"), soft_wrap=True)
+
+
+def _place(explainer: Explainer, text: str, token: str) -> int:
+    """The position that a number or a text names."""
+    tokens = explainer.labels(text)
+    if token.lstrip("-").isdigit():
+        place = int(token)
+        if -len(tokens) <= place < len(tokens):
+            return place % len(tokens)
+        raise Usage(f"There is no token {place}: there are {len(tokens)}, numbered 0 to {len(tokens) - 1}.")
+    places = [number for number, name in enumerate(tokens) if name == token]
+    if len(places) == 1:
+        return places[0]
+    named = ", ".join(f"{number} {printable(name)}" for number, name in enumerate(tokens))
+    found = f"{len(places)} times, at {', '.join(map(str, places))}" if places else "not"
+    raise Usage(f"{token!r} is {found} among the tokens; give a position: {named}.")
+
+
+def _explained(explainer: Explainer, text: str, layer: int | None, settings: dict[str, object]) -> Flow:
+    count = explainer.size(text)[0]
+    top = count - 1 if layer is None else layer % count if -count <= layer < count else layer
+    if not 0 <= top < count:
+        raise LigflowError(f"There is no layer {layer}: there are {count}, numbered 0 to {count - 1}.")
+    columns = TextColumn("layers"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    screen = errors()
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        task = bar.add_task("layers", total=None)
+
+        def told(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of)
+
+        return explainer.explain(text, layers=range(top + 1), progress=told, **settings)  # type: ignore[arg-type]
+
+
+def _show(found: Trace, which: str, strongest: list[PathOfTokens]) -> None:
+    label = printable(found.tokens[found.token])
+    title = f"‘{label}’ ({found.token}) after layer {found.layers[0]}, {which} maps"
+    console().print(Text(title), style="bold")
+    console().print(_table(found))
+    missed = f"; {found.unmet} integrals miss the tolerance" if found.unmet else ""
+    sums = f"the sum at every depth is 1 within {found.drift:.0e}"
+    console().print(
+        Text(f"{sums}; certificates leave open at most {float(found.certificates.max()):.0e}{missed}")
+    )
+    for path in strongest:
+        steps = " ← ".join(printable(found.tokens[node]) for node in path.nodes)
+        console().print(Text(f"{100 * path.weight:6.2f}%  {steps}"), soft_wrap=True)
+
+
+def _table(found: Trace) -> Table:
+    """A row a depth: the tokens with the most relevance, in per cent."""
+    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
+    for depth, row in enumerate(found.relevance):
+        name = f"after layer {found.layers[depth]}" if depth < len(found.layers) else "input"
+        order = row.abs().argsort(descending=True)[:_SHOWN].tolist()
+        shown = Text()
+        for token in order:
+            if abs(float(row[token])) < 0.005:
+                break
+            share = float(row[token])
+            ink = shade(share)
+            shown.append(f" {printable(found.tokens[token])} {100 * share:.0f} ", style=f"{on(ink)} on {ink}")
+        table.add_row(name, shown)
+    return table
