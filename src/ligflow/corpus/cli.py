@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ligflow.errors import LigflowError
 from ligflow.quadrature import MAX_NODES
-from ligflow.usage import Device, Dtype, LocalOnly, Model, Revision, checked, console, errors, numbers
+from ligflow.usage import Device, Dtype, LocalOnly, Model, Revision, Usage, checked, console, errors, numbers
 
 if TYPE_CHECKING:
     from ligflow.corpus.engines import Engine
@@ -119,6 +119,24 @@ def report_corpus(
 
     page = report(folder, out, draws=draws, seed=seed, twin=twin)
     console().print(Text(f"wrote {page}"), soft_wrap=True)
+
+
+@corpus.command("heads")
+def profile_heads(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run with --maps.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Default: heads in the run's folder.")
+    ] = None,
+    att_baseline: Annotated[str, typer.Option(help="The baseline of z2u.")] = "itb",
+    draws: Annotated[int, typer.Option(help="Draws of the bootstrap over sentences.")] = 1000,
+) -> None:
+    """Profile every head: what it routes to, with intervals, beside chance; needs a run with --maps."""
+    _need_extra()
+    from ligflow.corpus.profiles import write
+
+    if draws < 100:
+        raise Usage(f"--draws is {draws}; an interval takes at least 100.")
+    console().print(Text(f"wrote {write(folder, out, att_baseline, draws)}"), soft_wrap=True)
 
 
 def _need_extra() -> None:

@@ -1,0 +1,295 @@
+"""Head profiles over a run that kept its maps: what each head routes to, with intervals and labels."""
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas
+import torch
+from jaxtyping import Bool
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ligflow import heads
+from ligflow.corpus.kept_maps import flow
+from ligflow.corpus.report import plain, table
+from ligflow.corpus.schema import ATT
+from ligflow.corpus.sentence import ROOT, Sentence
+from ligflow.corpus.store import Run, open_run
+from ligflow.errors import LigflowError
+from ligflow.flow import Flow
+from ligflow.heads import KINDS
+from ligflow.regroup import words_of
+from ligflow.resampling import Sums, add, interval, means, nothing, weights
+from ligflow.storage import atomically, write_text
+
+EXCESS = tuple(f"{kind} over chance" for kind in KINDS)
+OTHER = ("entropy", "distance", "attachment", "attachment without punctuation")
+MEASURES = (*KINDS, *EXCESS, *OTHER)
+MAIN = 0.5  # a head routes mainly to a kind of place if more than this goes there
+MIXED = "mixed"
+_EXPLAINED = (
+    "Shares of each row's magnitude, means over rows, with half the width of their 95% intervals over "
+    "sentences. A star: surely more than the same values in random order. A head is named after a kind of "
+    "place if more than half of its mass goes there, and surely more than chance."
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One measure of one head: its mean over rows, with a 95% interval over sentences; `rows` it is of."""
+
+    layer: int
+    head: int
+    measure: str
+    mean: float
+    low: float
+    high: float
+    rows: int
+
+
+def profiles(run: Run, att: str = "itb", draws: int = 1000, seed: int = 0) -> list[Profile]:
+    """Every measure of every head, from the kept maps of an ATT baseline.
+
+    Raises LigflowError if the run kept no maps, nothing was explained, or the baseline is unknown.
+    """
+    if att not in ATT:
+        raise LigflowError(f"Unknown ATT baseline {att!r}; choose from {', '.join(ATT)}.")
+    total: Sums | None = None
+    shape, layers = (0, 0, 0), tuple[int, ...]()
+    for sentence, of_one in _flows(run, att):
+        values = measured(of_one, sentence)
+        layers, shape = of_one.layers, (values.shape[0], values.shape[1], values.shape[2])
+        sums, counts = np.nansum(values, -1).reshape(1, -1), (~np.isnan(values)).sum(-1).reshape(1, -1)
+        total = total or nothing(draws, sums.shape[1])
+        add(total, weights(seed, [sentence.number], draws), sums, counts.astype(np.float64))
+    if total is None:
+        raise LigflowError(f"No sentence of {str(run.folder)!r} was explained, so no head has a profile.")
+    return list(_profiles(total, shape, layers))
+
+
+def _profiles(total: Sums, shape: tuple[int, int, int], layers: Sequence[int]) -> Iterator[Profile]:
+    every = means(total)
+    low, high = interval(every[1:])
+    for at, (layer, head, measure) in enumerate(np.ndindex(shape)):
+        mean, rows = float(every[0, at]), int(total.counts[0, at])
+        yield Profile(layers[layer], head, MEASURES[measure], mean, float(low[at]), float(high[at]), rows)
+
+
+def _flows(run: Run, att: str) -> Iterator[tuple[Sentence, Flow]]:
+    for shard in run.done:
+        known = run.table(shard, "sentences").to_pylist()
+        explained = {row["sentence"] for row in known if row["left_out"] is None}
+        for sentence in run.sentences(shard):
+            if sentence.number in explained:
+                yield sentence, flow(run, sentence.number, att=att)
+
+
+def measured(of_one: Flow, sentence: Sentence) -> np.ndarray:
+    """All measures of one sentence [layer, head, measure, target]; NaN where a row has none."""
+    share = heads.shares(of_one.z2u.double())
+    seen = _seen(of_one)
+    relation = relations(of_one, sentence)
+    expected = heads.chance(relation, seen)
+    masses = torch.where(expected.isnan(), torch.nan, heads.mass(share, relation))
+    parts = [
+        masses,
+        masses - expected,
+        heads.entropy(share, seen)[:, :, None],
+        heads.distance(share)[:, :, None],
+    ]
+    parts += [score[:, :, None] for score in _attached(of_one, sentence)]
+    return torch.cat(parts, dim=2).numpy()
+
+
+def _seen(of_one: Flow) -> Bool[Tensor, "target source"]:
+    """The sources that some head of some layer moves a target by."""
+    size = of_one.z2u.abs().amax(dim=(0, 1))
+    seen = size > 0
+    seen[torch.arange(len(of_one.targets)), list(of_one.targets)] = True
+    return seen
+
+
+def relations(of_one: Flow, sentence: Sentence) -> Bool[Tensor, "kind target source"]:
+    """Which source is in which relation to which target, over tokens."""
+    count = len(of_one.tokens)
+    words, places = of_one.meta.get("words") or list(range(count)), of_one.meta.get("word_places") or []
+    given = [places[word] if word < len(places) else -1 for word in words]
+    above = [_head(sentence, place) for place in given]
+    special = list(of_one.special)
+    marks = [not special[i] and is_punctuation(of_one.tokens[i]) for i in range(count)]
+    rows = [
+        [_related(j, i, words, given, above, special, marks) for i in range(count)] for j in of_one.targets
+    ]
+    return torch.tensor(rows).permute(2, 0, 1)
+
+
+def _related(
+    j: int,
+    i: int,
+    words: Sequence[int],
+    given: Sequence[int],
+    above: Sequence[int | None],
+    special: Sequence[bool],
+    marks: Sequence[bool],
+) -> list[bool]:
+    """For each kind whether source i is one to target j."""
+    other = i != j
+    return [
+        not other, i == j - 1, i == j + 1, other and i == 0, other and i != 0 and special[i],
+        other and marks[i], other and words[i] == words[j] and not special[i],
+        given[i] >= 0 and given[i] == above[j], given[j] >= 0 and above[i] == given[j],
+    ]  # fmt: skip
+
+
+def _head(sentence: Sentence, place: int) -> int | None:
+    """The given word that a given word hangs from; None for the root and where there are no heads."""
+    if place < 0 or sentence.heads is None or sentence.heads[place] == ROOT:
+        return None
+    return sentence.heads[place]
+
+
+def is_punctuation(token: str) -> bool:
+    """Whether all characters of a token are punctuation or symbols."""
+    letters = token.strip().removeprefix("##").strip("▁Ġ ")
+    return bool(letters) and all(unicodedata.category(c)[0] in "PS" for c in letters)
+
+
+def _attached(of_one: Flow, sentence: Sentence) -> list[Tensor]:
+    """Attachment over words, with and without words that are punctuation, in as many columns as targets."""
+    none = torch.full((*of_one.z2u.shape[:2], len(of_one.targets)), torch.nan, dtype=torch.float64)
+    if sentence.heads is None or of_one.meta.get("words") is None or len(of_one.targets) < len(of_one.tokens):
+        return [none, none]
+    maps, places = words_of(of_one).of(of_one.z2u.double()), of_one.meta["word_places"]
+    group = {place: number for number, place in enumerate(places) if place >= 0}
+    above = [_head(sentence, place) for place in places]
+    known = [None if head is None else group.get(head) for head in above]
+    labels = of_one.meta["word_labels"]
+    plain_words = [None if is_punctuation(labels[w]) else head for w, head in enumerate(known)]
+    scores = [heads.attached(maps, one) for one in (known, plain_words)]
+    return [
+        torch.nn.functional.pad(one, (0, none.shape[-1] - one.shape[-1]), value=torch.nan) for one in scores
+    ]
+
+
+def neighbours(sentences: Iterable[Sentence]) -> tuple[float, float]:
+    """Attachment, without punctuation, of every word to the one before it, and after it; NaN if no heads.
+
+    A head that only knows where a word's neighbour stands scores as much.
+    """
+    hits, count = [0, 0], 0
+    for one in sentences:
+        if one.heads is None or one.spans is None:
+            continue
+        for place, (head, (begin, end)) in enumerate(zip(one.heads, one.spans, strict=True)):
+            if head != ROOT and not is_punctuation(one.text[begin:end]):
+                count += 1
+                hits = [hits[0] + (head == place - 1), hits[1] + (head == place + 1)]
+    return (hits[0] / count, hits[1] / count) if count else (float("nan"), float("nan"))
+
+
+# --- labels and files -----------------------------------------------------------------------------
+
+
+def labels(found: Sequence[Profile]) -> dict[tuple[int, int], str]:
+    """What each head mainly routes to: the kind with most mass, if over half and surely over chance."""
+    by_head: dict[tuple[int, int], dict[str, Profile]] = {}
+    for one in found:
+        by_head.setdefault((one.layer, one.head), {})[one.measure] = one
+    return {key: _label(measures) for key, measures in by_head.items()}
+
+
+def _label(measures: dict[str, Profile]) -> str:
+    sure = [kind for kind in KINDS if measures[f"{kind} over chance"].low > 0 and measures[kind].mean > MAIN]
+    return max(sure, key=lambda kind: measures[kind].mean, default=MIXED)
+
+
+def write(folder: str | Path, out: str | Path | None = None, att: str = "itb", draws: int = 1000) -> Path:
+    """heads.md, heads.csv, heads.parquet and a figure (SVG and PNG) in `out`; the page's path."""
+    run = open_run(folder)
+    found = profiles(run, att, draws)
+    place = Path(out) if out is not None else run.folder / "heads"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LigflowError(f"Cannot make the folder {str(place)!r}: {error.strerror or error}.") from error
+    frame = pandas.DataFrame([asdict(one) for one in found])
+    write_text(place / "heads.csv", frame.to_csv(index=False))
+    atomically(place / "heads.parquet", lambda scratch: frame.to_parquet(scratch, index=False))
+    for kind in ("svg", "png"):
+        _save(frame, place / f"heads.{kind}")
+    return write_text(place / "heads.md", page(run, found, att))
+
+
+def page(run: Run, found: Sequence[Profile], att: str) -> str:
+    """The profiles in Markdown: the labelled heads first, then every head."""
+    known = labels(found)
+    by_head: dict[tuple[int, int], dict[str, Profile]] = {}
+    for one in found:
+        by_head.setdefault((one.layer, one.head), {})[one.measure] = one
+    sentences = sum(run.size(shard) - run.left_out(shard) for shard in run.done)
+    named = [
+        f"- layer {layer}, head {head}: mainly {label}"
+        for (layer, head), label in known.items()
+        if label != MIXED
+    ]
+    body = [
+        [str(layer), str(head), known[layer, head], *(_cell(of_head[m]) for m in (*KINDS, *OTHER))]
+        for (layer, head), of_head in by_head.items()
+    ]
+    return "\n\n".join([
+        f"# Head profiles: {plain(run.manifest['model']['name'])}",
+        f"{sentences} sentences, `z2u` under `{att}`. {_EXPLAINED}",
+        "\n".join(named) or "No head routes mainly to one kind of place.",
+        _neighbours(run),
+        table(["layer", "head", "mainly", *KINDS, *OTHER], _starred(body, by_head)),
+        "![Shares by head](heads.png)",
+    ]) + "\n"  # fmt: skip
+
+
+def _neighbours(run: Run) -> str:
+    before, after = neighbours(one for shard in run.done for one in run.sentences(shard))
+    if np.isnan(before):
+        return "The corpus has no syntactic heads, so there is no attachment."
+    return (
+        "Attachment without punctuation, for comparison: every word to the one before it "
+        f"{before:.2f}, to the one after it {after:.2f}."
+    )
+
+
+def _starred(body: list[list[str]], by_head: dict[tuple[int, int], dict[str, Profile]]) -> list[list[str]]:
+    for line, measures in zip(body, by_head.values(), strict=True):
+        for place, kind in enumerate(KINDS, start=3):
+            if measures[f"{kind} over chance"].low > 0:
+                line[place] += " \\*"
+    return body
+
+
+def _cell(one: Profile) -> str:
+    if np.isnan(one.mean):
+        return "–"
+    half = (one.high - one.low) / 2
+    return f"{one.mean:.2f}" + ("" if np.isnan(half) else f" ± {half:.2f}")
+
+
+def _save(frame: pandas.DataFrame, path: Path) -> None:
+    kinds = frame[frame.measure.isin(KINDS)]
+    wide = kinds.pivot_table(index=["layer", "head"], columns="measure", values="mean", dropna=False)[
+        list(KINDS)
+    ]
+    with rc_context({"font.size": 7, "svg.hashsalt": "ligflow"}):
+        figure = Figure(figsize=(4.5, 0.8 + 0.13 * len(wide)), layout="constrained")
+        axes = figure.subplots()
+        image = axes.imshow(
+            wide.to_numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="none"
+        )
+        axes.set_xticks(range(len(KINDS)), list(KINDS), rotation=40, ha="right")
+        axes.set_yticks(range(len(wide)), [f"{layer}.{head}" for layer, head in wide.index], fontsize=5)
+        axes.set_ylabel("layer.head")
+        figure.colorbar(image, label="share of the row's magnitude", shrink=0.5)
+        kind = path.suffix.removeprefix(".")
+        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        atomically(path, lambda file: figure.savefig(file, format=kind, dpi=150, metadata=metadata))

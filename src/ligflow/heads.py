@@ -1,0 +1,65 @@
+"""Where a head routes: the share of each row's magnitude that goes to a kind of place, beside chance.
+
+A row of `z2u` becomes shares `|A_kj| / sum_k |A_kj|`. A kind of place (the previous token, the syntactic
+head, ...) is a relation of targets and sources; its mass in a row is the sum of the shares of its sources. If
+the row's values stood in random order among the sources that the target sees, the mass would be, on average,
+the kind's part of these sources: this is the exact mean over all permutations.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+KINDS = (
+    "self", "previous", "next", "first", "separator", "punctuation", "same word", "head", "dependent",
+)  # fmt: skip
+
+
+def shares(z2u: Float[Tensor, "layer head target source"]) -> Float[Tensor, "layer head target source"]:
+    """Magnitudes over their row's sum; NaN for a row that did not move."""
+    size = z2u.abs()
+    return size / size.sum(-1, keepdim=True)
+
+
+def mass(
+    share: Float[Tensor, "layer head target source"], relation: Bool[Tensor, "kind target source"]
+) -> Float[Tensor, "layer head kind target"]:
+    """The share of each row that goes to sources of each kind."""
+    return torch.einsum("lhts,kts->lhkt", share, relation.to(share))
+
+
+def chance(
+    relation: Bool[Tensor, "kind target source"], seen: Bool[Tensor, "target source"]
+) -> Float[Tensor, "kind target"]:
+    """The mean mass over all orders of a row's values; NaN where a target sees no source of the kind."""
+    count = (relation & seen).sum(-1).double()
+    return torch.where(count > 0, count / seen.sum(-1), torch.nan)
+
+
+def entropy(
+    share: Float[Tensor, "layer head target source"], seen: Bool[Tensor, "target source"]
+) -> Float[Tensor, "layer head target"]:
+    """How spread a row is, from 0 (one source) to 1 (all that the target sees alike); NaN for one source."""
+    count = seen.sum(-1).double()
+    spread = -torch.xlogy(share, share).sum(-1)
+    return torch.where(count > 1, spread / count.log(), torch.nan)
+
+
+def distance(share: Float[Tensor, "layer head target source"]) -> Float[Tensor, "layer head target"]:
+    """How many tokens away a row reads, on average."""
+    places = torch.arange(share.shape[-1], dtype=share.dtype)
+    return torch.einsum("lhts,ts->lht", share, (places[None, :] - places[:, None]).abs())
+
+
+def attached(
+    z2u: Float[Tensor, "layer head target source"], heads: list[int | None]
+) -> Float[Tensor, "layer head target"]:
+    """1 where the strongest other source of a row is its head, else 0; NaN for rows without a head.
+
+    Over words: `heads[w]` is the head of word w. Its mean is the unlabelled attachment score of a head.
+    """
+    count = z2u.shape[-1]
+    size = z2u.abs().masked_fill(torch.eye(count, dtype=torch.bool), -1)
+    known = torch.tensor([-1 if head is None else head for head in heads])
+    hit = (size.argmax(-1) == known).double()
+    return torch.where(known >= 0, hit, torch.nan)
