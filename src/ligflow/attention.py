@@ -39,14 +39,22 @@ def weigh(
     query: Float[Tensor, "batch head target dim"], key: Float[Tensor, "batch group source dim"], form: Form
 ) -> Weights:
     """Softmax weights of every source for every target and head."""
-    scores = dot(query, key) * form.scaling
+    found, slope = scores(query, key, form)
+    return Weights(softmax(found, form.sink), slope)
+
+
+def scores(
+    query: Float[Tensor, "batch head target dim"], key: Float[Tensor, "batch group source dim"], form: Form
+) -> tuple[Float[Tensor, "batch head target source"], Float[Tensor, "batch head target source"] | None]:
+    """What the softmax takes, and the slope of the soft cap where there is one."""
+    found = dot(query, key) * form.scaling
     slope = None
     if form.softcap is not None:
-        bent = torch.tanh(scores / form.softcap)
-        scores, slope = bent * form.softcap, 1 - bent * bent
+        bent = torch.tanh(found / form.softcap)
+        found, slope = bent * form.softcap, 1 - bent * bent
     if form.bias is not None:
-        scores = scores + form.bias
-    return Weights(softmax(scores, form.sink), slope)
+        found = found + form.bias
+    return found, slope
 
 
 def softmax(

@@ -42,12 +42,22 @@ def agreement(
         "relative_l2": _ratio(gap, d.norm(dim=-1)),
         "normalised_l2": (_of_its_size(c) - _of_its_size(d)).norm(dim=-1),
         "pearson": _correlation(c, d, compared),
-        "spearman": _correlation(_ranks(c, compared), _ranks(d, compared), compared),
+        "spearman": spearman(c, d, compared),
         "top_k": _overlap(c, d, compared, top_k),
     }
     return {
         name: value if name == "l2" else value.masked_fill(still, torch.nan) for name, value in found.items()
     }
+
+
+def spearman(
+    some: Float[Tensor, "*#map target source"],
+    others: Float[Tensor, "*#map target source"],
+    compared: Bool[Tensor, "*#map target source"],
+) -> Float[Tensor, "*map target"]:
+    """Rank correlation of every row over the sources that count; NaN where they are under three, or even."""
+    first, second = (_ranks(torch.where(compared, one, 0.0), compared) for one in (some, others))
+    return _correlation(first, second, compared)
 
 
 def shuffled(

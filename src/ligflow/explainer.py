@@ -23,7 +23,7 @@ from ligflow.inputs import Inputs, Positions, check_inputs, positions, refuse_ot
 from ligflow.places import Done, Places
 from ligflow.precision import check_precision
 from ligflow.quadrature import MAX_NODES
-from ligflow.recording import record, refuse_uneven, validate
+from ligflow.recording import record, refuse_uneven
 from ligflow.replay import Layer, borrowed, exact_mode
 from ligflow.routes import Tokens as LayerTokens
 from ligflow.routes import attention_weights
@@ -348,7 +348,7 @@ class Explainer:
         """The model's layers on one example, recorded, validated and ready to be replayed."""
         with exact_mode(self._places.home):
             layers = self._places.spread(self._record(self._encode(inputs, truncate)[0]))
-            return self._places.in_turn(layers, lambda number: validate(self.model, layers[number]))
+            return self._validated(layers)
 
     def lent(self, layer: Layer) -> AbstractContextManager[None]:
         """The model as a recorded layer is replayed in it: on its attention, with its weights in place."""

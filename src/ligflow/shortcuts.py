@@ -111,18 +111,21 @@ def _feature(recipe: Recipe, seen: "_Seen", count: int) -> Tensor | None:
     """ψ of the first `count` vectors of a watched capture, `[n, group or 1, token, feature]`."""
     feature = None
     if recipe.before is not None:
-        feature = _psi(seen[recipe.before.module][:count], recipe.before)[:, None]
+        feature = psi(seen[recipe.before.module][:count], recipe.before)[:, None]
     if recipe.after is None:
         return feature
     own = _grouped(seen[recipe.after.module][:count], recipe.after)
     if feature is None:
-        return _psi(own, recipe.after)
-    own = _psi(own * feature.norm(dim=-1, keepdim=True), recipe.after, with_eps=False)
+        return psi(own, recipe.after)
+    own = psi(own * feature.norm(dim=-1, keepdim=True), recipe.after, with_eps=False)
     rest = recipe.after.eps**0.5 * feature
     return torch.cat([own, rest.expand(-1, own.shape[1], -1, -1)], dim=-1)
 
 
-def _psi(vectors: Tensor, norm: Norm, with_eps: bool = True) -> Tensor:
+def psi(
+    vectors: Float[Tensor, "*batch dim"], norm: Norm, with_eps: bool = True
+) -> Float[Tensor, "*batch feature"]:
+    """The feature of a vector whose length is what the norm divides by."""
     if norm.centred:
         vectors = vectors - vectors.mean(dim=-1, keepdim=True)
     vectors = vectors / vectors.shape[-1] ** 0.5
@@ -149,7 +152,7 @@ def _watched(layer: Layer, hidden: Tensor, modules: set[nn.Module] | None = None
         if args and isinstance(args[0], Tensor):
             seen[module] = args[0]
 
-    watch = (m for m in layer.module.modules() if (_is_leaf(m) if modules is None else m in modules))
+    watch = (m for m in layer.module.modules() if (is_leaf(m) if modules is None else m in modules))
     handles = [module.register_forward_hook(note) for module in watch]
     try:
         with torch.no_grad():
@@ -159,7 +162,8 @@ def _watched(layer: Layer, hidden: Tensor, modules: set[nn.Module] | None = None
             handle.remove()
 
 
-def _is_leaf(module: nn.Module) -> bool:
+def is_leaf(module: nn.Module) -> bool:
+    """Whether a module holds no others."""
     return next(module.children(), None) is None
 
 
@@ -180,7 +184,7 @@ def _first_that_fits(part: str, captured: Captured, seen: _Seen, ends: Tensor) -
 
 def _hypotheses(values: Tensor, seen: _Seen, ends: Tensor) -> Iterator[Recipe]:
     """Simple ones first. A shift is what a norm-then-affine projection makes of 0."""
-    norms = [norm for module in seen if (norm := _norm(module, seen[module])) is not None]
+    norms = [norm for module in seen if (norm := norm_of(module, seen[module])) is not None]
     befores = [
         n for n in norms if seen[n.module].shape[1:] == ends.shape[1:] and _takes(seen[n.module], ends)
     ]
@@ -205,7 +209,7 @@ def _placed(norm: Norm, given: Tensor, values: Tensor) -> list[Norm]:
     return [*found, norm] if shape == (tokens, groups * dim) else found
 
 
-def _norm(module: nn.Module, given: Tensor) -> Norm | None:
+def norm_of(module: nn.Module, given: Tensor) -> Norm | None:
     """The module as a norm: it has an epsilon, and a shift of its input tells if it takes off the mean."""
     eps = _epsilon(module)
     if eps is None or not given.is_floating_point():

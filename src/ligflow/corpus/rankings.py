@@ -75,7 +75,7 @@ def _ranked(
     unit, diagonal, layer, direct, metric = place
     at = (unit, diagonal, layer, direct)
     draws = found.draws[:, unit, diagonal, layer, direct, COMPOSED, metric]
-    order = chosen[_order(draws[0, chosen], METRICS[metric])]
+    order = chosen[best_first(draws[0, chosen], lower_is_better(METRICS[metric]))]
     low, high = interval(draws[1:])
     gaps = draws - draws[:, order[:1]]
     gap_low, gap_high = interval(gaps[1:])
@@ -99,7 +99,7 @@ def _ranked(
             difference=float(gaps[0, pair]),
             difference_low=float(gap_low[pair]),
             difference_high=float(gap_high[pair]),
-            tied=_tied(gaps[0, pair], gap_low[pair], gap_high[pair]),
+            tied=tied(gaps[0, pair], gap_low[pair], gap_high[pair]),
             attention=float(controls["attention"][0, pair]),
             shuffled=float(controls["shuffled"][0, pair]),
             twin=float(controls["twin"][0, pair]),
@@ -111,8 +111,8 @@ def _ranked(
         )
 
 
-def _tied(gap: float, low: float, high: float) -> bool:
-    """Whether a pair cannot be told from the best; without an interval nothing can."""
+def tied(gap: float, low: float, high: float) -> bool:
+    """Whether something cannot be told from the best; without an interval nothing can."""
     return bool(np.isfinite(gap) and not (low > 0 or high < 0))
 
 
@@ -136,9 +136,9 @@ def _beaten(draws: np.ndarray, control: np.ndarray, metric: str) -> np.ndarray:
     return high < 0 if lower_is_better(metric) else low > 0
 
 
-def _order(means: np.ndarray, metric: str) -> np.ndarray:
-    """Best first; what is not defined last."""
-    sign = 1 if lower_is_better(metric) else -1
+def best_first(means: np.ndarray, lower_is_better: bool) -> np.ndarray:
+    """The order of means; what is not defined comes last."""
+    sign = 1 if lower_is_better else -1
     return np.argsort(np.where(np.isnan(means), np.inf, sign * means), kind="stable")
 
 
