@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ligflow.conformance import Check, check
 from ligflow.corpus.cli import corpus
+from ligflow.corpus.faithfulness_command import try_methods
 from ligflow.errors import LigflowError
 from ligflow.explainer import CompletenessWarning, Explainer
 from ligflow.flow import DIMS, Flow
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 app.command("trace")(follow)
 app.command()(serve)
+corpus.command("faithfulness")(try_methods)
 app.add_typer(corpus, name="corpus")
 Layer = Annotated[
     int | None, typer.Option(help="The layer that is printed; default: the last one explained.")

@@ -1,7 +1,7 @@
 """`ligflow corpus run` and `ligflow corpus report`."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,13 +9,26 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from ligflow.corpus.source_options import (
+    Column,
+    End,
+    Format,
+    Sample,
+    SkipBad,
+    Source,
+    Split,
+    Start,
+    Subset,
+    corpus_of,
+    need_extra,
+)  # fmt: skip
 from ligflow.errors import LigflowError
 from ligflow.quadrature import MAX_NODES
 from ligflow.usage import Device, Dtype, LocalOnly, Model, Revision, Usage, checked, console, errors, numbers
 
 if TYPE_CHECKING:
     from ligflow.corpus.engines import Engine
-    from ligflow.corpus.runner import Corpus, Told
+    from ligflow.corpus.runner import Told
     from ligflow.corpus.store import Run
 
 corpus = typer.Typer(
@@ -26,29 +39,22 @@ _STOPPED = 130  # the exit code of a command that Ctrl-C ended
 
 @corpus.command("run")
 def run_corpus(
-    source: Annotated[
-        str, typer.Argument(help="A file, hf:NAME for a dataset of the hub, or embedded:sentences.")
-    ],
+    source: Source,
     out: Annotated[Path, typer.Option("--out", "-o", help="The run's folder; an interrupted run goes on.")],
     model: Model = None,
     revision: Revision = None,
     device: Device = None,
     dtype: Dtype = "float32",
     local_files_only: LocalOnly = False,
-    format_: Annotated[
-        str | None,
-        typer.Option("--format", help="text, conllu, ptb, jsonl, csv, parquet; default: by the file's name."),
-    ] = None,
-    column: Annotated[str | None, typer.Option(help="The column that holds the sentences.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split of a dataset; default: train.")] = None,
-    subset: Annotated[str | None, typer.Option(help="Configuration of a dataset.")] = None,
-    start: Annotated[int, typer.Option(help="The first sentence, counted from 0.")] = 0,
-    end: Annotated[int | None, typer.Option(help="The sentence to stop before.")] = None,
-    sample: Annotated[int | None, typer.Option(help="Draw this many of them at random.")] = None,
+    format_: Format = None,
+    column: Column = None,
+    split: Split = None,
+    subset: Subset = None,
+    start: Start = 0,
+    end: End = None,
+    sample: Sample = None,
     seed: Annotated[int, typer.Option(help="Of the sample, the shuffled control and the twin.")] = 0,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave malformed lines out, and list them.")
-    ] = False,
+    skip_bad: SkipBad = False,
     layers: Annotated[str | None, typer.Option(help="Layers to explain, e.g. 0,3; default: all.")] = None,
     unit: Annotated[
         list[str] | None, typer.Option(help="What is compared, repeatable: token, word; default: token.")
@@ -82,7 +88,7 @@ def run_corpus(
     ] = False,
 ) -> None:
     """Compute the 24 pairs of baselines on every sentence. Run it again, and it goes on where it stopped."""
-    _need_extra()
+    need_extra()
     from ligflow.corpus import runner, worker
     from ligflow.corpus.variants import Experiment
 
@@ -92,7 +98,7 @@ def run_corpus(
         seed, maps, scalarization, quadrature, tol, max_nodes, precision,
     )  # fmt: skip
     loaded = worker.Model(model, revision, dtype, local_files_only)
-    sentences = _corpus(source, format_, column, split, subset, start, end, sample, seed, skip_bad)
+    sentences = corpus_of(source, format_, column, split, subset, start, end, sample, seed, skip_bad)
     workers_of = checked(_engine, engine, device, workers, cpus, ray_address)
     found = _with_progress(lambda told: runner.run(
         out, sentences, loaded, experiment, engine=workers_of, twin=twin, shard_size=shard_size,
@@ -114,7 +120,7 @@ def report_corpus(
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
 ) -> None:
     """Rank the pairs under every metric, with intervals and controls, in words, tables and figures."""
-    _need_extra()
+    need_extra()
     from ligflow.corpus.report import report
 
     page = report(folder, out, draws=draws, seed=seed, twin=twin)
@@ -131,53 +137,12 @@ def profile_heads(
     draws: Annotated[int, typer.Option(help="Draws of the bootstrap over sentences.")] = 1000,
 ) -> None:
     """Profile every head: what it routes to, with intervals, beside chance; needs a run with --maps."""
-    _need_extra()
+    need_extra()
     from ligflow.corpus.profiles import write
 
     if draws < 100:
         raise Usage(f"--draws is {draws}; an interval takes at least 100.")
     console().print(Text(f"wrote {write(folder, out, att_baseline, draws)}"), soft_wrap=True)
-
-
-def _need_extra() -> None:
-    for name in ("pyarrow", "pandas", "conllu", "filelock", "matplotlib"):
-        try:
-            __import__(name)
-        except ImportError as error:
-            raise LigflowError(f"ligflow corpus needs {name}: pip install 'ligflow[corpus]'.") from error
-
-
-def _corpus(
-    source: str,
-    format_: str | None,
-    column: str | None,
-    split: str | None,
-    subset: str | None,
-    start: int,
-    end: int | None,
-    sample: int | None,
-    seed: int,
-    skip_bad: bool,
-) -> "Corpus":
-    from ligflow.corpus.readers import read
-    from ligflow.corpus.runner import Corpus
-    from ligflow.corpus.selection import select, sentences_of
-    from ligflow.corpus.sentence import BadLine, Sentence
-
-    bad: list[BadLine] = []
-
-    def sentences() -> Iterator[Sentence]:
-        bad.clear()
-        items = read(source, format=format_, column=column, split=split, subset=subset)
-        return sentences_of(select(items, start, end, sample, seed), skip_bad, bad.append)
-
-    path = Path(source)
-    name = str(path.resolve()) if path.exists() else source
-    about = {
-        "source": name, "format": format_, "column": column, "split": split, "subset": subset,
-        "start": start, "end": end, "sample": sample, "seed": seed, "skip_bad": skip_bad,
-    }  # fmt: skip
-    return Corpus(sentences, about, bad, path if path.is_file() else None)
 
 
 def _engine(

@@ -23,7 +23,7 @@ _COLOURS = dict(zip(ATT, ("#E69F00", "#0072B2", "#CC79A7", "#009E73"), strict=Tr
 _STYLES = dict(zip(MLP, ("--", "-"), strict=True))
 _GREY = "#777777"
 _DARK = 0.7  # shades that black text would drown in
-_RC: Any = {
+RC: Any = {
     "svg.hashsalt": "ligflow", "svg.fonttype": "path", "font.size": 8, "axes.spines.top": False,
     "axes.spines.right": False, "figure.dpi": 150,
 }  # fmt: skip
@@ -32,9 +32,9 @@ _RC: Any = {
 def draw(found: Estimates, twin: Estimates | None, folder: Path) -> list[Path]:
     """All figures of the first unit, with the target among the sources; their files."""
     written: list[Path] = []
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(RC):
         for name, figure in _figures(found, twin):
-            written += [_save(figure, folder / f"{name}.{kind}") for kind in ("svg", "png")]
+            written += [save(figure, folder / f"{name}.{kind}") for kind in ("svg", "png")]
     return written
 
 
@@ -45,7 +45,8 @@ def _figures(found: Estimates, twin: Estimates | None) -> Iterator[tuple[str, Fi
             yield f"layers-{direct}-{rule}", by_layer(found, twin, direct, rule)
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """A figure as SVG or PNG, by the name of the file; the same bytes for the same figure."""
     kind = path.suffix.removeprefix(".")
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     return atomically(path, lambda scratch: figure.savefig(scratch, format=kind, metadata=metadata))

@@ -3,6 +3,7 @@
 One file a sentence, so that an interrupted trial goes on where it stopped.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from ligflow.consistency import spearman
 from ligflow.corpus.sentence import Sentence
 from ligflow.errors import LigflowError
 from ligflow.explainer import Explainer
+from ligflow.inputs import positions
 from ligflow.replay import Layer, exact_mode
 from ligflow.rivals import lig, rivals, seen_by
 from ligflow.routes import Tokens
@@ -59,10 +61,13 @@ def run(
 ) -> pandas.DataFrame:  # fmt: skip
     """Every method on every sentence, kept in `folder`; `twin` has the same layers with shuffled weights.
 
-    A row a sentence, layer, replacement, method and measure: `sum` over `count` targets. Raises LigflowError
-    for a folder that holds another trial, and where a sentence cannot be explained.
+    A row a sentence, layer, replacement, method and measure: `sum` over `count` targets, and `unmet`, the
+    integrals of LIG that miss the tolerance. Raises LigflowError for a folder that holds another trial, for
+    layers that are not there, and, before any work, for a sentence that cannot be explained.
     """
-    _same_trial(folder, {"model": explainer.name, **json.loads(json.dumps(asdict(trial)))})
+    if not sentences:
+        raise LigflowError("The corpus has no sentence; choose others.")
+    _same_trial(folder, {"model": explainer.name, "texts": _texts(sentences), **asdict(trial)})
     missing = [number for number, one in enumerate(sentences) if not _file(folder, one).exists()]
     means = corpus_means(explainer, sentences) if missing else {}
     for count, number in enumerate(missing):
@@ -72,6 +77,23 @@ def run(
         if done is not None:
             done(count + 1, len(missing))
     return pandas.concat([pandas.read_parquet(_file(folder, one)) for one in sentences], ignore_index=True)
+
+
+def described(frame: pandas.DataFrame, trial: Trial) -> str:
+    """What was tried, in words."""
+    layers = sorted(frame.layer.unique())
+    cells = frame.groupby(["sentence", "layer"])["unmet"].first()
+    which = f"layer{'s' * (len(layers) > 1)} {', '.join(map(str, layers))}"
+    return (
+        f"{frame.sentence.nunique()} sentences, {which}; curves of {trial.steps} steps, k = {trial.top_k}; "
+        f"{int(cells.sum())} integrals of LIG missed the tolerance."
+    )
+
+
+def _texts(sentences: Sequence[Sentence]) -> str:
+    """What tells one set of sentences from another."""
+    texts = "\0".join(f"{one.number}:{one.text}" for one in sentences)
+    return hashlib.sha256(texts.encode()).hexdigest()
 
 
 def _file(folder: Path, sentence: Sentence) -> Path:
@@ -88,7 +110,7 @@ def _same_trial(folder: Path, asked: dict[str, Any]) -> None:
     place = folder / "trial.json"
     if not place.exists():
         write_text(place, json.dumps(asked, indent=1))
-    known = json.loads(place.read_text(encoding="utf-8"))
+    known, asked = (json.loads(text) for text in (place.read_text(encoding="utf-8"), json.dumps(asked)))
     other = [name for name in asked if known.get(name) != asked[name]]
     if other:
         said = "; ".join(f"{name} {known.get(name)!r}, not {asked[name]!r}" for name in other)
@@ -100,7 +122,10 @@ def corpus_means(explainer: Explainer, sentences: Sequence[Sentence]) -> dict[in
     sums: dict[int, Tensor] = {}
     tokens = 0
     for one in sentences:
-        layers = explainer.record(one.inputs)
+        try:
+            layers = explainer.record(one.inputs)
+        except LigflowError as error:
+            raise LigflowError(f"{one.place} cannot be tried, choose other sentences: {error}") from error
         tokens += len(layers[0].hidden)
         for layer in layers:
             sums[layer.index] = sums.get(layer.index, 0) + layer.hidden.double().sum(dim=0)
@@ -114,7 +139,7 @@ def of_sentence(
     rows = []
     layers, seed = explainer.record(sentence.inputs), trial.seed + sentence.number
     others = None if twin is None else twin.record(sentence.inputs)
-    for number in range(len(layers)) if trial.layers is None else trial.layers:
+    for number in positions("layer", trial.layers, len(layers)):
         layer, mean = layers[number], means[number].to(layers[number].hidden)
         tokens = _all(layer)
         with exact_mode(layer.hidden.device), explainer.lent(layer):

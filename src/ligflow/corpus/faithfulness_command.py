@@ -1,0 +1,91 @@
+"""`ligflow corpus faithfulness`: LIG and its rivals held against what happens when sources are removed."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from ligflow.corpus.source_options import (
+    Column,
+    End,
+    Format,
+    Sample,
+    SkipBad,
+    Source,
+    Split,
+    Start,
+    Subset,
+    corpus_of,
+    need_extra,
+)  # fmt: skip
+from ligflow.usage import (
+    Device,
+    Dtype,
+    LocalOnly,
+    Model,
+    Revision,
+    Usage,
+    checked,
+    console,
+    errors,
+    explainer_of,
+    numbers,
+)  # fmt: skip
+
+
+def try_methods(
+    source: Source,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the results; an interrupted trial goes on.")
+    ],
+    model: Model = None,
+    revision: Revision = None,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    local_files_only: LocalOnly = False,
+    format_: Format = None,
+    column: Column = None,
+    split: Split = None,
+    subset: Subset = None,
+    start: Start = 0,
+    end: End = None,
+    sample: Sample = None,
+    seed: Annotated[int, typer.Option(help="Of the sample, the random control and the shuffle.")] = 0,
+    skip_bad: SkipBad = False,
+    layers: Annotated[str | None, typer.Option(help="Layers to try, e.g. 0,3; default: all.")] = None,
+    steps: Annotated[int, typer.Option(help="Steps of the insertion and deletion curves.")] = 10,
+    top_k: Annotated[int, typer.Option(help="The k of comprehensiveness and sufficiency.")] = 3,
+    shuffled: Annotated[
+        int, typer.Option(help="So many sentences also under shuffled weights; 0: none.")
+    ] = 20,
+    draws: Annotated[int, typer.Option(help="Draws of the bootstrap over sentences.")] = 1000,
+) -> None:
+    """Remove sources and see: which maps say what happens? Page, tables and a figure."""
+    need_extra()
+    from ligflow.corpus.standings import standings
+    from ligflow.corpus.trial_page import write
+    from ligflow.corpus.trials import Trial, described, run
+    from ligflow.explainer import Explainer
+    from ligflow.shuffled import shuffled as shuffle
+
+    chosen = numbers("--layers", layers)
+    trial = checked(Trial, None if chosen is None else tuple(chosen), steps, top_k, seed, shuffled)
+    if draws < 100:
+        raise Usage(f"--draws is {draws}; an interval takes at least 100.")
+    corpus = corpus_of(source, format_, column, split, subset, start, end, sample, seed, skip_bad)
+    sentences = list(corpus.read())
+    explainer = explainer_of(model, revision, device, dtype, local_files_only)
+    twin = Explainer(shuffle(explainer.model, seed), explainer.tokenizer, name=explainer.name)
+    columns = TextColumn("sentences"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    screen = errors()
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        task = bar.add_task("sentences", total=len(sentences))
+        frame = run(
+            out / "sentences", explainer, twin, sentences, trial,
+            lambda done, of: bar.update(task, completed=done, total=of),
+        )  # fmt: skip
+    about = described(frame, trial) + (f" {len(corpus.bad)} malformed lines skipped." if corpus.bad else "")
+    page = write(standings(frame, draws), out, explainer.name, about)
+    console().print(Text(f"wrote {page}"), soft_wrap=True)
