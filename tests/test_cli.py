@@ -16,7 +16,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BertConfig, BertModel, GPTJConfig, GPTJModel
 
-from ligflow import Explainer, Flow
+import language_models
+from ligflow import Explainer, Flow, direction
 from ligflow.cli import main
 from ligflow.conformance import Check
 from ligflow.known import SPLIT, WHOLE
@@ -603,12 +604,52 @@ def test_trace_takes_a_position_a_layer_and_a_map(follow: Run) -> None:
         (("-t", "1", "--sign", "odd"), 2, "--sign 'odd' is unknown"),
         (("-t", "1", "--paths", "99999"), 2, "99999 paths were asked for, and there are"),
         (("-t", "1", "--csv", "/nowhere/t.csv"), 1, "no folder '/nowhere'"),
+        (("-t", "1", "--html", "/nowhere/t.html"), 1, "no folder '/nowhere'"),
+        (("-t", "1", "--threshold", "1"), 2, "--threshold is 1.0; give a share of the relevance from 0"),
+        (("-t", "1", "--towards", "cat"), 1, "has no unembedding: its checkpoint lacks 'cls.predictions"),
     ],
 )
 def test_trace_refuses_what_it_cannot_follow(
     follow: Run, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
     assert_refused(follow(*arguments), code, said)
+
+
+def test_trace_opens_a_page(follow: Run, tmp_path: Path) -> None:
+    path = tmp_path / "t.html"
+    code, out, _ = follow(
+        "-t", "cat", "--layer", "0", "--map", "z2z", "--paths", "3", "--threshold", "0.025", "--html", path
+    )
+    assert code == 0
+    assert out.endswith(f"wrote {path}\n")
+    html = path.read_text(encoding="utf-8")
+    state = "trace=1&layer=0&pin=t2&cut=2.5&map=z2z&paths=3"
+    assert f'data-view="{state.replace("&", "&amp;")}"' in html
+    assert html.count('class="flow"') == 1
+
+
+def test_trace_towards_an_output_token(run: Run, tmp_path: Path) -> None:
+    model = language_models.saved("gpt2", tmp_path / "model")
+    asked = ["trace", "the cat sat on", "-t", "sat", "--model", model]
+    code, out, _ = run(*asked, "--towards", "mat", "--map", "z2z", "--html", tmp_path / "t.html")
+    assert code == 0
+    explainer = Explainer.from_pretrained(model, unembedding=True)
+    row = explainer.model.lm_head.weight[6]
+    top = explainer.explain(
+        "the cat sat on", routes=("z2z",), layers=1, targets=2, layer_baseline="mean",
+        scalarization=direction(row),
+    )  # fmt: skip
+    known = float(top.total("z2z")[0, 0])
+    assert f"towards ‘mat’: from the baseline the layer moves it by {known:+.3g}" in out
+    best = int(top.z2z[0, 0].abs().argmax())
+    share = float(top.z2z[0, 0, best] / top.z2z[0, 0].sum())
+    line = next(line for line in out.splitlines() if line.startswith("after layer 0"))
+    assert line.split()[3:5] == [explainer.labels("the cat sat on")[best], f"{100 * share:.0f}"]
+    html = (tmp_path / "t.html").read_text(encoding="utf-8")
+    assert html.count('class="flow"') == 2
+    assert "paths=5&amp;top=1" in html
+    for word, said in (("the cat", "is 2 tokens of this model: 'the', 'cat'"), ("dog", "vocabulary")):
+        assert_refused(run(*asked, "--towards", word), 2, said)
 
 
 def test_trace_refuses_blank_text(follow: Run) -> None:

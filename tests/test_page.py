@@ -16,6 +16,7 @@ import torch
 
 from browser import chromium, flow_of, still_head
 from ligflow import Flow, LigflowError
+from ligflow.trace import trace
 from ligflow.view.page import module, page
 from ligflow.view.payload import pack, quantise
 
@@ -419,25 +420,229 @@ def test_the_ladder_of_a_target_sums_to_its_row(opened: Open, flow: Flow) -> Non
     np.testing.assert_allclose(np.array(sums), np.stack([known, known], 1), rtol=1e-3, atol=1e-4)
 
 
-def test_traces_are_the_strongest_paths(opened: Open, flow: Flow) -> None:
-    """Two layers: all paths can be listed."""
-    shares = (flow.z2z / flow.z2z.abs().sum(-1, keepdim=True)).numpy()
-    target = 4
-    paths = {
-        (target, mid, low): shares[1, target, mid] * shares[0, mid, low]
-        for mid in range(6)
-        for low in range(6)
-    }
-    best = sorted(paths, key=lambda path: -abs(paths[path]))[:5]
-    shown = opened(flow, state=f"map=z2z&layer=1&trace=1&pin=t{target}")
-    lines = shown.eval_on_selector_all(".trace li", "all => all.map(e => e.textContent)")
-    known = [
-        f"{TOKENS[a]} (after layer 1) ← {TOKENS[b]} (after layer 0) ← {TOKENS[c]} (input)" for a, b, c in best
-    ]
-    assert [line.split(": ", 1)[1] for line in lines] == known
-    assert [float(line.split("%")[0]) for line in lines] == pytest.approx(
-        [100 * paths[p] for p in best], abs=0.6
+# --- trace ----------------------------------------------------------------------------------------
+
+MEAN = {"att_baseline": "mean", "mlp_baseline": "matched", "layer_baseline": "mean", "tol": 1e-3}
+TRACE = """async ([module, state, token, count, cut]) => {
+  const m = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));
+  const files = [...document.querySelectorAll("script.flow")].map((one) => one.textContent.trim());
+  const [flow, top] = files.map((data) => m.openFlow(m.fromBase64(data), "x"));
+  const found = m.traceOf(flow, { rule: "conserving", ...state }, token, top || null);
+  return { relevance: found.relevance.map((row) => [...row]), certificates: found.certificates,
+    drift: found.drift, unmet: found.unmet, layers: found.layers, edges: m.edgesOf(found, cut),
+    paths: m.strongestPaths(found.shares, found.start, count) };
+}"""
+
+
+@pytest.fixture(scope="module")
+def deep() -> Flow:
+    """Maps of four layers that can be chained; a row that stands still, a head too, a cell that is missed."""
+    flow = still_head(flow_of(TOKENS, layers=4, seed=7, settings=MEAN, **WORDS))
+    tensors = dict(flow.tensors)
+    for name, missed in (("z2z", (1, 4)), ("u2z", (1, 4)), ("z2u", (2, 2, 4))):
+        tensors[f"{name}.met"] = tensors[f"{name}.met"].clone()
+        tensors[f"{name}.met"][missed] = False
+        tensors[f"{name}.residue"] = tensors[f"{name}.residue"].clone()
+        tensors[f"{name}.residue"][missed] = 0.3
+    tensors["z2z"] = tensors["z2z"].clone()
+    tensors["z2z"][2, 3] = 0
+    return replace(flow, tensors=tensors)
+
+
+def followed(
+    opened: Open, flows: list[Flow], token: int, count: int = 5, cut: float = 0.05, **state: Any
+) -> Any:
+    html = page(flows).replace("script-src 'unsafe-inline'", "script-src 'unsafe-inline' blob:")
+    return opened(html=html).evaluate(TRACE, [module(), state, token, count, cut])
+
+
+@pytest.mark.parametrize("words", [0, 1])
+@pytest.mark.parametrize("which", ["composed", "z2z"])
+@pytest.mark.parametrize("under", [False])
+def test_a_trace_is_that_of_python(opened: Open, deep: Flow, which: str, words: int, under: bool) -> None:
+    """Relevance at every depth, certificates, paths and edges; of words, and with another first step."""
+    top = flow_of(TOKENS, layers=4, targets=[4], seed=9, settings=MEAN, **WORDS) if under else None
+    seen = deep.merge_words() if words else deep
+    seen_top = top.merge_words() if top and words else top
+    known = trace(seen, seen.tokens.index("keeper"), which=which, top=seen_top)
+    given = [deep, top] if top else [deep]
+    found = followed(opened, given, 4, 7, 0.05, map=which, layer=3, words=words)
+    assert found["layers"] == [3, 2, 1, 0]
+    np.testing.assert_allclose(found["relevance"], known.relevance.numpy(), rtol=2e-4, atol=1e-5)
+    np.testing.assert_allclose(found["certificates"], known.certificates.numpy(), rtol=1e-3, atol=1e-8)
+    assert found["drift"] < 1e-12
+    assert found["unmet"] == known.unmet > 0
+    paths = known.paths(7)
+    assert [tuple(path["nodes"]) for path in found["paths"]] == [path.nodes for path in paths]
+    assert [path["weight"] for path in found["paths"]] == pytest.approx([p.weight for p in paths], rel=1e-3)
+    edges = {(edge.layer, edge.target, edge.source): edge.relevance for edge in known.edges(0.05)}
+    assert {(3 - step, target, source) for step, target, source, _ in found["edges"]} == set(edges)
+    sizes = [abs(edge[3]) for edge in found["edges"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes == pytest.approx(sorted(map(abs, edges.values()), reverse=True), rel=1e-3)
+
+
+@pytest.mark.parametrize("token", range(6))
+def test_every_path_of_a_trace(opened: Open, deep: Flow, token: int) -> None:
+    """As many paths as there are, of the lowest two layers, from a token in the middle of the flow."""
+    known = trace(deep, token, layer=1).paths(36)
+    found = followed(opened, [deep], token, 99, map="composed", layer=1)["paths"]
+    assert {tuple(path["nodes"]) for path in found} == {path.nodes for path in known}
+    assert [path["weight"] for path in found] == pytest.approx([p.weight for p in known], rel=1e-3)
+
+
+def lines(shown: Any, selector: str) -> list[str]:
+    return list(shown.eval_on_selector_all(selector, "all => all.map(e => e.textContent)"))
+
+
+def test_a_trace_is_shown(opened: Open, deep: Flow) -> None:
+    shown = opened(deep, state="map=z2z&layer=3&trace=1&pin=t4&paths=3&cut=10&special=1")
+    known = trace(deep, 4, which="z2z")
+    words = shown.inner_text(".trace p")
+    assert words.startswith(
+        "‘keeper’ after layer 3 down to the input, direct (z2z) maps; the sum at every depth is 1"
     )
+    assert f"leave open at most {float(known.certificates.max()):.0e}".replace("e-0", "e-") in words
+    assert "1 integrals miss the tolerance" in words
+    assert "hidden tokens take part" in words
+    rows = lines(shown, ".trace tbody tr")
+    assert [row.split("‘")[0] for row in rows] == [*(f"after layer {n}" for n in (3, 2, 1, 0)), "input"]
+    best = int(known.input.abs().argmax())
+    assert f"‘{TOKENS[best]}’ {100 * float(known.input[best]):.0f}%" in rows[-1]
+    assert lines(shown, ".trace li") == [
+        f"{100 * path.weight:.{int(abs(path.weight) < 0.1)}f}%: {' ← '.join(TOKENS[n] for n in path.nodes)}"
+        for path in known.paths(3)
+    ]
+    svg = exported(shown, "svg")
+    ET.fromstring(svg)
+    assert f"{len(known.edges(0.1))} edges from 10%; thin lines: the 3 strongest paths" in svg
+
+
+def test_a_trace_by_keyboard_and_in_a_link(opened: Open, deep: Flow) -> None:
+    shown = opened(deep, state="map=composed&layer=2")
+    shown.focus("canvas.over")
+    shown.keyboard.press("t")
+    assert shown.inner_text(".trace p").startswith("Pin a target")
+    shown.keyboard.press("ArrowDown")
+    shown.keyboard.press("ArrowDown")
+    assert shown.inner_text(".trace p").startswith("‘the’ after layer 2")
+    shown.keyboard.press("]")
+    assert shown.inner_text(".trace p").startswith("‘the’ after layer 3")
+    for name, value in (("paths", "2"), ("cut", "2.5")):
+        shown.fill(f'[name="{name}"]', value)
+        shown.keyboard.press("Tab")
+    assert len(lines(shown, ".trace li")) == 2
+    again = opened(deep, state=shown.url.split("#")[1])
+    for selector in (".trace p", ".trace td", ".trace li"):
+        assert lines(again, selector) == lines(shown, selector)
+    assert "edges from 2.5%" in exported(again, "svg")
+    names = set()
+    for _ in range(60):
+        again.keyboard.press("Tab")
+        names.add(again.evaluate("document.activeElement.name || document.activeElement.className"))
+    assert {"trace", "paths", "cut", "scroll"} <= names
+    again.focus(".trace .scroll")
+    again.keyboard.press("ArrowRight")  # scrolls the picture and leaves the pin
+    assert "pin=t1" in again.url
+
+
+SMALL = ["a", "b", "c", "d", "e", "f"]
+
+
+def under(flow: Flow, **settings: str) -> Flow:
+    return replace(flow, meta={**flow.meta, "settings": MEAN | settings})
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "words"),
+    [
+        (
+            lambda f: flow_of(TOKENS), "map=composed",
+            "att_baseline ‘itb’, mlp_baseline ‘att_itb_a0’ cannot be chained",
+        ),
+        (lambda f: flow_of(TOKENS), "map=z2z", "layer_baseline ‘itb’ cannot be chained"),
+        (
+            lambda f: under(f, att_baseline="itb_zero_ratio"), "map=composed",
+            "att_baseline ‘itb_zero_ratio’, mlp_baseline ‘matched’ cannot be chained",
+        ),
+        (
+            lambda f: under(f, mlp_baseline="zero"), "map=composed",
+            "Explain with --att-baseline mean --mlp-baseline matched",
+        ),
+        (
+            lambda f: replace(f, layers=(0, 1, 2, 4)), "map=z2z&layer=4",
+            "this flow holds 0, 1, 2, 4; explain all of 0 to 4",
+        ),
+        (
+            lambda f: flow_of(TOKENS, layers=4, targets=[1, 4], settings=MEAN), "map=z2z",
+            "every token as a target of layer 2, and this flow has 2 of 6",
+        ),
+        (lambda f: f.hide_special(), "map=composed", "without 2 hidden tokens"),
+    ],
+)  # fmt: skip
+def test_what_python_refuses_to_trace_the_page_refuses_too(
+    opened: Open, deep: Flow, change: Callable[[Flow], Flow], state: str, words: str
+) -> None:
+    flow = change(deep)
+    layer, token = flow.layers[-1], flow.tokens.index("keeper")
+    with pytest.raises(LigflowError):
+        trace(flow, token, which="z2z" if "z2z" in state else "composed")
+    shown = opened(flow, state=f"layer={layer}&{state}&trace=1&pin=t{token}")
+    assert words in shown.inner_text(".trace p")
+    assert not shown.is_visible(".trace canvas")
+    assert lines(shown, ".trace li") == []
+    assert "strongest paths" not in exported(shown, "svg")
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("map=h1", "The map z2u, head 1 cannot be chained; choose the map direct or composed"),
+        ("map=difference", "choose the map direct or composed"),
+        ("map=composed&rule=product", "choose the rule conserving"),
+    ],
+)
+def test_maps_that_are_no_links_of_a_chain(opened: Open, deep: Flow, state: str, words: str) -> None:
+    shown = opened(deep, state=f"{state}&layer=3&trace=1&pin=t4")
+    assert words in shown.inner_text(".trace p")
+    assert lines(shown, ".trace button") == ["Trace composed (conserving)", "Trace direct (z2z)"]
+    shown.click(".trace button")
+    assert shown.inner_text(".trace p").startswith("‘keeper’ after layer 3")
+
+
+def test_a_refusal_offers_the_flow_that_can_be_chained(opened: Open, deep: Flow) -> None:
+    shown = opened(flow_of(TOKENS, layers=4), deep, state="map=composed&layer=3&trace=1&pin=t4")
+    offered = lines(shown, ".trace button")
+    assert len(offered) == 2
+    assert "made by hand: att mean, mlp matched" in offered[0]
+    shown.click(".trace button")
+    assert "flow=1" in shown.url
+    assert shown.inner_text(".trace p").startswith("‘keeper’ after layer 3")
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (lambda: flow_of(SMALL, layers=4, settings=MEAN), "The flow of the first step has other tokens."),
+        (lambda: flow_of(TOKENS, layers=2, settings=MEAN), "Layer 3 is not in the flow of the first step"),
+        (lambda: flow_of(TOKENS, layers=4, routes=("z2z",), settings=MEAN), "has no map composed"),
+        (lambda: flow_of(TOKENS, layers=4, targets=[1], settings=MEAN), "this flow has 1 of 6"),
+        (lambda: flow_of(TOKENS, layers=4), "cannot be chained"),
+    ],
+)
+def test_first_steps_that_do_not_fit(opened: Open, deep: Flow, other: Callable[[], Flow], words: str) -> None:
+    shown = opened(deep, other(), state="map=composed&layer=3&trace=1&pin=t4&top=1")
+    assert words in shown.inner_text(".trace p")
+    shown.select_option('[name="top"]', "-1")
+    assert shown.inner_text(".trace p").startswith("‘keeper’ after layer 3")
+
+
+def test_a_trace_of_8_bit_maps_says_so(opened: Open, deep: Flow) -> None:
+    data = base64.b64encode(pack(deep, exact_bytes=100)).decode()
+    coarse = re.sub(r'(class="flow"[^>]*>)[^<]*', lambda m: m[1] + data, page([deep]))
+    shown = opened(html=coarse, state="map=z2z&layer=3&trace=1&pin=t4")
+    assert "8-bit numbers" in shown.inner_text(".trace p")
+    assert "the sum at every depth is 1" in shown.inner_text(".trace p")
 
 
 # --- several flows --------------------------------------------------------------------------------
@@ -569,9 +774,13 @@ def test_80_layers(opened: Open) -> None:
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 844), (1920, 1080)])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_size_and_theme(opened: Open, flow: Flow, width: int, height: int, scheme: str) -> None:
-    shown = opened(flow, viewport={"width": width, "height": height}, color_scheme=scheme)
+    traced = replace(flow, meta={**flow.meta, "settings": MEAN})
+    shown = opened(traced, traced, viewport={"width": width, "height": height}, color_scheme=scheme)
     paper = shown.eval_on_selector("body", "e => getComputedStyle(e).backgroundColor")
     assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 25, 31)"}[scheme]
+    assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    shown.goto(f"{shown.url.split('#')[0]}#map=z2z&layer=1&trace=1&pin=t1")
+    assert shown.is_visible(".trace canvas")
     assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     other = {"light": "dark", "dark": "light"}[scheme]
     shown.select_option('[name="theme"]', other)

@@ -53,7 +53,7 @@ def test_the_first_step_can_be_under_a_direction(flow: Flow) -> None:
 
 def test_certificates_are_weighted_by_relevance(flow: Flow) -> None:
     residue = flow.tensors["z2z.residue"].clone()
-    residue[1, 3] = 0.5 * flow.tensors["z2z.scale"][1, 3]
+    residue[1, 3] = 0.5 * flow.tensors["z2z.total"][1, 3]
     met = flow.tensors["z2z.met"].clone()
     met[1, 3] = False
     bad = replace(flow, tensors={**flow.tensors, "z2z.residue": residue, "z2z.met": met})
@@ -62,6 +62,28 @@ def test_certificates_are_weighted_by_relevance(flow: Flow) -> None:
     known = float(found.relevance[1, 3].abs()) * 0.5
     assert float(found.certificates[1]) == pytest.approx(known, rel=0.01)
     assert trace(bad, 1, layer=0, which="z2z").unmet == 0
+
+
+def test_a_direction_leaves_open_what_is_left_of_its_total(flow: Flow) -> None:
+    """Its certificate is relative to `||v|| ||dz'||`; shares are of the total, which may cancel."""
+    top = flow_of(TOKENS, layers=3, targets=[2], seed=9, settings=SETTINGS)
+    scale = {"z2z.scale": 100 * top.tensors["z2z.total"].abs()}
+    residue = {"z2z.residue": 0.05 * top.tensors["z2z.total"]}
+    top = replace(top, tensors={**top.tensors, **scale, **residue, "z2z.met": top.tensors["z2z.met"] & False})
+    assert float(top.certificate("z2z")[2, 0].abs()) == pytest.approx(5e-4)
+    found = trace(flow, 2, which="z2z", top=top)
+    assert float(found.certificates[0]) == pytest.approx(0.05)
+    assert found.unmet == 1
+
+
+def test_words_are_chained_as_words() -> None:
+    whole = flow_of(TOKENS, settings=SETTINGS, words=[0, 1, 1, 2], word_labels=["[CLS]", "thelight", "[SEP]"])
+    merged = whole.merge_words()
+    found = trace(merged, 1)
+    maps = merged.composed().double()
+    shares = maps / maps.sum(-1, keepdim=True)
+    torch.testing.assert_close(found.input, shares[1, 1] @ shares[0])
+    assert found.drift < 1e-12
 
 
 def test_edges_sum_to_the_relevance(flow: Flow) -> None:
@@ -117,6 +139,11 @@ def test_tables_and_graphs(flow: Flow) -> None:
             lambda f: flow_of(TOKENS, settings=SETTINGS | {"mlp_baseline": "zero"}), {"token": 1},
             "mlp_baseline 'zero' cannot be chained",
         ),
+        (
+            lambda f: flow_of(TOKENS, settings=SETTINGS | {"att_baseline": "itb_zero_ratio"}), {"token": 1},
+            "att_baseline 'itb_zero_ratio', mlp_baseline 'matched' cannot be chained",
+        ),
+        (lambda f: f.hide_special(), {"token": 1}, "without 2 hidden tokens"),
         (lambda f: flow_of(TOKENS, routes=("z2z",), settings=SETTINGS), {"token": 1}, "ask for it"),
         (lambda f: f, {"token": 1, "top": flow_of(["a"], layers=3)}, "other tokens"),
     ],

@@ -94,8 +94,9 @@ class Explainer:
 
         With `streamed` or several devices the weights stay in the checkpoint's files or in CPU memory
         (in its own type; layers are integrated in float32), see Explainer. `options` go to
-        `transformers` (`revision`, `local_files_only`, `token`, ...). Raises LigflowError if the
-        checkpoint cannot be loaded or a device is not there.
+        `transformers` (`revision`, `local_files_only`, `token`, ...); `unembedding=True` loads a causal
+        language model with its unembedding (see `towards`). Raises LigflowError if the checkpoint cannot
+        be loaded or a device is not there.
         """
         devices = devices_of(device)
         _check_streaming(devices, streamed, offload_folder)

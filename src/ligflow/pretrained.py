@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ligflow.errors import LigflowError
@@ -22,19 +22,32 @@ EMBEDDED = (DEFAULT, GEMMA)
 
 
 def load(
-    name: str | None = None, dtype: torch.dtype | str | None = None, **options: Any
+    name: str | None = None,
+    dtype: torch.dtype | str | None = None,
+    *,
+    unembedding: bool = False,
+    **options: Any,
 ) -> tuple[PreTrainedModel, Any]:
     """The model in `dtype` (float32 unless said otherwise; "auto": the checkpoint's) and its tokenizer.
 
-    `options` go to `from_pretrained` (`revision`, `local_files_only`, ...). The tokenizer is None
-    where the checkpoint has none. Raises LigflowError if the checkpoint cannot be found or read.
+    With `unembedding` it is the causal language model, which has one. `options` go to `from_pretrained`
+    (`revision`, `local_files_only`, ...). The tokenizer is None where the checkpoint has none. Raises
+    LigflowError if the checkpoint cannot be found or read, or has no unembedding.
     """
     folder = _folder(name or DEFAULT)
+    kind: Any = AutoModelForCausalLM if unembedding else AutoModel
     with _quiet():
         try:
-            model = AutoModel.from_pretrained(folder, dtype=dtype or torch.float32, **options)
+            model, found = kind.from_pretrained(
+                folder, dtype=dtype or torch.float32, output_loading_info=True, **options
+            )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise LigflowError(_explain_failure(name, error)) from error
+        if unembedding and found["missing_keys"]:
+            raise LigflowError(
+                f"Model {name or DEFAULT!r} has no unembedding: its checkpoint lacks "
+                f"{min(found['missing_keys'])!r}. Name a causal language model."
+            )
         return model, _tokenizer(folder, options)
 
 

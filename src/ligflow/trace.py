@@ -9,7 +9,7 @@ itself. This is relevance propagation (Bach et al. 2015) with the conserving map
 its rule. What the integrals leave unaccounted for is `certificates`.
 
 Maps whose self term is 0 by definition (`itb`) cannot be chained: they leave out what a token keeps of
-itself.
+itself. Neither can maps without hidden tokens, whose relevance would be lost. Merged words can.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Trace:
 
     `relevance` sums to 1 at every depth, `shares[s, j, i]` is what token j hands to token i on the way from
     depth s to s + 1. `certificates[s]` bounds the part of the relevance at depth s whose share the integrals
-    of that layer leave open: `sum_j |R_j| |certificate_j|`.
+    of that layer leave open: `sum_j |R_j| |residue_j| / |total_j|`, the worst of the heads of a row. For
+    norms that is the certificate; for a direction, whose total may cancel, it can be much more.
     """
 
     tokens: tuple[str, ...]
@@ -130,7 +131,7 @@ def trace(
     first step is taken from it, for example under a `direction`; the other layers are those of `flow`.
 
     Raises LigflowError for a token or layer that is not there, layers that do not follow each other, targets
-    that were not explained, and for baselines whose maps cannot be chained.
+    that were not explained, hidden tokens, and for baselines whose maps cannot be chained.
     """
     layer = flow.layers[-1] if layer is None else layer
     flow.row(layer)
@@ -147,7 +148,7 @@ def trace(
         relevance.append(relevance[-1] @ share)
     found = torch.stack(relevance)
     certificates = (found[:-1].abs() * torch.stack([certificate for _, certificate in steps])).sum(-1)
-    unmet = sum(cell.layer in layers and cell.route in _ROUTES[which] for cell in flow.unmet)
+    unmet = sum(_unmet(one, number, which) for one, number in zip(sources, layers, strict=True))
     return Trace(tuple(flow.tokens), token, layers, found, shares, certificates, unmet)
 
 
@@ -169,6 +170,11 @@ def _check(sources: Sequence[Flow], layers: Sequence[int], token: int, which: st
         flow.row(layer)
         if flow.tokens != sources[-1].tokens:
             raise LigflowError("The flow of the top layer has other tokens.")
+        if hidden := flow.meta.get("hidden_tokens"):
+            raise LigflowError(
+                f"This flow is without {len(hidden)} hidden tokens, and a trace would lose what they hold; "
+                "trace the flow of all tokens."
+            )
         for route in _ROUTES[which]:
             flow._map(route)
         wanted = [token] if depth == 0 else range(len(flow.tokens))
@@ -185,8 +191,8 @@ def _check_chained(flow: Flow, which: str) -> None:
     settings = flow.meta.get("settings", {})
     names = ("att_baseline", "mlp_baseline") if which == "composed" else ("layer_baseline",)
     given = tuple(str(settings.get(name)) for name in names)
-    fits = given[-1] == "matched" if which == "composed" else True
-    if not fits or given[0] == "itb":
+    composed = given[-1] == "matched" and not given[0].startswith("itb")  # the residual is a player
+    if not (composed if which == "composed" else given[0] != "itb"):
         asked = ", ".join(f"{name} {value!r}" for name, value in zip(names, given, strict=True))
         raise LigflowError(
             f"Maps of {asked} cannot be chained: they leave out what a token keeps of itself from layer to "
@@ -196,7 +202,7 @@ def _check_chained(flow: Flow, which: str) -> None:
 
 
 def _step(flow: Flow, layer: int, which: str) -> tuple[Tensor, Tensor]:
-    """Shares [target, source] over all tokens, and each target's worst |certificate|."""
+    """Shares [target, source] over all tokens, and the part of each target's shares that is open."""
     row, count = flow.row(layer), len(flow.tokens)
     maps = (flow.composed() if which == "composed" else flow.z2z)[row].double()
     targets = torch.tensor(flow.targets)
@@ -205,11 +211,20 @@ def _step(flow: Flow, layer: int, which: str) -> tuple[Tensor, Tensor]:
     shares = torch.eye(count, dtype=torch.float64)
     shares[targets] = torch.where(still, shares[targets], maps / torch.where(still, 1.0, totals))
     certificates = torch.zeros(count, dtype=torch.float64)
-    worst = [_worst(flow.certificate(route)[row]) for route in _ROUTES[which]]
-    certificates[targets] = torch.stack(worst).amax(0).double()
+    worst = torch.stack([_open(flow, route, row) for route in _ROUTES[which]]).amax(0)
+    certificates[targets] = worst.masked_fill(still[:, 0], 0)
     return shares, certificates
 
 
-def _worst(certificate: Tensor) -> Tensor:
-    """The largest magnitude over heads."""
-    return certificate.abs().amax(0) if certificate.dim() == 2 else certificate.abs()
+def _open(flow: Flow, route: str, row: int) -> Float[Tensor, " target"]:
+    """|residue| over |total|; the certificate of a direction is relative to a scale that does not cancel."""
+    if route == "z2u":
+        return flow.certificate(route)[row].abs().amax(0).double()
+    residue, total, scale = (flow.tensors[f"{route}.{part}"][row] for part in ("residue", "total", "scale"))
+    return (residue.abs() / total.abs().maximum(1e-12 * scale)).double()
+
+
+def _unmet(flow: Flow, layer: int, which: str) -> int:
+    """How many cells of a layer's maps miss the tolerance."""
+    row = flow.row(layer)
+    return sum(int((~flow.tensors[f"{route}.met"][row].bool()).sum()) for route in _ROUTES[which])

@@ -1,5 +1,6 @@
 """`ligflow trace`: a token followed from a layer down to the input."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -7,14 +8,17 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+from torch import Tensor
 
 from ligflow.errors import LigflowError
 from ligflow.explainer import Explainer
 from ligflow.flow import Flow
 from ligflow.paths import SIGNS
 from ligflow.paths import Path as PathOfTokens
+from ligflow.scalarize import direction
 from ligflow.storage import ensure_writable, write_text
 from ligflow.trace import BASELINES, MAPS, Trace, trace
+from ligflow.unembedding import unembedding_row
 from ligflow.usage import (
     Device,
     Dtype,
@@ -45,14 +49,19 @@ def follow(
     which: Annotated[
         str | None, typer.Option("--map", help="composed or z2z; default: composed where it can be chained.")
     ] = None,
+    towards: Annotated[
+        str | None,
+        typer.Option(help="Let the first step ask what speaks for this output token (causal models)."),
+    ] = None,
     paths: Annotated[int, typer.Option(help="How many of the strongest paths are printed.")] = 5,
     sign: Annotated[str, typer.Option(help="Of the paths: absolute, positive or negative.")] = "absolute",
     tol: Annotated[float, typer.Option(help="Relative tolerance of every integral.")] = 1e-3,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write all relevances as a table.")] = None,
     graph: Annotated[Path | None, typer.Option(help="Write the graph, as .graphml or .json.")] = None,
     threshold: Annotated[
-        float, typer.Option(help="Share of the relevance from which an edge is in the graph.")
+        float, typer.Option(help="Share of the relevance from which an edge is in the graph or page.")
     ] = 0.01,
+    html: Annotated[Path | None, typer.Option(help="Write an interactive page, opened at the trace.")] = None,
     model: Model = None,
     revision: Revision = None,
     device: Device = None,
@@ -67,23 +76,51 @@ def follow(
     one_of("--sign", sign, dict.fromkeys(SIGNS, ""))
     if chosen == "composed" and "z2u" not in settings["routes"]:
         raise Usage(f"--baseline {baseline} is for --map z2z.")
-    for path in filter(None, (csv, graph)):
-        ensure_writable(path)
-    settings["routes"] = ("z2u", "u2z") if chosen == "composed" else ("z2z",)
-    explainer = explainer_of(model, revision, device, dtype, local_files_only)
+    if not 0 <= threshold < 1:
+        raise Usage(f"--threshold is {threshold}; give a share of the relevance from 0 to below 1.")
+    outputs = _Outputs(csv, graph, html, threshold)
+    outputs.check()
+    settings |= {"routes": ("z2u", "u2z") if chosen == "composed" else ("z2z",), "tol": tol}
+    explainer = explainer_of(model, revision, device, dtype, local_files_only, towards is not None)
     place = _place(explainer, text, token)
-    flow = _explained(explainer, text, layer, settings | {"tol": tol})
-    found = trace(flow, place, which=chosen)
+    row = None if towards is None else checked(unembedding_row, explainer.model, explainer.tokenizer, towards)
+    flow = _explained(explainer, text, layer, settings)
+    top = None if row is None else _towards(explainer, text, place, flow.layers[-1], row, settings)
+    top = top and replace(top, meta={**top.meta, "towards": towards})
+    found = trace(flow, place, which=chosen, top=top)
     strongest = checked(found.paths, paths, sign) if paths else []
-    if csv is not None:
-        write_text(csv, found.to_pandas().to_csv(index=False))
-    if graph is not None:
-        from ligflow.graphs import save_graph
-
-        save_graph(found.to_networkx(threshold), graph)
-    _show(found, chosen, strongest)
-    for path in filter(None, (csv, graph)):
+    written = outputs.write(found, flow, top, f"map={chosen}&paths={paths}")
+    _show(found, chosen, strongest, top)
+    for path in written:
         console().print(Text(f"wrote {path}"), soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    csv: Path | None
+    graph: Path | None
+    html: Path | None
+    threshold: float
+
+    def check(self) -> None:
+        """Says before the computation what could not be written after it."""
+        for path in filter(None, (self.csv, self.graph, self.html)):
+            ensure_writable(path)
+
+    def write(self, found: Trace, flow: Flow, top: Flow | None, view: str) -> list[Path]:
+        written = []
+        if self.csv is not None:
+            written.append(write_text(self.csv, found.to_pandas().to_csv(index=False)))
+        if self.graph is not None:
+            from ligflow.graphs import save_graph
+
+            written.append(save_graph(found.to_networkx(self.threshold), self.graph))
+        if self.html is not None:
+            place = f"trace=1&layer={found.layers[0]}&pin=t{found.token}&cut={100 * self.threshold:g}"
+            first = "" if top is None else "&top=1"
+            others = () if top is None else (top,)
+            written.append(flow.to_html(self.html, *others, view=f"{place}&{view}{first}"))
+        return written
 
 
 def _place(explainer: Explainer, text: str, token: str) -> int:
@@ -118,10 +155,20 @@ def _explained(explainer: Explainer, text: str, layer: int | None, settings: dic
         return explainer.explain(text, layers=range(top + 1), progress=told, **settings)  # type: ignore[arg-type]
 
 
-def _show(found: Trace, which: str, strongest: list[PathOfTokens]) -> None:
+def _towards(
+    explainer: Explainer, text: str, place: int, layer: int, row: Tensor, settings: dict[str, object]
+) -> Flow:
+    """The token's row of the layer, asked what speaks for a direction."""
+    asked = {"u2z": direction(row), "z2z": direction(row)}
+    return explainer.explain(text, layers=layer, targets=place, scalarization=asked, **settings)  # type: ignore[arg-type]
+
+
+def _show(found: Trace, which: str, strongest: list[PathOfTokens], top: Flow | None) -> None:
     label = printable(found.tokens[found.token])
     title = f"‘{label}’ ({found.token}) after layer {found.layers[0]}, {which} maps"
     console().print(Text(title), style="bold")
+    if top is not None:
+        console().print(Text(_moved(top, "u2z" if which == "composed" else "z2z")))
     console().print(_table(found))
     missed = f"; {found.unmet} integrals miss the tolerance" if found.unmet else ""
     sums = f"the sum at every depth is 1 within {found.drift:.0e}"
@@ -131,6 +178,15 @@ def _show(found: Trace, which: str, strongest: list[PathOfTokens]) -> None:
     for path in strongest:
         steps = " ← ".join(printable(found.tokens[node]) for node in path.nodes)
         console().print(Text(f"{100 * path.weight:6.2f}%  {steps}"), soft_wrap=True)
+
+
+def _moved(top: Flow, route: str) -> str:
+    """What the first step shares out: a positive share has the sign of this number."""
+    total = float(top.total(route)[0, 0])
+    word = printable(str(top.meta["towards"]))
+    return (
+        f"towards ‘{word}’: from the baseline the layer moves it by {total:+.3g}, which the first step shares"
+    )
 
 
 def _table(found: Trace) -> Table:

@@ -76,10 +76,15 @@ def one_of(option: str, given: str, known: dict[str, T]) -> T:
 
 
 def explainer_of(
-    model: str | None, revision: str | None, device: str | None, dtype: str, local_files_only: bool
+    model: str | None,
+    revision: str | None,
+    device: str | None,
+    dtype: str,
+    local_files_only: bool,
+    unembedding: bool = False,
 ) -> Explainer:
     """The explainer that the options name."""
-    options: dict[str, Any] = {"local_files_only": local_files_only} | (
+    options: dict[str, Any] = {"local_files_only": local_files_only, "unembedding": unembedding} | (
         {"revision": revision} if revision else {}
     )
     return Explainer.from_pretrained(model, device, one_of("--dtype", dtype, _DTYPES), **options)

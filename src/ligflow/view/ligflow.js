@@ -5,6 +5,7 @@
 //   lens     which tokens are shown, merged to words or one by one
 //   maps     one map of one layer, composed here if it must be, with its certificates
 //   filters  what is shown of a map, and how much of its mass that is
+//   trace    relevance of a token at every depth, the strongest paths: the numbers of trace.py
 //   scenes   heat map, ladder and trace as calls of a pen: a canvas or an SVG
 //   mount    controls, pointer, keyboard, state in the URL fragment, export
 //
@@ -14,7 +15,7 @@ const FORMAT = 1;
 const CACHE_BYTES = 256 * 2 ** 20;
 const LINKS = 600; // links that a ladder draws; the caption counts the others
 const CROWDED = 16384; // cells from which an SVG holds the heat map as pixels
-const PATHS = 5;
+const MOST_PATHS = 100;
 
 // --- files --------------------------------------------------------------------------------------
 
@@ -680,63 +681,211 @@ export function legendText(view) {
   return `${what[view.state.colour]}${coarse}`;
 }
 
-// --- trace --------------------------------------------------------------------------------------
+// --- trace: relevance across layers, as in trace.py ---------------------------------------------
 
-/** The strongest paths from a target of a layer down to the lowest layer, by the product of row shares. Exact. */
-export function tracePaths(flow, state, target) {
-  const from = flow.layers.indexOf(state.layer);
-  let below = null;
-  let bottom = from;
-  while (bottom > 0 && flow.layers[bottom - 1] === flow.layers[bottom] - 1) bottom -= 1;
-  for (let row = bottom; row <= from; row++) {
-    const view = viewOf(flow, { ...state, layer: flow.layers[row], filter: "all", diagonal: 0, renorm: 0 });
-    below = step(view, below);
+/** The layers from `layer` down to the lowest of the flow. */
+const down = (flow, layer) => flow.layers.filter((one) => one <= layer).sort((a, b) => b - a);
+
+/** The tokens or words of a trace: all of them, since relevance would be lost with those that a view hides. */
+const traced = (flow, state) => lensOf(flow, { words: state.words, special: 0, prefix: 0 });
+
+const startOf = (lens, token) => lens.groups.findIndex((group) => group.tokens.includes(token));
+
+/** Why a token cannot be followed through the chosen map, or "". `top` is a flow whose first step is taken. */
+export function refusal(flow, state, token, top = null) {
+  if (!["composed", "z2z"].includes(state.map)) return `The map ${mapName(state.map, state.rule)} cannot be chained; choose the map direct or composed.`;
+  if (state.map === "composed" && state.rule !== "conserving") return "The product rule conserves nothing, so its maps cannot be chained; choose the rule conserving.";
+  const layers = down(flow, state.layer);
+  const [last, first] = [layers[0], layers[layers.length - 1]];
+  if (layers.length !== last - first + 1) {
+    return `A trace needs layers that follow each other, and this flow holds ${flow.layers.join(", ")}; explain all of ${first} to ${last}.`;
   }
-  return (below[target] || []).map((one) => ({ ...one, layers: flow.layers.slice(bottom, from + 1).reverse() }));
-}
-
-/** The best paths that end in each group of a layer, from those that end below it. */
-function step(view, below) {
-  const best = {};
-  view.lens.rows.forEach((place, r) => {
-    const found = [];
-    for (let c = 0; c < view.columns; c++) {
-      const share = view.sizes[r] > 0 ? view.values[r * view.columns + c] / view.sizes[r] : 0;
-      if (!share) continue;
-      for (const tail of below ? below[c] || [] : [{ share: 1, places: [c] }]) {
-        found.push({ share: share * tail.share, places: [place, ...tail.places] });
-      }
-    }
-    best[place] = found.sort((a, b) => Math.abs(b.share) - Math.abs(a.share)).slice(0, PATHS);
-  });
-  return best;
-}
-
-function drawTrace(pen, paths, labels, width, inks) {
-  const depth = paths[0].places.length;
-  const [left, top, gap] = [90, 26, 30];
-  const height = top + gap * (depth - 1) + 80;
-  const x = (place) => left + ((place + 0.5) * (width - left - 10)) / labels.length;
-  const used = new Set(paths.flatMap((path) => path.places));
-  [...paths].reverse().forEach((path) => {
-    const strength = Math.abs(path.share / paths[0].share);
-    for (let i = 0; i + 1 < depth; i++) {
-      pen.curve(x(path.places[i]), top + i * gap, x(path.places[i + 1]), top + (i + 1) * gap,
-        css(path.share > 0 ? inks.positive : inks.negative), 1 + 4 * strength, 0.35 + 0.6 * strength);
-    }
-  });
-  for (let i = 0; i < depth; i++) {
-    const name = i < depth - 1 ? `after layer ${paths[0].layers[i]}` : "input";
-    pen.text(left - 12, top + i * gap, name, { fill: inks.faint, size: 11, align: "right" });
+  for (const [depth, layer] of layers.entries()) {
+    const reason = unchained(depth || !top ? flow : top, flow, layer, depth, state, token);
+    if (reason) return reason;
   }
-  for (const place of used) pen.text(x(place), top + (depth - 1) * gap + 12, cut(labels[place], LABEL), { fill: inks.text, size: 11, turn: Math.PI / 2 });
-  return height;
+  return "";
 }
+
+function unchained(own, flow, layer, depth, state, token) {
+  if (!own.layers.includes(layer)) return `Layer ${layer} is not in the flow of the first step, which holds ${own.layers.join(", ")}.`;
+  if (own.tokens.join("\0") !== flow.tokens.join("\0")) return "The flow of the first step has other tokens.";
+  if (!mapsOf(own).includes(state.map)) return `The flow of the first step has no map ${mapName(state.map, state.rule)}.`;
+  if (own.meta.hidden_tokens?.length) {
+    return `This flow was saved without ${own.meta.hidden_tokens.length} hidden tokens, and a trace would lose what they hold; open the flow of all tokens.`;
+  }
+  const lens = traced(own, state);
+  const wanted = depth ? lens.groups.map((_, i) => i) : [startOf(lens, token)];
+  if (!wanted.every((i) => lens.rows.includes(i))) {
+    return `A trace needs every token as a target of layer ${layer}, and this flow has ${lens.rows.length} of ${lens.groups.length}; explain all targets.`;
+  }
+  const names = state.map === "z2z" ? ["layer_baseline"] : ["att_baseline", "mlp_baseline"];
+  const given = names.map((name) => String(own.meta.settings?.[name]));
+  const fits = state.map === "z2z" ? given[0] !== "itb" : given[1] === "matched" && !given[0].startsWith("itb");
+  return fits ? "" : `Maps of ${names.map((name, i) => `${name} ‘${printable(given[i])}’`).join(", ")} cannot be chained: they leave out what a token keeps of itself `
+    + "from layer to layer (the residual does not move). Explain with --att-baseline mean --mlp-baseline matched, or choose the map direct of a flow "
+    + "with --layer-baseline mean, zero or itb_zero_ratio.";
+}
+
+/**
+ * A token's relevance at every depth, 0 after the chosen layer, the last one the input: `relevance[depth][token]`.
+ * `shares[step][target][source]` chain them, and `certificates[step]` is what the integrals of a layer leave open.
+ */
+export function traceOf(flow, state, token, top = null) {
+  const lens = traced(flow, state);
+  const start = startOf(lens, token);
+  const layers = down(flow, state.layer);
+  const relevance = [Float64Array.from(lens.groups, (_, i) => (i === start ? 1 : 0))];
+  const [shares, certificates] = [[], []];
+  let unmet = 0;
+  layers.forEach((layer, depth) => {
+    const step = stepOf(depth || !top ? flow : top, layer, state);
+    const next = new Float64Array(lens.groups.length);
+    let open = 0;
+    relevance[depth].forEach((held, target) => {
+      if (!held) return;
+      step.shares[target].forEach((share, source) => { next[source] += held * share; });
+      open += Math.abs(held) * step.open[target];
+    });
+    relevance.push(next);
+    shares.push(step.shares);
+    certificates.push(open);
+    unmet += step.unmet;
+  });
+  const drift = Math.max(...relevance.map((row) => Math.abs(row.reduce((sum, held) => sum + held, 0) - 1)));
+  return { layers, start, relevance, shares, certificates, unmet, drift, labels: lens.groups.map((g) => g.label) };
+}
+
+/** One layer: what each token hands to its sources, how much of that is open, and how many cells miss the tolerance. */
+function stepOf(flow, layer, state) {
+  const [row, lens] = [flow.layers.indexOf(layer), traced(flow, state)];
+  const values = regroup(rawMap(flow, row, state.map, "conserving"), lens, flow.tokens.length);
+  const count = lens.groups.length;
+  const shares = lens.groups.map((_, i) => Float64Array.from(lens.groups, (_, j) => (i === j ? 1 : 0)));
+  const open = new Float64Array(count);
+  let unmet = 0;
+  lens.rows.forEach((place, r) => {
+    const own = values.subarray(r * count, (r + 1) * count);
+    const [sum, size] = own.reduce(([a, b], value) => [a + value, b + Math.abs(value)], [0, 0]);
+    const found = openOf(flow, row, state.map, lens.groups[place].rows);
+    unmet += found.unmet;
+    if (Math.abs(sum) <= 1e-6 * size) return;
+    shares[place] = Float64Array.from(own, (value) => value / sum);
+    open[place] = found.open;
+  });
+  return { shares, open, unmet };
+}
+
+/** The worst |residue| of a row relative to its total; of a head, to the scale of its certificate. */
+function openOf(flow, row, map, rows) {
+  let [open, unmet] = [0, 0];
+  for (const route of needs(map)) {
+    const [residue, scale, total, met] = ["residue", "scale", "total", "met"].map((part) => flow.tensor(`${route}.${part}`, row));
+    for (let first = 0; first < residue.length; first += flow.targets.length) {
+      const sum = (values) => rows.reduce((all, target) => all + values[first + target], 0);
+      const whole = route === "z2u" ? sum(scale) : Math.max(Math.abs(sum(total)), 1e-12 * sum(scale));
+      open = Math.max(open, Math.abs(sum(residue)) / whole);
+      unmet += rows.every((target) => met[first + target] > 0) ? 0 : 1;
+    }
+  }
+  return { open, unmet };
+}
+
+/** The paths with the largest |product| of shares. Exact: every node keeps its best of either sign. */
+export function strongestPaths(shares, start, count) {
+  if (!count) return [];
+  let level = [...shares[0].keys()].map((node) => [node === start ? [{ weight: 1, node, above: null }] : [], []]);
+  for (const step of shares) {
+    level = level.map((_, node) => {
+      const best = [[], []];
+      level.forEach((signs, above) => signs.forEach((paths, sign) => {
+        const kept = best[step[above][node] > 0 ? sign : 1 - sign];
+        for (const path of paths) if (!keep(kept, step[above][node] * path.weight, node, path, count)) break;
+      }));
+      return best;
+    });
+  }
+  return level.flat(2).sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight)).slice(0, count)
+    .map((path) => ({ weight: path.weight, nodes: nodesOf(path) }));
+}
+
+/** Puts a path among the strongest of a node; false if it is too weak. */
+function keep(kept, weight, node, above, count) {
+  const size = Math.abs(weight);
+  if (!size || (kept.length === count && size <= Math.abs(kept[count - 1].weight))) return false;
+  const at = kept.findIndex((one) => size > Math.abs(one.weight));
+  kept.splice(at < 0 ? kept.length : at, 0, { weight, node, above });
+  if (kept.length > count) kept.pop();
+  return true;
+}
+
+const nodesOf = (path) => (path ? [...nodesOf(path.above), path.node] : []);
+
+/** The edges that carry at least `cut` of the relevance, in magnitude, the strongest first: `[step, target, source, relevance]`. */
+export function edgesOf(found, cut) {
+  const edges = [];
+  found.shares.forEach((step, depth) => found.relevance[depth].forEach((held, target) => {
+    if (held) step[target].forEach((share, source) => { if (share && Math.abs(held * share) >= cut) edges.push([depth, target, source, held * share]); });
+  }));
+  return edges.sort((a, b) => Math.abs(b[3]) - Math.abs(a[3]));
+}
+
+const depthName = (found, depth) => (depth < found.layers.length ? `after layer ${found.layers[depth]}` : "input");
+
+/** Columns are depths, the input on the left as in the ladder; rows are tokens. */
+function traceLayout(found, width) {
+  const longest = Math.max(6, ...found.labels.map((label) => label.length));
+  const [left, top, box] = [24 + 7 * Math.min(longest, LABEL), 26, 30];
+  const pitch = Math.max(50, Math.min(150, (width - left - box - 20) / found.layers.length));
+  const gap = Math.max(3, Math.min(20, 640 / found.labels.length));
+  const x = (depth) => left + (found.layers.length - depth) * pitch;
+  return { left, top, box, gap, pitch, x, y: (token) => top + (token + 0.5) * gap,
+    width: left + found.layers.length * pitch + box + 20, height: top + gap * found.labels.length + 24 };
+}
+
+function drawTrace(pen, found, at, inks) {
+  const { box, gap, top } = at;
+  const edges = found.edges.slice(0, LINKS);
+  const link = (depth, target, source, ...look) =>
+    pen.curve(at.x(depth + 1) + box, at.y(source), at.x(depth), at.y(target), ...look);
+  for (const [depth, target, source, held] of [...edges].reverse()) {
+    const strength = Math.min(1, Math.abs(held));
+    link(depth, target, source, css(held > 0 ? inks.positive : inks.negative), 0.6 + 10 * strength, 0.2 + 0.5 * strength);
+  }
+  for (const { nodes } of found.paths) {
+    nodes.slice(1).forEach((source, depth) => link(depth, nodes[depth], source, inks.mark, 1, 0.55));
+  }
+  found.relevance.forEach((row, depth) => {
+    const name = at.pitch < 84 && depth < found.layers.length ? `layer ${found.layers[depth]}` : depthName(found, depth);
+    pen.text(at.x(depth) + box / 2, 10, name, { fill: inks.faint, size: 11, align: "center" });
+    pen.rect(at.x(depth), top, box, gap * row.length, css(inks.paper));
+    row.forEach((held, token) => drawHeld(pen, held, at.x(depth), at.y(token), at, found.most, inks));
+    pen.frame(at.x(depth), top, box, gap * row.length, inks.line);
+  });
+  const step = Math.max(1, Math.ceil(9 / gap));
+  const size = Math.max(8, Math.min(12, gap * 0.85));
+  found.labels.forEach((label, token) => {
+    const chosen = token === found.start;
+    if (chosen || token % step === 0) pen.text(at.left - 8, at.y(token), cut(label, LABEL), { fill: inks.text, size, align: "right", bold: chosen });
+  });
+  pen.text(at.left, at.height - 10, traceCaption(found, edges.length), { fill: inks.faint, size: 11 });
+}
+
+/** Relevance in per cent on its colour. */
+function drawHeld(pen, held, x, y, { box, gap }, most, inks) {
+  pen.rect(x + 1, y - gap / 2 + 0.5, box - 2, Math.max(1, gap - 1), css(shade(held, most, inks)));
+  const text = Math.round(100 * held);
+  if (gap >= 11 && text) pen.text(x + box / 2, y, String(text), { fill: Math.abs(held) > 0.7 * most ? css(inks.paper) : inks.text, size: 10, align: "center" });
+}
+
+const traceCaption = (found, drawn) =>
+  `relevance in %; ${found.edges.length > drawn ? `the ${drawn} strongest of ${found.edges.length}` : drawn} edges from ${form(100 * found.cut)}%; thin lines: the ${found.paths.length} strongest paths`;
 
 // --- state --------------------------------------------------------------------------------------
 
 const DEFAULTS = { flow: 0, beside: -1, layer: null, map: null, rule: "conserving", colour: "value", filter: "all", amount: 0,
-  renorm: 0, words: 0, special: 0, prefix: 0, diagonal: 0, pin: "", trace: 0, zoom: 0, theme: "" };
+  renorm: 0, words: 0, special: 0, prefix: 0, diagonal: 0, pin: "", trace: 0, paths: 5, cut: 5, top: -1, zoom: 0, theme: "" };
+const FRACTIONS = ["amount", "cut"]; // per cent; every other number is whole
 const AMOUNTS = { all: 0, threshold: 5, top: 3, mass: 90 };
 const CHOICES = { rule: ["conserving", "product"], colour: ["value", "absolute", "share"], filter: Object.keys(AMOUNTS),
   theme: ["", "light", "dark"] };
@@ -753,7 +902,7 @@ export function decodeState(text, start, flows) {
     if (!(key in DEFAULTS)) continue;
     const isText = typeof DEFAULTS[key] === "string" || key === "map";
     if (isText ? !(key in CHOICES) || CHOICES[key].includes(value) : Number.isFinite(Number(value)) && value !== "") {
-      state[key] = isText ? value : Math.trunc(Number(value));
+      state[key] = isText ? value : FRACTIONS.includes(key) ? Number(value) : Math.trunc(Number(value));
     }
   }
   return settled(state, flows);
@@ -770,6 +919,9 @@ function settled(state, flows) {
   if (!maps.includes(state.map)) next.map = maps[0];
   next.words = state.words && flow.meta.words ? 1 : 0;
   next.amount = Math.max(0, state.filter === "top" ? state.amount : Math.min(100, state.amount));
+  next.top = flows[state.top] && state.top !== next.flow ? state.top : -1;
+  next.paths = Math.max(0, Math.min(MOST_PATHS, state.paths));
+  next.cut = Math.max(0, Math.min(99, state.cut));
   next.prefix = Math.max(0, Math.min(flow.tokens.length - 1, state.prefix));
   next.zoom = Math.max(-8, Math.min(12, state.zoom));
   if (!lensOf(flow, next).rows.length) [next.special, next.prefix] = [0, 0];
@@ -826,7 +978,8 @@ function panel(label) {
 const settingsOf = (flow) => {
   const s = flow.meta.settings || {};
   const short = ["att", "mlp", "layer"].map((n) => s[`${n}_baseline`] && `${n} ${s[`${n}_baseline`]}`).filter(Boolean);
-  return printable(`${flow.meta.model || flow.name}: ${short.join(", ")}${s.tol ? `, tol ${s.tol}` : ""}`);
+  const towards = flow.meta.towards ? `, towards ‘${flow.meta.towards}’` : "";
+  return printable(`${flow.meta.model || flow.name}: ${short.join(", ")}${s.tol ? `, tol ${s.tol}` : ""}${towards}`);
 };
 
 const form = (value) => (value === 0 ? "0" : Number(value.toPrecision(3)).toString());
@@ -970,30 +1123,37 @@ function application(root, flows, { fragment, start: opening, onSelect }) {
     drawLegend(canvasPen(legend), 0, 2, views[0], most, inks());
     parts.legend.setAttribute("aria-label", `Colours: ${legendText(views[0])}, up to ${form(most)}`);
     drawOver();
-    drawTracePanel(share);
+    drawTracePanel(width);
   }
 
   function drawTracePanel(width) {
-    const place = pinned(current(), state);
-    const wanted = state.trace && place && place.side === "target" && state.map !== "u2z" && state.map !== "difference";
     parts.trace.hidden = !state.trace;
+    views[0].traced = null;
     if (!state.trace) return;
-    parts.paths.replaceChildren();
-    parts.traceCanvas.hidden = !wanted;
-    if (!wanted) {
-      parts.paths.append(make("li", {}, "Pin a target (click its row) of a map over tokens to see its strongest paths."));
-      return;
-    }
-    const paths = tracePaths(current(), state, place.index);
-    const labels = views[0].lens.groups.map((g) => g.label);
-    parts.traceCanvas.hidden = !paths.length;
-    for (const path of paths) parts.paths.append(make("li", {}, pathText(path, labels)));
-    if (!paths.length) {
-      parts.paths.append(make("li", {}, "No path: this target did not move, or what it reads from was not explained below."));
-      return;
-    }
-    const tall = 26 + 30 * (paths[0].places.length - 1) + 110;
-    drawTrace(canvasPen(fit(parts.traceCanvas, Math.max(width, 320), tall)), paths, labels, Math.max(width, 320), inks());
+    const place = pinned(current(), state);
+    if (place?.side !== "target") return fillTrace(parts, "Pin a target (click its row, or press ↓) to follow it down to the input.");
+    const [flow, top, token] = [current(), flows[state.top] || null, Number(state.pin.slice(1))];
+    const reason = refusal(flow, state, token, top);
+    if (reason) return fillTrace(parts, reason, offers(token));
+    const found = { ...traceOf(flow, state, token, top), cut: state.cut / 100, asked: state.paths };
+    found.paths = strongestPaths(found.shares, found.start, state.paths);
+    found.edges = edgesOf(found, found.cut);
+    found.most = Math.max(...found.relevance.slice(1).map((row) => row.reduce((most, held) => Math.max(most, Math.abs(held)), 0)));
+    found.at = traceLayout(found, width);
+    views[0].traced = found;
+    fillTrace(parts, traceWords(found, flow, top, state));
+    drawTrace(canvasPen(fit(parts.traceCanvas, found.at.width, found.at.height)), found, found.at, inks());
+    describeTrace(parts, found);
+  }
+
+  /** Buttons for the maps in this page that can be chained from the same token. */
+  function offers(token) {
+    const alike = flows.filter((one) => one.tokens.join("\0") === current().tokens.join("\0") && one.layers.includes(state.layer));
+    return alike.flatMap((one) => ["composed", "z2z"].filter((map) => mapsOf(one).includes(map))
+      .map((map) => ({ flow: flows.indexOf(one), map, rule: "conserving", top: -1 }))
+      .filter((change) => !refusal(one, { ...state, ...change }, token))
+      .map((change) => make("button", { type: "button", onclick: () => set(change) },
+        `Trace ${mapName(change.map, "conserving")}${change.flow === state.flow ? "" : ` of ${settingsOf(one)}`}`)));
   }
 
   /** The crosshair, and the ladder of what is selected alone. Nothing else is drawn while the pointer moves. */
@@ -1124,9 +1284,40 @@ function application(root, flows, { fragment, start: opening, onSelect }) {
 
 const notesOf = (flow) => (flow.meta.notes || []).map((note) => printable(String(note)));
 
-function pathText(path, labels) {
-  const steps = path.places.map((place, i) => (i < path.layers.length ? `${labels[place]} (after layer ${path.layers[i]})` : `${labels[place]} (input)`));
-  return `${percent(path.share)}: ${steps.join(" ← ")}`;
+/** What the trace is of, and what is known of its accuracy. */
+function traceWords(found, flow, top, state) {
+  const coarse = [flow, top].some((one) => one?.quantised.length) ? "; maps stored as 8-bit numbers, so that each share is rounded (see the legend)" : "";
+  const missed = found.unmet ? `; ${found.unmet} integrals miss the tolerance` : "";
+  const hidden = state.special || state.prefix ? "; hidden tokens take part, since relevance would be lost without them" : "";
+  const first = top ? `; first step: ${settingsOf(top)}` : "";
+  return `‘${found.labels[found.start]}’ after layer ${found.layers[0]} down to the input, ${mapName(state.map, "conserving")} maps${first}; `
+    + `the sum at every depth is 1 within ${found.drift.toExponential(0)}; the integrals leave open at most ${Math.max(...found.certificates).toExponential(0)}${missed}${hidden}${coarse}.`;
+}
+
+function fillTrace(parts, text, buttons = []) {
+  parts.traceText.replaceChildren(text);
+  parts.offers.replaceChildren(...buttons);
+  parts.depths.replaceChildren();
+  parts.pathsText.replaceChildren();
+  parts.paths.replaceChildren();
+  parts.traceScroll.hidden = true;
+}
+
+/** Every depth and the strongest paths in words. */
+function describeTrace(parts, found) {
+  parts.traceScroll.hidden = false;
+  const head = ["", "relevance, the strongest first", "left open by its layer"].map((name) => make("th", { scope: "col" }, name));
+  const rows = found.relevance.map((row, depth) => make("tr", {}, make("th", { scope: "row" }, depthName(found, depth)),
+    make("td", {}, strongestWords(row, found.labels)), make("td", {}, depth < found.layers.length ? found.certificates[depth].toExponential(1) : "")));
+  parts.depths.replaceChildren(make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
+  parts.pathsText.textContent = `The strongest paths, from the token down to the input${found.paths.length < found.asked ? "; there are no more" : ""}:`;
+  parts.paths.replaceChildren(...found.paths.map(({ weight, nodes }) =>
+    make("li", {}, `${percent(weight)}: ${nodes.map((node) => found.labels[node]).join(" ← ")}`)));
+}
+
+function strongestWords(row, labels) {
+  const order = [...row.keys()].filter((i) => Math.abs(row[i]) >= 0.005).sort((a, b) => Math.abs(row[b]) - Math.abs(row[a])).slice(0, 8);
+  return order.map((i) => `‘${labels[i]}’ ${percent(row[i])}`).join(", ");
 }
 
 /** What is selected, in words: the cell if there is one, the strongest partners, the certificate. */
@@ -1173,11 +1364,14 @@ function skeleton() {
     kept: make("p", { className: "kept" }), details: make("div", { className: "details", ariaLive: "polite" }),
     controls: make("div", { className: "controls" }), overview: make("div", { className: "overview" }),
     legend: make("canvas", { className: "legend", role: "img" }), legendText: make("span"), views: make("div", { className: "views" }),
-    trace: make("section", { className: "trace" }), traceCanvas: make("canvas", { role: "img", ariaLabel: "Strongest paths" }), paths: make("ol"),
+    trace: make("section", { className: "trace", ariaLabel: "Trace" }), traceText: make("p", { ariaLive: "polite" }), offers: make("div", { className: "line" }),
+    traceScroll: make("div", { className: "scroll", tabIndex: 0, role: "group", ariaLabel: "Picture of the trace" }),
+    traceCanvas: make("canvas", { role: "img", ariaLabel: "Relevance at every depth; the table below holds the same in words" }), depths: make("table"), pathsText: make("p"), paths: make("ol"),
     file: make("input", { type: "file", accept: ".safetensors", multiple: true, ariaLabel: "Open a flow file beside this one" }),
     exports: Object.fromEntries(["svg", "png", "csv"].map((kind) => [kind, make("button", { type: "button", className: `export-${kind}` }, kind.toUpperCase())])),
   };
-  parts.trace.append(make("h3", {}, "Strongest paths (product of row shares)"), parts.traceCanvas, parts.paths);
+  parts.traceScroll.append(parts.traceCanvas);
+  parts.trace.append(make("h3", {}, "Trace"), parts.traceText, parts.offers, parts.traceScroll, parts.depths, parts.pathsText, parts.paths);
   parts.views.append(ladder.element, heat.element, beside.element);
   const tools = make("div", { className: "tools" }, make("span", {}, "Save this view:"), ...Object.values(parts.exports),
     make("label", {}, "Open beside: ", parts.file));
@@ -1225,9 +1419,19 @@ function fillControls(parts, flows, state, set) {
     numeric("prefix", "hide the first", state.prefix, flow.tokens.length - 1, (v) => set({ prefix: v })),
     tick("diagonal", "hide the diagonal", state.diagonal, (v) => set({ diagonal: v })),
     tick("trace", "trace", state.trace, (v) => set({ trace: v })),
+    ...(state.trace ? traceControls(flows, many, state, set) : []),
     select("theme", "Theme", [["", "system"], ["light", "light"], ["dark", "dark"]], state.theme, (v) => set({ theme: v })),
   );
   if (focused) parts.controls.querySelector(`[name="${focused}"]`)?.focus();
+}
+
+function traceControls(flows, many, state, set) {
+  const others = many.filter(([i]) => i !== state.flow);
+  return [
+    numeric("paths", "paths", state.paths, MOST_PATHS, (v) => set({ paths: v })),
+    numeric("cut", "edges from … %", state.cut, 99, (v) => set({ cut: v })),
+    ...(others.length ? [select("top", "first step", [[-1, "same settings"], ...others], state.top, (v) => set({ top: Number(v) }))] : []),
+  ];
 }
 
 /** Thumbnails: layers down, maps across. A row is drawn when it comes into sight. */
@@ -1270,6 +1474,7 @@ function thumbnail(canvas, flow, state, inks) {
 
 function keyboard(event, state, flow, view, set) {
   if (event.ctrlKey || event.metaKey || event.altKey || /^(SELECT|INPUT|TEXTAREA)$/.test(event.target.tagName)) return;
+  if (event.target.className === "scroll" && event.key.startsWith("Arrow")) return;
   const turn = (list, value, by) => list[(list.indexOf(value) + by + list.length) % list.length];
   const flip = (name) => () => set({ [name]: state[name] ? 0 : 1 });
   const maps = mapsOf(flow);
@@ -1314,7 +1519,10 @@ function drawAll(pen, views, most, inks, only) {
   const below = 60 + Math.max(ladderAt.height, ...views.map((view) => view.at.height));
   drawLegend(pen, 12, below, views[0], most, inks);
   pen.text(146, below + 5, legendText(views[0]), { fill: inks.text, size: 11 });
-  return { width: Math.max(x, 480), height: below + 34 };
+  const found = views[0].traced;
+  if (!found) return { width: Math.max(x, 480), height: below + 34 };
+  drawTrace(moved(pen, 12, below + 40), found, found.at, inks);
+  return { width: Math.max(x, found.at.width + 24), height: below + 50 + found.at.height };
 }
 
 /** A pen whose origin is elsewhere. */
