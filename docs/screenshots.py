@@ -6,8 +6,10 @@ Run: .venv/bin/python docs/screenshots.py     (needs Chromium; sh .ci/browser in
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ligflow import Explainer
+from ligflow.trace import BASELINES
 from ligflow.view.page import page
 
 DOCS = Path(__file__).parent
@@ -17,7 +19,7 @@ SENTENCE = (
 SHOTS = {  # name: width, height, colours, state
     "page-light": (1280, 720, "light", "layer=1&map=composed&special=1&pin=t4&colour=share"),
     "page-dark": (1280, 720, "dark", "layer=2&map=z2z&special=1&beside=1&colour=share"),
-    "page-wide": (1920, 1000, "light", "layer=2&map=h8&special=1&trace=1&pin=t5"),
+    "page-trace": (1200, 800, "light", "flow=2&layer=5&map=composed&trace=1&pin=t4&cut=2"),
     "page-phone": (390, 844, "dark", "layer=1&map=composed&special=1&pin=t4&colour=share"),
 }
 
@@ -27,8 +29,8 @@ def main() -> None:
     from browser import chromium
 
     explainer = Explainer.from_pretrained()
-    zero = {"att_baseline": "zero", "mlp_baseline": "zero", "layer_baseline": "zero"}
-    flows = [explainer.explain(SENTENCE), explainer.explain(SENTENCE, **zero)]  # type: ignore[arg-type]
+    zero: dict[str, Any] = {"att_baseline": "zero", "mlp_baseline": "zero", "layer_baseline": "zero"}
+    flows = [explainer.explain(SENTENCE, **settings) for settings in ({}, zero, BASELINES["mean"])]
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         path = Path(folder, "page.html")
         path.write_text(page(flows), encoding="utf-8")
@@ -37,7 +39,8 @@ def main() -> None:
             shown = browser.new_page(viewport=size, color_scheme=colours)
             shown.goto(f"{path.as_uri()}#{state}")
             shown.wait_for_timeout(500)
-            shown.screenshot(path=DOCS / "pictures" / f"{name}.png")
+            part = shown.locator(".trace") if "trace=1" in state else shown
+            part.screenshot(path=DOCS / "pictures" / f"{name}.png")
             print(f"wrote docs/pictures/{name}.png")
 
 

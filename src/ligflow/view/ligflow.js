@@ -830,6 +830,14 @@ export function edgesOf(found, cut) {
   return edges.sort((a, b) => Math.abs(b[3]) - Math.abs(a[3]));
 }
 
+/** All that is shown of a trace. */
+function follow(flow, state, token, top) {
+  const found = traceOf(flow, state, token, top);
+  const cut = state.cut / 100;
+  const most = Math.max(...found.relevance.slice(1).map((row) => row.reduce((size, held) => Math.max(size, Math.abs(held)), 0)));
+  return { ...found, most, cut, asked: state.paths, edges: edgesOf(found, cut), paths: strongestPaths(found.shares, found.start, state.paths) };
+}
+
 const depthName = (found, depth) => (depth < found.layers.length ? `after layer ${found.layers[depth]}` : "input");
 
 /** Columns are depths, the input on the left as in the ladder; rows are tokens. */
@@ -866,7 +874,7 @@ function drawTrace(pen, found, at, inks) {
   const size = Math.max(8, Math.min(12, gap * 0.85));
   found.labels.forEach((label, token) => {
     const chosen = token === found.start;
-    if (chosen || token % step === 0) pen.text(at.left - 8, at.y(token), cut(label, LABEL), { fill: inks.text, size, align: "right", bold: chosen });
+    if (chosen || (token % step === 0 && Math.abs(token - found.start) >= step)) pen.text(at.left - 8, at.y(token), cut(label, LABEL), { fill: inks.text, size, align: "right", bold: chosen });
   });
   pen.text(at.left, at.height - 10, traceCaption(found, edges.length), { fill: inks.faint, size: 11 });
 }
@@ -978,8 +986,8 @@ function panel(label) {
 const settingsOf = (flow) => {
   const s = flow.meta.settings || {};
   const short = ["att", "mlp", "layer"].map((n) => s[`${n}_baseline`] && `${n} ${s[`${n}_baseline`]}`).filter(Boolean);
-  const towards = flow.meta.towards ? `, towards ‘${flow.meta.towards}’` : "";
-  return printable(`${flow.meta.model || flow.name}: ${short.join(", ")}${s.tol ? `, tol ${s.tol}` : ""}${towards}`);
+  const towards = flow.meta.towards ? `towards ‘${flow.meta.towards}’, ` : "";
+  return printable(`${flow.meta.model || flow.name}: ${towards}${short.join(", ")}${s.tol ? `, tol ${s.tol}` : ""}`);
 };
 
 const form = (value) => (value === 0 ? "0" : Number(value.toPrecision(3)).toString());
@@ -1046,6 +1054,7 @@ function application(root, flows, { fragment, start: opening, onSelect }) {
   let most = 1;
   let hover = null;
   let frame = 0;
+  let followed = {};
   const parts = skeleton();
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const theme = () => state.theme || (dark.matches ? "dark" : "light");
@@ -1135,11 +1144,9 @@ function application(root, flows, { fragment, start: opening, onSelect }) {
     const [flow, top, token] = [current(), flows[state.top] || null, Number(state.pin.slice(1))];
     const reason = refusal(flow, state, token, top);
     if (reason) return fillTrace(parts, reason, offers(token));
-    const found = { ...traceOf(flow, state, token, top), cut: state.cut / 100, asked: state.paths };
-    found.paths = strongestPaths(found.shares, found.start, state.paths);
-    found.edges = edgesOf(found, found.cut);
-    found.most = Math.max(...found.relevance.slice(1).map((row) => row.reduce((most, held) => Math.max(most, Math.abs(held)), 0)));
-    found.at = traceLayout(found, width);
+    const key = ["flow", "top", "layer", "map", "words", "pin", "paths", "cut"].map((name) => state[name]).join();
+    if (followed.key !== key) followed = { key, ...follow(flow, state, token, top) }; // not again when the window is resized
+    const found = { ...followed, at: traceLayout(followed, width) };
     views[0].traced = found;
     fillTrace(parts, traceWords(found, flow, top, state));
     drawTrace(canvasPen(fit(parts.traceCanvas, found.at.width, found.at.height)), found, found.at, inks());
