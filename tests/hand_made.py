@@ -1,7 +1,8 @@
-"""A model whose maps are known by hand: every head attends to all tokens alike, and nothing else happens.
+"""A model whose maps are known by hand: heads read fixed places, and nothing else happens.
 
-`u_j^h` is the mean of the h-th slices of the tokens, and `z'_j = z_j + sum_h W_h u_j^h` with `W_h` a
-multiple of the h-th slice's identity.
+`u_j^h` is the mean of the h-th slices of the tokens that its pattern names (by default all), and
+`z'_j = M (z_j + sum_h W_h u_j^h)` with `W_h` a multiple of the h-th slice's identity, and M the identity or a
+given matrix.
 """
 
 from typing import Any
@@ -15,15 +16,30 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 class Config(PretrainedConfig):
     model_type = "hand_made"
 
-    def __init__(self, heads: int = 2, dim: int = 6, layers: int = 1, gains: Any = (1.0, 1.0), **rest: Any):
+    def __init__(
+        self, heads: int = 2, dim: int = 6, layers: int = 1, gains: Any = (1.0, 1.0), patterns: Any = None,
+        mixing: Any = None, **rest: Any,
+    ):  # fmt: skip
         self.num_attention_heads, self.hidden_size, self.num_hidden_layers = heads, dim, layers
         self.gains, self.vocab_size = gains, 50
+        self.patterns, self.mixing = patterns, mixing
         super().__init__(**rest)
 
 
 def plain(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, scaling: float, **_: Any):
-    weights = (query @ key.transpose(2, 3) * scaling).softmax(-1)
+    scores = query @ key.transpose(2, 3) * scaling
+    weights = (scores if mask is None else scores + mask).softmax(-1)
     return (weights @ value).transpose(1, 2), weights
+
+
+def places(pattern: str, tokens: int) -> Tensor:
+    """Which sources [target, source] a head reads: all, the first token, the one before (else itself)."""
+    if pattern == "all":
+        return torch.ones(tokens, tokens, dtype=torch.bool)
+    rows = torch.arange(tokens)
+    read = torch.zeros(tokens, tokens, dtype=torch.bool)
+    read[rows, {"first": 0 * rows, "previous": (rows - 1).clamp(min=0), "itself": rows}[pattern]] = True
+    return read
 
 
 class Attention(nn.Module):
@@ -36,7 +52,11 @@ class Attention(nn.Module):
         heads, dim = self.config.num_attention_heads, hidden.shape[-1] // self.config.num_attention_heads
         value = hidden.unflatten(-1, (heads, dim)).transpose(1, 2)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, plain)
-        u, _ = attend(self, 0 * value, 0 * value, value, None, scaling=1.0, dropout=0.0)
+        mask = None
+        if self.config.patterns is not None:
+            read = torch.stack([places(name, hidden.shape[1]) for name in self.config.patterns])[None]
+            mask = torch.zeros(read.shape).masked_fill(~read, torch.finfo(torch.float32).min).to(hidden)
+        u, _ = attend(self, 0 * value, 0 * value, value, mask, scaling=1.0, dropout=0.0)
         return (u * self.gains[:, None]).flatten(-2)
 
 
@@ -44,9 +64,12 @@ class Layer(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.attention = Attention(config)
+        size = config.hidden_size
+        mixing = torch.eye(size) if config.mixing is None else torch.tensor(config.mixing)
+        self.register_buffer("mixing", mixing)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return hidden + self.attention(hidden)
+        return (hidden + self.attention(hidden)) @ self.mixing.T
 
 
 class Model(PreTrainedModel):
@@ -68,8 +91,8 @@ class Model(PreTrainedModel):
         return hidden
 
 
-def build(gains: tuple[float, float] = (1.0, 1.0), layers: int = 1) -> Model:
+def build(gains: tuple[float, ...] = (1.0, 1.0), layers: int = 1, **more: Any) -> Model:
     torch.manual_seed(5)
-    model = Model(Config(gains=gains, layers=layers)).eval()
-    model.embed.weight.data = torch.randn(50, 6)
+    model = Model(Config(heads=len(gains), gains=gains, layers=layers, **more)).eval()
+    model.embed.weight.data = torch.randn(50, model.config.hidden_size)
     return model

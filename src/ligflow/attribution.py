@@ -23,6 +23,7 @@ from ligflow.scalarize import Direction, Scalarization, cotangent, natural_scale
 from ligflow.sentences import Sentences
 
 ORIGIN = 1e-6
+_ROUNDING = 100  # machine epsilons of F: what comes back to its start by less has not moved
 _FAR = 0.03  # of the layer's size: what is so far from F(0) does not feel rounding
 _KEPT = 256  # path points a target that the quadrature may hold at once: rules of its panels, new values
 
@@ -101,7 +102,8 @@ def attribute(
     """
     budget = memory_budget or default_budget(targets.device)
     first, last = _ends(route, targets, first, budget)
-    end = last - first
+    rounding = _ROUNDING * torch.finfo(last.dtype).eps * last.norm(dim=-1, keepdim=True)
+    end = _unless_rounding(last - first, rounding)
     kind = _for_targets(scalarization, end)
     floor = floor_of(last, sentence) if floor is None else floor.to(end)
     scale = natural_scale(kind, end).clamp(min=floor)
@@ -110,10 +112,11 @@ def attribute(
 
     def pull(nodes: Tensor, rows: Tensor) -> Tensor:
         own, began = _rows(kind, rows), nodes[:, None, None, None] == 0
+        stays = torch.where((end[rows] == 0).all(-1, keepdim=True), rounding[rows], 0)
 
         def towards(value: Tensor) -> Tensor:
             moved = torch.where(began, 0, value - first[rows])  # at a = 0 not even rounding moves
-            return cotangent(own, moved, end[rows])
+            return cotangent(own, _unless_rounding(moved, stays), end[rows])
 
         return route.pull(nodes, targets[rows], towards)
 
@@ -129,6 +132,11 @@ def attribute(
     return Attribution(
         result.value, known, scale, result.error / scale, origin, result.met, result.nodes, floor
     )
+
+
+def _unless_rounding(moved: Tensor, limit: Tensor) -> Tensor:
+    """0 where F moved by no more than the limit: the direction of rounding is none."""
+    return torch.where(moved.norm(dim=-1, keepdim=True) <= limit, 0, moved)
 
 
 def image_at(
