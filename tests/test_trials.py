@@ -20,7 +20,7 @@ from ligflow.corpus.trials import MEASURES, SHUFFLED, Trial, corpus_means, run
 from ligflow.faithfulness import measured
 from ligflow.rivals import value_zeroing
 from ligflow.routes import Tokens
-from ligflow.shuffled import on_same_input, shuffled
+from ligflow.shuffled import shuffled
 
 TEXTS = ("The cat slept.", "Nobody saw the old light.", "Rain fell.")
 SENTENCES = [Sentence(number, text, f"made:{number + 1}") for number, text in enumerate(TEXTS)]
@@ -98,7 +98,7 @@ def test_shuffled_weights_keep_their_values_and_lose_their_places(pair: tuple[Ex
         assert torch.equal(real[same], twin[same])
     layer, other = (one.record(TEXTS[0])[2] for one in pair)
     with pair[1].lent(other):
-        moved = on_same_input(other, layer)
+        moved = other.on_input(layer.hidden)
         assert torch.equal(moved.hidden, layer.hidden)
         assert torch.equal(moved.output, other.forward(layer.hidden[None])[0])
 

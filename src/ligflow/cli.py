@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from ligflow.compare_command import compare_models
 from ligflow.conformance import Check, check
 from ligflow.corpus.cli import corpus
 from ligflow.corpus.faithfulness_command import try_methods
@@ -49,6 +50,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("trace")(follow)
+app.command("compare")(compare_models)
 app.command()(serve)
 corpus.command("faithfulness")(try_methods)
 app.add_typer(corpus, name="corpus")

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -150,6 +151,35 @@ class Explainer:
             example = self._prepare(self._encode(inputs, truncate), settings.routes, layers, targets)
             ((results,),) = compute(self._places, [example], [settings], progress)
             return self._flow(example, results, settings)
+
+    def explain_on(
+        self,
+        inputs: Inputs,
+        other: "Explainer",
+        layers: Positions | None = None,
+        targets: Positions | None = None,
+        truncate: bool = False,
+        **settings: Any,
+    ) -> Flow:
+        """`explain`, with every layer given the hidden states that the layer of another model has.
+
+        What differs from the other's flow is then due to the layer itself, not to the layers before it.
+        Raises LigflowError where the two do not have the same tokens, layers and sizes.
+        """
+        asked = self._asked(**settings)
+        with exact_mode(self._places.home, asked.precision):
+            example = self._prepare(self._encode(inputs, truncate), asked.routes, layers, targets)
+            given = {layer.index: layer.hidden for layer in other.record(inputs, truncate)}
+            _refuse_other_shapes(self, other, inputs, example, given)
+
+            def moved(number: int) -> Layer:
+                layer = example.layers[number]
+                with self.lent(layer):
+                    return layer.on_input(given[layer.index].to(layer.hidden))
+
+            example = replace(example, layers=[moved(number) for number in range(len(example.layers))])
+            ((results,),) = compute(self._places, [example], [asked])
+            return self._flow(example, results, asked, hidden_states_of=other.name)
 
     def _asked(self, **given: Any) -> Settings:
         """Settings that this explainer's devices can serve."""
@@ -433,6 +463,24 @@ def _refuse_other_models(model: object) -> NoReturn:
     raise LigflowError(
         f"Explainer needs a model of transformers (PreTrainedModel), not {type(model).__name__}{hint}."
     )
+
+
+def _refuse_other_shapes(
+    own: Explainer, other: Explainer, inputs: Inputs, example: Example, given: Mapping[int, Tensor]
+) -> None:
+    """Raises LigflowError where a layer cannot be given the hidden states of the other model's."""
+    if own.labels(inputs) != other.labels(inputs):
+        raise LigflowError(
+            f"{own.name} and {other.name} cut this text into different tokens, so that their hidden states "
+            "do not belong to each other; explain each on its own, and compare words."
+        )
+    for layer in example.layers:
+        here, there = tuple(layer.hidden.shape), given.get(layer.index)
+        if there is None or tuple(there.shape) != here:
+            raise LigflowError(
+                f"Layer {layer.index} of {own.name} takes hidden states of shape {here}, and that of "
+                f"{other.name} " + (f"has {tuple(there.shape)}." if there is not None else "is not there.")
+            )
 
 
 def _encoder_of(model: PreTrainedModel) -> PreTrainedModel:

@@ -225,6 +225,11 @@ class Layer:
         with acting(substitute), standing_in(unused):
             return self.forward(hidden)
 
+    def on_input(self, hidden: Float[Tensor, "token dim"]) -> "Layer":
+        """The same call on other hidden states, with what the layer makes of them."""
+        with torch.no_grad():
+            return replace(self, hidden=hidden, output=self.forward(hidden[None])[0])
+
     def attend(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token head value_dim"]:
         """u, by the plain definition of attention (differentiable)."""
         return plain(self.capture(hidden)).transpose(1, 2)

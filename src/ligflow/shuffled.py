@@ -6,13 +6,10 @@ states as those of the real model, so that nothing but their own weights differs
 """
 
 import copy
-from dataclasses import replace
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-
-from ligflow.replay import Layer
 
 
 def shuffled(model: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
@@ -28,9 +25,3 @@ def shuffled(model: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
         order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
         parameter.data = parameter.data.flatten()[order].reshape(parameter.shape)
     return twin
-
-
-def on_same_input(layer: Layer, other: Layer) -> Layer:
-    """A layer with the hidden states of another, and what it makes of them."""
-    with torch.no_grad():
-        return replace(layer, hidden=other.hidden, output=layer.forward(other.hidden[None])[0])

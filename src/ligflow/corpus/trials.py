@@ -25,7 +25,6 @@ from ligflow.inputs import positions
 from ligflow.replay import Layer, exact_mode
 from ligflow.rivals import lig, rivals, seen_by
 from ligflow.routes import Tokens
-from ligflow.shuffled import on_same_input
 from ligflow.storage import atomically, write_text
 
 LEAVE_ONE_OUT = "leave one out"
@@ -148,7 +147,7 @@ def of_sentence(
             found = list(_measured(layer, tokens, mean, maps, players, trial))
         if twin is not None and others is not None:
             with exact_mode(layer.hidden.device), twin.lent(others[number]):
-                moved, _ = _maps(on_same_input(others[number], layer), tokens, mean, seed + 1)
+                moved, _ = _maps(others[number].on_input(layer.hidden), tokens, mean, seed + 1)
             found.append(("", SHUFFLED, maps, _alike(maps, moved, _without_itself(players))))
         about = {"sentence": sentence.number, "layer": number, "unmet": unmet}
         rows += [about | row for part in found for row in _rows(*part)]

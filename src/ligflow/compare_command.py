@@ -1,0 +1,73 @@
+"""`ligflow compare`: which layers and heads of two models route differently."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from ligflow.corpus.source_options import (
+    Column,
+    End,
+    Format,
+    Sample,
+    SkipBad,
+    Split,
+    Start,
+    Subset,
+    corpus_of,
+    need_extra,
+)  # fmt: skip
+from ligflow.usage import Device, Dtype, LocalOnly, Usage, console, errors, explainer_of, numbers
+
+
+def compare_models(
+    a: Annotated[str, typer.Argument(help="Hub id, folder or embedded model.")],
+    b: Annotated[str, typer.Argument(help="The other model.")],
+    corpus: Annotated[
+        str, typer.Option(help="A file, hf:NAME for a dataset of the hub, or embedded:sentences.")
+    ] = "embedded:sentences",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("compare"),
+    device: Device = None,
+    dtype: Dtype = "float32",
+    local_files_only: LocalOnly = False,
+    format_: Format = None,
+    column: Column = None,
+    split: Split = None,
+    subset: Subset = None,
+    start: Start = 0,
+    end: End = None,
+    sample: Sample = None,
+    seed: Annotated[int, typer.Option(help="Of the sample and the bootstrap.")] = 0,
+    skip_bad: SkipBad = False,
+    layers: Annotated[str | None, typer.Option(help="Layers to compare, e.g. 0,3; default: all.")] = None,
+    own_inputs: Annotated[
+        bool, typer.Option("--own-inputs", help="Each model by itself, not B's layers on A's hidden states.")
+    ] = False,
+    words: Annotated[
+        bool, typer.Option("--words", help="Compare over words; for models of different tokenizers.")
+    ] = False,
+    draws: Annotated[int, typer.Option(help="Draws of the bootstrap over sentences.")] = 1000,
+) -> None:
+    """Which layers and heads of two models route differently? Page, tables and a figure."""
+    need_extra()
+    from ligflow.corpus.compare_page import write
+    from ligflow.corpus.differences import described, pair, summed
+
+    if draws < 100:
+        raise Usage(f"--draws is {draws}; an interval takes at least 100.")
+    chosen = numbers("--layers", layers)
+    source = corpus_of(corpus, format_, column, split, subset, start, end, sample, seed, skip_bad)
+    sentences = list(source.read())
+    first, other = (explainer_of(name, None, device, dtype, local_files_only) for name in (a, b))
+    columns = TextColumn("sentences"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    screen = errors()
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        told = bar.track(sentences, description="sentences")
+        pairs = [
+            pair(first, other, one, chosen, shared=not (own_inputs or words), words=words) for one in told
+        ]
+    about = described(pairs, shared=not (own_inputs or words), words=words)
+    page = write(summed(pairs, draws, seed), out, f"{first.name} and {other.name}", about)
+    console().print(Text(f"wrote {page}"), soft_wrap=True)
