@@ -31,7 +31,7 @@ from ligflow.routes import attention_weights
 from ligflow.scalarize import Scalarization
 from ligflow.settings import ROUTES, Array, Settings, ask, every_route
 from ligflow.tokens import Tokens, Words, encode, name_inputs, position_limit
-from ligflow.weights import fresh, is_short, on_disk, with_weights
+from ligflow.weights import check_weights, on_disk, short_note, usable
 
 Progress = Done
 _Encoded = tuple[dict[str, Tensor], Tokens | None]
@@ -65,20 +65,21 @@ class Explainer:
         """
         if not isinstance(model, PreTrainedModel):
             _refuse_other_models(model)
-        self.notes: list[str] = []
+        self.notes = short_note(_encoder_of(model))
         devices = devices_of(device)
         _check_streaming(devices, streamed, offload_folder)
         with torch.inference_mode(False):
             if streamed or len(devices) > 1:
-                self._places = Places(self._offloaded(_encoder_of(model), offload_folder), devices)
+                self.model = _offloaded(_encoder_of(model), offload_folder)
+                self._places = Places(self.model, devices)
             else:
-                self._places = Places(self._usable(_encoder_of(model), *devices))
-        self.model = self._places.model
+                self.model = usable(_encoder_of(model), *devices)
+                self._places = Places(self.model)
         self.tokenizer = tokenizer
         self.name = name or getattr(model, "name_or_path", "") or type(model).__name__
         self.revision = revision or getattr(model.config, "_commit_hash", None)
         self._validated = Validated(self._places)
-        _check_weights(self.model)
+        check_weights(self.model)
 
     @classmethod
     def from_pretrained(
@@ -367,10 +368,9 @@ class Explainer:
         return Example(tokens, rows, chosen, place, [*self.notes, *left_out, *tokens.notes])
 
     def _flow(self, example: Example, results: Results, settings: Settings, **more: Any) -> Flow:
-        flow = flow_of(example, results, settings, self._places, self._about() | more)
-        if flow.unmet:
-            warnings.warn(describe_unmet(flow), CompletenessWarning, stacklevel=3)
-        return flow
+        return warn_unmet(
+            flow_of(example, results, settings, self._places, self._about() | more), stacklevel=4
+        )
 
     def _about(self) -> dict[str, Any]:
         return {"model": self.name, "revision": self.revision, "model_class": type(self.model).__name__}
@@ -432,25 +432,12 @@ class Explainer:
             kind = type(self.model).__name__
             raise LigflowError(f"{kind} could not run on these inputs ({given}): {error}") from error
 
-    def _usable(self, model: PreTrainedModel, device: torch.device | None = None) -> PreTrainedModel:
-        """The model itself, or a copy where its weights are too short, or elsewhere, or without gradients."""
-        weights = (*model.parameters(), *model.buffers())
-        elsewhere = device is not None and any(weight.device != device for weight in weights)
-        if not self._note_short(model) and not elsewhere and not any(one.is_inference() for one in weights):
-            return model
-        return with_weights(model, lambda weight: fresh(weight, device or weight.device))
 
-    def _offloaded(self, model: PreTrainedModel, folder: str | Path | None) -> PreTrainedModel:
-        """The model itself, or a copy whose weights are on disk; layers are made usable one by one."""
-        self._note_short(model)
-        return model if folder is None else on_disk(model, folder)
-
-    def _note_short(self, model: PreTrainedModel) -> bool:
-        """Whether weights are integrated in a wider type than their own."""
-        short = sorted({str(one.dtype).removeprefix("torch.") for one in model.parameters() if is_short(one)})
-        if short:
-            self.notes.append(f"weights in {' and '.join(short)}, integrated in a float32 copy")
-        return bool(short)
+def warn_unmet(flow: Flow, stacklevel: int = 3) -> Flow:
+    """The flow; warns (CompletenessWarning) when cells miss the tolerance."""
+    if flow.unmet:
+        warnings.warn(describe_unmet(flow), CompletenessWarning, stacklevel=stacklevel)
+    return flow
 
 
 def explain(text: str, model: str | None = None, **settings: Any) -> Flow:
@@ -459,7 +446,8 @@ def explain(text: str, model: str | None = None, **settings: Any) -> Flow:
 
 
 def _refuse_other_models(model: object) -> NoReturn:
-    hint = "; pass the model that was compiled: model._orig_mod" if hasattr(model, "_orig_mod") else ""
+    held = (name for name in _HELD if isinstance(getattr(model, name, None), PreTrainedModel))
+    hint = next((f"; {_HELD[name]}" for name in held), "")
     raise LigflowError(
         f"Explainer needs a model of transformers (PreTrainedModel), not {type(model).__name__}{hint}."
     )
@@ -483,6 +471,14 @@ def _refuse_other_shapes(
             )
 
 
+# Where other tools keep the model that they wrap.
+_HELD = {
+    "_orig_mod": "pass the model that was compiled: model._orig_mod",
+    "_module": "pass the model that it wraps: model._module",
+    "original_model": "it has put its own attention into the model, so pass a copy made before that",
+}
+
+
 def _encoder_of(model: PreTrainedModel) -> PreTrainedModel:
     if not getattr(model.config, "is_encoder_decoder", False):
         return model
@@ -490,17 +486,9 @@ def _encoder_of(model: PreTrainedModel) -> PreTrainedModel:
     return encoder if isinstance(encoder, PreTrainedModel) else model
 
 
-def _check_weights(model: PreTrainedModel) -> None:
-    for name, parameter in model.named_parameters():
-        if parameter.is_meta:
-            raise LigflowError(
-                f"The weights of {name!r} are not in memory (offloaded by device_map?); load the model "
-                "without device_map and pass streamed=True."
-            )
-        if not torch.isfinite(parameter).all():
-            raise LigflowError(
-                f"The weights of {name!r} hold NaN or infinite values; the checkpoint is damaged."
-            )
+def _offloaded(model: PreTrainedModel, folder: str | Path | None) -> PreTrainedModel:
+    """The model itself, or a copy whose weights are on disk; layers are made usable one by one."""
+    return model if folder is None else on_disk(model, folder)
 
 
 def _check_streaming(

@@ -8,11 +8,10 @@ from typing import TypeVar
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from ligflow import streaming
 from ligflow.double import keep_double
-from ligflow.replay import Layer, borrowed, owned
+from ligflow.replay import Layer, borrowed, is_double, owned
 from ligflow.streaming import Stream
 from ligflow.weights import resident
 
@@ -27,13 +26,13 @@ class Places:
     A layer is computed on the device that holds its recorded tensors.
     """
 
-    model: PreTrainedModel
+    model: nn.Module
     devices: tuple[torch.device, ...] = ()
 
     @property
     def home(self) -> torch.device:
         """Where the model's inputs go."""
-        return self.devices[0] if self.devices else self.model.device
+        return self.devices[0] if self.devices else next(self.model.parameters()).device
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -107,7 +106,7 @@ class Places:
         note: Callable[[int, T], None],
     ) -> None:
         """A thread for each device; the first error stops them all, once their layers are done."""
-        double = self.model.dtype == torch.float64
+        double = is_double(self.model)
         with ExitStack() as stack:
             futures: dict[Future[T], int] = {}
             for lane in self._lanes(layers, some):

@@ -9,14 +9,24 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ligflow.errors import LigflowError, UnsupportedModel
-from ligflow.replay import CACHE_NAMES, Captured, Layer, acting, borrowed, first_tensor, plain, snapshot
+from ligflow.replay import (
+    CACHE_NAMES,
+    Captured,
+    Layer,
+    acting,
+    borrowed,
+    first_tensor,
+    literal,
+    plain,
+    snapshot,
+)
 from ligflow.shortcuts import projections_of, recognise
 
 
@@ -62,6 +72,61 @@ _OFF_INTERFACE = (
 )
 
 
+def record_call(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], index: int) -> Layer:
+    """The layer of one call, as some program makes it with its own attention implementation.
+
+    Raises LigflowError where the module does not run on these arguments, UnsupportedModel where it is not
+    a layer.
+    """
+    call = _Call("the layer", module, args, kwargs)
+    refusal = ""
+    with _running(call):
+        first, call.kwargs = _by_name(call)
+        call.args = (call.kwargs.pop(first),)
+        with borrowed(module, None):
+            call.output = _once(call)
+        try:
+            with borrowed(module), acting(_noting([call])):
+                _once(call)
+        except UnsupportedModel as error:
+            refusal = str(error)
+    if call.attentions and "attention_mask" in _signature(module).parameters:
+        call.kwargs["attention_mask"] = literal(call.kwargs.get("attention_mask"), call.attentions[0])
+    if not _keeps_shape(call):
+        _refuse_other_module(module, "its input and output are not hidden states of one shape")
+    layer = _layer(index, call, refusal or ("" if call.attentions else _OFF_INTERFACE))
+    with borrowed(module, "eager"), torch.no_grad():
+        if not call.attentions and len(layer.hidden) > 1 and not _tokens_meet(layer):
+            _refuse_other_module(module, "no token depends on another")
+    return layer
+
+
+def _once(call: _Call) -> Any:
+    with torch.no_grad():
+        return call.module(*call.args, **snapshot(call.kwargs))
+
+
+@contextmanager
+def _running(call: _Call) -> Iterator[None]:
+    """Errors of the module's own code name it and what it was given."""
+    try:
+        yield
+    except LigflowError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
+        kind, given = type(call.module).__name__, ", ".join(["hidden_states", *call.kwargs])
+        raise LigflowError(
+            f"{kind} could not run on these arguments ({given}): {error}. Pass it all that the model passes, "
+            "as a forward_pre_hook with with_kwargs=True gets it."
+        ) from error
+
+
+def _refuse_other_module(module: nn.Module, reason: str) -> NoReturn:
+    raise UnsupportedModel(
+        f"{type(module).__name__} is not a layer: {reason}. Pass a member of the model's stack of layers."
+    )
+
+
 def _run(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[_Call]:
     """All calls of ModuleList members, outermost first, with the attention calls inside them."""
     top: list[_Call] = []
@@ -78,22 +143,28 @@ def _run(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[_Call]:
     def leave(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         stack.pop().output = output
 
-    def note(captured: Captured) -> Tensor:
-        for call in stack:
-            call.attentions.append(captured)
-        return plain(captured)
-
     handles = []
     try:
         for name, module in _members(model):
             handles.append(module.register_forward_pre_hook(enter(name), with_kwargs=True))
             handles.append(module.register_forward_hook(leave))
-        with torch.no_grad(), acting(note):
+        with torch.no_grad(), acting(_noting(stack)):
             model(**inputs, **_uncached(model))
     finally:
         for handle in handles:
             handle.remove()
     return top
+
+
+def _noting(calls: list[_Call]) -> Callable[[Captured], Tensor]:
+    """Attention as it is, noted in the calls that it is made in."""
+
+    def note(captured: Captured) -> Tensor:
+        for call in calls:
+            call.attentions.append(captured)
+        return plain(captured)
+
+    return note
 
 
 def _members(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -149,7 +220,7 @@ def _refuse_lost_attention(model: nn.Module, calls: list[_Call]) -> None:
             )
 
 
-def _refuse_lonely_tokens(model: PreTrainedModel, layers: list[Layer]) -> None:
+def _refuse_lonely_tokens(model: nn.Module, layers: list[Layer]) -> None:
     """A stack that was found without attention must at least let tokens meet."""
     with borrowed(model, "eager"), torch.no_grad():
         if any(len(layer.hidden) == 1 or _tokens_meet(layer) for layer in layers):
@@ -205,21 +276,37 @@ def _hidden(call: _Call) -> Tensor | None:
 
 def _layer(index: int, call: _Call, refusal: str) -> Layer:
     """The call with its arguments by name, without caches."""
-    signature = inspect.signature(call.module.forward)
-    arguments = dict(signature.bind(*call.args, **call.kwargs).arguments)
-    kinds = {parameter.kind: name for name, parameter in signature.parameters.items()}
-    arguments |= arguments.pop(kinds.get(inspect.Parameter.VAR_KEYWORD, ""), {})
-    extra = arguments.pop(kinds.get(inspect.Parameter.VAR_POSITIONAL, ""), ())
-    if extra:
-        raise UnsupportedModel(f"{call.name} takes unnamed positional arguments, which cannot be replayed.")
-    arguments.update({name: None for name in CACHE_NAMES if name in arguments})
-    arguments.update({"use_cache": False} if "use_cache" in arguments else {})
-    first = next(iter(signature.parameters))
+    first, arguments = _by_name(call)
     hidden, output = arguments.pop(first), first_tensor(call.output)
     _refuse_batch(call, hidden)
     refusal = refusal or _why_not(call, hidden)
     layer = Layer(index, call.name, call.module, first, arguments, hidden[0], output[0], refusal)
     return layer.on(output.device)  # of a model on several devices, where its weights are
+
+
+def _by_name(call: _Call) -> tuple[str, dict[str, Any]]:
+    """The name of the layer's input, and all arguments by name, without caches."""
+    signature = _signature(call.module)
+    arguments = dict(signature.bind(*call.args, **call.kwargs).arguments)
+    kinds = {parameter.kind: name for name, parameter in signature.parameters.items()}
+    arguments |= arguments.pop(kinds.get(inspect.Parameter.VAR_KEYWORD, ""), {})
+    extra = arguments.pop(kinds.get(inspect.Parameter.VAR_POSITIONAL, ""), ())
+    if extra:
+        raise UnsupportedModel(
+            f"{call.name} ({type(call.module).__name__}) takes unnamed positional arguments, so it cannot be "
+            "replayed: a wrapper around the layer? Pass the model as transformers loads it."
+        )
+    arguments.update({name: None for name in CACHE_NAMES if name in arguments})
+    arguments.update({"use_cache": False} if "use_cache" in arguments else {})
+    return next(iter(signature.parameters)), arguments
+
+
+def _signature(module: nn.Module) -> inspect.Signature:
+    """What `forward` takes; a wrapper in its place may show the signature of the function, with `self`."""
+    signature = inspect.signature(module.forward)
+    parameters = list(signature.parameters.values())
+    own = parameters[1:] if parameters and parameters[0].name == "self" else parameters
+    return signature.replace(parameters=own)
 
 
 def _refuse_batch(call: _Call, hidden: Tensor) -> None:
@@ -263,7 +350,7 @@ def _why_not(call: _Call, hidden: Tensor) -> str:
 # --- validation -----------------------------------------------------------------------------------
 
 
-def validate(model: PreTrainedModel, layer: Layer) -> Layer:
+def validate(model: nn.Module, layer: Layer) -> Layer:
     """The layer, with a `refusal` if it is not what the method relies on.
 
     Checked: the split layer reproduces the model's own (eager) attention; replays in a batch; a
@@ -285,7 +372,7 @@ def _replaying(layer: Layer) -> Iterator[None]:
         raise UnsupportedModel(f"Layer {layer.index} ({layer.name}) cannot be replayed: {error}") from error
 
 
-def _validate(model: PreTrainedModel, layer: Layer) -> Layer:
+def _validate(model: nn.Module, layer: Layer) -> Layer:
     with borrowed(model, layer.implementation), torch.no_grad():
         _refuse_other_output(layer, layer.forward(layer.hidden[None])[0])
     with borrowed(model, "eager"), torch.no_grad():

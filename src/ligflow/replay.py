@@ -7,23 +7,24 @@ that the model's own unmodified layer does everything before and after.
 
 import copy
 import threading
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 from ligflow.attention import Form, mix, weigh
 from ligflow.double import keep_double
-from ligflow.errors import UnsupportedModel
+from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.precision import products_in
 from ligflow.recipes import Shortcut, on_copy
 
@@ -128,6 +129,27 @@ def _read_form(
 def _causal_mask(query: Tensor, key: Tensor) -> Tensor:
     allowed = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
     return allowed[None, None]
+
+
+def literal(mask: Any, captured: Captured) -> Any:
+    """The additive mask `[1, 1, T, T]` that the module's own attention implementation takes `mask` for.
+
+    Fused kernels take masks of truth values, and none at all for a causal module. The eager attention
+    takes none for no mask, which a causal model never means: raises LigflowError.
+    """
+    module, query = captured.module, captured.query
+    own = getattr(getattr(module, "config", None), "_attn_implementation", "eager")
+    eager, bare = own in ("eager", IMPLEMENTATION), captured.form.bias is None and query.shape[2] > 1
+    if eager and bare and getattr(module, "is_causal", False):
+        raise LigflowError(
+            f"{type(module).__name__} is causal, and without a mask its eager attention would look ahead; "
+            "pass the attention_mask that the model passes to the layer."
+        )
+    if eager:
+        return mask
+    if mask is None and bare and getattr(module, "is_causal", True):
+        mask = _causal_mask(query, captured.key)
+    return _additive(mask, query) if isinstance(mask, Tensor) else mask
 
 
 def _additive(mask: Tensor | None, query: Tensor) -> Tensor | None:
@@ -338,8 +360,9 @@ def first_tensor(output: Any) -> Tensor:
 
 # --- the model, borrowed and given back -----------------------------------------------------------
 
-_locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_locks: dict[int, threading.RLock] = {}  # by the id of a config, for as long as that lives
 _locks_guard = threading.Lock()
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
 @contextmanager
@@ -358,30 +381,52 @@ def exact_mode(device: torch.device, precision: str = "float32") -> Iterator[Non
 
 
 @contextmanager
-def borrowed(model: PreTrainedModel, implementation: str = IMPLEMENTATION) -> Iterator[None]:
-    """The model in eval mode, without parameter gradients, on the given attention implementation.
+def borrowed(model: nn.Module, implementation: str | None = IMPLEMENTATION) -> Iterator[None]:
+    """The model, or a layer of it, in eval mode, without parameter gradients, on an attention implementation.
 
-    One thread at a time has a model; all settings are put back on leaving, also after an error.
+    With None on its own one. One thread at a time has a model; all settings are put back on leaving,
+    also after an error.
     """
-    double = keep_double() if model.dtype == torch.float64 else nullcontext()
+    double = keep_double() if is_double(model) else nullcontext()
     with owned(model), _implementation(model, implementation), _frozen(model), double:
         yield
 
 
 @contextmanager
-def owned(model: PreTrainedModel) -> Iterator[None]:
-    """The model for this thread alone."""
-    with _locks_guard:
-        lock = _locks.setdefault(model, threading.RLock())
-    with lock:
+def owned(model: nn.Module) -> Iterator[None]:
+    """The model for this thread alone, with all that shares its configs: its layers, taken one by one."""
+    with ExitStack() as stack:
+        for config in sorted(_configs(model), key=id):
+            stack.enter_context(_lock(config))
         yield
 
 
+def _lock(config: Any) -> threading.RLock:
+    with _locks_guard:
+        if id(config) not in _locks:
+            _locks[id(config)] = threading.RLock()
+            weakref.finalize(config, _locks.pop, id(config))
+        return _locks[id(config)]
+
+
 @contextmanager
-def _implementation(model: PreTrainedModel, name: str) -> Iterator[None]:
+def silent(module: nn.Module) -> Iterator[None]:
+    """The module and its parts without hooks, which would see, and could change, every replay."""
+    before = [(part, {name: vars(part)[name] for name in _HOOKS}) for part in module.modules()]
+    try:
+        for part, _ in before:
+            vars(part).update({name: OrderedDict() for name in _HOOKS})
+        yield
+    finally:
+        for part, hooks in before:
+            vars(part).update(hooks)
+
+
+@contextmanager
+def _implementation(model: nn.Module, name: str | None) -> Iterator[None]:
     """Sets every config in the model; float64 needs the plain experts, fused kernels have none."""
-    names = {"_attn_implementation_internal": name}
-    if model.dtype == torch.float64:
+    names = {"_attn_implementation_internal": name} if name else {}
+    if is_double(model):
         names["_experts_implementation_internal"] = "eager"
     before = [(c, {k: getattr(c, k, None) for k in names}) for c in _configs(model)]
     try:
@@ -393,7 +438,13 @@ def _implementation(model: PreTrainedModel, name: str) -> Iterator[None]:
             vars(config).update(values)
 
 
-def _configs(model: PreTrainedModel) -> list[Any]:
+def is_double(model: nn.Module) -> bool:
+    """Whether a model computes in float64: the type of its first weights."""
+    floating = (one.dtype for one in model.parameters() if one.is_floating_point())
+    return next(floating, None) == torch.float64
+
+
+def _configs(model: nn.Module) -> list[Any]:
     found: dict[int, Any] = {}
     waiting = [m.config for m in model.modules() if hasattr(getattr(m, "config", None), "to_dict")]
     while waiting:
@@ -406,7 +457,7 @@ def _configs(model: PreTrainedModel) -> list[Any]:
 
 
 @contextmanager
-def _frozen(model: PreTrainedModel) -> Iterator[None]:
+def _frozen(model: nn.Module) -> Iterator[None]:
     training = [module for module in model.modules() if module.training]
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:

@@ -6,15 +6,16 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from ligflow.errors import LigflowError
 from ligflow.storage import atomically
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def is_short(tensor: Tensor) -> bool:
@@ -29,7 +30,36 @@ def fresh(tensor: Tensor, device: torch.device) -> Tensor:
     return moved.clone() if moved is own and (device.type == "cpu" or own.is_inference()) else moved
 
 
-def with_weights(model: PreTrainedModel, change: Callable[[Tensor], Tensor]) -> PreTrainedModel:
+def usable(model: M, device: torch.device | None = None) -> M:
+    """The model itself, or a copy where its weights are too short, or elsewhere, or without gradients."""
+    weights = (*model.parameters(), *model.buffers())
+    elsewhere = device is not None and any(weight.device != device for weight in weights)
+    if not short_note(model) and not elsewhere and not any(one.is_inference() for one in weights):
+        return model
+    return with_weights(model, lambda weight: fresh(weight, device or weight.device))
+
+
+def short_note(model: nn.Module) -> list[str]:
+    """A note for readers where weights are integrated in a wider type than their own."""
+    short = sorted({str(one.dtype).removeprefix("torch.") for one in model.parameters() if is_short(one)})
+    return [f"weights in {' and '.join(short)}, integrated in a float32 copy"] if short else []
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raises LigflowError for weights that are not in memory, or hold NaN."""
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise LigflowError(
+                f"The weights of {name!r} are not in memory (offloaded by device_map?); load the model "
+                "without device_map and pass streamed=True."
+            )
+        if not torch.isfinite(parameter).all():
+            raise LigflowError(
+                f"The weights of {name!r} hold NaN or infinite values; the checkpoint is damaged."
+            )
+
+
+def with_weights(model: M, change: Callable[[Tensor], Tensor]) -> M:
     """A copy of the model with changed weights; the model's own are not copied."""
     others: dict[int, Any] = {}
     for tensor in (*model.parameters(), *model.buffers()):
@@ -129,7 +159,7 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
 # --- weights on disk ------------------------------------------------------------------------------
 
 
-def on_disk(model: PreTrainedModel, folder: str | Path) -> PreTrainedModel:
+def on_disk(model: M, folder: str | Path) -> M:
     """A copy of the model whose weights are read from files in the folder where they are used.
 
     The files, one for each module that has weights, are written now. Raises LigflowError if they
