@@ -334,14 +334,16 @@ def test_a_layer_waits_for_another_thread_that_has_its_model() -> None:
     model, inputs = build(BERT), example(BERT, 5)
     explainer = Explainer(model)
     layer, expected = explainer.record(inputs)[1], explainer.explain(inputs)
-    with ThreadPoolExecutor(2) as threads:
+    layer.module.register_forward_hook(lambda *_: None)
+    before = state(model)
+    with ThreadPoolExecutor(3) as threads:
         whole = [threads.submit(explainer.explain, inputs) for _ in range(4)]
         alone = [threads.submit(attribute_layer, layer.module, layer.hidden) for _ in range(4)]
     for flow in whole:
         assert torch.equal(flow.result().z2u, expected.z2u)
     for flow in alone:
         assert_same(flow.result(), expected, 1)
-    assert model.config._attn_implementation == "sdpa"
+    assert (state(model), model.config._attn_implementation) == (before, "sdpa")
 
 
 # --- other tools ------------------------------------------------------------------------------------

@@ -411,15 +411,16 @@ def _lock(config: Any) -> threading.RLock:
 
 @contextmanager
 def silent(module: nn.Module) -> Iterator[None]:
-    """The module and its parts without hooks, which would see, and could change, every replay."""
-    before = [(part, {name: vars(part)[name] for name in _HOOKS}) for part in module.modules()]
-    try:
-        for part, _ in before:
-            vars(part).update({name: OrderedDict() for name in _HOOKS})
-        yield
-    finally:
-        for part, hooks in before:
-            vars(part).update(hooks)
+    """The module for this thread alone, without its hooks and its parts', which would see every replay."""
+    with owned(module):
+        before = [(part, {name: vars(part)[name] for name in _HOOKS}) for part in module.modules()]
+        try:
+            for part, _ in before:
+                vars(part).update({name: OrderedDict() for name in _HOOKS})
+            yield
+        finally:
+            for part, hooks in before:
+                vars(part).update(hooks)
 
 
 @contextmanager
