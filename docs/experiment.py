@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas
+from blocks import put
 
 from ligflow.consistency import METRICS
 from ligflow.corpus.rankings import lower_is_better
@@ -130,24 +131,12 @@ def completeness(rows: pandas.DataFrame) -> str:
     return table(heads, body)
 
 
-def write(found: dict[str, str]) -> None:
-    """Puts the blocks into the page. Raises where the page lacks one."""
-    page = DOCS / "experiment.md"
-    text = page.read_text(encoding="utf-8")
-    for name, block in found.items():
-        edges = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.S)
-        if edges.search(text):
-            text = edges.sub(lambda match, block=block: f"{match[1]}\n{block}\n\n{match[2]}", text)
-    page.write_text(text, encoding="utf-8")
-    print(f"wrote {page}")
-
-
 def main() -> None:
     found: dict[str, str] = {}
     for name in sys.argv[1:] or MODELS:
         compute(name)
         found |= dict(blocks(name))
-    write(found)
+    put(DOCS / "experiment.md", found)
 
 
 if __name__ == "__main__":

@@ -101,14 +101,27 @@ def test_changes_lean_to_one_side() -> None:
         change[1, 2, CHANGES.index("previous")] = -0.3 - 0.01 * number
         route = draws.uniform(size=(2, 3))
         pairs.append(Pair(number, (4, 7), route, route.mean(1), change))
-    found = of_family(summed(pairs, 200), "change")
+    found = of_family(summed(pairs, draws=200), "change")
     out = [one for one in found if one.found]
     assert [(one.layer, one.head, one.measure) for one in out] == [(7, 2, "previous")]
     assert out[0].mean == pytest.approx(-0.3 - 0.01 * 9.5)
     assert out[0].low < out[0].mean < out[0].high
     assert out[0].p == pytest.approx(2 / 2**20)
     assert out[0].adjusted == pytest.approx(len(found) * 2 / 2**20)
-    assert "| 7 | 2 | previous |" in page(summed(pairs, 200), "x", "y")
+    assert "| 7 | 2 | previous |" in page(summed(pairs, draws=200), "x", "y")
+
+
+def test_what_stands_out_is_over_the_margin() -> None:
+    """Head 2 of layer 0 always at 1.5 times the others' median, head 0 of layer 1 at 3 times."""
+    route = np.ones((2, 5))
+    route[0, 2], route[1, 0] = 1.5, 3.0
+    pairs = [Pair(n, (0, 1), (1 + n) * route, np.ones(2), np.zeros((2, 5, len(CHANGES)))) for n in range(20)]
+    for margin, expected in ((2.0, [(1, 0)]), (1.0, [(0, 2), (1, 0)])):
+        found = of_family(summed(pairs, margin, draws=100), "route")
+        assert [(one.layer, one.head) for one in found if one.found] == expected
+        assert found[2].others == pytest.approx(margin * 10.5)
+    with pytest.raises(LigflowError, match="margin is 0; what stands out is over the others"):
+        summed(pairs, 0)
 
 
 def test_models_that_do_not_fit() -> None:
@@ -143,6 +156,13 @@ def test_other_tokens_and_words(minilm: tuple[Any, Any], tmp_path: Path) -> None
     assert 0 < of_family(found, "layer")[0].mean < 1
     with pytest.raises(LigflowError, match="There is no sentence to compare on"):
         compare(a, b, [])
+
+
+def test_a_sentence_that_cannot_be_explained(minilm: tuple[Any, Any]) -> None:
+    a = Explainer(*minilm)
+    long = Sentence(7, "word " * 600, "made:8")
+    with pytest.raises(LigflowError, match="made:8 cannot be compared, choose other sentences: "):
+        compare(a, a, [long], layers=[0])
 
 
 def test_other_numbers_of_layers(minilm: tuple[Any, Any]) -> None:
@@ -184,4 +204,5 @@ def test_the_command(
     assert own[0] == 0
     assert "each model by itself" in (Path(out) / "compare.md").read_text(encoding="utf-8")
     assert "an interval takes at least 100" in call(*arguments[:-1], "9")[2]
+    assert "--margin is 0.5; what stands out is over the others" in call(*arguments, "--margin", "0.5")[2]
     assert "There is no layer 8" in call(*arguments, "--layers", "8")[2]

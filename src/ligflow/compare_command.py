@@ -48,6 +48,9 @@ def compare_models(
     words: Annotated[
         bool, typer.Option("--words", help="Compare over words; for models of different tokenizers.")
     ] = False,
+    margin: Annotated[
+        float, typer.Option(help="What stands out is over this many times the median of the others.")
+    ] = 2.0,
     draws: Annotated[int, typer.Option(help="Draws of the bootstrap over sentences.")] = 1000,
 ) -> None:
     """Which layers and heads of two models route differently? Page, tables and a figure."""
@@ -57,6 +60,8 @@ def compare_models(
 
     if draws < 100:
         raise Usage(f"--draws is {draws}; an interval takes at least 100.")
+    if margin < 1:
+        raise Usage(f"--margin is {margin}; what stands out is over the others, so give 1 or more.")
     chosen = numbers("--layers", layers)
     source = corpus_of(corpus, format_, column, split, subset, start, end, sample, seed, skip_bad)
     sentences = list(source.read())
@@ -69,5 +74,5 @@ def compare_models(
             pair(first, other, one, chosen, shared=not (own_inputs or words), words=words) for one in told
         ]
     about = described(pairs, shared=not (own_inputs or words), words=words)
-    page = write(summed(pairs, draws, seed), out, f"{first.name} and {other.name}", about)
+    page = write(summed(pairs, margin, draws, seed), out, f"{first.name} and {other.name}", about)
     console().print(Text(f"wrote {page}"), soft_wrap=True)

@@ -18,8 +18,9 @@ from ligflow.storage import atomically, write_text
 _NAMED = 12  # that a list names; the tables have all
 _EXPLAINED = (
     "Distances are half the summed difference of signed shares, from 0 (the same) to 1, as means over "
-    "sentences with 95% intervals. A head stands out if it is over the median of its layer's other heads in "
-    f"more sentences than chance would have (sign test, Holm over all heads, {LEVEL})."
+    "sentences with 95% intervals. A head stands out if it is over the limit, the margin times the median "
+    "of its layer's other heads, in more sentences than chance would have (sign test, Holm over all heads, "
+    f"{LEVEL})."
 )
 
 
@@ -49,7 +50,7 @@ def verdict(found: Sequence[Difference]) -> str:
     """The finding in words."""
     if not any(one.mean for one in found):
         return "**No difference at all**: every row of every map is the same."
-    lines = [_heads(found), _layers(found), _changes(found), *_too_few(found)]
+    lines = [_size(found), _heads(found), _layers(found), _changes(found), *_too_few(found)]
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -63,6 +64,13 @@ def _too_few(found: Sequence[Difference]) -> Iterator[str]:
                 f"**Too few sentences** for the tests of `{family}`: {len(rows)} tests on "
                 f"{rows[0].sentences} sentences can find nothing; it takes at least {needed}."
             )
+
+
+def _size(found: Sequence[Difference]) -> str:
+    """How much heads differ at all, before what stands out is named."""
+    sizes = sorted(one.mean for one in found if one.family == "route")
+    middle = _number(float(np.median(sizes)))
+    return f"Distances of heads: {middle} at the median, from {_number(sizes[0])} to {_number(sizes[-1])}."
 
 
 def _heads(found: Sequence[Difference]) -> str:
@@ -105,18 +113,18 @@ def _more(rows: Sequence[Difference]) -> str:
 
 
 def layer_table(found: Sequence[Difference]) -> str:
-    """Each layer's distance, beside the median of the others."""
+    """Each layer's distance, beside its limit."""
     rows = [one for one in found if one.family == "layer"]
     body = [[str(one.layer), _interval(one), _number(one.others), _p(one)] for one in rows]
-    return table(["layer", "distance of z2z", "median of the others", "adjusted p"], body)
+    return table(["layer", "distance of z2z", "limit", "adjusted p"], body)
 
 
 def head_table(found: Sequence[Difference]) -> str:
-    """The heads with the largest distances, beside the median of their layer's others."""
+    """The heads with the largest distances, beside their limits."""
     moved = [one for one in found if one.family == "route" and one.mean > 0]
     rows = sorted(moved, key=lambda one: -one.mean)[:_NAMED]
     body = [[str(one.layer), str(one.head), _interval(one), _number(one.others), _p(one)] for one in rows]
-    return table(["layer", "head", "distance of z2u", "median of the others", "adjusted p"], body)
+    return table(["layer", "head", "distance of z2u", "limit", "adjusted p"], body)
 
 
 def change_table(found: Sequence[Difference]) -> str:

@@ -5,12 +5,13 @@ A row of a map becomes signed shares `a_k = A_k / sum_k |A_k|`; the distance of 
 
 | family | of | value | null hypothesis |
 |---|---|---|---|
-| `route` | each head | distance of its z2u rows | over the median of its layer's others in half the cases |
+| `route` | each head | distance of its z2u rows | over twice its layer's median in half the cases at most |
 | `layer` | each layer | distance of its z2z rows | the same, beside the other layers |
 | `change` | each head | B less A: its share of u2z (`use`), and what its rows read | up in half the cases |
 
 Two models that are not the same always differ a little, so that "differs at all" is no question: `route` and
-`layer` ask what stands out. All p values are exact sign tests, adjusted by Holm within their family.
+`layer` ask what stands out, by a `margin` of 2 over the median of the others. All p values are exact sign
+tests, adjusted by Holm within their family.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,13 +33,15 @@ from ligflow.significance import holm, sign_test
 
 CHANGES = ("use", *heads.KINDS, "entropy", "distance")
 LEVEL = 0.05
+MARGIN = 2.0
 
 
 @dataclass(frozen=True)
 class Difference:
     """One value of one head (or layer, where `head` is None): its mean over sentences with a 95% interval.
 
-    `others` is the mean of the median of what it is held against (NaN for `change`); `p` is exact, `adjusted`
+    `others` is the mean of what it is held against, the margin times the median of the others (NaN for
+    `change`); `p` is exact, `adjusted`
     for all tests of the family.
     """
 
@@ -78,6 +81,7 @@ def compare(
     layers: Sequence[int] | None = None,
     shared: bool = True,
     words: bool = False,
+    margin: float = MARGIN,
     draws: int = 1000,
     seed: int = 0,
 ) -> list[Difference]:
@@ -89,7 +93,7 @@ def compare(
 
     Raises LigflowError for models that do not fit each other, and where no sentence is given.
     """
-    return summed([pair(a, b, one, layers, shared, words) for one in sentences], draws, seed)
+    return summed([pair(a, b, one, layers, shared, words) for one in sentences], margin, draws, seed)
 
 
 def pair(
@@ -98,13 +102,10 @@ def pair(
     """The differences on one sentence."""
     if shared and words:
         raise LigflowError("Shared hidden states are for the same tokens; over words compare each by itself.")
-    chosen = None if layers is None else list(layers)
-    first = a.explain(sentence.inputs, layers=chosen)
-    other = (
-        b.explain_on(sentence.inputs, a, layers=chosen)
-        if shared
-        else b.explain(sentence.inputs, layers=chosen)
-    )
+    try:
+        first, other = _flows(a, b, sentence, None if layers is None else list(layers), shared)
+    except LigflowError as error:
+        raise LigflowError(f"{sentence.place} cannot be compared, choose other sentences: {error}") from error
     _check(a, b, sentence, first, other, words)
     flows = [flow.merge_words() for flow in (first, other)] if words else [first, other]
     route = _distance(*(flow.z2u for flow in flows)).mean(-1)
@@ -113,6 +114,15 @@ def pair(
     reads = [_reads(flow, sentence) for flow in (first, other)]
     change = np.concatenate([(used[1] - used[0])[..., None], reads[1] - reads[0]], axis=-1)
     return Pair(sentence.number, first.layers, route.numpy(), layer.numpy(), change)
+
+
+def _flows(
+    a: Explainer, b: Explainer, sentence: Sentence, layers: list[int] | None, shared: bool
+) -> tuple[Flow, Flow]:
+    first = a.explain(sentence.inputs, layers=layers)
+    if shared:
+        return first, b.explain_on(sentence.inputs, a, layers=layers)
+    return first, b.explain(sentence.inputs, layers=layers)
 
 
 def _distance(
@@ -165,16 +175,23 @@ def _check(a: Explainer, b: Explainer, sentence: Sentence, first: Flow, other: F
 # --- over sentences -------------------------------------------------------------------------------
 
 
-def summed(pairs: Sequence[Pair], draws: int = 1000, seed: int = 0) -> list[Difference]:
-    """Means, intervals and adjusted p values of all differences, from what single sentences say."""
+def summed(
+    pairs: Sequence[Pair], margin: float = MARGIN, draws: int = 1000, seed: int = 0
+) -> list[Difference]:
+    """Means, intervals and adjusted p values of all differences, from what single sentences say.
+
+    What stands out is over `margin` times the median of the others.
+    """
+    if margin < 1:
+        raise LigflowError(f"margin is {margin}; what stands out is over the others, so give 1 or more.")
     if not pairs:
         raise LigflowError("There is no sentence to compare on; choose others.")
     route = np.stack([one.route for one in pairs])
     layer = np.stack([one.layer for one in pairs])
     change = np.stack([one.change for one in pairs])
     numbers, layers = [one.sentence for one in pairs], pairs[0].layers
-    found = [*_family("route", route, _others(route), numbers, layers, draws, seed)]
-    found += _family("layer", layer, _others(layer), numbers, layers, draws, seed)
+    found = [*_family("route", route, margin * _others(route), numbers, layers, draws, seed)]
+    found += _family("layer", layer, margin * _others(layer), numbers, layers, draws, seed)
     found += _family("change", change, None, numbers, layers, draws, seed)
     return found
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas
 
 from ligflow.corpus.rankings import best_first, tied
-from ligflow.corpus.trials import LEAVE_ONE_OUT, LOWER_IS_BETTER
+from ligflow.corpus.trials import LEAVE_ONE_OUT, NOT_RANKED
+from ligflow.faithfulness import LOWER_IS_BETTER
 from ligflow.resampling import add, interval, means, nothing, weights
 
 _CONTROLS = (LEAVE_ONE_OUT, "nearness", "random")
@@ -17,8 +18,9 @@ _CONTROLS = (LEAVE_ONE_OUT, "nearness", "random")
 class Standing:
     """One method under one measure: its mean over targets, with a 95% interval over sentences.
 
-    `layer` is None over all layers. `place` counts from 1 among the methods that are not controls (which have
-    0), and `as_good` says that the interval of the difference from the first of them holds 0.
+    `layer` is None over all layers. `place` counts from 1 among the methods that are not controls (which
+    have 0, and so have measures without a better end), and `as_good` says that the interval of the
+    difference from the first of them holds 0.
     """
 
     layer: int | None
@@ -67,11 +69,13 @@ def _standings(frame: pandas.DataFrame, layer: int | None, draws: int, seed: int
 
 def _places(every: np.ndarray, methods: list[str], measure: str) -> tuple[list[int], list[bool]]:
     """The place of each method and whether it is as good as the first, by paired differences."""
+    place, as_good = [0] * len(methods), [False] * len(methods)
     rated = np.array([number for number, method in enumerate(methods) if not is_control(method)])
+    if measure in NOT_RANKED:
+        return place, as_good
     order = rated[best_first(every[0, rated], measure in LOWER_IS_BETTER)]
     gaps = every - every[:, order[:1]]
     low, high = interval(gaps[1:])
-    place, as_good = [0] * len(methods), [False] * len(methods)
     for position, number in enumerate(order, start=1):
         place[number] = position
         as_good[number] = tied(float(gaps[0, number]), float(low[number]), float(high[number]))

@@ -26,8 +26,8 @@ _COLOURS = ("#0072B2", "#E69F00")
 _EXPLAINED = (
     "Means over targets, with half the width of their 95% intervals over sentences. Bold: the best, and what "
     "cannot be told from it by the interval of the paired difference; `leave one out`, `nearness` and "
-    "`random` are controls and not ranked. Lower is better for sufficiency and shuffled weights, higher for "
-    "all others."
+    "`random` are controls and not ranked. Lower is better for sufficiency, higher for all others. With the "
+    "weights shuffled a map should be another: near 0 is good."
 )
 
 
@@ -65,8 +65,10 @@ def standing_table(found: Sequence[Standing], replacement: str) -> str:
 
 def shuffled_table(found: Sequence[Standing]) -> str:
     """How alike the maps of a method are with the layer's weights in random order."""
-    rows = sorted((one for one in found if one.measure == SHUFFLED), key=_rank)
-    return table(["method", "rank correlation with the real map"], [[one.method, _cell(one)] for one in rows])
+    rows = sorted((one for one in found if one.measure == SHUFFLED), key=lambda one: abs(one.mean))
+    return table(
+        ["method", "rank correlation with the real map"], [[one.method, _plain(one)] for one in rows]
+    )
 
 
 def _rank(one: Standing) -> tuple[bool, int, str]:
@@ -74,11 +76,14 @@ def _rank(one: Standing) -> tuple[bool, int, str]:
 
 
 def _cell(one: Standing) -> str:
+    return f"**{_plain(one)}**" if one.as_good and not is_control(one.method) else _plain(one)
+
+
+def _plain(one: Standing) -> str:
     if np.isnan(one.mean):
         return "–"
     half = (one.high - one.low) / 2
-    text = f"{one.mean:.3f}" + ("" if np.isnan(half) else f" ± {half:.3f}")
-    return f"**{text}**" if one.as_good and not is_control(one.method) else text
+    return f"{one.mean:.3f}" + ("" if np.isnan(half) else f" ± {half:.3f}")
 
 
 # --- the figure -----------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ LEAVE_ONE_OUT = "leave one out"
 WITH_ITSELF = "rank_with_itself"
 SHUFFLED = "shuffled_weights"
 MEASURES = (*faithfulness.MEASURES, WITH_ITSELF, SHUFFLED)
-LOWER_IS_BETTER = (*faithfulness.LOWER_IS_BETTER, SHUFFLED)
+NOT_RANKED = (SHUFFLED,)  # neither end is the better one: near 0 is
 Maps = dict[str, Float[Tensor, "target source"]]
 
 
