@@ -1,7 +1,6 @@
 """The command line: what it prints and writes, its exit codes, and one clear line for every bad input."""
 
 import csv
-import io
 import json
 import os
 import subprocess
@@ -18,7 +17,6 @@ from transformers import AutoTokenizer, BertConfig, BertModel, GPTJConfig, GPTJM
 
 import language_models
 from ligflow import Explainer, Flow, direction
-from ligflow.cli import main
 from ligflow.conformance import Check
 from ligflow.known import SPLIT, WHOLE
 
@@ -43,23 +41,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 def saved(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     flow = Explainer.from_pretrained(model).explain(TEXT)
     return flow.save(tmp_path_factory.mktemp("saved") / "flow.safetensors")
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command in this process: exit code, standard output, standard error."""
-
-    def call(*arguments: Any, stdin: str | bytes = "", errors: str = "strict") -> Result:
-        given = stdin.encode() if isinstance(stdin, str) else stdin
-        monkeypatch.setenv("COLUMNS", "120")
-        monkeypatch.setattr(sys, "argv", ["ligflow", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given), "utf-8", errors))
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture

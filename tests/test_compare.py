@@ -1,7 +1,8 @@
 """Two models compared: nothing where nothing differs, and the head that was changed."""
 
 import copy
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from transformers import PreTrainedModel
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, LigflowError
-from ligflow.cli import main
 from ligflow.corpus.compare_page import page, verdict
 from ligflow.corpus.differences import CHANGES, Difference, Pair, compare, pair, summed
 from ligflow.corpus.sentence import Sentence
 from ligflow.pretrained import load
 
+Command = Callable[..., tuple[int, str, str]]
 TEXTS = (
     "The cat slept.", "Nobody saw the old light.", "Rain fell softly.", "She gave him a book.", "Why not?",
     "It was late.", "He ran home again.", "They sang all night.", "Dogs bark.",
@@ -174,18 +175,8 @@ def test_other_numbers_of_layers(minilm: tuple[Any, Any]) -> None:
         compare(a, b, SENTENCES[:1])
 
 
-def test_the_command(
-    minilm: tuple[Any, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["ligflow", "compare", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
+def test_the_command(minilm: tuple[Any, Any], tmp_path: Path, run: Command) -> None:
+    call = partial(run, "compare")
     other, source, out = tmp_path / "copy", tmp_path / "some.txt", str(tmp_path / "out")
     perturbed(minilm[0], 1, 4).save_pretrained(other)
     minilm[1].save_pretrained(other)

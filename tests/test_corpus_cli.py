@@ -6,12 +6,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ligflow.cli import main
 from ligflow.corpus import figures
 from ligflow.corpus.store import open_run
 from runs_by_hand import run_by_hand
@@ -22,18 +21,9 @@ pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command in this process: exit code, standard output, standard error."""
-
-    def call(*arguments: Any) -> Result:
-        monkeypatch.setenv("COLUMNS", "120")
-        monkeypatch.setattr(sys, "argv", ["ligflow", "corpus", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
-    return call
+def run(run: Run) -> Run:
+    """`ligflow corpus`."""
+    return partial(run, "corpus")
 
 
 @pytest.fixture

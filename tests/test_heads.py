@@ -1,9 +1,9 @@
 """Head profiles: measures with known answers, and the files of a run."""
 
 import math
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ import torch
 
 from browser import flow_of
 from ligflow import LigflowError, Words, heads
-from ligflow.cli import main
-from ligflow.corpus.profiles import KINDS, MEASURES, labels, measured, neighbours, profiles, write
+from ligflow.corpus.profile_page import write
+from ligflow.corpus.profiles import KINDS, MEASURES, labels, measured, neighbours, profiles
 from ligflow.corpus.runner import Corpus, run
 from ligflow.corpus.sentence import Sentence
 from ligflow.corpus.store import Run
 from ligflow.corpus.variants import Experiment
 
+Command = Callable[..., tuple[int, str, str]]
 TOKENS = ["[CLS]", "the", "light", "##house", ".", "[SEP]"]
 ABOUT: dict[str, Any] = {
     "words": [0, 1, 2, 2, 3, 4],
@@ -158,15 +159,8 @@ def test_files_of_a_run(kept: Run, tmp_path: Path) -> None:
     pandas.testing.assert_frame_equal(frame, pandas.read_csv(page.parent / "heads.csv"))
 
 
-def test_the_command(
-    kept: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["ligflow", "corpus", "heads", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
+def test_the_command(kept: Run, tmp_path: Path, run: Command) -> None:
+    call = partial(run, "corpus", "heads")
     out = str(tmp_path / "out")
     assert call(str(kept.folder), "--out", out, "--draws", "100")[:2] == (0, f"wrote {out}/heads.md\n")
     assert "an interval takes at least 100" in call(str(kept.folder), "--draws", "9")[2]

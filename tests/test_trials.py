@@ -1,7 +1,8 @@
 """Methods tried on sentences: rows, standings, files, and going on after an interruption."""
 
 import json
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ import torch
 
 from ligflow import Explainer, LigflowError
 from ligflow.ablation import ablation
-from ligflow.cli import main
 from ligflow.corpus import trials
 from ligflow.corpus.sentence import Sentence
 from ligflow.corpus.standings import Standing, is_control, standings
@@ -22,6 +22,7 @@ from ligflow.rivals import value_zeroing
 from ligflow.routes import Tokens
 from ligflow.shuffled import shuffled
 
+Command = Callable[..., tuple[int, str, str]]
 TEXTS = ("The cat slept.", "Nobody saw the old light.", "Rain fell.")
 SENTENCES = [Sentence(number, text, f"made:{number + 1}") for number, text in enumerate(TEXTS)]
 TRIAL = Trial(layers=(2,), steps=4, shuffled=1)
@@ -161,15 +162,8 @@ def test_a_table_in_the_order_of_the_places() -> None:
     assert is_control("random")
 
 
-def test_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["ligflow", "corpus", "faithfulness", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
+def test_the_command(tmp_path: Path, run: Command) -> None:
+    call = partial(run, "corpus", "faithfulness")
     source, out = tmp_path / "some.txt", str(tmp_path / "out")
     source.write_text("\n".join(TEXTS[:2]), encoding="utf-8")
     arguments = (

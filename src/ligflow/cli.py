@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -35,6 +34,7 @@ from ligflow.usage import (
     Usage,
     checked,
     console,
+    counted,
     errors,
     explainer_of,
     numbers,
@@ -240,12 +240,10 @@ def _ensure_printable(
 
 
 def _with_progress(run: Callable[[Callable[[int, int], None]], Flow]) -> Flow:
-    """A bar over layers on standard error; it goes when it is done."""
-    columns = TextColumn("layers"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=errors(), transient=True) as bar, warnings.catch_warnings():
-        warnings.simplefilter("ignore", CompletenessWarning)  # the report names the cells
-        task = bar.add_task("layers", total=None)
-        return run(lambda done, of: bar.update(task, completed=done, total=of))
+    """With a bar over layers; the report names the cells that miss the tolerance."""
+    with counted("layers") as told, warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompletenessWarning)
+        return run(told)
 
 
 @dataclass(frozen=True)

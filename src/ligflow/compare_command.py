@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from ligflow.corpus.source_options import (
@@ -19,7 +18,17 @@ from ligflow.corpus.source_options import (
     corpus_of,
     need_extra,
 )  # fmt: skip
-from ligflow.usage import Device, Dtype, LocalOnly, Usage, console, errors, explainer_of, numbers
+from ligflow.usage import (
+    Device,
+    Dtype,
+    LocalOnly,
+    Usage,
+    console,
+    counted,
+    enough_draws,
+    explainer_of,
+    numbers,
+)  # fmt: skip
 
 
 def compare_models(
@@ -58,21 +67,18 @@ def compare_models(
     from ligflow.corpus.compare_page import write
     from ligflow.corpus.differences import described, pair, summed
 
-    if draws < 100:
-        raise Usage(f"--draws is {draws}; an interval takes at least 100.")
+    enough_draws(draws)
     if margin < 1:
         raise Usage(f"--margin is {margin}; what stands out is over the others, so give 1 or more.")
     chosen = numbers("--layers", layers)
     source = corpus_of(corpus, format_, column, split, subset, start, end, sample, seed, skip_bad)
     sentences = list(source.read())
     first, other = (explainer_of(name, None, device, dtype, local_files_only) for name in (a, b))
-    columns = TextColumn("sentences"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    screen = errors()
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
-        told = bar.track(sentences, description="sentences")
-        pairs = [
-            pair(first, other, one, chosen, shared=not (own_inputs or words), words=words) for one in told
-        ]
-    about = described(pairs, shared=not (own_inputs or words), words=words)
+    shared, pairs = not (own_inputs or words), []
+    with counted("sentences") as told:
+        for one in sentences:
+            pairs.append(pair(first, other, one, chosen, shared, words))
+            told(len(pairs), len(sentences))
+    about = described(pairs, shared, words)
     page = write(summed(pairs, margin, draws, seed), out, f"{first.name} and {other.name}", about)
     console().print(Text(f"wrote {page}"), soft_wrap=True)

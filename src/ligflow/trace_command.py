@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
@@ -28,7 +27,7 @@ from ligflow.usage import (
     Usage,
     checked,
     console,
-    errors,
+    counted,
     explainer_of,
     one_of,
     text_of,
@@ -144,14 +143,7 @@ def _explained(explainer: Explainer, text: str, layer: int | None, settings: dic
     top = count - 1 if layer is None else layer % count if -count <= layer < count else layer
     if not 0 <= top < count:
         raise LigflowError(f"There is no layer {layer}: there are {count}, numbered 0 to {count - 1}.")
-    columns = TextColumn("layers"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    screen = errors()
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
-        task = bar.add_task("layers", total=None)
-
-        def told(done: int, of: int) -> None:
-            bar.update(task, completed=done, total=of)
-
+    with counted("layers") as told:
         return explainer.explain(text, layers=range(top + 1), progress=told, **settings)  # type: ignore[arg-type]
 
 

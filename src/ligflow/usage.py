@@ -1,12 +1,14 @@
 """What all commands share: the options that name a model, and clear words about bad usage."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, TypeVar
 
 import torch
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ligflow.errors import LigflowError
 from ligflow.explainer import Explainer
@@ -56,6 +58,23 @@ def text_of(text: str) -> str:
     if not text.strip():
         raise LigflowError("The text is empty or blank; give at least one word.")
     return text
+
+
+@contextmanager
+def counted(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, where that is a terminal, to be told (done, of); it goes when it is done."""
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    screen = errors()
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def enough_draws(draws: int) -> int:
+    """The draws of a bootstrap, if they make an interval."""
+    if draws < 100:
+        raise Usage(f"--draws is {draws}; an interval takes at least 100.")
+    return draws
 
 
 def numbers(option: str, given: str | None) -> list[int] | None:

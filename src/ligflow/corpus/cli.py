@@ -24,7 +24,18 @@ from ligflow.corpus.source_options import (
 )  # fmt: skip
 from ligflow.errors import LigflowError
 from ligflow.quadrature import MAX_NODES
-from ligflow.usage import Device, Dtype, LocalOnly, Model, Revision, Usage, checked, console, errors, numbers
+from ligflow.usage import (
+    Device,
+    Dtype,
+    LocalOnly,
+    Model,
+    Revision,
+    checked,
+    console,
+    enough_draws,
+    errors,
+    numbers,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from ligflow.corpus.engines import Engine
@@ -138,11 +149,10 @@ def profile_heads(
 ) -> None:
     """Profile every head: what it routes to, with intervals, beside chance; needs a run with --maps."""
     need_extra()
-    from ligflow.corpus.profiles import write
+    from ligflow.corpus.profile_page import write
 
-    if draws < 100:
-        raise Usage(f"--draws is {draws}; an interval takes at least 100.")
-    console().print(Text(f"wrote {write(folder, out, att_baseline, draws)}"), soft_wrap=True)
+    page = write(folder, out, att_baseline, enough_draws(draws))
+    console().print(Text(f"wrote {page}"), soft_wrap=True)
 
 
 def _engine(

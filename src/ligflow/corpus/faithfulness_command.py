@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from ligflow.corpus.source_options import (
@@ -26,10 +25,10 @@ from ligflow.usage import (
     LocalOnly,
     Model,
     Revision,
-    Usage,
     checked,
     console,
-    errors,
+    counted,
+    enough_draws,
     explainer_of,
     numbers,
 )  # fmt: skip
@@ -72,20 +71,13 @@ def try_methods(
 
     chosen = numbers("--layers", layers)
     trial = checked(Trial, None if chosen is None else tuple(chosen), steps, top_k, seed, shuffled)
-    if draws < 100:
-        raise Usage(f"--draws is {draws}; an interval takes at least 100.")
+    enough_draws(draws)
     corpus = corpus_of(source, format_, column, split, subset, start, end, sample, seed, skip_bad)
     sentences = list(corpus.read())
     explainer = explainer_of(model, revision, device, dtype, local_files_only)
     twin = Explainer(shuffle(explainer.model, seed), explainer.tokenizer, name=explainer.name)
-    columns = TextColumn("sentences"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    screen = errors()
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
-        task = bar.add_task("sentences", total=len(sentences))
-        frame = run(
-            out / "sentences", explainer, twin, sentences, trial,
-            lambda done, of: bar.update(task, completed=done, total=of),
-        )  # fmt: skip
+    with counted("sentences") as told:
+        frame = run(out / "sentences", explainer, twin, sentences, trial, told)
     about = described(frame, trial) + (f" {len(corpus.bad)} malformed lines skipped." if corpus.bad else "")
     page = write(standings(frame, draws), out, explainer.name, about)
     console().print(Text(f"wrote {page}"), soft_wrap=True)

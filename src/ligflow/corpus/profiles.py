@@ -2,40 +2,29 @@
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
-import pandas
 import torch
 from jaxtyping import Bool
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from ligflow import heads
 from ligflow.corpus.kept_maps import flow
-from ligflow.corpus.report import plain, table
 from ligflow.corpus.schema import ATT
 from ligflow.corpus.sentence import ROOT, Sentence
-from ligflow.corpus.store import Run, open_run
+from ligflow.corpus.store import Run
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
 from ligflow.heads import KINDS
 from ligflow.regroup import words_of
 from ligflow.resampling import Sums, add, interval, means, nothing, weights
-from ligflow.storage import atomically, write_text
 
 EXCESS = tuple(f"{kind} over chance" for kind in KINDS)
 OTHER = ("entropy", "distance", "attachment", "attachment without punctuation")
 MEASURES = (*KINDS, *EXCESS, *OTHER)
 MAIN = 0.5  # a head routes mainly to a kind of place if more than this goes there
 MIXED = "mixed"
-_EXPLAINED = (
-    "Shares of each row's magnitude, means over rows, with half the width of their 95% intervals over "
-    "sentences. A star: surely more than the same values in random order. A head is named after a kind of "
-    "place if more than half of its mass goes there, and surely more than chance."
-)
 
 
 @dataclass(frozen=True)
@@ -49,6 +38,9 @@ class Profile:
     low: float
     high: float
     rows: int
+
+
+ByHead = dict[tuple[int, int], dict[str, Profile]]
 
 
 def profiles(run: Run, att: str = "itb", draws: int = 1000, seed: int = 0) -> list[Profile]:
@@ -191,105 +183,19 @@ def neighbours(sentences: Iterable[Sentence]) -> tuple[float, float]:
     return (hits[0] / count, hits[1] / count) if count else (float("nan"), float("nan"))
 
 
-# --- labels and files -----------------------------------------------------------------------------
-
-
 def labels(found: Sequence[Profile]) -> dict[tuple[int, int], str]:
     """What each head mainly routes to: the kind with most mass, if over half and surely over chance."""
-    by_head: dict[tuple[int, int], dict[str, Profile]] = {}
+    return {key: _label(measures) for key, measures in by_head(found).items()}
+
+
+def by_head(found: Sequence[Profile]) -> ByHead:
+    """The measures of each (layer, head) by name."""
+    grouped: ByHead = {}
     for one in found:
-        by_head.setdefault((one.layer, one.head), {})[one.measure] = one
-    return {key: _label(measures) for key, measures in by_head.items()}
+        grouped.setdefault((one.layer, one.head), {})[one.measure] = one
+    return grouped
 
 
 def _label(measures: dict[str, Profile]) -> str:
     sure = [kind for kind in KINDS if measures[f"{kind} over chance"].low > 0 and measures[kind].mean > MAIN]
     return max(sure, key=lambda kind: measures[kind].mean, default=MIXED)
-
-
-def write(folder: str | Path, out: str | Path | None = None, att: str = "itb", draws: int = 1000) -> Path:
-    """heads.md, heads.csv, heads.parquet and a figure (SVG and PNG) in `out`; the page's path."""
-    run = open_run(folder)
-    found = profiles(run, att, draws)
-    place = Path(out) if out is not None else run.folder / "heads"
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LigflowError(f"Cannot make the folder {str(place)!r}: {error.strerror or error}.") from error
-    frame = pandas.DataFrame([asdict(one) for one in found])
-    write_text(place / "heads.csv", frame.to_csv(index=False))
-    atomically(place / "heads.parquet", lambda scratch: frame.to_parquet(scratch, index=False))
-    for kind in ("svg", "png"):
-        _save(frame, place / f"heads.{kind}")
-    return write_text(place / "heads.md", page(run, found, att))
-
-
-def page(run: Run, found: Sequence[Profile], att: str) -> str:
-    """The profiles in Markdown: the labelled heads first, then every head."""
-    known = labels(found)
-    by_head: dict[tuple[int, int], dict[str, Profile]] = {}
-    for one in found:
-        by_head.setdefault((one.layer, one.head), {})[one.measure] = one
-    sentences = sum(run.size(shard) - run.left_out(shard) for shard in run.done)
-    named = [
-        f"- layer {layer}, head {head}: mainly {label}"
-        for (layer, head), label in known.items()
-        if label != MIXED
-    ]
-    body = [
-        [str(layer), str(head), known[layer, head], *(_cell(of_head[m]) for m in (*KINDS, *OTHER))]
-        for (layer, head), of_head in by_head.items()
-    ]
-    return "\n\n".join([
-        f"# Head profiles: {plain(run.manifest['model']['name'])}",
-        f"{sentences} sentences, `z2u` under `{att}`. {_EXPLAINED}",
-        "\n".join(named) or "No head routes mainly to one kind of place.",
-        _neighbours(run),
-        table(["layer", "head", "mainly", *KINDS, *OTHER], _starred(body, by_head)),
-        "![Shares by head](heads.png)",
-    ]) + "\n"  # fmt: skip
-
-
-def _neighbours(run: Run) -> str:
-    before, after = neighbours(one for shard in run.done for one in run.sentences(shard))
-    if np.isnan(before):
-        return "The corpus has no syntactic heads, so there is no attachment."
-    return (
-        "Attachment without punctuation, for comparison: every word to the one before it "
-        f"{before:.2f}, to the one after it {after:.2f}."
-    )
-
-
-def _starred(body: list[list[str]], by_head: dict[tuple[int, int], dict[str, Profile]]) -> list[list[str]]:
-    for line, measures in zip(body, by_head.values(), strict=True):
-        for place, kind in enumerate(KINDS, start=3):
-            if measures[f"{kind} over chance"].low > 0:
-                line[place] += " \\*"
-    return body
-
-
-def _cell(one: Profile) -> str:
-    if np.isnan(one.mean):
-        return "–"
-    half = (one.high - one.low) / 2
-    return f"{one.mean:.2f}" + ("" if np.isnan(half) else f" ± {half:.2f}")
-
-
-def _save(frame: pandas.DataFrame, path: Path) -> None:
-    kinds = frame[frame.measure.isin(KINDS)]
-    wide = kinds.pivot_table(index=["layer", "head"], columns="measure", values="mean", dropna=False)[
-        list(KINDS)
-    ]
-    with rc_context({"font.size": 7, "svg.hashsalt": "ligflow"}):
-        figure = Figure(figsize=(4.5, 0.8 + 0.13 * len(wide)), layout="constrained")
-        axes = figure.subplots()
-        image = axes.imshow(
-            wide.to_numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="none"
-        )
-        axes.set_xticks(range(len(KINDS)), list(KINDS), rotation=40, ha="right")
-        axes.set_yticks(range(len(wide)), [f"{layer}.{head}" for layer, head in wide.index], fontsize=5)
-        axes.set_ylabel("layer.head")
-        figure.colorbar(image, label="share of the row's magnitude", shrink=0.5)
-        kind = path.suffix.removeprefix(".")
-        metadata = {"Date": None} if kind == "svg" else {"Software": None}
-        atomically(path, lambda file: figure.savefig(file, format=kind, dpi=150, metadata=metadata))
