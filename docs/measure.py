@@ -6,6 +6,7 @@ Names: rules, turning, vector, ends, ratios, origin, routing. `origin` needs the
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -116,7 +117,7 @@ def origin() -> None:
 
 
 def routing() -> None:
-    """A tiny random Mixtral: cells of z2z that a jump of the router leaves uncertified."""
+    """A tiny random Mixtral: cells of z2z that jumps of the router leave uncertified; and frozen."""
     torch.manual_seed(0)
     config = MixtralConfig(
         hidden_size=32, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
@@ -124,11 +125,11 @@ def routing() -> None:
     )  # fmt: skip
     explainer = Explainer(MixtralModel(config).eval())
     inputs = {"input_ids": torch.randint(3, 64, (1, 16))}
-    for baseline in ("itb", "zero", "mean"):
-        flow = explainer.explain(inputs, routes=("z2z",), layer_baseline=baseline)
+    for baseline, experts in product(("itb", "zero", "mean"), ("routed", "frozen")):
+        flow = explainer.explain(inputs, routes=("z2z",), layer_baseline=baseline, experts=experts)
         certificate, met = flow.certificate("z2z").abs(), flow.tensors["z2z.met"]
         print(
-            f"{baseline:5} {len(flow.unmet)} of {met.numel()} cells unmet, "
+            f"{baseline:5} {experts}: {len(flow.unmet)} of {met.numel()} cells unmet, "
             f"worst |certificate| {certificate.max():.1e}, of the others {certificate[met].max():.1e}"
         )
 

@@ -79,6 +79,7 @@ ARCHITECTURES = {
         _SMALL | {"local_attention": 6, "global_attn_every_n_layers": 2, "cls_token_id": 1, "sep_token_id": 2,
                   "bos_token_id": 1, "eos_token_id": 2},
     ),
+    "olmoe": _decoder("OlmoeModel", experts=True, num_experts=4, num_experts_per_tok=2, eos_token_id=2),
     "olmo2": _decoder("Olmo2Model", eos_token_id=2),
     "opt": _decoder("OPTModel", _SMALL | {"ffn_dim": 48, "word_embed_proj_dim": 32}),
     "phi3": _decoder("Phi3Model", bos_token_id=1, eos_token_id=2),

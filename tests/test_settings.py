@@ -114,6 +114,7 @@ def test_the_defaults_are_described_in_full() -> None:
         "tol": 1e-3,
         "max_nodes": MAX_NODES,
         "precision": "float32",
+        "experts": "routed",
     }
 
 

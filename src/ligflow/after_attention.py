@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ligflow.replay import Layer
+from ligflow.routing import holding
 from ligflow.sentences import Sentences
 
 Cotangent = Callable[[Float[Tensor, "node row scalar dim"]], Float[Tensor, "node row scalar dim"]]
@@ -25,7 +25,7 @@ def finish(
     """z'_j of every pair."""
     layer = sentences.host
     if layer.anywhere:
-        pairs = _packed(layer, hidden.flatten(0, 1), u.flatten(0, 1))
+        pairs = _packed(sentences, hidden.flatten(0, 1), u.flatten(0, 1), rows.repeat(len(hidden)))
         return pairs.unflatten(0, hidden.shape[:2])[:, :, None]
     tokens = len(layer.hidden)
     if len(rows) == tokens:
@@ -33,19 +33,26 @@ def finish(
     else:
         whole = layer.hidden.expand(len(hidden), -1, -1).index_copy(1, rows, hidden)
         parts = u.new_zeros(len(u), tokens, *u.shape[2:]).index_copy(1, rows, u)
-    return layer.finish(whole, parts)[:, rows][:, :, None]
+    with holding(sentences.held, torch.arange(tokens, device=rows.device).repeat(len(hidden))):
+        return layer.finish(whole, parts)[:, rows][:, :, None]
 
 
 def _packed(
-    layer: Layer, hidden: Float[Tensor, "pair dim"], u: Float[Tensor, "pair head value_dim"]
+    sentences: Sentences,
+    hidden: Float[Tensor, "pair dim"],
+    u: Float[Tensor, "pair head value_dim"],
+    rows: Int[Tensor, " pair"],
 ) -> Float[Tensor, "pair dim"]:
     """Pairs as the tokens of as many sequences as it takes; the last one is filled up with copies."""
+    layer = sentences.host
     pairs, tokens = len(hidden), len(layer.hidden)
     more = -pairs % tokens
     if more:
         hidden = torch.cat([hidden, hidden[-1:].expand(more, -1)])
         u = torch.cat([u, u[-1:].expand(more, -1, -1)])
-    done = layer.finish(hidden.unflatten(0, (-1, tokens)), u.unflatten(0, (-1, tokens)))
+        rows = torch.cat([rows, rows[-1:].expand(more)])
+    with holding(sentences.held, rows):
+        done = layer.finish(hidden.unflatten(0, (-1, tokens)), u.unflatten(0, (-1, tokens)))
     return done.flatten(0, 1)[:pairs]
 
 

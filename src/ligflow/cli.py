@@ -97,6 +97,9 @@ def explain(
     precision: Annotated[
         str, typer.Option(help="float32 (exact), or on CUDA tf32 (faster, products rounded).")
     ] = "float32",
+    experts: Annotated[
+        str, typer.Option(help="routed, or frozen: held at those of the real input along the path.")
+    ] = "routed",
     truncate: Annotated[
         bool, typer.Option("--truncate", help="Cut a text that is too long for the model.")
     ] = False,
@@ -113,7 +116,7 @@ def explain(
     """Explain one sentence: print a map, the strongest flows and the certificates."""
     settings = checked(
         Settings, tuple(route or ROUTES), att_baseline, mlp_baseline, layer_baseline,
-        scalarization, quadrature, tol, max_nodes, None, precision,
+        scalarization, quadrature, tol, max_nodes, None, precision, experts,
     )  # fmt: skip
     text = checked(text_of, text)
     chosen, wanted = numbers("--layers", layers), numbers("--targets", targets)

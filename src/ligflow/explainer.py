@@ -127,6 +127,7 @@ class Explainer:
         max_nodes: int = MAX_NODES,
         memory_budget: int | None = None,
         precision: str = "float32",
+        experts: str = "routed",
         truncate: bool = False,
         progress: Progress | None = None,
     ) -> Flow:
@@ -138,7 +139,9 @@ class Explainer:
         `memory_budget` is how many bytes the blocks of work may take (by default a part of what is
         free); it does not change the result.
         `precision` is `float32`, exact whatever the process has set, or `tf32`, which lets CUDA round
-        the factors of products to 10 bits. `progress(done, of)` is called after each layer.
+        the factors of products to 10 bits. `experts` is `routed`, or `frozen`, which holds every token's
+        experts at those of the real input along the path (see `routing`). `progress(done, of)` is called
+        after each layer.
 
         Raises LigflowError for input that cannot be explained, UnsupportedModel for a layer that
         does not offer a route, and warns (CompletenessWarning) when cells miss `tol`.
@@ -146,7 +149,7 @@ class Explainer:
         settings = self._asked(
             routes=routes, att_baseline=att_baseline, mlp_baseline=mlp_baseline,
             layer_baseline=layer_baseline, scalarization=scalarization, quadrature=quadrature, tol=tol,
-            max_nodes=max_nodes, memory_budget=memory_budget, precision=precision,
+            max_nodes=max_nodes, memory_budget=memory_budget, precision=precision, experts=experts,
         )  # fmt: skip
         with exact_mode(self._places.home, settings.precision):
             example = self._prepare(self._encode(inputs, truncate), settings.routes, layers, targets)

@@ -19,6 +19,7 @@ SPLIT: dict[str, str] = {
     "mixtral": "mixture of experts",
     "modernbert": "local and global attention",
     "olmo2": "norms after attention and MLP, q/k norm",
+    "olmoe": "mixture of experts, q/k norm",
     "opt": "learned positions",
     "phi3": "fused projections",
     "qwen2": "projection biases",

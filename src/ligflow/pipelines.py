@@ -45,6 +45,7 @@ def attribute_layer(
     max_nodes: int = MAX_NODES,
     memory_budget: int | None = None,
     precision: str = "float32",
+    experts: str = "routed",
     **arguments: Any,
 ) -> Flow:
     """The flow inside one layer, on hidden states `[T, D]` or `[1, T, D]` that a program already has.
@@ -69,7 +70,7 @@ def attribute_layer(
     settings = ask(
         routes=routes, att_baseline=att_baseline, mlp_baseline=mlp_baseline, layer_baseline=layer_baseline,
         scalarization=scalarization, quadrature=quadrature, tol=tol, max_nodes=max_nodes,
-        memory_budget=memory_budget, precision=precision,
+        memory_budget=memory_budget, precision=precision, experts=experts,
     )  # fmt: skip
     _check_layer(layer)
     _check_hidden(layer, hidden_states)

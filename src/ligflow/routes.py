@@ -16,6 +16,7 @@ from ligflow.baselines import Baseline, map_ratio, self_share, source_start, zer
 from ligflow.double import keep_double
 from ligflow.errors import LigflowError
 from ligflow.replay import Layer
+from ligflow.routing import frozen
 from ligflow.scalarize import Direction, Scalarization
 from ligflow.sentences import Sentences, padded, starts_together, together
 from ligflow.settings import Settings
@@ -111,10 +112,15 @@ def explain_together(
 
     What settings have in common is computed once.
     """
-    work = Work(together(layers), tuple(each.on(layers[0].hidden.device) for each in tokens))
+    sentences, places = together(layers), tuple(each.on(layers[0].hidden.device) for each in tokens)
+    works = {
+        experts: Work(frozen(sentences) if experts == "frozen" else sentences, places)
+        for experts in dict.fromkeys(asked.experts for asked in settings)
+    }
     routes = {"z2u": _z2u, "u2z": _u2z, "z2z": _z2z}
     found = []
     for asked in settings:
+        work = works[asked.experts]
         _check_budget(work, asked)
         whole = {route: routes[route](work, asked) for route in asked.routes}
         found.append([_of_sentence(whole, work, number) for number in range(len(layers))])

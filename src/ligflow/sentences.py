@@ -18,10 +18,14 @@ from ligflow.replay import Layer
 
 @dataclass(frozen=True, eq=False)
 class Sentences:
-    """The layer as recorded on each sentence, and `z` of all rows (0 where a sentence is shorter)."""
+    """The layer as recorded on each sentence, and `z` of all rows (0 where a sentence is shorter).
+
+    `held` are the experts that rows keep on their paths, one tensor a choice (see `routing`).
+    """
 
     layers: tuple[Layer, ...]
     z: Float[Tensor, "row dim"]
+    held: tuple[Int[Tensor, "row choice"], ...] = ()
 
     @property
     def tokens(self) -> int:

@@ -18,6 +18,7 @@ from ligflow.quadrature import MAX_NODES, fixed_rule
 from ligflow.scalarize import Direction, Scalarization
 
 Array = NDArray[Any]
+EXPERTS = ("routed", "frozen")
 ROUTES = ("z2u", "u2z", "z2z")
 
 
@@ -35,6 +36,7 @@ class Settings:
     max_nodes: int = MAX_NODES
     memory_budget: int | None = None
     precision: str = "float32"
+    experts: str = "routed"
 
     def __post_init__(self) -> None:
         if not self.routes:
@@ -52,6 +54,7 @@ class Settings:
             if not isinstance(kind, Direction):
                 _one_of("scalarization", kind, scalarize.NAMES)
         _one_of("precision", self.precision, PRECISIONS)
+        _one_of("experts", self.experts, EXPERTS)
         if self.quadrature != "adaptive":
             fixed_rule(str(self.quadrature))
         if not _is(self.tol, Real) or not 0 < self.tol < 1:
@@ -88,6 +91,7 @@ class Settings:
             "tol": float(self.tol),
             "max_nodes": int(self.max_nodes),
             "precision": self.precision,
+            "experts": self.experts,
         }
 
 
@@ -107,11 +111,12 @@ def ask(
     max_nodes: int = MAX_NODES,
     memory_budget: int | None = None,
     precision: str = "float32",
+    experts: str = "routed",
 ) -> Settings:
     """Settings from what a caller gives: a lone route, arrays as baselines."""
     return Settings(
         _routes(routes), _tensor(att_baseline), _tensor(mlp_baseline), _tensor(layer_baseline),
-        scalarization, quadrature, tol, max_nodes, memory_budget, precision,
+        scalarization, quadrature, tol, max_nodes, memory_budget, precision, experts,
     )  # fmt: skip
 
 

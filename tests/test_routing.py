@@ -1,0 +1,121 @@
+"""Experts held at the choice of the real input: certificates, the definition, and what is refused."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from architectures import ARCHITECTURES, build, example
+from ligflow import CompletenessWarning, Explainer, LigflowError, attribution, direct
+from ligflow.attention_paths import attention_path
+from ligflow.attribution import Map, attribute
+from ligflow.baselines import source_start
+from ligflow.routing import frozen, holding
+from ligflow.sentences import Sentences, alone
+from test_oracle import recorded
+
+MIXTURES = ("mixtral", "qwen3_moe", "olmoe", "gpt_oss")
+pytestmark = pytest.mark.usefixtures("no_shape_checks")
+
+
+def explainer_of(name: str) -> Explainer:
+    return Explainer(build(ARCHITECTURES[name]))
+
+
+@pytest.mark.parametrize("baseline", ["itb", "mean"])
+@pytest.mark.parametrize("name", MIXTURES)
+def test_certificates_hold_with_frozen_experts(name: str, baseline: str) -> None:
+    explainer, inputs = explainer_of(name), example(ARCHITECTURES[name], 9)
+    flow = explainer.explain(
+        inputs, experts="frozen", att_baseline=baseline, mlp_baseline="matched", layer_baseline=baseline
+    )
+    assert flow.unmet == []
+    assert flow.worst_certificate() <= 1e-3
+    assert flow.meta["settings"]["experts"] == "frozen"
+    ends = flow.z2z.sum(-1) - flow.composed().sum(-1)  # both start at the frozen layer's own start
+    assert (ends.abs() <= 3e-3 * flow.total("z2z").clamp(min=1e-3)).all()
+
+
+@pytest.mark.parametrize("name", ["mixtral", "qwen3_moe", "olmoe"])
+def test_without_it_the_jumps_show(name: str) -> None:
+    explainer, inputs = explainer_of(name), example(ARCHITECTURES[name], 9)
+    with pytest.warns(CompletenessWarning):
+        flow = explainer.explain(inputs, routes="z2z", max_nodes=200)
+    assert flow.unmet
+    assert {cell.route for cell in flow.unmet} == {"z2z"}
+
+
+def held_by_hand(route: Map, sentences: Sentences) -> Map:
+    """The oracle through the whole unmodified layer, every copy of the sentence with its real experts."""
+
+    def rows(nodes: Tensor, targets: Tensor) -> Tensor:
+        return torch.arange(sentences.tokens).repeat(len(nodes) * len(targets))
+
+    def image(nodes: Tensor, targets: Tensor) -> Tensor:
+        with holding(sentences.held, rows(nodes, targets)):
+            return route.image(nodes, targets)
+
+    def pull(nodes: Tensor, targets: Tensor, towards: attribution.Cotangent) -> Tensor:
+        with holding(sentences.held, rows(nodes, targets)):
+            return route.pull(nodes, targets, towards)
+
+    return replace(route, image=image, pull=pull)
+
+
+@pytest.mark.parametrize("baseline", ["itb", "zero", "mean"])
+@pytest.mark.parametrize("name", MIXTURES)
+def test_the_engine_equals_autograd_through_the_layer_with_held_experts(name: str, baseline: str) -> None:
+    for _, layer, place in recorded(ARCHITECTURES[name], torch.float64, 6, 0):
+        sentences = frozen(alone(layer))
+        start = source_start(baseline, layer.hidden, place.visible)
+        engine = attribution.z2z(attention_path(sentences, start))
+        oracle = held_by_hand(direct.z2z(layer, start), sentences)
+        ours, theirs = (attribute(one, place.targets, "l2", "gauss-legendre:5") for one in (engine, oracle))
+        size = float(theirs.scale.max())
+        torch.testing.assert_close(ours.value, theirs.value, rtol=1e-7, atol=1e-9 * size)
+        torch.testing.assert_close(ours.total, theirs.total, rtol=1e-7, atol=1e-9 * size)
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_the_real_input_is_as_it_was(name: str) -> None:
+    for _, layer, _ in recorded(ARCHITECTURES[name], torch.float64, 6, 0):
+        sentences = frozen(alone(layer))
+        with holding(sentences.held, torch.arange(6).repeat(2)):
+            again = layer.forward(layer.hidden.expand(2, -1, -1))
+        torch.testing.assert_close(again, layer.output.expand(2, -1, -1), rtol=1e-9, atol=1e-9)
+
+
+def texts(count: int) -> Iterator[dict[str, Tensor]]:
+    for number in range(count):
+        yield example(ARCHITECTURES["mixtral"], 5 + 3 * number)
+
+
+def test_batches_keep_every_sentence_to_its_own_experts() -> None:
+    explainer = explainer_of("mixtral")
+    settings = {"routes": ("z2z",), "experts": "frozen"}
+    together = list(explainer.explain_many(list(texts(3)), batch_size=3, **settings))
+    for flow, inputs in zip(together, texts(3), strict=True):
+        one = explainer.explain(inputs, **settings)
+        torch.testing.assert_close(flow.z2z, one.z2z, rtol=1e-4, atol=1e-5)
+
+
+def test_both_kinds_at_once_are_those_of_each_alone() -> None:
+    explainer, inputs = explainer_of("mixtral"), example(ARCHITECTURES["mixtral"], 6)
+    base = {"routes": ("u2z", "z2z"), "quadrature": "gauss-legendre:9"}
+    with pytest.warns(CompletenessWarning):
+        both = explainer.explain_under(inputs, [base, base | {"experts": "frozen"}])
+    with pytest.warns(CompletenessWarning):
+        routed = explainer.explain(inputs, **base)
+    held = explainer.explain(inputs, **base, experts="frozen")
+    torch.testing.assert_close(both[0].z2z, routed.z2z)
+    torch.testing.assert_close(both[1].z2z, held.z2z)
+    assert not torch.allclose(routed.z2z, held.z2z, rtol=1e-2)
+
+
+def test_what_cannot_be_frozen() -> None:
+    with pytest.raises(LigflowError, match="Unknown experts 'cold'; choose from routed, frozen"):
+        explainer_of("mixtral").explain(example(ARCHITECTURES["mixtral"], 4), experts="cold")
+    with pytest.raises(LigflowError, match="Layer 0 chooses no experts, so that there is nothing to hold"):
+        explainer_of("llama").explain(example(ARCHITECTURES["llama"], 4), experts="frozen")
