@@ -17,15 +17,18 @@ import torch
 
 import measure
 from ligflow.corpus.cluster import actors
+from ligflow.corpus.comparisons import compare
 from ligflow.corpus.engines import Engine, here, processes
+from ligflow.corpus.estimates import estimate
 from ligflow.corpus.readers import read
 from ligflow.corpus.runner import Corpus, run
 from ligflow.corpus.sentence import Sentence
 from ligflow.corpus.store import Run
-from ligflow.corpus.variants import Experiment
+from ligflow.corpus.variants import Experiment, named
 from ligflow.corpus.worker import Model, loaded
 from measure import Row, note, number, text
 
+SOME = 10  # sentences whose comparisons are timed
 MANY = (1_000_000, 1_000_000_000)
 COLUMNS: measure.Columns = {
     "what": text("what"),
@@ -36,6 +39,8 @@ COLUMNS: measure.Columns = {
     "Gflop a sentence": number("gigaflops", ".0f"),
     "share of the product's rate": number("fraction", ".2f"),
     "MB a sentence": number("megabytes", ".2f"),
+    "comparisons, s": number("comparison_seconds", ".3f"),
+    "report, ms": number("report_milliseconds", ".0f"),
     "1M: days": number("million_days", ".2g"),
     "1M: GB": number("million_gigabytes", ".0f"),
     "1G: days": number("billion_days", ".2g"),
@@ -94,7 +99,11 @@ def of_engine(engine: Engine, model: Model, experiment: Experiment, count: int, 
         found = run(folder, corpus(count), model, experiment, engine=engine, shard_size=size,
                     told=lambda _: times.append(time.perf_counter()))  # fmt: skip
         seconds = (times[-1] - times[0]) / count
-        cost = {**costs(found, model), "megabytes": stored(found) / count / 1e6}
+        cost = {
+            **costs(found, model),
+            "megabytes": stored(found) / count / 1e6,
+            **on_top(found, model, experiment),
+        }
     rate = measure.medians([product(where)[0]], where, 5)[0]
     per_second = product(where)[1] / rate / 1e9
     days = seconds / 86_400
@@ -107,6 +116,29 @@ def of_engine(engine: Engine, model: Model, experiment: Experiment, count: int, 
         "million_gigabytes": MANY[0] * cost["megabytes"] / 1e3,
         "billion_days": MANY[1] * days,
         "billion_terabytes": MANY[1] * cost["megabytes"] / 1e6,
+    }
+
+
+def on_top(found: Run, model: Model, experiment: Experiment) -> Row:
+    """What a sentence takes besides its integrals: its comparisons, and to be read for a report."""
+    explainer = loaded(model)
+    some = [one for shard in found.done for one in found.sentences(shard)][:SOME]
+    inputs = [one.inputs for one in some]
+    flows = explainer.explain_many_under(inputs, experiment.variants, layers=experiment.layers)
+    given = [
+        (one.number, named(of_one), explainer.attention(one.inputs, layers=list(of_one[0].layers)))
+        for one, of_one in zip(some, flows, strict=True)
+    ]
+    began = time.perf_counter()
+    for one in given:
+        compare(*one, experiment)
+    compared = time.perf_counter()
+    estimate(found)
+    read_s = time.perf_counter() - compared
+    count = sum(found.size(shard) for shard in found.done)
+    return {
+        "comparison_seconds": (compared - began) / len(given),
+        "report_milliseconds": 1000 * read_s / count,
     }
 
 
