@@ -95,6 +95,8 @@ def test_what_is_left_out_is_counted(run: Run, tmp_path: Path) -> None:
         (["--unit", "letter"], 2, "Unknown unit 'letter'"),
         (["--engine", "slurm"], 2, "Unknown engine 'slurm'; choose from local, ray."),
         (["--ray-address", "auto"], 2, "--ray-address is for --engine ray."),
+        (["--cpus", "2"], 2, "--cpus is for --engine ray."),
+        (["--engine", "ray", "--device", "cuda:0,cuda:1"], 2, "'cuda:0,cuda:1' is for --engine local"),
         (["--workers", "0"], 2, "workers is 0"),
         (["--tol", "7"], 2, "tol is 7.0"),
         (["--scalarization", "l3"], 2, "l3"),

@@ -4,6 +4,7 @@ import collections
 import gzip
 import itertools
 import json
+import random
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,17 @@ def test_parquet(tmp_path: Path) -> None:
         read(written(tmp_path, "b.parquet", "text"))
 
 
+def test_a_packed_csv_that_is_cut_short_ends_the_reading(tmp_path: Path) -> None:
+    """Not a bad line for ever, which `skip_bad` would never get to the end of."""
+    rows = "text\n" + "".join(f"row {draw}\n" for draw in random.Random(0).sample(range(10**9), 3000))
+    packed = gzip.compress(rows.encode())
+    items = sentences_of(read(written(tmp_path, "a.csv.gz", packed[:-99])), True, lambda _: None)
+    with pytest.raises(LigflowError, match="cannot be read to its end"):
+        collections.deque(itertools.islice(items, 5000), maxlen=0)
+    with pytest.raises(LigflowError, match=r"names of the columns .* cannot be read"):
+        list(read(written(tmp_path, "b.csv.gz", packed[:12])))
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
 def test_columns_that_cannot_be_chosen(tmp_path: Path, name: str) -> None:
     content = '{"a": "x", "b": "y"}\n' if name == "a.jsonl" else "a,b\nx,y\n"
@@ -311,6 +323,20 @@ def test_datasets_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 # --- what cannot be read --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ("hf:any", {"format": "csv"}, "format 'csv' is for files, not for 'hf:any'"),
+        ("embedded:sentences", {"format": "text"}, "format 'text' is for files"),
+        ("embedded:sentences", {"column": "text"}, "column 'text' is for jsonl, csv and parquet"),
+        ("embedded:sentences", {"split": "test"}, "split 'test' is for datasets of the hub"),
+    ],
+)
+def test_options_that_do_nothing_for_a_source(source: str, options: dict[str, str], message: str) -> None:
+    with pytest.raises(LigflowError, match=message):
+        read(source, **options)
 
 
 def test_sources_that_cannot_be_read(tmp_path: Path) -> None:

@@ -444,6 +444,19 @@ def test_maps_that_were_not_kept(whole: Run, tmp_path: Path) -> None:
     kept = run(tmp_path, corpus(("Hi.", "word " * 600)), experiment=Experiment(layers=(0,), maps=True))
     with pytest.raises(LigflowError, match="Sentence 1 was left out"):
         flow(kept, 1)
+    with pytest.raises(LigflowError, match="Unknown MLP baseline 'itb'; choose from zero, att_itb_a0"):
+        flow(kept, 0, mlp="itb")
+
+
+def test_maps_that_are_damaged(tmp_path: Path) -> None:
+    """One bit of one number, which the format itself would not notice."""
+    kept = run(tmp_path, corpus(("Hi.",)), experiment=Experiment(layers=(0,), maps=True))
+    path = kept.place(0) / "maps.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(LigflowError, match=r"maps.safetensors' \(shard 0\) is damaged"):
+        flow(kept, 0)
 
 
 # --- engines --------------------------------------------------------------------------------------

@@ -118,6 +118,13 @@ def test_entropy_of_two() -> None:
     assert float(found) == pytest.approx(math.log(2) / math.log(3))
 
 
+def test_attachment_is_to_the_strongest_other_word_by_magnitude() -> None:
+    rows = torch.tensor([[9.0, 1.0, -5.0], [3.0, 9.0, 1.0], [0.5, 0.2, 9.0]])[None, None]
+    assert heads.attached(rows, [2, 0, None])[0, 0, :2].tolist() == [1, 1]
+    assert heads.attached(rows, [1, 2, None])[0, 0, :2].tolist() == [0, 0]
+    assert math.isnan(heads.attached(rows, [1, 2, None])[0, 0, 2])
+
+
 # --- over a run -----------------------------------------------------------------------------------
 
 

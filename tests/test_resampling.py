@@ -75,3 +75,7 @@ def test_differences_are_paired() -> None:
     low, high = interval(found[1:, 1:] - found[1:, :1])
     assert (low[0], high[0]) == pytest.approx((0.1, 0.1))
     assert np.subtract(*interval(found[1:, :1])[::-1])[0] > 0.3
+
+
+def test_more_draws_begin_with_the_same() -> None:
+    np.testing.assert_array_equal(weights(3, [7, 8], 200)[:101], weights(3, [7, 8], 100))

@@ -27,12 +27,27 @@ def conserving(
 ) -> Float[Tensor, "layer target source"]:
     """`C_ij = sum_h (A_ijh / sum_k A_kjh) M_hj + [i = j] M_res,j`; sums over i to `sum M` exactly.
 
-    `source_sum` is `sum_k A_kjh`. A head whose sum is below `floor` did not move: it has nothing
-    to share out, and its M goes to the diagonal.
+    `source_sum` is `sum_k A_kjh`, `floor` as in `shared_out`.
+    """
+    shares, own = shared_out(z2u, u2z, residual, source_sum, floor)
+    composed = product(shares, u2z)
+    rows = torch.arange(len(targets), device=targets.device)
+    composed[:, rows, targets] += own
+    return composed
+
+
+def shared_out(
+    z2u: Float[Tensor, "layer head target source"],
+    u2z: Float[Tensor, "layer head target"],
+    residual: Float[Tensor, "layer target"],
+    source_sum: Float[Tensor, "layer head target"],
+    floor: Float[Tensor, "layer head target"],
+) -> tuple[Float[Tensor, "layer head target source"], Float[Tensor, "layer target"]]:
+    """The shares `A_ijh / sum_k A_kjh`, and what stays with the target itself.
+
+    A head whose sum is below `floor` did not move: it has nothing to share out. Its shares are 0, and its M
+    stays with the target, as the residual does.
     """
     still = source_sum.abs() <= floor
     shares = torch.where(still[..., None], 0, z2u / torch.where(still, 1, source_sum)[..., None])
-    composed = product(shares, u2z)
-    rows = torch.arange(len(targets), device=targets.device)
-    composed[:, rows, targets] += residual + torch.where(still, u2z, 0).sum(dim=1)
-    return composed
+    return shares, residual + torch.where(still, u2z, 0).sum(dim=1)

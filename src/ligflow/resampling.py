@@ -14,7 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from ligflow.errors import LigflowError
+
 LEVEL = 0.95
+FEWEST = 100  # draws
 _UNDEFINED = 0.25
 
 
@@ -27,7 +30,9 @@ class Sums:
 
 
 def nothing(draws: int, cells: int) -> Sums:
-    """Sums before the first cluster."""
+    """Sums before the first cluster. Raises LigflowError for draws that are too few for an interval."""
+    if draws < FEWEST:
+        raise LigflowError(f"draws is {draws}; an interval takes at least {FEWEST}.")
     return Sums(np.zeros((draws + 1, cells)), np.zeros((draws + 1, cells)))
 
 

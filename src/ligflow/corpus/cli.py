@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 corpus = typer.Typer(
     help="Many sentences: run the consistency experiment on a corpus, and report on it.", no_args_is_help=True
 )
+Draws = Annotated[int, typer.Option(help="Draws of the bootstrap over sentences.")]
+Seed = Annotated[int, typer.Option(help="Of the bootstrap.")]
 _STOPPED = 130  # the exit code of a command that Ctrl-C ended
 
 
@@ -88,7 +90,7 @@ def run_corpus(
         int | None,
         typer.Option(help="Processes or actors; default: one a device (ray: as many as fit)."),
     ] = None,
-    cpus: Annotated[int, typer.Option(help="Cores of each Ray actor.")] = 1,
+    cpus: Annotated[int | None, typer.Option(help="Cores of each Ray actor; default: 1.")] = None,
     ray_address: Annotated[str | None, typer.Option(help="The Ray cluster; default: one here.")] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Sentences that go through a layer together; default: as many as pay.")
@@ -127,8 +129,8 @@ def report_corpus(
     twin: Annotated[
         Path | None, typer.Option(help="A run on random weights; default: the one in the run's folder.")
     ] = None,
-    draws: Annotated[int, typer.Option(help="Draws of the bootstrap over sentences.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    draws: Draws = 1000,
+    seed: Seed = 0,
 ) -> None:
     """Rank the pairs under every metric, with intervals and controls, in words, tables and figures."""
     need_extra()
@@ -145,28 +147,32 @@ def profile_heads(
         Path | None, typer.Option("--out", "-o", help="Default: heads in the run's folder.")
     ] = None,
     att_baseline: Annotated[str, typer.Option(help="The baseline of z2u.")] = "itb",
-    draws: Annotated[int, typer.Option(help="Draws of the bootstrap over sentences.")] = 1000,
+    draws: Draws = 1000,
+    seed: Seed = 0,
 ) -> None:
     """Profile every head: what it routes to, with intervals, beside chance; needs a run with --maps."""
     need_extra()
     from ligflow.corpus.profile_page import write
 
-    page = write(folder, out, att_baseline, enough_draws(draws))
+    page = write(folder, out, att_baseline, enough_draws(draws), seed)
     console().print(Text(f"wrote {page}"), soft_wrap=True)
 
 
 def _engine(
-    name: str, device: str | None, workers: int | None, cpus: int, ray_address: str | None
+    name: str, device: str | None, workers: int | None, cpus: int | None, ray_address: str | None
 ) -> "Engine":
     from ligflow.corpus.cluster import actors
     from ligflow.corpus.engines import here, processes
 
     if name == "ray":
-        return actors(device, workers, ray_address, cpus)
+        if device is not None and "," in device:
+            raise LigflowError(f"--device {device!r} is for --engine local; with ray each actor takes a GPU.")
+        return actors(device, workers, ray_address, 1 if cpus is None else cpus)
     if name != "local":
         raise LigflowError(f"Unknown engine {name!r}; choose from local, ray.")
-    if ray_address is not None:
-        raise LigflowError("--ray-address is for --engine ray.")
+    for option, given in {"--ray-address": ray_address, "--cpus": cpus}.items():
+        if given is not None:
+            raise LigflowError(f"{option} is for --engine ray.")
     devices = device.split(",") if device else [None]
     count = len(devices) if workers is None else workers
     return here(devices[0]) if count == 1 else processes(devices, count)

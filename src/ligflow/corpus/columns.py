@@ -78,7 +78,7 @@ def csv_rows(
         rows = csv.reader(file, delimiter="\t" if tabs else ",", strict=True)
         try:
             names = next(rows, [])
-        except csv.Error as error:
+        except (csv.Error, OSError, EOFError) as error:
             raise LigflowError(
                 f"The names of the columns in {str(path)!r} cannot be read: {error}."
             ) from error
@@ -87,10 +87,12 @@ def csv_rows(
         while True:
             try:
                 row = next(rows, None)
-            except (csv.Error, OSError, EOFError) as error:
+            except csv.Error as error:
                 yield BadLine(number, f"{path.name}:{rows.line_num}", f"no row of CSV: {error}")
                 number += 1
                 continue
+            except (OSError, EOFError) as error:
+                raise LigflowError(f"The corpus {str(path)!r} cannot be read to its end: {error}.") from error
             if row is None:
                 return
             if row:

@@ -112,4 +112,4 @@ def left_out(run: Run) -> LeftOut:
 
 def _kind(reason: str) -> str:
     """A reason without its numbers, so that alike ones are counted together."""
-    return "".join("#" if c.isdigit() else c for c in reason.split(". ")[0])
+    return "".join("#" if c.isdigit() else c for c in reason.split(". ")[0].removesuffix("."))

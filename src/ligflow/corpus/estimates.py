@@ -41,9 +41,10 @@ class Estimates:
 
 
 def estimate(run: Run, draws: int = 1000, seed: int = 0) -> Estimates:
-    """Means and draws over the finished shards. Raises LigflowError if there are none, or one is damaged."""
-    if draws < 100:
-        raise LigflowError(f"draws is {draws}; an interval takes at least 100.")
+    """Means and draws over the finished shards.
+
+    Raises LigflowError if there are none, one is damaged, or the draws are too few.
+    """
     units = tuple(run.manifest["settings"]["units"])
     layers = _layers(run)
     shape = (len(units), 2, len(layers), len(DIRECT), _OTHERS, len(METRICS))

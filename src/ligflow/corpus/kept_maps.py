@@ -1,17 +1,18 @@
 """All maps of a shard in one safetensors file, and back to a Flow of one sentence."""
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
+from ligflow.corpus.schema import ATT, DIRECT, MLP
 from ligflow.corpus.store import MAPS, Run
-from ligflow.corpus.variants import VARIANTS, Variants, pair
+from ligflow.corpus.variants import VARIANTS, Variants
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
+from ligflow.joined import join
 
 _HEADER = ("tokens", "layers", "targets", "special")
 
@@ -45,41 +46,41 @@ def _name(number: int, baseline: str, name: str) -> str:
 def flow(run: Run, sentence: int, att: str = "itb", mlp: str = "att_itb_a0", direct: str = "itb") -> Flow:
     """The maps of a sentence under an ATT, an MLP and a layer baseline, as the run kept them.
 
-    Raises LigflowError if the run kept no maps, or not of this sentence, or its file is damaged.
+    Raises LigflowError if the run kept no maps, or not of this sentence, its file is damaged, or a baseline
+    is unknown.
     """
     for shard in run.done:
         if sentence in run.table(shard, "sentences")["sentence"].to_pylist():
-            return pair(_read(run.place(shard) / MAPS, sentence), att, mlp, direct)
+            for number, found in flows(run, shard, att, mlp, direct):
+                if number == sentence:
+                    return found
+            raise LigflowError(f"Sentence {sentence} was left out of this run; its reason is in the report.")
     raise LigflowError(f"No finished shard of this run holds sentence {sentence}.")
 
 
-def _read(path: Path, sentence: int) -> Variants:
-    if not path.is_file():
+def flows(
+    run: Run, shard: int, att: str = "itb", mlp: str = "att_itb_a0", direct: str = "itb"
+) -> Iterator[tuple[int, Flow]]:
+    """The same of every explained sentence of a shard, with its number; the file is read and checked once."""
+    for kind, name, known in (("ATT", att, ATT), ("MLP", mlp, MLP), ("layer", direct, DIRECT)):
+        if name not in known:
+            raise LigflowError(f"Unknown {kind} baseline {name!r}; choose from {', '.join(known)}.")
+    if not run.manifest["settings"]["maps"]:
         raise LigflowError("This run kept no maps; run it with --maps.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            headers = json.loads(file.metadata()["ligflow"])
-            found = _variants(file, sentence, headers[str(sentence)]) if str(sentence) in headers else None
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise LigflowError(f"{str(path)!r} is damaged: {error}. Compute it again: --redo-damaged.") from error
-    if found is None:
-        raise LigflowError(f"Sentence {sentence} was left out of this run; its reason is in the report.")
-    return found
+    with safe_open(run.file(shard, MAPS), framework="pt") as file:
+        for number, header in json.loads(file.metadata()["ligflow"]).items():
+            parts = (("z2u", att), ("u2z", mlp), ("z2z", direct))
+            yield int(number), join([_flow(file, number, header, *part) for part in parts])
 
 
-def _variants(file: Any, sentence: int, header: Mapping[str, Any]) -> Variants:
+def _flow(file: Any, number: str, header: Mapping[str, Any], route: str, baseline: str) -> Flow:
+    """What was kept of one route under one baseline."""
     tokens, layers, targets, special = (header[name] for name in _HEADER)
-    names = list(file.keys())
-
-    def of(route: str, baseline: str) -> Flow:
-        start = _name(sentence, baseline, "")
-        tensors = {
-            own: file.get_tensor(name)
-            for name in names
-            if name.startswith(start)
-            and (own := name.removeprefix(start)).partition(".")[0].startswith(route)
-        }
-        meta = header["meta"][f"{route} {baseline}"]
-        return Flow(tokens, tuple(layers), tuple(targets), tuple(special), tensors, meta)
-
-    return {(route, baseline): of(route, baseline) for route, baseline in VARIANTS}
+    start = f"{number}/{baseline}/{route}"
+    tensors = {
+        name.split("/", 2)[2]: file.get_tensor(name)
+        for name in file.keys()  # noqa: SIM118
+        if name.startswith(start)
+    }
+    meta = header["meta"][f"{route} {baseline}"]
+    return Flow(tokens, tuple(layers), tuple(targets), tuple(special), tensors, meta)

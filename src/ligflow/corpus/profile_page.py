@@ -33,10 +33,12 @@ _EXPLAINED = (
 )
 
 
-def write(folder: str | Path, out: str | Path | None = None, att: str = "itb", draws: int = 1000) -> Path:
+def write(
+    folder: str | Path, out: str | Path | None = None, att: str = "itb", draws: int = 1000, seed: int = 0
+) -> Path:
     """heads.md, heads.csv, heads.parquet and a figure (SVG and PNG) in `out`; the page's path."""
     run = open_run(folder)
-    found = profiles(run, att, draws)
+    found = profiles(run, att, draws, seed)
     place = Path(out) if out is not None else run.folder / "heads"
     try:
         place.mkdir(parents=True, exist_ok=True)

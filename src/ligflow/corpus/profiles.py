@@ -10,8 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from ligflow import heads
-from ligflow.corpus.kept_maps import flow
-from ligflow.corpus.schema import ATT
+from ligflow.corpus.kept_maps import flows
 from ligflow.corpus.sentence import ROOT, Sentence
 from ligflow.corpus.store import Run
 from ligflow.errors import LigflowError
@@ -46,10 +45,9 @@ ByHead = dict[tuple[int, int], dict[str, Profile]]
 def profiles(run: Run, att: str = "itb", draws: int = 1000, seed: int = 0) -> list[Profile]:
     """Every measure of every head, from the kept maps of an ATT baseline.
 
-    Raises LigflowError if the run kept no maps, nothing was explained, or the baseline is unknown.
+    Raises LigflowError if the run kept no maps, nothing was explained, the baseline is unknown, or the draws
+    are too few.
     """
-    if att not in ATT:
-        raise LigflowError(f"Unknown ATT baseline {att!r}; choose from {', '.join(ATT)}.")
     total: Sums | None = None
     shape, layers = (0, 0, 0), tuple[int, ...]()
     for sentence, of_one in _flows(run, att):
@@ -73,11 +71,9 @@ def _profiles(total: Sums, shape: tuple[int, int, int], layers: Sequence[int]) -
 
 def _flows(run: Run, att: str) -> Iterator[tuple[Sentence, Flow]]:
     for shard in run.done:
-        known = run.table(shard, "sentences").to_pylist()
-        explained = {row["sentence"] for row in known if row["left_out"] is None}
-        for sentence in run.sentences(shard):
-            if sentence.number in explained:
-                yield sentence, flow(run, sentence.number, att=att)
+        of_number = {sentence.number: sentence for sentence in run.sentences(shard)}
+        for number, of_one in flows(run, shard, att=att):
+            yield of_number[number], of_one
 
 
 def measured(of_one: Flow, sentence: Sentence) -> np.ndarray:
@@ -153,7 +149,7 @@ def is_punctuation(token: str) -> bool:
 def _attached(of_one: Flow, sentence: Sentence) -> list[Tensor]:
     """Attachment over words, with and without words that are punctuation, in as many columns as targets."""
     none = torch.full((*of_one.z2u.shape[:2], len(of_one.targets)), torch.nan, dtype=torch.float64)
-    if sentence.heads is None or of_one.meta.get("words") is None or len(of_one.targets) < len(of_one.tokens):
+    if sentence.heads is None or of_one.meta.get("words") is None:
         return [none, none]
     maps, places = words_of(of_one).of(of_one.z2u.double()), of_one.meta["word_places"]
     group = {place: number for number, place in enumerate(places) if place >= 0}

@@ -43,8 +43,11 @@ def read(
     the hub (`subset`, `split`), or `embedded:sentences`. `column` names the column with the sentences where
     there are columns. Nothing but the current sentence is kept in memory.
 
-    Raises LigflowError for a source that is missing, unreadable, empty, or of unknown format.
+    Raises LigflowError for a source that is missing, unreadable, empty, or of unknown format, and for an
+    option that does nothing for it.
     """
+    if format is not None and (source.startswith(HUB) or source == EMBEDDED):
+        raise LigflowError(f"format {format!r} is for files, not for {source!r}.")
     if source.startswith(HUB):
         return hub.read(source.removeprefix(HUB), column, split, subset)
     for name, given in {"split": split, "subset": subset}.items():
@@ -52,7 +55,7 @@ def read(
             raise LigflowError(f"{name} {given!r} is for datasets of the hub (hf:NAME), not for {source!r}.")
     if source == EMBEDDED:
         path = resources.files("ligflow.corpus").joinpath("data/sentences.conllu")
-        return _read(Path(str(path)), "conllu", None)
+        return _read(Path(str(path)), "conllu", column)
     path = Path(source)
     return _read(path, _format(path, format), column)
 

@@ -27,6 +27,7 @@ class Found:
     """All that a report says, as data."""
 
     run: Run
+    twin_run: Run | None
     estimates: Estimates
     twin: Estimates | None
     ranked: list[Ranked]
@@ -51,8 +52,7 @@ def report(
     or the twin is of another corpus or other settings.
     """
     run = open_run(folder)
-    other = run.twin if twin is None else open_run(twin)
-    found = _found(run, _fitting(run, other), draws, seed)
+    found = _found(run, _fitting(run, run.twin if twin is None else open_run(twin)), draws, seed)
     place = Path(out) if out is not None else run.folder / "report"
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -66,8 +66,8 @@ def report(
 
 
 def _fitting(run: Run, twin: Run | None) -> Run | None:
-    """The twin, if it has shards. Raises LigflowError if it is not of the same corpus and settings."""
-    if twin is None or not twin.done:
+    """The twin. Raises LigflowError if it is not of the same corpus and settings."""
+    if twin is None:
         return None
     same = all(run.manifest[name] == twin.manifest[name] for name in _TOLD)
     if not same or run.manifest["corpus"]["fingerprint"] != twin.manifest["corpus"]["fingerprint"]:
@@ -79,9 +79,9 @@ def _fitting(run: Run, twin: Run | None) -> Run | None:
 
 def _found(run: Run, twin: Run | None, draws: int, seed: int) -> Found:
     estimates = estimate(run, draws, seed)
-    other = None if twin is None else estimate(twin, draws, seed)
+    other = None if twin is None or not twin.done else estimate(twin, draws, seed)
     return Found(
-        run, estimates, other, rank(estimates, other), rank(estimates, other, rules=("product",)),
+        run, twin, estimates, other, rank(estimates, other), rank(estimates, other, rules=("product",)),
         completeness.certify(run), completeness.left_out(run), draws,
     )  # fmt: skip
 
@@ -137,11 +137,12 @@ def _head(found: Found) -> str:
 
 
 def _warnings(found: Found) -> str:
-    missing = found.run.missing
-    unfinished = ""
-    if missing:
-        done = found.run.shards - len(missing)
-        unfinished = f"The run is not finished: {done} of {found.run.shards} shards are in this report."
+    runs = {"run": found.run, "twin on random weights": found.twin_run}
+    unfinished = [
+        f"The {what} is not finished: {len(run.done)} of {run.shards} shards are in this report."
+        for what, run in runs.items()
+        if run is not None and run.missing
+    ]
     unmet = sum(row.unmet for row in found.certified if row.layer is None)
     lines = verdict.warnings_of(
         found.ranked,

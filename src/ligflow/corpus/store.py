@@ -86,10 +86,14 @@ class Run:
 
     def table(self, shard: int, name: str) -> pa.Table:
         """A table of a finished shard (see `schema`). Raises LigflowError that names a damaged file."""
-        path = self.place(shard) / f"{name}.parquet"
-        if (self._digests(shard) or {}).get(path.name) != (_digest(path) if path.is_file() else ""):
+        return _read(self.file(shard, f"{name}.parquet"), TABLES[name], f"shard {shard}")
+
+    def file(self, shard: int, name: str) -> Path:
+        """A file of a finished shard. Raises LigflowError if it is not as it was written."""
+        path = self.place(shard) / name
+        if (self._digests(shard) or {}).get(name) != (_digest(path) if path.is_file() else ""):
             raise _damaged(path, f"shard {shard}", "it is not as it was written")
-        return _read(path, TABLES[name], f"shard {shard}")
+        return path
 
     def write(self, shard: int, results: Results) -> None:
         """A shard's folder, whole or not at all. If it is there already, it stays as it is."""

@@ -7,7 +7,6 @@ from typing import Any
 from ligflow.corpus.schema import ATT, DIRECT, MLP, UNITS
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
-from ligflow.joined import join
 from ligflow.quadrature import MAX_NODES
 from ligflow.settings import ask
 
@@ -70,8 +69,3 @@ class Experiment:
 def named(flows: Sequence[Flow]) -> Variants:
     """The nine flows by route and baseline."""
     return dict(zip(VARIANTS, flows, strict=True))
-
-
-def pair(variants: Variants, att: str, mlp: str, direct: str) -> Flow:
-    """One flow with an ATT, an MLP and a layer baseline: it holds a composed map and a direct one."""
-    return join([variants["z2u", att], variants["u2z", mlp], variants["z2z", direct]])

@@ -88,10 +88,10 @@ def _finding(rows: Sequence[Ranked]) -> str:
 
 
 def warnings_of(
-    ranked: list[Ranked], unit: str, sentences: int, unmet: int, left_out: int, unfinished: str
+    ranked: list[Ranked], unit: str, sentences: int, unmet: int, left_out: int, unfinished: Sequence[str]
 ) -> list[str]:
     """What a reader must know before the numbers."""
-    found = [unfinished] if unfinished else []
+    found = [*unfinished]
     if sentences < _FEW:
         found.append(
             f"Sentences: {sentences}. Intervals from so few are too narrow, and one has none at all."

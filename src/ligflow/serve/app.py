@@ -147,12 +147,9 @@ def _too_large(limit: int) -> TooLarge:
 
 def _file(package: str, name: str, kind: str) -> Callable[[], Awaitable[Response]]:
     """Answers with a file of the package, which is read now."""
-    file = resources.files(package) / name
-    content = file.read_bytes() if file.is_file() else None
+    content = (resources.files(package) / name).read_bytes()
 
     async def answer() -> Response:
-        if content is None:
-            return _json({"error": f"{name} is missing from this installation; install ligflow again."}, 404)
         return Response(content, media_type=kind)
 
     return answer
@@ -169,12 +166,12 @@ async def _refused(_: Request, problem: Exception) -> Response:
 
 async def _no_route(request: Request, problem: Exception) -> Response:
     """What the router refuses: a path it does not know, or a method that the path does not take."""
-    status = getattr(problem, "status_code", 404)
-    headers = dict(getattr(problem, "headers", None) or {})
-    if status == 405:
-        takes = headers.get("Allow", "another one")
+    assert isinstance(problem, HTTPException)
+    headers = dict(problem.headers or {})
+    if problem.status_code == 405:
+        takes = headers["Allow"]
         return _json({"error": f"This path does not take {request.method}; it takes {takes}."}, 405, headers)
-    return _json({"error": _UNKNOWN_PATH}, status, headers)
+    return _json({"error": _UNKNOWN_PATH}, problem.status_code, headers)
 
 
 async def _gone(_: Request, __: Exception) -> Response:

@@ -40,10 +40,9 @@ class _Cancelled(Exception):
 
 @dataclass(eq=False)
 class Job:
-    """`work` is let go of as soon as the job is over; `stop` asks a running one to end after its layer."""
+    """What is known of a job; `stop` asks a running one to end after its layer."""
 
     id: str
-    work: Work | None
     state: str = QUEUED
     done: int = 0
     of: int = 0
@@ -66,7 +65,7 @@ class Queue:
     def __init__(self, limit: int = 64, keep: int = 32, keep_bytes: int = KEEP_BYTES) -> None:
         self._limit, self._keep, self._keep_bytes = limit, keep, keep_bytes
         self._jobs: dict[str, Job] = {}
-        self._waiting: deque[Job] = deque()
+        self._waiting: dict[str, Work] = {}  # by the name of its job, in the order they came
         self._over: deque[Job] = deque()
         self._running: Job | None = None
         self._closed = False
@@ -91,9 +90,8 @@ class Queue:
         with self._changed:
             if len(self._waiting) >= self._limit:
                 raise Full(f"{self._limit} texts are waiting already, the most there may be; try again soon.")
-            job = Job(secrets.token_urlsafe(12), work)
-            self._jobs[job.id] = job
-            self._waiting.append(job)
+            job = Job(secrets.token_urlsafe(12))
+            self._jobs[job.id], self._waiting[job.id] = job, work
             self._changed.notify_all()
             return self._describe(job)
 
@@ -107,7 +105,7 @@ class Queue:
         with self._changed:
             job = self._job(name)
             if job.state == QUEUED:
-                self._waiting.remove(job)
+                del self._waiting[job.id]
                 self._end(job, CANCELLED)
             elif job.state == RUNNING:
                 job.stop = True
@@ -132,28 +130,29 @@ class Queue:
         return self._jobs[name]
 
     def _describe(self, job: Job) -> dict[str, Any]:
-        place = self._waiting.index(job) + 1 if job.state == QUEUED else None
+        place = [*self._waiting].index(job.id) + 1 if job.state == QUEUED else None
         told = {"id": job.id, "state": job.state, "place": place, "done": job.done, "of": job.of}
         return told | {"cancelling": job.state == RUNNING and job.stop, "error": job.error, "bytes": job.size}
 
     def _serve(self) -> None:
-        while (job := self._next()) is not None:
-            self._compute(job)
+        while (found := self._next()) is not None:
+            self._compute(*found)
 
-    def _next(self) -> Job | None:
+    def _next(self) -> tuple[Job, Work] | None:
         """Waits for a job; None once the queue is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._waiting)
             if self._closed:
                 return None
-            self._running = self._waiting.popleft()
-            self._running.state = RUNNING
-            return self._running
+            name = next(iter(self._waiting))
+            job, work = self._jobs[name], self._waiting.pop(name)
+            self._running, job.state = job, RUNNING
+            return job, work
 
-    def _compute(self, job: Job) -> None:
+    def _compute(self, job: Job, work: Work) -> None:
         """Whatever happens to one job, the thread goes on with the next."""
         try:
-            result = job.work(lambda done, of: self._told(job, done, of)) if job.work else b""
+            result = work(lambda done, of: self._told(job, done, of))
         except _Cancelled:
             self._ended(job, CANCELLED)
         except LigflowError as problem:
@@ -177,7 +176,7 @@ class Queue:
 
     def _end(self, job: Job, state: str, error: str | None = None, result: bytes | None = None) -> None:
         """Keeps the job among those that are over, and drops the oldest of them where there are too many."""
-        job.state, job.error, job.result, job.work = state, error, result, None
+        job.state, job.error, job.result = state, error, result
         self._over.append(job)
         while len(self._over) > max(self._keep, 1) or (len(self._over) > 1 and self._held > self._keep_bytes):
             del self._jobs[self._over.popleft().id]

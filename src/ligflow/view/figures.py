@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ligflow.compose import shared_out
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
 from ligflow.storage import atomically
@@ -325,14 +326,13 @@ def _ladder_view(flow: Flow) -> str | None:
 
 def _through(flow: Flow, row: int) -> Float[Tensor, "middle target source"]:
     """Head by head, and the residual with heads that did not move last."""
-    z2u, u2z = flow.z2u[row].float(), flow.u2z[row].float()
-    total = z2u.sum(-1)
-    still = total.abs() <= flow.tensors["z2u.floor"][row][:, None]
-    shares = torch.where(still[..., None], 0, z2u / torch.where(still, 1, total)[..., None])
-    own = torch.zeros_like(z2u[0])
-    rows = torch.arange(len(flow.targets))
-    own[rows, list(flow.targets)] = flow.u2z_residual[row].float() + torch.where(still, u2z, 0).sum(0)
-    return torch.cat([shares * u2z[..., None], own[None]])
+    one = slice(row, row + 1)
+    z2u, u2z, residual = (part[one].float() for part in (flow.z2u, flow.u2z, flow.u2z_residual))
+    floor = flow.tensors["z2u.floor"][one][..., None].expand_as(u2z)
+    shares, kept = shared_out(z2u, u2z, residual, z2u.sum(-1), floor)
+    own = torch.zeros_like(z2u[0, 0])
+    own[torch.arange(len(flow.targets)), list(flow.targets)] = kept[0]
+    return torch.cat([shares[0] * u2z[0, ..., None], own[None]])
 
 
 def _ladder(flow: Flow, _: str, layer: int, __: object, target: int | None, ___: str) -> Figure:
