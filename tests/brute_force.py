@@ -47,7 +47,7 @@ def pairs(layer: Layer, baseline: str, tokens: Tokens) -> Iterator[tuple[str, Ma
     yield "z2u", attribution.z2u(attention), oracle(layer, attention.start)
     yield "z2z", attribution.z2z(path), direct.z2z(layer, start)
     starts = mlp_paths(work, "matched", baseline)
-    yield "u2z", attribution.u2z(work.sentences, *starts), direct.u2z(layer, *starts)
+    yield "u2z", attribution.u2z(work.sentences, starts), direct.u2z(layer, starts)
 
 
 def integrate(route: Map, tokens: Tokens, rule: Rule) -> torch.Tensor:

@@ -58,14 +58,15 @@ def test_a_causal_layer_keeps_its_mask() -> None:
         torch.testing.assert_close(layer.forward(changed[None])[0, :-1], layer.output[:-1])
 
 
-def test_a_decoder_with_cross_attention_is_refused_by_name() -> None:
+def test_a_decoder_with_cross_attention_has_the_given_states_as_memory() -> None:
     from transformers import BertConfig, BertModel
 
     config = BertConfig(**ARCHITECTURES["bert"].config, is_decoder=True, add_cross_attention=True)
     model = BertModel(config).eval()
     inputs = example(ARCHITECTURES["bert"], 5) | {"encoder_hidden_states": torch.randn(1, 5, 32)}
-    with pytest.raises(UnsupportedModel, match="2 times"):
-        Explainer(model).explain(inputs)
+    (layer, *_) = Explainer(model).record(inputs)
+    assert (layer.refusal, layer.memory, layer.cross_heads) == ("", "encoder_hidden_states", 4)
+    torch.testing.assert_close(layer.encoded, inputs["encoder_hidden_states"][0])
 
 
 def test_two_towers_ask_for_one() -> None:

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ligflow.cross_attention import Given, Second
+from ligflow.replay import Captured, plain
 from ligflow.routing import holding
 from ligflow.sentences import Sentences
 
@@ -21,8 +23,9 @@ def finish(
     hidden: Float[Tensor, "node row dim"],
     u: Float[Tensor, "node row head value_dim"],
     rows: Int[Tensor, " row"],
+    second: Callable[[Captured], Tensor] = plain,
 ) -> Float[Tensor, "node row one dim"]:
-    """z'_j of every pair."""
+    """z'_j of every pair. `second` is the second attention of a decoder's layer, if it has one."""
     layer = sentences.host
     if layer.anywhere:
         pairs = _packed(sentences, hidden.flatten(0, 1), u.flatten(0, 1), rows.repeat(len(hidden)))
@@ -34,7 +37,7 @@ def finish(
         whole = layer.hidden.expand(len(hidden), -1, -1).index_copy(1, rows, hidden)
         parts = u.new_zeros(len(u), tokens, *u.shape[2:]).index_copy(1, rows, u)
     with holding(sentences.held, torch.arange(tokens, device=rows.device).repeat(len(hidden))):
-        return layer.finish(whole, parts)[:, rows][:, :, None]
+        return layer.finish(whole, parts, second)[:, rows][:, :, None]
 
 
 def _packed(
@@ -63,13 +66,18 @@ def pull_back(
     rows: Int[Tensor, " row"],
     towards: Cotangent,
     moves: bool,
-) -> tuple[Float[Tensor, "node row dim"] | None, Float[Tensor, "node row head value_dim"]]:
-    """`dL/dz_j` (all but attention; None unless z_j moves) and `dL/du_j`: one forward, one backward."""
+    second: Second | Given | None = None,
+) -> tuple[Float[Tensor, "node row dim"] | None, list[Float[Tensor, "node *place head value_dim"]]]:
+    """`dL/dz_j` (all but attention; None unless z_j moves) and `dL/du_j`: one forward, one backward.
+
+    With a second attention `dL/du` of that follows, in the shape of `second.u`.
+    """
     leaves = [u.detach().requires_grad_()]
     if moves:
         hidden = hidden.detach().requires_grad_()
         leaves.append(hidden)
     with torch.enable_grad():
-        image = finish(sentences, hidden, leaves[0], rows)
-    found = torch.autograd.grad(image, leaves, towards(image.detach()), materialize_grads=True)
-    return (found[1] if moves else None), found[0]
+        image = finish(sentences, hidden, leaves[0], rows, second or plain)
+    inner = [] if second is None or second.u is None else [second.u]
+    found = torch.autograd.grad(image, [*leaves, *inner], towards(image.detach()), materialize_grads=True)
+    return (found[1] if moves else None), [found[0], *found[len(leaves) :]]

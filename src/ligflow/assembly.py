@@ -23,15 +23,16 @@ def flow_of(
 ) -> Flow:
     """The labelled result; `about` goes into its metadata."""
     tensors: dict[str, Tensor] = {}
-    for route in settings.routes:
-        tensors |= _stack(route, [result[route] for result in results])
     tokens, layers = example.tokens, example.layers
+    for route in results[0]:
+        split = layers[0].cross_heads if route == "u2z" else len(tokens.labels)
+        tensors |= _stack(route, [result[route] for result in results], split)
     meta = about | {
         "text": tokens.text,
         "words": None if tokens.words is None else list(tokens.words),
         "word_labels": list(tokens.word_labels),
         "word_places": list(tokens.word_places),
-        "settings": settings.describe(),
+        "settings": settings.describe(memory=example.memory is not None),
         "dtype": str(layers[0].hidden.dtype).removeprefix("torch."),
         "versions": {
             "ligflow": __version__, "torch": torch.__version__, "transformers": transformers.__version__,
@@ -39,12 +40,17 @@ def flow_of(
         "shortcuts": {str(layer.index): layer.shortcut.name if layer.shortcut else "" for layer in layers},
         "notes": [*example.notes, *_notes(layers, settings, places, results)],
     }  # fmt: skip
+    if example.memory is not None:
+        meta |= {"memory": list(example.memory.labels), "memory_special": list(example.memory.special)}
     indices = tuple(layer.index for layer in layers)
     return Flow(list(tokens.labels), indices, tuple(example.rows), tokens.special, tensors, meta)
 
 
-def _stack(route: str, parts: list[Attribution]) -> dict[str, Tensor]:
-    """The layers' attributions as the tensors of a flow, on the CPU."""
+def _stack(route: str, parts: list[Attribution], split: int) -> dict[str, Tensor]:
+    """The layers' attributions as the tensors of a flow, on the CPU.
+
+    `split` is the number of heads of a second attention, or of the layer's own tokens among the sources.
+    """
     try:
         values = torch.stack([part.value for part in parts])
     except RuntimeError as error:
@@ -61,18 +67,29 @@ def _stack(route: str, parts: list[Attribution]) -> dict[str, Tensor]:
     }
     stacked = {name: torch.stack(cell).transpose(1, 2) for name, cell in cells.items()}
     nodes = torch.stack([part.nodes for part in parts])
-    if route == "z2u":
-        maps = {"z2u": values.transpose(1, 2), "z2u.floor": torch.stack([part.floor[0] for part in parts])}
+    if route in ("z2u", "e2u"):
+        maps = {
+            route: values.transpose(1, 2),
+            f"{route}.floor": torch.stack([part.floor[0] for part in parts]),
+        }
     else:
         stacked = {name: cell[:, 0] for name, cell in stacked.items()}
-        maps = {"z2z": values[:, :, 0]} if route == "z2z" else _heads_and_residual(values[:, :, 0])
+        maps = (_own_and_memory if route == "z2z" else _heads_and_residual)(values[:, :, 0], split)
     named = {f"{route}.{name}": cell for name, cell in stacked.items()}
     tensors = maps | named | {f"{route}.nodes": nodes}
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def _heads_and_residual(players: Tensor) -> dict[str, Tensor]:
-    return {"u2z": players[..., :-1].transpose(1, 2), "u2z_residual": players[..., -1]}
+def _own_and_memory(sources: Tensor, own: int) -> dict[str, Tensor]:
+    memory = {"z2z_cross": sources[..., own:]} if sources.shape[-1] > own else {}
+    return {"z2z": sources[..., :own]} | memory
+
+
+def _heads_and_residual(players: Tensor, cross: int) -> dict[str, Tensor]:
+    heads, residual = players[..., :-1].transpose(1, 2), players[..., -1]
+    own = heads.shape[1] - cross
+    second = {"u2z_cross": heads[:, own:]} if cross else {}
+    return {"u2z": heads[:, :own], "u2z_residual": residual} | second
 
 
 def _notes(
@@ -84,7 +101,7 @@ def _notes(
         for layer in layers
         if layer.no_shortcut
     ]
-    for route in settings.routes:
+    for route in results[0]:
         flips = sum(int(f.sum()) for result in results if (f := result[route].flipped) is not None)
         rows = sum(result[route].total.numel() for result in results)
         if flips:

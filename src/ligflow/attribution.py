@@ -17,8 +17,10 @@ from torch import Tensor
 from ligflow.after_attention import Cotangent, finish, pull_back
 from ligflow.attention_paths import AttentionPath
 from ligflow.baselines import Start, own_path
+from ligflow.cross_attention import CrossPath, Given, Second, attended, pulled
 from ligflow.memory import default_budget, in_blocks
 from ligflow.quadrature import MAX_NODES, Integral, integrate
+from ligflow.replay import plain
 from ligflow.scalarize import Direction, Scalarization, cotangent, natural_scale, total
 from ligflow.sentences import Sentences
 
@@ -244,56 +246,98 @@ def z2u(path: AttentionPath) -> Map:
     return Map(image, pull, size * path.cost, size * _KEPT * path.heads * tokens)
 
 
-def u2z(
-    sentences: Sentences,
-    u_start: Float[Tensor, "row head value_dim"],
-    u_end: Float[Tensor, "row head value_dim"],
-    residual_start: Float[Tensor, "row dim"] | None = None,
-) -> Map:
-    """All that follows attention: `{u_j^h}_h, z_j -> z'_j`; sources are the heads, then the residual.
-
-    The residual stays at z_j where it has no start.
-    """
-    residual = Start(sentences.z if residual_start is None else residual_start, per_target=False)
-    u_step, z_step = u_end - u_start, sentences.z - residual.vectors
-
-    def paths(nodes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        u = u_start[rows] + nodes[:, None, None, None].to(u_start) * u_step[rows]
-        return own_path(residual, sentences.z, nodes.to(u_start), rows), u
+def e2u(path: CrossPath) -> Map:
+    """A decoder's second attention: `{e_m} -> u_j^h`, its queries held; sources are the encoder's tokens."""
 
     def image(nodes: Tensor, rows: Tensor) -> Tensor:
         with torch.no_grad():
-            return finish(sentences, *paths(nodes, rows), rows)
+            return attended(path, nodes.to(path.start), rows)
 
     def pull(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
-        hidden, u = paths(nodes, rows)
-        moves = residual_start is not None
-        to_hidden, to_u = pull_back(sentences, hidden, u, rows, towards, moves)
-        heads = (to_u * u_step[rows]).sum(-1)
-        own = torch.zeros_like(heads[..., :1])
+        with torch.no_grad():
+            return pulled(path, nodes, rows, towards)
+
+    heads, size = path.query.shape[1], path.start.element_size()
+    cost = heads * (12 * path.tokens + 8 * path.query.shape[3])
+    return Map(image, pull, size * cost, size * _KEPT * heads * path.tokens)
+
+
+@dataclass(frozen=True, eq=False)
+class Players:
+    """Where the players of u2z start and end: the heads of the attention, and of a second one if there is.
+
+    The residual stays at z_j where it has no start.
+    """
+
+    start: Float[Tensor, "row head value_dim"]
+    end: Float[Tensor, "row head value_dim"]
+    residual_start: Float[Tensor, "row dim"] | None = None
+    second_start: Float[Tensor, "row cross_head cross_dim"] | None = None
+    second_end: Float[Tensor, "row cross_head cross_dim"] | None = None
+
+
+def u2z(sentences: Sentences, players: Players) -> Map:
+    """All that follows attention: `{u_j^h}_h, z_j -> z'_j`.
+
+    Sources are the heads, then those of a second attention, then the residual.
+    """
+    moves = players.residual_start is not None
+    residual = Start(sentences.z if players.residual_start is None else players.residual_start, False)
+    starts = [players.start, *([players.second_start] if players.second_start is not None else [])]
+    ends = [players.end, *([players.second_end] if players.second_end is not None else [])]
+    steps = [end - start for start, end in zip(starts, ends, strict=True)]
+    z_step = sentences.z - residual.vectors
+
+    def paths(nodes: Tensor, rows: Tensor) -> tuple[Tensor, list[Tensor]]:
+        a = nodes.to(z_step)
+        moved = [
+            start[rows] + a[:, None, None, None] * step[rows]
+            for start, step in zip(starts, steps, strict=True)
+        ]
+        return own_path(residual, sentences.z, a, rows), moved
+
+    def image(nodes: Tensor, rows: Tensor) -> Tensor:
+        with torch.no_grad():
+            hidden, (u, *second) = paths(nodes, rows)
+            given = Given(second[0], rows, sentences.tokens) if second else plain
+            return finish(sentences, hidden, u, rows, given)
+
+    def pull(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
+        hidden, (u, *second) = paths(nodes, rows)
+        given = Given(second[0].requires_grad_(), rows, sentences.tokens) if second else None
+        to_hidden, to_us = pull_back(sentences, hidden, u, rows, towards, moves, given)
+        found = [(to_u * step[rows]).sum(-1) for to_u, step in zip(to_us, steps, strict=True)]
+        own = torch.zeros_like(found[0][..., :1])
         if to_hidden is not None:
             own = (to_hidden * z_step[rows]).sum(-1, keepdim=True)
-        return torch.cat([heads, own], dim=-1)[:, :, None]
+        return torch.cat([*found, own], dim=-1)[:, :, None]
 
-    size, heads = u_end.element_size(), u_end.shape[1]
+    size, heads = sentences.z.element_size(), sum(end.shape[1] for end in ends)
     cost, kept = size * sentences.host.cost, size * _KEPT * (heads + 1)
     return Map(image, pull, cost, kept, sentences.tokens, _recorded(sentences))
 
 
-def z2z(path: AttentionPath) -> Map:
-    """The whole layer `{z_k} -> z'_j`, split at its attention; sources are tokens."""
+def z2z(path: AttentionPath, cross: CrossPath | None = None) -> Map:
+    """The whole layer `{z_k} -> z'_j`, split at its attention; sources are tokens.
+
+    With a second attention, `{z_k}, {e_m} -> z'_j`: sources are tokens, then those of the encoder.
+    """
     sentences, start = path.sentences, path.start
 
     def image(nodes: Tensor, rows: Tensor) -> Tensor:
         with torch.no_grad():
             own = own_path(start, sentences.z, nodes.to(sentences.z), rows)
-            return finish(sentences, own, path.at(nodes, rows), rows)
+            second = plain if cross is None else Second(cross, nodes.to(sentences.z))
+            return finish(sentences, own, path.at(nodes, rows), rows, second)
 
     def pull(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
         with torch.no_grad():
             here = path.moving(nodes, rows)
         own = own_path(start, sentences.z, nodes, rows)
-        to_hidden, to_u = pull_back(sentences, own, here.u, rows, towards, not start.per_target)
+        second = None if cross is None else Second(cross, nodes)
+        to_hidden, (to_u, *to_second) = pull_back(
+            sentences, own, here.u, rows, towards, not start.per_target, second
+        )
         with torch.no_grad():
             sources, through_query = here.gates(to_u)
             sources = sources.sum(dim=2)
@@ -301,11 +345,14 @@ def z2z(path: AttentionPath) -> Map:
             if to_hidden is not None:
                 residual = (to_hidden * (sentences.z - start.vectors)[rows]).sum(-1)
                 mine = residual if mine is None else mine + residual
-            return _with_self(sources, mine, sentences.columns(rows))[:, :, None]
+            sources = _with_self(sources, mine, sentences.columns(rows))
+            if second is not None:
+                sources = torch.cat([sources, second.sources(*to_second)[:, rows]], dim=-1)
+            return sources[:, :, None]
 
     size, tokens = sentences.z.element_size(), sentences.tokens
-    cost = size * (path.cost + sentences.host.cost)
-    return Map(image, pull, cost, size * _KEPT * tokens, tokens, _recorded(sentences))
+    cost, more = size * (path.cost + sentences.host.cost), 0 if cross is None else cross.tokens
+    return Map(image, pull, cost, size * _KEPT * (tokens + more), tokens, _recorded(sentences))
 
 
 def _recorded(sentences: Sentences) -> Callable[[Tensor], Tensor] | None:

@@ -14,6 +14,7 @@ from ligflow.errors import LigflowError
 
 SOURCE_NAMES = ("itb", "zero", "mean", "itb_zero_ratio", "itb_map_ratio")
 LAYER_NAMES = ("itb", "zero", "mean", "itb_zero_ratio")
+ENCODER_NAMES = ("mean", "zero")
 MLP_NAMES = ("att_itb_a0", "zero", "matched")
 
 Baseline = str | Tensor
@@ -57,6 +58,25 @@ def _custom(
     vectors = torch.zeros_like(z)
     vectors[visible] = baseline.to(z)
     return vectors
+
+
+def cross_start(
+    baseline: Baseline, memory: Float[Tensor, "memory dim"], visible: Int[Tensor, " visible"]
+) -> Float[Tensor, "memory dim"]:
+    """Where the memory starts: `mean` of its `visible` (unpadded) tokens, `zero`, or the caller's `[D]`.
+
+    Raises LigflowError for a tensor that is not one finite vector.
+    """
+    if isinstance(baseline, Tensor):
+        if tuple(baseline.shape) != memory.shape[1:] or not torch.isfinite(baseline).all():
+            raise LigflowError(
+                f"encoder_baseline is a tensor of shape {tuple(baseline.shape)}; it must be one finite vector "
+                f"of size {memory.shape[1]}, at which every token of the encoder starts."
+            )
+        return baseline.to(memory).expand_as(memory)
+    if baseline == "zero":
+        return torch.zeros_like(memory)
+    return memory[visible].mean(dim=0).expand_as(memory).contiguous()
 
 
 def own_path(

@@ -12,10 +12,10 @@ from ligflow.attribution import Map, attribute
 from ligflow.baselines import source_start
 from ligflow.errors import LigflowError
 from ligflow.explainer import Explainer
-from ligflow.inputs import visible_tokens
 from ligflow.recording import refuse_uneven
 from ligflow.replay import Layer
 from ligflow.routes import Tokens, Work, mlp_paths
+from ligflow.routing import frozen, has_experts
 from ligflow.sentences import alone
 
 TEXTS = ("The cat sat on the mat.", "Rivers rarely run straight.")
@@ -43,10 +43,11 @@ def check(
     explainer: Explainer,
     inputs: str | Mapping[str, Tensor] | Sequence[str | Mapping[str, Tensor]] | None = None,
     tol: float = 1e-3,
+    experts: str = "routed",
 ) -> list[Check]:
     """Runs every check on `inputs` (two short ones if None) and returns what was measured.
 
-    Layers that cannot be split are reported, and checked in z2z alone. Raises LigflowError where no
+    With `experts="frozen"` certificates are those of layers whose experts are held (see `routing`). Layers that cannot be split are reported, and checked in z2z alone. Raises LigflowError where no
     input can be made up for the model; pass `inputs` then.
     """
     if isinstance(inputs, str | Mapping):
@@ -58,7 +59,7 @@ def check(
     checks = [_splits(recordings[0]), _shortcuts(recordings[0]), _replays(explainer, recordings)]
     for baseline in ("itb", "zero", "mean"):
         checks.append(_engine(explainer, recordings, baseline))
-    checks.append(_certificates(explainer, recordings, tol))
+    checks.append(_certificates(explainer, recordings, tol, experts))
     checks.append(_causal(explainer, recordings[0]))
     return checks
 
@@ -82,7 +83,7 @@ def _record(explainer: Explainer, example: str | Mapping[str, Tensor]) -> Record
     layers = explainer.record(example)
     refuse_uneven(layers)
     inputs = {} if isinstance(example, str) else example
-    visible = visible_tokens(explainer.model, inputs, layers[0].hidden)
+    visible = explainer.visible(inputs, layers[0])
     return [(layer, Tokens(visible, visible).on(layer.hidden.device)) for layer in layers]
 
 
@@ -146,7 +147,7 @@ def _pairs(layer: Layer, baseline: str, tokens: Tokens) -> Iterator[tuple[str, M
     oracle = direct.z2u_in_double if work.starts_flat(baseline) else direct.z2u
     yield "z2u", attribution.z2u(attention), oracle(layer, attention.start)
     starts = mlp_paths(work, "matched", baseline)
-    yield "u2z", attribution.u2z(work.sentences, *starts), direct.u2z(layer, *starts)
+    yield "u2z", attribution.u2z(work.sentences, starts), direct.u2z(layer, starts)
 
 
 def _gap(engine: Map, oracle: Map, tokens: Tokens, limit: float, dtype: torch.dtype) -> float:
@@ -158,23 +159,25 @@ def _gap(engine: Map, oracle: Map, tokens: Tokens, limit: float, dtype: torch.dt
     return float(((ours.value - theirs.value).abs().amax(-1) / scale).max())
 
 
-def _certificates(explainer: Explainer, recordings: list[Recording], tol: float) -> Check:
+def _certificates(explainer: Explainer, recordings: list[Recording], tol: float, experts: str) -> Check:
     gaps = []
     for layer, tokens in _all(recordings):
         with explainer.lent(layer):
-            for route in _default_routes(layer, tokens):
+            for route in _default_routes(layer, tokens, experts == "frozen" and not layer.refusal):
                 found = attribute(route, tokens.targets, "l2", tol=tol)
                 gaps.append(float(((found.value.sum(-1) - found.total) / found.scale).abs().max()))
     worst = _worst(gaps)
-    return Check("certificates, default settings", worst <= tol, f"{worst:.1e}", f"{tol:.0e}")
+    settings = "default settings" if experts == "routed" else "experts held"
+    return Check(f"certificates, {settings}", worst <= tol, f"{worst:.1e}", f"{tol:.0e}")
 
 
-def _default_routes(layer: Layer, tokens: Tokens) -> list[Map]:
+def _default_routes(layer: Layer, tokens: Tokens, hold: bool = False) -> list[Map]:
     start = source_start("itb", layer.hidden, tokens.visible)
     if layer.refusal:
         return [direct.z2z(layer, start)]
-    work = Work(alone(layer), (tokens,))
-    u2z = attribution.u2z(work.sentences, *mlp_paths(work, "att_itb_a0", "itb"))
+    sentence = alone(layer)
+    work = Work(frozen(sentence) if hold and has_experts(layer) else sentence, (tokens,))
+    u2z = attribution.u2z(work.sentences, mlp_paths(work, "att_itb_a0", "itb"))
     return [attribution.z2u(work.path("itb")), u2z, attribution.z2z(work.path("itb"))]
 
 

@@ -5,27 +5,47 @@ assumed: slow, and the definition itself.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ligflow.after_attention import Cotangent
-from ligflow.attribution import Map
+from ligflow.attribution import Map, Players
 from ligflow.baselines import Start, own_path
 from ligflow.double import keep_double
-from ligflow.replay import Layer
+from ligflow.replay import Layer, plain
 
 _KEPT = 4096  # bytes for each of a target's sources
 
 
-def z2z(layer: Layer, start: Start) -> Map:
-    """`{z_k} -> z'_j` through the layer as it is."""
+def z2z(layer: Layer, start: Start, memory_start: Tensor | None = None) -> Map:
+    """`{z_k} -> z'_j` through the layer as it is; with a start of its memory `{z_k}, {e_m} -> z'_j`."""
 
     def run(hidden: Tensor, targets: Tensor) -> Tensor:
         return _own_rows(layer.forward(hidden), targets)[:, None]
 
-    return _map(layer, start, run)
+    if memory_start is None:
+        return _map(layer, start, run)
+    width, (tokens, dim) = layer.hidden.shape[1], memory_start.shape
+
+    def run_both(sources: Tensor, targets: Tensor) -> Tensor:
+        hidden, memory = sources[:, :-tokens, :width], sources[:, -tokens:, :dim]
+        return _own_rows(layer.with_encoded(memory).forward(hidden), targets)[:, None]
+
+    return _map(layer, start, run_both, memory_start)
+
+
+def e2u(layer: Layer, memory_start: Float[Tensor, "memory dim"]) -> Map:
+    """`{e_m} -> u_j^h` of the second attention, the layer's own tokens being as they are."""
+
+    def run(memory: Tensor, targets: Tensor) -> Tensor:
+        return _own_rows(plain(layer.capture_second(memory)).transpose(1, 2), targets)
+
+    whole = replace(layer, hidden=layer.encoded)
+    return _map(whole, Start(memory_start, per_target=False), run)
 
 
 def z2u(layer: Layer, start: Start) -> Map:
@@ -52,74 +72,97 @@ def z2u_in_double(layer: Layer, start: Start) -> Map:
     return Map(image, pull, route.cost, route.kept)
 
 
-def u2z(
-    layer: Layer,
-    u_start: Float[Tensor, "token head value_dim"],
-    u_end: Float[Tensor, "token head value_dim"],
-    residual_start: Float[Tensor, "token dim"] | None = None,
-) -> Map:
+def u2z(layer: Layer, players: Players) -> Map:
     """`{u_j^h}_h, z_j -> z'_j`: only the target's own heads and residual move, others stay real."""
-    residual_start = layer.hidden if residual_start is None else residual_start
-    residual = Start(residual_start, per_target=False)
+    residual = Start(layer.hidden if players.residual_start is None else players.residual_start, False)
+    moved = [(players.start, players.end)]
+    if players.second_start is not None and players.second_end is not None:
+        moved.append((players.second_start, players.second_end))
 
-    def paths(nodes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        u = u_start[targets] + nodes[:, None, None, None] * (u_end - u_start)[targets]
-        return own_path(residual, layer.hidden, nodes, targets), u
+    def paths(nodes: Tensor, targets: Tensor) -> list[Tensor]:
+        a = nodes[:, None, None, None]
+        us = [start[targets] + a * (end - start)[targets] for start, end in moved]
+        return [own_path(residual, layer.hidden, nodes, targets), *us]
 
-    def run(own: Tensor, u: Tensor, targets: Tensor) -> Tensor:
+    def run(targets: Tensor, own: Tensor, *us: Tensor) -> Tensor:
         copies = len(own) * len(targets)
         rows = torch.arange(copies, device=targets.device), targets.repeat(len(own))
         whole = layer.hidden.repeat(copies, 1, 1).index_put(rows, own.flatten(0, 1))
-        heads = u_end.repeat(copies, 1, 1, 1).index_put(rows, u.flatten(0, 1))
-        return layer.finish(whole, heads)[rows].unflatten(0, (len(own), -1))[:, :, None]
+        heads = [
+            end.repeat(copies, 1, 1, 1).index_put(rows, u.flatten(0, 1))
+            for u, (_, end) in zip(us, moved, strict=True)
+        ]
+        second = [] if len(heads) == 1 else [lambda _: heads[1].transpose(1, 2)]
+        done = layer.finish(whole, heads[0], *second)
+        return done[rows].unflatten(0, (len(own), -1))[:, :, None]
 
     def image(nodes: Tensor, targets: Tensor) -> Tensor:
         with torch.no_grad():
-            return run(*paths(nodes, targets), targets)
+            return run(targets, *paths(nodes, targets))
 
     def pull(nodes: Tensor, targets: Tensor, towards: Cotangent) -> Tensor:
-        own, u = (part.requires_grad_() for part in paths(nodes, targets))
+        leaves = [part.requires_grad_() for part in paths(nodes, targets)]
         with torch.enable_grad():
-            value = run(own, u, targets)
-        to_own, to_u = torch.autograd.grad(value, [own, u], towards(value.detach()), materialize_grads=True)
-        heads = (to_u * (u_end - u_start)[targets]).sum(-1)
-        mine = (to_own * (layer.hidden - residual_start)[targets]).sum(-1, keepdim=True)
-        return torch.cat([heads, mine], dim=-1)[:, :, None]
+            value = run(targets, *leaves)
+        to_own, *to_us = torch.autograd.grad(value, leaves, towards(value.detach()), materialize_grads=True)
+        heads = [
+            (to_u * (end - start)[targets]).sum(-1) for to_u, (start, end) in zip(to_us, moved, strict=True)
+        ]
+        mine = (to_own * (layer.hidden - residual.vectors)[targets]).sum(-1, keepdim=True)
+        return torch.cat([*heads, mine], dim=-1)[:, :, None]
 
-    return Map(image, pull, _copy_cost(layer), _KEPT * (u_end.shape[1] + 1))
+    return Map(image, pull, _copy_cost(layer), _KEPT * (sum(end.shape[1] for _, end in moved) + 1))
 
 
-def _map(layer: Layer, start: Start, run: Callable[[Tensor, Tensor], Tensor]) -> Map:
-    """The map of `run(hidden [copy, T, D], target of each copy) -> [copy, scalar, dim]`."""
+def _map(
+    layer: Layer,
+    start: Start,
+    run: Callable[[Tensor, Tensor], Tensor],
+    memory_start: Float[Tensor, "memory dim"] | None = None,
+) -> Map:
+    """The map of `run(sources [copy, T, D], target of each copy) -> [copy, scalar, dim]`."""
 
     def image(nodes: Tensor, targets: Tensor) -> Tensor:
-        hidden, _ = _copies(layer, start, nodes, targets)
+        sources, _ = _copies(layer, start, nodes, targets, memory_start)
         with torch.no_grad():
-            return run(hidden, targets.repeat(len(nodes))).unflatten(0, (len(nodes), -1))
+            return run(sources, targets.repeat(len(nodes))).unflatten(0, (len(nodes), -1))
 
     def pull(nodes: Tensor, targets: Tensor, towards: Cotangent) -> Tensor:
-        hidden, step = _copies(layer, start, nodes, targets)
-        hidden.requires_grad_()
+        sources, step = _copies(layer, start, nodes, targets, memory_start)
+        sources.requires_grad_()
         with torch.enable_grad():
-            value = run(hidden, targets.repeat(len(nodes)))
+            value = run(sources, targets.repeat(len(nodes)))
         pulls = towards(value.detach().unflatten(0, (len(nodes), -1))).flatten(0, 1)
         scalars = []
         for scalar in range(value.shape[1]):
-            (grad,) = torch.autograd.grad(value[:, scalar], hidden, pulls[:, scalar], retain_graph=True)
+            (grad,) = torch.autograd.grad(value[:, scalar], sources, pulls[:, scalar], retain_graph=True)
             scalars.append((grad * step).sum(-1))
         return torch.stack(scalars, dim=1).unflatten(0, (len(nodes), -1))
 
     return Map(image, pull, _copy_cost(layer), _KEPT * len(layer.hidden))
 
 
-def _copies(layer: Layer, start: Start, nodes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """One path a (node, target) pair, node-major, and its step."""
+def _copies(
+    layer: Layer, start: Start, nodes: Tensor, targets: Tensor, memory_start: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """One path a (node, target) pair, node-major, and its step; the memory's tokens after the layer's."""
     first = (
         start.vectors[targets][:, None] if start.per_target else start.vectors.expand(len(targets), -1, -1)
     )
-    step = layer.hidden - first
+    first, last = first.expand(-1, len(layer.hidden), -1), layer.hidden.expand(len(targets), -1, -1)
+    if memory_start is not None:
+        ends = ((first, memory_start), (last, layer.encoded))
+        first, last = (_one_below(own, memory) for own, memory in ends)
+    step = last - first
     paths = first + nodes.to(step)[:, None, None, None] * step
     return paths.flatten(0, 1), step.repeat(len(nodes), 1, 1)
+
+
+def _one_below(own: Float[Tensor, "copy token dim"], memory: Float[Tensor, "memory memory_dim"]) -> Tensor:
+    """Both sets of sources in one tensor, as wide as the wider of the two."""
+    width = max(own.shape[-1], memory.shape[-1])
+    memory = memory.expand(len(own), -1, -1)
+    return torch.cat([pad(part, (0, width - part.shape[-1])) for part in (own, memory)], dim=1)
 
 
 def _own_rows(tensor: Tensor, targets: Tensor) -> Tensor:

@@ -22,13 +22,17 @@ Results = list[dict[str, Attribution]]  # of one example: for each layer, every 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """`place` holds the same rows as positions among all tokens of the layers, padding included."""
+    """`place` holds the same rows as positions among all tokens of the layers, padding included.
+
+    `memory` are the tokens of the encoder that the layers attend to, if they do.
+    """
 
     tokens: Tokens
     rows: list[int]
     layers: list[Layer]
     place: LayerTokens
     notes: list[str]
+    memory: Tokens | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +55,7 @@ class Validated:
     def _known(self, layer: Layer) -> Layer:
         seen = self.known[_kind(layer)]
         return replace(
-            layer, refusal=seen.refusal, one_by_one=seen.one_by_one, projections=seen.projections,
+            layer, refusal=seen.refusal, memory=seen.memory, cross_heads=seen.cross_heads, one_by_one=seen.one_by_one, projections=seen.projections,
             anywhere=seen.anywhere, shortcut=seen.shortcut, no_shortcut=seen.no_shortcut, cost=seen.cost,
             repeats=seen.repeats,
         )  # fmt: skip
@@ -130,7 +134,7 @@ def _of_layer(examples: Sequence[Example], settings: Sequence[Settings], index: 
 
 def _visible(layer: Layer, found: dict[str, Attribution], place: LayerTokens) -> dict[str, Attribution]:
     """Sources without padding; where they are heads, all of them. On the CPU, to make room."""
-    visible = place.visible.to(layer.hidden.device)
+    place, tokens = place.on(layer.hidden.device), len(layer.hidden)
     for route, one in found.items():
         if not torch.isfinite(one.value).all() or not torch.isfinite(one.total).all():
             raise LigflowError(
@@ -138,6 +142,8 @@ def _visible(layer: Layer, found: dict[str, Attribution], place: LayerTokens) ->
                 "its baseline; choose another baseline, or check the weights."
             )
     return {
-        route: on_cpu(one if route == "u2z" else replace(one, value=one.value[..., visible]))
+        route: on_cpu(
+            one if route == "u2z" else replace(one, value=one.value[..., place.sources(route, tokens)])
+        )
         for route, one in found.items()
     }

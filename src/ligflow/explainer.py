@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -20,7 +20,15 @@ from ligflow.devices import Devices, devices_of, present
 from ligflow.errors import LigflowError
 from ligflow.examples import Example, Results, Validated, compute, shown, splittable
 from ligflow.flow import Flow
-from ligflow.inputs import Inputs, Positions, check_inputs, positions, refuse_other_inputs, visible_tokens
+from ligflow.inputs import (
+    Inputs,
+    Positions,
+    check_inputs,
+    own_inputs,
+    positions,
+    refuse_other_inputs,
+    visible_tokens,
+)
 from ligflow.places import Done, Places
 from ligflow.precision import check_precision
 from ligflow.quadrature import MAX_NODES
@@ -54,10 +62,13 @@ class Explainer:
         device: Devices | None = None,
         streamed: bool = False,
         offload_folder: str | Path | None = None,
+        stack: str | None = None,
     ) -> None:
         """Takes a model of `transformers` as it is; half precision is integrated in a float32 copy.
 
-        Of an encoder-decoder the encoder is explained. Weights made in inference mode have no
+        `stack` names the layers to explain where a model has several stacks of them, by a part of their
+        module's name: `decoder`, `vision_model`, ... Without it, of an encoder-decoder the encoder is
+        explained. Weights made in inference mode have no
         gradients, so they are copied, and so are weights that are not on `device` (None: where they
         are). With `streamed` or several devices the model stays, and layers come to the devices one
         by one; `offload_folder` then keeps their weights on disk. Raises LigflowError for weights with
@@ -65,19 +76,22 @@ class Explainer:
         """
         if not isinstance(model, PreTrainedModel):
             _refuse_other_models(model)
-        self.notes = short_note(_encoder_of(model))
+        self.stack = stack
+        self.decodes = bool(stack and model.config.is_encoder_decoder and "encoder" not in stack)
+        model, whole = model if stack else _encoder_of(model), model
+        self.notes = short_note(model)
         devices = devices_of(device)
         _check_streaming(devices, streamed, offload_folder)
         with torch.inference_mode(False):
             if streamed or len(devices) > 1:
-                self.model = _offloaded(_encoder_of(model), offload_folder)
+                self.model = _offloaded(model, offload_folder)
                 self._places = Places(self.model, devices)
             else:
-                self.model = usable(_encoder_of(model), *devices)
+                self.model = usable(model, *devices)
                 self._places = Places(self.model)
         self.tokenizer = tokenizer
-        self.name = name or getattr(model, "name_or_path", "") or type(model).__name__
-        self.revision = revision or getattr(model.config, "_commit_hash", None)
+        self.name = name or getattr(whole, "name_or_path", "") or type(whole).__name__
+        self.revision = revision or getattr(whole.config, "_commit_hash", None)
         self._validated = Validated(self._places)
         check_weights(self.model)
 
@@ -121,6 +135,7 @@ class Explainer:
         att_baseline: Baseline | Array = "itb",
         mlp_baseline: Baseline | Array = "att_itb_a0",
         layer_baseline: Baseline | Array = "itb",
+        encoder_baseline: Baseline | Array = "mean",
         scalarization: Scalarization | Mapping[str, Scalarization] = "l2",
         quadrature: str = "adaptive",
         tol: float = 1e-3,
@@ -148,8 +163,9 @@ class Explainer:
         """
         settings = self._asked(
             routes=routes, att_baseline=att_baseline, mlp_baseline=mlp_baseline,
-            layer_baseline=layer_baseline, scalarization=scalarization, quadrature=quadrature, tol=tol,
-            max_nodes=max_nodes, memory_budget=memory_budget, precision=precision, experts=experts,
+            layer_baseline=layer_baseline, encoder_baseline=encoder_baseline, scalarization=scalarization,
+            quadrature=quadrature, tol=tol, max_nodes=max_nodes, memory_budget=memory_budget,
+            precision=precision, experts=experts,
         )  # fmt: skip
         with exact_mode(self._places.home, settings.precision):
             example = self._prepare(self._encode(inputs, truncate), settings.routes, layers, targets)
@@ -363,12 +379,22 @@ class Explainer:
         chosen = [recorded[i] for i in positions("layer", layers, len(recorded))]
         chosen = self._places.spread(chosen)
         refuse_uneven(chosen)
-        visible = visible_tokens(self.model, inputs, chosen[0].hidden)
+        visible = self.visible(inputs, chosen[0])
         tokens = shown(self._named(tokens, inputs, len(chosen[0].hidden)), visible)
         rows = positions("target", targets, len(tokens.labels))
         chosen, left_out = splittable(self._validated(chosen), layers is not None, routes)
-        place = LayerTokens(visible, visible[torch.tensor(rows, device=visible.device)])
-        return Example(tokens, rows, chosen, place, [*self.notes, *left_out, *tokens.notes])
+        seen, memory = self._memory(inputs, chosen[0])
+        place = LayerTokens(visible, visible[torch.tensor(rows, device=visible.device)], seen)
+        return Example(tokens, rows, chosen, place, [*self.notes, *left_out, *tokens.notes], memory)
+
+    def _memory(self, inputs: dict[str, Tensor], layer: Layer) -> tuple[Tensor | None, Tokens | None]:
+        """The tokens of the encoder that a layer attends to, and which of them are not padding."""
+        if not layer.memory:
+            return None, None
+        given = inputs if self.decodes else {}
+        mask = given.get("attention_mask", inputs.get("encoder_attention_mask"))
+        seen = visible_tokens(self.model, {} if mask is None else {"attention_mask": mask}, layer.encoded)
+        return seen, shown(name_inputs(self.tokenizer, given, len(layer.encoded)), seen)
 
     def _flow(self, example: Example, results: Results, settings: Settings, **more: Any) -> Flow:
         return warn_unmet(
@@ -376,13 +402,18 @@ class Explainer:
         )
 
     def _about(self) -> dict[str, Any]:
-        return {"model": self.name, "revision": self.revision, "model_class": type(self.model).__name__}
+        about = {"model": self.name, "revision": self.revision, "model_class": type(self.model).__name__}
+        return about | ({"stack": self.stack} if self.stack else {})
 
     def record(self, inputs: Inputs, truncate: bool = False) -> list[Layer]:
         """The model's layers on one example, recorded, validated and ready to be replayed."""
         with exact_mode(self._places.home):
             layers = self._places.spread(self._record(self._encode(inputs, truncate)[0]))
             return self._validated(layers)
+
+    def visible(self, inputs: Mapping[str, Tensor], layer: Layer) -> Int[Tensor, " visible"]:
+        """Positions of a recorded layer's tokens that are not padding."""
+        return visible_tokens(self.model, own_inputs(inputs, self.decodes), layer.hidden)
 
     def lent(self, layer: Layer) -> AbstractContextManager[None]:
         """The model as a recorded layer is replayed in it: on its attention, with its weights in place."""
@@ -406,7 +437,8 @@ class Explainer:
     def labels(self, inputs: Inputs) -> list[str]:
         """The tokens of some inputs as a flow names them, without running the model."""
         encoded, tokens = self._encode(inputs, truncate=False)
-        return list(self._named(tokens, encoded, next(iter(encoded.values())).shape[1]).labels)
+        own = own_inputs(encoded, self.decodes)
+        return list(self._named(tokens, encoded, next(iter(own.values())).shape[1]).labels)
 
     def _encode(self, inputs: Inputs, truncate: bool) -> _Encoded:
         refuse_other_inputs(inputs)
@@ -414,7 +446,7 @@ class Explainer:
         if isinstance(inputs, str | Words):
             encoded, tokens = encode(self.tokenizer, inputs, limit, truncate)
         else:
-            encoded, tokens = check_inputs(inputs, limit), None
+            encoded, tokens = check_inputs(inputs, limit, self.decodes), None
         # clones, since tensors made in inference mode cannot take part in a backward pass
         return {name: value.to(self._places.home).clone() for name, value in encoded.items()}, tokens
 
@@ -422,12 +454,12 @@ class Explainer:
         """The text's own tokens, unless the layers have others."""
         if tokens is not None and len(tokens.labels) == count:
             return tokens
-        return name_inputs(self.tokenizer, encoded, count)
+        return name_inputs(self.tokenizer, own_inputs(encoded, self.decodes), count)
 
     def _record(self, encoded: dict[str, Tensor]) -> list[Layer]:
         try:
             with self._places.running():
-                return record(self.model, encoded)
+                return record(self.model, encoded, self.stack)
         except LigflowError:
             raise
         except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:

@@ -30,11 +30,15 @@ DIMS = {
     "u2z": ("layer", "head", "target"),
     "u2z_residual": ("layer", "target"),
     "z2z": ("layer", "target", "source"),
+    "e2u": ("layer", "cross_head", "target", "memory"),
+    "u2z_cross": ("layer", "cross_head", "target"),
+    "z2z_cross": ("layer", "target", "memory"),
 }
 CELL_DIMS = {
     "z2u": ("layer", "head", "target"),
     "u2z": ("layer", "target"),
     "z2z": ("layer", "target"),
+    "e2u": ("layer", "cross_head", "target"),
 }
 CELL_PARTS = ("total", "scale", "residue", "error", "origin", "met")
 
@@ -62,6 +66,14 @@ class Flow:
     | `u2z` | layer head target | MLP: head output u -> layer output z' |
     | `u2z_residual` | layer target | the residual as a player of the MLP map (0 where it does not move) |
     | `z2z` | layer target source | the whole layer: source token -> z' |
+
+    A decoder whose layers attend to an encoder has a second set of sources, the encoder's tokens (`memory`):
+
+    | attribute | shape | what |
+    |---|---|---|
+    | `e2u` | layer cross_head target memory | second attention: encoder token -> head output u |
+    | `u2z_cross` | layer cross_head target | MLP: head output u of the second attention -> z' |
+    | `z2z_cross` | layer target memory | the whole layer: encoder token -> z'; sums with `z2z` to one total |
 
     Units are those of the scalarised image, for `l2` the norm of the layer's output (u for z2u).
     `tensors` holds everything by name, as saved in a file.
@@ -104,6 +116,31 @@ class Flow:
     def z2z(self) -> Float[Tensor, "layer target source"]:
         """The direct map of the whole layer."""
         return self._map("z2z")
+
+    @property
+    def memory(self) -> list[str]:
+        """The encoder's tokens that the layers attend to; none where they have no second attention."""
+        return list(self.meta.get("memory", ()))
+
+    @property
+    def cross_heads(self) -> int:
+        """The number of heads of the second attention; 0 where there is none or no route has heads."""
+        return next((self.tensors[n].shape[1] for n in ("e2u", "u2z_cross") if n in self.tensors), 0)
+
+    @property
+    def e2u(self) -> Float[Tensor, "layer cross_head target memory"]:
+        """What encoder token m contributes to the output of head h of the second attention at target j."""
+        return self._map("e2u")
+
+    @property
+    def u2z_cross(self) -> Float[Tensor, "layer cross_head target"]:
+        """What head h of the second attention contributes to the layer's output at target j."""
+        return self._map("u2z_cross")
+
+    @property
+    def z2z_cross(self) -> Float[Tensor, "layer target memory"]:
+        """What encoder tokens contribute to the whole layer, beside the tokens in `z2z`."""
+        return self._map("z2z_cross")
 
     def total(self, route: str) -> Float[Tensor, "layer *head target"]:
         """`||F(1) - F(0)||` (or its projection or direction): what the sources of a cell sum to."""
@@ -149,9 +186,7 @@ class Flow:
 
     def composed(self, rule: str = "conserving") -> Float[Tensor, "layer target source"]:
         """z2u and u2z composed into a map of the layer, `conserving` or `product` (see `compose`)."""
-        if rule not in compose.NAMES:
-            raise LigflowError(f"Unknown composition {rule!r}; choose from {', '.join(compose.NAMES)}.")
-        stored = self.tensors.get(f"composed.{rule}")
+        stored = self._stored_composition(f"composed.{rule}", rule)
         if stored is not None:
             return stored
         z2u, u2z = self.z2u, self.u2z
@@ -159,7 +194,28 @@ class Flow:
             return compose.product(z2u, u2z)
         floor = self.tensors["z2u.floor"][..., None].expand(z2u.shape[:-1])
         columns = torch.tensor(self.targets)
-        return compose.conserving(z2u, u2z, self.u2z_residual, columns, z2u.sum(-1), floor)
+        residual = self.u2z_residual + (self._shared_memory()[1] if self.memory else 0)
+        return compose.conserving(z2u, u2z, residual, columns, z2u.sum(-1), floor)
+
+    def composed_cross(self, rule: str = "conserving") -> Float[Tensor, "layer target memory"]:
+        """e2u and u2z_cross composed: the part of the layer's composed map that the encoder's tokens have."""
+        stored = self._stored_composition(f"composed_cross.{rule}", rule)
+        if stored is not None:
+            return stored
+        if rule == "product":
+            return compose.product(self.e2u, self.u2z_cross)
+        return compose.product(self._shared_memory()[0], self.u2z_cross)
+
+    def _stored_composition(self, name: str, rule: str) -> Tensor | None:
+        if rule not in compose.NAMES:
+            raise LigflowError(f"Unknown composition {rule!r}; choose from {', '.join(compose.NAMES)}.")
+        return self.tensors.get(name)
+
+    def _shared_memory(self) -> tuple[Tensor, Tensor]:
+        """Shares of the encoder's tokens, and what heads of the second attention leave to the target."""
+        e2u, u2z = self.e2u, self.u2z_cross
+        floor = self.tensors["e2u.floor"][..., None].expand(e2u.shape[:-1])
+        return compose.shared_out(e2u, u2z, torch.zeros_like(self.u2z_residual), e2u.sum(-1), floor)
 
     def merge_words(self) -> Flow:
         """The same maps over words: sums over a word's source tokens, means over its target tokens."""

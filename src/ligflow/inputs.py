@@ -14,6 +14,7 @@ from ligflow.errors import LigflowError
 from ligflow.tokens import Words
 
 Positions = int | Iterable[int]
+_DECODER = "decoder_"
 Inputs = str | Words | Mapping[str, Tensor]
 
 
@@ -27,8 +28,11 @@ def refuse_other_inputs(inputs: object) -> None:
         )
 
 
-def check_inputs(inputs: Mapping[str, Tensor], limit: int | None) -> dict[str, Tensor]:
-    """Ready-made inputs of one example: tensors, on positions that the model has."""
+def check_inputs(inputs: Mapping[str, Tensor], limit: int | None, decodes: bool = False) -> dict[str, Tensor]:
+    """Ready-made inputs of one example: tensors, on positions that the model has.
+
+    Those of a decoder (of an encoder-decoder) hold its own inputs besides those of the encoder.
+    """
     given: dict[str, Any] = dict(inputs)
     for name, value in given.items():
         if not isinstance(value, Tensor):
@@ -36,9 +40,34 @@ def check_inputs(inputs: Mapping[str, Tensor], limit: int | None) -> dict[str, T
             raise LigflowError(f"Input {name!r} is {kind}; pass tensors (return_tensors='pt'), or a text.")
     if not inputs:
         raise LigflowError("The inputs are empty; pass the model's own inputs, e.g. {'input_ids': tensor}.")
-    if any(name.startswith("decoder_") for name in inputs):
-        raise LigflowError("Of an encoder-decoder the encoder is explained: leave out the decoder_ inputs.")
-    ids = inputs.get("input_ids")
+    _check_decoder(inputs, decodes)
+    for name in ("input_ids", "decoder_input_ids"):
+        _check_ids(inputs.get(name), limit)
+    return dict(inputs)
+
+
+def _check_decoder(inputs: Mapping[str, Tensor], decodes: bool) -> None:
+    own = [name for name in inputs if name.startswith(_DECODER)]
+    if own and not decodes:
+        raise LigflowError(
+            f"Of an encoder-decoder the encoder is explained: leave out {own[0]}, or explain the decoder: "
+            "Explainer(model, stack='decoder')."
+        )
+    if decodes and not {"decoder_input_ids", "decoder_inputs_embeds"} & set(own):
+        raise LigflowError(
+            f"These are inputs of the encoder alone ({', '.join(inputs)}); the decoder is explained, so pass "
+            "its decoder_input_ids too, or explain the encoder: Explainer(model)."
+        )
+
+
+def own_inputs(inputs: Mapping[str, Tensor], decodes: bool) -> dict[str, Tensor]:
+    """The inputs that give the explained layers their tokens: a decoder's by their names without `decoder_`."""
+    if not decodes:
+        return dict(inputs)
+    return {name.removeprefix(_DECODER): one for name, one in inputs.items() if name.startswith(_DECODER)}
+
+
+def _check_ids(ids: Tensor | None, limit: int | None) -> None:
     if ids is not None and ids.ndim == 2:
         if len(ids) != 1:
             raise LigflowError(f"explain takes one example at a time; these inputs hold {len(ids)}.")
@@ -48,7 +77,6 @@ def check_inputs(inputs: Mapping[str, Tensor], limit: int | None) -> dict[str, T
             raise LigflowError(
                 f"The inputs have {ids.shape[1]} tokens, and the model takes {limit}; cut them."
             )
-    return dict(inputs)
 
 
 def visible_tokens(model: PreTrainedModel, inputs: Mapping[str, Tensor], hidden: Tensor) -> Tensor:

@@ -43,8 +43,10 @@ class _Call:
     inner: "list[_Call]" = field(default_factory=list)
 
 
-def record(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[Layer]:
-    """Runs the model on one example and returns its layers in the order of their calls.
+def record(model: PreTrainedModel, inputs: Mapping[str, Any], stack: str | None = None) -> list[Layer]:
+    """Runs the model on one example and returns the layers of a stack in the order of their calls.
+
+    `stack` is a part of the stack's name, e.g. `decoder`; a model with one stack needs none.
 
     A layer that cannot be split at its attention carries the reason in `refusal`; z2z remains
     possible for it. Raises UnsupportedModel where no stack of layers is found at all, or one in
@@ -57,16 +59,17 @@ def record(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[Layer]:
     except UnsupportedModel as error:
         refusal = str(error)
     if refusal or not any(call.attentions for call in _flat(calls)):
-        refusal = refusal or _OFF_INTERFACE
+        refusal = refusal or OFF_INTERFACE
         with borrowed(model, "eager"):
             calls = _run(model, inputs)
-    layers = [_layer(index, call, refusal) for index, call in enumerate(_stack(model, calls))]
+    layers = [_layer(index, call, refusal) for index, call in enumerate(_stack(model, calls, stack))]
     if refusal:
         _refuse_lonely_tokens(model, layers)
     return layers
 
 
-_OFF_INTERFACE = (
+_ENCODER_STATES = "encoder_hidden_states"
+OFF_INTERFACE = (
     "its attention does not go through the attention interface of transformers, so it cannot be "
     "split into z2u and u2z"
 )
@@ -94,7 +97,7 @@ def record_call(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
         call.kwargs["attention_mask"] = literal(call.kwargs.get("attention_mask"), call.attentions[0])
     if not _keeps_shape(call):
         _refuse_other_module(module, "its input and output are not hidden states of one shape")
-    layer = _layer(index, call, refusal or ("" if call.attentions else _OFF_INTERFACE))
+    layer = _layer(index, call, refusal or ("" if call.attentions else OFF_INTERFACE))
     with borrowed(module, "eager"), torch.no_grad():
         if not call.attentions and len(layer.hidden) > 1 and not _tokens_meet(layer):
             _refuse_other_module(module, "no token depends on another")
@@ -183,8 +186,38 @@ def _flat(calls: list[_Call]) -> Iterator[_Call]:
         yield from _flat(call.inner)
 
 
-def _stack(model: nn.Module, calls: list[_Call]) -> list[_Call]:
-    """The calls that form the model's one stack of layers."""
+def _stack(model: nn.Module, calls: list[_Call], asked: str | None) -> list[_Call]:
+    """The calls that form the model's one stack of layers, or the one that is asked for."""
+    found = _stacks(model, calls)
+    chosen = {name: stack for name, stack in found.items() if asked is None or _is_named(name, asked)}
+    if len(chosen) == 1:
+        return next(iter(chosen.values()))
+    names = ", ".join(found)
+    if asked is not None:
+        count = "Several stacks" if chosen else "No stack"
+        raise LigflowError(
+            f"{count} of {type(model).__name__} match stack={asked!r}; it has {names} on these inputs."
+        )
+    raise UnsupportedModel(
+        f"{type(model).__name__} has several stacks of layers ({names}); explain one of them by a part of its "
+        f"name: Explainer(model, stack={_short_name(found)!r})."
+    )
+
+
+def _is_named(name: str, asked: str) -> bool:
+    """Whether a stack's name, e.g. `model.decoder.layers.*`, holds what is asked for: whole parts of it."""
+    return f".{asked.removesuffix('.*')}." in f".{name}."
+
+
+def _short_name(stacks: Mapping[str, Any]) -> str:
+    """The first part of the first stack's name that no other stack has."""
+    first, *others = stacks
+    parts = first.removesuffix(".*").split(".")
+    return next((part for part in parts if not any(_is_named(name, part) for name in others)), first)
+
+
+def _stacks(model: nn.Module, calls: list[_Call]) -> dict[str, list[_Call]]:
+    """The model's stacks of layers by name: those that attend, or the longest where none is seen to."""
     stacks: dict[str, list[_Call]] = {}
     for call in _layer_calls(calls):
         stacks.setdefault(re.sub(r"\d+", "*", call.name), []).append(call)
@@ -200,12 +233,18 @@ def _stack(model: nn.Module, calls: list[_Call]) -> list[_Call]:
             f"No layers were found in {type(model).__name__}: ligflow looks for members of a ModuleList "
             "whose input and output are hidden states of one shape [1, tokens, size]."
         )
-    if len(found) > 1:
-        raise UnsupportedModel(
-            f"{type(model).__name__} has several stacks of layers ({', '.join(found)}); "
-            "explain one of them: Explainer(model.<the submodel that holds it>)."
-        )
-    return next(iter(found.values()))
+    return found
+
+
+def stacks(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[str]:
+    """The names of the stacks of layers that the model has on these inputs, e.g. `encoder.layers.*`."""
+    try:
+        with borrowed(model):
+            calls = _run(model, inputs)
+    except UnsupportedModel:
+        with borrowed(model, "eager"):
+            calls = _run(model, inputs)
+    return list(_stacks(model, calls))
 
 
 def _refuse_lost_attention(model: nn.Module, calls: list[_Call]) -> None:
@@ -265,8 +304,10 @@ def _is_group(call: _Call, inner: list[_Call]) -> bool:
 def _keeps_shape(call: _Call) -> bool:
     hidden = _hidden(call)
     output = call.output if isinstance(call.output, Tensor) else next(iter(call.output or ()), None)
-    same = hidden is not None and isinstance(output, Tensor) and output.shape == hidden.shape
-    return same and hidden is not None and hidden.ndim == 3 and hidden.is_floating_point()
+    if hidden is None or not isinstance(output, Tensor) or output.shape != hidden.shape:
+        return False
+    flat = hidden.ndim == 2 and bool(call.attentions)
+    return (hidden.ndim == 3 or flat) and hidden.is_floating_point()
 
 
 def _hidden(call: _Call) -> Tensor | None:
@@ -278,10 +319,38 @@ def _layer(index: int, call: _Call, refusal: str) -> Layer:
     """The call with its arguments by name, without caches."""
     first, arguments = _by_name(call)
     hidden, output = arguments.pop(first), first_tensor(call.output)
+    flat = hidden.ndim == 2
+    if flat:
+        hidden, output = hidden[None], output[None]
     _refuse_batch(call, hidden)
-    refusal = refusal or _why_not(call, hidden)
-    layer = Layer(index, call.name, call.module, first, arguments, hidden[0], output[0], refusal)
+    memory = _memory(call, hidden, arguments)
+    chunks = () if memory else _chunks(call, hidden)
+    refusal = refusal or _why_not(call, hidden, bool(memory or chunks))
+    layer = Layer(
+        index, call.name, call.module, first, arguments, hidden[0], output[0], refusal,
+        one_by_one=flat, flat=flat, chunks=chunks, memory=memory,
+        cross_heads=call.attentions[1].query.shape[1] if memory else 0,
+    )  # fmt: skip
     return layer.on(output.device)  # of a model on several devices, where its weights are
+
+
+def _chunks(call: _Call, hidden: Tensor) -> tuple[int, ...]:
+    """The tokens of each attention call, where every part of the input has a call of its own."""
+    sizes = [(len(one.query), one.query.shape[2], one.key.shape[2]) for one in call.attentions]
+    alone = all(size == (1, size[2], size[2]) for size in sizes)
+    alone = alone and all(one.form.bias is None for one in call.attentions)
+    whole = sum(size[1] for size in sizes) == hidden.shape[1]
+    return tuple(size[1] for size in sizes) if len(sizes) > 1 and alone and whole else ()
+
+
+def _memory(call: _Call, hidden: Tensor, arguments: Mapping[str, Any]) -> str:
+    """The argument that a second attention, after one among the tokens, takes its keys and values from."""
+    given = arguments.get(_ENCODER_STATES)
+    if len(call.attentions) != 2 or not isinstance(given, Tensor) or given.ndim != 3 or len(given) != 1:
+        return ""
+    own, cross = ((one.query.shape[2], one.key.shape[2]) for one in call.attentions)
+    tokens = hidden.shape[1]
+    return _ENCODER_STATES if (own, cross) == ((tokens, tokens), (tokens, given.shape[1])) else ""
 
 
 def _by_name(call: _Call) -> tuple[str, dict[str, Any]]:
@@ -331,13 +400,15 @@ def refuse_uneven(layers: list[Layer]) -> None:
         )
 
 
-def _why_not(call: _Call, hidden: Tensor) -> str:
-    """The reason why a layer cannot be split at one self-attention, '' if it can."""
+def _why_not(call: _Call, hidden: Tensor, in_parts: bool) -> str:
+    """The reason why a layer cannot be split at its attention, '' if it can."""
     tokens, kind = hidden.shape[1], type(call.module).__name__
     if not call.attentions:
         return f"{kind} makes no call through the attention interface of transformers"
+    if in_parts:
+        return ""
     if len(call.attentions) > 1:
-        return f"{kind} calls attention {len(call.attentions)} times (self- and cross-attention?)"
+        return f"{kind} calls attention {len(call.attentions)} times"
     seen = call.attentions[0]
     if (len(seen.query), seen.query.shape[2], seen.key.shape[2]) != (1, tokens, tokens):
         return (
@@ -377,11 +448,12 @@ def _validate(model: nn.Module, layer: Layer) -> Layer:
         _refuse_other_output(layer, layer.forward(layer.hidden[None])[0])
     with borrowed(model, "eager"), torch.no_grad():
         own = layer.forward(layer.hidden[None])[0]
-        layer = replace(layer, one_by_one=not _batches(layer, own))
+        layer = replace(layer, one_by_one=layer.flat or not _batches(layer, own))
     if layer.refusal:
         return layer
-    if layer.one_by_one:
-        return replace(layer, refusal="its arguments tie it to a batch of one")
+    if layer.one_by_one and layer.memory:
+        reason = "it takes one example at a time, and it attends to an encoder"
+        return replace(layer, refusal=reason, memory="", cross_heads=0)
     with borrowed(model), torch.no_grad():
         layer = replace(layer, refusal=_differs(layer, own) or _leaks(layer) or _no_path(layer))
         return layer if layer.refusal else _equipped(layer)
@@ -468,7 +540,7 @@ def _equipped(layer: Layer) -> Layer:
     layer = replace(
         layer,
         projections=projections,
-        anywhere=_is_anywhere(layer),
+        anywhere=not layer.memory and _is_anywhere(layer),
         cost=_cost(layer),
         repeats=_repeats(layer),
     )

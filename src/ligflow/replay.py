@@ -5,11 +5,12 @@
 that the model's own unmodified layer does everything before and after.
 """
 
+import contextlib
 import copy
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from ligflow.precision import products_in
 from ligflow.recipes import Shortcut, on_copy
 
 IMPLEMENTATION = "ligflow"
+_PROJECTED = ("query", "key", "value")
 CACHE_NAMES = ("past_key_values", "past_key_value", "layer_past", "cache_params")
 # Arguments without an effect on the value of the attention in a single, unpacked, uncached forward:
 # windows are already in the mask, and positions already in the rotated queries and keys.
@@ -72,9 +74,6 @@ class Path:
 
 class _Stop(Exception):
     """Ends a layer at its attention function."""
-
-    def __init__(self, captured: Captured) -> None:
-        self.captured = captured
 
 
 # PyTorch has one forward-mode level for the whole process; threads take turns.
@@ -172,7 +171,11 @@ class Layer:
     `hidden` is z `[T, D]`, `output` is z' as the model itself computed it. What validation found:
 
     - `refusal`: why the layer cannot be split at its attention ('' where it can);
-    - `one_by_one`: its other arguments tie it to a batch of one;
+    - `one_by_one`: it takes one example at a time;
+    - `flat`: it takes hidden states without a batch axis;
+    - `chunks`: the tokens of each of its attention calls, where it makes one for each part of the input;
+    - `memory`: the argument that holds the encoder's states e, where a second attention takes them, and
+      `cross_heads`, its heads;
     - `projections`: the modules (and output sizes) that only feed attention;
     - `anywhere`: what follows attention knows no positions;
     - `shortcut`: how projections are made, or `no_shortcut`: why that is not known;
@@ -189,6 +192,10 @@ class Layer:
     output: Float[Tensor, "token dim"]
     refusal: str = ""
     one_by_one: bool = False
+    flat: bool = False
+    chunks: tuple[int, ...] = ()
+    memory: str = ""
+    cross_heads: int = 0
     projections: Mapping[nn.Module, int] = field(default_factory=dict)
     anywhere: bool = False
     shortcut: Shortcut | None = None
@@ -203,21 +210,26 @@ class Layer:
 
     def forward(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token dim"]:
         """z -> z' through the unmodified layer."""
-        if self.one_by_one:
-            return torch.cat([first_tensor(self._call(one[None])) for one in hidden])
-        return first_tensor(self._call(hidden))
+        return torch.cat([self._call(one) for one in self._calls(hidden)])
 
     def capture(self, hidden: Float[Tensor, "batch token dim"]) -> Captured:
         """The projections of `hidden`, as they reach the attention function."""
+        return _batched([self._captured(one) for one in self._calls(hidden)])
+
+    def _captured(self, hidden: Tensor) -> Captured:
+        seen: list[Captured] = []
 
         def stop(captured: Captured) -> Tensor:
-            raise _Stop(captured)
+            seen.append(captured)
+            if len(seen) >= len(self.chunks):
+                raise _Stop
+            return captured.query.new_zeros(*captured.query.shape[:3], captured.value.shape[-1])
 
         with acting(stop):
             try:
                 self._call(hidden)
-            except _Stop as signal:
-                return signal.captured
+            except _Stop:
+                return side_by_side(seen)
         raise UnsupportedModel(f"Layer {self.index} ({self.name}) did not reach its attention function.")
 
     def capture_path(
@@ -225,27 +237,55 @@ class Layer:
     ) -> Path:
         """The projections of `hidden` and their derivatives along `step`, by forward-mode AD."""
         with _forward_mode, torch.no_grad(), forward_ad.dual_level():
-            dual = self.capture(forward_ad.make_dual(hidden, step))
-            query, query_step = _unpack(dual.query)
-            key, key_step = _unpack(dual.key)
-            value, value_step = _unpack(dual.value)
-            _refuse_moving_form(self, dual.form)
-        return Path(Captured(query, key, value, dual.form), query_step, key_step, value_step)
+            return _path(self, self.capture(forward_ad.make_dual(hidden, step)))
+
+    @property
+    def encoded(self) -> Float[Tensor, "memory memory_dim"]:
+        """The encoder's states e that the second attention sees."""
+        return self.arguments[self.memory][0]
+
+    def with_encoded(self, memory: Float[Tensor, "batch memory memory_dim"]) -> "Layer":
+        """The same call with other states of the encoder."""
+        return replace(self, arguments=self.arguments | {self.memory: memory})
+
+    def capture_second(self, memory: Float[Tensor, "batch memory memory_dim"]) -> Captured:
+        """What reaches the second attention, the first one being as it is."""
+        seen: list[Captured] = []
+
+        def stop(captured: Captured) -> Tensor:
+            seen.append(captured)
+            raise _Stop
+
+        hidden = self.hidden.expand(len(memory), -1, -1)
+        with contextlib.suppress(_Stop):
+            self.with_encoded(memory).finish(hidden, self.attend(hidden), stop)
+        return seen[0]
+
+    def capture_second_path(
+        self, memory: Float[Tensor, "batch memory memory_dim"], step: Float[Tensor, "batch memory memory_dim"]
+    ) -> Path:
+        """The same, and the derivatives along `step`, by forward-mode AD."""
+        with _forward_mode, torch.no_grad(), forward_ad.dual_level():
+            return _path(self, self.capture_second(forward_ad.make_dual(memory, step)))
 
     def finish(
-        self, hidden: Float[Tensor, "batch token dim"], u: Float[Tensor, "batch token head value_dim"]
+        self,
+        hidden: Float[Tensor, "batch token dim"],
+        u: Float[Tensor, "batch token head value_dim"],
+        second: Callable[[Captured], Tensor] = plain,
     ) -> Float[Tensor, "batch token dim"]:
         """z' when the attention output is `u`: output projection, residual, norms, MLP, as they are.
 
-        Projections that only feed attention are not computed.
+        Projections that only feed attention are not computed. `second` is what a second attention (to the
+        encoder's states) gives.
         """
-
-        def substitute(_: Captured) -> Tensor:
-            return u.transpose(1, 2)
-
         unused = {module: hidden.new_zeros(1, 1, width) for module, width in self.projections.items()}
-        with acting(substitute), standing_in(unused):
-            return self.forward(hidden)
+        done = []
+        for one, given in zip(self._calls(hidden), self._calls(u), strict=True):
+            with acting(_substitute(given.split(self.chunks or given.shape[1], dim=1), second)):
+                with standing_in(unused):
+                    done.append(self._call(one))
+        return torch.cat(done)
 
     def on_input(self, hidden: Float[Tensor, "token dim"]) -> "Layer":
         """The same call on other hidden states, with what the layer makes of them."""
@@ -277,8 +317,49 @@ class Layer:
             self, arguments=snapshot(self.arguments, move), hidden=move(self.hidden), output=move(self.output)
         )
 
-    def _call(self, hidden: Tensor) -> Any:
-        return self.module(**{**snapshot(self.arguments), self.first: hidden})
+    def _calls(self, batch: Tensor) -> Sequence[Tensor]:
+        """The parts of a batch that go through the module at once."""
+        return batch.split(1) if self.one_by_one else [batch]
+
+    def _call(self, hidden: Tensor) -> Tensor:
+        arguments = snapshot(self.arguments) | {self.first: hidden[0] if self.flat else hidden}
+        if self.memory and len(arguments[self.memory]) == 1:
+            arguments[self.memory] = arguments[self.memory].expand(len(hidden), -1, -1)
+        output = first_tensor(self.module(**arguments))
+        return output[None] if self.flat else output
+
+
+def _substitute(
+    parts: Sequence[Tensor], second: Callable[[Captured], Tensor]
+) -> Callable[[Captured], Tensor]:
+    """An attention that gives u part by part, and then what `second` gives."""
+    waiting = iter(parts)
+
+    def action(captured: Captured) -> Tensor:
+        part = next(waiting, None)
+        return second(captured) if part is None else part.transpose(1, 2)
+
+    return action
+
+
+def side_by_side(seen: Sequence[Captured]) -> Captured:
+    """Attention calls for parts of the tokens as one call, in which no part sees another."""
+    if len(seen) == 1:
+        return seen[0]
+    first = seen[0]
+    blocks = [torch.ones(one.query.shape[2], one.key.shape[2], dtype=torch.bool) for one in seen]
+    apart = _additive(torch.block_diag(*blocks).to(first.query.device)[None, None], first.query)
+    query, key, value = (torch.cat([getattr(one, name) for one in seen], dim=2) for name in _PROJECTED)
+    return Captured(query, key, value, replace(first.form, bias=apart), first.module)
+
+
+def _batched(seen: Sequence[Captured]) -> Captured:
+    """Calls for single examples as one call for all."""
+    first, *others = seen
+    if not others:
+        return first
+    query, key, value = (torch.cat([getattr(one, name) for one in seen]) for name in _PROJECTED)
+    return Captured(query, key, value, first.form, first.module)
 
 
 def snapshot(value: Any, leaf: Callable[[Any], Any] = lambda leaf: leaf) -> Any:
@@ -327,6 +408,14 @@ def standing_in(outputs: Mapping[nn.Module, Float[Tensor, "#batch 1 width"]]) ->
 
 def _to_double(value: Any) -> Any:
     return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+def _path(layer: Layer, dual: Captured) -> Path:
+    _refuse_moving_form(layer, dual.form)
+    query, query_step = _unpack(dual.query)
+    key, key_step = _unpack(dual.key)
+    value, value_step = _unpack(dual.value)
+    return Path(Captured(query, key, value, dual.form), query_step, key_step, value_step)
 
 
 def _unpack(dual: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,9 @@ from torch import Tensor
 from ligflow import attribution, direct
 from ligflow.attention import weigh
 from ligflow.attention_paths import AttentionPath, attention_path
-from ligflow.attribution import Attribution, Map, attribute
-from ligflow.baselines import Baseline, map_ratio, self_share, source_start, zero_ratio
+from ligflow.attribution import Attribution, Map, Players, attribute
+from ligflow.baselines import Baseline, cross_start, map_ratio, self_share, source_start, zero_ratio
+from ligflow.cross_attention import CrossPath, attended, cross_path
 from ligflow.double import keep_double
 from ligflow.errors import LigflowError
 from ligflow.replay import Layer
@@ -27,14 +28,25 @@ _ALONG = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Which tokens of a layer are asked about: the unpadded ones, and the targets among them."""
+    """Which tokens of a layer are asked about: the unpadded ones, and the targets among them.
+
+    `memory` are the unpadded tokens of the encoder that the layer attends to, if it does.
+    """
 
     visible: Int[Tensor, " visible"]
     targets: Int[Tensor, " target"]
+    memory: Int[Tensor, " memory"] | None = None
 
     def on(self, device: torch.device) -> "Tokens":
         """The same on a device."""
-        return Tokens(self.visible.to(device), self.targets.to(device))
+        memory = None if self.memory is None else self.memory.to(device)
+        return Tokens(self.visible.to(device), self.targets.to(device), memory)
+
+    def sources(self, route: str, tokens: int) -> Int[Tensor, " shown"]:
+        """The sources of a route that are not padding: those of the memory follow the layer's own."""
+        if self.memory is None or route == "z2u":
+            return self.visible
+        return self.memory if route == "e2u" else torch.cat([self.visible, tokens + self.memory])
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +87,14 @@ class Work:
 
         return self.once(("path", _key(baseline)), build)
 
+    def cross(self, baseline: Baseline) -> CrossPath | None:
+        """The second attention along the path of its memory; None where the layer has none."""
+        (layer, *_), (each, *_) = self.sentences.layers, self.tokens
+        if not layer.memory or each.memory is None:
+            return None
+        start = cross_start(baseline, layer.encoded, each.memory)
+        return self.once(("cross", _key(baseline)), lambda: cross_path(layer, start))
+
     def starts_flat(self, baseline: Baseline) -> bool:
         """Whether the direction of `u(a) - u(0)` would drown in float32 rounding near the start.
 
@@ -89,15 +109,20 @@ class Work:
 
     def in_double(self, baseline: Baseline) -> AttentionPath:
         """Attention along the paths of a baseline, on a float64 copy of the layer."""
+        return self.once(("double", _key(baseline)), lambda: self._double().path(baseline))
 
-        def build() -> AttentionPath:
-            layers = self.sentences.layers
-            first = layers[0].in_double()
-            rest = [layer.in_double(first.module) for layer in layers[1:]]
-            with keep_double():
-                return Work(together([first, *rest]), self.tokens).path(baseline)
+    def cross_in_double(self, baseline: Baseline) -> CrossPath | None:
+        """The second attention along its path, on a float64 copy of the layer."""
+        return self.once(("cross double", _key(baseline)), lambda: self._double().cross(baseline))
 
-        return self.once(("double", _key(baseline)), build)
+    def _double(self) -> "Work":
+        def build() -> Work:
+            first, *others = self.sentences.layers
+            first = first.in_double()
+            return Work(together([first, *(one.in_double(first.module) for one in others)]), self.tokens)
+
+        with keep_double():
+            return self.once("double", build)
 
 
 def explain_layer(layer: Layer, settings: Settings, tokens: Tokens) -> dict[str, Attribution]:
@@ -123,6 +148,8 @@ def explain_together(
         work = works[asked.experts]
         _check_budget(work, asked)
         whole = {route: routes[route](work, asked) for route in asked.routes}
+        if "z2u" in asked.routes and layers[0].memory:
+            whole["e2u"] = _e2u(work, asked)
         found.append([_of_sentence(whole, work, number) for number in range(len(layers))])
     return found
 
@@ -134,9 +161,7 @@ def _check_budget(work: Work, settings: Settings) -> None:
         return
     maps = {
         "z2u": lambda: attribution.z2u(work.attention(_underlying(settings.att_baseline))),
-        "u2z": lambda: attribution.u2z(
-            work.sentences, *mlp_paths(work, settings.mlp_baseline, settings.att_baseline)
-        ),
+        "u2z": lambda: attribution.u2z(work.sentences, players_of(work, settings)),
         "z2z": lambda: attribution.z2z(work.path(_underlying(settings.layer_baseline))),
     }
     least = max(maps[route]().least_budget for route in settings.routes)
@@ -202,6 +227,27 @@ def _z2u(work: Work, settings: Settings) -> Attribution:
         return _in_single(_back_in_double(baseline, settings, work, back, floor))
 
     return _with_correction(run, settings.att_baseline, work)
+
+
+def _e2u(work: Work, settings: Settings) -> Attribution:
+    """The second attention, in float64 where there is one: from the mean of its memory u starts flat."""
+    key = ("e2u", *_key_of(settings, "z2u", settings.encoder_baseline))
+    if work.sentences.z.dtype != torch.float32 or work.sentences.z.device.type == "mps":
+        route = attribution.e2u(_there(work.cross(settings.encoder_baseline)))
+        return work.once(key, lambda: _attribute(route, settings, work, "z2u"))
+
+    def run() -> Attribution:
+        with keep_double():
+            route = attribution.e2u(_there(work.cross_in_double(settings.encoder_baseline)))
+            found = _attribute(route, settings, work, "z2u")
+        return _in_single(found)
+
+    return work.once(key, run)
+
+
+def _there(path: CrossPath | None) -> CrossPath:
+    assert path is not None  # only layers with a memory are asked
+    return path
 
 
 def _in_double(
@@ -274,10 +320,13 @@ def _z2z(work: Work, settings: Settings) -> Attribution:
     def _run(baseline: Baseline) -> Attribution:
         first = work.sentences.layers[0]
         if not first.refusal:
-            route = attribution.z2z(work.path(baseline))
-            return _attribute(route, settings, work, "z2z", start=_key(baseline))
-        start = source_start(baseline, first.hidden, work.tokens[0].visible)
-        return _attribute(direct.z2z(first, start), settings, work, "z2z")
+            route = attribution.z2z(work.path(baseline), work.cross(settings.encoder_baseline))
+            return _attribute(route, settings, work, "z2z", start=_start_key(work, settings, _key(baseline)))
+        tokens = work.tokens[0]
+        start, memory = source_start(baseline, first.hidden, tokens.visible), None
+        if tokens.memory is not None:
+            memory = cross_start(settings.encoder_baseline, first.encoded, tokens.memory)
+        return _attribute(direct.z2z(first, start, memory), settings, work, "z2z")
 
     return _with_correction(run, settings.layer_baseline, work)
 
@@ -290,8 +339,9 @@ def _u2z(work: Work, settings: Settings) -> Attribution:
     baseline = _underlying(settings.att_baseline) if _is_matched(asked) else asked
 
     def run() -> Attribution:
-        route = attribution.u2z(work.sentences, *mlp_paths(work, asked, settings.att_baseline))
-        return _attribute(route, settings, work, "u2z", start=_shared_start(asked, settings.att_baseline))
+        route = attribution.u2z(work.sentences, players_of(work, settings))
+        start = _start_key(work, settings, _shared_start(asked, settings.att_baseline))
+        return _attribute(route, settings, work, "u2z", start=start)
 
     return work.once(("u2z", _is_matched(asked), *_key_of(settings, "u2z", baseline)), run)
 
@@ -307,22 +357,39 @@ def _is_matched(baseline: Baseline) -> bool:
     return isinstance(baseline, str) and baseline == "matched"
 
 
-def mlp_paths(
-    work: Work, baseline: Baseline, att_baseline: Baseline
-) -> tuple[
-    Float[Tensor, "row head value_dim"], Float[Tensor, "row head value_dim"], Float[Tensor, "row dim"] | None
-]:
+def _start_key(work: Work, settings: Settings, key: Any) -> Any:
+    """What tells starts apart: that of the memory too, where there is one."""
+    memory = work.sentences.layers[0].memory
+    return (key, _key(settings.encoder_baseline)) if memory and key is not None else key
+
+
+def players_of(work: Work, settings: Settings) -> Players:
     """Where the heads start and end, and where the residual starts: it moves only under `matched`."""
+    players = mlp_paths(work, settings.mlp_baseline, settings.att_baseline)
+    cross = work.cross(settings.encoder_baseline)
+    if cross is None:
+        return players
+    start, end = (_second_u(cross, node, work.rows) for node in (0.0, 1.0))
+    if isinstance(settings.mlp_baseline, str) and settings.mlp_baseline == "zero":
+        start = torch.zeros_like(start)
+    return replace(players, second_start=start, second_end=end)
+
+
+def _second_u(path: CrossPath, node: float, rows: Tensor) -> Float[Tensor, "row head value_dim"]:
+    with torch.no_grad():
+        found = attended(path, torch.full((1,), node, device=rows.device), rows)[0]
+    return found.new_zeros(path.query.shape[2], *found.shape[1:]).index_copy(0, rows, found)
+
+
+def mlp_paths(work: Work, baseline: Baseline, att_baseline: Baseline) -> Players:
+    """The players of the first attention, and the residual."""
     if isinstance(baseline, str) and baseline != "zero":
         path = work.path(_underlying(att_baseline) if baseline == "matched" else "itb")
         first, last = (u_at(path, node, work.rows) for node in (0.0, 1.0))
-        return first, last, None if path.start.per_target else path.start.vectors
+        return Players(first, last, None if path.start.per_target else path.start.vectors)
     end = work.once("u_end", lambda: _u_ends(work.sentences))
-    return (
-        _custom_u(work, baseline, end) if isinstance(baseline, Tensor) else torch.zeros_like(end),
-        end,
-        None,
-    )
+    start = _custom_u(work, baseline, end) if isinstance(baseline, Tensor) else torch.zeros_like(end)
+    return Players(start, end)
 
 
 def _u_ends(sentences: Sentences) -> Float[Tensor, "row head value_dim"]:

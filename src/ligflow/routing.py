@@ -56,8 +56,9 @@ def frozen(sentences: Sentences) -> Sentences:
 
 def _choices(layer: Layer) -> list[Chosen]:
     """What each top-k of the layer chooses for its tokens."""
-    if layer.refusal:
-        raise UnsupportedModel(f"Layer {layer.index} cannot hold its experts: {layer.refusal}.")
+    refusal = layer.refusal or ("it takes one example at a time" if layer.one_by_one else "")
+    if refusal:
+        raise UnsupportedModel(f"Layer {layer.index} cannot hold its experts: {refusal}.")
     found: list[Chosen] = []
 
     def note(topk: Any, scores: Tensor) -> Any:
@@ -77,6 +78,14 @@ def _choices(layer: Layer) -> list[Chosen]:
             "experts='frozen' out, or choose layers that have experts."
         )
     return found
+
+
+def has_experts(layer: Layer) -> bool:
+    """Whether a layer chooses experts for its tokens."""
+    try:
+        return bool(_choices(layer))
+    except LigflowError:
+        return False
 
 
 @contextmanager

@@ -30,6 +30,7 @@ class Settings:
     att_baseline: Baseline = "itb"
     mlp_baseline: Baseline = "att_itb_a0"
     layer_baseline: Baseline = "itb"
+    encoder_baseline: Baseline = "mean"
     scalarization: Scalarization | Mapping[str, Scalarization] = "l2"
     quadrature: str = "adaptive"
     tol: float = 1e-3
@@ -46,6 +47,7 @@ class Settings:
         _baseline("att_baseline", self.att_baseline, baselines.SOURCE_NAMES)
         _baseline("mlp_baseline", self.mlp_baseline, baselines.MLP_NAMES)
         _baseline("layer_baseline", self.layer_baseline, baselines.LAYER_NAMES)
+        _baseline("encoder_baseline", self.encoder_baseline, baselines.ENCODER_NAMES)
         if isinstance(self.scalarization, Mapping):
             for route in self.scalarization:
                 _one_of("route of scalarization", route, ROUTES)
@@ -79,9 +81,10 @@ class Settings:
             return self.scalarization.get(route, "l2")
         return self.scalarization
 
-    def describe(self) -> dict[str, Any]:
-        """The settings as plain data, for a flow's metadata."""
-        return {
+    def describe(self, memory: bool = False) -> dict[str, Any]:
+        """The settings as plain data, for a flow's metadata; `memory` tells whether layers have one."""
+        more = {"encoder_baseline": _describe(self.encoder_baseline)} if memory else {}
+        return more | {
             "routes": list(self.routes),
             "att_baseline": _describe(self.att_baseline),
             "mlp_baseline": _describe(self.mlp_baseline),
@@ -105,6 +108,7 @@ def ask(
     att_baseline: Baseline | Array = "itb",
     mlp_baseline: Baseline | Array = "att_itb_a0",
     layer_baseline: Baseline | Array = "itb",
+    encoder_baseline: Baseline | Array = "mean",
     scalarization: Scalarization | Mapping[str, Scalarization] = "l2",
     quadrature: str = "adaptive",
     tol: float = 1e-3,
@@ -116,7 +120,7 @@ def ask(
     """Settings from what a caller gives: a lone route, arrays as baselines."""
     return Settings(
         _routes(routes), _tensor(att_baseline), _tensor(mlp_baseline), _tensor(layer_baseline),
-        scalarization, quadrature, tol, max_nodes, memory_budget, precision, experts,
+        _tensor(encoder_baseline), scalarization, quadrature, tol, max_nodes, memory_budget, precision, experts,
     )  # fmt: skip
 
 
