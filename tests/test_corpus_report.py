@@ -14,8 +14,9 @@ from ligflow.consistency import METRICS
 from ligflow.corpus import figures, latex
 from ligflow.corpus.completeness import certify, left_out
 from ligflow.corpus.estimates import ATTENTION, PAIRS, SHUFFLED, estimate
+from ligflow.corpus.markdown import plain
 from ligflow.corpus.rankings import rank, ranking
-from ligflow.corpus.report import plain, report
+from ligflow.corpus.report import report
 from ligflow.corpus.schema import DIRECT
 from ligflow.corpus.store import Run, open_run
 from ligflow.corpus.verdict import best, finding, number, warnings_of

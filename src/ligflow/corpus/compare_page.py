@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ligflow.corpus.differences import LEVEL, Difference
 from ligflow.corpus.files import LOOK, write_figure, write_table
-from ligflow.corpus.report import plain, table
+from ligflow.corpus.markdown import plain, table
 from ligflow.storage import write_text
 
 _NAMED = 12  # that a list names; the tables have all

@@ -9,6 +9,7 @@ import pandas
 from matplotlib.figure import Figure
 
 from ligflow.corpus.files import write_figure, write_table
+from ligflow.corpus.markdown import plain, table
 from ligflow.corpus.profiles import (
     MIXED,
     OTHER,
@@ -19,7 +20,6 @@ from ligflow.corpus.profiles import (
     neighbours,
     profiles,
 )  # fmt: skip
-from ligflow.corpus.report import plain, table
 from ligflow.corpus.store import Run, open_run
 from ligflow.errors import LigflowError
 from ligflow.heads import KINDS

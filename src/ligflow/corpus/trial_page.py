@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ligflow.corpus.files import LOOK, write_figure, write_table
-from ligflow.corpus.report import plain, table
+from ligflow.corpus.markdown import plain, table
 from ligflow.corpus.standings import Standing, is_control
 from ligflow.corpus.trials import MEASURES, SHUFFLED
 from ligflow.storage import write_text
