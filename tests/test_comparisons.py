@@ -188,6 +188,18 @@ def test_cells_hold_the_worst_of_the_heads_and_the_flips() -> None:
     assert frame.loc[("z2z", "itb")]["flipped"].sum() == 0
 
 
+def test_cells_of_two_layers_are_at_their_layer_and_target() -> None:
+    explainer = Explainer(hand_made.build(GAINS, layers=2))
+    flows = named(explainer.explain_under({"input_ids": IDS}, Experiment().variants))
+    frame = certify(0, flows).to_pandas().set_index(["route", "baseline", "layer", "target"]).sort_index()
+    for route, baseline in VARIANTS:
+        one, rows = flows[route, baseline], frame.loc[(route, baseline)]
+        total = one.total(route).sum(1) if route == "z2u" else one.total(route)
+        assert rows["total"].to_numpy().reshape(2, 6) == pytest.approx(total.numpy(), rel=1e-6)
+        assert rows["nodes"].to_numpy().reshape(2, 6).tolist() == one.nodes(route).tolist()
+        assert rows["token"].tolist() == 2 * one.tokens
+
+
 # --- words and special tokens ---------------------------------------------------------------------
 
 
@@ -233,3 +245,15 @@ def test_a_causal_model_compares_only_what_a_target_sees() -> None:
     first = whole[(whole.target == 0) & (whole.direct == "itb")]
     assert first[["relative_l2", "pearson", "spearman", "top_k"]].isna().all(axis=None)  # it cannot move
     assert (first["l2"].notna()).all()
+
+
+def test_rows_are_targets_in_the_attention_control() -> None:
+    """The direct map of each target against the mean of its own attention rows, which are not symmetric."""
+    explainer = Explainer(architectures.build(architectures.ARCHITECTURES["llama"]))
+    experiment, inputs = Experiment(layers=(1,)), {"input_ids": IDS}
+    flows = named(explainer.explain_under(inputs, experiment.variants, layers=(1,)))
+    attention = explainer.attention(inputs, layers=(1,))
+    frame = compare(0, flows, attention, experiment).to_pandas()
+    rows = frame[(frame["map"] == "attention") & (frame.direct == "zero") & frame.diagonal]
+    gap = (flows["z2z", "zero"].z2z[0] - attention[0].mean(0)).norm(dim=-1)
+    assert rows.sort_values("target")["l2"].tolist() == pytest.approx(gap.tolist(), rel=1e-5)
