@@ -1,6 +1,7 @@
 """The rows of the metrics and cells tables: a layer known in closed form, words, padding of nothing."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -198,6 +199,20 @@ def test_cells_of_two_layers_are_at_their_layer_and_target() -> None:
         assert rows["total"].to_numpy().reshape(2, 6) == pytest.approx(total.numpy(), rel=1e-6)
         assert rows["nodes"].to_numpy().reshape(2, 6).tolist() == one.nodes(route).tolist()
         assert rows["token"].tolist() == 2 * one.tokens
+
+
+def test_a_row_whose_self_share_is_above_1_is_one_flip() -> None:
+    """Of one head, layer and target; its column is as tame as all others."""
+    explainer = Explainer(hand_made.build(GAINS, layers=2))
+    flows = dict(named(explainer.explain_under({"input_ids": IDS}, Experiment().variants)))
+    z2u = torch.ones(2, 2, 6, 6)
+    z2u[1, 1, 3] = -0.2
+    z2u[1, 1, 3, 3] = 2
+    zero = flows["z2u", "zero"]
+    flows["z2u", "zero"] = replace(zero, tensors={**zero.tensors, "z2u": z2u})
+    frame = certify(0, flows).to_pandas()
+    rows = frame[(frame.route == "z2u") & (frame.flipped > 0)]
+    assert rows[["baseline", "layer", "target", "flipped"]].values.tolist() == [["itb_zero_ratio", 1, 3, 1]]
 
 
 # --- words and special tokens ---------------------------------------------------------------------
