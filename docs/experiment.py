@@ -15,8 +15,8 @@ import pandas
 from blocks import put
 
 from ligflow.consistency import METRICS
+from ligflow.corpus.markdown import table
 from ligflow.corpus.rankings import lower_is_better
-from ligflow.corpus.report import table
 from ligflow.corpus.store import open_run
 from ligflow.corpus.verdict import NAMES, number
 

@@ -1,6 +1,7 @@
 """The rows of the metrics and cells tables: a layer known in closed form, words, padding of nothing."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -188,6 +189,32 @@ def test_cells_hold_the_worst_of_the_heads_and_the_flips() -> None:
     assert frame.loc[("z2z", "itb")]["flipped"].sum() == 0
 
 
+def test_cells_of_two_layers_are_at_their_layer_and_target() -> None:
+    explainer = Explainer(hand_made.build(GAINS, layers=2))
+    flows = named(explainer.explain_under({"input_ids": IDS}, Experiment().variants))
+    frame = certify(0, flows).to_pandas().set_index(["route", "baseline", "layer", "target"]).sort_index()
+    for route, baseline in VARIANTS:
+        one, rows = flows[route, baseline], frame.loc[(route, baseline)]
+        total = one.total(route).sum(1) if route == "z2u" else one.total(route)
+        assert rows["total"].to_numpy().reshape(2, 6) == pytest.approx(total.numpy(), rel=1e-6)
+        assert rows["nodes"].to_numpy().reshape(2, 6).tolist() == one.nodes(route).tolist()
+        assert rows["token"].tolist() == 2 * one.tokens
+
+
+def test_a_row_whose_self_share_is_above_1_is_one_flip() -> None:
+    """Of one head, layer and target; its column is as tame as all others."""
+    explainer = Explainer(hand_made.build(GAINS, layers=2))
+    flows = dict(named(explainer.explain_under({"input_ids": IDS}, Experiment().variants)))
+    z2u = torch.ones(2, 2, 6, 6)
+    z2u[1, 1, 3] = -0.2
+    z2u[1, 1, 3, 3] = 2
+    zero = flows["z2u", "zero"]
+    flows["z2u", "zero"] = replace(zero, tensors={**zero.tensors, "z2u": z2u})
+    frame = certify(0, flows).to_pandas()
+    rows = frame[(frame.route == "z2u") & (frame.flipped > 0)]
+    assert rows[["baseline", "layer", "target", "flipped"]].values.tolist() == [["itb_zero_ratio", 1, 3, 1]]
+
+
 # --- words and special tokens ---------------------------------------------------------------------
 
 
@@ -233,3 +260,15 @@ def test_a_causal_model_compares_only_what_a_target_sees() -> None:
     first = whole[(whole.target == 0) & (whole.direct == "itb")]
     assert first[["relative_l2", "pearson", "spearman", "top_k"]].isna().all(axis=None)  # it cannot move
     assert (first["l2"].notna()).all()
+
+
+def test_rows_are_targets_in_the_attention_control() -> None:
+    """The direct map of each target against the mean of its own attention rows, which are not symmetric."""
+    explainer = Explainer(architectures.build(architectures.ARCHITECTURES["llama"]))
+    experiment, inputs = Experiment(layers=(1,)), {"input_ids": IDS}
+    flows = named(explainer.explain_under(inputs, experiment.variants, layers=(1,)))
+    attention = explainer.attention(inputs, layers=(1,))
+    frame = compare(0, flows, attention, experiment).to_pandas()
+    rows = frame[(frame["map"] == "attention") & (frame.direct == "zero") & frame.diagonal]
+    gap = (flows["z2z", "zero"].z2z[0] - attention[0].mean(0)).norm(dim=-1)
+    assert rows.sort_values("target")["l2"].tolist() == pytest.approx(gap.tolist(), rel=1e-5)

@@ -26,6 +26,7 @@ from ligflow.corpus.sentence import BadLine, Sentence
 from ligflow.corpus.store import Run, locked, open_run
 from ligflow.corpus.variants import Experiment
 from ligflow.corpus.worker import Model
+from runs_by_hand import run_by_hand
 
 TEXTS = ("The cat slept.", "Nobody saw the old light.", "Rain fell.", "She gave him a book.", "Why not?")
 SMALL = Experiment(layers=(0,))
@@ -173,6 +174,26 @@ def test_what_a_killed_writer_left_is_tidied_away(tmp_path: Path, whole: Run) ->
     found = run(tmp_path, corpus(), experiment=SMALL, shard_size=2)
     assert not left.exists()
     assert equal(found, whole)
+
+
+def test_a_shard_is_there_only_when_all_of_it_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another process finds while a shard is written: nothing, until all of it is synced."""
+    seen: list[list[int]] = []
+    sync = os.fsync
+
+    def watched(handle: int) -> None:
+        seen.append(open_run(tmp_path).done)
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    found = run_by_hand(tmp_path, sentences=2, shard_size=1, layers=(0,))
+    files = ["cells.parquet", "metrics.parquet", "sentences.parquet", "shard.json"]
+    assert sorted(path.name for path in found.place(1).iterdir()) == files
+    assert seen == 5 * [[]] + 5 * [[0]]  # four files and their folder
+    assert found.done == [0, 1]
+    assert found.damage(0) is None
 
 
 def test_a_plan_that_was_cut_short_is_made_again(tmp_path: Path, whole: Run) -> None:

@@ -112,6 +112,33 @@ def test_rows_that_did_not_move_count_for_nothing() -> None:
     assert np.isfinite(found[KINDS.index("previous")]).sum() == 1
 
 
+def test_a_causal_head_is_held_against_what_its_targets_see() -> None:
+    """Under ITB a target does not move itself, but sees itself; what comes later is not among the orders."""
+    found = of(torch.ones(6, 6).tril(-1))
+    later = np.arange(1.0, 6)  # targets 1 to 5 read as many tokens before them, and see one more
+    for measure, known in {
+        "self": 0 * later,
+        "self over chance": -1 / (later + 1),
+        "first over chance": 1 / later - 1 / (later + 1),
+        "previous over chance": 1 / later - 1 / (later + 1),
+        "entropy": np.log(later) / np.log(later + 1),
+    }.items():
+        assert found[MEASURES.index(measure), 1:] == pytest.approx(known), measure
+    assert np.isnan(found[:, 0]).all()  # it has nothing to read
+    assert np.isnan(found[MEASURES.index("next")]).all()
+
+
+def test_a_source_is_seen_if_any_head_of_any_layer_reads_it() -> None:
+    made = flow_of(TOKENS, layers=2, heads=2, **ABOUT)
+    z2u = torch.eye(6).expand(2, 2, 6, 6).clone().double()
+    z2u[1, 1] = torch.ones(6, 6).tril()
+    found = measured(replace(made, tensors={**made.tensors, "z2u": z2u}), SENTENCE)
+    known = 1 - 1 / np.arange(1.0, 7)
+    for layer, head in ((0, 0), (0, 1), (1, 0)):
+        assert found[layer, head, MEASURES.index("self over chance")] == pytest.approx(known)
+    assert found[1, 1, MEASURES.index("self over chance")] == pytest.approx(np.zeros(6), abs=1e-12)
+
+
 def test_entropy_of_two() -> None:
     share = torch.tensor([[[[0.5, 0.5, 0.0]]]])
     found = heads.entropy(share, torch.tensor([[True, True, True]]))

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from browser import chromium, flow_of, still_head
-from ligflow import Flow, LigflowError
+from ligflow import Flow, LigflowError, view
 from ligflow.trace import trace
 from ligflow.view.page import module, page
 from ligflow.view.payload import pack, quantise
@@ -28,6 +28,7 @@ HOSTILE = [
     "👍🏽", "שלום", "a\u202eb", "\x1b[31m\x00", "=1+1",
 ]  # fmt: skip
 Open = Callable[..., Any]
+VIEW = Path(view.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -754,6 +755,34 @@ def test_the_page_asks_nothing_of_any_network(flow: Flow) -> None:
     assert "default-src 'none'" in html
     outside = re.findall(r"(?:src|href)=[\"']?(?!data:)[a-z]+:", html.split('<script type="module">')[0])
     assert outside == []
+
+
+def test_the_files_of_the_viewer_are_modules_that_import_all_they_use(
+    browser: Any, opened: Open, deep: Flow
+) -> None:
+    """Each file imports what it uses: apart they draw the same as in a row."""
+    whole = page([deep])
+    apart = whole.replace(module(), 'import { mount } from "./viewer.js";\n')
+    apart = apart.replace("script-src", "script-src http://viewer.test")
+    problems: list[str] = []
+
+    def serve(route: Any) -> None:
+        name = route.request.url.rsplit("/", 1)[1].split("#")[0]
+        body = (VIEW / name).read_text(encoding="utf-8") if name else apart
+        route.fulfill(body=body, content_type="text/javascript" if name else "text/html")
+
+    state = "map=composed&layer=3&pin=t4&trace=1"
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    context.route("http://viewer.test/**", serve)
+    shown = context.new_page()
+    shown.on("pageerror", lambda error: problems.append(str(error)))
+    shown.goto(f"http://viewer.test/#{state}")
+    shown.wait_for_selector("section.trace ol li")
+    together = opened(html=whole, state=state)
+    for kind in ("svg", "csv"):
+        assert exported(shown, kind) == exported(together, kind)
+    context.close()
+    assert problems == []
 
 
 # --- sizes, themes --------------------------------------------------------------------------------

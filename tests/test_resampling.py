@@ -66,6 +66,19 @@ def test_intervals_of_clustered_data_cover_the_truth(clusters: int) -> None:
     assert 0.91 <= hits / repeats <= 0.98
 
 
+def test_an_interval_is_the_middle_95_per_cent() -> None:
+    low, high = interval(np.random.default_rng(0).permutation(1001)[:, None] / 1000)
+    assert (low[0], high[0]) == pytest.approx((0.025, 0.975))
+
+
+def test_an_interval_takes_three_quarters_of_the_draws() -> None:
+    draws = np.tile(np.arange(200.0)[:, None], 2)
+    draws[:50, 0] = draws[:51, 1] = np.nan
+    low, high = interval(draws)
+    assert (low[0], high[0]) == pytest.approx((50 + 0.025 * 149, 50 + 0.975 * 149))
+    assert np.isnan([low[1], high[1]]).all()
+
+
 def test_differences_are_paired() -> None:
     """Two cells that move together differ by a sure amount, however unsure each of them is."""
     draw = np.random.default_rng(2)

@@ -7,17 +7,15 @@ import typer
 from rich.text import Text
 
 from ligflow.corpus.source_options import (
-    Column,
-    End,
-    Format,
-    Sample,
+    ALL,
+    Draws,
+    Part,
     SkipBad,
-    Split,
-    Start,
-    Subset,
+    SourceOption,
     corpus_of,
     need_extra,
-)  # fmt: skip
+    with_part,
+)
 from ligflow.usage import (
     Device,
     Dtype,
@@ -31,23 +29,16 @@ from ligflow.usage import (
 )  # fmt: skip
 
 
+@with_part
 def compare_models(
     a: Annotated[str, typer.Argument(help="Hub id, folder or embedded model.")],
     b: Annotated[str, typer.Argument(help="The other model.")],
-    corpus: Annotated[
-        str, typer.Option(help="A file, hf:NAME for a dataset of the hub, or embedded:sentences.")
-    ] = "embedded:sentences",
+    corpus: SourceOption = "embedded:sentences",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("compare"),
     device: Device = None,
     dtype: Dtype = "float32",
     local_files_only: LocalOnly = False,
-    format_: Format = None,
-    column: Column = None,
-    split: Split = None,
-    subset: Subset = None,
-    start: Start = 0,
-    end: End = None,
-    sample: Sample = None,
+    part: Part = ALL,
     seed: Annotated[int, typer.Option(help="Of the sample and the bootstrap.")] = 0,
     skip_bad: SkipBad = False,
     layers: Annotated[str | None, typer.Option(help="Layers to compare, e.g. 0,3; default: all.")] = None,
@@ -60,7 +51,7 @@ def compare_models(
     margin: Annotated[
         float, typer.Option(help="What stands out is over this many times the median of the others.")
     ] = 2.0,
-    draws: Annotated[int, typer.Option(help="Draws of the bootstrap over sentences.")] = 1000,
+    draws: Draws = 1000,
 ) -> None:
     """Which layers and heads of two models route differently? Page, tables and a figure."""
     need_extra()
@@ -71,7 +62,7 @@ def compare_models(
     if margin < 1:
         raise Usage(f"--margin is {margin}; what stands out is over the others, so give 1 or more.")
     chosen = numbers("--layers", layers)
-    source = corpus_of(corpus, format_, column, split, subset, start, end, sample, seed, skip_bad)
+    source = corpus_of(corpus, part, seed, skip_bad)
     sentences = list(source.read())
     first, other = (explainer_of(name, None, device, dtype, local_files_only) for name in (a, b))
     shared, pairs = not (own_inputs or words), []

@@ -9,19 +9,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ligflow.corpus.source_options import (
-    Column,
-    End,
-    Format,
-    Sample,
-    SkipBad,
-    Source,
-    Split,
-    Start,
-    Subset,
-    corpus_of,
-    need_extra,
-)  # fmt: skip
+from ligflow.corpus.source_options import ALL, Draws, Part, SkipBad, Source, corpus_of, need_extra, with_part
 from ligflow.errors import LigflowError
 from ligflow.quadrature import MAX_NODES
 from ligflow.usage import (
@@ -45,12 +33,12 @@ if TYPE_CHECKING:
 corpus = typer.Typer(
     help="Many sentences: run the consistency experiment on a corpus, and report on it.", no_args_is_help=True
 )
-Draws = Annotated[int, typer.Option(help="Draws of the bootstrap over sentences.")]
 Seed = Annotated[int, typer.Option(help="Of the bootstrap.")]
 _STOPPED = 130  # the exit code of a command that Ctrl-C ended
 
 
 @corpus.command("run")
+@with_part
 def run_corpus(
     source: Source,
     out: Annotated[Path, typer.Option("--out", "-o", help="The run's folder; an interrupted run goes on.")],
@@ -59,13 +47,7 @@ def run_corpus(
     device: Device = None,
     dtype: Dtype = "float32",
     local_files_only: LocalOnly = False,
-    format_: Format = None,
-    column: Column = None,
-    split: Split = None,
-    subset: Subset = None,
-    start: Start = 0,
-    end: End = None,
-    sample: Sample = None,
+    part: Part = ALL,
     seed: Annotated[int, typer.Option(help="Of the sample, the shuffled control and the twin.")] = 0,
     skip_bad: SkipBad = False,
     layers: Annotated[str | None, typer.Option(help="Layers to explain, e.g. 0,3; default: all.")] = None,
@@ -111,7 +93,7 @@ def run_corpus(
         seed, maps, scalarization, quadrature, tol, max_nodes, precision,
     )  # fmt: skip
     loaded = worker.Model(model, revision, dtype, local_files_only)
-    sentences = corpus_of(source, format_, column, split, subset, start, end, sample, seed, skip_bad)
+    sentences = corpus_of(source, part, seed, skip_bad)
     workers_of = checked(_engine, engine, device, workers, cpus, ray_address)
     found = _with_progress(lambda told: runner.run(
         out, sentences, loaded, experiment, engine=workers_of, twin=twin, shard_size=shard_size,

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ligflow.corpus.differences import LEVEL, Difference
-from ligflow.corpus.figures import RC, save
-from ligflow.corpus.report import plain, table
-from ligflow.storage import atomically, write_text
+from ligflow.corpus.files import LOOK, write_figure, write_table
+from ligflow.corpus.markdown import plain, table
+from ligflow.storage import write_text
 
 _NAMED = 12  # that a list names; the tables have all
 _EXPLAINED = (
@@ -28,12 +27,8 @@ def write(found: Sequence[Difference], place: Path, title: str, about: str) -> P
     """compare.md, differences.csv and .parquet, and a figure (SVG and PNG) in `place`; the page's path."""
     place.mkdir(parents=True, exist_ok=True)
     frame = pandas.DataFrame([{**asdict(one), "found": one.found} for one in found])
-    write_text(place / "differences.csv", frame.to_csv(index=False))
-    atomically(place / "differences.parquet", lambda scratch: frame.to_parquet(scratch, index=False))
-    with rc_context(RC):
-        figure = drawn(found)
-        for kind in ("svg", "png"):
-            save(figure, place / f"compare.{kind}")
+    write_table(frame, place / "differences")
+    write_figure(place / "compare", LOOK, drawn, found)
     return write_text(place / "compare.md", page(found, title, about))
 
 

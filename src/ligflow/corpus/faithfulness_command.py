@@ -6,19 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ligflow.corpus.source_options import (
-    Column,
-    End,
-    Format,
-    Sample,
-    SkipBad,
-    Source,
-    Split,
-    Start,
-    Subset,
-    corpus_of,
-    need_extra,
-)  # fmt: skip
+from ligflow.corpus.source_options import ALL, Draws, Part, SkipBad, Source, corpus_of, need_extra, with_part
 from ligflow.usage import (
     Device,
     Dtype,
@@ -34,6 +22,7 @@ from ligflow.usage import (
 )  # fmt: skip
 
 
+@with_part
 def try_methods(
     source: Source,
     out: Annotated[
@@ -44,13 +33,7 @@ def try_methods(
     device: Device = None,
     dtype: Dtype = "float32",
     local_files_only: LocalOnly = False,
-    format_: Format = None,
-    column: Column = None,
-    split: Split = None,
-    subset: Subset = None,
-    start: Start = 0,
-    end: End = None,
-    sample: Sample = None,
+    part: Part = ALL,
     seed: Annotated[int, typer.Option(help="Of the sample, the random control and the shuffle.")] = 0,
     skip_bad: SkipBad = False,
     layers: Annotated[str | None, typer.Option(help="Layers to try, e.g. 0,3; default: all.")] = None,
@@ -59,7 +42,7 @@ def try_methods(
     shuffled: Annotated[
         int, typer.Option(help="So many sentences also under shuffled weights; 0: none.")
     ] = 20,
-    draws: Annotated[int, typer.Option(help="Draws of the bootstrap over sentences.")] = 1000,
+    draws: Draws = 1000,
 ) -> None:
     """Remove sources and see: which maps say what happens? Page, tables and a figure."""
     need_extra()
@@ -72,7 +55,7 @@ def try_methods(
     chosen = numbers("--layers", layers)
     trial = checked(Trial, None if chosen is None else tuple(chosen), steps, top_k, seed, shuffled)
     enough_draws(draws)
-    corpus = corpus_of(source, format_, column, split, subset, start, end, sample, seed, skip_bad)
+    corpus = corpus_of(source, part, seed, skip_bad)
     sentences = list(corpus.read())
     explainer = explainer_of(model, revision, device, dtype, local_files_only)
     twin = Explainer(shuffle(explainer.model, seed), explainer.tokenizer, name=explainer.name)

@@ -1,6 +1,5 @@
 """Figures of a report: every metric by layer with bands, and all pairs as a heat map. SVG and PNG."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,44 +11,27 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from ligflow.consistency import METRICS
 from ligflow.corpus.estimates import ATTENTION, COMPOSED, PAIRS, SHUFFLED, Estimates
+from ligflow.corpus.files import LOOK, write_figure
 from ligflow.corpus.rankings import lower_is_better
 from ligflow.corpus.schema import ATT, DIRECT, MLP, RULES
 from ligflow.corpus.verdict import NAMES, number
 from ligflow.resampling import interval
-from ligflow.storage import atomically
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart
 _COLOURS = dict(zip(ATT, ("#E69F00", "#0072B2", "#CC79A7", "#009E73"), strict=True))
 _STYLES = dict(zip(MLP, ("--", "-"), strict=True))
 _GREY = "#777777"
 _DARK = 0.7  # shades that black text would drown in
-RC: Any = {
-    "svg.hashsalt": "ligflow", "svg.fonttype": "path", "font.size": 8, "axes.spines.top": False,
-    "axes.spines.right": False, "figure.dpi": 150,
-}  # fmt: skip
 
 
 def draw(found: Estimates, twin: Estimates | None, folder: Path) -> list[Path]:
     """All figures of the first unit, with the target among the sources; their files."""
-    written: list[Path] = []
-    with matplotlib.rc_context(RC):
-        for name, figure in _figures(found, twin):
-            written += [save(figure, folder / f"{name}.{kind}") for kind in ("svg", "png")]
-    return written
-
-
-def _figures(found: Estimates, twin: Estimates | None) -> Iterator[tuple[str, Figure]]:
-    yield "pairs", heat_map(found)
+    written = write_figure(folder / "pairs", LOOK, heat_map, found)
     for direct in DIRECT:
         for rule in RULES:
-            yield f"layers-{direct}-{rule}", by_layer(found, twin, direct, rule)
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """A figure as SVG or PNG, by the name of the file; the same bytes for the same figure."""
-    kind = path.suffix.removeprefix(".")
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    return atomically(path, lambda scratch: figure.savefig(scratch, format=kind, metadata=metadata))
+            path = folder / f"layers-{direct}-{rule}"
+            written += write_figure(path, LOOK, by_layer, found, twin, direct, rule)
+    return written
 
 
 def better(metric: str) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ligflow.corpus.figures import save
+from ligflow.corpus.files import write_figure, write_table
+from ligflow.corpus.markdown import plain, table
 from ligflow.corpus.profiles import (
     MIXED,
     OTHER,
@@ -20,12 +20,12 @@ from ligflow.corpus.profiles import (
     neighbours,
     profiles,
 )  # fmt: skip
-from ligflow.corpus.report import plain, table
 from ligflow.corpus.store import Run, open_run
 from ligflow.errors import LigflowError
 from ligflow.heads import KINDS
-from ligflow.storage import atomically, write_text
+from ligflow.storage import write_text
 
+_LOOK = {"font.size": 7, "svg.hashsalt": "ligflow"}  # many heads: small letters, and a full frame
 _EXPLAINED = (
     "Shares of each row's magnitude, means over rows, with half the width of their 95% intervals over "
     "sentences. A star: surely more than the same values in random order. A head is named after a kind of "
@@ -45,12 +45,8 @@ def write(
     except OSError as error:
         raise LigflowError(f"Cannot make the folder {str(place)!r}: {error.strerror or error}.") from error
     frame = pandas.DataFrame([asdict(one) for one in found])
-    write_text(place / "heads.csv", frame.to_csv(index=False))
-    atomically(place / "heads.parquet", lambda scratch: frame.to_parquet(scratch, index=False))
-    with rc_context({"font.size": 7, "svg.hashsalt": "ligflow"}):
-        figure = _drawn(frame)
-        for kind in ("svg", "png"):
-            save(figure, place / f"heads.{kind}")
+    write_table(frame, place / "heads")
+    write_figure(place / "heads", _LOOK, _drawn, frame)
     return write_text(place / "heads.md", page(run, found, att))
 
 

@@ -1,6 +1,6 @@
 """A report on a run: words first, then tables and figures, then what they rest on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ligflow.consistency import METRICS
 from ligflow.corpus import completeness, figures, latex, verdict
 from ligflow.corpus.completeness import Completeness, LeftOut
 from ligflow.corpus.estimates import PAIRS, Estimates, estimate
+from ligflow.corpus.markdown import plain, table
 from ligflow.corpus.rankings import Ranked, lower_is_better, rank, ranking
 from ligflow.corpus.schema import DIRECT, RULES
 from ligflow.corpus.store import Run, open_run
@@ -283,14 +284,3 @@ def _provenance(found: Found) -> str:
         for key, value in part.items()
     ]
     return f"## Settings and versions\n\n{table(['', 'what', 'value'], body)}"
-
-
-def table(heads: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [heads, ["---"] * len(heads), *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def plain(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|<>~$" else c for c in text.replace("\n", " "))

@@ -1,8 +1,11 @@
-"""The options that name a corpus, and which of its sentences."""
+"""The options that name a corpus, and which of its sentences: each is described here once."""
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,9 +14,9 @@ from ligflow.errors import LigflowError
 if TYPE_CHECKING:
     from ligflow.corpus.runner import Corpus
 
-Source = Annotated[
-    str, typer.Argument(help="A file, hf:NAME for a dataset of the hub, or embedded:sentences.")
-]
+_SOURCE = "A file, hf:NAME for a dataset of the hub, or embedded:sentences."
+Source = Annotated[str, typer.Argument(help=_SOURCE)]
+SourceOption = Annotated[str, typer.Option(help=_SOURCE)]
 Format = Annotated[
     str | None,
     typer.Option("--format", help="text, conllu, ptb, jsonl, csv, parquet; default: by the file's name."),
@@ -25,6 +28,41 @@ Start = Annotated[int, typer.Option(help="The first sentence, counted from 0.")]
 End = Annotated[int | None, typer.Option(help="The sentence to stop before.")]
 Sample = Annotated[int | None, typer.Option(help="Draw this many of them at random.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave malformed lines out, and list them.")]
+Draws = Annotated[int, typer.Option(help="Draws of the bootstrap over sentences.")]
+
+
+@dataclass(frozen=True)
+class Part:
+    """How a corpus is read, and which of its sentences: the options that `with_part` gives to a command."""
+
+    format: Format = None
+    column: Column = None
+    split: Split = None
+    subset: Subset = None
+    start: Start = 0
+    end: End = None
+    sample: Sample = None
+
+
+ALL = Part()
+
+
+def with_part(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose parameter `part` is filled from options, which stand in its place."""
+    signature = inspect.signature(command)
+    own, at = list(signature.parameters.values()), list(signature.parameters).index("part")
+    options = [own[at].replace(name=f.name, default=f.default, annotation=f.type) for f in fields(Part)]
+
+    @wraps(command)
+    def called(**given: Any) -> None:
+        part = Part(**{option.name: given.pop(option.name) for option in options})
+        command(**given, part=part)
+
+    # typer reads the options off these two
+    parameters = [*own[:at], *options, *own[at + 1 :]]
+    vars(called)["__signature__"] = signature.replace(parameters=parameters)
+    called.__annotations__ = {one.name: one.annotation for one in parameters}
+    return called
 
 
 def need_extra() -> None:
@@ -36,19 +74,8 @@ def need_extra() -> None:
             raise LigflowError(f"ligflow corpus needs {name}: pip install 'ligflow[corpus]'.") from error
 
 
-def corpus_of(
-    source: str,
-    format_: str | None = None,
-    column: str | None = None,
-    split: str | None = None,
-    subset: str | None = None,
-    start: int = 0,
-    end: int | None = None,
-    sample: int | None = None,
-    seed: int = 0,
-    skip_bad: bool = False,
-) -> "Corpus":
-    """The corpus that the options name."""
+def corpus_of(source: str, part: Part, seed: int = 0, skip_bad: bool = False) -> "Corpus":
+    """The corpus that the options name; `seed` is that of the sample."""
     from ligflow.corpus.readers import read
     from ligflow.corpus.runner import Corpus
     from ligflow.corpus.selection import select, sentences_of
@@ -58,13 +85,10 @@ def corpus_of(
 
     def sentences() -> Iterator[Sentence]:
         bad.clear()
-        items = read(source, format=format_, column=column, split=split, subset=subset)
-        return sentences_of(select(items, start, end, sample, seed), skip_bad, bad.append)
+        items = read(source, format=part.format, column=part.column, split=part.split, subset=part.subset)
+        return sentences_of(select(items, part.start, part.end, part.sample, seed), skip_bad, bad.append)
 
     path = Path(source)
     name = str(path.resolve()) if path.exists() else source
-    about = {
-        "source": name, "format": format_, "column": column, "split": split, "subset": subset,
-        "start": start, "end": end, "sample": sample, "seed": seed, "skip_bad": skip_bad,
-    }  # fmt: skip
+    about = {"source": name, **asdict(part), "seed": seed, "skip_bad": skip_bad}
     return Corpus(sentences, about, bad, path if path.is_file() else None)

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ligflow.corpus.figures import RC, save
-from ligflow.corpus.report import plain, table
+from ligflow.corpus.files import LOOK, write_figure, write_table
+from ligflow.corpus.markdown import plain, table
 from ligflow.corpus.standings import Standing, is_control
 from ligflow.corpus.trials import MEASURES, SHUFFLED
-from ligflow.storage import atomically, write_text
+from ligflow.storage import write_text
 
 NAMES = {
     "rank_correlation": "rank correlation", "deletion": "deletion", "insertion": "insertion",
@@ -34,12 +33,8 @@ _EXPLAINED = (
 def write(found: Sequence[Standing], place: Path, model: str, about: str) -> Path:
     """faithfulness.md, standings.csv and .parquet and a figure (SVG and PNG) in `place`; the page's path."""
     frame = pandas.DataFrame([asdict(one) for one in found])
-    write_text(place / "standings.csv", frame.to_csv(index=False))
-    atomically(place / "standings.parquet", lambda scratch: frame.to_parquet(scratch, index=False))
-    with rc_context(RC):
-        figure = drawn(found)
-        for kind in ("svg", "png"):
-            save(figure, place / f"faithfulness.{kind}")
+    write_table(frame, place / "standings")
+    write_figure(place / "faithfulness", LOOK, drawn, found)
     return write_text(place / "faithfulness.md", page(found, model, about))
 
 

@@ -16,12 +16,8 @@ from ligflow.errors import LigflowError
 from ligflow.serve.guard import LOOPBACK, Guard
 from ligflow.serve.jobs import Full, Queue, Told, Unfinished, Unknown, Work
 from ligflow.serve.request import TOLS, Ask, Limits, Malformed, Offered, check, read
+from ligflow.view.page import module, style
 
-_FILES = {
-    "/": ("ligflow.serve", "index.html", "text/html"),
-    "/ligflow.js": ("ligflow.view", "ligflow.js", "text/javascript"),
-    "/ligflow.css": ("ligflow.view", "ligflow.css", "text/css"),
-}
 _RETRY_SECONDS = 5
 _BODY_SECONDS = 20.0
 _DRAIN_SECONDS, _DRAIN_BYTES = 1.0, 2**22
@@ -55,8 +51,8 @@ def create_app(
     """The application over a running queue. The names that it answers to are `hosts`; None: any."""
     service = _Service(models, queue, limits)
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    for path, (package, name, kind) in _FILES.items():
-        app.add_api_route(path, _file(package, name, kind), methods=["GET"], response_model=None)
+    for path, (content, kind) in _files().items():
+        app.add_api_route(path, _file(content, kind), methods=["GET"], response_model=None)
     for path, method, call in (
         ("/api/models", "GET", service.models),
         ("/api/jobs", "POST", service.add),
@@ -145,10 +141,17 @@ def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"The request has more than {limit} bytes, the most that are taken; shorten the text.")
 
 
-def _file(package: str, name: str, kind: str) -> Callable[[], Awaitable[Response]]:
-    """Answers with a file of the package, which is read now."""
-    content = (resources.files(package) / name).read_bytes()
+def _files() -> dict[str, tuple[str, str]]:
+    """The page and the viewer, read now."""
+    index = resources.files("ligflow.serve").joinpath("index.html").read_text(encoding="utf-8")
+    return {
+        "/": (index, "text/html"),
+        "/ligflow.js": (module(), "text/javascript"),
+        "/ligflow.css": (style(), "text/css"),
+    }
 
+
+def _file(content: str, kind: str) -> Callable[[], Awaitable[Response]]:
     async def answer() -> Response:
         return Response(content, media_type=kind)
 

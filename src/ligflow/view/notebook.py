@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
+from ligflow.view.page import module, style
 from ligflow.view.payload import pack
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
         """The viewer in a notebook. `selection` is what is pinned: layer, map, side, tokens, head, label."""
 
         selection: dict[str, Any]
-
-
-_FOLDER = Path(__file__).parent
 
 
 def show(flows: Sequence[Flow], view: str = "") -> FlowWidget:
@@ -37,8 +34,8 @@ def _widget() -> type[FlowWidget]:
         raise LigflowError(f"The widget needs {error.name}: pip install 'ligflow[notebook]'.") from error
 
     class FlowWidget(anywidget.AnyWidget):
-        _esm = _FOLDER / "ligflow.js"
-        _css = _FOLDER / "ligflow.css"
+        _esm = module()
+        _css = style()
         files = traitlets.List(traitlets.Bytes()).tag(sync=True)
         names = traitlets.List(traitlets.Unicode()).tag(sync=True)
         view = traitlets.Unicode().tag(sync=True)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib import resources
@@ -16,6 +17,8 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
 )
+_MODULES = ("flow.js", "drawing.js", "viewer.js")  # each imports from those before it alone
+_IMPORTS = re.compile(r'^import \{[^}]*\} from "\./[a-z]+\.js";\n', re.MULTILINE)
 _START = """
 const files = [...document.querySelectorAll("script.flow")].map((one) => (
   { name: JSON.parse(one.dataset.name), base64: one.textContent.trim() }));
@@ -46,13 +49,17 @@ def page(flows: Sequence[Flow], names: Sequence[str] | None = None, view: str = 
 
 
 def module() -> str:
-    """The viewer, an ES module."""
-    return resources.files("ligflow.view").joinpath("ligflow.js").read_text(encoding="utf-8")
+    """The viewer, one ES module: its files in a row, without what they import from each other."""
+    return "".join(_IMPORTS.sub("", _read(name)) for name in _MODULES)
 
 
 def style() -> str:
     """The viewer's style sheet."""
-    return resources.files("ligflow.view").joinpath("ligflow.css").read_text(encoding="utf-8")
+    return _read("ligflow.css")
+
+
+def _read(name: str) -> str:
+    return resources.files("ligflow.view").joinpath(name).read_text(encoding="utf-8")
 
 
 def _files(flows: Sequence[Flow], names: Sequence[str] | None) -> Iterator[str]:

@@ -1,0 +1,38 @@
+"""Tables and figures as files: CSV and Parquet, SVG and PNG."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import pandas
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from ligflow.storage import atomically, write_text
+
+P = ParamSpec("P")
+LOOK: Any = {
+    "svg.hashsalt": "ligflow", "svg.fonttype": "path", "font.size": 8, "axes.spines.top": False,
+    "axes.spines.right": False, "figure.dpi": 150,
+}  # fmt: skip
+
+
+def write_table(frame: pandas.DataFrame, path: Path) -> None:
+    """A table as CSV and as Parquet; `path` is without an ending."""
+    write_text(path.with_name(f"{path.name}.csv"), frame.to_csv(index=False))
+    atomically(path.with_name(f"{path.name}.parquet"), lambda scratch: frame.to_parquet(scratch, index=False))
+
+
+def write_figure(
+    path: Path, look: Any, draw: Callable[P, Figure], *args: P.args, **options: P.kwargs
+) -> list[Path]:
+    """What `draw` draws, as SVG and as PNG; `path` is without an ending. The files."""
+    with rc_context(look):
+        figure = draw(*args, **options)
+        return [_save(figure, path.with_name(f"{path.name}.{kind}"), kind) for kind in ("svg", "png")]
+
+
+def _save(figure: Figure, path: Path, kind: str) -> Path:
+    """The same bytes for the same figure."""
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    return atomically(path, lambda scratch: figure.savefig(scratch, format=kind, metadata=metadata))
