@@ -136,7 +136,7 @@ def routing() -> None:
 
 
 def points() -> None:
-    """Mean points a target under itb, and for how many targets a Gauss rule with 7 is off by more than 1e-3."""
+    """Mean points a target under itb; for how many targets a Gauss rule with 7 is off by more than 1e-3."""
     for name, layers in (("embedded:minilm", range(6)), ("embedded:gemma-3-270m", range(0, 18, 3))):
         explainer = Explainer.from_pretrained(name)
         adaptive, coarse, fine = (
