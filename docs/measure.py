@@ -1,6 +1,7 @@
 """Measures the numbers that the pages print. Run: .venv/bin/python docs/measure.py NAME [NAME ...]
 
-Names: rules, turning, vector, ends, ratios, origin, routing. `origin` needs the extra `gemma`.
+Names: rules, turning, vector, ends, ratios, origin, routing, points.
+`origin` and `points` need the extra `gemma`.
 """
 
 import sys
@@ -134,8 +135,37 @@ def routing() -> None:
         )
 
 
+def points() -> None:
+    """Mean points a target under itb; for how many targets a Gauss rule with 7 is off by more than 1e-3."""
+    for name, layers in (("embedded:minilm", range(6)), ("embedded:gemma-3-270m", range(0, 18, 3))):
+        explainer = Explainer.from_pretrained(name)
+        adaptive, coarse, fine = (
+            explainer.explain(SENTENCE, layers=layers, quadrature=rule)
+            for rule in ("adaptive", "gauss-legendre:7", "gauss-legendre:128")
+        )
+        means = []
+        for route in adaptive.routes:
+            nodes, off = adaptive.nodes(route).float(), off_by(coarse, fine, route) > 1e-3
+            means.append(float(nodes.mean()))
+            print(
+                f"{name} {route}: mean points {means[-1]:.1f}, most {nodes.max():.0f}; "
+                f"7 points are off for {float(off.float().mean()):.0%} of {off.numel()} targets; "
+                f"mean points by layer {' '.join(f'{one:.1f}' for one in nodes.mean(1).tolist())}"
+            )
+        print(f"{name}, mean of the routes: {sum(means) / len(means):.1f}")
+
+
+def off_by(coarse: Flow, fine: Flow, route: str) -> Tensor:
+    """The L1 distance of each target's rows, relative as the certificate; the worst of the heads."""
+    apart = (coarse.tensors[route] - fine.tensors[route]).abs()
+    if route == "u2z":
+        return apart.sum(1) / fine.tensors["u2z.scale"]
+    relative = apart.sum(-1) / fine.tensors[f"{route}.scale"]
+    return relative.amax(1) if route == "z2u" else relative
+
+
 MEASURES: dict[str, Callable[[], None]] = {
-    measure.__name__: measure for measure in (rules, turning, vector, ends, ratios, origin, routing)
+    measure.__name__: measure for measure in (rules, turning, vector, ends, ratios, origin, routing, points)
 }
 
 

@@ -83,7 +83,9 @@ def test_explain_prints_a_map_the_strongest_flows_and_the_certificates(explain: 
         ["0", "[CLS]"], ["1", "the"], ["2", "cat"], ["3", "'"], ["4", "s"], ["5", "w"], ["6", "##his"],
         ["7", "##kers"], ["8", "[SEP]"],
     ]  # fmt: skip
+    assert lines[11] == "rows are targets, columns are sources: which tokens made each token's new vector"
     assert sum(" adds to " in line or " takes from " in line for line in lines) == 5
+    assert "certificates: all 108 rows sum to how far their target moved, within 0.001" in lines
     counts = [line.split()[:2] for line in lines[-3:]]
     assert counts == [["z2u", "72"], ["u2z", "18"], ["z2z", "18"]]
 

@@ -115,4 +115,5 @@ def test_a_thousand_tokens_fit_in_four_gigabytes() -> None:
     """GPT-2's shape, one layer, three routes, under a limit that the system enforces."""
     done = subprocess.run([sys.executable, "-c", LONG], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+    print(f"at most {int(done.stdout)} MiB for the whole process")
     assert int(done.stdout) < 4096

@@ -299,6 +299,7 @@ def test_the_certificates_name_what_misses_the_tolerance(flow: Flow) -> None:
     with console.capture() as captured:
         console.print(certificates(with_unmet(flow, "z2u", 0, 2, 1)))
     lines = captured.get().splitlines()
+    assert lines[0] == "certificates: 1 of 24 rows miss the tolerance 0.001"
     rows = {line.split()[0]: line.split() for line in lines if line.startswith(("z2u", "u2z", "z2z"))}
     assert [(route, row[1], row[-1]) for route, row in rows.items()] == [
         ("z2u", "16", "1"), ("u2z", "4", "0"), ("z2z", "4", "0"),

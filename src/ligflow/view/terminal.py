@@ -17,6 +17,14 @@ from ligflow.view.colour import on, shade
 from ligflow.view.select import printable, row_shares, select
 
 _CELL = 5
+_NEW = "made each token's new vector"
+_MEANING = {
+    "z2z": f"which tokens {_NEW}",
+    "conserving": f"which tokens {_NEW}, through the heads",
+    "product": f"which tokens {_NEW}, through the heads",
+    "z2u": "which tokens made what a head puts out at each token",
+    "u2z": f"which heads {_NEW}",
+}
 
 
 def report(flow: Flow, view: str, layer: int, head: int | None, console: Console) -> None:
@@ -25,11 +33,8 @@ def report(flow: Flow, view: str, layer: int, head: int | None, console: Console
     console.print(Text(title, style="bold"))
     for table in _tables(flow, values, columns, console.width):
         console.print(table)
-    console.print(
-        Text(
-            "rows are targets, columns are sources; per cent of the row's sum of magnitudes; blue +, orange -"
-        )
-    )
+    console.print(Text(f"rows are targets, columns are sources: {_MEANING[view]}"))
+    console.print(Text("per cent of the row's sum of magnitudes; blue +, orange -; a dot rounds to 0"))
     for line in strongest(flow, view, values, columns):
         console.print(Text(line))
     console.print(certificates(flow))
@@ -80,7 +85,7 @@ def strongest(
 
 def certificates(flow: Flow) -> RenderableType:
     """Per route: cells, the worst certificate and estimate, path points, and what misses the tolerance."""
-    table = Table(title="certificates", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
     for name in (
         "route",
         "totals",
@@ -106,7 +111,16 @@ def certificates(flow: Flow) -> RenderableType:
     lines += [Text(_describe(cell)) for cell in unmet[:10]]
     if len(unmet) > 10:
         lines.append(Text(f"unmet: {len(unmet) - 10} more, all in flow.unmet"))
-    return Group(table, *lines)
+    return Group(Text(f"certificates: {_verdict(flow)}"), table, *lines)
+
+
+def _verdict(flow: Flow) -> str:
+    tol, missed = flow.meta.get("settings", {}).get("tol"), len(flow.unmet)
+    count = sum(flow.total(route).numel() for route in flow.routes)
+    within = "" if tol is None else f" {tol:g}"
+    if missed:
+        return f"{missed} of {count} rows miss the tolerance{within}"
+    return f"all {count} rows sum to how far their target moved, within{within or ' the tolerance'}"
 
 
 def _describe(cell: Cell) -> str:

@@ -439,10 +439,14 @@ function skeleton() {
     make("label", {}, "Open beside: ", parts.file));
   const help = make("details", { className: "help" }, make("summary", {}, "Keys"), make("p", {},
     "↑ ↓ target · ← → source · [ ] layer · , . map · Enter pin · Esc unpin · w words · s special tokens · d diagonal · n renormalise · f filter · c colours · t trace · + − zoom"));
+  const guide = make("details", { className: "help" }, make("summary", {}, "How to read it"), make("p", {},
+    "A layer makes new token vectors (z′) from old ones (z), by way of its attention heads (u). A row is a target: a token’s new vector, or what a head puts out there. A column is a source: what it was made from. " +
+    "Blue moves the target away from its baseline, towards what it is; orange holds it back. Direct: from tokens to a token. Composed: the same, through the heads. h0, h1, …: from tokens to what one head puts out. " +
+    "✓: what the sources contribute adds up to how far the target moved, within the tolerance."));
   parts.element = make("div", { className: "app" }, make("header", {}, parts.title, parts.controls), make("div", { className: "body" },
     parts.overview, make("main", {}, make("div", { className: "line" }, parts.heading, parts.badge), parts.kept,
       make("div", { className: "line" }, parts.legend, parts.legendText),
-      parts.views, parts.details, parts.trace, tools, help)));
+      parts.views, parts.details, parts.trace, tools, guide, help)));
   return parts;
 }
 
