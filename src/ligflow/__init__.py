@@ -9,6 +9,7 @@ from ligflow.explainer import Explainer as Explainer
 from ligflow.explainer import explain as explain
 from ligflow.flow import Flow as Flow
 from ligflow.memory import MemoryWarning as MemoryWarning
+from ligflow.pairs import Pair as Pair
 from ligflow.pipelines import attribute_layer as attribute_layer
 from ligflow.scalarize import direction as direction
 from ligflow.tokens import Words as Words

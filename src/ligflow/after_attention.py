@@ -67,7 +67,7 @@ def pull_back(
     towards: Cotangent,
     moves: bool,
     second: Second | Given | None = None,
-) -> tuple[Float[Tensor, "node row dim"] | None, list[Float[Tensor, "node *place head value_dim"]]]:
+) -> tuple[Float[Tensor, "node row dim"] | None, list[Tensor]]:
     """`dL/dz_j` (all but attention; None unless z_j moves) and `dL/du_j`: one forward, one backward.
 
     With a second attention `dL/du` of that follows, in the shape of `second.u`.

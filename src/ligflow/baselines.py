@@ -70,8 +70,8 @@ def cross_start(
     if isinstance(baseline, Tensor):
         if tuple(baseline.shape) != memory.shape[1:] or not torch.isfinite(baseline).all():
             raise LigflowError(
-                f"encoder_baseline is a tensor of shape {tuple(baseline.shape)}; it must be one finite vector "
-                f"of size {memory.shape[1]}, at which every token of the encoder starts."
+                f"encoder_baseline is a tensor of shape {tuple(baseline.shape)}; it must be one finite "
+                f"vector of size {memory.shape[1]}, at which every token of the encoder starts."
             )
         return baseline.to(memory).expand_as(memory)
     if baseline == "zero":

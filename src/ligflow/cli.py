@@ -20,6 +20,7 @@ from ligflow.errors import LigflowError
 from ligflow.explainer import CompletenessWarning, Explainer
 from ligflow.flow import DIMS, Flow
 from ligflow.known import SPLIT, WHOLE
+from ligflow.pairs import Pair
 from ligflow.quadrature import MAX_NODES
 from ligflow.serve.cli import serve
 from ligflow.settings import ROUTES, Settings
@@ -31,6 +32,7 @@ from ligflow.usage import (
     LocalOnly,
     Model,
     Revision,
+    Stack,
     Usage,
     checked,
     console,
@@ -77,6 +79,10 @@ def explain(
     device: Device = None,
     dtype: Dtype = "float32",
     local_files_only: LocalOnly = False,
+    stack: Stack = None,
+    decoder_text: Annotated[
+        str | None, typer.Option(help="What the decoder has written, with --stack decoder.")
+    ] = None,
     layers: Annotated[
         str | None, typer.Option(help="Layers to explain, e.g. 0,3 (negative: from the end).")
     ] = None,
@@ -88,6 +94,9 @@ def explain(
     att_baseline: Annotated[str, typer.Option(help="Baseline of z2u.")] = "itb",
     mlp_baseline: Annotated[str, typer.Option(help="Baseline of u2z.")] = "att_itb_a0",
     layer_baseline: Annotated[str, typer.Option(help="Baseline of z2z.")] = "itb",
+    encoder_baseline: Annotated[
+        str, typer.Option(help="Where the encoder's tokens start, for a decoder that attends to them.")
+    ] = "mean",
     scalarization: Annotated[str, typer.Option(help="l2 or projection.")] = "l2",
     quadrature: Annotated[
         str, typer.Option(help="adaptive, gauss-legendre:N, midpoint:N, trapezoid:N, captum:N.")
@@ -116,7 +125,7 @@ def explain(
     """Explain one sentence: print a map, the strongest flows and the certificates."""
     settings = checked(
         Settings, tuple(route or ROUTES), att_baseline, mlp_baseline, layer_baseline,
-        scalarization, quadrature, tol, max_nodes, None, precision, experts,
+        encoder_baseline, scalarization, quadrature, tol, max_nodes, None, precision, experts,
     )  # fmt: skip
     text = checked(text_of, text)
     chosen, wanted = numbers("--layers", layers), numbers("--targets", targets)
@@ -125,10 +134,11 @@ def explain(
     checked(_shown, show, head, settings.routes)
     if layer is not None and layer >= 0 and chosen and min(chosen) >= 0 and layer not in chosen:
         raise Usage(f"--layer {layer} is printed, but --layers explains only {layers}.")
-    explainer = explainer_of(model, revision, device, dtype, local_files_only)
-    _ensure_printable(explainer, text, truncate, chosen, layer, head)
+    explainer = explainer_of(model, revision, device, dtype, local_files_only, stack=stack)
+    inputs = text if decoder_text is None else Pair(text, decoder_text)
+    _ensure_printable(explainer, inputs, truncate, chosen, layer, head)
     flow = _with_progress(lambda progress: explainer.explain(
-        text, layers=chosen, targets=wanted, truncate=truncate, progress=progress, **vars(settings),
+        inputs, layers=chosen, targets=wanted, truncate=truncate, progress=progress, **vars(settings),
     ))  # fmt: skip
     _deliver(flow, layer, show, head, words, hide_special, outputs)
 
@@ -165,10 +175,11 @@ def check_model(
     device: Device = None,
     dtype: Dtype = "float32",
     local_files_only: LocalOnly = False,
+    stack: Stack = None,
     tol: Annotated[float, typer.Option(help="Tolerance of the certificates.")] = 1e-3,
 ) -> None:
     """Run the conformance checks on a model; exit code 1 if one fails."""
-    explainer = explainer_of(model, revision, device, dtype, local_files_only)
+    explainer = explainer_of(model, revision, device, dtype, local_files_only, stack=stack)
     checks = check(explainer, tol=tol)
     console().print(_check_table(model, checks))
     if not all(one.passed for one in checks):
@@ -222,7 +233,7 @@ def _shown(show: str | None, head: int | None, routes: tuple[str, ...]) -> None:
 
 def _ensure_printable(
     explainer: Explainer,
-    text: str,
+    inputs: str | Pair,
     truncate: bool,
     chosen: list[int] | None,
     layer: int | None,
@@ -231,7 +242,7 @@ def _ensure_printable(
     """Says before the computation what could not be printed after it."""
     if layer is None and head is None:
         return
-    layers, heads = explainer.size(text, truncate)
+    layers, heads = explainer.size(inputs, truncate)
     explained = set(range(layers)) if chosen is None else {index % layers for index in chosen}
     if layer is not None and layer not in explained and not -len(explained) <= layer < 0:
         only = "" if chosen is None else f", of which --layers explains only {sorted(explained)}"

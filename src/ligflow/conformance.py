@@ -5,18 +5,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from ligflow import attribution, direct
 from ligflow.attribution import Map, attribute
 from ligflow.baselines import source_start
 from ligflow.errors import LigflowError
 from ligflow.explainer import Explainer
+from ligflow.inputs import Inputs
+from ligflow.pairs import Pair
 from ligflow.recording import refuse_uneven
 from ligflow.replay import Layer
-from ligflow.routes import Tokens, Work, mlp_paths
+from ligflow.routes import Tokens, Work, players_of
 from ligflow.routing import frozen, has_experts
 from ligflow.sentences import alone
+from ligflow.settings import Settings
+from ligflow.tokens import Words
 
 TEXTS = ("The cat sat on the mat.", "Rivers rarely run straight.")
 _NODES = "gauss-legendre:4"
@@ -41,16 +44,17 @@ class Check:
 
 def check(
     explainer: Explainer,
-    inputs: str | Mapping[str, Tensor] | Sequence[str | Mapping[str, Tensor]] | None = None,
+    inputs: Inputs | Sequence[Inputs] | None = None,
     tol: float = 1e-3,
     experts: str = "routed",
 ) -> list[Check]:
     """Runs every check on `inputs` (two short ones if None) and returns what was measured.
 
-    With `experts="frozen"` certificates are those of layers whose experts are held (see `routing`). Layers that cannot be split are reported, and checked in z2z alone. Raises LigflowError where no
-    input can be made up for the model; pass `inputs` then.
+    With `experts="frozen"` certificates are those of layers whose experts are held (see `routing`).
+    Layers that cannot be split are reported, and checked in z2z alone. Raises LigflowError where no input
+    can be made up for the model; pass `inputs` then.
     """
-    if isinstance(inputs, str | Mapping):
+    if isinstance(inputs, str | Words | Pair | Mapping):
         inputs = [inputs]
     examples = list(inputs) if inputs is not None else _examples(explainer)
     if not examples:
@@ -64,7 +68,9 @@ def check(
     return checks
 
 
-def _examples(explainer: Explainer) -> list[str | Mapping[str, Tensor]]:
+def _examples(explainer: Explainer) -> list[Inputs]:
+    if explainer.tokenizer is not None and explainer.decodes:
+        return [Pair(*TEXTS), Pair(*TEXTS[::-1])]
     if explainer.tokenizer is not None:
         return list(TEXTS)
     config, name = explainer.model.config, explainer.model.main_input_name
@@ -74,17 +80,17 @@ def _examples(explainer: Explainer) -> list[str | Mapping[str, Tensor]]:
         return [{name: torch.randn(shape, generator=generator).to(explainer.model.dtype)} for _ in range(2)]
     if name == "input_ids":
         size = config.get_text_config().vocab_size
-        return [{name: torch.randint(3, size, (1, 6), generator=generator)} for _ in range(2)]
+        names = (name, "decoder_input_ids") if explainer.decodes else (name,)
+        return [{n: torch.randint(3, size, (1, 6), generator=generator) for n in names} for _ in range(2)]
     raise LigflowError(f"No input can be made up for {name!r}; call check(explainer, inputs=[...]).")
 
 
-def _record(explainer: Explainer, example: str | Mapping[str, Tensor]) -> Recording:
+def _record(explainer: Explainer, example: Inputs) -> Recording:
     """The layers of one example, each with the tokens that are not padding."""
     layers = explainer.record(example)
     refuse_uneven(layers)
-    inputs = {} if isinstance(example, str) else example
-    visible = explainer.visible(inputs, layers[0])
-    return [(layer, Tokens(visible, visible).on(layer.hidden.device)) for layer in layers]
+    inputs = example if isinstance(example, Mapping) else {}
+    return [(layer, explainer.place(inputs, layer)) for layer in layers]
 
 
 def _splits(recording: Recording) -> Check:
@@ -137,17 +143,32 @@ def _engine(explainer: Explainer, recordings: list[Recording], baseline: str) ->
 
 
 def _pairs(layer: Layer, baseline: str, tokens: Tokens) -> Iterator[tuple[str, Map, Map]]:
-    start = source_start(baseline, layer.hidden, tokens.visible)
     if layer.refusal:
         return
     work = Work(alone(layer), (tokens,))
-    path = work.path(baseline)
-    yield "z2z", attribution.z2z(path), direct.z2z(layer, start)
+    yield from _pairs_with_memory(work, baseline) if layer.memory else _whole(work, baseline)
     attention = work.attention(baseline)
     oracle = direct.z2u_in_double if work.starts_flat(baseline) else direct.z2u
     yield "z2u", attribution.z2u(attention), oracle(layer, attention.start)
-    starts = mlp_paths(work, "matched", baseline)
-    yield "u2z", attribution.u2z(work.sentences, starts), direct.u2z(layer, starts)
+    players = players_of(work, Settings(mlp_baseline="matched", att_baseline=baseline))
+    yield "u2z", attribution.u2z(work.sentences, players), direct.u2z(layer, players)
+
+
+def _whole(work: Work, baseline: str) -> Iterator[tuple[str, Map, Map]]:
+    (layer,), (tokens,) = work.sentences.layers, work.tokens
+    start = source_start(baseline, layer.hidden, tokens.visible)
+    yield "z2z", attribution.z2z(work.path(baseline)), direct.z2z(layer, start)
+
+
+def _pairs_with_memory(work: Work, baseline: str) -> Iterator[tuple[str, Map, Map]]:
+    """Routes in which the encoder's tokens move, from 0: so that nothing starts flat."""
+    (layer,), (tokens,) = work.sentences.layers, work.tokens
+    cross = work.cross("zero")
+    if cross is None:
+        return
+    start = source_start(baseline, layer.hidden, tokens.visible)
+    yield "z2z", attribution.z2z(work.path(baseline), cross), direct.z2z(layer, start, cross.start)
+    yield "e2u", attribution.e2u(cross), direct.e2u(layer, cross.start)
 
 
 def _gap(engine: Map, oracle: Map, tokens: Tokens, limit: float, dtype: torch.dtype) -> float:
@@ -177,8 +198,9 @@ def _default_routes(layer: Layer, tokens: Tokens, hold: bool = False) -> list[Ma
         return [direct.z2z(layer, start)]
     sentence = alone(layer)
     work = Work(frozen(sentence) if hold and has_experts(layer) else sentence, (tokens,))
-    u2z = attribution.u2z(work.sentences, mlp_paths(work, "att_itb_a0", "itb"))
-    return [attribution.z2u(work.path("itb")), u2z, attribution.z2z(work.path("itb"))]
+    cross, u2z = work.cross("zero"), attribution.u2z(work.sentences, players_of(work, Settings()))
+    more = [] if cross is None else [attribution.e2u(cross)]
+    return [*more, attribution.z2u(work.path("itb")), u2z, attribution.z2z(work.path("itb"), cross)]
 
 
 def _causal(explainer: Explainer, recording: Recording) -> Check:

@@ -5,7 +5,6 @@ assumed: slow, and the definition itself.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -44,8 +43,7 @@ def e2u(layer: Layer, memory_start: Float[Tensor, "memory dim"]) -> Map:
     def run(memory: Tensor, targets: Tensor) -> Tensor:
         return _own_rows(plain(layer.capture_second(memory)).transpose(1, 2), targets)
 
-    whole = replace(layer, hidden=layer.encoded)
-    return _map(whole, Start(memory_start, per_target=False), run)
+    return _map(layer, Start(memory_start, per_target=False), run, end=layer.encoded)
 
 
 def z2u(layer: Layer, start: Start) -> Map:
@@ -119,16 +117,22 @@ def _map(
     start: Start,
     run: Callable[[Tensor, Tensor], Tensor],
     memory_start: Float[Tensor, "memory dim"] | None = None,
+    end: Tensor | None = None,
 ) -> Map:
-    """The map of `run(sources [copy, T, D], target of each copy) -> [copy, scalar, dim]`."""
+    """The map of `run(sources [copy, T, D], target of each copy) -> [copy, scalar, dim]`.
+
+    Paths go to `end`, by default the layer's input, and with a start of its memory to that too.
+    """
+    end = layer.hidden if end is None else end
+    memory = None if memory_start is None else (memory_start, layer.encoded)
 
     def image(nodes: Tensor, targets: Tensor) -> Tensor:
-        sources, _ = _copies(layer, start, nodes, targets, memory_start)
+        sources, _ = _copies(start, end, nodes, targets, memory)
         with torch.no_grad():
             return run(sources, targets.repeat(len(nodes))).unflatten(0, (len(nodes), -1))
 
     def pull(nodes: Tensor, targets: Tensor, towards: Cotangent) -> Tensor:
-        sources, step = _copies(layer, start, nodes, targets, memory_start)
+        sources, step = _copies(start, end, nodes, targets, memory)
         sources.requires_grad_()
         with torch.enable_grad():
             value = run(sources, targets.repeat(len(nodes)))
@@ -143,16 +147,15 @@ def _map(
 
 
 def _copies(
-    layer: Layer, start: Start, nodes: Tensor, targets: Tensor, memory_start: Tensor | None
+    start: Start, end: Tensor, nodes: Tensor, targets: Tensor, memory: tuple[Tensor, Tensor] | None
 ) -> tuple[Tensor, Tensor]:
     """One path a (node, target) pair, node-major, and its step; the memory's tokens after the layer's."""
     first = (
         start.vectors[targets][:, None] if start.per_target else start.vectors.expand(len(targets), -1, -1)
     )
-    first, last = first.expand(-1, len(layer.hidden), -1), layer.hidden.expand(len(targets), -1, -1)
-    if memory_start is not None:
-        ends = ((first, memory_start), (last, layer.encoded))
-        first, last = (_one_below(own, memory) for own, memory in ends)
+    first, last = first.expand(-1, len(end), -1), end.expand(len(targets), -1, -1)
+    if memory is not None:
+        first, last = _one_below(first, memory[0]), _one_below(last, memory[1])
     step = last - first
     paths = first + nodes.to(step)[:, None, None, None] * step
     return paths.flatten(0, 1), step.repeat(len(nodes), 1, 1)

@@ -55,9 +55,9 @@ class Validated:
     def _known(self, layer: Layer) -> Layer:
         seen = self.known[_kind(layer)]
         return replace(
-            layer, refusal=seen.refusal, memory=seen.memory, cross_heads=seen.cross_heads, one_by_one=seen.one_by_one, projections=seen.projections,
-            anywhere=seen.anywhere, shortcut=seen.shortcut, no_shortcut=seen.no_shortcut, cost=seen.cost,
-            repeats=seen.repeats,
+            layer, refusal=seen.refusal, one_by_one=seen.one_by_one, memory=seen.memory,
+            cross_heads=seen.cross_heads, projections=seen.projections, anywhere=seen.anywhere,
+            shortcut=seen.shortcut, no_shortcut=seen.no_shortcut, cost=seen.cost, repeats=seen.repeats,
         )  # fmt: skip
 
 

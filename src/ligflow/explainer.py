@@ -27,8 +27,10 @@ from ligflow.inputs import (
     own_inputs,
     positions,
     refuse_other_inputs,
+    refuse_other_texts,
     visible_tokens,
 )
+from ligflow.pairs import Pair, encode_pair
 from ligflow.places import Done, Places
 from ligflow.precision import check_precision
 from ligflow.quadrature import MAX_NODES
@@ -104,12 +106,13 @@ class Explainer:
         *,
         streamed: bool = False,
         offload_folder: str | Path | None = None,
+        stack: str | None = None,
         **options: Any,
     ) -> "Explainer":
         """A hub id, a folder, or an embedded model (no name: MiniLM), loaded in float32 or `dtype`.
 
         With `streamed` or several devices the weights stay in the checkpoint's files or in CPU memory
-        (in its own type; layers are integrated in float32), see Explainer. `options` go to
+        (in its own type; layers are integrated in float32), see Explainer, also for `stack`. `options` go to
         `transformers` (`revision`, `local_files_only`, `token`, ...); `unembedding=True` loads a causal
         language model with its unembedding (see `towards`). Raises LigflowError if the checkpoint cannot
         be loaded or a device is not there.
@@ -123,7 +126,7 @@ class Explainer:
                 torch.nn.Module.to(model, devices[0])
         return cls(
             model, tokenizer, name=name or pretrained.DEFAULT, revision=options.get("revision"),
-            device=devices if stays else None, streamed=streamed, offload_folder=offload_folder,
+            device=devices if stays else None, streamed=streamed, offload_folder=offload_folder, stack=stack,
         )  # fmt: skip
 
     def explain(
@@ -148,9 +151,11 @@ class Explainer:
     ) -> Flow:
         """How much each source token contributes to each target token, inside every layer.
 
-        `inputs` is a text, a text whose words are known (`Words`), or the model's own inputs for one
-        example (with an attention mask, padded tokens are left out of the result). `layers` and `targets`
-        are positions, one or several, counted from the end if negative; None means all.
+        `inputs` is a text, a text whose words are known (`Words`), two texts for a decoder with an encoder
+        (`Pair`), or the model's own inputs for one example (with an attention mask, padded tokens are left
+        out of the result). `layers` and `targets` are positions, one or several, counted from the end if
+        negative; None means all. A decoder's layers that attend to an encoder give `e2u` with `z2u`, and
+        have the encoder's tokens as sources besides their own, which start at `encoder_baseline`.
         `memory_budget` is how many bytes the blocks of work may take (by default a part of what is
         free); it does not change the result.
         `precision` is `float32`, exact whatever the process has set, or `tf32`, which lets CUDA round
@@ -273,7 +278,7 @@ class Explainer:
 
         Texts go through the layers together and are left out as in `explain_many`.
         """
-        if isinstance(texts, str | Words | Mapping):
+        if isinstance(texts, str | Words | Pair | Mapping):
             raise LigflowError("Several texts are expected, e.g. a list; for one, call explain.")
         asked = self._asked_together(variants)
         by_length({}, batch_size, "")
@@ -387,7 +392,7 @@ class Explainer:
         place = LayerTokens(visible, visible[torch.tensor(rows, device=visible.device)], seen)
         return Example(tokens, rows, chosen, place, [*self.notes, *left_out, *tokens.notes], memory)
 
-    def _memory(self, inputs: dict[str, Tensor], layer: Layer) -> tuple[Tensor | None, Tokens | None]:
+    def _memory(self, inputs: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor | None, Tokens | None]:
         """The tokens of the encoder that a layer attends to, and which of them are not padding."""
         if not layer.memory:
             return None, None
@@ -414,6 +419,11 @@ class Explainer:
     def visible(self, inputs: Mapping[str, Tensor], layer: Layer) -> Int[Tensor, " visible"]:
         """Positions of a recorded layer's tokens that are not padding."""
         return visible_tokens(self.model, own_inputs(inputs, self.decodes), layer.hidden)
+
+    def place(self, inputs: Mapping[str, Tensor], layer: Layer) -> LayerTokens:
+        """The tokens of a recorded layer, and of its memory, that are not padding; all are targets."""
+        visible = self.visible(inputs, layer)
+        return LayerTokens(visible, visible, self._memory(inputs, layer)[0]).on(layer.hidden.device)
 
     def lent(self, layer: Layer) -> AbstractContextManager[None]:
         """The model as a recorded layer is replayed in it: on its attention, with its weights in place."""
@@ -443,7 +453,10 @@ class Explainer:
     def _encode(self, inputs: Inputs, truncate: bool) -> _Encoded:
         refuse_other_inputs(inputs)
         limit = position_limit(self.model, self.tokenizer)
-        if isinstance(inputs, str | Words):
+        refuse_other_texts(inputs, self.decodes)
+        if isinstance(inputs, Pair):
+            encoded, tokens = encode_pair(self.tokenizer, self.model.config, inputs, limit, truncate)
+        elif isinstance(inputs, str | Words):
             encoded, tokens = encode(self.tokenizer, inputs, limit, truncate)
         else:
             encoded, tokens = check_inputs(inputs, limit, self.decodes), None

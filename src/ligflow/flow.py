@@ -217,6 +217,15 @@ class Flow:
         floor = self.tensors["e2u.floor"][..., None].expand(e2u.shape[:-1])
         return compose.shared_out(e2u, u2z, torch.zeros_like(self.u2z_residual), e2u.sum(-1), floor)
 
+    def joined(self) -> Flow:
+        """The same numbers with one list of sources: the encoder's tokens (`e:...`) after the layer's own.
+
+        Its heads are those of both attentions. A flow without a memory is returned as it is.
+        """
+        from ligflow.one_source_axis import joined
+
+        return joined(self)
+
     def merge_words(self) -> Flow:
         """The same maps over words: sums over a word's source tokens, means over its target tokens."""
         from ligflow.regroup import merge_words
@@ -224,10 +233,13 @@ class Flow:
         return merge_words(self)
 
     def hide_special(self) -> Flow:
-        """The same maps without special tokens; what they contributed stays in `hidden(route)`."""
+        """The same maps without special tokens; what they contributed stays in `hidden(route)`.
+
+        A decoder's flow is `joined` first.
+        """
         from ligflow.regroup import hide_special
 
-        return hide_special(self)
+        return hide_special(self.joined())
 
     def save(self, path: str | Path) -> Path:
         """One safetensors file with JSON metadata, written beside `path` and renamed."""
@@ -244,15 +256,15 @@ class Flow:
 
     def to_pandas(self) -> pandas.DataFrame:
         """One row a cell of every map: route, layer, head, target, source, value, total, certificate."""
-        return _tables().to_pandas(self)
+        return _tables().to_pandas(self.joined())
 
     def to_xarray(self) -> xarray.Dataset:
         """All maps with named axes and token labels."""
-        return _tables().to_xarray(self)
+        return _tables().to_xarray(self.joined())
 
     def to_networkx(self, layer: int) -> networkx.DiGraph:
         """The graph inside a layer: z_i -> u_j^h -> z'_j, and the residual z_j -> z'_j."""
-        return _tables().to_networkx(self, layer)
+        return _tables().to_networkx(self.joined(), layer)
 
     def to_html(self, path: str | Path, *others: Flow, view: str = "") -> Path:
         """One interactive page with this flow, and `others` to choose or lay beside; needs no network.
@@ -278,7 +290,7 @@ class Flow:
         """A figure for print: `heat`, `layers`, `heads` or `ladder`; see `ligflow.view.figures.plot`."""
         from ligflow.view.figures import plot
 
-        return plot(self, kind, **options)
+        return plot(self.joined(), kind, **options)
 
     def row(self, layer: int) -> int:
         """Where a layer of the model stands on the layer axis."""
@@ -303,7 +315,7 @@ class Flow:
     def _repr_html_(self) -> str:
         from ligflow.view.html import fragment
 
-        return fragment(self)
+        return fragment(self.joined())
 
     def _map(self, route: str) -> Tensor:
         if route not in self.tensors:

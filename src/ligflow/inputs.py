@@ -11,20 +11,35 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ligflow.errors import LigflowError
+from ligflow.pairs import Pair
 from ligflow.tokens import Words
 
 Positions = int | Iterable[int]
 _DECODER = "decoder_"
-Inputs = str | Words | Mapping[str, Tensor]
+Inputs = str | Words | Pair | Mapping[str, Tensor]
 
 
 def refuse_other_inputs(inputs: object) -> None:
     """Raises LigflowError for anything but a text, words or a mapping."""
-    if not isinstance(inputs, str | Words | Mapping):
+    if not isinstance(inputs, str | Words | Pair | Mapping):
         kind = type(inputs).__name__
         raise LigflowError(
             f"The inputs are {kind}; pass one text, its words as Words.joined([...]), or a mapping of "
             "tensors for one example."
+        )
+
+
+def refuse_other_texts(inputs: Inputs, decodes: bool) -> None:
+    """Raises LigflowError for one text where two are needed, and for two where one is."""
+    if decodes and isinstance(inputs, str | Words):
+        raise LigflowError(
+            "The decoder is explained, which reads two texts: pass Pair(source, target), e.g. "
+            "Pair('How are you?', 'Wie geht es'), or a mapping with input_ids and decoder_input_ids."
+        )
+    if isinstance(inputs, Pair) and not decodes:
+        raise LigflowError(
+            "A pair of texts is for the decoder of an encoder-decoder: Explainer(model, tokenizer, "
+            "stack='decoder'). Here one text is explained."
         )
 
 
@@ -61,7 +76,7 @@ def _check_decoder(inputs: Mapping[str, Tensor], decodes: bool) -> None:
 
 
 def own_inputs(inputs: Mapping[str, Tensor], decodes: bool) -> dict[str, Tensor]:
-    """The inputs that give the explained layers their tokens: a decoder's by their names without `decoder_`."""
+    """The inputs that the explained layers' tokens come from: a decoder's, named without `decoder_`."""
     if not decodes:
         return dict(inputs)
     return {name.removeprefix(_DECODER): one for name, one in inputs.items() if name.startswith(_DECODER)}

@@ -199,8 +199,8 @@ def _stack(model: nn.Module, calls: list[_Call], asked: str | None) -> list[_Cal
             f"{count} of {type(model).__name__} match stack={asked!r}; it has {names} on these inputs."
         )
     raise UnsupportedModel(
-        f"{type(model).__name__} has several stacks of layers ({names}); explain one of them by a part of its "
-        f"name: Explainer(model, stack={_short_name(found)!r})."
+        f"{type(model).__name__} has several stacks of layers ({names}); explain one of them by a part of "
+        f"its name: Explainer(model, stack={_short_name(found)!r})."
     )
 
 

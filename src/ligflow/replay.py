@@ -55,9 +55,9 @@ _NO_EFFECT = frozenset(
 class Captured:
     """What reached the attention function: projections (with their tangents along a path) and form."""
 
-    query: Float[Tensor, "batch head token dim"]
-    key: Float[Tensor, "batch group token dim"]
-    value: Float[Tensor, "batch group token value_dim"]
+    query: Float[Tensor, "batch head target dim"]
+    key: Float[Tensor, "batch group source dim"]
+    value: Float[Tensor, "batch group source value_dim"]
     form: Form
     module: nn.Module | None = None
 
@@ -67,9 +67,9 @@ class Path:
     """Captured projections at points of a path, and their derivatives along it."""
 
     at: Captured
-    query_step: Float[Tensor, "batch head token dim"]
-    key_step: Float[Tensor, "batch group token dim"]
-    value_step: Float[Tensor, "batch group token value_dim"]
+    query_step: Float[Tensor, "batch head target dim"]
+    key_step: Float[Tensor, "batch group source dim"]
+    value_step: Float[Tensor, "batch group source value_dim"]
 
 
 class _Stop(Exception):
@@ -95,7 +95,7 @@ AttentionInterface.register(IMPLEMENTATION, _attention)
 AttentionMaskInterface.register(IMPLEMENTATION, eager_mask)
 
 
-def plain(captured: Captured) -> Float[Tensor, "batch head token value_dim"]:
+def plain(captured: Captured) -> Float[Tensor, "batch head target value_dim"]:
     """Attention as it is defined."""
     return mix(weigh(captured.query, captured.key, captured.form), captured.value)
 
@@ -282,9 +282,9 @@ class Layer:
         unused = {module: hidden.new_zeros(1, 1, width) for module, width in self.projections.items()}
         done = []
         for one, given in zip(self._calls(hidden), self._calls(u), strict=True):
-            with acting(_substitute(given.split(self.chunks or given.shape[1], dim=1), second)):
-                with standing_in(unused):
-                    done.append(self._call(one))
+            parts = given.split(self.chunks or given.shape[1], dim=1)
+            with acting(_substitute(parts, second)), standing_in(unused):
+                done.append(self._call(one))
         return torch.cat(done)
 
     def on_input(self, hidden: Float[Tensor, "token dim"]) -> "Layer":

@@ -109,13 +109,15 @@ class Work:
 
     def in_double(self, baseline: Baseline) -> AttentionPath:
         """Attention along the paths of a baseline, on a float64 copy of the layer."""
-        return self.once(("double", _key(baseline)), lambda: self._double().path(baseline))
+        return self.once(("double", _key(baseline)), lambda: self.double().path(baseline))
 
     def cross_in_double(self, baseline: Baseline) -> CrossPath | None:
         """The second attention along its path, on a float64 copy of the layer."""
-        return self.once(("cross double", _key(baseline)), lambda: self._double().cross(baseline))
+        return self.once(("cross double", _key(baseline)), lambda: self.double().cross(baseline))
 
-    def _double(self) -> "Work":
+    def double(self) -> "Work":
+        """The same on a float64 copy of the layer, in which nothing starts flat."""
+
         def build() -> Work:
             first, *others = self.sentences.layers
             first = first.in_double()
@@ -320,6 +322,8 @@ def _z2z(work: Work, settings: Settings) -> Attribution:
     def _run(baseline: Baseline) -> Attribution:
         first = work.sentences.layers[0]
         if not first.refusal:
+            if first.memory and work.starts_flat(settings.encoder_baseline):
+                return _whole_in_double(baseline, settings, work)
             route = attribution.z2z(work.path(baseline), work.cross(settings.encoder_baseline))
             return _attribute(route, settings, work, "z2z", start=_start_key(work, settings, _key(baseline)))
         tokens = work.tokens[0]
@@ -329,6 +333,15 @@ def _z2z(work: Work, settings: Settings) -> Attribution:
         return _attribute(direct.z2z(first, start, memory), settings, work, "z2z")
 
     return _with_correction(run, settings.layer_baseline, work)
+
+
+def _whole_in_double(baseline: Baseline, settings: Settings, work: Work) -> Attribution:
+    """z2z on a float64 copy: what the memory adds to a target starts flat where it starts at its mean."""
+    with keep_double():
+        double = work.double()
+        route = attribution.z2z(double.path(baseline), double.cross(settings.encoder_baseline))
+        found = _attribute(route, settings, work, "z2z")
+    return _in_single(found)
 
 
 # --- u2z ------------------------------------------------------------------------------------------

@@ -120,7 +120,8 @@ def ask(
     """Settings from what a caller gives: a lone route, arrays as baselines."""
     return Settings(
         _routes(routes), _tensor(att_baseline), _tensor(mlp_baseline), _tensor(layer_baseline),
-        _tensor(encoder_baseline), scalarization, quadrature, tol, max_nodes, memory_budget, precision, experts,
+        _tensor(encoder_baseline), scalarization, quadrature, tol, max_nodes, memory_budget, precision,
+        experts,
     )  # fmt: skip
 
 

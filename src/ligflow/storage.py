@@ -84,6 +84,7 @@ def _check_parts(flow: Flow, path: Path) -> None:
     needed = [f"{route}.{part}" for route in routes for part in (*CELL_PARTS, "nodes")]
     needed += ["z2u.floor"] if "z2u" in maps else []
     needed += ["u2z_residual"] if "u2z" in maps else []
+    needed += _of_memory(maps) if flow.memory else []
     lost = sorted({*needed} - {*flow.tensors})
     lost += [route for route in flow.routes if route not in routes]
     if lost or not routes:
@@ -92,12 +93,19 @@ def _check_parts(flow: Flow, path: Path) -> None:
         raise LigflowError(f"{str(path)!r} is damaged: its targets or marks do not fit its tokens.")
     heads = next((flow.tensors[name].shape[1:2] for name in ("z2u", "u2z") if name in maps), (0,))
     sizes = {"layer": len(flow.layers), "target": len(flow.targets), "source": len(flow.tokens)}
+    sizes |= {"memory": len(flow.memory), "cross_head": flow.cross_heads}
     sizes["head"] = heads[0] if heads else 0
     for name, tensor in flow.tensors.items():
         dims = _dims(name)
         shape = tuple(sizes[dim] for dim in dims)
         if dims and tuple(tensor.shape) != shape:
             raise LigflowError(f"{str(path)!r} is damaged: tensor {name!r} should have shape {shape}.")
+
+
+def _of_memory(maps: list[str]) -> list[str]:
+    """What a flow whose layers attend to an encoder has beside its maps."""
+    pairs = {"z2u": ("e2u", "e2u.floor"), "u2z": ("u2z_cross",), "z2z": ("z2z_cross",)}
+    return [name for route, names in pairs.items() if route in maps for name in names]
 
 
 def _dims(name: str) -> tuple[str, ...]:
@@ -109,7 +117,7 @@ def _dims(name: str) -> tuple[str, ...]:
     if part == "nodes":
         return ("layer", "target")
     if part == "floor":
-        return ("layer", "head")
+        return ("layer", "cross_head" if route == "e2u" else "head")
     return CELL_DIMS.get(route, ())
 
 

@@ -175,6 +175,11 @@ def _check(sources: Sequence[Flow], layers: Sequence[int], token: int, which: st
                 f"This flow is without {len(hidden)} hidden tokens, and a trace would lose what they hold; "
                 "trace the flow of all tokens."
             )
+        if flow.memory:
+            raise LigflowError(
+                "These layers attend to an encoder, to whose tokens relevance leaves in every layer; a trace "
+                "follows one list of tokens. Read the maps of single layers instead."
+            )
         for route in _ROUTES[which]:
             flow._map(route)
         wanted = [token] if depth == 0 else range(len(flow.tokens))

@@ -23,6 +23,9 @@ Model = Annotated[
 Revision = Annotated[str | None, typer.Option(help="Revision of a hub model.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")]
 Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
+Stack = Annotated[
+    str | None, typer.Option(help="Which layers, where a model has several stacks of them: decoder, ...")
+]
 LocalOnly = Annotated[bool, typer.Option("--local-files-only", help="Never ask the hub.")]
 
 
@@ -101,9 +104,10 @@ def explainer_of(
     dtype: str,
     local_files_only: bool,
     unembedding: bool = False,
+    stack: str | None = None,
 ) -> Explainer:
     """The explainer that the options name."""
     options: dict[str, Any] = {"local_files_only": local_files_only, "unembedding": unembedding} | (
         {"revision": revision} if revision else {}
     )
-    return Explainer.from_pretrained(model, device, one_of("--dtype", dtype, _DTYPES), **options)
+    return Explainer.from_pretrained(model, device, one_of("--dtype", dtype, _DTYPES), stack=stack, **options)

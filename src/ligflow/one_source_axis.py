@@ -1,0 +1,60 @@
+"""A decoder's flow with one list of sources, for views, tables and files of cells.
+
+The encoder's tokens follow the layer's own: sources, and never targets. The heads of the second attention
+follow those of the first. A head sees one of the two sets; in the other its cells are 0.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ligflow.flow import CELL_PARTS, Flow
+
+MARK = "e:"
+
+
+def joined(flow: Flow) -> Flow:
+    """The same numbers over both sets of sources; a flow without a memory as it is."""
+    memory = flow.memory
+    if not memory:
+        return flow
+    special = tuple(bool(one) for one in flow.meta.get("memory_special", [False] * len(memory)))
+    kept = {key: one for key, one in flow.meta.items() if key not in _DROPPED}
+    notes = [*kept.get("notes", []), *_note(flow)]
+    return replace(
+        flow,
+        tokens=[*flow.tokens, *(f"{MARK}{token}" for token in memory)],
+        special=(*flow.special, *special),
+        tensors=_tensors(flow),
+        meta=kept | {"notes": notes},
+    )
+
+
+# of the flow's own tokens alone, so that words are not known for all sources
+_DROPPED = ("memory", "memory_special", "words", "word_labels", "word_places")
+
+
+def _note(flow: Flow) -> list[str]:
+    said = [f"tokens with {MARK} are the encoder's: sources, which no row is about"]
+    if flow.cross_heads:
+        last = flow.heads + flow.cross_heads - 1
+        said.append(f"heads {flow.heads} to {last} are those of the second attention, to the encoder")
+    return said
+
+
+def _tensors(flow: Flow) -> dict[str, Tensor]:
+    own, memory, found = len(flow.tokens), len(flow.memory), dict(flow.tensors)
+    if "z2z_cross" in found:
+        found["z2z"] = torch.cat([found["z2z"], found.pop("z2z_cross")], dim=-1)
+    if "u2z_cross" in found:
+        found["u2z"] = torch.cat([found["u2z"], found.pop("u2z_cross")], dim=1)
+    if "e2u" in found:
+        parts = pad(found["z2u"], (0, memory)), pad(found.pop("e2u"), (own, 0))
+        found["z2u"] = torch.cat(parts, dim=1)
+        for part in (*CELL_PARTS, "floor"):
+            pair = found[f"z2u.{part}"], found.pop(f"e2u.{part}")
+            found[f"z2u.{part}"] = torch.cat(pair, dim=1)
+        found["z2u.nodes"] = torch.maximum(found["z2u.nodes"], found.pop("e2u.nodes"))
+    return found
