@@ -303,7 +303,7 @@ def test_a_mask_over_samples_hides_the_frames_that_are_padding(adapter: bool) ->
     samples = torch.randn(1, 160, generator=torch.Generator().manual_seed(0))
     mask = (torch.arange(160) < 96).long()[None]
     flow = explainer.explain({"input_values": samples, "attention_mask": mask}, routes=("z2z",))
-    assert flow.tokens == [str(frame) for frame in range(6)]
+    assert flow.tokens == [f"0.00{frame}s" for frame in range(6)]  # of 160 samples, 10 frames of 1 ms
     assert not flow.unmet
     assert len(explainer.explain({"input_values": samples}, routes=("z2z",)).tokens) == 10
     whole = {"input_values": samples, "attention_mask": torch.ones_like(mask)}

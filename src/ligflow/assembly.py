@@ -27,7 +27,7 @@ def flow_of(
     for route in results[0]:
         split = layers[0].cross_heads if route == "u2z" else len(tokens.labels)
         tensors |= _stack(route, [result[route] for result in results], split)
-    meta = about | {
+    meta = about | dict(tokens.layout) | {
         "text": tokens.text,
         "words": None if tokens.words is None else list(tokens.words),
         "word_labels": list(tokens.word_labels),

@@ -80,7 +80,8 @@ def shown(tokens: Tokens, visible: Tensor) -> Tokens:
     if len(visible) == len(tokens.labels):
         return tokens
     keep = visible.tolist()
-    return Tokens(tuple(tokens.labels[i] for i in keep), tuple(tokens.special[i] for i in keep))
+    labels, special = (tuple(of[i] for i in keep) for of in (tokens.labels, tokens.special))
+    return Tokens(labels, special, notes=tokens.notes)
 
 
 def splittable(layers: list[Layer], asked: bool, routes: tuple[str, ...]) -> tuple[list[Layer], list[str]]:

@@ -20,6 +20,7 @@ from ligflow.devices import Devices, devices_of, present
 from ligflow.errors import LigflowError
 from ligflow.examples import Example, Results, Validated, compute, shown, splittable
 from ligflow.flow import Flow
+from ligflow.frames import name_frames, seconds_of
 from ligflow.inputs import (
     Inputs,
     Positions,
@@ -31,6 +32,7 @@ from ligflow.inputs import (
     visible_tokens,
 )
 from ligflow.pairs import Pair, encode_pair
+from ligflow.patches import name_patches, patches_of
 from ligflow.places import Done, Places
 from ligflow.precision import check_precision
 from ligflow.quadrature import MAX_NODES
@@ -399,7 +401,9 @@ class Explainer:
         given = inputs if self.decodes else {}
         mask = given.get("attention_mask", inputs.get("encoder_attention_mask"))
         seen = visible_tokens(self.model, {} if mask is None else {"attention_mask": mask}, layer.encoded)
-        return seen, shown(name_inputs(self.tokenizer, given, len(layer.encoded)), seen)
+        seconds, count = seconds_of(given), len(layer.encoded)
+        named = name_inputs(self.tokenizer, given, count) if seconds is None else name_frames(seconds, count)
+        return seen, shown(named, seen)
 
     def _flow(self, example: Example, results: Results, settings: Settings, **more: Any) -> Flow:
         return warn_unmet(
@@ -467,7 +471,11 @@ class Explainer:
         """The text's own tokens, unless the layers have others."""
         if tokens is not None and len(tokens.labels) == count:
             return tokens
-        return name_inputs(self.tokenizer, own_inputs(encoded, self.decodes), count)
+        own = own_inputs(encoded, self.decodes)
+        patches, seconds = patches_of(self.model.config, own, count), seconds_of(own)
+        if patches is not None:
+            return name_patches(patches, count)
+        return name_inputs(self.tokenizer, own, count) if seconds is None else name_frames(seconds, count)
 
     def _record(self, encoded: dict[str, Tensor]) -> list[Layer]:
         try:

@@ -292,6 +292,12 @@ class Flow:
 
         return plot(self.joined(), kind, **options)
 
+    def overlay(self, image: Any, target: int | None = None, **options: Any) -> Figure:
+        """What the patches of an image contribute to one target, over it; see `ligflow.view.overlay`."""
+        from ligflow.view.overlay import overlay
+
+        return overlay(self, image, target, **options)
+
     def row(self, layer: int) -> int:
         """Where a layer of the model stands on the layer axis."""
         if layer not in self.layers:

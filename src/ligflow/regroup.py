@@ -5,6 +5,7 @@ first and then regrouped like the others.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -83,7 +84,13 @@ def hide_special(flow: Flow) -> Flow:
 
 
 def _without_hidden(flow: Flow, shown: list[int]) -> dict[str, object]:
-    meta = dict(flow.meta) | {"hidden_tokens": [t for i, t in enumerate(flow.tokens) if i not in shown]}
+    meta: dict[str, Any] = dict(flow.meta) | {
+        "hidden_tokens": [t for i, t in enumerate(flow.tokens) if i not in shown]
+    }
+    if "patches" in meta:
+        before = flow.meta["patches"]["first"]
+        left = sum(place < before for place in shown)
+        meta["patches"] = dict(flow.meta["patches"]) | {"first": left}
     if flow.meta.get("words") is None:
         return meta
     kept = [flow.meta["words"][i] for i in shown]

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -43,7 +43,8 @@ class Tokens:
     """What the sources and targets of one example are called.
 
     `words[i]` numbers the word that token i belongs to; None where the text or its offsets are unknown.
-    `word_places[w]` is the place of that word among those of the text, -1 for a special token.
+    `word_places[w]` is the place of that word among those of the text, -1 for a special token. `layout` says
+    where tokens lie in an image or a recording.
     """
 
     labels: tuple[str, ...]
@@ -53,6 +54,7 @@ class Tokens:
     text: str | None = None
     word_places: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    layout: Mapping[str, Any] = field(default_factory=dict)
 
 
 def encode(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -91,13 +92,13 @@ def plot(
     figures = {"heat": _heat, "layers": _layers, "heads": _heads, "ladder": _ladder}
     layer = flow.layers[-1] if layer is None else layer
     flow.row(layer)
-    view = _view(flow, view)
+    view = chosen_view(flow, view)
     if head is not None and view != "z2u":
         raise LigflowError(f"head {head} is for view 'z2u', not for {view!r}.")
-    with _matplotlib().rc_context(_RC):
+    with printing():
         figure: Figure = figures[kind](flow, view, layer, head, target, scale or "share")
         if path is not None:
-            _save(figure, Path(path))
+            save(figure, Path(path))
     return figure
 
 
@@ -112,11 +113,25 @@ def _check(kind: str, path: str | Path | None, given: dict[str, Any]) -> None:
     scale = given["scale"] or "share"
     if scale not in SCALES:
         raise LigflowError(f"Unknown scale {scale!r}; choose from {', '.join(SCALES)}.")
-    if path is not None and _format(Path(path)) not in FORMATS:
+    if path is not None:
+        check_format(path)
+
+
+def check_format(path: str | Path) -> None:
+    """Raises LigflowError for a file that is no figure by its name."""
+    if _format(Path(path)) not in FORMATS:
         raise LigflowError(f"Cannot save a figure as {Path(path).name!r}; end it in .{', .'.join(FORMATS)}.")
 
 
-def _view(flow: Flow, view: str | None) -> str:
+@contextmanager
+def printing() -> Iterator[None]:
+    """Letters and lines as all figures have them. Raises LigflowError if matplotlib is not installed."""
+    with _matplotlib().rc_context(_RC):
+        yield
+
+
+def chosen_view(flow: Flow, view: str | None) -> str:
+    """The view that is asked for, or the first that the flow's routes allow. Raises LigflowError."""
     if view is not None and view not in VIEWS:
         raise LigflowError(f"Unknown view {view!r}; choose from {', '.join(VIEWS)}.")
     found = available(flow)[0] if view is None else view
@@ -142,7 +157,10 @@ def _format(path: Path) -> str:
     return path.suffix.removeprefix(".").lower()
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: str | Path) -> None:
+    """Writes SVG, PDF or PNG, as the file's name ends; without dates, so that files can be compared."""
+    path = Path(path)
+    check_format(path)
     kind = _format(path)
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
     atomically(path, lambda file: figure.savefig(file, format=kind, dpi=200, metadata=metadata))
@@ -155,7 +173,7 @@ def _heat(flow: Flow, view: str, layer: int, head: int | None, _: object, scale:
     panel = _panel(flow, view, layer, head, scale)
     rows, columns = panel.values.shape
     wide, tall = (_LETTER * max(map(len, labels)) for labels in (panel.rows, panel.columns))
-    figure = _figure(1.1 + wide + _CELL * columns, 0.6 + tall + max(_CELL * rows, _BAR))
+    figure = empty(1.1 + wide + _CELL * columns, 0.6 + tall + max(_CELL * rows, _BAR))
     axes = figure.subplots()
     _draw(axes, panel, _most([panel]), scale, small=False)
     axes.set_title(panel.title, fontsize=9)
@@ -180,7 +198,7 @@ def _grid(panels: Sequence[_Panel], titles: Sequence[str], scale: str, name: str
     """Small heat maps on one colour scale."""
     across = min(_ACROSS, len(panels))
     down = ceil(len(panels) / across)
-    figure = _figure(1.5 * across + 0.8, 1.6 * down + 0.5)
+    figure = empty(1.5 * across + 0.8, 1.6 * down + 0.5)
     every = figure.subplots(down, across, squeeze=False).flat
     for axes, panel, title in zip(every, panels, titles, strict=False):
         _draw(axes, panel, _most(panels), scale, small=True)
@@ -192,7 +210,8 @@ def _grid(panels: Sequence[_Panel], titles: Sequence[str], scale: str, name: str
     return figure
 
 
-def _figure(width: float, height: float) -> Figure:
+def empty(width: float, height: float) -> Figure:
+    """A figure of about this size, in inches."""
     size = [min(_LARGEST, max(_SMALLEST, inches)) for inches in (width, height)]
     figure: Figure = _matplotlib().figure.Figure(figsize=size, layout="constrained")
     return figure
@@ -229,7 +248,7 @@ def _most(panels: Sequence[_Panel]) -> float:
 def _draw(axes: Axes, panel: _Panel, most: float, scale: str, small: bool) -> None:
     low = 0.0 if scale == "absolute" else -most
     axes.imshow(
-        panel.values.numpy(), cmap=_colours(scale), vmin=low, vmax=most, aspect="auto", interpolation="none"
+        panel.values.numpy(), cmap=colours(scale), vmin=low, vmax=most, aspect="auto", interpolation="none"
     )
     for row in panel.unmet:
         place = ((-0.5, row - 0.5), len(panel.columns), 1)
@@ -240,6 +259,13 @@ def _draw(axes: Axes, panel: _Panel, most: float, scale: str, small: bool) -> No
         axes.set_yticks([])
         return
     _label(axes, panel)
+
+
+def outline(axes: Axes, corner: tuple[float, float], width: float, height: float) -> None:
+    """A frame that shows on dark and on bright ground."""
+    for colour, line in (("black", 2.5), ("white", 1.0)):
+        frame = _matplotlib().patches.Rectangle(corner, width, height, fill=False, ec=colour, lw=line)
+        axes.add_patch(frame)
 
 
 def _label(axes: Axes, panel: _Panel) -> None:
@@ -257,7 +283,7 @@ def _kind_of_columns(panel: _Panel) -> str:
     return "head" if panel.title.startswith("u2z") else "source"
 
 
-def _colours(scale: str) -> Colormap:
+def colours(scale: str) -> Colormap:
     """Orange, white, blue as everywhere; white to blue for magnitudes."""
     ends = [shade(0.0), shade(1.0)] if scale == "absolute" else [shade(-1.0), shade(0.0), shade(1.0)]
     found: Colormap = _colors().LinearSegmentedColormap.from_list("ligflow", ends)
@@ -345,7 +371,7 @@ def _ladder(flow: Flow, _: str, layer: int, __: object, target: int | None, ___:
         else ["z (sources)", "u (heads)", "z′ (targets)"]
     )
     wide = max(5.0, 3.0 + 2 * _LETTER * max(map(len, tokens)))
-    figure = _figure(wide, 0.7 + 0.17 * max(map(len, names)))
+    figure = empty(wide, 0.7 + 0.17 * max(map(len, names)))
     axes = figure.subplots()
     axes.set_axis_off()
     if found.last is not None:
