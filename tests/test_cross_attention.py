@@ -188,7 +188,7 @@ def test_a_lone_attention_has_no_memory() -> None:
 
 
 def test_one_list_of_sources_holds_the_same_numbers(flow: Flow) -> None:
-    one = flow.joined()
+    one = flow.over_both()
     own, heads = len(flow.tokens), flow.heads
     assert one.tokens == [*flow.tokens, *(f"e:{token}" for token in flow.memory)]
     assert (one.heads, one.targets, one.routes) == (2 * heads, flow.targets, ("z2u", "u2z", "z2z"))
@@ -201,7 +201,7 @@ def test_one_list_of_sources_holds_the_same_numbers(flow: Flow) -> None:
         both = torch.cat([flow.composed(rule), flow.composed_cross(rule)], dim=-1)
         torch.testing.assert_close(one.composed(rule), both)
     assert one.worst_certificate() == flow.worst_certificate()
-    assert one.joined() is one
+    assert one.over_both() is one
 
 
 def test_a_saved_decoder_flow_is_read_again(flow: Flow, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_tables_name_the_encoders_tokens(flow: Flow) -> None:
     assert flow.to_xarray()["z2u"].shape == (
         *flow.z2u.shape[:1],
         2 * flow.heads,
-        *flow.joined().z2u.shape[2:],
+        *flow.over_both().z2u.shape[2:],
     )
 
 

@@ -217,14 +217,14 @@ class Flow:
         floor = self.tensors["e2u.floor"][..., None].expand(e2u.shape[:-1])
         return compose.shared_out(e2u, u2z, torch.zeros_like(self.u2z_residual), e2u.sum(-1), floor)
 
-    def joined(self) -> Flow:
+    def over_both(self) -> Flow:
         """The same numbers with one list of sources: the encoder's tokens (`e:...`) after the layer's own.
 
         Its heads are those of both attentions. A flow without a memory is returned as it is.
         """
-        from ligflow.one_source_axis import joined
+        from ligflow.over_both import over_both
 
-        return joined(self)
+        return over_both(self)
 
     def merge_words(self) -> Flow:
         """The same maps over words: sums over a word's source tokens, means over its target tokens."""
@@ -235,11 +235,11 @@ class Flow:
     def hide_special(self) -> Flow:
         """The same maps without special tokens; what they contributed stays in `hidden(route)`.
 
-        A decoder's flow is `joined` first.
+        A decoder's flow is taken `over_both` sets of sources.
         """
         from ligflow.regroup import hide_special
 
-        return hide_special(self.joined())
+        return hide_special(self.over_both())
 
     def save(self, path: str | Path) -> Path:
         """One safetensors file with JSON metadata, written beside `path` and renamed."""
@@ -256,15 +256,15 @@ class Flow:
 
     def to_pandas(self) -> pandas.DataFrame:
         """One row a cell of every map: route, layer, head, target, source, value, total, certificate."""
-        return _tables().to_pandas(self.joined())
+        return _tables().to_pandas(self.over_both())
 
     def to_xarray(self) -> xarray.Dataset:
         """All maps with named axes and token labels."""
-        return _tables().to_xarray(self.joined())
+        return _tables().to_xarray(self.over_both())
 
     def to_networkx(self, layer: int) -> networkx.DiGraph:
         """The graph inside a layer: z_i -> u_j^h -> z'_j, and the residual z_j -> z'_j."""
-        return _tables().to_networkx(self.joined(), layer)
+        return _tables().to_networkx(self.over_both(), layer)
 
     def to_html(self, path: str | Path, *others: Flow, view: str = "") -> Path:
         """One interactive page with this flow, and `others` to choose or lay beside; needs no network.
@@ -290,7 +290,7 @@ class Flow:
         """A figure for print: `heat`, `layers`, `heads` or `ladder`; see `ligflow.view.figures.plot`."""
         from ligflow.view.figures import plot
 
-        return plot(self.joined(), kind, **options)
+        return plot(self.over_both(), kind, **options)
 
     def overlay(self, image: Any, target: int | None = None, **options: Any) -> Figure:
         """What the patches of an image contribute to one target, over it; see `ligflow.view.overlay`."""
@@ -321,7 +321,7 @@ class Flow:
     def _repr_html_(self) -> str:
         from ligflow.view.html import fragment
 
-        return fragment(self.joined())
+        return fragment(self.over_both())
 
     def _map(self, route: str) -> Tensor:
         if route not in self.tensors:

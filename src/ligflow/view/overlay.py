@@ -99,8 +99,9 @@ def _draw(
     """Image and patches in the image's own coordinates, so that both cover the same area."""
     high, wide = pixels.shape[:2]
     extent, most = (0, wide, high, 0), float(values.abs().max()) or 1.0
+    # drawn pale, so that the colours tell shares and not the image's shadows
     grey = pixels if pixels.ndim == 2 else pixels[..., :3].mean(-1)
-    axes.imshow(grey, cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="nearest")
+    axes.imshow(grey, cmap="gray", vmin=-1, vmax=1, extent=extent, interpolation="nearest")
     laid = axes.imshow(
         values.numpy(), cmap=figures.colours("share"), vmin=-most, vmax=most, alpha=_CLEAR, extent=extent,
         interpolation="nearest",

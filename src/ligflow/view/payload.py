@@ -26,7 +26,7 @@ def pack(flow: Flow, exact_bytes: int = EXACT_BYTES, limit_bytes: int = LIMIT_BY
 
     Raises LigflowError if the file would have more than `limit_bytes`.
     """
-    flow = flow.joined()
+    flow = flow.over_both()
     large = [n for n in (*DIMS, *_COMPOSED) if n in flow.tensors and _bytes(flow.tensors[n]) > exact_bytes]
     tensors = {name: tensor for name, tensor in flow.tensors.items() if name not in large}
     maps = {name: flow.tensors[name] for name in large}

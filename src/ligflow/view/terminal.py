@@ -29,7 +29,7 @@ _MEANING = {
 
 def report(flow: Flow, view: str, layer: int, head: int | None, console: Console) -> None:
     """Prints the heat table of one map, the strongest flows, and what is certified."""
-    flow = flow.joined()
+    flow = flow.over_both()
     values, columns, title = select(flow, view, layer, head)
     console.print(Text(title, style="bold"))
     for table in _tables(flow, values, columns, console.width):

@@ -15,7 +15,7 @@ from ligflow.flow import CELL_PARTS, Flow
 MARK = "e:"
 
 
-def joined(flow: Flow) -> Flow:
+def over_both(flow: Flow) -> Flow:
     """The same numbers over both sets of sources; a flow without a memory as it is."""
     memory = flow.memory
     if not memory:
