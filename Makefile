@@ -1,4 +1,5 @@
 # make demo: the main job on the embedded model. make test: the whole test suite. make bench: the benchmarks.
+# make sweep: every model type of transformers, tiny (a quarter of an hour on two free cores); compared with docs/models.json.
 # make experiment: the consistency experiment of docs/experiment.md (an hour on two cores; it can be interrupted).
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 SENTENCE ?= The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light.
 
-.PHONY: demo test bench experiment lint docs clean
+.PHONY: demo test bench sweep experiment lint docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ligflow explain "$(SENTENCE)" --hide-special --html demo.html
@@ -20,6 +21,9 @@ test: $(VENV)/.test
 
 bench: $(VENV)/.test
 	for name in published captum_peer floor scaling; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+sweep: $(VENV)/.test
+	$(BIN)/python tests/sweep/run.py
 
 experiment: $(VENV)/.test
 	$(BIN)/python docs/experiment.py

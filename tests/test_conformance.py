@@ -1,11 +1,17 @@
 """The checks that ship with the package: they pass on good models, and fail on a broken engine."""
 
+import re
+
 import pytest
 import torch
 
 from architectures import ARCHITECTURES, WHOLE_ONLY, build, example
-from ligflow import Explainer, LigflowError, own_start
-from ligflow.conformance import check
+from ligflow import Explainer, LigflowError, UnsupportedModel, own_start
+from ligflow.attribution import Map
+from ligflow.conformance import _jump, check
+from ligflow.replay import _attention
+from sweep.made_up import runs
+from sweep.verdicts import build as build_tiny
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
@@ -108,3 +114,49 @@ def test_inputs_that_cannot_be_made_up_are_asked_for() -> None:
     with pytest.raises(LigflowError, match=r"inputs=\[...\]"):
         check(explainer)
     assert all(one.passed for one in check(explainer, [example(ARCHITECTURES["whisper"])]))
+
+
+def test_a_model_that_hides_its_padding_is_not_causal() -> None:
+    model = build_tiny("longformer")  # pads to its window: the last tokens are seen by none
+    checks = check(Explainer(model), [{"input_ids": torch.arange(5, 11)[None]}])
+    assert [one.name for one in checks if not one.passed] == []
+    assert checks[-1].measured == "not causal"
+
+
+def test_a_certificate_that_fails_says_where_the_layer_jumps() -> None:
+    explainer = Explainer(build(ARCHITECTURES["mixtral"]))
+    (failed,) = [one for one in check(explainer, example(ARCHITECTURES["mixtral"], 9)) if not one.passed]
+    assert re.fullmatch(
+        r"worst: (u2z|z2z), layer \d; it jumps at 0\.\d+ of the path of token \d", failed.detail
+    )
+    assert check(explainer, example(ARCHITECTURES["mixtral"], 9), experts="frozen")[-2].passed
+
+
+@pytest.mark.parametrize(("height", "said"), [(2.0, "; it jumps at 0.300 of the path of token 4"), (0.0, "")])
+def test_a_jump_is_found_where_it_is(height: float, said: str) -> None:
+    def image(nodes: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return (5 * nodes.sin() + height * (nodes >= 0.3))[:, None, None, None]
+
+    def pull(*_: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    assert _jump(Map(image, pull, 1, 1), torch.tensor(4), 1e-3) == said
+
+
+def test_layers_that_take_one_image_at_a_time_are_split() -> None:
+    model = build_tiny("minimax_m3_vl_vision")
+    inputs, _ = runs(model)
+    explainer = Explainer(model)
+    layers = explainer.record(inputs)
+    assert [(one.one_by_one, one.refusal, one.no_shortcut) for one in layers] == [
+        (True, "", "it takes one example at a time")
+    ] * 2
+    assert [one.name for one in check(explainer, inputs) if not one.passed] == []
+
+
+def test_attention_that_is_not_over_one_list_of_tokens_is_refused() -> None:
+    model = build_tiny("bert")
+    _, module = next((name, one) for name, one in model.named_modules() if name.endswith("attention.self"))
+    five = torch.zeros(1, 2, 4, 3, 8)
+    with pytest.raises(UnsupportedModel, match=r"queries of shape \(1, 2, 4, 3, 8\), not \[1, heads, tokens"):
+        _attention(module, five, five, five, None)

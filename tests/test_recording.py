@@ -12,6 +12,8 @@ from ligflow.errors import LigflowError
 from ligflow.recording import record as unvalidated
 from ligflow.recording import validate
 from ligflow.replay import Layer, borrowed
+from sweep.made_up import runs
+from sweep.verdicts import build as build_tiny
 
 
 def record(model: PreTrainedModel, inputs: dict[str, Tensor]) -> list[Layer]:
@@ -292,3 +294,18 @@ def test_a_model_without_layers_is_refused() -> None:
     model = ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], num_channels=3)).eval()
     with pytest.raises(LigflowError, match="No layers were found"):
         Explainer(model).explain({"pixel_values": torch.randn(1, 3, 32, 32)})
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+def test_a_whole_name_of_a_stack_is_that_stack() -> None:
+    model = build_tiny("idefics")  # its gated_cross_attn_layers and vision_model.encoder.layers end alike
+    inputs, _ = runs(model)
+    layers = Explainer(model, stack="layers.*").record(inputs)
+    assert [layer.name for layer in layers] == ["layers.0", "layers.1"]
+    with pytest.raises(LigflowError, match=r"Several stacks of IdeficsModel match stack='layers'"):
+        Explainer(model, stack="layers").record(inputs)
+
+
+def test_a_cache_by_any_name_is_left_out() -> None:
+    (first, _) = Explainer(build_tiny("flaubert")).record({"input_ids": torch.arange(5, 11)[None]})
+    assert first.arguments["cache"] is None

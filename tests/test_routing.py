@@ -6,14 +6,16 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
+from transformers import DeepseekV3Config, DeepseekV3Model, DeepseekV32Config, DeepseekV32Model
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import CompletenessWarning, Explainer, LigflowError, attribution, direct
 from ligflow.attention_paths import attention_path
 from ligflow.attribution import Map, attribute
 from ligflow.baselines import source_start
-from ligflow.routing import frozen, holding
+from ligflow.routing import choices, frozen, holding
 from ligflow.sentences import Sentences, alone
+from sweep.shrink import shrink
 from test_oracle import recorded
 
 MIXTURES = ("mixtral", "qwen3_moe", "olmoe", "gpt_oss")
@@ -119,3 +121,37 @@ def test_what_cannot_be_frozen() -> None:
         explainer_of("mixtral").explain(example(ARCHITECTURES["mixtral"], 4), experts="cold")
     with pytest.raises(LigflowError, match="Layer 0 chooses no experts, so that there is nothing to hold"):
         explainer_of("llama").explain(example(ARCHITECTURES["llama"], 4), experts="frozen")
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+@pytest.mark.parametrize("name", MIXTURES)
+def test_a_layer_that_is_not_split_holds_its_experts(name: str, one_by_one: bool) -> None:
+    for _, layer, place in recorded(ARCHITECTURES[name], torch.float64, 6, 0):
+        sentences = frozen(alone(layer))
+        start = source_start("itb", layer.hidden, place.visible)
+        whole = replace(layer, refusal="it is not split", one_by_one=one_by_one)
+        held = direct.z2z(whole, start, held=frozen(alone(whole)).held)
+        split = attribution.z2z(attention_path(sentences, start))
+        ours, theirs = (attribute(one, place.targets, "l2", "gauss-legendre:5") for one in (held, split))
+        torch.testing.assert_close(ours.value, theirs.value, rtol=1e-7, atol=1e-9 * float(theirs.scale.max()))
+
+
+def test_experts_chosen_in_groups_are_held() -> None:
+    groups = {"n_routed_experts": 6, "n_group": 2, "topk_group": 1, "num_experts_per_tok": 1}
+    small = shrink(DeepseekV3Config().to_dict()) | groups
+    torch.manual_seed(0)
+    explainer = Explainer(DeepseekV3Model(DeepseekV3Config.from_dict(small)).eval())
+    flow = explainer.explain(example(ARCHITECTURES["mixtral"], 6), layers=[1], experts="frozen")
+    layer = explainer.record(example(ARCHITECTURES["mixtral"], 6))[1]
+    assert [one.shape for one in choices(layer)] == [(6, 4), (6, 1), (6, 1)]  # best two, group, expert
+    assert flow.unmet == []
+    assert flow.worst_certificate() <= 1e-3
+
+
+def test_keys_that_an_indexer_chooses() -> None:
+    inputs = example(ARCHITECTURES["mixtral"], 6)
+    for chosen, refusal in ((64, ""), (3, "lets its tokens see 3 of 6 keys, chosen from the hidden states")):
+        small = shrink(DeepseekV32Config().to_dict()) | {"index_topk": chosen}
+        torch.manual_seed(0)
+        layers = Explainer(DeepseekV32Model(DeepseekV32Config.from_dict(small)).eval()).record(inputs)
+        assert all(refusal in layer.refusal and bool(layer.refusal) == bool(refusal) for layer in layers)

@@ -4,7 +4,7 @@ Every (node, target) pair is its own copy of the whole sentence, so nothing is s
 assumed: slow, and the definition itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -16,15 +16,21 @@ from ligflow.attribution import Map, Players
 from ligflow.baselines import Start, own_path
 from ligflow.double import keep_double
 from ligflow.replay import Layer, plain
+from ligflow.routing import Chosen, holding
 
 _KEPT = 4096  # bytes for each of a target's sources
 
 
-def z2z(layer: Layer, start: Start, memory_start: Tensor | None = None) -> Map:
-    """`{z_k} -> z'_j` through the layer as it is; with a start of its memory `{z_k}, {e_m} -> z'_j`."""
+def z2z(layer: Layer, start: Start, memory_start: Tensor | None = None, held: Sequence[Chosen] = ()) -> Map:
+    """`{z_k} -> z'_j` through the layer as it is; with a start of its memory `{z_k}, {e_m} -> z'_j`.
 
-    def run(hidden: Tensor, targets: Tensor) -> Tensor:
-        return _own_rows(layer.forward(hidden), targets)[:, None]
+    `held` are the experts that tokens keep on their paths (see `routing`).
+    """
+
+    def run(hidden: Tensor, targets: Tensor, of: Layer = layer) -> Tensor:
+        places = torch.arange(len(layer.hidden), device=hidden.device).repeat(len(hidden))
+        with holding(held, places):
+            return _own_rows(of.forward(hidden), targets)[:, None]
 
     if memory_start is None:
         return _map(layer, start, run)
@@ -32,7 +38,7 @@ def z2z(layer: Layer, start: Start, memory_start: Tensor | None = None) -> Map:
 
     def run_both(sources: Tensor, targets: Tensor) -> Tensor:
         hidden, memory = sources[:, :-tokens, :width], sources[:, -tokens:, :dim]
-        return _own_rows(layer.with_encoded(memory).forward(hidden), targets)[:, None]
+        return run(hidden, targets, layer.with_encoded(memory))
 
     return _map(layer, start, run_both, memory_start)
 

@@ -190,6 +190,8 @@ def _stack(model: nn.Module, calls: list[_Call], asked: str | None) -> list[_Cal
     """The calls that form the model's one stack of layers, or the one that is asked for."""
     found = _stacks(model, calls)
     chosen = {name: stack for name, stack in found.items() if asked is None or _is_named(name, asked)}
+    if asked in chosen:  # a whole name, which others may end with
+        return chosen[asked]
     if len(chosen) == 1:
         return next(iter(chosen.values()))
     names = ", ".join(found)

@@ -31,7 +31,7 @@ from ligflow.recipes import Shortcut, on_copy
 
 IMPLEMENTATION = "ligflow"
 _PROJECTED = ("query", "key", "value")
-CACHE_NAMES = ("past_key_values", "past_key_value", "layer_past", "cache_params")
+CACHE_NAMES = ("past_key_values", "past_key_value", "layer_past", "cache_params", "cache")
 # Arguments without an effect on the value of the attention in a single, unpacked, uncached forward:
 # windows are already in the mask, and positions already in the rotated queries and keys.
 _NO_EFFECT = frozenset(
@@ -85,6 +85,11 @@ def _attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
     """The registered function: `[batch, head, token, dim]` in, `[batch, token, head, dim]` out."""
+    if query.ndim != 4:
+        raise UnsupportedModel(
+            f"{type(module).__name__} hands over queries of shape {tuple(query.shape)}, not [1, heads, "
+            "tokens, size]; z2z alone is available, by plain autograd: routes=('z2z',)."
+        )
     captured = Captured(query, key, value, _read_form(module, query, key, attention_mask, kwargs), module)
     action = _action.get()
     u = plain(captured) if action is None else action(captured)
@@ -109,6 +114,12 @@ def _read_form(
     softcap = given.pop("softcap", None)
     sink = given.pop("s_aux", None)
     bias = given.pop("position_bias", None)
+    chosen = given.pop("indices", None)
+    if chosen is not None and chosen.shape[-1] < key.shape[2]:
+        raise UnsupportedModel(
+            f"{type(module).__name__} lets its tokens see {chosen.shape[-1]} of {key.shape[2]} keys, chosen "
+            "from the hidden states; z2z alone is available, by plain autograd: routes=('z2z',)."
+        )
     if given.pop("dropout", 0.0) and module.training:
         raise UnsupportedModel(f"{type(module).__name__} applies attention dropout; call model.eval() first.")
     if given.pop("is_causal", False) and mask is None and query.shape[2] > 1:

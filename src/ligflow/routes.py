@@ -330,7 +330,7 @@ def _z2z(work: Work, settings: Settings) -> Attribution:
         start, memory = source_start(baseline, first.hidden, tokens.visible), None
         if tokens.memory is not None:
             memory = cross_start(settings.encoder_baseline, first.encoded, tokens.memory)
-        return _attribute(direct.z2z(first, start, memory), settings, work, "z2z")
+        return _attribute(direct.z2z(first, start, memory, work.sentences.held), settings, work, "z2z")
 
     return _with_correction(run, settings.layer_baseline, work)
 

@@ -6,9 +6,11 @@ fails and the certificate says so. With `experts="frozen"` every token keeps, at
 experts that it has in the real input, with the weights that their scores give them there: another map,
 smooth where experts are, with the same end.
 
-Routers choose by `torch.topk`, which is all that this module knows of them.
+Routers choose by `torch.topk`, which is all that this module knows of them. In a layer that is replayed whole
+(one that cannot be split), keys that an indexer chooses by `torch.topk` are held too.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -28,7 +30,7 @@ Chosen = Int[Tensor, "row choice"]
 
 
 class _OnTopk(TorchFunctionMode):
-    """Hands every top-k that PyTorch computes in this thread to `answer(found, scores)`."""
+    """Hands every top-k that PyTorch computes in this thread, and that leaves some out, to `answer`."""
 
     def __init__(self, answer: Callable[[Any, Tensor], Any]) -> None:
         super().__init__()
@@ -38,15 +40,16 @@ class _OnTopk(TorchFunctionMode):
         found = func(*args, **(kwargs or {}))
         if func not in (torch.topk, torch.Tensor.topk):
             return found
-        return self.answer(found, args[0] if args else (kwargs or {})["input"])
+        scores = args[0] if args else (kwargs or {})["input"]
+        return found if found.indices.shape == scores.shape else self.answer(found, scores)
 
 
 def frozen(sentences: Sentences) -> Sentences:
     """The same rows, each with the experts that it has in the real input.
 
-    Raises UnsupportedModel for a layer that cannot be split, LigflowError for one that chooses no experts.
+    Raises LigflowError for a layer that chooses no experts.
     """
-    by_sentence = [_choices(layer) for layer in sentences.layers]
+    by_sentence = [choices(layer) for layer in sentences.layers]
     held = [
         torch.cat([pad(one, (0, 0, 0, sentences.tokens - len(one))) for one in call])
         for call in zip(*by_sentence, strict=True)
@@ -54,20 +57,17 @@ def frozen(sentences: Sentences) -> Sentences:
     return replace(sentences, held=tuple(held))
 
 
-def _choices(layer: Layer) -> list[Chosen]:
+def choices(layer: Layer) -> list[Chosen]:
     """What each top-k of the layer chooses for its tokens."""
-    refusal = layer.refusal or ("it takes one example at a time" if layer.one_by_one else "")
-    if refusal:
-        raise UnsupportedModel(f"Layer {layer.index} cannot hold its experts: {refusal}.")
-    found: list[Chosen] = []
+    tokens, found = len(layer.hidden), list[Chosen]()
 
     def note(topk: Any, scores: Tensor) -> Any:
-        if topk.indices.shape[:-1] != scores.shape[:-1] or topk.indices[..., 0].numel() != len(layer.hidden):
+        if tokens not in topk.indices.shape[:1] and topk.indices.shape[:2] != (1, tokens):
             raise UnsupportedModel(
                 f"Layer {layer.index} chooses among scores of shape {tuple(scores.shape)}, not experts for "
                 "each of its tokens; leave experts as they are routed."
             )
-        found.append(topk.indices.reshape(len(layer.hidden), -1))
+        found.append(topk.indices.reshape(tokens, -1))
         return topk
 
     with torch.no_grad(), _OnTopk(note):
@@ -83,23 +83,29 @@ def _choices(layer: Layer) -> list[Chosen]:
 def has_experts(layer: Layer) -> bool:
     """Whether a layer chooses experts for its tokens."""
     try:
-        return bool(_choices(layer))
+        return bool(choices(layer))
     except LigflowError:
         return False
 
 
 @contextmanager
 def holding(held: Sequence[Chosen], rows: Int[Tensor, " place"]) -> Iterator[None]:
-    """One run of a layer in which the token at each place has the experts of a row."""
+    """A run of a layer in which the token at each place has the experts of a row.
+
+    A layer that takes one example at a time runs once for each, on the next places.
+    """
     with _OnTopk(_answers(held, rows)) if held else nullcontext():
         yield
 
 
 def _answers(held: Sequence[Chosen], rows: Int[Tensor, " place"]) -> Callable[[Any, Tensor], Any]:
-    calls = iter(held)
+    calls = itertools.count()
 
     def answer(topk: Any, scores: Tensor) -> Any:
-        indices = next(calls)[rows].reshape(topk.indices.shape)
+        run, choice = divmod(next(calls), len(held))
+        places = topk.indices.numel() // held[choice].shape[1]
+        here = rows[run * places : (run + 1) * places]
+        indices = held[choice][here].reshape(topk.indices.shape)
         return torch.return_types.topk((scores.gather(-1, indices), indices))
 
     return answer

@@ -1,0 +1,106 @@
+"""The part of docs/models.md that the sweep writes: counts, and a table with a row for each stack."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import transformers
+
+from sweep.record import VERDICTS, Stacks, Verdict, counted
+
+_LONGEST = 160  # characters of a reason
+_ROUTES = {"passes": "z2u u2z z2z", "partly": "z2u u2z z2z, in part", "z2z": "z2z"}
+_MEANING = {
+    "passes": "every layer gives all routes, and all checks pass",
+    "partly": "the layers with attention give all routes, the others `z2z`; all checks pass",
+    "z2z": "`z2z` alone, and all its checks pass",
+    "refused": "ligflow says why it does not explain it",
+    "uncertified": "a certificate misses its limit, as it should where a layer jumps; all other checks pass",
+    "failed": "a check fails",
+    "not run": "the inputs or the config that the sweep makes up do not suit it; ligflow was not asked",
+    "unbuilt": "no model was made, see below",
+}
+
+
+def blocks(types: Mapping[str, Stacks]) -> dict[str, str]:
+    """The block of the page, by its name."""
+    parts = (_counts(types), _table("not run", types), _unbuilt(types))
+    return {"sweep": "\n\n".join(parts)}
+
+
+def _counts(types: Mapping[str, Stacks]) -> str:
+    """The share that counts, and how many stacks have each verdict."""
+    rows = [f"| {name} | {count} | {_MEANING[name]} |" for name, count in counted(types).items()]
+    return "\n".join([_share(types), "", "| verdict | stacks | meaning |", "|---|---|---|", *rows])
+
+
+def _share(types: Mapping[str, Stacks]) -> str:
+    best = Counter(map(_of_interface, types.values()))
+    whole = best["passes"] + best["partly"] + best["other"]
+    held = sum(any(one.get("experts") == "frozen" for one in stacks.values()) for stacks in types.values())
+    share = best["passes"] / max(whole, 1)
+    return (
+        f"{len(types)} model types of transformers {transformers.__version__}. Of {whole} whose tiny model "
+        f"was built and run and whose attention goes through the interface, {best['passes']} ({share:.1%}) "
+        f"pass all three routes in every stack that was run ({held} of all hold their experts); "
+        f"{best['partly']} pass in the layers that have attention; {best['other']} are refused or fail in "
+        "some stack, with the reason in the table. A type is counted once, by its worst stack."
+    )
+
+
+def _of_interface(stacks: Stacks) -> str:
+    """The worst verdict of a type, if attention goes through the interface in one of its stacks."""
+    found = {one["verdict"] for one in stacks.values() if _attends(one)}
+    if not found:
+        return "outside"
+    return next((one for one in ("passes", "partly") if found <= {"passes", one}), "other")
+
+
+def _attends(one: Verdict) -> bool:
+    """Whether attention of the stack was seen at the interface."""
+    return one["verdict"] in ("passes", "partly", "uncertified", "failed", "z2z", "refused") and not one.get(
+        "off", True
+    )
+
+
+def _table(last: str, types: Mapping[str, Stacks]) -> str:
+    """A row for each stack with a verdict from the first to `last`."""
+    wanted = VERDICTS[: VERDICTS.index(last) + 1]
+    rows = (
+        f"| {name} | {_stack(stack)} | {_routes(one)} | {_why(one)} |"
+        for name in sorted(types)
+        for stack, one in types[name].items()
+        if one["verdict"] in wanted
+    )
+    return "\n".join(["| type | stack | routes | why |", "|---|---|---|---|", *rows])
+
+
+def _stack(name: str) -> str:
+    return f"`{name.removesuffix(': ')}`" if name else ""
+
+
+def _routes(one: Verdict) -> str:
+    routes = _ROUTES.get(one["verdict"], one["verdict"])
+    return f"{routes}, experts held" if one.get("experts") == "frozen" else routes
+
+
+def _why(one: Verdict) -> str:
+    """The error's own words; what Markdown would take for markup is shown as it is."""
+    why = one["why"] if len(one["why"]) <= _LONGEST else f"{one['why'][:_LONGEST].rsplit(' ', 1)[0]} ..."
+    for sign in "\\`*_[]<>|":
+        why = why.replace(sign, f"\\{sign}")
+    return why
+
+
+def _unbuilt(types: Mapping[str, Stacks]) -> str:
+    """The types without a model, by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name in sorted(types):
+        for one in types[name].values():
+            if one["verdict"] == "unbuilt":
+                by_reason.setdefault(_why(one), []).append(name)
+    return "\n".join(["No model was made of these:", "", *_lines(by_reason)])
+
+
+def _lines(by_reason: Mapping[str, list[str]]) -> Iterator[str]:
+    for reason, names in sorted(by_reason.items(), key=lambda item: -len(item[1])):
+        yield f"- {reason}: {', '.join(name.replace('_', chr(92) + '_') for name in names)}"

@@ -1,0 +1,121 @@
+"""The sweep over all model types: a sample gets its recorded verdicts; the record, its page, the rules."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import LlamaConfig, Qwen2VLConfig
+
+from sweep import record, run
+from sweep.page import blocks
+from sweep.record import Stacks
+from sweep.shrink import shrink
+
+SAMPLE = (
+    "bert", "bloom", "clip_text_model", "llama", "mixtral", "qwen2_vl_text", "resnet", "siglip2_vision_model",
+    "t5", "whisper",
+)  # fmt: skip
+PASSES: Stacks = {"": {"verdict": "passes", "why": ""}}
+
+
+def test_a_sample_gets_what_is_recorded() -> None:
+    done = subprocess.run(
+        [sys.executable, run.__file__, *SAMPLE], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    recorded = record.read(run.RECORD)
+    for name in SAMPLE:
+        for stack, one in recorded[name].items():
+            line = f"  {name}  {stack}  {one['verdict']}  {one['why']}".rstrip()
+            assert any(found.endswith(line) for found in done.stdout.splitlines()), line
+
+
+def test_the_page_is_that_of_the_record() -> None:
+    text = run.PAGE.read_text(encoding="utf-8")
+    for block in blocks(record.read(run.RECORD)).values():
+        assert block in text
+
+
+def test_every_registered_type_is_in_the_record() -> None:
+    assert set(record.read(run.RECORD)) == set(run.CONFIG_MAPPING_NAMES)
+
+
+@pytest.fixture
+def swept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Stacks]:
+    """What the next sweep finds; its record and page are files of the test."""
+    found: dict[str, Stacks] = {}
+
+    def sweep(types: list[str], *_: Any) -> Iterator[tuple[str, Stacks, float]]:
+        yield from ((name, found[name], 0.1) for name in types)
+
+    monkeypatch.setattr(run, "sweep", sweep)
+    for name in ("RECORD", "PAGE", "PARTIAL"):
+        monkeypatch.setattr(run, name, tmp_path / name)
+    record.write(run.RECORD, {"bert": PASSES, "llama": {"layers": PASSES[""]}, "resnet": PASSES})
+    run.PAGE.write_text("<!-- begin sweep -->\n<!-- end sweep -->\n", encoding="utf-8")
+    return found
+
+
+def test_a_stack_that_passed_and_does_not_any_more_is_named(
+    swept: dict[str, Stacks], capsys: pytest.CaptureFixture[str]
+) -> None:
+    worse = {"verdict": "z2z", "why": "its attention moved"}
+    swept |= {
+        "bert": PASSES,
+        "llama": {"layers": worse},
+        "resnet": {"": {"verdict": "unbuilt", "why": "gone"}},
+    }
+    before = run.RECORD.read_text()
+    assert run.main(["bert", "llama", "resnet", "--write"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "LOST llama layers: passes before, z2z now: its attention moved",
+        "LOST resnet : passes before, unbuilt now: gone",
+    ]
+    assert run.RECORD.read_text() == before
+
+
+def test_losses_can_be_accepted_and_gains_are_written(swept: dict[str, Stacks]) -> None:
+    swept |= {"bert": {"": {"verdict": "z2z", "why": "moved"}}, "gpt2": PASSES}
+    assert run.main(["bert", "gpt2", "--write", "--accept"]) == 0
+    now = record.read(run.RECORD)
+    assert list(now) == ["bert", "gpt2", "llama", "resnet"]
+    assert record.counted(now) == {"passes": 3, "z2z": 1}
+    assert "| bert |  | z2z | moved |" in run.PAGE.read_text()
+
+
+def test_without_write_nothing_is_written(swept: dict[str, Stacks]) -> None:
+    swept |= {"gpt2": PASSES}
+    assert run.main(["gpt2"]) == 0
+    assert "gpt2" not in record.read(run.RECORD)
+
+
+def test_an_unknown_type_is_refused_with_near_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["lama", "bert"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("no model type 'lama'; near: llama, ")
+    assert "bert" not in error.split(";")[0]
+
+
+def test_a_shrunk_config() -> None:
+    small = shrink(LlamaConfig(num_key_value_heads=8).to_dict())
+    names = (
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+    )
+    assert [small[name] for name in names] == [32, 48, 2, 4, 2]
+    assert (small["vocab_size"], small["max_position_embeddings"], small["head_dim"]) == (99, 64, 8)
+    assert (small["bos_token_id"], small["eos_token_id"]) == (1, 2)
+
+
+def test_parts_have_the_exceptions_of_their_own_type() -> None:
+    fields = {"rope_parameters": {"rope_type": "default", "mrope_section": [2, 1, 1]}}
+    small = shrink(Qwen2VLConfig().to_dict(), {"qwen2_vl_text": fields})
+    assert small["text_config"]["rope_parameters"] == fields["rope_parameters"]
+    assert small["text_config"]["hidden_size"] == 32
+    assert small["vision_config"]["embed_dim"] == 32
