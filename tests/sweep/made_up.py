@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import PreTrainedModel
 
 TOKENS, FRAMES, SAMPLES = 6, 3, 4000
 
 
-def candidates(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+def candidates(model: PreTrainedModel) -> Iterator[dict[str, Tensor]]:
     """Inputs by name: the main one and what `forward` requires; then with what it may take besides."""
     parameters = inspect.signature(model.forward).parameters
     main = getattr(model, "main_input_name", "input_ids")
@@ -47,16 +48,16 @@ _MORE: tuple[tuple[str, ...], ...] = (
 )
 
 
-def _combinations(model: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]:
+def _combinations(model: PreTrainedModel, names: list[str]) -> Iterator[dict[str, Tensor]]:
     values = {name: _values(name, model) for name in dict.fromkeys(names)}
     if all(values.values()):
         for chosen in itertools.product(*values.values()):
             yield dict(zip(values, chosen, strict=True))
 
 
-def _values(name: str, model: nn.Module) -> list[Tensor]:
+def _values(name: str, model: PreTrainedModel) -> list[Tensor]:
     """Values to try for an input."""
-    config = model.config
+    config: Any = model.config
     makers = {
         "input_ids": lambda: [_ids(config)],
         "decoder_input_ids": lambda: [_ids(config)],
@@ -195,7 +196,7 @@ def _spectra(config: Any) -> list[Tensor]:
     ]  # fmt: skip
 
 
-def runs(model: nn.Module) -> tuple[dict[str, Tensor] | None, str]:
+def runs(model: PreTrainedModel) -> tuple[dict[str, Tensor] | None, str]:
     """The first inputs that the model runs on, or None and the last reason why not."""
     reason = ""
     for inputs in candidates(model):

@@ -79,13 +79,14 @@ def _stack(name: str) -> str:
 
 
 def _routes(one: Verdict) -> str:
-    routes = _ROUTES.get(one["verdict"], one["verdict"])
+    verdict: str = one["verdict"]
+    routes = _ROUTES.get(verdict, verdict)
     return f"{routes}, experts held" if one.get("experts") == "frozen" else routes
 
 
 def _why(one: Verdict) -> str:
     """The error's own words; what Markdown would take for markup is shown as it is."""
-    why = one["why"] if len(one["why"]) <= _LONGEST else f"{one['why'][:_LONGEST].rsplit(' ', 1)[0]} ..."
+    why: str = one["why"] if len(one["why"]) <= _LONGEST else f"{one['why'][:_LONGEST].rsplit(' ', 1)[0]} ..."
     for sign in "\\`*_[]<>|":
         why = why.replace(sign, f"\\{sign}")
     return why

@@ -25,7 +25,7 @@ if __name__ == "__main__":  # before torch and transformers read them
 
 import torch  # noqa: E402
 from blocks import put  # noqa: E402
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # noqa: E402
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # type: ignore[attr-defined]  # noqa: E402
 
 from sweep import record  # noqa: E402
 from sweep.page import blocks  # noqa: E402
