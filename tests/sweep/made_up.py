@@ -63,7 +63,7 @@ def _values(name: str, model: PreTrainedModel) -> list[Tensor]:
         "decoder_input_ids": lambda: [_ids(config)],
         "inputs_embeds": lambda: [_normal(1, TOKENS, _size(config))],
         "encoder_hidden_states": lambda: [_normal(1, TOKENS, _size(config))],
-        "hidden_states": lambda: [*_patches(config), _normal(1, TOKENS, _size(config)), _normal(1, 64, 80)],
+        "hidden_states": lambda: [_normal(1, TOKENS, _size(config)), *_patches(config), _normal(1, 64, 80)],
         "query_embeds": lambda: [_normal(1, TOKENS, _size(config))],
         "pixel_values": lambda: _images(config),
         "image": lambda: _images(config)[:1],

@@ -91,7 +91,7 @@ def _stir(model: PreTrainedModel) -> None:
             if parameter.is_floating_point():
                 parameter.add_(0.1 * torch.randn_like(parameter))
                 if parameter.ndim > 1:
-                    widest = _GAIN / math.sqrt(parameter[0].numel())
+                    widest = _GAIN / math.sqrt(max(1, parameter[0].numel()))
                     parameter.mul_(min(1.0, widest / float(parameter.std())))
 
 
