@@ -68,7 +68,7 @@ def _table(last: str, types: Mapping[str, Stacks]) -> str:
     rows = (
         f"| {name} | {_stack(stack)} | {_routes(one)} | {_why(one)} |"
         for name in sorted(types)
-        for stack, one in types[name].items()
+        for stack, one in sorted(types[name].items())
         if one["verdict"] in wanted
     )
     return "\n".join(["| type | stack | routes | why |", "|---|---|---|---|", *rows])
