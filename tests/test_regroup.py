@@ -9,11 +9,11 @@ import torch
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, Flow, LigflowError
-from ligflow.flow import CELL_DIMS
 from ligflow.regroup import hide_special, merge_words
+from ligflow.settings import ROUTES
 
 MAPS = ("z2u", "u2z", "u2z_residual", "z2z", "conserving", "product")
-CELLS = [(route, part) for route in CELL_DIMS for part in ("total", "scale", "residue", "error", "origin")]
+CELLS = [(route, part) for route in ROUTES for part in ("total", "scale", "residue", "error", "origin")]
 
 WORDS = [0, 1, 2, 2, 2, 3, 3, 3, 4]
 """[CLS], The, cat's, whiskers, [SEP]: the words of the nine tokens of the sentence below."""
@@ -95,7 +95,7 @@ def test_labels_of_words(whole: Flow, some: Flow) -> None:
     assert merged.meta["model"] == whole.meta["model"]
 
 
-@pytest.mark.parametrize("route", CELL_DIMS)
+@pytest.mark.parametrize("route", ROUTES)
 def test_words_stay_complete(whole: Flow, route: str) -> None:
     merged = whole.merge_words()
     sums = {"z2u": merged.z2u.sum(-1), "z2z": merged.z2z.sum(-1)}
@@ -162,7 +162,7 @@ def test_what_is_hidden_is_what_special_sources_contribute(flow: Flow, route: st
     assert shown.hidden(route).abs().max() > 0.01
 
 
-@pytest.mark.parametrize("route", CELL_DIMS)
+@pytest.mark.parametrize("route", ROUTES)
 def test_hiding_leaves_totals_and_certificates_alone(flow: Flow, route: str) -> None:
     shown = flow.hide_special()
     rows = [row for row, target in enumerate(flow.targets) if 0 < target < 8]
