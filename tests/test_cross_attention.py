@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from rich.console import Console
 from torch import Tensor
 
 from architectures import ARCHITECTURES, Architecture, build
-from ligflow import Explainer, Flow, LigflowError, attribution, direct
+from ligflow import Explainer, Flow, LigflowError, attribute_layer, attribution, direct
 from ligflow.attribution import Map, attribute
 from ligflow.baselines import cross_start, source_start
 from ligflow.cross_attention import CrossPath
@@ -251,3 +252,18 @@ def test_the_terminal_shows_both(flow: Flow) -> None:
     said = console.export_text()
     assert all(f"e:{token}"[:4] in said for token in flow.memory)
     assert "are the encoder's" in said
+
+
+def test_a_lone_decoder_layer_holds_the_encoders_states() -> None:
+    model, flows = build(DECODERS["bart"]), []
+
+    def hook(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        flows.append(attribute_layer(module, *args, **kwargs))
+
+    model.decoder.layers[0].register_forward_pre_hook(hook, with_kwargs=True)
+    with torch.no_grad():
+        model(**inputs_of("bart", 4, 0, torch.float32), use_cache=False)
+    (flow,) = flows
+    assert (flow.routes, flow.memory, flow.heads) == (("z2u", "u2z", "z2z"), [], 4)
+    assert any("states are held" in note for note in flow.meta["notes"])
+    assert not flow.unmet

@@ -25,7 +25,8 @@ def flow_of(
     tensors: dict[str, Tensor] = {}
     tokens, layers = example.tokens, example.layers
     for route in results[0]:
-        split = layers[0].cross_heads if route == "u2z" else len(tokens.labels)
+        cross = layers[0].cross_heads if example.memory is not None else 0
+        split = cross if route == "u2z" else len(tokens.labels)
         tensors |= _stack(route, [result[route] for result in results], split)
     meta = about | dict(tokens.layout) | {
         "text": tokens.text,

@@ -26,6 +26,7 @@ from ligflow.settings import ROUTES, Array, Settings, ask
 from ligflow.tokens import Tokens
 from ligflow.weights import check_weights, is_short, short_note, usable
 
+_HELD = "the encoder's states are held, so that sources are the layer's own tokens; Explainer moves both"
 _BLOCKED = -1e4  # what an additive mask adds, at most, where it blocks
 
 
@@ -164,7 +165,7 @@ def _example(
     tokens = shown(Tokens(labels, (False,) * len(labels)), visible)
     rows = positions("target", targets, len(tokens.labels))
     place = Rows(visible, visible[torch.tensor(rows, device=visible.device)])
-    return Example(tokens, rows, chosen, place, [])
+    return Example(tokens, rows, chosen, place, [_HELD] if layer.memory else [])
 
 
 def _attended(module: nn.Module, layer: Layer) -> Int[Tensor, " visible"]:

@@ -150,7 +150,7 @@ def explain_together(
         work = works[asked.experts]
         _check_budget(work, asked)
         whole = {route: routes[route](work, asked) for route in asked.routes}
-        if "z2u" in asked.routes and layers[0].memory:
+        if "z2u" in asked.routes and layers[0].memory and tokens[0].memory is not None:
             whole["e2u"] = _e2u(work, asked)
         found.append([_of_sentence(whole, work, number) for number in range(len(layers))])
     return found
