@@ -267,3 +267,9 @@ def test_a_lone_decoder_layer_holds_the_encoders_states() -> None:
     assert (flow.routes, flow.memory, flow.heads) == (("z2u", "u2z", "z2z"), [], 4)
     assert any("states are held" in note for note in flow.meta["notes"])
     assert not flow.unmet
+
+
+def test_an_encoder_baseline_without_an_encoder_is_refused() -> None:
+    explainer = Explainer(build(ARCHITECTURES["bert"]))
+    with pytest.raises(LigflowError, match="encoder_baseline does nothing in layer 0"):
+        explainer.explain({"input_ids": torch.tensor([[5, 6, 7]])}, encoder_baseline="zero")

@@ -40,7 +40,6 @@ def attribute_layer(
     att_baseline: Baseline | Array = "itb",
     mlp_baseline: Baseline | Array = "att_itb_a0",
     layer_baseline: Baseline | Array = "itb",
-    encoder_baseline: Baseline | Array = "mean",
     scalarization: Scalarization | Mapping[str, Scalarization] = "l2",
     quadrature: str = "adaptive",
     tol: float = 1e-3,
@@ -71,7 +70,7 @@ def attribute_layer(
     """
     settings = ask(
         routes=routes, att_baseline=att_baseline, mlp_baseline=mlp_baseline, layer_baseline=layer_baseline,
-        encoder_baseline=encoder_baseline, scalarization=scalarization, quadrature=quadrature, tol=tol,
+        scalarization=scalarization, quadrature=quadrature, tol=tol,
         max_nodes=max_nodes, memory_budget=memory_budget, precision=precision, experts=experts,
     )  # fmt: skip
     _check_layer(layer)

@@ -148,12 +148,23 @@ def explain_together(
     found = []
     for asked in settings:
         work = works[asked.experts]
+        _check_encoder_baseline(work, asked)
         _check_budget(work, asked)
         whole = {route: routes[route](work, asked) for route in asked.routes}
         if "z2u" in asked.routes and layers[0].memory and tokens[0].memory is not None:
             whole["e2u"] = _e2u(work, asked)
         found.append([_of_sentence(whole, work, number) for number in range(len(layers))])
     return found
+
+
+def _check_encoder_baseline(work: Work, settings: Settings) -> None:
+    """Raises LigflowError for a start of the encoder's tokens where they are no sources."""
+    given = settings.encoder_baseline
+    if any(each.memory is None for each in work.tokens) and (isinstance(given, Tensor) or given != "mean"):
+        raise LigflowError(
+            f"encoder_baseline does nothing in layer {work.sentences.layers[0].index}: the tokens of an "
+            "encoder are no sources here. Leave it out, or explain a decoder: Explainer(model, stack=...)."
+        )
 
 
 def _check_budget(work: Work, settings: Settings) -> None:
