@@ -16,6 +16,7 @@ from ligflow import Explainer, Flow, LigflowError, attribute_layer, attribution,
 from ligflow.attribution import Map, attribute
 from ligflow.baselines import cross_start, source_start
 from ligflow.cross_attention import CrossPath
+from ligflow.joined import join
 from ligflow.replay import Layer, borrowed
 from ligflow.routes import Tokens, Work, players_of
 from ligflow.sentences import alone
@@ -273,3 +274,18 @@ def test_an_encoder_baseline_without_an_encoder_is_refused() -> None:
     explainer = Explainer(build(ARCHITECTURES["bert"]))
     with pytest.raises(LigflowError, match="encoder_baseline does nothing in layer 0"):
         explainer.explain({"input_ids": torch.tensor([[5, 6, 7]])}, encoder_baseline="zero")
+
+
+def test_joined_flows_of_a_decoder_share_the_start_of_its_encoder() -> None:
+    decoder = explainer_of("bart")
+    given = inputs_of("bart", 3, 0, torch.float32)
+    whole = decoder.explain(given, mlp_baseline="matched")
+    parts = [
+        decoder.explain(given, routes=route, mlp_baseline="matched", att_baseline="itb")
+        for route in ("z2u", "u2z", "z2z")
+    ]
+    found = join(parts)
+    assert found.routes == whole.routes == ("z2u", "u2z", "z2z", "e2u")
+    torch.testing.assert_close(found.composed_cross(), whole.composed_cross(), rtol=1e-4, atol=1e-5)
+    with pytest.raises(LigflowError, match="start them elsewhere"):
+        join([parts[0], decoder.explain(given, routes="u2z", encoder_baseline="zero")])

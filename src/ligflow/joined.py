@@ -11,7 +11,8 @@ _BASELINE_OF = {"z2u": "att_baseline", "u2z": "mlp_baseline", "z2z": "layer_base
 def join(flows: Sequence[Flow]) -> Flow:
     """One flow with the routes of all, e.g. z2u under one baseline and u2z under another, to be composed.
 
-    Raises LigflowError if they are not of the same tokens and layers, or two hold the same route.
+    Raises LigflowError if they are not of the same tokens and layers, two hold the same route, or the
+    tokens of an encoder start from elsewhere, since no route is without them.
     """
     first = flows[0]
     routes = [route for flow in flows for route in flow.routes]
@@ -20,12 +21,21 @@ def join(flows: Sequence[Flow]) -> Flow:
     for flow in flows:
         if (flow.tokens, flow.layers, flow.targets) != (first.tokens, first.layers, first.targets):
             raise LigflowError("The flows are of other tokens, layers or targets; join flows of one example.")
+        if _encoder(flow) != _encoder(first):
+            raise LigflowError(
+                "The flows are of other tokens of an encoder, or start them elsewhere; join flows of one "
+                "example and one encoder_baseline."
+            )
     settings = dict(first.meta["settings"]) | {"routes": routes, "scalarization": {}}
     for flow in flows:
         own = flow.meta["settings"]
         settings["scalarization"] |= own["scalarization"]
-        settings |= {_BASELINE_OF[route]: own[_BASELINE_OF[route]] for route in flow.routes}
+        settings |= {_BASELINE_OF[route]: own[_BASELINE_OF[route]] for route in flow.routes if route in _BASELINE_OF}
     notes = list(dict.fromkeys(note for flow in flows for note in flow.meta.get("notes", ())))
     tensors = {name: tensor for flow in flows for name, tensor in flow.tensors.items()}
     meta = dict(first.meta) | {"settings": settings, "notes": notes}
     return Flow(first.tokens, first.layers, first.targets, first.special, tensors, meta)
+
+
+def _encoder(flow: Flow) -> tuple[list[str], str]:
+    return flow.memory, flow.meta["settings"].get("encoder_baseline", "")
