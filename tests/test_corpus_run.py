@@ -145,10 +145,11 @@ def stopping(after: int) -> Any:
 
 
 def test_ctrl_c_finishes_the_shard_and_the_same_call_goes_on(tmp_path: Path, whole: Run) -> None:
+    before = signal.getsignal(signal.SIGINT)
     found = run(tmp_path / "run", corpus(), experiment=SMALL, shard_size=2, told=stopping(1))
     assert (found.done, found.missing) == ([0], [1, 2])
     assert "stopped, 2 shards are missing" in (tmp_path / "run" / "run.log").read_text()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     again = run(tmp_path / "run", corpus(), experiment=SMALL, shard_size=2)
     assert not again.missing
     assert equal(again, whole)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ligflow.rays import Ray, along, fit_turn
+from ligflow.rays import Ray, along, fit_turn, inverse_norm
 
 NODES = torch.tensor([0.0, 0.2, 0.7, 1.0], dtype=torch.float64)
 
@@ -73,3 +73,27 @@ def test_what_is_no_turn_is_not_called_one() -> None:
     same = fit_turn((vectors @ maps[0])[:, None].expand(-1, 5, -1))
     assert same is not None
     torch.testing.assert_close(same.cos, torch.ones_like(same.cos))
+
+
+@pytest.mark.parametrize("larger", [1e3, 1e6])
+def test_a_far_larger_start_leaves_no_trace_at_the_end(larger: float) -> None:
+    start, end = larger * random(8), random(8, seed=1)
+    a = torch.tensor([0.0, 0.5, 1 - 1e-3, 1 - 1e-7, 1.0]).double()  # as float32 has them
+    squares = (start @ start, start @ end, end @ end)
+    value, slope = inverse_norm(*(one.float() for one in squares), a.float())
+    exact, derivative = torch.func.jvp(
+        lambda at: (start + at[:, None] * (end - start)).norm(dim=-1).reciprocal(),
+        (a,),
+        (torch.ones_like(a),),
+    )
+    torch.testing.assert_close(value, exact.float(), rtol=1e-4, atol=0)
+    assert slope.isfinite().all()
+    torch.testing.assert_close(slope[[0, 1, 4]], derivative[[0, 1, 4]].float(), rtol=1e-3, atol=0)
+
+
+def test_opposite_ends_meet_at_a_finite_value() -> None:
+    start = random(8).float()
+    square = start @ start
+    value, slope = inverse_norm(square, -square, square, torch.tensor(0.5))
+    assert value.isfinite()
+    assert slope.isfinite()

@@ -218,25 +218,6 @@ def test_layers_that_take_keys_apart_from_their_hidden_states_are_refused() -> N
         Explainer(model).explain(IDS, routes=("z2z",))
 
 
-def test_tokens_before_examples_are_not_taken_for_a_batch() -> None:
-    config = {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48, "vocab_size": 64}
-    model = build(Architecture("XLNetModel", config))
-    with pytest.raises(UnsupportedModel, match=r"shape \(4, 1, 32\), not \[1, tokens, size\]"):
-        Explainer(model).explain(IDS, routes=("z2z",))
-
-
-def test_layers_whose_states_are_not_one_a_token_are_refused() -> None:
-    """Gemma3n keeps four streams a token; its longest stack of modules is not its layers."""
-    config = _GROUPED | {
-        "intermediate_size": [48, 48], "vocab_size_per_layer_input": 64, "hidden_size_per_layer_input": 8,
-        "num_kv_shared_layers": 0, "laurel_rank": 4, "layer_types": ["sliding_attention", "full_attention"],
-        "activation_sparsity_pattern": [0.0, 0.0], "sliding_window": 4,
-    }  # fmt: skip
-    architecture = Architecture("Gemma3nTextModel", config)
-    with pytest.raises(UnsupportedModel, match=r"attends in layers\.0 \(Gemma3nTextDecoderLayer\)"):
-        Explainer(build(architecture)).explain(example(architecture, 6), routes=("z2z",))
-
-
 @pytest.mark.usefixtures("no_shape_checks")  # queries of two examples meet the keys of one
 def test_layers_that_share_keys_of_others_are_left_out_with_the_reason() -> None:
     config = _GROUPED | {

@@ -27,7 +27,20 @@ class keep_double(TorchFunctionMode):  # noqa: N801 (used as a context manager)
             if func is Tensor.float:
                 return args[0]
             args, kwargs = _without_float32(func, args, kwargs)
+        if func in _PRODUCTS:
+            args = _alike(args)
         return func(*args, **kwargs)
+
+
+# of factors that were made apart: frequencies are float64 then, and positions, whole numbers, float32
+_PRODUCTS = (Tensor.__matmul__, Tensor.matmul, torch.matmul, torch.bmm)
+
+
+def _alike(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Float32 factors beside float64 ones as float64: whole numbers and their like, exact in both."""
+    if not any(isinstance(a, Tensor) and a.dtype == torch.float64 for a in args):
+        return args
+    return tuple(a.double() if isinstance(a, Tensor) and a.dtype == torch.float32 else a for a in args)
 
 
 def _without_float32(

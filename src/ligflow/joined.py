@@ -30,7 +30,9 @@ def join(flows: Sequence[Flow]) -> Flow:
     for flow in flows:
         own = flow.meta["settings"]
         settings["scalarization"] |= own["scalarization"]
-        settings |= {_BASELINE_OF[route]: own[_BASELINE_OF[route]] for route in flow.routes if route in _BASELINE_OF}
+        settings |= {
+            _BASELINE_OF[route]: own[_BASELINE_OF[route]] for route in flow.routes if route in _BASELINE_OF
+        }
     notes = list(dict.fromkeys(note for flow in flows for note in flow.meta.get("notes", ())))
     tensors = {name: tensor for flow in flows for name, tensor in flow.tensors.items()}
     meta = dict(first.meta) | {"settings": settings, "notes": notes}

@@ -62,11 +62,11 @@ def inverse_norm(
     start: Tensor, cross: Tensor, end: Tensor, a: Tensor
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
     """`1/|ψ(a)|` and its derivative, from the inner products of ψ at both ends."""
-    straight = cross - start
-    bend = end - cross - straight
-    square = start + a * (2 * straight + a * bend)
-    inverse = square.clamp(min=torch.finfo(square.dtype).tiny).rsqrt()
-    return inverse, -(straight + a * bend) * inverse**3
+    b = 1 - a  # no difference of squares: at its ends the path forgets a far larger other end
+    square = b * (b * start + 2 * a * cross) + a * a * end
+    least = torch.finfo(square.dtype).eps ** 2 * (start + end) + torch.finfo(square.dtype).tiny
+    inverse = torch.maximum(square, least).rsqrt()
+    return inverse, -(a * (end - cross) + b * (cross - start)) * inverse**3
 
 
 # --- positions ------------------------------------------------------------------------------------

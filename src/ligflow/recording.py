@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ligflow.errors import LigflowError, UnsupportedModel
+from ligflow.layout import Layout, layout_of
 from ligflow.replay import (
     CACHE_NAMES,
     Captured,
@@ -233,7 +234,7 @@ def _stacks(model: nn.Module, calls: list[_Call]) -> dict[str, list[_Call]]:
     if not found:
         raise UnsupportedModel(
             f"No layers were found in {type(model).__name__}: ligflow looks for members of a ModuleList "
-            "whose input and output are hidden states of one shape [1, tokens, size]."
+            "whose input and output are hidden states of one shape, e.g. [1, tokens, size]."
         )
     return found
 
@@ -257,7 +258,7 @@ def _refuse_lost_attention(model: nn.Module, calls: list[_Call]) -> None:
             shape = None if hidden is None else tuple(hidden.shape)
             raise UnsupportedModel(
                 f"{type(model).__name__} attends in {call.name} ({type(call.module).__name__}), whose input "
-                f"of shape {shape} is not hidden states [1, tokens, size] that keep their shape."
+                f"of shape {shape} is not the hidden states of the tokens that attend, in one shape."
             )
 
 
@@ -308,8 +309,13 @@ def _keeps_shape(call: _Call) -> bool:
     output = call.output if isinstance(call.output, Tensor) else next(iter(call.output or ()), None)
     if hidden is None or not isinstance(output, Tensor) or output.shape != hidden.shape:
         return False
-    flat = hidden.ndim == 2 and bool(call.attentions)
-    return (hidden.ndim == 3 or flat) and hidden.is_floating_point()
+    return hidden.is_floating_point() and (hidden.ndim == 3 or _layout(call, hidden) is not None)
+
+
+def _layout(call: _Call, hidden: Tensor) -> Layout | None:
+    """How the call's hidden states are laid out, judged by the queries of its attention."""
+    seen = [one.query.shape[2] for one in call.attentions if len(one.query) == 1]
+    return layout_of(tuple(hidden.shape), {*seen[:1], sum(seen)} if call.attentions else ())
 
 
 def _hidden(call: _Call) -> Tensor | None:
@@ -320,17 +326,15 @@ def _hidden(call: _Call) -> Tensor | None:
 def _layer(index: int, call: _Call, refusal: str) -> Layer:
     """The call with its arguments by name, without caches."""
     first, arguments = _by_name(call)
-    hidden, output = arguments.pop(first), first_tensor(call.output)
-    flat = hidden.ndim == 2
-    if flat:
-        hidden, output = hidden[None], output[None]
-    _refuse_batch(call, hidden)
+    own = arguments.pop(first)
+    layout = _layout(call, own) or _refuse_batch(len(own))
+    hidden, output = layout.rows(own), layout.rows(first_tensor(call.output))
     memory = _memory(call, hidden, arguments)
     chunks = () if memory else _chunks(call, hidden)
     refusal = refusal or _why_not(call, hidden, bool(memory or chunks))
     layer = Layer(
         index, call.name, call.module, first, arguments, hidden[0], output[0], refusal,
-        one_by_one=flat, flat=flat, chunks=chunks, memory=memory,
+        layout=layout, one_by_one=layout.examples is None, chunks=chunks, memory=memory,
         cross_heads=call.attentions[1].query.shape[1] if memory else 0,
     )  # fmt: skip
     return layer.on(output.device)  # of a model on several devices, where its weights are
@@ -380,15 +384,8 @@ def _signature(module: nn.Module) -> inspect.Signature:
     return signature.replace(parameters=own)
 
 
-def _refuse_batch(call: _Call, hidden: Tensor) -> None:
-    if len(hidden) != 1 and hidden.shape[1] == 1:
-        raise UnsupportedModel(
-            f"{call.name} takes hidden states of shape {tuple(hidden.shape)}, not [1, tokens, size]: it puts "
-            f"tokens before examples, which ligflow does not read, or these are {len(hidden)} examples; "
-            "explain takes one example at a time."
-        )
-    if len(hidden) != 1:
-        raise LigflowError(f"explain takes one example at a time; these inputs hold {len(hidden)}.")
+def _refuse_batch(examples: int) -> NoReturn:
+    raise LigflowError(f"explain takes one example at a time; these inputs hold {examples}.")
 
 
 def refuse_uneven(layers: list[Layer]) -> None:
@@ -450,7 +447,7 @@ def _validate(model: nn.Module, layer: Layer) -> Layer:
         _refuse_other_output(layer, layer.forward(layer.hidden[None])[0])
     with borrowed(model, "eager"), torch.no_grad():
         own = layer.forward(layer.hidden[None])[0]
-        layer = replace(layer, one_by_one=layer.flat or not _batches(layer, own))
+        layer = replace(layer, one_by_one=layer.one_by_one or not _batches(layer, own))
     if layer.refusal:
         return layer
     if layer.one_by_one and layer.memory:

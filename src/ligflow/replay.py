@@ -26,6 +26,7 @@ from transformers.masking_utils import eager_mask
 from ligflow.attention import Form, mix, weigh
 from ligflow.double import keep_double
 from ligflow.errors import LigflowError, UnsupportedModel
+from ligflow.layout import USUAL, Layout
 from ligflow.precision import products_in
 from ligflow.recipes import Shortcut, on_copy
 
@@ -182,8 +183,8 @@ class Layer:
     `hidden` is z `[T, D]`, `output` is z' as the model itself computed it. What validation found:
 
     - `refusal`: why the layer cannot be split at its attention ('' where it can);
+    - `layout`: which axes of its own hidden states are tokens;
     - `one_by_one`: it takes one example at a time;
-    - `flat`: it takes hidden states without a batch axis;
     - `chunks`: the tokens of each of its attention calls, where it makes one for each part of the input;
     - `memory`: the argument that holds the encoder's states e, where a second attention takes them, and
       `cross_heads`, its heads;
@@ -202,8 +203,8 @@ class Layer:
     hidden: Float[Tensor, "token dim"]
     output: Float[Tensor, "token dim"]
     refusal: str = ""
+    layout: Layout = USUAL
     one_by_one: bool = False
-    flat: bool = False
     chunks: tuple[int, ...] = ()
     memory: str = ""
     cross_heads: int = 0
@@ -333,11 +334,10 @@ class Layer:
         return batch.split(1) if self.one_by_one else [batch]
 
     def _call(self, hidden: Tensor) -> Tensor:
-        arguments = snapshot(self.arguments) | {self.first: hidden[0] if self.flat else hidden}
+        arguments = snapshot(self.arguments) | {self.first: self.layout.own(hidden)}
         if self.memory and len(arguments[self.memory]) == 1:
             arguments[self.memory] = arguments[self.memory].expand(len(hidden), -1, -1)
-        output = first_tensor(self.module(**arguments))
-        return output[None] if self.flat else output
+        return self.layout.rows(first_tensor(self.module(**arguments)))
 
 
 def _substitute(

@@ -28,7 +28,7 @@ _FLOAT32_LIMIT = 2e-5
 
 def recognise(layer: Layer, projections: Mapping[nn.Module, int]) -> Shortcut | str:
     """The layer's shortcut, validated against the plain capture; or the reason why it has none."""
-    if layer.one_by_one and not layer.flat:
+    if layer.one_by_one and layer.layout.examples is not None:
         return "it takes one example at a time"
     ends = torch.stack([layer.hidden, _random_like(layer.hidden)])
     mixed = (ends[0] + _AT * (ends[1] - ends[0]))[None]

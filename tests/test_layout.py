@@ -1,0 +1,113 @@
+"""Hidden states as layers lay them out, and as rows of tokens."""
+
+import pytest
+import torch
+
+from architectures import _GROUPED, Architecture, build, example
+from ligflow import Explainer, LigflowError, attribution, direct
+from ligflow.attribution import attribute
+from ligflow.baselines import source_start
+from ligflow.layout import USUAL, Layout, layout_of
+from ligflow.replay import borrowed
+from ligflow.routes import Tokens, Work, players_of
+from ligflow.sentences import alone
+from ligflow.settings import Settings
+
+CASES = {
+    "usual": ((1, 5, 8), (5,), USUAL),
+    "unseen attention": ((5, 1, 8), (), Layout((5, 1, 8), 1, (0,))),
+    "tokens first": ((5, 1, 8), (5,), Layout((5, 1, 8), 1, (0,))),
+    "no examples": ((5, 8), (5,), Layout((5, 8), None, (0,))),
+    "streams": ((1, 5, 4, 8), (5,), Layout((1, 5, 4, 8), 0, (1,))),
+    "streams first": ((4, 1, 5, 8), (5,), Layout((4, 1, 5, 8), 1, (2,))),
+    "rows of patches": ((1, 2, 3, 8), (6,), Layout((1, 2, 3, 8), 0, (1, 2))),
+    "one token": ((1, 1, 8), (1,), USUAL),
+}
+UNKNOWN = {
+    "examples of one token": ((5, 1, 8), (1,)),
+    "several examples": ((2, 5, 8), (5,)),
+    "other tokens attend": ((1, 2, 3, 8), (4,)),
+    "attention of four axes unseen": ((1, 2, 3, 8), ()),
+    "no attention of two axes": ((5, 8), ()),
+    "five axes": ((1, 1, 5, 2, 8), (5,)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_layout_is_known_from_the_shape_and_what_attends(case: str) -> None:
+    shape, attended, layout = CASES[case]
+    assert layout_of(shape, attended) == layout
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_no_layout_where_none_gives_one_example(case: str) -> None:
+    assert layout_of(*UNKNOWN[case]) is None
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_rows_and_back(case: str) -> None:
+    shape, _, layout = CASES[case]
+    own = torch.arange(float(torch.tensor(shape).prod())).reshape(shape)
+    rows = layout.rows(own)
+    assert (rows.ndim, len(rows)) == (3, 1)
+    assert torch.equal(layout.own(rows), own)
+
+
+def test_a_tokens_numbers_are_its_streams() -> None:
+    own = torch.randn(4, 1, 5, 8)
+    rows = CASES["streams first"][2].rows(own)
+    assert torch.equal(rows[0, 3], own[:, 0, 3].flatten())
+    pair = CASES["streams first"][2].own(torch.cat([rows, -rows]))
+    assert pair.shape == (4, 2, 5, 8)
+    assert torch.equal(pair[:, 1], -own[:, 0])
+
+
+XLNET = Architecture(
+    "XLNetModel", {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48, "vocab_size": 64}
+)
+GEMMA3N = Architecture(
+    "Gemma3nTextModel",
+    _GROUPED | {
+        "intermediate_size": [48, 48], "vocab_size_per_layer_input": 64, "hidden_size_per_layer_input": 8,
+        "num_kv_shared_layers": 0, "laurel_rank": 4, "layer_types": ["sliding_attention", "full_attention"],
+        "activation_sparsity_pattern": [0.0, 0.0], "sliding_window": 4,
+    },
+)  # fmt: skip
+
+
+def test_tokens_before_examples_give_z2z() -> None:
+    explainer = Explainer(build(XLNET))
+    inputs = {"input_ids": torch.tensor([[5, 6, 7, 8]])}
+    for layer in explainer.record(inputs):
+        assert (layer.hidden.shape, layer.layout.tokens) == ((4, 32), (0,))
+        assert "interface" in layer.refusal
+    flow = explainer.explain(inputs, routes="z2z")
+    assert not flow.unmet
+    moved = flow.z2z[:, 0, 1:].abs().sum()
+    assert moved > 0.01
+    with pytest.raises(LigflowError, match="these inputs hold 2"):
+        explainer.explain({"input_ids": torch.ones(2, 4, dtype=torch.long)})
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize("tokens", [1, 2, 6])
+def test_tokens_of_several_streams_are_explained_as_autograd_does(tokens: int) -> None:
+    """Gemma3n keeps four streams a token."""
+    explainer = Explainer(build(GEMMA3N, torch.float64))
+    everyone = torch.arange(tokens)
+    for layer in explainer.record(example(GEMMA3N, tokens)):
+        assert (layer.refusal, layer.hidden.shape, layer.one_by_one) == ("", (tokens, 128), False)
+        place = Tokens(everyone, everyone)
+        with borrowed(explainer.model):
+            work = Work(alone(layer), (place,))
+            start = source_start("itb", layer.hidden, everyone)
+            players = players_of(work, Settings(att_baseline="itb", mlp_baseline="matched"))
+            pairs = {
+                "z2u": (attribution.z2u(work.path("itb")), direct.z2u(layer, start)),
+                "u2z": (attribution.u2z(work.sentences, players), direct.u2z(layer, players)),
+                "z2z": (attribution.z2z(work.path("itb")), direct.z2z(layer, start)),
+            }
+            for route, both in pairs.items():
+                ours, theirs = (attribute(one, everyone, "l2", "gauss-legendre:3") for one in both)
+                gap = (ours.value - theirs.value).abs().amax(-1) / theirs.scale
+                assert gap.max() < 1e-9, route
