@@ -42,7 +42,7 @@ def pairs(layer: Layer, baseline: str, tokens: Tokens) -> Iterator[tuple[str, Ma
     start = source_start(baseline, layer.hidden, tokens.visible)
     work = Work(alone(layer), (tokens,))
     path = work.path(baseline)
-    attention = work.attention(baseline)
+    attention = (work.double() if work.starts_flat(baseline) else work).path(baseline)
     oracle = direct.z2u_in_double if work.starts_flat(baseline) else direct.z2u
     yield "z2u", attribution.z2u(attention), oracle(layer, attention.start)
     yield "z2z", attribution.z2z(path), direct.z2z(layer, start)

@@ -80,8 +80,8 @@ def ablation(layer: Layer, tokens: Tokens, replacement: Baseline) -> Ablation:
     """
     if isinstance(replacement, str) and replacement not in REPLACEMENTS:
         raise LigflowError(f"Unknown replacement {replacement!r}; choose from {', '.join(REPLACEMENTS)}.")
-    if layer.refusal:
-        raise UnsupportedModel(f"Sources of layer {layer.index} cannot be removed: {layer.refusal}.")
+    if why := layer.refusal or layer.entangled:
+        raise UnsupportedModel(f"Sources of layer {layer.index} cannot be removed: {why}.")
     name = REPLACEMENTS[replacement] if isinstance(replacement, str) else replacement
     start = source_start(name, layer.hidden, tokens.visible)
     ends = layer.hidden.new_tensor([_REMOVED, _REAL])

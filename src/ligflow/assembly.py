@@ -102,6 +102,12 @@ def _notes(
         for layer in layers
         if layer.no_shortcut
     ]
+    notes += [
+        f"layer {layer.index}: z2u and z2z are plain autograd through its attention as a whole, since "
+        f"{layer.entangled}"
+        for layer in layers
+        if layer.entangled
+    ]
     for route in results[0]:
         flips = sum(int(f.sum()) for result in results if (f := result[route].flipped) is not None)
         rows = sum(result[route].total.numel() for result in results)
@@ -119,7 +125,7 @@ def _notes(
 
 
 def _is_causal(layer: Layer, places: Places) -> bool:
-    if layer.refusal or len(layer.hidden) == 1:
+    if layer.refusal or layer.entangled or len(layer.hidden) == 1:
         return False
     with places.lent(layer), torch.no_grad():
         seen = layer.capture(layer.hidden[None])

@@ -148,17 +148,20 @@ def _pairs(layer: Layer, baseline: str, tokens: Tokens) -> Iterator[tuple[str, M
         return
     work = Work(alone(layer), (tokens,))
     yield from _pairs_with_memory(work, baseline) if layer.memory else _whole(work, baseline)
-    attention = work.attention(baseline)
-    oracle = direct.z2u_in_double if work.starts_flat(baseline) else direct.z2u
-    yield "z2u", attribution.z2u(attention), oracle(layer, attention.start)
+    if not layer.entangled:
+        work_of_z2u = work.double() if work.starts_flat(baseline) else work
+        start = work_of_z2u.path(baseline).start
+        oracle = direct.z2u_in_double if work.starts_flat(baseline) else direct.z2u
+        yield "z2u", work_of_z2u.z2u(baseline), oracle(layer, start)
     players = players_of(work, Settings(mlp_baseline="matched", att_baseline=baseline))
     yield "u2z", attribution.u2z(work.sentences, players), direct.u2z(layer, players)
 
 
 def _whole(work: Work, baseline: str) -> Iterator[tuple[str, Map, Map]]:
     (layer,), (tokens,) = work.sentences.layers, work.tokens
-    start = source_start(baseline, layer.hidden, tokens.visible)
-    yield "z2z", attribution.z2z(work.path(baseline)), direct.z2z(layer, start)
+    if not layer.entangled:  # where the engine is autograd itself
+        start = source_start(baseline, layer.hidden, tokens.visible)
+        yield "z2z", work.z2z(baseline), direct.z2z(layer, start)
 
 
 def _pairs_with_memory(work: Work, baseline: str) -> Iterator[tuple[str, Map, Map]]:
@@ -204,7 +207,7 @@ def _default_routes(layer: Layer, tokens: Tokens, hold: bool = False) -> dict[st
         return {"z2z": direct.z2z(layer, start, held=sentence.held)}
     work = Work(sentence, (tokens,))
     cross = work.cross("zero")
-    found = {"z2u": attribution.z2u(work.path("itb")), "z2z": attribution.z2z(work.path("itb"), cross)}
+    found = {"z2u": work.z2u("itb"), "z2z": work.z2z("itb", cross)}
     found["u2z"] = attribution.u2z(work.sentences, players_of(work, Settings()))
     return found if cross is None else found | {"e2u": attribution.e2u(cross)}
 

@@ -55,9 +55,10 @@ class Validated:
     def _known(self, layer: Layer) -> Layer:
         seen = self.known[_kind(layer)]
         return replace(
-            layer, refusal=seen.refusal, one_by_one=seen.one_by_one, memory=seen.memory,
-            cross_heads=seen.cross_heads, projections=seen.projections, anywhere=seen.anywhere,
-            shortcut=seen.shortcut, no_shortcut=seen.no_shortcut, cost=seen.cost, repeats=seen.repeats,
+            layer, refusal=seen.refusal, entangled=seen.entangled, one_by_one=seen.one_by_one,
+            windows=seen.windows, memory=seen.memory, cross_heads=seen.cross_heads,
+            projections=seen.projections, anywhere=seen.anywhere, shortcut=seen.shortcut,
+            no_shortcut=seen.no_shortcut, cost=seen.cost, repeats=seen.repeats,
         )  # fmt: skip
 
 
@@ -65,7 +66,9 @@ def _kind(layer: Layer) -> Any:
     """What a layer is called with, but for numbers of tokens and values."""
     arguments = tuple((name, _shape(value)) for name, value in sorted(layer.arguments.items()))
     device, dtype = layer.hidden.device, layer.hidden.dtype
-    return layer.index, layer.name, layer.refusal, len(layer.hidden) == 1, str(device), dtype, arguments
+    windows = layer.windows and layer.windows.calls
+    called = (layer.index, layer.name, layer.refusal, layer.entangled, windows)
+    return *called, len(layer.hidden) == 1, str(device), dtype, arguments
 
 
 def _shape(value: Any) -> Any:

@@ -444,7 +444,7 @@ class Explainer:
 
             def heads(number: int) -> int:
                 with borrowed(self.model), torch.no_grad():
-                    return split[number].capture(split[number].hidden[None]).query.shape[1]
+                    return split[number].attend(split[number].hidden[None]).shape[2]
 
             return len(layers), max(self._places.in_turn(split, heads), default=0)
 

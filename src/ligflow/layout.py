@@ -39,7 +39,7 @@ class Layout:
         numbers = [sizes[axis] for axis in order[1 + len(self.tokens) :]]
         tokens = [-1] if len(self.tokens) == 1 else [self.shape[axis] for axis in self.tokens]
         apart = rows.unflatten(2, numbers).unflatten(1, tokens)
-        found = apart.permute([order.index(axis) for axis in range(len(order))])
+        found = apart.permute([order.index(axis) for axis in range(len(order))]).contiguous()
         return found[0] if self.examples is None else found
 
     @property

@@ -170,7 +170,7 @@ def _example(
 def _attended(module: nn.Module, layer: Layer) -> Int[Tensor, " visible"]:
     """Positions that some token may attend to; all of them where attention is off the interface."""
     everyone = torch.arange(len(layer.hidden), device=layer.hidden.device)
-    if layer.refusal:
+    if layer.refusal or layer.entangled:
         return everyone
     with borrowed(module), torch.no_grad():
         bias = layer.capture(layer.hidden[None]).form.bias

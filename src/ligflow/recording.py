@@ -28,7 +28,8 @@ from ligflow.replay import (
     plain,
     snapshot,
 )
-from ligflow.shortcuts import projections_of, recognise
+from ligflow.shortcuts import PARTS, projections_of, recognise
+from ligflow.windows import Windows, order_by_bits, windows_of
 
 
 @dataclass(eq=False)
@@ -314,8 +315,11 @@ def _keeps_shape(call: _Call) -> bool:
 
 def _layout(call: _Call, hidden: Tensor) -> Layout | None:
     """How the call's hidden states are laid out, judged by the queries of its attention."""
-    seen = [one.query.shape[2] for one in call.attentions if len(one.query) == 1]
-    return layout_of(tuple(hidden.shape), {*seen[:1], sum(seen)} if call.attentions else ())
+    seen = [(len(one.query), one.query.shape[2]) for one in call.attentions]
+    if hidden.ndim == 3:  # whose windows would look like examples
+        seen = [(examples, tokens) for examples, tokens in seen if examples == 1]
+    counts = [windows * tokens for windows, tokens in seen]
+    return layout_of(tuple(hidden.shape), {*counts[:1], sum(counts)} if call.attentions else ())
 
 
 def _hidden(call: _Call) -> Tensor | None:
@@ -330,23 +334,27 @@ def _layer(index: int, call: _Call, refusal: str) -> Layer:
     layout = _layout(call, own) or _refuse_batch(len(own))
     hidden, output = layout.rows(own), layout.rows(first_tensor(call.output))
     memory = _memory(call, hidden, arguments)
-    chunks = () if memory else _chunks(call, hidden)
-    refusal = refusal or _why_not(call, hidden, bool(memory or chunks))
+    windows = None if memory else _windows(call, hidden)
+    calls = () if memory or windows else _calls_of_all(call, hidden)
+    in_parts = bool(memory or windows or calls)
+    refusal = refusal or _why_not(call, hidden, in_parts)
     layer = Layer(
         index, call.name, call.module, first, arguments, hidden[0], output[0], refusal,
-        layout=layout, one_by_one=layout.examples is None, chunks=chunks, memory=memory,
+        entangled="" if refusal else _entangled(call, hidden, in_parts, calls), calls=calls,
+        layout=layout, one_by_one=layout.examples is None, windows=windows, memory=memory,
         cross_heads=call.attentions[1].query.shape[1] if memory else 0,
     )  # fmt: skip
     return layer.on(output.device)  # of a model on several devices, where its weights are
 
 
-def _chunks(call: _Call, hidden: Tensor) -> tuple[int, ...]:
-    """The tokens of each attention call, where every part of the input has a call of its own."""
-    sizes = [(len(one.query), one.query.shape[2], one.key.shape[2]) for one in call.attentions]
-    alone = all(size == (1, size[2], size[2]) for size in sizes)
-    alone = alone and all(one.form.bias is None for one in call.attentions)
-    whole = sum(size[1] for size in sizes) == hidden.shape[1]
-    return tuple(size[1] for size in sizes) if len(sizes) > 1 and alone and whole else ()
+def _windows(call: _Call, hidden: Tensor) -> Windows | None:
+    """The parts of the tokens that attention calls are about, if they are about parts."""
+    queries, keys = (
+        [(len(part), part.shape[2]) for part in parts]
+        for parts in ([one.query for one in call.attentions], [one.key for one in call.attentions])
+    )
+    same = {(one.form.scaling, one.form.softcap, one.form.sink is None) for one in call.attentions}
+    return windows_of(queries, keys, hidden.shape[1]) if len(same) == 1 else None
 
 
 def _memory(call: _Call, hidden: Tensor, arguments: Mapping[str, Any]) -> str:
@@ -409,12 +417,33 @@ def _why_not(call: _Call, hidden: Tensor, in_parts: bool) -> str:
     if len(call.attentions) > 1:
         return f"{kind} calls attention {len(call.attentions)} times"
     seen = call.attentions[0]
-    if (len(seen.query), seen.query.shape[2], seen.key.shape[2]) != (1, tokens, tokens):
+    if (len(seen.query), seen.query.shape[2]) != (1, tokens):
         return (
             f"the attention of {kind} sees {tuple(seen.query.shape)} queries and {tuple(seen.key.shape)} "
             f"keys, not the {tokens} tokens of the layer"
         )
     return ""
+
+
+def _calls_of_all(call: _Call, hidden: Tensor) -> tuple[int, ...]:
+    """The heads of each attention call, where several see all tokens and give values of one size."""
+    seen, tokens = call.attentions, hidden.shape[1]
+    alike = all(
+        (len(one.query), one.query.shape[2], one.key.shape[2], one.value.shape[-1])
+        == (1, tokens, tokens, seen[0].value.shape[-1])
+        for one in seen
+    )
+    return tuple(one.query.shape[1] for one in seen) if len(seen) > 1 and alike else ()
+
+
+def _entangled(call: _Call, hidden: Tensor, in_parts: bool, calls: tuple[int, ...]) -> str:
+    """Why the attention is no map of one query, key and value for each token."""
+    if calls:
+        return f"it is {len(calls)} attention calls, which may follow one another"
+    tokens, keys = hidden.shape[1], call.attentions[0].key.shape[2]
+    if in_parts or keys == tokens:
+        return ""
+    return f"it sees {keys} keys for {tokens} tokens (keys that are made of something else are held)"
 
 
 # --- validation -----------------------------------------------------------------------------------
@@ -454,8 +483,30 @@ def _validate(model: nn.Module, layer: Layer) -> Layer:
         reason = "it takes one example at a time, and it attends to an encoder"
         return replace(layer, refusal=reason, memory="", cross_heads=0)
     with borrowed(model), torch.no_grad():
-        layer = replace(layer, refusal=_differs(layer, own) or _leaks(layer) or _no_path(layer))
-        return layer if layer.refusal else _equipped(layer)
+        layer = _in_order(layer) if layer.windows else layer
+        refusal = layer.refusal or _differs(layer, own) or _leaks_after(layer)
+        if refusal:
+            return replace(layer, refusal=refusal)
+        entangled = layer.entangled or _leaks_before(layer) or _no_path(layer)
+        if entangled and (layer.memory or layer.windows):
+            return replace(layer, refusal=entangled, memory="", cross_heads=0)
+        return _equipped(replace(layer, entangled=entangled))
+
+
+def _in_order(layer: Layer) -> Layer:
+    """The layer with the order in which tokens stand in its windows, found by changing some at a time."""
+    assert layer.windows
+    before, places = layer.capture(layer.hidden[None]).query, torch.arange(len(layer.hidden))
+    changed = []
+    for bit in range(max(1, (len(places) - 1).bit_length())):
+        some = (places >> bit & 1).bool().to(layer.hidden.device)
+        after = layer.capture(torch.where(some[:, None], -layer.hidden.flip(-1), layer.hidden)[None]).query
+        moved, size = (after - before).norm(dim=(1, 3))[0], before.norm(dim=(1, 3))[0]
+        changed.append(moved > _tolerance(before) * size)
+    order = order_by_bits(changed)
+    if order is None:
+        return replace(layer, refusal="the windows of its attention do not hold each token once")
+    return replace(layer, windows=layer.windows.in_order(order))
 
 
 def _refuse_other_output(layer: Layer, again: Tensor) -> None:
@@ -493,28 +544,37 @@ def _differs(layer: Layer, own: Tensor) -> str:
     return ""
 
 
-def _leaks(layer: Layer) -> str:
-    """Changes one token and looks at the others."""
-    tokens = len(layer.hidden)
-    if tokens == 1:
-        return ""
-    changed = layer.hidden.clone()
-    changed[0] = layer.hidden[-1] - layer.hidden[0] / 2
-    pair = torch.stack([layer.hidden, changed])
-    seen = layer.capture(pair)
-    if len(seen.key) != 2 or len(seen.value) != 2:
+def _leaks_after(layer: Layer) -> str:
+    """Changes what attention gives to one token and looks at what the layer makes of the others."""
+    pair = _changed(layer)
+    if not layer.entangled and len(layer.capture(pair).key) != 2:
         return "its keys and values come from another layer, not from its own input"
+    u = layer.attend(pair)
+    u = torch.stack([u[0], torch.cat([u[1, :1], u[0, 1:]])])
+    done = layer.finish(pair, u)
+    if not _gap(done[1, 1:], done[0, 1:]) <= _tolerance(done):
+        return "the output of a token depends on other tokens outside its attention"
+    return ""
+
+
+def _leaks_before(layer: Layer) -> str:
+    """Changes one token and looks at the projections of the others."""
+    seen = layer.capture(_changed(layer))
     bias = seen.form.bias
     if bias is not None and not torch.allclose(bias[0], bias[-1]):
         return "its mask or position bias depends on the hidden states"
-    u = layer.attend(pair)
-    u = torch.stack([u[0], torch.cat([u[1, :1], u[0, 1:]])])
-    parts = {"query": seen.query, "key": seen.key, "value": seen.value}
-    parts = {name: part.transpose(1, 2) for name, part in parts.items()} | {"output": layer.finish(pair, u)}
-    for name, part in parts.items():
+    for name in PARTS:
+        part = getattr(seen, name).transpose(1, 2)
         if not _gap(part[1, 1:], part[0, 1:]) <= _tolerance(part):
-            return f"the {name} of a token depends on other tokens outside its attention"
+            return f"the {name} of a token depends on other tokens"
     return ""
+
+
+def _changed(layer: Layer) -> Tensor:
+    """The hidden states, and once more with one token changed."""
+    changed = layer.hidden.clone()
+    changed[0] = layer.hidden[-1] - layer.hidden[0] / 2
+    return torch.stack([layer.hidden, changed])
 
 
 def _no_path(layer: Layer) -> str:
@@ -524,7 +584,7 @@ def _no_path(layer: Layer) -> str:
     except UnsupportedModel as error:
         return str(error).removeprefix(f"Layer {layer.index}: ").removesuffix(".")
     except RuntimeError as error:
-        return f"forward-mode differentiation cannot follow it: {error}"
+        return f"forward-mode differentiation cannot follow its projections: {error}"
     return ""
 
 
@@ -533,6 +593,8 @@ def _no_path(layer: Layer) -> str:
 
 def _equipped(layer: Layer) -> Layer:
     """The layer with what may be left out, packed or computed in closed form, each checked."""
+    if layer.entangled:
+        return replace(layer, anywhere=_is_anywhere(layer), cost=_cost(layer), repeats=_repeats(layer))
     projections = projections_of(layer)
     if not _unused(layer, projections):
         projections = {}

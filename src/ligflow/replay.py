@@ -29,6 +29,7 @@ from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.layout import USUAL, Layout
 from ligflow.precision import products_in
 from ligflow.recipes import Shortcut, on_copy
+from ligflow.windows import Windows
 
 IMPLEMENTATION = "ligflow"
 _PROJECTED = ("query", "key", "value")
@@ -39,6 +40,8 @@ _NO_EFFECT = frozenset(
     (
         "sliding_window",
         "position_ids",
+        "input_ids",
+        "grid_thw",
         "cache_position",
         "deterministic",
         "use_cache",
@@ -183,9 +186,12 @@ class Layer:
     `hidden` is z `[T, D]`, `output` is z' as the model itself computed it. What validation found:
 
     - `refusal`: why the layer cannot be split at its attention ('' where it can);
+    - `entangled`: why the engine takes its attention as one map of all hidden states, to be differentiated by
+      plain autograd ('' where every token has a query, a key and a value of its own);
     - `layout`: which axes of its own hidden states are tokens;
     - `one_by_one`: it takes one example at a time;
-    - `chunks`: the tokens of each of its attention calls, where it makes one for each part of the input;
+    - `windows`: the parts of the tokens that its attention sees, where it does not see all at once;
+    - `calls`: the heads of each of its attention calls, where several see all tokens;
     - `memory`: the argument that holds the encoder's states e, where a second attention takes them, and
       `cross_heads`, its heads;
     - `projections`: the modules (and output sizes) that only feed attention;
@@ -203,9 +209,11 @@ class Layer:
     hidden: Float[Tensor, "token dim"]
     output: Float[Tensor, "token dim"]
     refusal: str = ""
+    entangled: str = ""
     layout: Layout = USUAL
     one_by_one: bool = False
-    chunks: tuple[int, ...] = ()
+    windows: Windows | None = None
+    calls: tuple[int, ...] = ()
     memory: str = ""
     cross_heads: int = 0
     projections: Mapping[nn.Module, int] = field(default_factory=dict)
@@ -233,7 +241,7 @@ class Layer:
 
         def stop(captured: Captured) -> Tensor:
             seen.append(captured)
-            if len(seen) >= len(self.chunks):
+            if len(seen) >= (len(self.windows.calls) if self.windows else 1):
                 raise _Stop
             return captured.query.new_zeros(*captured.query.shape[:3], captured.value.shape[-1])
 
@@ -241,7 +249,7 @@ class Layer:
             try:
                 self._call(hidden)
             except _Stop:
-                return side_by_side(seen)
+                return side_by_side(seen, self.windows) if self.windows else seen[0]
         raise UnsupportedModel(f"Layer {self.index} ({self.name}) did not reach its attention function.")
 
     def capture_path(
@@ -294,7 +302,7 @@ class Layer:
         unused = {module: hidden.new_zeros(1, 1, width) for module, width in self.projections.items()}
         done = []
         for one, given in zip(self._calls(hidden), self._calls(u), strict=True):
-            parts = given.split(self.chunks or given.shape[1], dim=1)
+            parts = self._parts(given)
             with acting(_substitute(parts, second)), standing_in(unused):
                 done.append(self._call(one))
         return torch.cat(done)
@@ -306,7 +314,28 @@ class Layer:
 
     def attend(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token head value_dim"]:
         """u, by the plain definition of attention (differentiable)."""
-        return plain(self.capture(hidden)).transpose(1, 2)
+        return torch.cat([self._attended(one) for one in self._calls(hidden)]).transpose(1, 2)
+
+    def _attended(self, hidden: Tensor) -> Tensor:
+        if not self.calls:
+            return plain(self._captured(hidden))
+        found: list[Tensor] = []
+
+        def note(captured: Captured) -> Tensor:
+            found.append(plain(captured))
+            if len(found) == len(self.calls):
+                raise _Stop
+            return found[-1]
+
+        with acting(note), contextlib.suppress(_Stop):
+            self._call(hidden)
+        return torch.cat(found, dim=1)
+
+    def _parts(self, u: Tensor) -> list[Tensor]:
+        """u as each attention call gives it."""
+        if self.windows:
+            return self.windows.parts(u)
+        return [part.transpose(1, 2) for part in u.split(self.calls or u.shape[2], dim=2)]
 
     def in_double(self, module: nn.Module | None = None) -> "Layer":
         """The same layer and call in float64, on a copy of its module (made here if none is given)."""
@@ -326,8 +355,9 @@ class Layer:
             return value.to(device) if isinstance(value, Tensor) else value
 
         return replace(
-            self, arguments=snapshot(self.arguments, move), hidden=move(self.hidden), output=move(self.output)
-        )
+            self, arguments=snapshot(self.arguments, move), hidden=move(self.hidden),
+            output=move(self.output), windows=self.windows and self.windows.on(device),
+        )  # fmt: skip
 
     def _calls(self, batch: Tensor) -> Sequence[Tensor]:
         """The parts of a batch that go through the module at once."""
@@ -348,20 +378,17 @@ def _substitute(
 
     def action(captured: Captured) -> Tensor:
         part = next(waiting, None)
-        return second(captured) if part is None else part.transpose(1, 2)
+        return second(captured) if part is None else part
 
     return action
 
 
-def side_by_side(seen: Sequence[Captured]) -> Captured:
-    """Attention calls for parts of the tokens as one call, in which no part sees another."""
-    if len(seen) == 1:
-        return seen[0]
+def side_by_side(seen: Sequence[Captured], windows: Windows) -> Captured:
+    """Attention calls for windows as one call for all tokens, in which no window sees another."""
     first = seen[0]
-    blocks = [torch.ones(one.query.shape[2], one.key.shape[2], dtype=torch.bool) for one in seen]
-    apart = _additive(torch.block_diag(*blocks).to(first.query.device)[None, None], first.query)
-    query, key, value = (torch.cat([getattr(one, name) for one in seen], dim=2) for name in _PROJECTED)
-    return Captured(query, key, value, replace(first.form, bias=apart), first.module)
+    query, key, value = (windows.whole([getattr(one, name) for one in seen]) for name in _PROJECTED)
+    bias = windows.bias([one.form.bias for one in seen], first.query)
+    return Captured(query, key, value, replace(first.form, bias=bias), first.module)
 
 
 def _batched(seen: Sequence[Captured]) -> Captured:

@@ -15,7 +15,7 @@ from ligflow.attribution import Attribution, Map, Players, attribute
 from ligflow.baselines import Baseline, cross_start, map_ratio, self_share, source_start, zero_ratio
 from ligflow.cross_attention import CrossPath, attended, cross_path
 from ligflow.double import keep_double
-from ligflow.errors import LigflowError
+from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.replay import Layer
 from ligflow.routing import frozen
 from ligflow.scalarize import Direction, Scalarization
@@ -87,6 +87,39 @@ class Work:
 
         return self.once(("path", _key(baseline)), build)
 
+    def z2u(self, baseline: Baseline) -> Map:
+        """Attention alone from a baseline; by plain autograd where it is one map of all tokens."""
+        layer = self.sentences.layers[0]
+        if layer.entangled:
+            return direct.z2u(layer, source_start(baseline, layer.hidden, self.tokens[0].visible))
+        return attribution.z2u(self.path(baseline))
+
+    def z2z(self, baseline: Baseline, cross: CrossPath | None = None) -> Map:
+        """The whole layer from a baseline, by the same rule."""
+        layer = self.sentences.layers[0]
+        if layer.entangled:
+            start = source_start(baseline, layer.hidden, self.tokens[0].visible)
+            return direct.z2z(layer, start, held=self.sentences.held)
+        return attribution.z2z(self.path(baseline), cross)
+
+    def u_ends(self, baseline: Baseline) -> list[Float[Tensor, "row head value_dim"]]:
+        """`u_j(0) = ATT_j({z_k(0; j)}_k)` and `u_j(1)` for the targets; other rows are 0 and unused."""
+        if not self.sentences.layers[0].entangled:
+            return [u_at(self.path(baseline), node, self.rows) for node in (0.0, 1.0)]
+        route = self.z2u(baseline)
+        ends = [attribution.image_at(route, node, self.rows) for node in (0.0, 1.0)]
+        rows = len(self.sentences.z)
+        return [one.new_zeros(rows, *one.shape[1:]).index_copy(0, self.rows, one) for one in ends]
+
+    def residual_start(self, baseline: Baseline) -> Float[Tensor, "row dim"] | None:
+        """Where the targets' own streams start, None where they stay."""
+        layer = self.sentences.layers[0]
+        if not layer.entangled:
+            start = self.path(baseline).start
+        else:
+            start = source_start(baseline, layer.hidden, self.tokens[0].visible)
+        return None if start.per_target else start.vectors
+
     def cross(self, baseline: Baseline) -> CrossPath | None:
         """The second attention along the path of its memory; None where the layer has none."""
         (layer, *_), (each, *_) = self.sentences.layers, self.tokens
@@ -103,13 +136,9 @@ class Work:
         shared, z = isinstance(baseline, Tensor) or baseline == "mean", self.sentences.z
         return shared and z.dtype == torch.float32 and z.device.type != "mps"
 
-    def attention(self, baseline: Baseline) -> AttentionPath:
-        """The path on which z2u is integrated: on a float64 copy of the layer where it starts flat."""
-        return self.in_double(baseline) if self.starts_flat(baseline) else self.path(baseline)
-
-    def in_double(self, baseline: Baseline) -> AttentionPath:
-        """Attention along the paths of a baseline, on a float64 copy of the layer."""
-        return self.once(("double", _key(baseline)), lambda: self.double().path(baseline))
+    def z2u_as_integrated(self, baseline: Baseline) -> Map:
+        """z2u as it is integrated: on a float64 copy of the layer where it starts flat."""
+        return self.double().z2u(baseline) if self.starts_flat(baseline) else self.z2u(baseline)
 
     def cross_in_double(self, baseline: Baseline) -> CrossPath | None:
         """The second attention along its path, on a float64 copy of the layer."""
@@ -173,9 +202,9 @@ def _check_budget(work: Work, settings: Settings) -> None:
     if budget is None or first.refusal:
         return
     maps = {
-        "z2u": lambda: attribution.z2u(work.attention(_underlying(settings.att_baseline))),
+        "z2u": lambda: work.z2u_as_integrated(_underlying(settings.att_baseline)),
         "u2z": lambda: attribution.u2z(work.sentences, players_of(work, settings)),
-        "z2z": lambda: attribution.z2z(work.path(_underlying(settings.layer_baseline))),
+        "z2z": lambda: work.z2z(_underlying(settings.layer_baseline)),
     }
     least = max(maps[route]().least_budget for route in settings.routes)
     if budget < least:
@@ -206,6 +235,10 @@ def attention_weights(layer: Layer, targets: Int[Tensor, " target"]) -> Float[Te
     """The model's own attention weights alpha."""
     with torch.no_grad():
         seen = layer.capture(layer.hidden[None])
+        if layer.calls or seen.key.shape[2] != len(layer.hidden):
+            raise UnsupportedModel(
+                f"Layer {layer.index} has no attention weights from token to token: {layer.entangled}."
+            )
         return weigh(seen.query, seen.key, seen.form).p[0].transpose(0, 1)[targets]
 
 
@@ -233,10 +266,10 @@ def _z2u(work: Work, settings: Settings) -> Attribution:
 
     def _run(baseline: Baseline) -> Attribution:
         if work.sentences.z.dtype != torch.float32 or work.sentences.z.device.type == "mps":
-            return _attribute(attribution.z2u(work.path(baseline)), settings, work, "z2u")
+            return _attribute(work.z2u(baseline), settings, work, "z2u")
         if work.starts_flat(baseline):
             return _in_single(_in_double(baseline, settings, work))
-        back, floor = _coming_back(attribution.z2u(work.path(baseline)), work, settings)
+        back, floor = _coming_back(work.z2u(baseline), work, settings)
         return _in_single(_back_in_double(baseline, settings, work, back, floor))
 
     return _with_correction(run, settings.att_baseline, work)
@@ -272,7 +305,7 @@ def _in_double(
 ) -> Attribution:
     """z2u on a float64 copy of the layer."""
     with keep_double():
-        route = attribution.z2u(work.in_double(baseline))
+        route = work.double().z2u(baseline)
         return _attribute(route, settings, work, "z2u", rows=rows, floor=floor)
 
 
@@ -301,7 +334,7 @@ def _back_in_double(
         if double:
             parts.append(_in_double(baseline, settings, work, rows, floor[rows]))
         else:
-            route = attribution.z2u(work.path(baseline))
+            route = work.z2u(baseline)
             parts.append(_attribute(route, settings, work, "z2u", rows=rows, floor=floor[rows]))
     return _merged(parts, torch.cat(places).argsort())
 
@@ -335,7 +368,7 @@ def _z2z(work: Work, settings: Settings) -> Attribution:
         if not first.refusal:
             if first.memory and work.starts_flat(settings.encoder_baseline):
                 return _whole_in_double(baseline, settings, work)
-            route = attribution.z2z(work.path(baseline), work.cross(settings.encoder_baseline))
+            route = work.z2z(baseline, work.cross(settings.encoder_baseline))
             return _attribute(route, settings, work, "z2z", start=_start_key(work, settings, _key(baseline)))
         tokens = work.tokens[0]
         start, memory = source_start(baseline, first.hidden, tokens.visible), None
@@ -350,7 +383,7 @@ def _whole_in_double(baseline: Baseline, settings: Settings, work: Work) -> Attr
     """z2z on a float64 copy: what the memory adds to a target starts flat where it starts at its mean."""
     with keep_double():
         double = work.double()
-        route = attribution.z2z(double.path(baseline), double.cross(settings.encoder_baseline))
+        route = double.z2z(baseline, double.cross(settings.encoder_baseline))
         found = _attribute(route, settings, work, "z2z")
     return _in_single(found)
 
@@ -408,9 +441,9 @@ def _second_u(path: CrossPath, node: float, rows: Tensor) -> Float[Tensor, "row 
 def mlp_paths(work: Work, baseline: Baseline, att_baseline: Baseline) -> Players:
     """The players of the first attention, and the residual."""
     if isinstance(baseline, str) and baseline != "zero":
-        path = work.path(_underlying(att_baseline) if baseline == "matched" else "itb")
-        first, last = (u_at(path, node, work.rows) for node in (0.0, 1.0))
-        return Players(first, last, None if path.start.per_target else path.start.vectors)
+        start = _underlying(att_baseline) if baseline == "matched" else "itb"
+        first, last = work.u_ends(start)
+        return Players(first, last, work.residual_start(start))
     end = work.once("u_end", lambda: _u_ends(work.sentences))
     start = _custom_u(work, baseline, end) if isinstance(baseline, Tensor) else torch.zeros_like(end)
     return Players(start, end)

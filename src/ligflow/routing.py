@@ -6,8 +6,9 @@ fails and the certificate says so. With `experts="frozen"` every token keeps, at
 experts that it has in the real input, with the weights that their scores give them there: another map,
 smooth where experts are, with the same end.
 
-Routers choose by `torch.topk`, which is all that this module knows of them. In a layer that is replayed whole
-(one that cannot be split), keys that an indexer chooses by `torch.topk` are held too.
+Routers choose by `torch.topk`, or by `argmax` or `max` over their scores, which is all that this module
+knows of them. In a layer that is replayed whole (one that cannot be split), keys that an indexer chooses by
+`torch.topk` are held too.
 """
 
 import itertools
@@ -29,19 +30,49 @@ from ligflow.sentences import Sentences
 Chosen = Int[Tensor, "row choice"]
 
 
-class _OnTopk(TorchFunctionMode):
-    """Hands every top-k that PyTorch computes in this thread, and that leaves some out, to `answer`."""
+_TOPK, _MAX = (torch.topk, Tensor.topk), (torch.max, Tensor.max)
+_ARGMAX = (torch.argmax, Tensor.argmax)
 
-    def __init__(self, answer: Callable[[Any, Tensor], Any]) -> None:
+
+class _OnChoices(TorchFunctionMode):
+    """Hands the indices of every choice in this thread, if it leaves some out, to `answer`.
+
+    What it returns is chosen instead.
+    """
+
+    def __init__(self, answer: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
         self.answer = answer
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
-        if func not in (torch.topk, torch.Tensor.topk):
+        kwargs = kwargs or {}
+        found = func(*args, **kwargs)
+        if func not in (*_TOPK, *_MAX, *_ARGMAX):
             return found
-        scores = args[0] if args else (kwargs or {})["input"]
-        return found if found.indices.shape == scores.shape else self.answer(found, scores)
+        scores = args[0] if args else kwargs["input"]
+        indices = _indices(func, found, scores, kwargs.get("dim", args[1] if len(args) > 1 else None))
+        if indices is None or indices.shape == scores.shape:
+            return found
+        return _chosen(func, found, scores, self.answer(indices, scores))
+
+
+def _indices(func: Any, found: Any, scores: Tensor, dim: Any) -> Tensor | None:
+    """The chosen indices `[..., choices]`, None for a maximum that is no choice among scores."""
+    if func in _TOPK:
+        return found.indices
+    if scores.ndim not in (2, 3) or dim not in (-1, scores.ndim - 1):
+        return None
+    indices = found if func in _ARGMAX else found.indices
+    return indices if indices.ndim == scores.ndim else indices[..., None]
+
+
+def _chosen(func: Any, found: Any, scores: Tensor, indices: Tensor) -> Any:
+    """What `func` gives where these are chosen."""
+    if func in _ARGMAX:
+        return indices.reshape(found.shape)
+    kind = torch.return_types.topk if func in _TOPK else torch.return_types.max
+    shape = found.indices.shape
+    return kind((scores.gather(-1, indices).reshape(shape), indices.reshape(shape)))
 
 
 def frozen(sentences: Sentences) -> Sentences:
@@ -61,16 +92,16 @@ def choices(layer: Layer) -> list[Chosen]:
     """What each top-k of the layer chooses for its tokens."""
     tokens, found = len(layer.hidden), list[Chosen]()
 
-    def note(topk: Any, scores: Tensor) -> Any:
-        if tokens not in topk.indices.shape[:1] and topk.indices.shape[:2] != (1, tokens):
+    def note(indices: Tensor, scores: Tensor) -> Tensor:
+        if tokens not in indices.shape[:1] and indices.shape[:2] != (1, tokens):
             raise UnsupportedModel(
                 f"Layer {layer.index} chooses among scores of shape {tuple(scores.shape)}, not experts for "
                 "each of its tokens; leave experts as they are routed."
             )
-        found.append(topk.indices.reshape(tokens, -1))
-        return topk
+        found.append(indices.reshape(tokens, -1))
+        return indices
 
-    with torch.no_grad(), _OnTopk(note):
+    with torch.no_grad(), _OnChoices(note):
         layer.forward(layer.hidden[None])
     if not found:
         raise LigflowError(
@@ -94,18 +125,17 @@ def holding(held: Sequence[Chosen], rows: Int[Tensor, " place"]) -> Iterator[Non
 
     A layer that takes one example at a time runs once for each, on the next places.
     """
-    with _OnTopk(_answers(held, rows)) if held else nullcontext():
+    with _OnChoices(_answers(held, rows)) if held else nullcontext():
         yield
 
 
-def _answers(held: Sequence[Chosen], rows: Int[Tensor, " place"]) -> Callable[[Any, Tensor], Any]:
+def _answers(held: Sequence[Chosen], rows: Int[Tensor, " place"]) -> Callable[[Tensor, Tensor], Tensor]:
     calls = itertools.count()
 
-    def answer(topk: Any, scores: Tensor) -> Any:
+    def answer(indices: Tensor, _scores: Tensor) -> Tensor:
         run, choice = divmod(next(calls), len(held))
-        places = topk.indices.numel() // held[choice].shape[1]
+        places = indices.numel() // held[choice].shape[1]
         here = rows[run * places : (run + 1) * places]
-        indices = held[choice][here].reshape(topk.indices.shape)
-        return torch.return_types.topk((scores.gather(-1, indices), indices))
+        return held[choice][here].reshape(indices.shape)
 
     return answer

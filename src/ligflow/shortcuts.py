@@ -30,6 +30,8 @@ def recognise(layer: Layer, projections: Mapping[nn.Module, int]) -> Shortcut | 
     """The layer's shortcut, validated against the plain capture; or the reason why it has none."""
     if layer.one_by_one and layer.layout.examples is not None:
         return "it takes one example at a time"
+    if layer.windows and any(windows > 1 for windows, _ in layer.windows.calls):
+        return "its attention takes windows for examples"
     ends = torch.stack([layer.hidden, _random_like(layer.hidden)])
     mixed = (ends[0] + _AT * (ends[1] - ends[0]))[None]
     captured, seen = _watched(layer, torch.cat([ends, mixed, torch.zeros_like(mixed)]))
