@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 from architectures import ARCHITECTURES, Architecture, build
 from ligflow import Explainer, Flow, LigflowError, attribute_layer, attribution, direct
@@ -289,3 +289,19 @@ def test_joined_flows_of_a_decoder_share_the_start_of_its_encoder() -> None:
     torch.testing.assert_close(found.composed_cross(), whole.composed_cross(), rtol=1e-4, atol=1e-5)
     with pytest.raises(LigflowError, match="start them elsewhere"):
         join([parts[0], decoder.explain(given, routes="u2z", encoder_baseline="zero")])
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+def test_keys_of_the_encoder_that_no_straight_line_gives_are_captured() -> None:
+    model = build(DECODERS["bart"], torch.float64)
+    for layer in model.decoder.layers:
+        layer.encoder_attn.k_proj = nn.Sequential(layer.encoder_attn.k_proj, nn.LayerNorm(32).double())
+    explainer = Explainer(model, stack="decoder")
+    for layer in explainer.record(inputs_of("bart", 4, 0, torch.float64)):
+        with borrowed(model, layer.implementation):
+            for route, engine, oracle, place in pairs(layer, "itb", "zero", 0):
+                ours, theirs = (
+                    attribute(one, place.targets, "l2", "gauss-legendre:3") for one in (engine, oracle)
+                )
+                gap = ((ours.value - theirs.value).abs().amax(-1) / theirs.scale).max()
+                assert gap < 1e-9, route

@@ -16,6 +16,7 @@ from ligflow.baselines import source_start
 from ligflow.routing import choices, frozen, holding
 from ligflow.sentences import Sentences, alone
 from sweep.shrink import shrink
+from sweep.verdicts import build as build_tiny
 from test_oracle import recorded
 
 MIXTURES = ("mixtral", "qwen3_moe", "olmoe", "gpt_oss")
@@ -155,3 +156,28 @@ def test_keys_that_an_indexer_chooses() -> None:
         torch.manual_seed(0)
         layers = Explainer(DeepseekV32Model(DeepseekV32Config.from_dict(small)).eval()).record(inputs)
         assert all(refusal in layer.refusal and bool(layer.refusal) == bool(refusal) for layer in layers)
+
+
+def test_experts_chosen_by_a_maximum_are_held() -> None:
+    explainer = Explainer(build_tiny("switch_transformers"))
+    ids = {"input_ids": torch.tensor([[5, 17, 9, 40, 3, 21]])}
+    assert explainer.explain(ids, experts="frozen", layers=1).unmet == []
+    with pytest.warns(CompletenessWarning):
+        assert explainer.explain(ids, routes="z2z", layers=1, max_nodes=200).unmet
+
+
+def test_a_held_maximum_is_the_score_of_the_held_expert() -> None:
+    scores = torch.tensor([[1.0, 3.0, 2.0], [5.0, 4.0, 6.0]])
+    held = torch.tensor([[0], [1]])
+    with holding([held, held, held, held], torch.arange(2)):
+        value, index = scores.max(dim=-1)
+        kept, place = torch.max(scores, -1, keepdim=True)
+        best = scores.argmax(dim=-1)
+        top = scores.topk(1)
+        largest, elementwise, columns = scores.max(), torch.maximum(scores, scores), scores.max(dim=0)
+    assert value.tolist() == [1.0, 4.0]
+    assert (index.tolist(), best.tolist()) == ([0, 1], [0, 1])
+    assert (kept.tolist(), place.tolist()) == ([[1.0], [4.0]], [[0], [1]])
+    assert (top.values.tolist(), top.indices.tolist()) == ([[1.0], [4.0]], [[0], [1]])
+    assert (largest.item(), columns.values.tolist()) == (6.0, [5.0, 4.0, 6.0])
+    assert torch.equal(elementwise, scores)

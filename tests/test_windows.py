@@ -1,0 +1,95 @@
+"""Attention over windows: as one attention of all tokens, and back."""
+
+import pytest
+import torch
+
+from architectures import Architecture, build
+from ligflow import Explainer, attribution, direct
+from ligflow.attention import Form, mix, weigh
+from ligflow.attribution import attribute
+from ligflow.baselines import source_start
+from ligflow.replay import borrowed
+from ligflow.routes import Tokens, Work, players_of
+from ligflow.sentences import alone
+from ligflow.settings import Settings
+from ligflow.windows import Windows, order_by_bits, windows_of
+
+ORDER = torch.tensor([0, 1, 4, 5, 2, 3, 6, 7, 8, 9])
+CALLS = ((2, 4), (1, 2))  # two windows of four tokens at once, then one of two
+SAM = Architecture(
+    "Sam3ViTModel",
+    {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48,
+     "image_size": 16, "pretrain_image_size": 16, "patch_size": 4, "window_size": 2,
+     "global_attn_indexes": [2]},
+)  # fmt: skip
+
+
+def attended(part: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    return mix(weigh(part, part, Form(0.5, bias, None, None)), part)
+
+
+@pytest.mark.parametrize("order", [None, ORDER])
+@pytest.mark.parametrize("heads", [1, 3])
+def test_one_attention_over_all_tokens_is_that_of_each_window(order: torch.Tensor | None, heads: int) -> None:
+    windows = Windows(CALLS, order)
+    x = torch.randn(1, 3, 10, 8, dtype=torch.float64)
+    parts = windows.parts(x.transpose(1, 2))
+    assert [part.shape for part in parts] == [(2, 3, 4, 8), (1, 3, 2, 8)]
+    biases = [torch.randn(2, heads, 4, 4, dtype=torch.float64), None]
+    whole = windows.whole(parts)
+    assert torch.equal(whole, x)
+    found = attended(whole, windows.bias(biases, x))
+    expected = windows.whole([attended(*one) for one in zip(parts, biases, strict=True)])
+    torch.testing.assert_close(found, expected)
+
+
+def test_parts_of_several_examples_stay_apart() -> None:
+    windows = Windows(CALLS, ORDER)
+    u = torch.randn(3, 10, 2, 8)
+    parts = windows.parts(u)
+    assert [len(part) for part in parts] == [6, 3]
+    assert torch.equal(windows.whole(parts).transpose(1, 2), u)
+
+
+def test_windows_are_known_from_the_calls() -> None:
+    assert windows_of([(2, 4), (1, 2)], [(2, 4), (1, 2)], 10).calls == CALLS
+    assert windows_of([(1, 10)], [(1, 10)], 10) is None
+    assert windows_of([(2, 4)], [(2, 4)], 10) is None
+    assert windows_of([(2, 5)], [(2, 6)], 10) is None
+
+
+def test_an_order_is_read_from_its_bits() -> None:
+    bits = [(ORDER >> bit & 1).bool() for bit in range(4)]
+    assert torch.equal(order_by_bits(bits), ORDER)
+    assert order_by_bits([bits[0], bits[1], bits[2], ~bits[3]]) is None
+    assert Windows(CALLS).in_order(torch.arange(10)).order is None
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+def test_windows_of_patches_are_explained_as_autograd_does() -> None:
+    explainer = Explainer(build(SAM, torch.float64))
+    pixels = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    layers = explainer.record({"pixel_values": pixels})
+    assert [layer.windows and layer.windows.calls for layer in layers] == [((4, 4),), ((4, 4),), None]
+    assert layers[0].windows.order[:8].tolist() == [0, 1, 4, 5, 2, 3, 6, 7]
+    everyone = torch.arange(16)
+    for layer in layers:
+        assert (layer.refusal, layer.entangled, layer.hidden.shape) == ("", "", (16, 32))
+        with borrowed(explainer.model):
+            work = Work(alone(layer), (Tokens(everyone, everyone),))
+            for baseline in ("itb", "zero"):
+                players = players_of(work, Settings(att_baseline=baseline, mlp_baseline="matched"))
+                start = source_start(baseline, layer.hidden, everyone)
+                pairs = {
+                    "z2u": (work.z2u(baseline), direct.z2u(layer, start)),
+                    "z2z": (work.z2z(baseline), direct.z2z(layer, start)),
+                    "u2z": (attribution.u2z(work.sentences, players), direct.u2z(layer, players)),
+                }
+                for route, both in pairs.items():
+                    ours, theirs = (attribute(one, everyone[::5], "l2", "gauss-legendre:3") for one in both)
+                    gap = (ours.value - theirs.value).abs().amax(-1) / theirs.scale
+                    assert gap.max() < 1e-9, (layer.index, baseline, route)
+    flow = explainer.explain({"pixel_values": pixels}, layers=0, targets=[0])
+    outside = [token for token in range(16) if token not in (0, 1, 4, 5)]
+    assert flow.z2z[0, 0, outside].abs().max() == 0
+    assert not flow.unmet
