@@ -1,14 +1,16 @@
 # make demo: the main job on the embedded model. make test: the whole test suite. make bench: the benchmarks.
-# make sweep: every model type of transformers, tiny (a quarter of an hour on two free cores); compared with docs/models.json.
+# make sweep: every model type of transformers, tiny (20 minutes on two free cores); compared with docs/models.json.
+# make oldest: the tests of what depends on transformers, with the oldest version that is supported.
 # make experiment: the consistency experiment of docs/experiment.md (an hour on two cores; it can be interrupted).
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+OLDEST_TESTS ?= $(addprefix tests/test_,oracle.py recording.py explainer.py routing.py batches.py)
 SENTENCE ?= The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light.
 
-.PHONY: demo test bench sweep experiment lint docs clean
+.PHONY: demo test oldest bench sweep experiment lint docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ligflow explain "$(SENTENCE)" --hide-special --html demo.html
@@ -18,6 +20,9 @@ test: $(VENV)/.test
 	@sh .ci/browser
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 	$(BIN)/python -m pytest -m slow
+
+oldest: $(VENV)/.oldest
+	PYTHONPATH=$(VENV)/oldest $(BIN)/python -m pytest -n auto $(OLDEST_TESTS)
 
 bench: $(VENV)/.test
 	for name in published captum_peer floor scaling; do $(BIN)/python benchmarks/$$name.py || exit 1; done
@@ -45,6 +50,11 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) -e ".[test]"
+	touch $@
+
+# in a folder of its own that goes before the newest one, which stays
+$(VENV)/.oldest: tests/oldest.txt $(VENV)/.test
+	$(PIP_INSTALL) --no-deps --upgrade --target $(VENV)/oldest -r tests/oldest.txt
 	touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import torch
 import transformers
+from packaging.version import Version
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -106,6 +108,16 @@ ARCHITECTURES = {
         "audio",
     ),
 }  # fmt: skip
+
+# Families whose attention goes through the interface since a version of transformers; z2z alone before.
+SINCE = {"t5": "5.15.0", "modernbert": "5.1.0"}
+INSTALLED = Version(transformers.__version__)
+
+
+def since(version: str) -> pytest.MarkDecorator:
+    """Leaves a test out with an older transformers."""
+    return pytest.mark.skipif(Version(version) > INSTALLED, reason=f"needs transformers {version}")
+
 
 WHOLE_ONLY = {
     "bloom": Architecture(

@@ -14,7 +14,7 @@ from ligflow.attention_paths import attention_path
 from ligflow.attribution import Map, attribute
 from ligflow.baselines import Start, source_start
 from ligflow.replay import Layer, borrowed
-from ligflow.routes import Tokens, u_at, u_end
+from ligflow.routes import Tokens, Work, u_end
 from ligflow.sentences import alone
 
 FAMILIES = ("bert", "llama", "gemma2", "gpt_neox")
@@ -191,13 +191,12 @@ def test_captum_rule_reproduces_captum_on_the_unmodified_layer(name: str) -> Non
 
 def test_u_at_the_start_is_attention_over_copies_of_the_target() -> None:
     for _, layer, place in layer_of("llama"):
-        start = source_start("itb", layer.hidden, place.visible)
-        path = attention_path(alone(layer), start)
-        found = u_at(path, 0.0, place.targets)
+        work = Work(alone(layer), (place,))
+        found = work.u_at("itb", 0.0)
         for target in range(6):
             copies = layer.hidden[target].expand(1, 6, -1)
             torch.testing.assert_close(found[target], layer.attend(copies)[0, target])
-        end = attribution.z2u(path).image(torch.ones(1, dtype=torch.float64), place.targets)[0]
+        end = work.z2u("itb").image(torch.ones(1, dtype=torch.float64), place.targets)[0]
         torch.testing.assert_close(end, u_end(layer))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from architectures import ARCHITECTURES, WHOLE_ONLY, Architecture, build, example
+from architectures import ARCHITECTURES, WHOLE_ONLY, Architecture, build, example, since
 from ligflow import CompletenessWarning, Explainer, Flow, LigflowError, direction
 from ligflow.conformance import check
 from ligflow.precision import check_precision
@@ -311,6 +311,7 @@ def test_a_mask_over_samples_hides_the_frames_that_are_padding(adapter: bool) ->
     assert all(one.passed for one in check(explainer, [whole | {"attention_mask": mask}]))
 
 
+@since("5.14.0")  # older ones fail themselves
 def test_frames_that_a_model_pools_once_more_are_not_guessed() -> None:
     """SEW halves its frames inside the encoder, after its own arithmetic of masks."""
     config = {name: SPEECH.config[name] for name in SPEECH.config if name != "do_stable_layer_norm"}

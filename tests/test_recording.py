@@ -1,11 +1,13 @@
 """Finding, recording and validating layers; models that cannot be split say why."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel, PreTrainedConfig, PreTrainedModel
 
-from architectures import _GROUPED, ARCHITECTURES, WHOLE_ONLY, Architecture, build, example
+from architectures import _GROUPED, ARCHITECTURES, WHOLE_ONLY, Architecture, build, example, since
 from ligflow import Explainer, UnsupportedModel
 from ligflow.conformance import check
 from ligflow.errors import LigflowError
@@ -71,6 +73,7 @@ def test_a_decoder_with_cross_attention_has_the_given_states_as_memory() -> None
     torch.testing.assert_close(layer.encoded, inputs["encoder_hidden_states"][0])
 
 
+@since("5.2.0")  # whose towers are models
 def test_two_towers_ask_for_one() -> None:
     text = {
         "hidden_size": 16,
@@ -215,6 +218,7 @@ def test_layers_that_take_keys_apart_from_their_hidden_states_are_refused() -> N
         Explainer(model).explain(IDS, routes=("z2z",))
 
 
+@since("5.5.0")  # which brought Gemma4
 @pytest.mark.usefixtures("no_shape_checks")  # queries of two examples meet the keys of one
 def test_layers_that_share_keys_of_others_are_left_out_with_the_reason() -> None:
     config = _GROUPED | {
@@ -231,6 +235,21 @@ def test_layers_that_share_keys_of_others_are_left_out_with_the_reason() -> None
     assert all("keys and values come from another layer" in note for note in flow.meta["notes"])
     with pytest.raises(UnsupportedModel, match="keys and values come from another layer"):
         explainer.explain(inputs, layers=[2])
+
+
+def test_a_table_of_implementations_of_its_own_leaves_z2z(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ModernBERT's in transformers 5.0."""
+    model = build(ARCHITECTURES["bert"])
+    attention = model.encoder.layer[0].attention.self
+    own = attention.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return {"eager": own}[model.config._attn_implementation](*args, **kwargs)
+
+    monkeypatch.setattr(attention, "forward", forward)
+    with pytest.raises(UnsupportedModel, match="does not go through the attention interface"):
+        Explainer(model).explain(IDS)
+    assert not Explainer(model).explain(IDS, routes="z2z").unmet
 
 
 def test_a_model_without_layers_is_refused() -> None:

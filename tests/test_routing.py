@@ -175,9 +175,11 @@ def test_a_held_maximum_is_the_score_of_the_held_expert() -> None:
         best = scores.argmax(dim=-1)
         top = scores.topk(1)
         largest, elementwise, columns = scores.max(), torch.maximum(scores, scores), scores.max(dim=0)
+        first = (scores > 2).long().argmax(-1)  # of a mask: no scores
     assert value.tolist() == [1.0, 4.0]
     assert (index.tolist(), best.tolist()) == ([0, 1], [0, 1])
     assert (kept.tolist(), place.tolist()) == ([[1.0], [4.0]], [[0], [1]])
     assert (top.values.tolist(), top.indices.tolist()) == ([[1.0], [4.0]], [[0], [1]])
     assert (largest.item(), columns.values.tolist()) == (6.0, [5.0, 4.0, 6.0])
     assert torch.equal(elementwise, scores)
+    assert first.tolist() == [1, 0]

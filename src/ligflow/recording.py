@@ -19,6 +19,7 @@ from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.layout import Layout, layout_of
 from ligflow.replay import (
     CACHE_NAMES,
+    IMPLEMENTATION,
     Captured,
     Layer,
     acting,
@@ -54,12 +55,7 @@ def record(model: PreTrainedModel, inputs: Mapping[str, Any], stack: str | None 
     possible for it. Raises UnsupportedModel where no stack of layers is found at all, or one in
     which tokens never meet.
     """
-    refusal = ""
-    try:
-        with borrowed(model):
-            calls = _run(model, inputs)
-    except UnsupportedModel as error:
-        refusal = str(error)
+    calls, refusal = _run_on_interface(model, inputs)
     if refusal or not any(call.attentions for call in _flat(calls)):
         refusal = refusal or OFF_INTERFACE
         with borrowed(model, "eager"):
@@ -130,6 +126,19 @@ def _refuse_other_module(module: nn.Module, reason: str) -> NoReturn:
     raise UnsupportedModel(
         f"{type(module).__name__} is not a layer: {reason}. Pass a member of the model's stack of layers."
     )
+
+
+def _run_on_interface(model: PreTrainedModel, inputs: Mapping[str, Any]) -> tuple[list[_Call], str]:
+    """A run with our attention function, or why there is none."""
+    try:
+        with borrowed(model):
+            return _run(model, inputs), ""
+    except UnsupportedModel as error:
+        return [], str(error)
+    except KeyError as error:
+        if error.args != (IMPLEMENTATION,):
+            raise
+        return [], OFF_INTERFACE  # it looks implementations up in a table of its own
 
 
 def _run(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[_Call]:
@@ -242,10 +251,8 @@ def _stacks(model: nn.Module, calls: list[_Call]) -> dict[str, list[_Call]]:
 
 def stacks(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[str]:
     """The names of the stacks of layers that the model has on these inputs, e.g. `encoder.layers.*`."""
-    try:
-        with borrowed(model):
-            calls = _run(model, inputs)
-    except UnsupportedModel:
+    calls, refusal = _run_on_interface(model, inputs)
+    if refusal:
         with borrowed(model, "eager"):
             calls = _run(model, inputs)
     return list(_stacks(model, calls))

@@ -12,7 +12,7 @@ from ligflow import attribution, direct
 from ligflow.attention import weigh
 from ligflow.attention_paths import AttentionPath, attention_path
 from ligflow.attribution import Attribution, Map, Players, attribute
-from ligflow.baselines import Baseline, cross_start, map_ratio, self_share, source_start, zero_ratio
+from ligflow.baselines import Baseline, Start, cross_start, map_ratio, self_share, source_start, zero_ratio
 from ligflow.cross_attention import CrossPath, attended, cross_path
 from ligflow.double import keep_double
 from ligflow.errors import LigflowError, UnsupportedModel
@@ -74,51 +74,37 @@ class Work:
             self.done[key] = compute()
         return self.done[key]
 
+    def start(self, baseline: Baseline) -> Start:
+        """Where the sources start."""
+        layers = zip(self.sentences.layers, self.tokens, strict=True)
+        starts = [source_start(baseline, layer.hidden, each.visible) for layer, each in layers]
+        return starts_together(starts, self.sentences.tokens)
+
     def path(self, baseline: Baseline) -> AttentionPath:
         """Attention along the paths of a baseline."""
-
-        def build() -> AttentionPath:
-            layers = self.sentences.layers
-            starts = [
-                source_start(baseline, layer.hidden, each.visible)
-                for layer, each in zip(layers, self.tokens, strict=True)
-            ]
-            return attention_path(self.sentences, starts_together(starts, self.sentences.tokens))
-
-        return self.once(("path", _key(baseline)), build)
+        return self.once(
+            ("path", _key(baseline)), lambda: attention_path(self.sentences, self.start(baseline))
+        )
 
     def z2u(self, baseline: Baseline) -> Map:
         """Attention alone from a baseline; by plain autograd where it is one map of all tokens."""
         layer = self.sentences.layers[0]
         if layer.entangled:
-            return direct.z2u(layer, source_start(baseline, layer.hidden, self.tokens[0].visible))
+            return direct.z2u(layer, self.start(baseline))
         return attribution.z2u(self.path(baseline))
 
     def z2z(self, baseline: Baseline, cross: CrossPath | None = None) -> Map:
         """The whole layer from a baseline, by the same rule."""
         layer = self.sentences.layers[0]
         if layer.entangled:
-            start = source_start(baseline, layer.hidden, self.tokens[0].visible)
-            return direct.z2z(layer, start, held=self.sentences.held)
+            return direct.z2z(layer, self.start(baseline), held=self.sentences.held)
         return attribution.z2z(self.path(baseline), cross)
 
-    def u_ends(self, baseline: Baseline) -> list[Float[Tensor, "row head value_dim"]]:
-        """`u_j(0) = ATT_j({z_k(0; j)}_k)` and `u_j(1)` for the targets; other rows are 0 and unused."""
-        if not self.sentences.layers[0].entangled:
-            return [u_at(self.path(baseline), node, self.rows) for node in (0.0, 1.0)]
-        route = self.z2u(baseline)
-        ends = [attribution.image_at(route, node, self.rows) for node in (0.0, 1.0)]
-        rows = len(self.sentences.z)
-        return [one.new_zeros(rows, *one.shape[1:]).index_copy(0, self.rows, one) for one in ends]
-
-    def residual_start(self, baseline: Baseline) -> Float[Tensor, "row dim"] | None:
-        """Where the targets' own streams start, None where they stay."""
-        layer = self.sentences.layers[0]
-        if not layer.entangled:
-            start = self.path(baseline).start
-        else:
-            start = source_start(baseline, layer.hidden, self.tokens[0].visible)
-        return None if start.per_target else start.vectors
+    def u_at(self, baseline: Baseline, node: float) -> Float[Tensor, "row head value_dim"]:
+        """`u_j(a)` for the targets, e.g. `u_j(0) = ATT_j({z_k(0; j)}_k)`; other rows are 0 and unused."""
+        found = attribution.image_at(self.z2u(baseline), node, self.rows).to(self.sentences.z)
+        whole = found.new_zeros(len(self.sentences.z), *found.shape[1:])
+        return whole.index_copy(0, self.rows, found)
 
     def cross(self, baseline: Baseline) -> CrossPath | None:
         """The second attention along the path of its memory; None where the layer has none."""
@@ -240,15 +226,6 @@ def attention_weights(layer: Layer, targets: Int[Tensor, " target"]) -> Float[Te
                 f"Layer {layer.index} has no attention weights from token to token: {layer.entangled}."
             )
         return weigh(seen.query, seen.key, seen.form).p[0].transpose(0, 1)[targets]
-
-
-def u_at(
-    path: AttentionPath, node: float, rows: Int[Tensor, " target"]
-) -> Float[Tensor, "row head value_dim"]:
-    """`u_j(a)` for the targets, e.g. `u_j(0) = ATT_j({z_k(0; j)}_k)`; other rows are 0 and unused."""
-    with torch.no_grad():
-        found = path.at(torch.full((1,), node, device=rows.device), rows)[0].to(path.sentences.z)
-    return found.new_zeros(len(path.sentences.z), *found.shape[1:]).index_copy(0, rows, found)
 
 
 def u_end(layer: Layer) -> Float[Tensor, "token head value_dim"]:
@@ -442,8 +419,9 @@ def mlp_paths(work: Work, baseline: Baseline, att_baseline: Baseline) -> Players
     """The players of the first attention, and the residual."""
     if isinstance(baseline, str) and baseline != "zero":
         start = _underlying(att_baseline) if baseline == "matched" else "itb"
-        first, last = work.u_ends(start)
-        return Players(first, last, work.residual_start(start))
+        first, last = (work.u_at(start, node) for node in (0.0, 1.0))
+        sources = work.start(start)
+        return Players(first, last, None if sources.per_target else sources.vectors)
     end = work.once("u_end", lambda: _u_ends(work.sentences))
     start = _custom_u(work, baseline, end) if isinstance(baseline, Tensor) else torch.zeros_like(end)
     return Players(start, end)

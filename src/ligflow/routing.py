@@ -60,7 +60,7 @@ def _indices(func: Any, found: Any, scores: Tensor, dim: Any) -> Tensor | None:
     """The chosen indices `[..., choices]`, None for a maximum that is no choice among scores."""
     if func in _TOPK:
         return found.indices
-    if scores.ndim not in (2, 3) or dim not in (-1, scores.ndim - 1):
+    if scores.ndim not in (2, 3) or dim not in (-1, scores.ndim - 1) or not scores.is_floating_point():
         return None
     indices = found if func in _ARGMAX else found.indices
     return indices if indices.ndim == scores.ndim else indices[..., None]
