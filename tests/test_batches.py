@@ -54,7 +54,7 @@ def test_the_size_of_a_batch_does_not_change_a_result(batch_size: int) -> None:
 
 
 def test_layers_that_know_positions_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ligflow.recording._is_anywhere", lambda _: False)
+    monkeypatch.setattr("ligflow.equipped._is_anywhere", lambda _: False)
     explainer, examples = Explainer(build(ARCHITECTURES["bert"])), inputs_of(ARCHITECTURES["bert"])
     whole = list(explainer.explain_many(examples))
     monkeypatch.undo()

@@ -12,8 +12,8 @@ from ligflow import Explainer, UnsupportedModel
 from ligflow.conformance import check
 from ligflow.errors import LigflowError
 from ligflow.recording import record as unvalidated
-from ligflow.recording import validate
 from ligflow.replay import Layer, borrowed
+from ligflow.validation import validate
 from sweep.made_up import runs
 from sweep.verdicts import build as build_tiny
 

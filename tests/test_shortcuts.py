@@ -67,7 +67,7 @@ def test_a_flow_is_the_same_without_shortcuts(
     settings["quadrature"] = "gauss-legendre:6"
     inputs = example(ARCHITECTURES[name], 8)
     quick = Explainer(build(ARCHITECTURES[name])).explain(inputs, **settings)
-    monkeypatch.setattr("ligflow.recording.recognise", lambda *_: "the test says so")
+    monkeypatch.setattr("ligflow.equipped.recognise", lambda *_: "the test says so")
     plain = Explainer(build(ARCHITECTURES[name])).explain(inputs, **settings)
     assert "since the test says so" in plain.meta["notes"][0]
     assert plain.meta["shortcuts"] == {"0": "", "1": ""}

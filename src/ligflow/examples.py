@@ -10,12 +10,12 @@ from torch import Tensor
 from ligflow.attribution import Attribution, on_cpu
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.places import Done, Places
-from ligflow.recording import validate
 from ligflow.replay import Layer, flat_tensors
 from ligflow.routes import Tokens as LayerTokens
 from ligflow.routes import explain_together
 from ligflow.settings import Settings
 from ligflow.tokens import Tokens
+from ligflow.validation import validate
 
 Results = list[dict[str, Attribution]]  # of one example: for each layer, every route
 

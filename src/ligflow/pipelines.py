@@ -18,12 +18,13 @@ from ligflow.inputs import Positions, positions
 from ligflow.places import Places
 from ligflow.precision import check_precision
 from ligflow.quadrature import MAX_NODES
-from ligflow.recording import record_call, validate
+from ligflow.recording import record_call
 from ligflow.replay import Layer, borrowed, exact_mode, silent, snapshot
 from ligflow.routes import Tokens as Rows
 from ligflow.scalarize import Scalarization
 from ligflow.settings import ROUTES, Array, Settings, ask
 from ligflow.tokens import Tokens
+from ligflow.validation import validate
 from ligflow.weights import check_weights, is_short, short_note, usable
 
 _HELD = "the encoder's states are held, so that sources are the layer's own tokens; Explainer moves both"

@@ -1,0 +1,75 @@
+"""What makes a layer fast: what may be left out, packed or computed in closed form, each checked."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from ligflow.agreement import gap, tolerance
+from ligflow.replay import Layer
+from ligflow.shortcuts import projections_of, recognise
+
+
+def equipped(layer: Layer) -> Layer:
+    """The layer with what may be left out, packed or computed in closed form, each checked."""
+    if layer.entangled:
+        return replace(layer, anywhere=_is_anywhere(layer), cost=_cost(layer), repeats=_repeats(layer))
+    projections = projections_of(layer)
+    if not _unused(layer, projections):
+        projections = {}
+    layer = replace(
+        layer,
+        projections=projections,
+        anywhere=not layer.memory and _is_anywhere(layer),
+        cost=_cost(layer),
+        repeats=_repeats(layer),
+    )
+    shortcut = recognise(layer, projections)
+    if isinstance(shortcut, str):
+        return replace(layer, no_shortcut=shortcut)
+    return replace(layer, shortcut=shortcut)
+
+
+def _repeats(layer: Layer) -> bool:
+    again = layer.finish(layer.hidden[None], layer.attend(layer.hidden[None]))[0]
+    return gap(again, layer.output) <= tolerance(again) / 300
+
+
+def _unused(layer: Layer, projections: Mapping[nn.Module, int]) -> bool:
+    """Whether nothing but attention takes these projections."""
+    hidden, u = _apart(layer)
+    try:
+        without = replace(layer, projections=projections).finish(hidden, u)
+    except (RuntimeError, ValueError, TypeError):
+        return False
+    return gap(without, layer.finish(hidden, u)) <= tolerance(u) / 100
+
+
+def _is_anywhere(layer: Layer) -> bool:
+    """Whether tokens may change places after attention."""
+    hidden, u = _apart(layer)
+    turned = layer.finish(hidden.flip(1), u.flip(1)).flip(1)
+    return gap(turned, layer.finish(hidden, u)) <= tolerance(u) / 100
+
+
+def _apart(layer: Layer) -> tuple[Tensor, Tensor]:
+    """Hidden states, and attention outputs that do not follow from them."""
+    pair = torch.stack([layer.hidden, layer.hidden.roll(1, 0) - layer.hidden / 2])
+    return pair, layer.attend(pair).flip(0)
+
+
+def _cost(layer: Layer) -> int:
+    """Numbers that a token keeps for the way back after attention, and as many again on the way."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    weights = {p.untyped_storage().data_ptr() for p in layer.module.parameters()}
+    u = layer.attend(layer.hidden[None]).requires_grad_()
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        layer.finish(layer.hidden[None], u)
+    held = sum(size for place, size in kept.items() if place not in weights)
+    return 2 * held // u.element_size() // len(layer.hidden) + 20 * layer.hidden.shape[1]
