@@ -81,7 +81,7 @@ def _refuse_other_output(layer: Layer, again: Tensor) -> None:
     if not torch.isfinite(again).all():
         raise LigflowError(
             f"{kind} gives NaN or infinite values on this input; check the weights, or load the model in a "
-            "wider dtype."
+            "wider dtype. A mask that hides every key from a token gives NaN too."
         )
     apart = gap(again, layer.output)
     if not apart <= tolerance(again):
