@@ -162,3 +162,14 @@ def test_its_sources_are_not_removed() -> None:
     everyone = torch.arange(4)
     with pytest.raises(UnsupportedModel, match="cannot be removed: its mask or position bias depends"):
         ablation(layer, Tokens(everyone, everyone), "zero")
+
+
+def test_a_second_attention_to_something_else_is_no_more_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BART's decoder, whose encoder states have another name and are as many as its own tokens."""
+    monkeypatch.setattr("ligflow.calls._ENCODER_STATES", "states_of_the_encoder")
+    explainer = Explainer(build(ARCHITECTURES["bart"]), stack="decoder")
+    ids = torch.tensor([[5, 6, 7]])
+    layers = explainer.record({"input_ids": ids, "decoder_input_ids": ids + 1})
+    assert [layer.refusal for layer in layers] == [
+        "it calls attention 2 times, not always with keys of its own tokens"
+    ]

@@ -319,17 +319,21 @@ class Layer:
     def _attended(self, hidden: Tensor) -> Tensor:
         if not self.calls:
             return plain(self._captured(hidden))
-        found: list[Tensor] = []
+        return torch.cat([u for _, u in self.each_attention(hidden)], dim=1)
+
+    def each_attention(self, hidden: Tensor) -> list[tuple[Captured, Tensor]]:
+        """What reaches each of several attention calls, and what it gives."""
+        found: list[tuple[Captured, Tensor]] = []
 
         def note(captured: Captured) -> Tensor:
-            found.append(plain(captured))
+            found.append((captured, plain(captured)))
             if len(found) == len(self.calls):
                 raise _Stop
-            return found[-1]
+            return found[-1][1]
 
         with acting(note), contextlib.suppress(_Stop):
             self._call(hidden)
-        return torch.cat(found, dim=1)
+        return found
 
     def _parts(self, u: Tensor) -> list[Tensor]:
         """u as each attention call gives it."""

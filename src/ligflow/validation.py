@@ -50,6 +50,7 @@ def _validate(model: nn.Module, layer: Layer) -> Layer:
         return replace(layer, refusal=reason, memory="", cross_heads=0)
     with borrowed(model), torch.no_grad():
         layer = _in_order(layer) if layer.windows else layer
+        layer = _with_own_keys(layer) if layer.calls else layer
         refusal = layer.refusal or _differs(layer, own) or _leaks_after(layer)
         if refusal:
             return replace(layer, refusal=refusal)
@@ -57,6 +58,15 @@ def _validate(model: nn.Module, layer: Layer) -> Layer:
         if entangled and (layer.memory or layer.windows):
             return replace(layer, refusal=entangled, memory="", cross_heads=0)
         return equipped(replace(layer, entangled=entangled))
+
+
+def _with_own_keys(layer: Layer) -> Layer:
+    """The layer, refused if one of its attentions sees keys of something else, e.g. of an encoder."""
+    before, after = (layer.each_attention(one[None]) for one in (layer.hidden, -layer.hidden.flip(-1)))
+    if all(one.key.ne(other.key).any() for (one, _), (other, _) in zip(before, after, strict=True)):
+        return layer
+    count = len(layer.calls)
+    return replace(layer, refusal=f"it calls attention {count} times, not always with keys of its own tokens")
 
 
 def _in_order(layer: Layer) -> Layer:
