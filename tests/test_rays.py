@@ -91,6 +91,22 @@ def test_a_far_larger_start_leaves_no_trace_at_the_end(larger: float) -> None:
     torch.testing.assert_close(slope[[0, 1, 4]], derivative[[0, 1, 4]].float(), rtol=1e-3, atol=0)
 
 
+def test_a_start_near_zero_is_not_lifted_by_a_far_larger_end() -> None:
+    # the two norms of a query of Gemma under `zero`: ψ begins at (0, eps) and ends among thousands
+    start, end = torch.zeros(9).double(), 1e3 * random(9)
+    start[-1] = end[-1] = 1e-6
+    a = torch.tensor([0.0, 1e-12, 1e-9, 1e-6, 1e-3]).double()
+    squares = (start @ start, start @ end, end @ end)
+    value, slope = inverse_norm(*(one.float() for one in squares), a.float())
+    exact, derivative = torch.func.jvp(
+        lambda at: (start + at[:, None] * (end - start)).norm(dim=-1).reciprocal(),
+        (a,),
+        (torch.ones_like(a),),
+    )
+    torch.testing.assert_close(value, exact.float(), rtol=1e-4, atol=0)
+    torch.testing.assert_close(slope, derivative.float(), rtol=1e-3, atol=0)
+
+
 def test_opposite_ends_meet_at_a_finite_value() -> None:
     start = random(8).float()
     square = start @ start

@@ -64,7 +64,10 @@ def inverse_norm(
     """`1/|ψ(a)|` and its derivative, from the inner products of ψ at both ends."""
     b = 1 - a  # no difference of squares: at its ends the path forgets a far larger other end
     square = b * (b * start + 2 * a * cross) + a * a * end
-    least = torch.finfo(square.dtype).eps ** 2 * (start + end) + torch.finfo(square.dtype).tiny
+    rounding = torch.finfo(
+        square.dtype
+    ).eps  # of the terms as they are at a: a start near 0 is far below `end`
+    least = rounding**2 * (b * b * start + a * a * end) + torch.finfo(square.dtype).tiny
     inverse = torch.maximum(square, least).rsqrt()
     return inverse, -(a * (end - cross) + b * (cross - start)) * inverse**3
 
