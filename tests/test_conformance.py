@@ -45,7 +45,7 @@ def test_closed_forms_are_named() -> None:
 
 
 def test_models_off_the_interface_are_checked_in_z2z() -> None:
-    checks = check(Explainer(build(WHOLE_ONLY["gptj"])))
+    checks = check(Explainer(build(WHOLE_ONLY["mamba"])))
     assert all(one.passed for one in checks)
     assert checks[0].measured == "0 of 2"
 
@@ -55,8 +55,8 @@ def test_the_class_of_the_layers_is_named() -> None:
 
 
 def test_where_no_layer_can_be_split_nothing_is_said_to_be_compared() -> None:
-    splits, forms, *checks = check(Explainer(build(WHOLE_ONLY["gptj"])))
-    assert splits.detail.startswith("GPTJBlock; layer 0: its attention does not go through")
+    splits, forms, *checks = check(Explainer(build(WHOLE_ONLY["mamba"])))
+    assert splits.detail.startswith("MambaBlock; layer 0: its attention neither goes through")
     engine = [one for one in checks if "engine" in one.name]
     assert len(engine) == 3
     for one in engine:

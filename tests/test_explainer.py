@@ -64,13 +64,13 @@ MODES = {
 
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())
-@pytest.mark.parametrize("name", ["llama", "gptj"])
+@pytest.mark.parametrize("name", ["llama", "gptj", "mamba"])
 def test_the_callers_modes_do_not_change_a_result(
     name: str, mode: Callable[[], AbstractContextManager[None]]
 ) -> None:
     architecture = (ARCHITECTURES | WHOLE_ONLY)[name]
     explainer = Explainer(build(architecture))
-    routes = ("z2z",) if name == "gptj" else ("z2u", "u2z", "z2z")
+    routes = ("z2z",) if name == "mamba" else ("z2u", "u2z", "z2z")
     expected = explainer.explain(example(architecture, 5), routes=routes)
     with mode():
         found = explainer.explain(example(architecture, 5), routes=routes)
@@ -361,7 +361,9 @@ def test_of_a_compiled_model_the_model_itself_is_asked_for() -> None:
     assert Explainer(compiled._orig_mod).model is model
 
 
-@pytest.mark.parametrize(("name", "size"), [("bert", (2, 4)), ("albert", (3, 4)), ("gptj", (2, 0))])
+@pytest.mark.parametrize(
+    ("name", "size"), [("bert", (2, 4)), ("albert", (3, 4)), ("gptj", (2, 4)), ("mamba", (2, 0))]
+)
 def test_the_size_of_a_model_is_known_from_one_run(name: str, size: tuple[int, int]) -> None:
     architecture = (ARCHITECTURES | WHOLE_ONLY)[name]
     assert Explainer(build(architecture)).size(example(architecture, 4)) == size

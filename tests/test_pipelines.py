@@ -215,13 +215,13 @@ def test_the_programs_modes_do_not_change_a_result(mode: Callable[[], Any]) -> N
 
 
 def test_layers_off_the_interface_offer_z2z() -> None:
-    architecture = WHOLE_ONLY["gptj"]
+    architecture = WHOLE_ONLY["mamba"]
     model, inputs = build(architecture), example(architecture, 4)
     expected = Explainer(model).explain(inputs, routes="z2z")
-    flows = hooked(model, list(model.h), inputs, routes="z2z")
+    flows = hooked(model, list(model.layers), inputs, routes="z2z")
     assert torch.allclose(flows[1].z2z[0], expected.z2z[1], rtol=1e-4, atol=1e-6)
-    with pytest.raises(UnsupportedModel, match=r"Layer 0 \(GPTJBlock\) offers no z2u .*routes=\('z2z',\)"):
-        hooked(model, [model.h[0]], inputs)
+    with pytest.raises(UnsupportedModel, match=r"Layer 0 \(MambaBlock\) offers no z2u .*routes=\('z2z',\)"):
+        hooked(model, [model.layers[0]], inputs)
 
 
 def test_cells_that_miss_the_tolerance_are_warned_of() -> None:

@@ -237,7 +237,9 @@ def test_layers_that_share_keys_of_others_are_left_out_with_the_reason() -> None
         explainer.explain(inputs, layers=[2])
 
 
-def test_a_table_of_implementations_of_its_own_leaves_z2z(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_table_of_implementations_of_its_own_attention_is_seen_at_its_softmax(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """As ModernBERT's in transformers 5.0."""
     model = build(ARCHITECTURES["bert"])
     attention = model.encoder.layer[0].attention.self
@@ -247,9 +249,10 @@ def test_a_table_of_implementations_of_its_own_leaves_z2z(monkeypatch: pytest.Mo
         return {"eager": own}[model.config._attn_implementation](*args, **kwargs)
 
     monkeypatch.setattr(attention, "forward", forward)
-    with pytest.raises(UnsupportedModel, match="does not go through the attention interface"):
-        Explainer(model).explain(IDS)
-    assert not Explainer(model).explain(IDS, routes="z2z").unmet
+    for layer in Explainer(model).record(IDS):
+        assert (layer.refusal, len(layer.forms)) == ("", 1)
+    found, expected = (Explainer(one).explain(IDS) for one in (model, build(ARCHITECTURES["bert"])))
+    torch.testing.assert_close(found.z2u, expected.z2u, rtol=1e-4, atol=1e-5)
 
 
 def test_a_model_without_layers_is_refused() -> None:

@@ -14,14 +14,14 @@ from ligflow.baselines import source_start
 from ligflow.replay import Layer, borrowed
 from ligflow.sentences import alone
 
-AFFINE = {"albert", "bart", "bert", "distilbert", "electra", "roberta"}
+AFFINE = {"albert", "bart", "bert", "distilbert", "electra", "mpnet", "roberta"}
 PAIRS = [(name, baseline) for name in ARCHITECTURES for baseline in ("itb", "zero", "mean")]
 
 
 def layers_of(name: str, dtype: torch.dtype = torch.float64, tokens: int = 7) -> Iterator[Layer]:
     explainer = Explainer(build(ARCHITECTURES[name], dtype))
     for layer in explainer.record(example(ARCHITECTURES[name], tokens, dtype=dtype)):
-        with borrowed(explainer.model):
+        with borrowed(explainer.model, layer.implementation):
             yield layer
 
 

@@ -74,7 +74,7 @@ def test_float64_stays_float64(way: dict[str, Any]) -> None:
 
 @ways
 def test_layers_that_cannot_be_split_are_streamed_too(way: dict[str, Any]) -> None:
-    model, inputs = build(WHOLE_ONLY["gptj"]), example(WHOLE_ONLY["gptj"], 4)
+    model, inputs = build(WHOLE_ONLY["longformer"]), example(WHOLE_ONLY["longformer"], 4)
     assert_same(
         Explainer(model, **way).explain(inputs, routes="z2z"), Explainer(model).explain(inputs, routes="z2z")
     )

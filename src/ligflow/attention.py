@@ -13,7 +13,7 @@ Grouped key/value heads serve consecutive query heads. A sink is one more logit 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -55,6 +55,22 @@ def scores(
     if form.bias is not None:
         found = found + form.bias
     return found, slope
+
+
+def additive(mask: Tensor | None, query: Float[Tensor, "batch head target dim"]) -> Tensor | None:
+    """A mask as a bias: one of truth values blocks where it is False."""
+    if mask is None or mask.dtype != torch.bool:
+        return mask
+    blocked = torch.finfo(query.dtype).min
+    return torch.zeros(mask.shape, dtype=query.dtype, device=query.device).masked_fill(~mask, blocked)
+
+
+def causal_mask(
+    query: Float[Tensor, "batch head target dim"], key: Float[Tensor, "batch group source dim"]
+) -> Bool[Tensor, "1 1 target source"]:
+    """No target sees a later source."""
+    allowed = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
+    return allowed[None, None]
 
 
 def softmax(

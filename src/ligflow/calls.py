@@ -26,6 +26,7 @@ class Call:
     output: Any = None
     attentions: list[Captured] = field(default_factory=list)
     inner: "list[Call]" = field(default_factory=list)
+    at_softmax: bool = False
 
 
 def keeps_shape(call: Call) -> bool:
@@ -68,6 +69,7 @@ def layer_of(index: int, call: Call, refusal: str) -> Layer:
         entangled="" if refusal else _entangled(call, hidden, in_parts, calls), calls=calls,
         layout=layout, one_by_one=layout.examples is None, windows=windows, memory=memory,
         cross_heads=call.attentions[1].query.shape[1] if memory else 0,
+        forms=tuple(seen.form for seen in call.attentions) if call.at_softmax else (),
     )  # fmt: skip
     return layer.on(output.device)  # of a model on several devices, where its weights are
 
@@ -125,7 +127,7 @@ def _why_not(call: Call, hidden: Tensor, in_parts: bool) -> str:
     """The reason why a layer cannot be split at its attention, '' if it can."""
     tokens, kind = hidden.shape[1], type(call.module).__name__
     if not call.attentions:
-        return f"{kind} makes no call through the attention interface of transformers"
+        return f"{kind} makes no attention call"
     if in_parts:
         return ""
     if len(call.attentions) > 1:

@@ -27,6 +27,8 @@ class keep_double(TorchFunctionMode):  # noqa: N801 (used as a context manager)
             if func is Tensor.float:
                 return args[0]
             args, kwargs = _without_float32(func, args, kwargs)
+        if func is torch.full and "dtype" not in kwargs and _is_large(args[1:2] or [kwargs["fill_value"]]):
+            kwargs["dtype"] = torch.float64  # the least number of float64, for a mask
         if func in _PRODUCTS:
             args = _alike(args)
         return func(*args, **kwargs)
@@ -34,6 +36,11 @@ class keep_double(TorchFunctionMode):  # noqa: N801 (used as a context manager)
 
 # of factors that were made apart: frequencies are float64 then, and positions, whole numbers, float32
 _PRODUCTS = (Tensor.__matmul__, Tensor.matmul, torch.matmul, torch.bmm)
+
+
+def _is_large(numbers: Iterable[Any]) -> bool:
+    limit = torch.finfo(torch.float32).max
+    return any(isinstance(one, float) and limit < abs(one) < float("inf") for one in numbers)
 
 
 def _alike(args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -56,6 +56,7 @@ class Validated:
         seen = self.known[_kind(layer)]
         return replace(
             layer, refusal=seen.refusal, entangled=seen.entangled, one_by_one=seen.one_by_one,
+            tiled=seen.tiled,
             windows=seen.windows, memory=seen.memory, cross_heads=seen.cross_heads,
             projections=seen.projections, anywhere=seen.anywhere, shortcut=seen.shortcut,
             no_shortcut=seen.no_shortcut, cost=seen.cost, repeats=seen.repeats,

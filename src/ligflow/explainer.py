@@ -443,8 +443,9 @@ class Explainer:
             split = [layer for layer in layers if not layer.refusal]
 
             def heads(number: int) -> int:
-                with borrowed(self.model), torch.no_grad():
-                    return split[number].attend(split[number].hidden[None]).shape[2]
+                layer = split[number]
+                with borrowed(self.model, layer.implementation), torch.no_grad():
+                    return layer.attend(layer.hidden[None]).shape[2]
 
             return len(layers), max(self._places.in_turn(split, heads), default=0)
 

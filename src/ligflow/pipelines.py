@@ -128,13 +128,21 @@ def _check_hidden(layer: nn.Module, hidden: object) -> None:
 def _refuse_filled_cache(layer: nn.Module, arguments: Sequence[Any]) -> None:
     """A cache of keys and values of other tokens is a part of what the layer attends to."""
     for cache in arguments:
-        length = getattr(cache, "get_seq_length", None)
-        if length is not None and int(length(_number(layer))) > 0:
+        if hasattr(cache, "get_seq_length") and (held := _held(cache, _number(layer))):
             raise LigflowError(
-                f"The layer's cache holds {int(length(_number(layer)))} tokens already, whose hidden states "
+                f"The layer's cache holds {held} already, whose hidden states "
                 "are not known here. Run the model without a cache (use_cache=False) on the whole text; "
                 "within a run, use a forward pre-hook, which comes before the layer fills its cache."
             )
+
+
+def _held(cache: Any, number: int) -> str:
+    """What a cache knows of earlier tokens in this layer, '' if nothing."""
+    try:
+        length = int(cache.get_seq_length(number))
+    except (ValueError, StopIteration):  # a layer without keys and values
+        return "the state of earlier tokens" if cache.has_previous_state(number) else ""
+    return f"{length} tokens" if length > 0 else ""
 
 
 def _own(value: Any) -> Any:
@@ -173,7 +181,7 @@ def _attended(module: nn.Module, layer: Layer) -> Int[Tensor, " visible"]:
     everyone = torch.arange(len(layer.hidden), device=layer.hidden.device)
     if layer.refusal or layer.entangled:
         return everyone
-    with borrowed(module), torch.no_grad():
+    with borrowed(module, layer.implementation), torch.no_grad():
         bias = layer.capture(layer.hidden[None]).form.bias
     return everyone if bias is None else everyone[(bias > _BLOCKED).flatten(0, -2).any(0)]
 

@@ -8,7 +8,8 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from dataclasses import replace
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +26,12 @@ from ligflow.replay import (
     borrowed,
     literal,
     plain,
+    seen_at_softmax,
     snapshot,
 )
 from ligflow.validation import replaying
+
+T = TypeVar("T")
 
 
 def record(model: PreTrainedModel, inputs: Mapping[str, Any], stack: str | None = None) -> list[Layer]:
@@ -40,10 +44,10 @@ def record(model: PreTrainedModel, inputs: Mapping[str, Any], stack: str | None 
     which tokens never meet.
     """
     calls, refusal = _run_on_interface(model, inputs)
-    if refusal or not any(call.attentions for call in _flat(calls)):
-        refusal = refusal or OFF_INTERFACE
-        with borrowed(model, "eager"):
-            calls = _run(model, inputs)
+    if not refusal and not any(call.attentions for call in _flat(calls)):
+        refusal = OFF_INTERFACE
+    if refusal:
+        calls, refusal = _run_in_eager(model, inputs, refusal)
     layers = [layer_of(index, call, refusal) for index, call in enumerate(_stack(model, calls, stack))]
     if refusal:
         _refuse_lonely_tokens(model, layers)
@@ -51,8 +55,8 @@ def record(model: PreTrainedModel, inputs: Mapping[str, Any], stack: str | None 
 
 
 OFF_INTERFACE = (
-    "its attention does not go through the attention interface of transformers, so it cannot be "
-    "split into z2u and u2z"
+    "its attention neither goes through the attention interface of transformers nor is a softmax of products "
+    "that can be seen, so it cannot be split into z2u and u2z"
 )
 
 
@@ -63,26 +67,61 @@ def record_call(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     a layer.
     """
     call = Call("the layer", module, args, kwargs)
-    refusal = ""
     with _running(call):
         first, call.kwargs = by_name(call)
         call.args = (call.kwargs.pop(first),)
         with borrowed(module, None):
             call.output = _once(call)
-        try:
-            with borrowed(module), acting(_noting([call])):
-                _once(call)
-        except UnsupportedModel as error:
-            refusal = str(error)
+        refusal = _note_attention(call)
     if call.attentions and "attention_mask" in signature_of(module).parameters:
         call.kwargs["attention_mask"] = literal(call.kwargs.get("attention_mask"), call.attentions[0])
+        if call.at_softmax:  # with the mask that counts
+            _note_at_softmax(call)
     if not keeps_shape(call):
         _refuse_other_module(module, "its input and output are not hidden states of one shape")
-    layer = layer_of(index, call, refusal or ("" if call.attentions else OFF_INTERFACE))
+    layer = layer_of(index, call, refusal)
     with borrowed(module, "eager"), torch.no_grad():
         if not call.attentions and len(layer.hidden) > 1 and not _tokens_meet(layer):
             _refuse_other_module(module, "no token depends on another")
     return layer
+
+
+def _note_attention(call: Call) -> str:
+    """Notes the attentions in a call; why it has none that can be split, '' if it has."""
+    try:
+        with borrowed(call.module), acting(_noting([call])):
+            _once(call)
+    except UnsupportedModel as error:
+        return str(error)
+    except KeyError as error:
+        _refuse_other_key(error)
+    if not call.attentions:
+        _note_at_softmax(call)
+    return "" if call.attentions else OFF_INTERFACE
+
+
+def _note_at_softmax(call: Call) -> None:
+    call.attentions.clear()
+    with borrowed(call.module, "eager"), acting(_noting([call])):
+        call.at_softmax = _runs_at_softmax(lambda: _once(call)) is not None
+    parts = (part for part in call.module.modules() if hasattr(part, "config"))
+    attending = next((part for part in parts if hasattr(part, "is_causal")), call.module)
+    call.attentions[:] = [replace(one, module=attending) for one in call.attentions]
+
+
+def _refuse_other_key(error: KeyError) -> None:
+    """Lets pass that a model looks implementations up in a table of its own."""
+    if error.args != (IMPLEMENTATION,):
+        raise error
+
+
+def _runs_at_softmax(run: Callable[[], T]) -> T | None:
+    """A run in which attentions are seen at their softmax; None where forward-mode AD cannot follow."""
+    try:
+        with seen_at_softmax():
+            return run()
+    except (RuntimeError, ValueError, NotImplementedError):
+        return None
 
 
 def _once(call: Call) -> Any:
@@ -119,9 +158,20 @@ def _run_on_interface(model: PreTrainedModel, inputs: Mapping[str, Any]) -> tupl
     except UnsupportedModel as error:
         return [], str(error)
     except KeyError as error:
-        if error.args != (IMPLEMENTATION,):
-            raise
-        return [], OFF_INTERFACE  # it looks implementations up in a table of its own
+        _refuse_other_key(error)
+        return [], OFF_INTERFACE
+
+
+def _run_in_eager(model: PreTrainedModel, inputs: Mapping[str, Any], refusal: str) -> tuple[list[Call], str]:
+    """A run with the model's own attention, which is seen at its softmax where it is off the interface."""
+    with borrowed(model, "eager"):
+        if refusal == OFF_INTERFACE:
+            calls = _runs_at_softmax(lambda: _run(model, inputs)) or []
+            for call in _flat(calls):
+                call.at_softmax = True
+            if any(call.attentions for call in _flat(calls)):
+                return calls, ""
+        return _run(model, inputs), refusal
 
 
 def _run(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[Call]:
@@ -235,9 +285,10 @@ def _stacks(model: nn.Module, calls: list[Call]) -> dict[str, list[Call]]:
 def stacks(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[str]:
     """The names of the stacks of layers that the model has on these inputs, e.g. `encoder.layers.*`."""
     calls, refusal = _run_on_interface(model, inputs)
+    if not refusal and not any(call.attentions for call in _flat(calls)):
+        refusal = OFF_INTERFACE
     if refusal:
-        with borrowed(model, "eager"):
-            calls = _run(model, inputs)
+        calls, _ = _run_in_eager(model, inputs, refusal)
     return list(_stacks(model, calls))
 
 

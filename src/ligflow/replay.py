@@ -11,9 +11,10 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,12 +24,13 @@ from torch.autograd import forward_ad
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
-from ligflow.attention import Form, mix, weigh
+from ligflow.attention import Form, additive, causal_mask, mix, weigh
 from ligflow.double import keep_double
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.layout import USUAL, Layout
 from ligflow.precision import products_in
 from ligflow.recipes import Shortcut, on_copy
+from ligflow.softmax import Watch, finding
 from ligflow.windows import Windows
 
 IMPLEMENTATION = "ligflow"
@@ -95,13 +97,16 @@ def _attention(
             "tokens, size]; z2z alone is available, by plain autograd: routes=('z2z',)."
         )
     captured = Captured(query, key, value, _read_form(module, query, key, attention_mask, kwargs), module)
-    action = _action.get()
-    u = plain(captured) if action is None else action(captured)
-    return u.transpose(1, 2).contiguous(), None
+    return _acted(captured).transpose(1, 2).contiguous(), None
 
 
 AttentionInterface.register(IMPLEMENTATION, _attention)
 AttentionMaskInterface.register(IMPLEMENTATION, eager_mask)
+
+
+def _acted(captured: Captured) -> Float[Tensor, "batch head target value_dim"]:
+    action = _action.get()
+    return plain(captured) if action is None else action(captured)
 
 
 def plain(captured: Captured) -> Float[Tensor, "batch head target value_dim"]:
@@ -127,22 +132,17 @@ def _read_form(
     if given.pop("dropout", 0.0) and module.training:
         raise UnsupportedModel(f"{type(module).__name__} applies attention dropout; call model.eval() first.")
     if given.pop("is_causal", False) and mask is None and query.shape[2] > 1:
-        mask = _causal_mask(query, key)
+        mask = causal_mask(query, key)
     unknown = sorted(name for name in given if name not in _NO_EFFECT)
     if unknown:
         raise UnsupportedModel(
             f"{type(module).__name__} passes attention argument {unknown[0]!r}, which ligflow does not "
             "understand; z2z alone is available, by plain autograd: routes=('z2z',)."
         )
-    bias = _join(_additive(mask, query), bias)
+    bias = _join(additive(mask, query), bias)
     if sink is not None:
         sink = sink.detach().reshape(-1)
     return Form(query.shape[-1] ** -0.5 if scaling is None else float(scaling), bias, softcap, sink)
-
-
-def _causal_mask(query: Tensor, key: Tensor) -> Tensor:
-    allowed = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
-    return allowed[None, None]
 
 
 def literal(mask: Any, captured: Captured) -> Any:
@@ -162,15 +162,8 @@ def literal(mask: Any, captured: Captured) -> Any:
     if eager:
         return mask
     if mask is None and bare and getattr(module, "is_causal", True):
-        mask = _causal_mask(query, captured.key)
-    return _additive(mask, query) if isinstance(mask, Tensor) else mask
-
-
-def _additive(mask: Tensor | None, query: Tensor) -> Tensor | None:
-    if mask is None or mask.dtype != torch.bool:
-        return mask
-    blocked = torch.finfo(query.dtype).min
-    return torch.zeros(mask.shape, dtype=query.dtype, device=query.device).masked_fill(~mask, blocked)
+        mask = causal_mask(query, captured.key)
+    return additive(mask, query) if isinstance(mask, Tensor) else mask
 
 
 def _join(mask: Tensor | None, bias: Tensor | None) -> Tensor | None:
@@ -190,6 +183,8 @@ class Layer:
       plain autograd ('' where every token has a query, a key and a value of its own);
     - `layout`: which axes of its own hidden states are tokens;
     - `one_by_one`: it takes one example at a time;
+    - `tiled`: the arguments that hold heads and examples in one axis (ALiBi), for one example;
+    - `forms`: those of its attentions, where they are not on the interface but seen at their softmax;
     - `windows`: the parts of the tokens that its attention sees, where it does not see all at once;
     - `calls`: the heads of each of its attention calls, where several see all tokens;
     - `memory`: the argument that holds the encoder's states e, where a second attention takes them, and
@@ -212,6 +207,8 @@ class Layer:
     entangled: str = ""
     layout: Layout = USUAL
     one_by_one: bool = False
+    tiled: tuple[str, ...] = ()
+    forms: tuple[Form, ...] = ()
     windows: Windows | None = None
     calls: tuple[int, ...] = ()
     memory: str = ""
@@ -226,7 +223,7 @@ class Layer:
     @property
     def implementation(self) -> str:
         """The attention implementation under which this layer is replayed."""
-        return "eager" if self.refusal else IMPLEMENTATION
+        return "eager" if self.refusal or self.forms else IMPLEMENTATION
 
     def forward(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token dim"]:
         """z -> z' through the unmodified layer."""
@@ -348,6 +345,7 @@ class Layer:
         return replace(
             self, module=module, arguments=snapshot(self.arguments, _to_double),
             hidden=self.hidden.double(), output=self.output.double(),
+            forms=tuple(_form(form, _to_double) for form in self.forms),
             projections={doubles[part]: width for part, width in self.projections.items()},
             shortcut=on_copy(self.shortcut, doubles) if self.shortcut else None,
         )  # fmt: skip
@@ -361,6 +359,7 @@ class Layer:
         return replace(
             self, arguments=snapshot(self.arguments, move), hidden=move(self.hidden),
             output=move(self.output), windows=self.windows and self.windows.on(device),
+            forms=tuple(_form(form, move) for form in self.forms),
         )  # fmt: skip
 
     def _calls(self, batch: Tensor) -> Sequence[Tensor]:
@@ -368,10 +367,34 @@ class Layer:
         return batch.split(1) if self.one_by_one else [batch]
 
     def _call(self, hidden: Tensor) -> Tensor:
-        arguments = snapshot(self.arguments) | {self.first: self.layout.own(hidden)}
+        arguments = snapshot(self.arguments) | {self.first: self.layout.own(hidden).contiguous()}
+        arguments |= {name: torch.cat([arguments[name]] * len(hidden)) for name in self.tiled}
         if self.memory and len(arguments[self.memory]) == 1:
             arguments[self.memory] = arguments[self.memory].expand(len(hidden), -1, -1)
-        return self.layout.rows(first_tensor(self.module(**arguments)))
+        with self._watched(len(hidden)):
+            return self.layout.rows(first_tensor(self.module(**arguments)))
+
+    def _watched(self, examples: int) -> AbstractContextManager[Any]:
+        """Attentions off the interface act like those on it, where they are to do anything."""
+        if not self.forms or _action.get() is None:
+            return nullcontext()
+        examples = 1 if self.layout.examples is None else examples
+        return Watch(partial(_hand_over, self.module), examples, self.forms, moves=bool(self.entangled))
+
+
+def _hand_over(module: nn.Module | None, query: Tensor, key: Tensor, value: Tensor, form: Form) -> Tensor:
+    return _acted(Captured(query, key, value, form, module))
+
+
+@contextmanager
+def seen_at_softmax() -> Iterator[None]:
+    """Attentions off the interface are seen by what they compute, in a run of one example."""
+    with _forward_mode, finding(partial(_hand_over, None)):
+        yield
+
+
+def _form(form: Form, change: Callable[[Any], Any]) -> Form:
+    return replace(form, bias=change(form.bias), sink=change(form.sink))
 
 
 def _substitute(

@@ -30,6 +30,8 @@ def recognise(layer: Layer, projections: Mapping[nn.Module, int]) -> Shortcut | 
     """The layer's shortcut, validated against the plain capture; or the reason why it has none."""
     if layer.one_by_one and layer.layout.examples is not None:
         return "it takes one example at a time"
+    if layer.layout.examples:
+        return "its hidden states count tokens before examples"
     if layer.windows and any(windows > 1 for windows, _ in layer.windows.calls):
         return "its attention takes windows for examples"
     ends = torch.stack([layer.hidden, _random_like(layer.hidden)])
@@ -63,14 +65,17 @@ def _last_before_positions(
 def projections_of(layer: Layer) -> dict[nn.Module, int]:
     """The matrices inside the attention module that run before its attention, with their output sizes."""
     captured, seen = _watched(layer, layer.hidden[None])
+    tokens = (1, len(layer.hidden))
     inside = set(captured.module.modules()) if captured.module is not None else set()
     found = {}
     for module, given in seen.items():
         weight = getattr(module, "weight", None)
         matrix = weight is not None and weight.ndim == 2 and _epsilon(module) is None
-        if module in inside and matrix and given.ndim == 3 and given.is_floating_point():
+        if module in inside and matrix and given.shape[:-1] == tokens and given.is_floating_point():
             with torch.no_grad():
-                found[module] = module(given).shape[-1]
+                made = module(given)
+            if isinstance(made, Tensor):  # a quantized model's gives scales too
+                found[module] = made.shape[-1]
     return found
 
 

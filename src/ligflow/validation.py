@@ -42,13 +42,13 @@ def _validate(model: nn.Module, layer: Layer) -> Layer:
         _refuse_other_output(layer, layer.forward(layer.hidden[None])[0])
     with borrowed(model, "eager"), torch.no_grad():
         own = layer.forward(layer.hidden[None])[0]
-        layer = replace(layer, one_by_one=layer.one_by_one or not _batches(layer, own))
+        layer = layer if layer.one_by_one or _batches(layer, own) else _tiled(layer, own)
     if layer.refusal:
         return layer
     if layer.one_by_one and layer.memory:
         reason = "it takes one example at a time, and it attends to an encoder"
         return replace(layer, refusal=reason, memory="", cross_heads=0)
-    with borrowed(model), torch.no_grad():
+    with borrowed(model, layer.implementation), torch.no_grad():
         layer = _in_order(layer) if layer.windows else layer
         layer = _with_own_keys(layer) if layer.calls else layer
         refusal = layer.refusal or _differs(layer, own) or _leaks_after(layer)
@@ -110,6 +110,15 @@ def _batches(layer: Layer, own: Tensor) -> bool:
     return both.shape[0] == 2 and gap(both[0], own) <= tolerance(own)
 
 
+def _tiled(layer: Layer, own: Tensor) -> Layer:
+    """The layer with what counts the heads of one example given for each example, or one by one."""
+    heads = {form.bias.shape[1] for form in layer.forms if form.bias is not None} - {1}
+    tensors = {name: given for name, given in layer.arguments.items() if isinstance(given, Tensor)}
+    tiled = tuple(name for name, given in tensors.items() if given.ndim > 2 and given.shape[0] in heads)
+    batched = replace(layer, tiled=tiled)
+    return batched if tiled and _batches(batched, own) else replace(layer, one_by_one=True)
+
+
 def _differs(layer: Layer, own: Tensor) -> str:
     pair = layer.hidden.expand(2, -1, -1)
     split = layer.finish(pair, layer.attend(pair))
@@ -135,6 +144,8 @@ def _leaks_after(layer: Layer) -> str:
 
 def _leaks_before(layer: Layer) -> str:
     """Changes one token and looks at the projections of the others."""
+    if layer.forms and _forms_move(layer):
+        return "its mask or position bias depends on the hidden states"
     seen = layer.capture(_changed(layer))
     bias = seen.form.bias
     if bias is not None and not torch.allclose(bias[0], bias[-1]):
@@ -144,6 +155,13 @@ def _leaks_before(layer: Layer) -> str:
         if not gap(part[1, 1:], part[0, 1:]) <= tolerance(part):
             return f"the {name} of a token depends on other tokens"
     return ""
+
+
+def _forms_move(layer: Layer) -> bool:
+    """Whether attentions seen at their softmax have another scale or bias on other hidden states."""
+    changed = -layer.hidden.flip(-1)[None]
+    own = layer.forward(changed)
+    return not gap(layer.finish(changed, layer.attend(changed)), own) <= tolerance(own)
 
 
 def _changed(layer: Layer) -> Tensor:

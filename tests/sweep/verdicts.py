@@ -183,7 +183,9 @@ def _encodes(model: PreTrainedModel) -> bool:
 
 def _asked(model: PreTrainedModel, stack: str | None) -> str | None:
     """The name to ask for; the encoder of an encoder-decoder is what is explained without one."""
-    return None if model.config.is_encoder_decoder and "encoder" in str(stack).split(".") else stack
+    if not model.config.is_encoder_decoder or "encoder" not in str(stack).split("."):
+        return stack
+    return None if isinstance(model.get_encoder(), PreTrainedModel) else stack
 
 
 def _only_jumps(checks: list[Check]) -> bool:

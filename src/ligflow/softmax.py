@@ -1,0 +1,193 @@
+"""Attention that a model computes by itself, seen at its softmax.
+
+A layer off the attention interface still computes `softmax(scale q.k + bias) v`, in functions of PyTorch. A
+`Watch` sees them called: a product of two sets of vectors, what is made of it up to a softmax, and the
+product of that with a third set. There it hands over q, k and v, and puts what it is given in u's place.
+
+Scale and bias are found in one run, in which the product carries the derivative 1 to the softmax.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from ligflow.attention import Form, additive, causal_mask, dot
+from ligflow.errors import UnsupportedModel
+
+HandedOver = Callable[[Tensor, Tensor, Tensor, Form], Tensor]  # q, k, v and the form: u
+_PRODUCTS = frozenset(("matmul", "__matmul__", "bmm", "baddbmm", "einsum"))
+_ROUNDING = 1e-5
+_FUSED = "scaled_dot_product_attention"
+
+
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """What a tensor was made of: a product `q.k` of so many numbers, and what a softmax took."""
+
+    query: Tensor
+    key: Tensor
+    size: int
+    taken: Tensor | None = None
+
+
+class Watch(TorchFunctionMode):
+    """Hands over the attentions of a module as they are computed, and puts what it gets in their places.
+
+    `known` are their forms; without them they are found. A bias that `moves` with the hidden states is
+    that of the moment. Heads in one axis with the examples are told apart by the number of `examples`.
+    """
+
+    def __init__(
+        self, hand_over: HandedOver, examples: int = 1, known: Sequence[Form] = (), moves: bool = False
+    ) -> None:
+        super().__init__()
+        self.hand_over, self.examples, self.known, self.moves = hand_over, examples, iter(known), moves
+        self.finding = not known
+        self.made: Any = WeakTensorKeyDictionary()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given, name = dict(kwargs or {}), getattr(func, "__name__", "")
+        if name in _PRODUCTS and (factors := _factors(args, given)) is not None:
+            return self._product(*factors, lambda: func(*args, **given), float(given.get("alpha", 1)))
+        if name == _FUSED:
+            return self._fused(*args, **given)
+        origin = self._origin([*args, *given.values()])
+        result = func(*args, **given)
+        if origin is not None and isinstance(result, Tensor) and result.numel() == origin.size:
+            self.made[result] = replace(origin, taken=args[0]) if name == "softmax" else origin
+        return result
+
+    def _origin(self, given: Iterable[Any]) -> _Scores | None:
+        if not len(self.made):
+            return None
+        return next((self.made[one] for one in given if isinstance(one, Tensor) and one in self.made), None)
+
+    def _product(
+        self, left: Tensor, right: Tensor, order: list[int], compute: Callable[[], Tensor], alpha: float
+    ) -> Tensor:
+        """The product of two factors, whose axes it puts into an order; u where it is an attention's last."""
+        u = self._attended(self.made.get(left), right)
+        if u is not None:
+            return u.reshape(*left.shape[:-1], right.shape[-1]).permute(order).contiguous()
+        result = compute()
+        if order == sorted(order):
+            result = self._carrying(result, alpha) if self.finding else result
+            self.made[result] = _Scores(left, right.transpose(-1, -2), result.numel())
+        return result
+
+    def _carrying(self, product: Tensor, factor: float) -> Tensor:
+        """A product with a derivative by itself, uneven, so that what a softmax ignores can be told apart."""
+        primal = forward_ad.unpack_dual(product).primal
+        return forward_ad.make_dual(primal, factor * _uneven(primal))
+
+    def _attended(self, origin: _Scores | None, value: Tensor) -> Tensor | None:
+        """u, where what is multiplied with the values was made by a softmax of a product."""
+        if origin is None or origin.taken is None:
+            return None
+        query, key, value = (self._by_head(one) for one in (origin.query, origin.key, value))
+        taken = origin.taken.reshape(*query.shape[:3], -1)
+        if not taken.shape[3] == key.shape[2] == value.shape[2]:
+            return None
+        form = _form_of(query, key, taken) if self.finding else next(self.known)
+        if self.moves:
+            form = replace(form, bias=taken - form.scaling * dot(query, key))
+        return self.hand_over(query, key, value, form)
+
+    def _fused(
+        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None, **_grouped: bool,
+    ) -> Tensor:  # fmt: skip
+        """u in the place of the fused function, which says what it is given."""
+        if dropout_p:
+            raise UnsupportedModel("an attention drops weights at random, though the model is in eval mode")
+        shape = *query.shape[:-1], value.shape[-1]
+        query, key, value = (self._by_head(one) for one in (query, key, value))
+        bias = additive(causal_mask(query, key) if is_causal else attn_mask, query)
+        if bias is not None and bias.ndim < 4:
+            bias = self._by_head(bias) if len(shape) == bias.ndim == 3 else bias[(None,) * (4 - bias.ndim)]
+        next(self.known, None)
+        form = Form(query.shape[-1] ** -0.5 if scale is None else scale, bias)
+        return self.hand_over(query, key, value, form).reshape(shape).contiguous()
+
+    def _by_head(self, vectors: Tensor) -> Float[Tensor, "batch head token dim"]:
+        if vectors.ndim == 4:
+            return vectors
+        return vectors.reshape(self.examples, -1, *vectors.shape[1:])
+
+
+def _factors(args: Sequence[Any], given: Mapping[str, Any]) -> tuple[Tensor, Tensor, list[int]] | None:
+    """The factors of a batched product of vectors, and the order of axes in it; None if it is none."""
+    tensors = [one for one in (*args, *given.values()) if isinstance(one, Tensor)]
+    if isinstance(args[0], str):
+        return _factors_of_sum(args[0], *tensors) if len(tensors) == 2 else None
+    left, right = tensors[-2:]  # `baddbmm` adds a first one
+    if left.ndim != right.ndim or left.ndim not in (3, 4):
+        return None
+    return left, right, list(range(left.ndim))
+
+
+def _factors_of_sum(equation: str, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, list[int]] | None:
+    """The same of an einsum such as `ibnd,jbnd->bnij`."""
+    parsed = re.fullmatch(r"(\w+),(\w+)->(\w+)", equation.replace(" ", ""))
+    if parsed is None:
+        return None
+    a, b, made = parsed.groups()
+    batch = "".join(axis for axis in made if axis in a and axis in b)
+    row, column, summed = (
+        "".join(axis for axis in one if axis in other and axis not in third)
+        for one, other, third in ((made, a, b), (made, b, a), (a, b, made))
+    )
+    if not len(row) == len(column) == len(summed) == 1 or len(batch) not in (1, 2):
+        return None
+    left, right = _arranged(left, a, batch + row + summed), _arranged(right, b, batch + summed + column)
+    return left, right, [(batch + row + column).index(axis) for axis in made]
+
+
+def _arranged(tensor: Tensor, axes: str, wanted: str) -> Tensor:
+    return tensor if axes == wanted else tensor.permute([axes.index(axis) for axis in wanted])
+
+
+def _uneven(like: Tensor) -> Tensor:
+    return 1 + torch.arange(like.numel(), device=like.device).reshape(like.shape).remainder(7).to(like.dtype)
+
+
+def _form_of(query: Tensor, key: Tensor, taken: Tensor) -> Form:
+    """Scale and bias of scores that carry their derivative by the product."""
+    scores, moved = forward_ad.unpack_dual(taken)
+    product = dot(query, key)
+    scaling = 1.0 if moved is None else _slope(moved, _uneven(product))
+    bias = scores - scaling * product
+    if bool(bias.abs().max() <= _ROUNDING * product.abs().max()):
+        return Form(scaling)
+    return Form(scaling, bias)
+
+
+def _slope(moved: Tensor, by: Tensor) -> float:
+    """The factor between two sets of rows, apart from what a row adds to all that is not masked."""
+    counts = moved != 0
+    moved, by = (_centred(one, counts) for one in (moved, by))
+    size = (by * by).sum()
+    return float((moved * by).sum() / size) if size > 0 else 1.0
+
+
+def _centred(rows: Tensor, counts: Tensor) -> Tensor:
+    rows = rows.double() * counts
+    return (rows - rows.sum(-1, keepdim=True) / counts.sum(-1, keepdim=True).clamp(min=1)) * counts
+
+
+@contextmanager
+def finding(hand_over: HandedOver) -> Iterator[None]:
+    """Sees the attentions of one example and finds their forms."""
+    with torch.no_grad(), forward_ad.dual_level(), Watch(hand_over):
+        yield
