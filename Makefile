@@ -19,7 +19,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	@sh .ci/browser
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n auto --dist loadfile
 
 oldest: $(VENV)/.oldest
 	PYTHONPATH=$(VENV)/oldest $(BIN)/python -m pytest -n auto $(OLDEST_TESTS)

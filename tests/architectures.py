@@ -123,8 +123,6 @@ ARCHITECTURES = {
     ),
 }  # fmt: skip
 
-# Families whose attention goes through the interface since a version of transformers; z2z alone before.
-SINCE = {"t5": "5.15.0", "modernbert": "5.1.0"}
 INSTALLED = Version(transformers.__version__)
 
 

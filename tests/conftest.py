@@ -10,27 +10,17 @@ import pytest
 import torch
 from jaxtyping import config, install_import_hook
 
-from architectures import SINCE, since
-
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 install_import_hook("ligflow", "beartype.beartype")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves out the families that the installed transformers does not have on the interface."""
-    for item in items:
-        parameters = getattr(item, "callspec", None)
-        given = {str(one) for one in parameters.params.values()} if parameters else set()
-        for name in given & SINCE.keys():
-            item.add_marker(since(SINCE[name]))
-
-
 @pytest.fixture(autouse=True)
 def threads(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tiny models run faster on one thread; real ones (slow tests) take what there is."""
-    available = torch.get_num_threads()
-    torch.set_num_threads(available if request.node.get_closest_marker("slow") else 1)
+    """Tiny models run faster on one thread; real ones (slow tests) take what other tests leave."""
+    available, beside = torch.get_num_threads(), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    slow = request.node.get_closest_marker("slow")
+    torch.set_num_threads(max(1, available // beside) if slow else 1)
     yield
     torch.set_num_threads(available)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
@@ -89,6 +89,21 @@ def test_a_bias_that_moves_with_the_hidden_states_is_told_apart() -> None:
         for layer in Explainer(build(ARCHITECTURES[name])).record(example(ARCHITECTURES[name])):
             assert (layer.entangled, layer.one_by_one) == ("", False)
             assert layer.shortcut is not None, layer.no_shortcut
+
+
+class Halved(nn.Module):
+    def forward(self, weights: Tensor) -> Tensor:
+        return weights / 2
+
+
+def test_weights_that_are_changed_after_the_softmax_leave_z2z() -> None:
+    model = build(ARCHITECTURES["mpnet"])
+    for layer in model.encoder.layer:
+        layer.attention.attn.dropout = Halved()
+    explainer, inputs = Explainer(model), example(ARCHITECTURES["mpnet"])
+    for layer in explainer.record(inputs):
+        assert "split at its attention it differs from the model's own (eager) output" in layer.refusal
+    assert not explainer.explain(inputs, routes="z2z").unmet
 
 
 def test_what_counts_heads_and_examples_in_one_axis_is_given_for_each_example() -> None:

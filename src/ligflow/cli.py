@@ -200,7 +200,10 @@ def models() -> None:
         for name, note in sorted(known.items()):
             table.add_row(name, routes, note)
     console().print(table)
-    console().print("Others that use the attention interface of transformers work too: ligflow check MODEL.")
+    console().print(
+        "Others work too, if their attention goes through the interface of transformers or is a softmax of "
+        "products: ligflow check MODEL."
+    )
 
 
 def main() -> None:

@@ -177,7 +177,7 @@ def _example(
 
 
 def _attended(module: nn.Module, layer: Layer) -> Int[Tensor, " visible"]:
-    """Positions that some token may attend to; all of them where attention is off the interface."""
+    """Positions that some token may attend to; all of them where it cannot be split into heads."""
     everyone = torch.arange(len(layer.hidden), device=layer.hidden.device)
     if layer.refusal or layer.entangled:
         return everyone

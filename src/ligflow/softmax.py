@@ -31,11 +31,10 @@ _FUSED = "scaled_dot_product_attention"
 
 @dataclass(frozen=True, eq=False)
 class _Scores:
-    """What a tensor was made of: a product `q.k` of so many numbers, and what a softmax took."""
+    """What a tensor was made of: a product `q.k`, and what a softmax took."""
 
     query: Tensor
     key: Tensor
-    size: int
     taken: Tensor | None = None
 
 
@@ -61,29 +60,33 @@ class Watch(TorchFunctionMode):
         if name in _PRODUCTS and (factors := _factors(args, given)) is not None:
             return self._product(*factors, lambda: func(*args, **given), float(given.get("alpha", 1)))
         if name == _FUSED:
-            return self._fused(*args, **given)
-        origin = self._origin([*args, *given.values()])
+            u = self._fused(*args, **given)
+            return func(*args, **given) if self.finding else u
+        source = self._first_made([*args, *given.values()])
         result = func(*args, **given)
-        if origin is not None and isinstance(result, Tensor) and result.numel() == origin.size:
-            self.made[result] = replace(origin, taken=args[0]) if name == "softmax" else origin
+        if source is not None and isinstance(result, Tensor) and result.numel() == source.numel():
+            origin = self.made[source]
+            self.made[result] = replace(origin, taken=source) if name == "softmax" else origin
         return result
 
-    def _origin(self, given: Iterable[Any]) -> _Scores | None:
+    def _first_made(self, given: Iterable[Any]) -> Tensor | None:
         if not len(self.made):
             return None
-        return next((self.made[one] for one in given if isinstance(one, Tensor) and one in self.made), None)
+        return next((one for one in given if isinstance(one, Tensor) and one in self.made), None)
 
     def _product(
         self, left: Tensor, right: Tensor, order: list[int], compute: Callable[[], Tensor], alpha: float
     ) -> Tensor:
         """The product of two factors, whose axes it puts into an order; u where it is an attention's last."""
         u = self._attended(self.made.get(left), right)
+        if u is not None and self.finding:  # what the model itself makes of it
+            return forward_ad.unpack_dual(compute()).primal
         if u is not None:
             return u.reshape(*left.shape[:-1], right.shape[-1]).permute(order).contiguous()
         result = compute()
         if order == sorted(order):
             result = self._carrying(result, alpha) if self.finding else result
-            self.made[result] = _Scores(left, right.transpose(-1, -2), result.numel())
+            self.made[result] = _Scores(left, right.transpose(-1, -2))
         return result
 
     def _carrying(self, product: Tensor, factor: float) -> Tensor:
@@ -99,7 +102,9 @@ class Watch(TorchFunctionMode):
         taken = origin.taken.reshape(*query.shape[:3], -1)
         if not taken.shape[3] == key.shape[2] == value.shape[2]:
             return None
-        form = _form_of(query, key, taken) if self.finding else next(self.known)
+        form = _form_of(query, key, taken) if self.finding else next(self.known, None)
+        if form is None:  # one more than when the forms were found
+            return None
         if self.moves:
             form = replace(form, bias=taken - form.scaling * dot(query, key))
         return self.hand_over(query, key, value, form)
@@ -129,7 +134,7 @@ class Watch(TorchFunctionMode):
 def _factors(args: Sequence[Any], given: Mapping[str, Any]) -> tuple[Tensor, Tensor, list[int]] | None:
     """The factors of a batched product of vectors, and the order of axes in it; None if it is none."""
     tensors = [one for one in (*args, *given.values()) if isinstance(one, Tensor)]
-    if isinstance(args[0], str):
+    if args and isinstance(args[0], str):
         return _factors_of_sum(args[0], *tensors) if len(tensors) == 2 else None
     left, right = tensors[-2:]  # `baddbmm` adds a first one
     if left.ndim != right.ndim or left.ndim not in (3, 4):

@@ -34,8 +34,8 @@ def _counts(types: Mapping[str, Stacks]) -> str:
 
 
 def _share(types: Mapping[str, Stacks]) -> str:
-    best = Counter(map(_of_interface, types.values()))
-    whole = best["passes"] + best["partly"] + best["other"]
+    best, beside = (Counter(_worst(one, at) for one in types.values()) for at in (False, True))
+    whole, more = (sum(of[name] for name in ("passes", "partly", "other")) for of in (best, beside))
     held = sum(any(one.get("experts") == "frozen" for one in stacks.values()) for stacks in types.values())
     share = best["passes"] / max(whole, 1)
     return (
@@ -43,20 +43,23 @@ def _share(types: Mapping[str, Stacks]) -> str:
         f"was built and run and whose attention goes through the interface, {best['passes']} ({share:.1%}) "
         f"pass all three routes in every stack that was run ({held} of all hold their experts); "
         f"{best['partly']} pass in the layers that have attention; {best['other']} are refused or fail in "
-        "some stack, with the reason in the table. A type is counted once, by its worst stack."
+        "some stack, with the reason in the table. A type is counted once, by its worst stack. Off the "
+        f"interface, the attention of {more} types is seen at its softmax; {beside['passes']} of them pass "
+        "all three routes in every such stack."
     )
 
 
-def _of_interface(stacks: Stacks) -> str:
-    """The worst verdict of a type, if attention goes through the interface in one of its stacks."""
-    found = {one["verdict"] for one in stacks.values() if _attends(one)}
+def _worst(stacks: Stacks, at_softmax: bool) -> str:
+    """The worst verdict of a type's stacks with attention on the interface, or of those where it is not."""
+    attending = [one for one in stacks.values() if _attends(one)]
+    found = {one["verdict"] for one in attending if one.get("at_softmax", False) == at_softmax}
     if not found:
         return "outside"
     return next((one for one in ("passes", "partly") if found <= {"passes", one}), "other")
 
 
 def _attends(one: Verdict) -> bool:
-    """Whether attention of the stack was seen at the interface."""
+    """Whether attention of the stack was seen."""
     return one["verdict"] in ("passes", "partly", "uncertified", "failed", "z2z", "refused") and not one.get(
         "off", True
     )

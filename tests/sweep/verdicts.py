@@ -204,7 +204,7 @@ def _summary(layers: list[Any], checks: list[Check]) -> Verdict:
     return {
         "verdict": min(kinds, default=routes), "layers": len(layers), "split": len(split),
         "off": OFF_INTERFACE in refusals, "why": "; ".join(failed or refusals),
-    }  # fmt: skip
+    } | ({"at_softmax": True} if any(layer.forms for layer in layers) else {})  # fmt: skip
 
 
 def _without_decoder(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
