@@ -32,6 +32,7 @@ def z2z_of(layer: Layer, start: Start) -> Map:
     return attribution.z2z(attention_path(alone(layer), start))
 
 
+@pytest.mark.usefixtures("no_shape_checks")
 @pytest.mark.parametrize("baseline", ["itb", "mean"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_vector_identity_with_unit_directions(name: str, baseline: str) -> None:

@@ -1,9 +1,12 @@
 """Real weights: MiniLM and Gemma-3-270M at default settings, and the zero baseline resolved."""
 
 import resource
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from brute_force import by_captum
 from ligflow import Explainer, Flow, attribution
@@ -49,6 +52,33 @@ def test_minilm_is_certified_at_default_settings(minilm: Explainer, baseline: st
     torch.testing.assert_close(flow.total("z2z"), flow.total("u2z"), rtol=1e-4, atol=1e-4)
     players = flow.u2z.sum(dim=1) + flow.u2z_residual
     torch.testing.assert_close(flow.composed().sum(-1), players, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["embedded:minilm", GEMMA])
+def test_attention_off_the_interface_gives_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = Explainer.from_pretrained(name).explain(EIGHTEEN, layers=[0, 5])
+    explainer = Explainer.from_pretrained(name)
+    off_the_interface(explainer.model, monkeypatch)
+    for layer in explainer.record(EIGHTEEN)[:6:5]:
+        assert (layer.refusal, layer.entangled, len(layer.forms)) == ("", "", 1)
+        assert layer.shortcut is not None
+    found = explainer.explain(EIGHTEEN, layers=[0, 5])
+    for route in expected.routes:
+        largest = expected.tensors[route].abs().amax(-1, keepdim=True)
+        gap = (found.tensors[route] - expected.tensors[route]).abs() / largest.clamp(min=1e-3)
+        assert gap.max() < 2e-3, route  # two times the tolerance: nodes may differ
+    assert found.unmet == expected.unmet == []
+
+
+def off_the_interface(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives every attention a table of implementations of its own, in which the interface's are not."""
+    for kind in {type(module) for module in model.modules() if hasattr(module, "is_causal")}:
+        own = kind.forward
+
+        def alone(module: Any, *args: Any, own: Callable[..., Any] = own, **kwargs: Any) -> Any:
+            return {"eager": own}[module.config._attn_implementation](module, *args, **kwargs)
+
+        monkeypatch.setattr(kind, "forward", alone)
 
 
 @pytest.mark.parametrize("baseline", ["zero", "itb"])

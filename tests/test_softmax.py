@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from architectures import ARCHITECTURES, DISENTANGLED, build, example
 from ligflow import Explainer, UnsupportedModel
 from ligflow.attention import Form, mix, weigh
+from ligflow.conformance import check
 from ligflow.replay import Layer, borrowed
 from ligflow.softmax import Watch, finding
 from sweep.made_up import runs
@@ -85,6 +86,7 @@ def test_split_layers_are_the_unmodified_ones_on_other_hidden_states(model_type:
 def test_a_bias_that_moves_with_the_hidden_states_is_told_apart() -> None:
     for layer in Explainer(build(DISENTANGLED)).record(example(DISENTANGLED)):
         assert layer.entangled == "its mask or position bias depends on the hidden states"
+    assert all(one.passed for one in check(Explainer(build(DISENTANGLED))))
     for name in ("bloom", "falcon", "gptj", "mpnet"):
         for layer in Explainer(build(ARCHITECTURES[name])).record(example(ARCHITECTURES[name])):
             assert (layer.entangled, layer.one_by_one) == ("", False)
@@ -188,17 +190,50 @@ def test_an_attention_is_seen_however_it_is_written(attend: Attend) -> None:
     assert len(forms) == 1
     known = forms[0]
     # the form holds for other queries and keys, up to what the rows of a softmax ignore
-    with Watch(note, examples=2, known=forms[:1]):
+    with Watch(note, examples=2, known=[(known, 3)]):
         again = attend(*other)
     assert again.is_contiguous()
     torch.testing.assert_close(again, attend(*other), rtol=1e-10, atol=1e-12)
     assert known.scaling * (1 if attend is not overwritten else SCALE) == pytest.approx(SCALE, rel=1e-12)
 
 
+def repeated(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    k, v = (one.repeat_interleave(2, dim=1) for one in (k, v))
+    return masked_fill(q, k, v)
+
+
+def repeated_and_fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return fused(q, *(one.repeat_interleave(2, dim=1) for one in (k, v)))
+
+
+def grouped_and_fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return functional.scaled_dot_product_attention(q, k, v, MASK, scale=SCALE, enable_gqa=True)
+
+
+@pytest.mark.parametrize("attend", [repeated, repeated_and_fused, grouped_and_fused])
+def test_keys_that_are_repeated_for_heads_are_taken_once(attend: Attend) -> None:
+    seen: list[tuple[Tensor, Tensor, Form]] = []
+
+    def note(query: Tensor, key: Tensor, value: Tensor, form: Form) -> Tensor:
+        seen.append((key, value, form))
+        return mix(weigh(query, key, form), value)
+
+    q, k, v = random(2, 6, 5, 4), random(2, 3, 5, 4, seed=1), random(2, 3, 5, 4, seed=2)
+    with finding(note):
+        attend(q, k, v)
+    key, value, form = seen[0]
+    assert torch.equal(key, k)
+    assert torch.equal(value, v)
+    with Watch(note, known=[(form, 3)]):  # at other states, where all are the same
+        found = attend(q, torch.ones_like(k), v)
+    assert seen[1][0].shape == k.shape
+    torch.testing.assert_close(found, attend(q, torch.ones_like(k), v), rtol=1e-12, atol=1e-12)
+
+
 def test_what_is_put_in_the_place_of_u_goes_on() -> None:
     q, k, v = (random(2, 3, 5, 4, seed=seed) for seed in range(3))
     mine = random(2, 3, 5, 4, seed=9)
-    with Watch(lambda *_: mine, examples=2, known=[Form(SCALE)]):
+    with Watch(lambda *_: mine, examples=2, known=[(Form(SCALE), 3)]):
         assert torch.equal(folded(q, k, v), mine)
         assert torch.equal(fused(q, k, v), mine)
 
@@ -209,7 +244,7 @@ def test_a_bias_of_the_moment_follows_the_scores() -> None:
     def bent(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return torch.softmax(torch.tanh(q @ k.mT) * 2 + (q * q).sum(-1)[:, :, None], -1) @ v
 
-    with Watch(lambda q, k, v, form: mix(weigh(q, k, form), v), known=[Form(0.7)], moves=True):
+    with Watch(lambda q, k, v, form: mix(weigh(q, k, form), v), known=[(Form(0.7), 3)], moves=True):
         seen = bent(q, k, v)
     torch.testing.assert_close(seen, bent(q, k, v), rtol=1e-12, atol=1e-12)
 

@@ -70,6 +70,7 @@ def layer_of(index: int, call: Call, refusal: str) -> Layer:
         layout=layout, one_by_one=layout.examples is None, windows=windows, memory=memory,
         cross_heads=call.attentions[1].query.shape[1] if memory else 0,
         forms=tuple(seen.form for seen in call.attentions) if call.at_softmax else (),
+        groups=tuple(seen.key.shape[1] for seen in call.attentions) if call.at_softmax else (),
     )  # fmt: skip
     return layer.on(output.device)  # of a model on several devices, where its weights are
 

@@ -184,7 +184,8 @@ class Layer:
     - `layout`: which axes of its own hidden states are tokens;
     - `one_by_one`: it takes one example at a time;
     - `tiled`: the arguments that hold heads and examples in one axis (ALiBi), for one example;
-    - `forms`: those of its attentions, where they are not on the interface but seen at their softmax;
+    - `forms` of its attentions, and `groups` of heads that share keys, where they are not on the interface
+      but seen at their softmax;
     - `windows`: the parts of the tokens that its attention sees, where it does not see all at once;
     - `calls`: the heads of each of its attention calls, where several see all tokens;
     - `memory`: the argument that holds the encoder's states e, where a second attention takes them, and
@@ -209,6 +210,7 @@ class Layer:
     one_by_one: bool = False
     tiled: tuple[str, ...] = ()
     forms: tuple[Form, ...] = ()
+    groups: tuple[int, ...] = ()
     windows: Windows | None = None
     calls: tuple[int, ...] = ()
     memory: str = ""
@@ -379,7 +381,8 @@ class Layer:
         if not self.forms or _action.get() is None:
             return nullcontext()
         examples = 1 if self.layout.examples is None else examples
-        return Watch(partial(_hand_over, self.module), examples, self.forms, moves=bool(self.entangled))
+        known = list(zip(self.forms, self.groups, strict=True))
+        return Watch(partial(_hand_over, self.module), examples, known, moves=bool(self.entangled))
 
 
 def _hand_over(module: nn.Module | None, query: Tensor, key: Tensor, value: Tensor, form: Form) -> Tensor:

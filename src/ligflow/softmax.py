@@ -41,12 +41,17 @@ class _Scores:
 class Watch(TorchFunctionMode):
     """Hands over the attentions of a module as they are computed, and puts what it gets in their places.
 
-    `known` are their forms; without them they are found. A bias that `moves` with the hidden states is
-    that of the moment. Heads in one axis with the examples are told apart by the number of `examples`.
+    `known` are their forms, and into how many groups heads share keys and values, which the model repeats
+    for each head; without them both are found. A bias that `moves` with the hidden states is that of the
+    moment. Heads in one axis with the examples are told apart by the number of `examples`.
     """
 
     def __init__(
-        self, hand_over: HandedOver, examples: int = 1, known: Sequence[Form] = (), moves: bool = False
+        self,
+        hand_over: HandedOver,
+        examples: int = 1,
+        known: Sequence[tuple[Form, int]] = (),
+        moves: bool = False,
     ) -> None:
         super().__init__()
         self.hand_over, self.examples, self.known, self.moves = hand_over, examples, iter(known), moves
@@ -102,12 +107,13 @@ class Watch(TorchFunctionMode):
         taken = origin.taken.reshape(*query.shape[:3], -1)
         if not taken.shape[3] == key.shape[2] == value.shape[2]:
             return None
-        form = _form_of(query, key, taken) if self.finding else next(self.known, None)
-        if form is None:  # one more than when the forms were found
+        found = (_form_of(query, key, taken), _groups(key, value)) if self.finding else next(self.known, None)
+        if found is None:  # one more than there were
             return None
+        form, groups = found
         if self.moves:
             form = replace(form, bias=taken - form.scaling * dot(query, key))
-        return self.hand_over(query, key, value, form)
+        return self.hand_over(query, _of_groups(key, groups), _of_groups(value, groups), form)
 
     def _fused(
         self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
@@ -121,7 +127,8 @@ class Watch(TorchFunctionMode):
         bias = additive(causal_mask(query, key) if is_causal else attn_mask, query)
         if bias is not None and bias.ndim < 4:
             bias = self._by_head(bias) if len(shape) == bias.ndim == 3 else bias[(None,) * (4 - bias.ndim)]
-        next(self.known, None)
+        _, groups = next(self.known, None) or (None, _groups(key, value))
+        key, value = _of_groups(key, groups), _of_groups(value, groups)
         form = Form(query.shape[-1] ** -0.5 if scale is None else scale, bias)
         return self.hand_over(query, key, value, form).reshape(shape).contiguous()
 
@@ -189,6 +196,24 @@ def _slope(moved: Tensor, by: Tensor) -> float:
 def _centred(rows: Tensor, counts: Tensor) -> Tensor:
     rows = rows.double() * counts
     return (rows - rows.sum(-1, keepdim=True) / counts.sum(-1, keepdim=True).clamp(min=1)) * counts
+
+
+def _groups(key: Tensor, value: Tensor) -> int:
+    """How many groups of consecutive heads there are that share a key and a value."""
+    heads = key.shape[1]
+    if value.shape[1] != heads:
+        return heads
+    counts = (count for count in range(1, heads) if heads % count == 0)
+    return next((count for count in counts if _repeats(key, count) and _repeats(value, count)), heads)
+
+
+def _repeats(vectors: Tensor, groups: int) -> bool:
+    parts = vectors.unflatten(1, (groups, -1))
+    return torch.equal(parts, parts[:, :, :1].expand_as(parts))
+
+
+def _of_groups(vectors: Tensor, groups: int) -> Tensor:
+    return vectors[:, :: max(1, vectors.shape[1] // groups)]
 
 
 @contextmanager
