@@ -6,7 +6,7 @@ SPLIT: dict[str, str] = {
     "bert": "post-norm",
     "bloom": "ALiBi; off the interface",
     "cohere": "parallel attention and MLP",
-    "deberta-v2": "disentangled attention, by plain autograd; off the interface",
+    "deberta-v2": "disentangled attention; off the interface",
     "dinov2": "image patches, layer scale",
     "distilbert": "post-norm",
     "electra": "post-norm",
