@@ -1,13 +1,15 @@
 """Measures the numbers that the pages print. Run: .venv/bin/python docs/measure.py NAME [NAME ...]
 
-Names: rules, turning, vector, ends, ratios, origin, routing, points.
+Names: rules, turning, vector, ends, ratios, origin, routing, points, softmax.
 `origin` and `points` need the extra `gemma`.
 """
 
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -155,6 +157,40 @@ def points() -> None:
         print(f"{name}, mean of the routes: {sum(means) / len(means):.1f}")
 
 
+def softmax() -> None:
+    """MiniLM off the attention interface, seen at its softmax, against on it: time, largest difference."""
+    explainer = Explainer.from_pretrained()
+    plain, expected = timed(explainer), explainer.explain(SENTENCE)
+    for kind in {type(module) for module in explainer.model.modules() if hasattr(module, "is_causal")}:
+        kind.forward = with_a_table_of_its_own(kind.forward)
+    explainer = Explainer(explainer.model, explainer.tokenizer)
+    found = explainer.explain(SENTENCE)
+    gaps = (
+        ((found.tensors[route] - one).abs() / expected.total(route)[..., None]).max()
+        for route, one in expected.tensors.items()
+        if route in ("z2u", "z2z")
+    )
+    print(f"{timed(explainer) / plain:.2f} times as long; largest difference {float(max(gaps)):.1e}")
+
+
+def with_a_table_of_its_own(own: Callable[..., Any]) -> Callable[..., Any]:
+    """An attention that does not find implementations of the interface."""
+    return lambda module, *args, **kwargs: {"eager": own}[module.config._attn_implementation](
+        module, *args, **kwargs
+    )
+
+
+def timed(explainer: Explainer) -> float:
+    """Median seconds of five calls, after one."""
+    explainer.explain(SENTENCE)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        explainer.explain(SENTENCE)
+        times.append(time.perf_counter() - start)
+    return sorted(times)[2]
+
+
 def off_by(coarse: Flow, fine: Flow, route: str) -> Tensor:
     """The L1 distance of each target's rows, relative as the certificate; the worst of the heads."""
     apart = (coarse.tensors[route] - fine.tensors[route]).abs()
@@ -165,7 +201,8 @@ def off_by(coarse: Flow, fine: Flow, route: str) -> Tensor:
 
 
 MEASURES: dict[str, Callable[[], None]] = {
-    measure.__name__: measure for measure in (rules, turning, vector, ends, ratios, origin, routing, points)
+    measure.__name__: measure
+    for measure in (rules, turning, vector, ends, ratios, origin, routing, points, softmax)
 }
 
 

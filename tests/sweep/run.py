@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("types", nargs="*", help="model types; all if none is given")
     parser.add_argument("--processes", type=int, default=2, help="types at a time (2)")
-    parser.add_argument("--limit", type=float, default=90, help="seconds for one type (90)")
+    parser.add_argument("--limit", type=float, default=150, help="seconds for one type (150)")
     parser.add_argument(
         "--write", action="store_true", help="put the verdicts on these types into the record"
     )
