@@ -108,6 +108,14 @@ def test_weights_that_are_changed_after_the_softmax_leave_z2z() -> None:
     assert not explainer.explain(inputs, routes="z2z").unmet
 
 
+def test_a_flow_says_how_its_attention_was_seen() -> None:
+    explainer, inputs = Explainer(build(ARCHITECTURES["mpnet"])), example(ARCHITECTURES["mpnet"], 3)
+    said = "attention off the interface, seen at its softmax: layers 0, 1"
+    assert explainer.explain(inputs).meta["notes"] == [said]
+    bert = Explainer(build(ARCHITECTURES["bert"])).explain(inputs)
+    assert said not in bert.meta["notes"]
+
+
 def test_what_counts_heads_and_examples_in_one_axis_is_given_for_each_example() -> None:
     for layer in Explainer(build(ARCHITECTURES["bloom"])).record(example(ARCHITECTURES["bloom"])):
         assert layer.tiled == ("alibi",)

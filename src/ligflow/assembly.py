@@ -108,6 +108,9 @@ def _notes(
         for layer in layers
         if layer.entangled
     ]
+    at_softmax = [str(layer.index) for layer in layers if layer.forms and not layer.refusal]
+    if at_softmax:
+        notes.append(f"attention off the interface, seen at its softmax: layers {', '.join(at_softmax)}")
     for route in results[0]:
         flips = sum(int(f.sum()) for result in results if (f := result[route].flipped) is not None)
         rows = sum(result[route].total.numel() for result in results)

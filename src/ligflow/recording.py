@@ -104,6 +104,8 @@ def _note_at_softmax(call: Call) -> None:
     call.attentions.clear()
     with borrowed(call.module, "eager"), acting(_noting([call])):
         call.at_softmax = _runs_at_softmax(lambda: _once(call)) is not None
+    if not call.at_softmax:  # what was seen before the error is not all
+        call.attentions.clear()
     parts = (part for part in call.module.modules() if hasattr(part, "config"))
     attending = next((part for part in parts if hasattr(part, "is_causal")), call.module)
     call.attentions[:] = [replace(one, module=attending) for one in call.attentions]

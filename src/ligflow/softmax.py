@@ -194,7 +194,7 @@ def _slope(moved: Tensor, by: Tensor) -> float:
 
 
 def _centred(rows: Tensor, counts: Tensor) -> Tensor:
-    rows = rows.double() * counts
+    rows, counts = rows.cpu().double() * counts.cpu(), counts.cpu()  # not all devices have float64
     return (rows - rows.sum(-1, keepdim=True) / counts.sum(-1, keepdim=True).clamp(min=1)) * counts
 
 
