@@ -75,14 +75,16 @@ GEMMA3N = Architecture(
 )  # fmt: skip
 
 
-def test_tokens_before_examples_give_z2z() -> None:
+def test_tokens_may_stand_before_examples() -> None:
     explainer = Explainer(build(XLNET))
     inputs = {"input_ids": torch.tensor([[5, 6, 7, 8]])}
     for layer in explainer.record(inputs):
         assert (layer.hidden.shape, layer.layout.tokens) == ((4, 32), (0,))
-        assert "interface" in layer.refusal
-    flow = explainer.explain(inputs, routes="z2z")
+        assert layer.refusal == ""
+        assert layer.entangled == "its mask or position bias depends on the hidden states"
+    flow = explainer.explain(inputs)
     assert not flow.unmet
+    assert flow.routes == ("z2u", "u2z", "z2z")
     moved = flow.z2z[:, 0, 1:].abs().sum()
     assert moved > 0.01
     with pytest.raises(LigflowError, match="these inputs hold 2"):

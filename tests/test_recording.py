@@ -215,7 +215,7 @@ def test_layers_that_take_keys_apart_from_their_hidden_states_are_refused() -> N
     config = {"vocab_size": 64, "block_sizes": [1, 1], "d_model": 32, "n_head": 4, "d_head": 8, "d_inner": 48}
     model = build(Architecture("FunnelModel", config))
     with pytest.raises(UnsupportedModel, match="or they take keys and values apart"):
-        Explainer(model).explain(IDS, routes=("z2z",))
+        Explainer(model, stack="decoder").explain(IDS, routes=("z2z",))
 
 
 @since("5.5.0")  # which brought Gemma4

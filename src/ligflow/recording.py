@@ -49,7 +49,7 @@ def record(model: PreTrainedModel, inputs: Mapping[str, Any], stack: str | None 
     if refusal:
         calls, refusal = _run_in_eager(model, inputs, refusal)
     layers = [layer_of(index, call, refusal) for index, call in enumerate(_stack(model, calls, stack))]
-    if refusal:
+    if refusal or any(layer.forms for layer in layers):
         _refuse_lonely_tokens(model, layers)
     return layers
 
@@ -307,15 +307,15 @@ def _refuse_lost_attention(model: nn.Module, calls: list[Call]) -> None:
 
 
 def _refuse_lonely_tokens(model: nn.Module, layers: list[Layer]) -> None:
-    """A stack that was found without attention must at least let tokens meet."""
+    """A stack whose attention was not seen, or not on the interface, must at least let tokens meet."""
     with borrowed(model, "eager"), torch.no_grad():
         if any(len(layer.hidden) == 1 or _tokens_meet(layer) for layer in layers):
             return
-    longest = f"{layers[0].name} ({type(layers[0].module).__name__})"
+    first = f"{layers[0].name} ({type(layers[0].module).__name__})"
     raise UnsupportedModel(
-        f"No attention was seen in {type(model).__name__}, and in its longest stack, that of {longest}, no "
-        "token depends on another: these are not its layers, or they take keys and values apart from their "
-        "hidden states. If a submodel holds other layers, explain it: Explainer(model.<name>)."
+        f"In {type(model).__name__}, in the stack of {first}, no token depends on another: these are not its "
+        "layers, or they take keys and values apart from their hidden states. If a submodel holds other "
+        "layers, explain it: Explainer(model.<name>)."
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ligflow.agreement import gap, tolerance
 from ligflow.equipped import equipped
 from ligflow.errors import LigflowError, UnsupportedModel
-from ligflow.replay import Layer, borrowed
+from ligflow.replay import Captured, Layer, borrowed
 from ligflow.shortcuts import PARTS
 from ligflow.windows import order_by_bits
 
@@ -132,7 +132,7 @@ def _differs(layer: Layer, own: Tensor) -> str:
 def _leaks_after(layer: Layer) -> str:
     """Changes what attention gives to one token and looks at what the layer makes of the others."""
     pair = _changed(layer)
-    if not layer.entangled and len(layer.capture(pair).key) != 2:
+    if not layer.entangled and _is_held(layer.capture(pair)):
         return "its keys and values come from another layer, not from its own input"
     u = layer.attend(pair)
     u = torch.stack([u[0], torch.cat([u[1, :1], u[0, 1:]])])
@@ -140,6 +140,11 @@ def _leaks_after(layer: Layer) -> str:
     if not gap(done[1, 1:], done[0, 1:]) <= tolerance(done):
         return "the output of a token depends on other tokens outside its attention"
     return ""
+
+
+def _is_held(seen: Captured) -> bool:
+    """Whether two examples have the keys and values of one."""
+    return len(seen.key) != 2 or (torch.equal(*seen.key) and torch.equal(*seen.value))
 
 
 def _leaks_before(layer: Layer) -> str:
