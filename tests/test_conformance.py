@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from architectures import ARCHITECTURES, WHOLE_ONLY, build, example
+from architectures import ARCHITECTURES, WHOLE_ONLY, Architecture, build, example
 from ligflow import Explainer, LigflowError, UnsupportedModel, own_start
 from ligflow.attribution import Map
 from ligflow.conformance import _jump, check
@@ -52,6 +52,14 @@ def test_models_off_the_interface_are_checked_in_z2z() -> None:
 
 def test_the_class_of_the_layers_is_named() -> None:
     assert check(Explainer(build(ARCHITECTURES["bert"])))[0].detail == "BertLayer"
+
+
+def test_layers_of_different_numbers_of_tokens_are_checked_each_with_its_own() -> None:
+    sizes = {"embed_dim": 32, "depths": [2, 2], "num_heads": [4, 4], "window_size": 2, "patch_size": 4}
+    explainer = Explainer(build(Architecture("SwinModel", sizes | {"image_size": 16})))
+    checks = check(explainer)
+    assert [one.name for one in checks if not one.passed] == []
+    assert checks[0].detail == "SwinLayer; with 16, 4 tokens: explain layers of one number at a time"
 
 
 def test_where_no_layer_can_be_split_nothing_is_said_to_be_compared() -> None:

@@ -306,3 +306,26 @@ def test_keys_of_the_encoder_that_no_straight_line_gives_are_captured() -> None:
                 )
                 gap = ((ours.value - theirs.value).abs().amax(-1) / theirs.scale).max()
                 assert gap < 1e-9, route
+
+
+@pytest.mark.parametrize(
+    ("stack", "decodes"),
+    [
+        ("decoder", True), ("encoder", False), ("decoder.bert.encoder.layer.*", True),
+        ("text_encoder", False), ("model.decoder", True),
+    ],
+)  # fmt: skip
+def test_a_decoder_may_hold_what_is_called_an_encoder(stack: str, decodes: bool) -> None:
+    assert Explainer(build(DECODERS["bart"]), stack=stack).decodes is decodes
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+def test_a_stack_is_a_name() -> None:
+    with pytest.raises(LigflowError, match="stack is 3; give a part of the stack's name"):
+        Explainer(build(DECODERS["bart"]), stack=3)  # type: ignore[arg-type]
+
+
+def test_a_flow_without_an_encoder_says_where_e2u_comes_from() -> None:
+    flow = Explainer(build(ARCHITECTURES["bert"])).explain({"input_ids": torch.tensor([[5, 6]])})
+    with pytest.raises(LigflowError, match="it comes with z2u where layers attend to an encoder"):
+        flow.total("e2u")

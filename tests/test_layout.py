@@ -21,6 +21,7 @@ CASES = {
     "streams": ((1, 5, 4, 8), (5,), Layout((1, 5, 4, 8), 0, (1,))),
     "streams first": ((4, 1, 5, 8), (5,), Layout((4, 1, 5, 8), 1, (2,))),
     "rows of patches": ((1, 2, 3, 8), (6,), Layout((1, 2, 3, 8), 0, (1, 2))),
+    "numbers before tokens": ((1, 8, 5), (5,), Layout((1, 8, 5), 0, (2,))),
     "one token": ((1, 1, 8), (1,), USUAL),
 }
 UNKNOWN = {

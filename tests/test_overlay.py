@@ -58,6 +58,21 @@ def test_a_grid_that_is_not_known_is_not_guessed() -> None:
     assert patches_of(config, {"pixel_values": picture()}, 9 + 1) == Patches(3, 3, 1)
     assert patches_of(config, {"pixel_values": picture()}, 9 + 2) is None
     assert patches_of(config, {"pixel_values": picture()[0]}, 9) is None
+    config.mask_ratio = 0.0  # ViT-MAE shuffles its patches, also where it leaves none out
+    assert patches_of(config, {"pixel_values": picture()}, 9 + 1) is None
+
+
+@pytest.mark.parametrize(("stack", "first"), [("text_model", "#5"), ("vision_model", "[CLS]")])
+def test_a_tower_of_two_has_its_own_tokens(stack: str, first: str) -> None:
+    """A text as long as the image has patches, with padding that is none of the image's."""
+    text = {name: one for name, one in _VISION.items() if name not in ("image_size", "patch_size")}
+    vocabulary = {"vocab_size": 64, "max_position_embeddings": 16, "eos_token_id": 2}
+    both = {"text_config": text | vocabulary, "vision_config": _VISION, "projection_dim": 8}
+    ids = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 2, 1, 1]])
+    inputs = {"input_ids": ids, "attention_mask": (ids != 1).long(), "pixel_values": picture()}
+    explainer = Explainer(build(Architecture("CLIPModel", both)), stack=stack)
+    flow = explainer.explain(inputs, routes=("z2z",), layers=1)
+    assert (len(flow.tokens), flow.tokens[0]) == ((8, first) if stack == "text_model" else (10, first))
 
 
 def test_frames_are_named_by_their_time() -> None:
@@ -66,7 +81,11 @@ def test_frames_are_named_by_their_time() -> None:
     )
     assert flow.tokens == [f"{0.02 * n:.2f}s" for n in range(9)]  # 18 columns of 10 ms, two a frame
     assert any("frames of 20 ms" in note for note in flow.meta["notes"])
-    assert seconds_of({"input_values": torch.zeros(1, 32_000)}) == 2.0
+    config = build(ARCHITECTURES["whisper"]).config  # 8 features
+    assert seconds_of(config, {"input_values": torch.zeros(1, 32_000)}) == 2.0
+    assert seconds_of(config, {"input_features": torch.zeros(1, 8, 5)}) == pytest.approx(0.05)
+    assert seconds_of(config, {"input_features": torch.zeros(1, 5, 8)}) == pytest.approx(0.05)
+    assert seconds_of(config, {"input_features": torch.zeros(1, 100, 80)}) == pytest.approx(1.0)
 
 
 def test_the_overlay_shows_the_row_of_its_target(flow: Flow) -> None:
@@ -94,6 +113,15 @@ def test_an_overlay_is_saved(flow: Flow, tmp_path: Path) -> None:
 def test_bad_overlays_are_refused(flow: Flow, tmp_path: Path) -> None:
     with pytest.raises(LigflowError, match=r"shape \(12,\)"):
         flow.overlay(np.zeros(12))
+    for image in (np.zeros((12, 24)), np.zeros((24, 12, 3)), np.zeros((0, 12))):
+        with pytest.raises(LigflowError, match="and its patches 3 by 3: pass the image as the model saw it"):
+            flow.overlay(image)
+    with pytest.raises(LigflowError, match="NaN"):
+        flow.overlay(np.full((12, 12), np.nan))
+    with pytest.raises(LigflowError, match="z2z has no heads; leave out head=0"):
+        flow.overlay(np.zeros((12, 12)), head=0, view="z2z")
+    with pytest.raises(LigflowError, match="sources of u2z are heads, not patches"):
+        flow.overlay(np.zeros((12, 12)), view="u2z")
     with pytest.raises(LigflowError, match="no target 30"):
         flow.overlay(np.zeros((12, 12)), target=30)
     with pytest.raises(LigflowError, match=r"end it in \.svg"):

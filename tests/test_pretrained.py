@@ -1,5 +1,6 @@
 """Loading: embedded models, folders, and names that lead nowhere."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,25 @@ def test_a_folder_without_weights_is_one_clear_message(tmp_path: Path) -> None:
     build(ARCHITECTURES["bert"]).config.save_pretrained(tmp_path)
     with pytest.raises(LigflowError, match="Could not load model"):
         Explainer.from_pretrained(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"model_type": "timm_wrapper"}, "requires the timm library|timm"),
+        ({"model_type": "bert", "num_attention_heads": 0}, "ZeroDivisionError"),
+        ({"model_type": "bert", "hidden_size": "abc"}, "hidden_size"),
+        ({"model_type": "no_such_type"}, "no_such_type"),
+    ],
+)
+def test_a_model_type_that_cannot_be_built_gives_the_reason(
+    tmp_path: Path, config: dict[str, object], said: str
+) -> None:
+    build(ARCHITECTURES["bert"]).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(LigflowError, match=rf"Could not load model .*({said})") as caught:
+        Explainer.from_pretrained(str(tmp_path))
+    assert "\n" not in str(caught.value)
 
 
 def test_damaged_weights_are_one_clear_message(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from ligflow.attention_paths import attention_path
 from ligflow.baselines import source_start
 from ligflow.replay import Layer, borrowed
 from ligflow.sentences import alone
+from ligflow.shortcuts import norm_of
 
 AFFINE = {"albert", "bart", "bert", "distilbert", "electra", "mpnet", "roberta"}
 PAIRS = [(name, baseline) for name in ARCHITECTURES for baseline in ("itb", "zero", "mean")]
@@ -129,3 +130,44 @@ def test_only_what_feeds_attention_is_left_out() -> None:
     for layer in layers_of("gpt_neox"):
         names = {name for name, module in layer.module.named_modules() if module in layer.projections}
         assert names == {"attention.query_key_value"}
+
+
+class Unit(nn.Module):
+    """A norm that adds its epsilon to the sum of squares, not to their mean."""
+
+    def __init__(self, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + self.eps)
+
+
+class Clipped(Unit):
+    """A norm that does not divide by less than its epsilon."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.normalize(x, dim=-1, eps=self.eps)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("norm", "eps", "centred"),
+    [
+        (nn.LayerNorm(16, eps=1e-5), 1e-5, True),
+        (nn.RMSNorm(16, eps=1e-6), 1e-6, False),
+        (nn.LayerNorm(16, eps=1e-12), 1e-12, True),
+        (Unit(1e-6), 1e-6 / 16, False),
+    ],
+)
+def test_the_epsilon_of_a_norm_is_that_beside_the_mean(
+    norm: nn.Module, eps: float, centred: bool, dtype: torch.dtype
+) -> None:
+    given = 3 * torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
+    found = norm_of(norm.to(dtype), given)
+    assert found is not None
+    assert (found.eps, found.centred) == (eps, centred)
+
+
+def test_a_norm_that_bends_near_zero_is_none_that_is_known() -> None:
+    assert norm_of(Clipped(0.01), torch.randn(1, 5, 16, dtype=torch.float64)) is None

@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from packaging.version import Version
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from architectures import ARCHITECTURES, DISENTANGLED, build, example
+from architectures import ARCHITECTURES, DISENTANGLED, INSTALLED, build, example
 from ligflow import Explainer, UnsupportedModel
 from ligflow.attention import Form, mix, weigh
 from ligflow.conformance import check
@@ -24,6 +25,7 @@ HEADS = {  # the matrix that takes the heads side by side
     "mpnet": "attention.attn.o",
     "deberta-v2": "attention.output.dense",
 }
+OFF_INTERFACE = HEADS.keys() - ({"gptj"} if Version("5.24.0") <= INSTALLED else set())
 ALL = {**ARCHITECTURES, "deberta-v2": DISENTANGLED}
 
 
@@ -50,7 +52,7 @@ def test_heads_are_what_the_unmodified_layer_projects(name: str, tokens: int, pa
     model, inputs = build(ALL[name], torch.float64), example(ALL[name], tokens, padding)
     for layer in Explainer(model).record(inputs):
         assert layer.refusal == ""
-        assert len(layer.forms) == 1
+        assert len(layer.forms) == (name in OFF_INTERFACE)
         hidden = layer.hidden.flip(-1) + random(2, *layer.hidden.shape)
         expected = heads_by_hook(model, layer, HEADS[name], hidden)
         with borrowed(model, layer.implementation), torch.no_grad():

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from architectures import Architecture, build
-from ligflow import Explainer, attribution, direct
+from ligflow import Explainer, UnsupportedModel, attribution, direct
 from ligflow.attention import Form, mix, weigh
 from ligflow.attribution import attribute
 from ligflow.baselines import source_start
-from ligflow.replay import borrowed
+from ligflow.replay import Layer, borrowed
 from ligflow.routes import Tokens, Work, players_of
 from ligflow.sentences import alone
 from ligflow.settings import Settings
@@ -22,6 +22,11 @@ SAM = Architecture(
      "image_size": 16, "pretrain_image_size": 16, "patch_size": 4, "window_size": 2,
      "global_attn_indexes": [2]},
 )  # fmt: skip
+
+SWIN = {
+    "embed_dim": 32, "depths": [2, 2], "num_heads": [4, 4], "image_size": 16, "patch_size": 4,
+    "window_size": 2, "mlp_ratio": 2.0,
+}  # fmt: skip
 
 
 def attended(part: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -65,31 +70,68 @@ def test_an_order_is_read_from_its_bits() -> None:
     assert Windows(CALLS).in_order(torch.arange(10)).order is None
 
 
+def gaps(explainer: Explainer, layer: Layer) -> dict[str, float]:
+    """The largest difference of a cell from plain autograd, over the target's total."""
+    assert (layer.refusal, layer.entangled) == ("", "")
+    everyone, found = torch.arange(len(layer.hidden)), {}
+    with borrowed(explainer.model):
+        work = Work(alone(layer), (Tokens(everyone, everyone),))
+        for baseline in ("itb", "zero"):
+            players = players_of(work, Settings(att_baseline=baseline, mlp_baseline="matched"))
+            start = source_start(baseline, layer.hidden, everyone)
+            pairs = {
+                "z2u": (work.z2u(baseline), direct.z2u(layer, start)),
+                "z2z": (work.z2z(baseline), direct.z2z(layer, start)),
+                "u2z": (attribution.u2z(work.sentences, players), direct.u2z(layer, players)),
+            }
+            for route, both in pairs.items():
+                ours, theirs = (attribute(one, everyone[::5], "l2", "gauss-legendre:3") for one in both)
+                gap = (ours.value - theirs.value).abs().amax(-1) / theirs.scale
+                found[f"{route} {baseline}"] = float(gap.max())
+    return found
+
+
+def pixels() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {"pixel_values": torch.randn(1, 3, 16, 16, generator=generator, dtype=torch.float64)}
+
+
 @pytest.mark.usefixtures("no_shape_checks")
 def test_windows_of_patches_are_explained_as_autograd_does() -> None:
     explainer = Explainer(build(SAM, torch.float64))
-    pixels = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    layers = explainer.record({"pixel_values": pixels})
+    layers = explainer.record(pixels())
     assert [layer.windows and layer.windows.calls for layer in layers] == [((4, 4),), ((4, 4),), None]
     assert layers[0].windows.order[:8].tolist() == [0, 1, 4, 5, 2, 3, 6, 7]
-    everyone = torch.arange(16)
     for layer in layers:
-        assert (layer.refusal, layer.entangled, layer.hidden.shape) == ("", "", (16, 32))
-        with borrowed(explainer.model):
-            work = Work(alone(layer), (Tokens(everyone, everyone),))
-            for baseline in ("itb", "zero"):
-                players = players_of(work, Settings(att_baseline=baseline, mlp_baseline="matched"))
-                start = source_start(baseline, layer.hidden, everyone)
-                pairs = {
-                    "z2u": (work.z2u(baseline), direct.z2u(layer, start)),
-                    "z2z": (work.z2z(baseline), direct.z2z(layer, start)),
-                    "u2z": (attribution.u2z(work.sentences, players), direct.u2z(layer, players)),
-                }
-                for route, both in pairs.items():
-                    ours, theirs = (attribute(one, everyone[::5], "l2", "gauss-legendre:3") for one in both)
-                    gap = (ours.value - theirs.value).abs().amax(-1) / theirs.scale
-                    assert gap.max() < 1e-9, (layer.index, baseline, route)
-    flow = explainer.explain({"pixel_values": pixels}, layers=0, targets=[0])
+        assert layer.hidden.shape == (16, 32)
+        assert max(gaps(explainer, layer).values()) < 1e-9, layer.index
+    flow = explainer.explain(pixels(), layers=0, targets=[0])
     outside = [token for token in range(16) if token not in (0, 1, 4, 5)]
     assert flow.z2z[0, 0, outside].abs().max() == 0
     assert not flow.unmet
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize(
+    "version", ["Swin", "Swinv2"]
+)  # on the interface, and off it with a scale for each head
+def test_shifted_windows_of_two_stages_are_explained_as_autograd_does(version: str) -> None:
+    explainer = Explainer(build(Architecture(f"{version}Model", SWIN), torch.float64))
+    layers = explainer.record(pixels())
+    assert [len(layer.hidden) for layer in layers] == [16, 16, 4, 4]
+    assert layers[1].windows.order[:4].tolist() == [5, 6, 9, 10]  # shifted by one, and masked
+    for layer in layers:
+        assert max(gaps(explainer, layer).values()) < 1e-9, layer.index
+    flow = explainer.explain(pixels(), layers=1, targets=[0], layer_baseline="mean")
+    assert (flow.z2z[0, 0].abs() > 1e-30).nonzero().flatten().tolist() == [0]
+    with pytest.raises(UnsupportedModel, match=r"different numbers of tokens .*layers=\[0, 1\]"):
+        explainer.explain(pixels())
+
+
+def test_a_stage_of_one_layer_is_not_taken_for_a_layer() -> None:
+    """The last stage of a Swin keeps the shape of its hidden states, as layers do."""
+    model = build(Architecture("SwinModel", SWIN | {"depths": [2, 1]}), torch.float64)
+    layers = Explainer(model).record(pixels())
+    assert [layer.name for layer in layers] == [f"encoder.layers.{name}" for name in (
+        "0.blocks.0", "0.blocks.1", "1.blocks.0"
+    )]  # fmt: skip

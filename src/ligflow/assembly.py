@@ -9,6 +9,7 @@ from torch import Tensor
 from ligflow._version import __version__
 from ligflow.attention import weigh
 from ligflow.attribution import Attribution
+from ligflow.calls import takes_encoded
 from ligflow.errors import UnsupportedModel
 from ligflow.examples import Example, Results
 from ligflow.flow import Flow
@@ -107,6 +108,11 @@ def _notes(
         f"{layer.entangled}"
         for layer in layers
         if layer.entangled
+    ]
+    notes += [
+        f"layer {layer.index}: the encoder's tokens are held, and are no sources, since {layer.refusal}"
+        for layer in layers
+        if layer.refusal and takes_encoded(layer.arguments)
     ]
     at_softmax = [str(layer.index) for layer in layers if layer.forms and not layer.refusal]
     if at_softmax:

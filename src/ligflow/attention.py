@@ -19,12 +19,16 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """What shapes the scores besides q and K: constants of one layer, the same along every path."""
+    """What shapes the scores besides q and K: constants of one layer, the same along every path.
+
+    `by_head` are factors of heads that a layer applies to its products; the queries hold them already.
+    """
 
     scaling: float
     bias: Float[Tensor, "#batch #head target source"] | None = None
     softcap: float | None = None
     sink: Float[Tensor, " head"] | None = None
+    by_head: Float[Tensor, "head 1 1"] | None = None
 
 
 @dataclass(frozen=True, eq=False)

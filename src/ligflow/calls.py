@@ -87,12 +87,17 @@ def _windows(call: Call, hidden: Tensor) -> Windows | None:
 
 def _memory(call: Call, hidden: Tensor, arguments: Mapping[str, Any]) -> str:
     """The argument that a second attention, after one among the tokens, takes its keys and values from."""
-    given = arguments.get(_ENCODER_STATES)
-    if len(call.attentions) != 2 or not isinstance(given, Tensor) or given.ndim != 3 or len(given) != 1:
+    given: Any = arguments.get(_ENCODER_STATES)
+    if len(call.attentions) != 2 or not takes_encoded(arguments) or given.ndim != 3 or len(given) != 1:
         return ""
     own, cross = ((one.query.shape[2], one.key.shape[2]) for one in call.attentions)
     tokens = hidden.shape[1]
     return _ENCODER_STATES if (own, cross) == ((tokens, tokens), (tokens, given.shape[1])) else ""
+
+
+def takes_encoded(arguments: Mapping[str, Any]) -> bool:
+    """Whether a layer is given the states of an encoder."""
+    return isinstance(arguments.get(_ENCODER_STATES), Tensor)
 
 
 def by_name(call: Call) -> tuple[str, dict[str, Any]]:
@@ -121,7 +126,10 @@ def signature_of(module: nn.Module) -> inspect.Signature:
 
 
 def _refuse_batch(examples: int) -> NoReturn:
-    raise LigflowError(f"explain takes one example at a time; these inputs hold {examples}.")
+    raise LigflowError(
+        f"explain takes one example at a time, and the layers see {examples}: in these inputs, or in what "
+        "the model makes of one (frames, tiles, pairs)."
+    )
 
 
 def _why_not(call: Call, hidden: Tensor, in_parts: bool) -> str:

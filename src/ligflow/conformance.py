@@ -14,13 +14,12 @@ from ligflow.errors import LigflowError
 from ligflow.explainer import Explainer
 from ligflow.inputs import Inputs
 from ligflow.pairs import Pair
-from ligflow.recording import refuse_uneven
 from ligflow.replay import Layer
 from ligflow.routes import Tokens, Work, players_of
 from ligflow.routing import frozen, has_experts
 from ligflow.sentences import alone
 from ligflow.settings import Settings
-from ligflow.tokens import Words
+from ligflow.tokens import Words, text_config
 
 TEXTS = ("The cat sat on the mat.", "Rivers rarely run straight.")
 _NODES = "gauss-legendre:4"
@@ -80,7 +79,7 @@ def _examples(explainer: Explainer) -> list[Inputs]:
         shape = (1, getattr(config, "num_channels", 3), config.image_size, config.image_size)
         return [{name: torch.randn(shape, generator=generator).to(explainer.model.dtype)} for _ in range(2)]
     if name == "input_ids":
-        size = config.get_text_config().vocab_size
+        size = text_config(config).vocab_size
         names = (name, "decoder_input_ids") if explainer.decodes else (name,)
         return [{n: torch.randint(3, size, (1, 6), generator=generator) for n in names} for _ in range(2)]
     raise LigflowError(f"No input can be made up for {name!r}; call check(explainer, inputs=[...]).")
@@ -89,7 +88,6 @@ def _examples(explainer: Explainer) -> list[Inputs]:
 def _record(explainer: Explainer, example: Inputs) -> Recording:
     """The layers of one example, each with the tokens that are not padding."""
     layers = explainer.record(example)
-    refuse_uneven(layers)
     inputs = example if isinstance(example, Mapping) else {}
     return [(layer, explainer.place(inputs, layer)) for layer in layers]
 
@@ -101,6 +99,8 @@ def _splits(recording: Recording) -> Check:
     detail = ", ".join(dict.fromkeys(type(layer.module).__name__ for layer in layers))
     if refused:
         detail += f"; layer {refused[0].index}: {refused[0].refusal}; z2z only"
+    if len(counts := dict.fromkeys(len(layer.hidden) for layer in layers)) > 1:
+        detail += f"; with {', '.join(map(str, counts))} tokens: explain layers of one number at a time"
     count = f"{whole} of {len(layers)}"
     return Check("layers split at their attention", True, count, "any", detail, compared=whole > 0)
 

@@ -102,6 +102,8 @@ class Second:
         self.captured = captured
         self.weights = weigh(captured.query, self.memory.key, captured.form)
         self.u = mix(self.weights, self.memory.value)
+        if not self.u.requires_grad:  # queries that nothing moves, e.g. beside the first attention
+            self.u.requires_grad_()
         return self.u
 
     def sources(self, pull: Float[Tensor, "node head token value_dim"]) -> Float[Tensor, "node token memory"]:

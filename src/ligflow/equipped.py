@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ligflow.agreement import gap, tolerance
+from ligflow.agreement import apart, gap, rounding, tolerance
 from ligflow.replay import Layer
 from ligflow.shortcuts import projections_of, recognise
 
@@ -38,22 +38,27 @@ def _repeats(layer: Layer) -> bool:
 
 def _unused(layer: Layer, projections: Mapping[nn.Module, int]) -> bool:
     """Whether nothing but attention takes these projections."""
-    hidden, u = _apart(layer)
+    hidden, u = _unrelated(layer)
     try:
         without = replace(layer, projections=projections).finish(hidden, u)
     except (RuntimeError, ValueError, TypeError):
         return False
-    return gap(without, layer.finish(hidden, u)) <= tolerance(u) / 100
+    return apart(without, layer.finish(hidden, u)) <= rounding(u)
 
 
 def _is_anywhere(layer: Layer) -> bool:
-    """Whether tokens may change places after attention."""
-    hidden, u = _apart(layer)
+    """Whether tokens may change places after attention, and stand beside any others.
+
+    Alike ones too: experts may have a capacity, which many tokens with one expert exceed.
+    """
+    hidden, u = _unrelated(layer)
+    own = layer.finish(hidden, u)
     turned = layer.finish(hidden.flip(1), u.flip(1)).flip(1)
-    return gap(turned, layer.finish(hidden, u)) <= tolerance(u) / 100
+    alike = layer.finish(hidden[:, :1].expand_as(hidden), u[:, :1].expand_as(u))
+    return max(apart(turned, own), apart(alike, own[:, :1].expand_as(own))) <= rounding(u)
 
 
-def _apart(layer: Layer) -> tuple[Tensor, Tensor]:
+def _unrelated(layer: Layer) -> tuple[Tensor, Tensor]:
     """Hidden states, and attention outputs that do not follow from them."""
     pair = torch.stack([layer.hidden, layer.hidden.roll(1, 0) - layer.hidden / 2])
     return pair, layer.attend(pair).flip(0)

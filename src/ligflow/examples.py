@@ -10,12 +10,13 @@ from torch import Tensor
 from ligflow.attribution import Attribution, on_cpu
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.places import Done, Places
-from ligflow.replay import Layer, flat_tensors
+from ligflow.replay import Layer, borrowed, flat_tensors
 from ligflow.routes import Tokens as LayerTokens
 from ligflow.routes import explain_together
+from ligflow.routing import has_experts
 from ligflow.settings import Settings
 from ligflow.tokens import Tokens
-from ligflow.validation import validate
+from ligflow.validation import holds, validate
 
 Results = list[dict[str, Attribution]]  # of one example: for each layer, every route
 
@@ -37,30 +38,46 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class Validated:
-    """Layers as they were validated, by what decides about it; inputs of one kind share the outcome."""
+    """Layers as they were validated, by what decides about it; inputs of one kind share the outcome.
+
+    Not so where there are more tokens than before, which experts may have no room for, and where attention is
+    seen at its softmax: what a layer computes around it may depend on the values.
+    """
 
     places: Places
     known: dict[Any, Layer] = field(default_factory=dict)
+    routed: set[Any] = field(default_factory=set)  # kinds that choose experts
 
     def __call__(self, layers: list[Layer]) -> list[Layer]:
         """The layers with what validation found, now or before."""
-        new = [layer for layer in layers if _kind(layer) not in self.known]
+        waiting = [layer for layer in layers if layer.forms or not self._covers(layer)]
+        found = self.places.in_turn(waiting, lambda number: self._checked(waiting[number]))
+        now = dict(zip(waiting, found, strict=True))
+        return [_as_seen(layer, now.get(layer) or self.known[_kind(layer)]) for layer in layers]
 
-        def check(number: int) -> None:
-            self.known[_kind(new[number])] = validate(self.places.model, new[number])
+    def _covers(self, layer: Layer) -> bool:
+        """Whether a layer of its kind was validated, with as many tokens where that may matter."""
+        seen = self.known.get(_kind(layer))
+        return seen is not None and (len(layer.hidden) <= len(seen.hidden) or _kind(layer) not in self.routed)
 
-        self.places.in_turn(new, check)
-        return [self._known(layer) for layer in layers]
+    def _checked(self, layer: Layer) -> Layer:
+        if self._covers(layer):
+            seen = self.known[_kind(layer)]
+            return seen if holds(self.places.model, layer, seen) else validate(self.places.model, layer)
+        self.known[_kind(layer)] = found = validate(self.places.model, layer)
+        with borrowed(self.places.model, found.implementation):
+            self.routed.update({_kind(layer)} if has_experts(found) else ())
+        return found
 
-    def _known(self, layer: Layer) -> Layer:
-        seen = self.known[_kind(layer)]
-        return replace(
-            layer, refusal=seen.refusal, entangled=seen.entangled, one_by_one=seen.one_by_one,
-            tiled=seen.tiled,
-            windows=seen.windows, memory=seen.memory, cross_heads=seen.cross_heads,
-            projections=seen.projections, anywhere=seen.anywhere, shortcut=seen.shortcut,
-            no_shortcut=seen.no_shortcut, cost=seen.cost, repeats=seen.repeats,
-        )  # fmt: skip
+
+def _as_seen(layer: Layer, seen: Layer) -> Layer:
+    """The layer with what was found when another one of its kind was validated."""
+    return replace(
+        layer, refusal=seen.refusal, entangled=seen.entangled, one_by_one=seen.one_by_one,
+        tiled=seen.tiled, windows=seen.windows, memory=seen.memory, cross_heads=seen.cross_heads,
+        projections=seen.projections, anywhere=seen.anywhere, shortcut=seen.shortcut,
+        no_shortcut=seen.no_shortcut, cost=seen.cost, repeats=seen.repeats,
+    )  # fmt: skip
 
 
 def _kind(layer: Layer) -> Any:

@@ -1,5 +1,7 @@
 """Explainer: a model, ready to be asked how its tokens flow."""
 
+import inspect
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
@@ -25,6 +27,7 @@ from ligflow.inputs import (
     Inputs,
     Positions,
     check_inputs,
+    decoder_inputs,
     own_inputs,
     positions,
     refuse_other_inputs,
@@ -80,8 +83,11 @@ class Explainer:
         """
         if not isinstance(model, PreTrainedModel):
             _refuse_other_models(model)
+        if stack is not None and not isinstance(stack, str):
+            raise LigflowError(f"stack is {stack!r}; give a part of the stack's name, e.g. stack='decoder'.")
+        stack = stack or _stack_of_encoder(model)
         self.stack = stack
-        self.decodes = bool(stack and model.config.is_encoder_decoder and "encoder" not in stack)
+        self.decodes = bool(stack and model.config.is_encoder_decoder and not _is_of_encoder(stack))
         model, whole = model if stack else _encoder_of(model), model
         self.notes = short_note(model)
         devices = devices_of(device)
@@ -386,6 +392,7 @@ class Explainer:
         chosen = [recorded[i] for i in positions("layer", layers, len(recorded))]
         chosen = self._places.spread(chosen)
         refuse_uneven(chosen)
+        inputs = self._behind(inputs, recorded[0])
         visible = self.visible(inputs, chosen[0])
         tokens = shown(self._named(tokens, inputs, len(chosen[0].hidden)), visible)
         rows = positions("target", targets, len(tokens.labels))
@@ -401,7 +408,7 @@ class Explainer:
         given = inputs if self.decodes else {}
         mask = given.get("attention_mask", inputs.get("encoder_attention_mask"))
         seen = visible_tokens(self.model, {} if mask is None else {"attention_mask": mask}, layer.encoded)
-        seconds, count = seconds_of(given), len(layer.encoded)
+        seconds, count = seconds_of(self.model.config, given), len(layer.encoded)
         named = name_inputs(self.tokenizer, given, count) if seconds is None else name_frames(seconds, count)
         return seen, shown(named, seen)
 
@@ -423,6 +430,20 @@ class Explainer:
     def visible(self, inputs: Mapping[str, Tensor], layer: Layer) -> Int[Tensor, " visible"]:
         """Positions of a recorded layer's tokens that are not padding."""
         return visible_tokens(self.model, own_inputs(inputs, self.decodes), layer.hidden)
+
+    def _behind(self, inputs: dict[str, Tensor], first: Layer) -> dict[str, Tensor]:
+        """Of a text and an image, what the first layer sees: one tower of two has one of them."""
+        text, image = inputs.get("input_ids"), inputs.get("pixel_values")
+        if text is None or image is None or not self.stack:
+            return inputs
+
+        def seen(changed: Tensor, name: str) -> bool:
+            return not torch.equal(self._record(inputs | {name: changed})[0].hidden, first.hidden)
+
+        sees_text, sees_image = seen(text.flip(-1), "input_ids"), seen(-image, "pixel_values")
+        unseen = {"pixel_values"} if not sees_image else set()
+        unseen |= {"input_ids", "attention_mask"} if not sees_text else set()
+        return {name: one for name, one in inputs.items() if name not in unseen}
 
     def place(self, inputs: Mapping[str, Tensor], layer: Layer) -> LayerTokens:
         """The tokens of a recorded layer, and of its memory, that are not padding; all are targets."""
@@ -453,7 +474,8 @@ class Explainer:
         """The tokens of some inputs as a flow names them, without running the model."""
         encoded, tokens = self._encode(inputs, truncate=False)
         own = own_inputs(encoded, self.decodes)
-        return list(self._named(tokens, encoded, next(iter(own.values())).shape[1]).labels)
+        first = next(iter((own or encoded).values()))
+        return list(self._named(tokens, encoded, first.shape[1]).labels)
 
     def _encode(self, inputs: Inputs, truncate: bool) -> _Encoded:
         refuse_other_inputs(inputs)
@@ -464,16 +486,23 @@ class Explainer:
         elif isinstance(inputs, str | Words):
             encoded, tokens = encode(self.tokenizer, inputs, limit, truncate)
         else:
-            encoded, tokens = check_inputs(inputs, limit, self.decodes), None
+            encoded, tokens = check_inputs(inputs, limit, self._decoder_inputs()), None
         # clones, since tensors made in inference mode cannot take part in a backward pass
         return {name: value.to(self._places.home).clone() for name, value in encoded.items()}, tokens
+
+    def _decoder_inputs(self) -> list[str] | None:
+        """Inputs of which a decoder needs one; None where those of a decoder have no place."""
+        if self.decodes:
+            return decoder_inputs(self.model)
+        return None if getattr(self.model.config, "is_encoder_decoder", False) else []
 
     def _named(self, tokens: Tokens | None, encoded: dict[str, Tensor], count: int) -> Tokens:
         """The text's own tokens, unless the layers have others."""
         if tokens is not None and len(tokens.labels) == count:
             return tokens
         own = own_inputs(encoded, self.decodes)
-        patches, seconds = patches_of(self.model.config, own, count), seconds_of(own)
+        config = self.model.config
+        patches, seconds = patches_of(config, own, count), seconds_of(config, own)
         if patches is not None:
             return name_patches(patches, count)
         return name_inputs(self.tokenizer, own, count) if seconds is None else name_frames(seconds, count)
@@ -484,7 +513,7 @@ class Explainer:
                 return record(self.model, encoded, self.stack)
         except LigflowError:
             raise
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
             given = ", ".join(f"{name}{list(value.shape)}" for name, value in encoded.items())
             kind = type(self.model).__name__
             raise LigflowError(f"{kind} could not run on these inputs ({given}): {error}") from error
@@ -534,6 +563,24 @@ _HELD = {
     "_module": "pass the model that it wraps: model._module",
     "original_model": "it has put its own attention into the model, so pass a copy made before that",
 }
+
+
+def _stack_of_encoder(model: PreTrainedModel) -> str | None:
+    """The encoder's name where it is explained inside its model, which makes its inputs (DETR)."""
+    if not getattr(model.config, "is_encoder_decoder", False) or model.main_input_name == "input_ids":
+        return None
+    encoder = model.get_encoder()
+    if not isinstance(encoder, PreTrainedModel) or encoder is model:
+        return None
+    if model.main_input_name in inspect.signature(encoder.forward).parameters:
+        return None
+    return next(name for name, part in model.named_modules() if part is encoder)
+
+
+def _is_of_encoder(stack: str) -> bool:
+    """Whether a stack's name is that of an encoder; a decoder may be one that was trained as an encoder."""
+    first = re.search("encoder|decoder", stack)
+    return first is not None and first[0] == "encoder"
 
 
 def _encoder_of(model: PreTrainedModel) -> PreTrainedModel:

@@ -325,10 +325,10 @@ class Flow:
 
     def _map(self, route: str) -> Tensor:
         if route not in self.tensors:
-            raise LigflowError(
-                f"This flow holds {', '.join(self.routes)}, not {route}; "
-                f"ask for it: explain(..., routes=({route!r},))."
-            )
+            ask = f"ask for it: explain(..., routes=({route!r},))"
+            if route == "e2u":
+                ask = "it comes with z2u where layers attend to an encoder: Explainer(model, stack='decoder')"
+            raise LigflowError(f"This flow holds {', '.join(self.routes)}, not {route}; {ask}.")
         return self.tensors[route]
 
     def _cell(self, route: str, part: str) -> Tensor:

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -43,10 +43,13 @@ def refuse_other_texts(inputs: Inputs, decodes: bool) -> None:
         )
 
 
-def check_inputs(inputs: Mapping[str, Tensor], limit: int | None, decodes: bool = False) -> dict[str, Tensor]:
+def check_inputs(
+    inputs: Mapping[str, Tensor], limit: int | None, decoder: Sequence[str] | None = None
+) -> dict[str, Tensor]:
     """Ready-made inputs of one example: tensors, on positions that the model has.
 
-    Those of a decoder (of an encoder-decoder) hold its own inputs besides those of the encoder.
+    `decoder` are the names of inputs of which a decoder (of an encoder-decoder) needs one, if it needs any;
+    None where no decoder is explained.
     """
     given: dict[str, Any] = dict(inputs)
     for name, value in given.items():
@@ -55,24 +58,31 @@ def check_inputs(inputs: Mapping[str, Tensor], limit: int | None, decodes: bool 
             raise LigflowError(f"Input {name!r} is {kind}; pass tensors (return_tensors='pt'), or a text.")
     if not inputs:
         raise LigflowError("The inputs are empty; pass the model's own inputs, e.g. {'input_ids': tensor}.")
-    _check_decoder(inputs, decodes)
+    _check_decoder(inputs, decoder)
     for name in ("input_ids", "decoder_input_ids"):
         _check_ids(inputs.get(name), limit)
     return dict(inputs)
 
 
-def _check_decoder(inputs: Mapping[str, Tensor], decodes: bool) -> None:
+def _check_decoder(inputs: Mapping[str, Tensor], decoder: Sequence[str] | None) -> None:
     own = [name for name in inputs if name.startswith(_DECODER)]
-    if own and not decodes:
+    if own and decoder is None:
         raise LigflowError(
             f"Of an encoder-decoder the encoder is explained: leave out {own[0]}, or explain the decoder: "
             "Explainer(model, stack='decoder')."
         )
-    if decodes and not {"decoder_input_ids", "decoder_inputs_embeds"} & set(own):
+    if decoder and not {*decoder} & {*own}:
         raise LigflowError(
             f"These are inputs of the encoder alone ({', '.join(inputs)}); the decoder is explained, so pass "
-            "its decoder_input_ids too, or explain the encoder: Explainer(model)."
+            f"its {decoder[0]} too, or explain the encoder: Explainer(model)."
         )
+
+
+def decoder_inputs(model: PreTrainedModel) -> list[str]:
+    """The inputs of which one tells a decoder what its tokens are; none where it knows (queries of DETR)."""
+    parameters = inspect.signature(model.forward).parameters
+    found = [name for name in parameters if name.startswith(f"{_DECODER}input")]
+    return [] if found == [f"{_DECODER}inputs_embeds"] else found
 
 
 def own_inputs(inputs: Mapping[str, Tensor], decodes: bool) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ SPLIT: dict[str, str] = {
     "gpt2": "pre-norm, learned positions",
     "gpt_neox": "parallel attention and MLP, partial rotary",
     "gpt_oss": "attention sinks, mixture of experts",
-    "gptj": "partial rotary; off the interface",
+    "gptj": "partial rotary; off the interface before 5.24",
     "llama": "grouped-query attention",
     "mistral": "sliding window",
     "mixtral": "mixture of experts",

@@ -60,7 +60,8 @@ def layout_of(shape: tuple[int, ...], attended: Collection[int]) -> Layout | Non
     before examples from examples of one token, and rows of patches from streams.
     """
     if len(shape) == 3 and shape[0] == 1:
-        return USUAL
+        turned = shape[2] in attended and shape[1] not in attended  # numbers before tokens
+        return Layout(shape, 0, (2,)) if turned else USUAL
     return next((one for one in _candidates(shape) if _is_likely(one, attended)), None)
 
 

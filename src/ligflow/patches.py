@@ -27,9 +27,11 @@ def patches_of(config: Any, inputs: Mapping[str, Tensor], count: int) -> Patches
     """The grid behind `count` tokens of one image; None where that is not known.
 
     It is known where the image is cut into squares of the config's `patch_size`, and all that stands before
-    them are a class token and the config's registers.
+    them are a class token and the config's registers; not where the model shuffles them (`mask_ratio`).
     """
     pixels, size = inputs.get("pixel_values"), _patch_size(config)
+    if getattr(config, "mask_ratio", None) is not None:
+        return None
     if pixels is None or pixels.ndim != 4 or len(pixels) != 1 or size is None:
         return None
     rows, columns = pixels.shape[2] // size[0], pixels.shape[3] // size[1]

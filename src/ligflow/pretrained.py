@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -41,7 +40,7 @@ def load(
             model, found = kind.from_pretrained(
                 folder, dtype=dtype or torch.float32, output_loading_info=True, **options
             )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        except Exception as error:  # a model's own code, a broken config, or a package that it needs
             raise LigflowError(_explain_failure(name, error)) from error
         if unembedding and found["missing_keys"]:
             raise LigflowError(
@@ -54,14 +53,15 @@ def load(
 def _tokenizer(folder: str, options: dict[str, Any]) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, **options)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError):
         return None  # vision and audio checkpoints; text input then says that it needs one
 
 
 def _explain_failure(name: str | None, error: Exception) -> str:
-    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    said = " ".join(line.strip() for line in str(error).strip().splitlines()[:3])
+    kind = "" if isinstance(error, OSError | ValueError) and said else f"{type(error).__name__}: "
     return (
-        f"Could not load model {name!r}: {first_line} "
+        f"Could not load model {name!r}: {kind}{said} "
         f"Give a folder that holds config.json and weights, a hub id that is cached or reachable, "
         f"or one of {', '.join(EMBEDDED)}."
     )

@@ -9,10 +9,13 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ligflow.attention import Form
+from ligflow.errors import LigflowError
 from ligflow.rays import Ray, Turn
 from ligflow.replay import Captured, Layer
 from ligflow.sentences import Sentences
 from ligflow.shortcuts import rays, turn_of
+
+_ALIKE = 1e-5  # of a scale, between sentences
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +99,20 @@ def _form(seen: Sequence[Captured], tokens: int, dtype: torch.dtype) -> Form:
     sink = None if first.sink is None else first.sink.to(dtype)
     lengths = {one.query.shape[2] for one in seen}
     if len(lengths) == 1 and all(one.form.bias is None for one in seen):
-        return Form(first.scaling, None, first.softcap, sink)
+        return Form(_scaling(seen), None, first.softcap, sink)
     bias = torch.stack([_bias(one, tokens, dtype) for one in seen])
-    return Form(first.scaling, bias, first.softcap, sink)
+    return Form(_scaling(seen), bias, first.softcap, sink)
+
+
+def _scaling(seen: Sequence[Captured]) -> float:
+    """The scale that all sentences share; that of a sentence with one key says nothing."""
+    known = [one.form.scaling for one in seen if one.key.shape[2] > 1] or [1.0]
+    if max(known) - min(known) > _ALIKE * max(map(abs, known)):
+        raise LigflowError(
+            f"The layer scales the scores of these sentences by {min(known):.4g} to {max(known):.4g}; "
+            "explain them one at a time."
+        )
+    return known[0]
 
 
 def _bias(seen: Captured, tokens: int, dtype: torch.dtype) -> Float[Tensor, "head token token"]:

@@ -332,9 +332,21 @@ def _tokens_meet(layer: Layer) -> bool:
     return False
 
 
-def _layer_calls(calls: list[Call]) -> Iterator[Call]:
+def _layer_calls(calls: list[Call]) -> list[Call]:
+    """The calls of layers, not of groups of them; a group of one holds a layer of the class of others."""
+    found = list(_outermost(calls))
+    kinds = [type(call.module) for call in found]
+
+    def unwrapped(call: Call) -> Call:
+        inner = list(_outermost(call.inner))
+        return inner[0] if len(inner) == 1 and type(inner[0].module) in kinds else call
+
+    return [unwrapped(call) for call in found]
+
+
+def _outermost(calls: list[Call]) -> Iterator[Call]:
     for call in calls:
-        inner = list(_layer_calls(call.inner))
+        inner = list(_outermost(call.inner))
         if _is_group(call, inner) or not keeps_shape(call):
             yield from inner
         else:
@@ -352,8 +364,9 @@ def refuse_uneven(layers: list[Layer]) -> None:
     """Layers of one flow share their tokens."""
     counts = [len(layer.hidden) for layer in layers]
     if len(set(counts)) > 1:
+        alike = [layer.index for layer, count in zip(layers, counts, strict=True) if count == counts[0]]
         said = ", ".join(f"layer {layer.index}: {count}" for layer, count in zip(layers, counts, strict=True))
         raise UnsupportedModel(
             f"The layers have different numbers of tokens ({said}); explain those of one number at a time: "
-            f"layers=[{layers[0].index}]."
+            f"layers={alike}."
         )

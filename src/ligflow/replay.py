@@ -372,7 +372,7 @@ class Layer:
         arguments = snapshot(self.arguments) | {self.first: self.layout.own(hidden).contiguous()}
         arguments |= {name: torch.cat([arguments[name]] * len(hidden)) for name in self.tiled}
         if self.memory and len(arguments[self.memory]) == 1:
-            arguments[self.memory] = arguments[self.memory].expand(len(hidden), -1, -1)
+            arguments[self.memory] = arguments[self.memory].repeat(len(hidden), 1, 1)
         with self._watched(len(hidden)):
             return self.layout.rows(first_tensor(self.module(**arguments)))
 
@@ -397,7 +397,7 @@ def seen_at_softmax() -> Iterator[None]:
 
 
 def _form(form: Form, change: Callable[[Any], Any]) -> Form:
-    return replace(form, bias=change(form.bias), sink=change(form.sink))
+    return replace(form, bias=change(form.bias), sink=change(form.sink), by_head=change(form.by_head))
 
 
 def _substitute(

@@ -60,6 +60,8 @@ def _indices(func: Any, found: Any, scores: Tensor, dim: Any) -> Tensor | None:
     """The chosen indices `[..., choices]`, None for a maximum that is no choice among scores."""
     if func in _TOPK:
         return found.indices
+    if not isinstance(dim, int):  # of all numbers, or of two tensors
+        return None
     if scores.ndim not in (2, 3) or dim not in (-1, scores.ndim - 1) or not scores.is_floating_point():
         return None
     indices = found if func in _ARGMAX else found.indices

@@ -19,6 +19,7 @@ from ligflow.recipes import Norm, Recipe, Shortcut
 from ligflow.replay import Captured, Layer, flat_tensors, standing_in
 
 PARTS = ("query", "key", "value")
+_TRIED = 4  # vectors that a norm is tried on
 _EPSILONS = ("eps", "variance_epsilon", "epsilon", "norm_eps", "layer_norm_eps", "layernorm_epsilon")
 _PROBES = 8
 _AT = 0.65  # the point of the path on which hypotheses are tried
@@ -193,7 +194,8 @@ def _first_that_fits(part: str, captured: Captured, seen: _Seen, ends: Tensor) -
 
 def _hypotheses(values: Tensor, seen: _Seen, ends: Tensor) -> Iterator[Recipe]:
     """Simple ones first. A shift is what a norm-then-affine projection makes of 0."""
-    norms = [norm for module in seen if (norm := norm_of(module, seen[module])) is not None]
+    together = [module for module in seen if len(seen[module]) == len(values)]  # not one example at a time
+    norms = [norm for module in together if (norm := norm_of(module, seen[module])) is not None]
     befores = [
         n for n in norms if seen[n.module].shape[1:] == ends.shape[1:] and _takes(seen[n.module], ends)
     ]
@@ -225,8 +227,32 @@ def norm_of(module: nn.Module, given: Tensor) -> Norm | None:
         return None
     with torch.no_grad():
         before, after = module(given), module(given + given.abs().mean())
-    centred = bool((after - before).norm() <= 1e-2 * before.norm())
-    return Norm(module, centred, eps)
+        centred = bool((after - before).norm() <= 1e-2 * before.norm())
+        beside = _beside_the_mean(module, given, centred, eps)
+    return None if beside is None else Norm(module, centred, beside)
+
+
+def _beside_the_mean(module: nn.Module, given: Tensor, centred: bool, eps: float) -> float | None:
+    """What a norm adds to the mean of squares: its epsilon, or a part of it if that is added to their sum.
+
+    Seen where both count alike; None where the norm does something else to small numbers.
+    """
+    x = (given - given.mean(-1, keepdim=True) if centred else given).flatten(0, -2)
+    x = x[x.square().mean(-1) > eps][:_TRIED].view(-1, *[1] * (given.ndim - 2), x.shape[-1])
+    if not len(x) or eps <= 0:
+        return eps
+    mean = x.square().mean(-1)
+    base = module(torch.zeros_like(x))
+
+    def size(scale: Tensor) -> Tensor:
+        return (module(scale[..., None] * x) - base).square().sum(-1)
+
+    far, near = size(torch.ones_like(mean)), [size((eps / mean / part).sqrt()) for part in (1, 16)]
+    ratio = near[0] / far
+    found = float((mean * (1 - ratio) / (ratio * mean / eps - 1)).median())
+    known = next((one for one in (eps, eps / x.shape[-1]) if abs(found - one) <= 0.01 * one), found)
+    as_said = far * (mean + known) * eps / (mean * (eps + 16 * known))
+    return known if known >= 0 and bool(((near[1] - as_said).abs() <= 0.02 * as_said).all()) else None
 
 
 def _epsilon(module: nn.Module) -> float | None:

@@ -111,6 +111,7 @@ class Watch(TorchFunctionMode):
         if found is None:  # one more than there were
             return None
         form, groups = found
+        query = query if form.by_head is None else query * form.by_head
         if self.moves:
             form = replace(form, bias=taken - form.scaling * dot(query, key))
         return self.hand_over(query, _of_groups(key, groups), _of_groups(value, groups), form)
@@ -178,19 +179,24 @@ def _form_of(query: Tensor, key: Tensor, taken: Tensor) -> Form:
     """Scale and bias of scores that carry their derivative by the product."""
     scores, moved = forward_ad.unpack_dual(taken)
     product = dot(query, key)
-    scaling = 1.0 if moved is None else _slope(moved, _uneven(product))
-    bias = scores - scaling * product
-    if bool(bias.abs().max() <= _ROUNDING * product.abs().max()):
-        return Form(scaling)
-    return Form(scaling, bias)
+    slopes = product.new_ones(product.shape[1]) if moved is None else _slopes(moved, _uneven(product))
+    alike = bool((slopes - slopes[0]).abs().max() <= _ROUNDING * slopes[0].abs())
+    scaling, by_head = (float(slopes[0]), None) if alike else (1.0, slopes.to(product)[:, None, None])
+    bias = scores - product * (scaling if by_head is None else by_head)
+    small = bool(bias.abs().max() <= _ROUNDING * product.abs().max())
+    return Form(scaling, None if small else bias, by_head=by_head)
 
 
-def _slope(moved: Tensor, by: Tensor) -> float:
-    """The factor between two sets of rows, apart from what a row adds to all that is not masked."""
+def _slopes(moved: Tensor, by: Tensor) -> Float[Tensor, " head"]:
+    """The factor of each head between two sets of rows, apart from what a row adds to all not masked.
+
+    A head of which nothing is left (all masked, or one token) has that of the others.
+    """
     counts = moved != 0
     moved, by = (_centred(one, counts) for one in (moved, by))
-    size = (by * by).sum()
-    return float((moved * by).sum() / size) if size > 0 else 1.0
+    size, both = ((one * by).sum((0, 2, 3)) for one in (by, moved))
+    known = both[size > 0] / size[size > 0]
+    return torch.where(size > 0, both / size, known.mean() if len(known) else 1.0)
 
 
 def _centred(rows: Tensor, counts: Tensor) -> Tensor:

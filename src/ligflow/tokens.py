@@ -102,9 +102,17 @@ def name_inputs(tokenizer: Any, inputs: Mapping[str, Any], count: int) -> Tokens
     return Tokens(_labels(tokenizer, ids[0].tolist()), tuple(int(i) in marks for i in ids[0]))
 
 
+def text_config(config: Any) -> Any:
+    """The part of a config that is about text; all of it where several parts are."""
+    try:
+        return config.get_text_config()
+    except ValueError:
+        return config
+
+
 def position_limit(model: Any, tokenizer: Any) -> int | None:
     """The most tokens that tokenizer and model say they take; None if neither does."""
-    config = model.config.get_text_config()
+    config = text_config(model.config)
     said = [getattr(tokenizer, "model_max_length", None), getattr(config, "max_position_embeddings", None)]
     limits = [int(limit) for limit in said if limit and 0 < limit < _UNLIMITED]
     return min(limits, default=None)

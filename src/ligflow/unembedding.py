@@ -18,6 +18,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from ligflow.errors import LigflowError
+from ligflow.tokens import text_config
 
 
 def unembedding_row(model: PreTrainedModel, tokenizer: Any, text: str) -> Float[Tensor, " dim"]:
@@ -32,7 +33,7 @@ def unembedding_row(model: PreTrainedModel, tokenizer: Any, text: str) -> Float[
 def unembedding(model: PreTrainedModel) -> Float[Tensor, "vocabulary dim"]:
     """The matrix that turns final vectors into logits. Raises LigflowError where there is none."""
     config = model.config
-    kind = config.get_text_config().model_type
+    kind = text_config(config).model_type
     if kind in MASKED and not getattr(config, "is_decoder", False):
         raise LigflowError(
             f"A direction towards an output token needs a causal language model, and {type(model).__name__} "

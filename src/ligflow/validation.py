@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from ligflow.agreement import gap, tolerance
+from ligflow.agreement import apart, excess, gap, rounding, tolerance
 from ligflow.equipped import equipped
 from ligflow.errors import LigflowError, UnsupportedModel
-from ligflow.replay import Captured, Layer, borrowed
+from ligflow.replay import Captured, Layer, borrowed, flat_tensors, plain
 from ligflow.shortcuts import PARTS
 from ligflow.windows import order_by_bits
 
@@ -23,7 +24,34 @@ def validate(model: nn.Module, layer: Layer) -> Layer:
     bias do not move with the hidden states. Raises LigflowError where the model itself gives NaN.
     """
     with replaying(layer):
-        return _validate(model, layer)
+        layer = _judged(model, layer)
+        with borrowed(model, layer.implementation), torch.no_grad():
+            if layer.refusal or layer.entangled:  # whose maps are plain autograd through the layer
+                _refuse_no_gradient(layer)
+            if layer.refusal:
+                _refuse_other_eager(layer)
+                return layer
+            return equipped(layer)
+
+
+def holds(model: nn.Module, layer: Layer, seen: Layer) -> bool:
+    """Whether what was found on other inputs is found on these, where attention is seen at its softmax.
+
+    What does not depend on values is not looked at again.
+    """
+    with replaying(layer):
+        if seen.refusal:
+            return _judged(model, layer).refusal == seen.refusal
+        layer = replace(
+            layer,
+            entangled=seen.entangled,
+            one_by_one=seen.one_by_one,
+            tiled=seen.tiled,
+            windows=seen.windows,
+        )
+        with borrowed(model, layer.implementation), torch.no_grad():
+            own = layer.forward(layer.hidden[None])[0]
+            return not (_differs(layer, own) or _forms_move(layer))
 
 
 @contextmanager
@@ -33,31 +61,62 @@ def replaying(layer: Layer) -> Iterator[None]:
         yield
     except LigflowError:
         raise
+    except KeyError as error:
+        raise UnsupportedModel(
+            f"Layer {layer.index} ({layer.name}) looks up {error}, which it does not have: its attention has "
+            "no plain ('eager') implementation."
+        ) from error
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise UnsupportedModel(f"Layer {layer.index} ({layer.name}) cannot be replayed: {error}") from error
 
 
-def _validate(model: nn.Module, layer: Layer) -> Layer:
+def _judged(model: nn.Module, layer: Layer) -> Layer:
+    """The layer with what decides about its routes."""
     with borrowed(model, layer.implementation), torch.no_grad():
         _refuse_other_output(layer, layer.forward(layer.hidden[None])[0])
     with borrowed(model, "eager"), torch.no_grad():
         own = layer.forward(layer.hidden[None])[0]
         layer = layer if layer.one_by_one or _batches(layer, own) else _tiled(layer, own)
+    if any(one.dtype == torch.bool for one in flat_tensors(layer.arguments)):
+        own = _as_loaded(model, layer, own)
     if layer.refusal:
         return layer
     if layer.one_by_one and layer.memory:
-        reason = "it takes one example at a time, and it attends to an encoder"
-        return replace(layer, refusal=reason, memory="", cross_heads=0)
+        return _without_memory(layer, "it takes one example at a time, and it attends to an encoder")
     with borrowed(model, layer.implementation), torch.no_grad():
         layer = _in_order(layer) if layer.windows else layer
         layer = _with_own_keys(layer) if layer.calls else layer
         refusal = layer.refusal or _differs(layer, own) or _leaks_after(layer)
         if refusal:
             return replace(layer, refusal=refusal)
+        if refusal := _leaks_in_memory(layer) if layer.memory else "":
+            return _without_memory(layer, refusal)
         entangled = layer.entangled or _leaks_before(layer) or _no_path(layer)
         if entangled and (layer.memory or layer.windows):
-            return replace(layer, refusal=entangled, memory="", cross_heads=0)
-        return equipped(replace(layer, entangled=entangled))
+            return _without_memory(layer, entangled)
+        layer = replace(layer, entangled=entangled)
+        if entangled and layer.forms and _forms_move(layer):
+            return replace(
+                layer, refusal="on other hidden states its attention is no softmax of its products"
+            )
+        return layer
+
+
+def _as_loaded(model: nn.Module, layer: Layer, eager: Tensor) -> Tensor:
+    """What the layer gives with the attention that it was loaded with, if that runs and gives the output.
+
+    The eager attention adds a mask of truth values as numbers (Grounding DINO's text), fused ones obey it.
+    """
+    try:
+        with borrowed(model, None), torch.no_grad():
+            loaded = layer.forward(layer.hidden[None])[0]
+        return loaded if apart(loaded, layer.output) <= tolerance(loaded) else eager
+    except (RuntimeError, ValueError, TypeError, ImportError):
+        return eager
+
+
+def _without_memory(layer: Layer, refusal: str) -> Layer:
+    return replace(layer, refusal=refusal, memory="", cross_heads=0)
 
 
 def _with_own_keys(layer: Layer) -> Layer:
@@ -101,13 +160,37 @@ def _refuse_other_output(layer: Layer, again: Tensor) -> None:
         )
 
 
+def _refuse_other_eager(layer: Layer) -> None:
+    """What is not split goes through the eager attention, which must be that of the model."""
+    off = apart(layer.forward(layer.hidden[None])[0], layer.output)
+    if not off <= tolerance(layer.output):
+        raise UnsupportedModel(
+            f"Layer {layer.index} ({layer.name}, {type(layer.module).__name__}) cannot be explained: "
+            f"{layer.refusal}, and its eager attention, through which z2z would go, gives other than the "
+            f"model by {off:.1e}."
+        )
+
+
+def _refuse_no_gradient(layer: Layer) -> None:
+    """A layer must let its output be differentiated: nothing that is needed for it may be overwritten."""
+    hidden = layer.hidden.detach()[None].requires_grad_()
+    try:
+        with torch.enable_grad():
+            torch.autograd.grad(layer.forward(hidden).sum(), hidden)
+    except RuntimeError as error:
+        raise UnsupportedModel(
+            f"Layer {layer.index} ({layer.name}, {type(layer.module).__name__}) cannot be differentiated: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+
+
 def _batches(layer: Layer, own: Tensor) -> bool:
     """Whether a batch of two gives each example its own output."""
     try:
         both = layer.forward(torch.stack([layer.hidden, layer.hidden.flip(0)]))
     except (RuntimeError, ValueError, IndexError):
         return False
-    return both.shape[0] == 2 and gap(both[0], own) <= tolerance(own)
+    return both.shape[0] == 2 and apart(both[0], own) <= rounding(own)
 
 
 def _tiled(layer: Layer, own: Tensor) -> Layer:
@@ -121,24 +204,50 @@ def _tiled(layer: Layer, own: Tensor) -> Layer:
 
 def _differs(layer: Layer, own: Tensor) -> str:
     pair = layer.hidden.expand(2, -1, -1)
-    split = layer.finish(pair, layer.attend(pair))
+    u = layer.attend(pair)
+    split, still = layer.finish(pair, u), layer.finish(pair[:1], torch.zeros_like(u[:1]))[0]
     for name, other in (("eager", own), ("recorded", layer.output)):
-        apart = max(gap(one, other) for one in split)
-        if not apart <= tolerance(own):
-            return f"split at its attention it differs from the model's own ({name}) output by {apart:.1e}"
+        if not max(excess(one, other, still) for one in split) <= 1:
+            off = max(apart(one, other) for one in split)
+            return f"split at its attention it differs from the model's own ({name}) output by {off:.1e}"
     return ""
 
 
 def _leaks_after(layer: Layer) -> str:
     """Changes what attention gives to one token and looks at what the layer makes of the others."""
-    pair = _changed(layer)
-    if not layer.entangled and _is_held(layer.capture(pair)):
-        return "its keys and values come from another layer, not from its own input"
-    u = layer.attend(pair)
-    u = torch.stack([u[0], torch.cat([u[1, :1], u[0, 1:]])])
-    done = layer.finish(pair, u)
-    if not gap(done[1, 1:], done[0, 1:]) <= tolerance(done):
-        return "the output of a token depends on other tokens outside its attention"
+    for one in dict.fromkeys((0, len(layer.hidden) - 1)):
+        pair = _changed(layer, one)
+        if not layer.entangled and _is_held(layer.capture(pair)):
+            return "its keys and values come from another layer, not from its own input"
+        u = layer.attend(pair)
+        mixed = u[:1].repeat(2, 1, 1, 1)
+        mixed[1, one] = u[1, one].flip(-1) - u[0, one]  # in all heads, also where one token moves few
+        if not _others_stay(layer.finish(pair, mixed), one):
+            return "the output of a token depends on other tokens outside its attention"
+    return ""
+
+
+def _others_stay(pair: Tensor, changed: int) -> bool:
+    """Whether all tokens but one are the same in both examples."""
+    before, after = (torch.cat([one[:changed], one[changed + 1 :]]) for one in pair.flatten(2))
+    return not len(before) or apart(after, before) <= rounding(pair)
+
+
+def _leaks_in_memory(layer: Layer) -> str:
+    """Changes a token of the encoder and looks at the keys and values of the others, and at other uses."""
+    own = layer.encoded
+    for one in dict.fromkeys((0, len(own) - 1)):
+        changed = own.clone()
+        changed[one] = own[len(own) - 1 - one].flip(-1) - own[one] / 2
+        seen = layer.capture_second(torch.stack([own, changed]))
+        if not all(_others_stay(part.transpose(1, 2), one) for part in (seen.key, seen.value)):
+            return "the keys of an encoder's token depend on its other tokens"
+        hidden, u = layer.hidden[None], layer.attend(layer.hidden[None])
+        second = partial(_given, plain(seen)[:1])
+        both = (layer, layer.with_encoded(changed[None]))
+        found = [replayed.finish(hidden, u, second) for replayed in both]
+        if not apart(found[1], found[0]) <= rounding(own):
+            return "it uses the encoder's states outside its second attention"
     return ""
 
 
@@ -148,32 +257,46 @@ def _is_held(seen: Captured) -> bool:
     return len(seen.key) != 2 or (not alone and torch.equal(*seen.key) and torch.equal(*seen.value))
 
 
+def _given(u: Tensor, _captured: Captured) -> Tensor:
+    return u
+
+
 def _leaks_before(layer: Layer) -> str:
     """Changes one token and looks at the projections of the others."""
-    if layer.forms and _forms_move(layer):
+    if (layer.forms and _forms_move(layer)) or _bias_moves(layer):
         return "its mask or position bias depends on the hidden states"
-    seen = layer.capture(_changed(layer))
-    bias = seen.form.bias
-    if bias is not None and not torch.allclose(bias[0], bias[-1]):
-        return "its mask or position bias depends on the hidden states"
-    for name in PARTS:
-        part = getattr(seen, name).transpose(1, 2)
-        if not gap(part[1, 1:], part[0, 1:]) <= tolerance(part):
-            return f"the {name} of a token depends on other tokens"
+    for one in dict.fromkeys((0, len(layer.hidden) - 1)):
+        seen = layer.capture(_changed(layer, one))
+        for name in PARTS:
+            if not _others_stay(getattr(seen, name).transpose(1, 2), one):
+                return f"the {name} of a token depends on other tokens"
     return ""
+
+
+def _bias_moves(layer: Layer) -> bool:
+    """Whether mask or bias are others on other hidden states, e.g. since keys are chosen by them."""
+    hidden, own = layer.hidden, layer.capture(layer.hidden[None]).form.bias
+    if own is None:
+        return False
+    others = (-hidden.flip(-1), hidden.flip(0), hidden.roll(1, 0) - hidden / 2, _changed(layer)[1])
+    biases = [layer.capture(one[None]).form.bias for one in others]
+    return any(one is None or not torch.allclose(one, own) for one in biases)
 
 
 def _forms_move(layer: Layer) -> bool:
     """Whether attentions seen at their softmax have another scale or bias on other hidden states."""
     changed = -layer.hidden.flip(-1)[None]
-    own = layer.forward(changed)
-    return not gap(layer.finish(changed, layer.attend(changed)), own) <= tolerance(own)
+    u = layer.attend(changed)
+    own, split, still = layer.forward(changed), layer.finish(changed, u), layer.finish(changed, 0 * u)
+    return not excess(split[0], own[0], still[0]) <= 1
 
 
-def _changed(layer: Layer) -> Tensor:
+def _changed(layer: Layer, one: int = 0) -> Tensor:
     """The hidden states, and once more with one token changed."""
     changed = layer.hidden.clone()
-    changed[0] = layer.hidden[-1] - layer.hidden[0] / 2
+    changed[one] = layer.hidden[len(changed) - 1 - one] - layer.hidden[one] / 2
+    if torch.equal(changed, layer.hidden):  # all 0, as queries of a decoder may start
+        changed[one] = torch.linspace(-1, 1, changed.shape[1])
     return torch.stack([layer.hidden, changed])
 
 

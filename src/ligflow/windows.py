@@ -48,7 +48,7 @@ class Windows:
         at = 0
         for (windows, tokens), bias in zip(self.calls, biases, strict=True):
             every = like.new_zeros(windows, heads, tokens, tokens) if bias is None else bias
-            for one in every.expand(windows, heads, tokens, tokens):
+            for one in every[:windows].expand(windows, heads, tokens, tokens):  # alike for all examples
                 found[0, :, at : at + tokens, at : at + tokens] = one
                 at += tokens
         return self._own(self._own(found, 2), 3)

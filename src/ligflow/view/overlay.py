@@ -42,12 +42,14 @@ def overlay(
     Raises LigflowError for a flow that is not of an image, an image of another form, a view, layer, head or
     target that there is not, and if matplotlib is not installed.
     """
-    grid, pixels = grid_of(flow), _pixels(image)
+    grid = grid_of(flow)
+    pixels = _pixels(image, grid)
     layer = flow.layers[-1] if layer is None else layer
     target = flow.targets[0] if target is None else target
     if target not in flow.targets:
         raise LigflowError(f"There is no target {target}; this flow has {list(flow.targets)}.")
-    values, _, title = select(flow, figures.chosen_view(flow, view), layer, head)
+    view = _of_patches(figures.chosen_view(flow, view), head)
+    values, _, title = select(flow, view, layer, head)
     shares = row_shares(values)[flow.targets.index(target)]
     with figures.printing():
         figure = _figure(pixels)
@@ -73,7 +75,16 @@ def _by_patch(shares: Float[Tensor, " source"], grid: Patches) -> Float[Tensor, 
     return shares[grid.first : grid.first + grid.count].reshape(grid.rows, grid.columns)
 
 
-def _pixels(image: Any) -> np.ndarray:
+def _of_patches(view: str, head: int | None) -> str:
+    """The view, if its sources are patches; a head only where it has heads."""
+    if view == "u2z":
+        raise LigflowError("The sources of u2z are heads, not patches; overlay z2z, z2u, or a composed map.")
+    if head is not None and view != "z2u":
+        raise LigflowError(f"{view} has no heads; leave out head={head}, or overlay view='z2u'.")
+    return view
+
+
+def _pixels(image: Any, grid: Patches) -> np.ndarray:
     """The image with its values from 0 to 1."""
     pixels = np.asarray(image.detach().cpu() if isinstance(image, torch.Tensor) else image)
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
@@ -81,7 +92,16 @@ def _pixels(image: Any) -> np.ndarray:
             f"The image has shape {pixels.shape}; pass [height, width] or [height, width, 3], e.g. the "
             "picture that was given to the processor, or pixel_values[0].permute(1, 2, 0)."
         )
+    high, wide = pixels.shape[:2]
+    # less than a patch may be left over at the ends of rows and columns
+    if not grid.rows / (grid.columns + 1) < high / max(wide, 1) < (grid.rows + 1) / grid.columns:
+        raise LigflowError(
+            f"The image is {high} high and {wide} wide, and its patches {grid.rows} by {grid.columns}: pass "
+            "the image as the model saw it, resized and cut, e.g. pixel_values[0].permute(1, 2, 0)."
+        )
     pixels = pixels.astype(float)
+    if not np.isfinite(pixels).all():
+        raise LigflowError("The image has NaN or infinite values.")
     low, high = pixels.min(), pixels.max()
     return pixels / 255 if low >= 0 and 1 < high <= 255 else (pixels - low) / max(high - low, 1e-12)
 

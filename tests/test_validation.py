@@ -1,0 +1,198 @@
+"""What a layer must be for its maps to be right: faults that hide behind a large residual."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from architectures import ARCHITECTURES, Architecture, build, example
+from ligflow import Explainer, UnsupportedModel
+from ligflow.agreement import apart, excess
+from ligflow.replay import Layer
+from sweep.made_up import runs
+from sweep.verdicts import build as build_tiny
+from test_cross_attention import DECODERS, inputs_of
+
+pytestmark = pytest.mark.usefixtures("no_shape_checks")
+TEXT = example(ARCHITECTURES["bloom"], 6)
+
+
+class Then(nn.Module):
+    """A module, and what is done to its output."""
+
+    def __init__(self, module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.module, self.change = module, change
+
+    def forward(self, *given: Tensor) -> Tensor:
+        return self.change(self.module(*given))
+
+
+def quiet(model: PreTrainedModel, *ends: str) -> PreTrainedModel:
+    """The model with the last matrices of its branches made small: beside them the residual is large."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(ends):
+                parameter.mul_(1e-3)
+    return model
+
+
+def quiet_bloom() -> PreTrainedModel:
+    return quiet(
+        build(ARCHITECTURES["bloom"]), "dense.weight", "4h_to_h.weight", "dense.bias", "4h_to_h.bias"
+    )
+
+
+def refusals(model: PreTrainedModel) -> set[str]:
+    return {layer.refusal for layer in Explainer(model).record(TEXT)}
+
+
+def test_a_small_branch_is_split_like_a_large_one() -> None:
+    layers = Explainer(quiet_bloom()).record(TEXT)
+    assert all((layer.refusal, layer.entangled) == ("", "") for layer in layers)
+    moved = max(float((layer.output - layer.hidden).norm() / layer.hidden.norm()) for layer in layers)
+    assert moved < 0.02
+
+
+def test_weights_halved_in_a_small_branch_are_noticed() -> None:
+    model = quiet_bloom()
+    for layer in model.h:
+        layer.self_attention.attention_dropout = Then(nn.Identity(), lambda weights: weights / 2)
+    (said,) = {refusal.rpartition(" by ")[0] for refusal in refusals(model)}
+    assert said == "split at its attention it differs from the model's own (eager) output"
+
+
+def test_tokens_that_mix_a_little_beside_attention_are_noticed() -> None:
+    model = quiet_bloom()
+    for layer in model.h:
+        layer.mlp = Then(layer.mlp, lambda made: made + 1e-3 * made.mean(1, keepdim=True))
+    assert refusals(model) == {"the output of a token depends on other tokens outside its attention"}
+
+
+def test_a_few_large_tokens_do_not_hide_the_others() -> None:
+    theirs = torch.ones(5, 8)
+    theirs[0] = 1e4
+    ours = theirs.clone()
+    ours[3] += 0.01
+    assert apart(ours, theirs) == pytest.approx(0.01, rel=1e-3)
+    assert excess(ours, theirs, theirs - 0.1) > 50  # a tenth of what attention does
+    assert excess(theirs + 1e-7, theirs, theirs - 0.1) < 1
+
+
+def even_mpnet() -> PreTrainedModel:
+    """MPNet, whose tokens attend to all others almost alike."""
+    return quiet(build(ARCHITECTURES["mpnet"]), "q.weight", "q.bias", "relative_attention_bias.weight")
+
+
+def test_what_a_layer_does_to_values_is_looked_at_for_every_text() -> None:
+    """Weights clipped at 0.3 are as they were among 30 tokens, and not among 2."""
+    long, short = (example(ARCHITECTURES["mpnet"], tokens) for tokens in (30, 2))
+    assert Explainer(even_mpnet()).attention(long).max() < 0.3
+    for order in ((long, short), (short, long)):
+        model = even_mpnet()
+        for layer in model.encoder.layer:
+            layer.attention.attn.dropout = Then(nn.Identity(), lambda weights: weights.clamp(max=0.3))
+        explainer = Explainer(model)
+        found = {len(layer.hidden): bool(layer.refusal) for text in order for layer in explainer.record(text)}
+        assert found == {30: False, 2: True}
+
+
+def decoder_with(change: Callable[[nn.Module], None]) -> list[Layer]:
+    model = build(DECODERS["bart"])
+    for layer in model.decoder.layers:
+        change(layer)
+    return Explainer(model, stack="decoder").record(inputs_of("bart", 5, 0, torch.float32))
+
+
+def mix_keys(layer: nn.Module) -> None:
+    attention = layer.encoder_attn
+    attention.k_proj = Then(attention.k_proj, lambda made: made + 0.01 * made.mean(1, keepdim=True))
+
+
+def test_keys_of_the_memory_that_mix_are_noticed() -> None:
+    for layer in decoder_with(mix_keys):
+        assert layer.refusal == "the keys of an encoder's token depend on its other tokens"
+        assert layer.memory == ""
+
+
+def read_memory_twice(layer: nn.Module) -> None:
+    own = layer.forward
+
+    @functools.wraps(own)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        made = own(*args, **kwargs)
+        memory = inspect.signature(own).bind(*args, **kwargs).arguments["encoder_hidden_states"]
+        beside = 0.01 * memory.mean(1, keepdim=True)
+        return (made[0] + beside, *made[1:]) if isinstance(made, tuple) else made + beside
+
+    layer.forward = forward
+
+
+def test_memory_that_is_read_beside_its_attention_is_noticed() -> None:
+    for layer in decoder_with(read_memory_twice):
+        assert layer.refusal == "it uses the encoder's states outside its second attention"
+
+
+def test_a_flow_says_that_the_encoder_is_held() -> None:
+    model = build(DECODERS["bart"])
+    for layer in model.decoder.layers:
+        mix_keys(layer)
+    flow = Explainer(model, stack="decoder").explain(inputs_of("bart", 5, 0, torch.float32), routes="z2z")
+    said = "the encoder's tokens are held, and are no sources, since the keys of an encoder's token depend on"
+    assert [said in note for note in flow.meta["notes"]] == [True, True]
+
+
+def test_experts_with_a_capacity_are_not_packed_where_it_may_be_exceeded() -> None:
+    sizes = {
+        "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "vocab_size": 64,
+        "num_experts": 4, "num_sparse_encoder_layers": 1, "num_decoder_layers": 1,
+    }  # fmt: skip
+    small, large = (
+        Explainer(build(Architecture("SwitchTransformersModel", sizes | {"expert_capacity": capacity})))
+        for capacity in (6, 64)
+    )
+    assert [layer.anywhere for layer in small.record(example(ARCHITECTURES["t5"], 6))] == [True, True]
+    longer = example(ARCHITECTURES["t5"], 8)  # though six were validated before
+    assert not all(layer.anywhere for layer in small.record(longer))
+    assert all(layer.anywhere for layer in large.record(longer))
+
+
+def test_hidden_states_of_zeros_are_changed_too() -> None:
+    """The queries of DETR's decoder start at 0. Its pixels are all the input that it needs."""
+    model = build_tiny("detr")
+    pixels = {"pixel_values": torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))}
+    first = Explainer(model, stack="decoder").record(pixels)[0]
+    assert first.hidden.abs().max() == 0
+    assert "its keys and values come from another layer" not in first.refusal
+    flow = Explainer(model).explain(pixels, routes="z2u", layers=0, targets=[0])  # the encoder
+    assert (flow.meta["stack"], flow.unmet) == ("encoder", [])
+
+
+def test_masks_that_the_eager_attention_takes_for_numbers_are_read_as_the_model_does() -> None:
+    """Grounding DINO hands masks of truth values to a text model that was loaded with fused attention."""
+    model = build_tiny("grounding-dino")
+    inputs, why = runs(model)
+    assert inputs is not None, why
+    for layer in Explainer(model, stack="text_backbone").record(inputs):
+        assert (layer.refusal, layer.entangled) == ("", "")
+
+
+def test_a_model_without_eager_attention_is_refused_by_name() -> None:
+    model = build_tiny("qwen2_5_omni_dit")
+    inputs, why = runs(model)
+    assert inputs is not None, why
+    with pytest.raises(UnsupportedModel, match="looks up 'eager', which it does not have"):
+        Explainer(model).record(inputs)
+
+
+def test_a_layer_that_overwrites_its_weights_cannot_be_differentiated() -> None:
+    model = build(ARCHITECTURES["mpnet"])
+    for layer in model.encoder.layer:
+        layer.attention.attn.dropout = Then(nn.Identity(), lambda weights: weights.mul_(0.7))
+    with pytest.raises(UnsupportedModel, match=r"Layer 0 \(encoder.layer.0, MPNetLayer\) cannot be differ"):
+        Explainer(model).record(TEXT)
