@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 from transformers import LlamaConfig, Qwen2VLConfig
 
 from sweep import record, run
 from sweep.page import blocks
 from sweep.record import Stacks
 from sweep.shrink import shrink
+from sweep.verdicts import _line
 
 SAMPLE = (
     "bert", "bloom", "clip_text_model", "llama", "mixtral", "qwen2_vl_text", "resnet", "siglip2_vision_model",
@@ -35,12 +37,21 @@ def test_a_sample_gets_what_is_recorded() -> None:
 
 def test_the_page_is_that_of_the_record() -> None:
     text = run.PAGE.read_text(encoding="utf-8")
-    for block in blocks(record.read(run.RECORD)).values():
+    for block in blocks(record.read(run.RECORD), record.version(run.RECORD)).values():
         assert block in text
 
 
+@pytest.mark.skipif(
+    record.version(run.RECORD) != transformers.__version__,
+    reason=f"the record is of transformers {record.version(run.RECORD)}; bring it up to date: make sweep",
+)
 def test_every_registered_type_is_in_the_record() -> None:
     assert set(record.read(run.RECORD)) == set(run.CONFIG_MAPPING_NAMES)
+
+
+def test_the_record_names_no_file_of_the_machine_that_made_it() -> None:
+    assert "site-packages" not in run.RECORD.read_text(encoding="utf-8")
+    assert _line("no X in <module 'a.b' from '/home/me/a/b.py'>") == "no X in <module 'a.b'>"
 
 
 @pytest.fixture
@@ -84,6 +95,17 @@ def test_losses_can_be_accepted_and_gains_are_written(swept: dict[str, Stacks]) 
     assert list(now) == ["bert", "gpt2", "llama", "resnet"]
     assert record.counted(now) == {"passes": 3, "z2z": 1}
     assert "| bert |  | z2z | moved |" in run.PAGE.read_text()
+
+
+def test_verdicts_of_two_versions_are_not_mixed(
+    swept: dict[str, Stacks], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = transformers.__version__
+    swept |= {"gpt2": PASSES}
+    monkeypatch.setattr(transformers, "__version__", "99.0")
+    assert run.main(["gpt2", "--write"]) == 2
+    assert capsys.readouterr().err == f"the record is of transformers {made}; run all types\n"
+    assert "gpt2" not in record.read(run.RECORD)
 
 
 def test_without_write_nothing_is_written(swept: dict[str, Stacks]) -> None:

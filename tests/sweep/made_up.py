@@ -2,7 +2,9 @@
 
 import inspect
 import itertools
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,10 +12,17 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 TOKENS, FRAMES, SAMPLES = 6, 3, 4000
+GIVEN = json.loads(Path(__file__).with_name("inputs.json").read_text(encoding="utf-8"))
 
 
 def candidates(model: PreTrainedModel) -> Iterator[dict[str, Tensor]]:
-    """Inputs by name: the main one and what `forward` requires; then with what it may take besides."""
+    """Inputs by name: the main one and what `forward` requires; then with what it may take besides.
+
+    A class of models in `inputs.json` has those, and no others.
+    """
+    if (own := given(model)) is not None:
+        yield own
+        return
     parameters = inspect.signature(model.forward).parameters
     main = getattr(model, "main_input_name", "input_ids")
     main = main if isinstance(main, str) and main in parameters else next(iter(parameters))
@@ -24,6 +33,12 @@ def candidates(model: PreTrainedModel) -> Iterator[dict[str, Tensor]]:
             yield from _combinations(model, [main, *needed, *more])
     if "inputs_embeds" in parameters:
         yield from _combinations(model, ["inputs_embeds", *(name for name in needed if name != main)])
+
+
+def given(model: PreTrainedModel) -> dict[str, Tensor] | None:
+    """The inputs that `inputs.json` has for a class of models."""
+    said = GIVEN.get(type(model).__name__)
+    return None if said is None else {name: _made(one) for name, one in said.items()}
 
 
 _MORE: tuple[tuple[str, ...], ...] = (
@@ -115,6 +130,15 @@ def _values(name: str, model: PreTrainedModel) -> list[Tensor]:
         return makers[name]() if name in makers else []
     except (AttributeError, TypeError):  # a config without the sizes that such a value has
         return []
+
+
+def _made(said: Mapping[str, Any]) -> Tensor:
+    """A value of inputs.json: `normal`, `ids` or `ones` of a shape, or the numbers (`values`) themselves."""
+    ((kind, value),) = said.items()
+    if kind == "ids":
+        return torch.randint(3, 40, value, generator=torch.Generator().manual_seed(0))
+    makers = {"normal": lambda: _normal(*value), "ones": lambda: torch.ones(value, dtype=torch.long)}
+    return makers.get(kind, lambda: torch.tensor(value))()
 
 
 def _corners() -> Tensor:

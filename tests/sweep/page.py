@@ -3,15 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-import transformers
-
 from sweep.record import VERDICTS, Stacks, Verdict, counted
 
 _LONGEST = 160  # characters of a reason
 _ROUTES = {"passes": "z2u u2z z2z", "partly": "z2u u2z z2z, in part", "z2z": "z2z"}
 _MEANING = {
     "passes": "every layer gives all routes, and all checks pass",
-    "partly": "the layers with attention give all routes, the others `z2z`; all checks pass",
+    "partly": "some layers give all routes, the others (with no attention, or for the reason given) `z2z`; "
+    "all checks pass",
     "z2z": "`z2z` alone, and all its checks pass",
     "refused": "ligflow says why it does not explain it",
     "uncertified": "a certificate misses its limit, as it should where a layer jumps; all other checks pass",
@@ -21,25 +20,25 @@ _MEANING = {
 }
 
 
-def blocks(types: Mapping[str, Stacks]) -> dict[str, str]:
-    """The block of the page, by its name."""
-    parts = (_counts(types), _table("not run", types), _unbuilt(types))
+def blocks(types: Mapping[str, Stacks], version: str) -> dict[str, str]:
+    """The block of the page, by its name, from what a version of transformers has."""
+    parts = (_counts(types, version), _table("not run", types), _unbuilt(types))
     return {"sweep": "\n\n".join(parts)}
 
 
-def _counts(types: Mapping[str, Stacks]) -> str:
+def _counts(types: Mapping[str, Stacks], version: str) -> str:
     """The share that counts, and how many stacks have each verdict."""
     rows = [f"| {name} | {count} | {_MEANING[name]} |" for name, count in counted(types).items()]
-    return "\n".join([_share(types), "", "| verdict | stacks | meaning |", "|---|---|---|", *rows])
+    return "\n".join([_share(types, version), "", "| verdict | stacks | meaning |", "|---|---|---|", *rows])
 
 
-def _share(types: Mapping[str, Stacks]) -> str:
+def _share(types: Mapping[str, Stacks], version: str) -> str:
     best, beside = (Counter(_worst(one, at) for one in types.values()) for at in (False, True))
     whole, more = (sum(of[name] for name in ("passes", "partly", "other")) for of in (best, beside))
     held = sum(any(one.get("experts") == "frozen" for one in stacks.values()) for stacks in types.values())
     share = best["passes"] / max(whole, 1)
     return (
-        f"{len(types)} model types of transformers {transformers.__version__}. Of {whole} whose tiny model "
+        f"{len(types)} model types of transformers {version}. Of {whole} whose tiny model "
         f"was built and run and whose attention goes through the interface, {best['passes']} ({share:.1%}) "
         f"pass all three routes in every stack that was run ({held} of all hold their experts); "
         f"{best['partly']} pass in the layers that have attention; {best['other']} are refused or fail in "
@@ -52,10 +51,17 @@ def _share(types: Mapping[str, Stacks]) -> str:
 def _worst(stacks: Stacks, at_softmax: bool) -> str:
     """The worst verdict of a type's stacks with attention on the interface, or of those where it is not."""
     attending = [one for one in stacks.values() if _attends(one)]
-    found = {one["verdict"] for one in attending if one.get("at_softmax", False) == at_softmax}
+    found = {_kind(one) for one in attending if one.get("at_softmax", False) == at_softmax}
     if not found:
         return "outside"
     return next((one for one in ("passes", "partly") if found <= {"passes", one}), "other")
+
+
+def _kind(one: Verdict) -> str:
+    """The verdict; those are only partly split whose other layers have no attention."""
+    whole: str = one["verdict"]
+    attend = any(not why.endswith("makes no attention call") for why in one["why"].split("; "))
+    return "other" if whole == "partly" and attend else whole
 
 
 def _attends(one: Verdict) -> bool:

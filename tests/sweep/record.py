@@ -20,6 +20,12 @@ def read(path: Path) -> dict[str, Stacks]:
     return json.loads(path.read_text(encoding="utf-8"))["types"] if path.exists() else {}
 
 
+def version(path: Path) -> str:
+    """The version of transformers that the verdicts are of."""
+    found: str = json.loads(path.read_text(encoding="utf-8"))["transformers"]
+    return found
+
+
 def write(path: Path, types: Mapping[str, Stacks]) -> None:
     """One line a type, sorted, so that a change of one verdict is a change of one line."""
     lines = (f"  {json.dumps(name)}: {json.dumps(types[name], sort_keys=True)}" for name in sorted(types))

@@ -24,6 +24,7 @@ if __name__ == "__main__":  # before torch and transformers read them
     os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
 import torch  # noqa: E402
+import transformers  # noqa: E402
 from blocks import put  # noqa: E402
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # type: ignore[attr-defined]  # noqa: E402
 
@@ -48,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     if unknown := [name for name in asked.types if name not in CONFIG_MAPPING_NAMES]:
         print("\n".join(map(_unknown, unknown)), file=sys.stderr)
+        return 2
+    if asked.types and asked.write and record.version(RECORD) != transformers.__version__:
+        print(f"the record is of transformers {record.version(RECORD)}; run all types", file=sys.stderr)
         return 2
     before = record.read(RECORD)
     found = record.read(PARTIAL) if asked.resume else {}
@@ -96,7 +100,7 @@ def _compared(before: dict[str, Stacks], found: dict[str, Stacks], writes: bool,
         merged = {name: (before | found)[name] for name in CONFIG_MAPPING_NAMES if name in before | found}
         record.write(RECORD, merged)
         PARTIAL.unlink(missing_ok=True)
-        put(PAGE, blocks(merged))
+        put(PAGE, blocks(merged, record.version(RECORD)))
     return 0
 
 

@@ -53,6 +53,7 @@ RULES: tuple[tuple[str, int], ...] = (
         4,
     ),
     (r"num_conv_pos_embedding.*", 4),
+    (r"num_queries", 8),
     (r"state_size|ssm_state_size|mamba_d_state|mamba_n_heads|n_groups|mamba_.*", 8),
 )  # fmt: skip
 _TOKEN = re.compile(
@@ -60,6 +61,10 @@ _TOKEN = re.compile(
 )
 _KEPT = frozenset(("num_labels", "num_channels", "num_feat_extract_layers", "num_adapter_layers"))
 _DERIVED = frozenset(("out_features", "out_indices", "stage_names", "id2label", "label2id"))
+
+
+# In place of a backbone of timm, which need not be installed: features of the same stages.
+_RESNET = {"model_type": "resnet", "embedding_size": 16, "hidden_sizes": [32] * 4, "depths": [1] * 4}
 
 
 Exceptions = Mapping[str, Mapping[str, Any]]
@@ -143,6 +148,8 @@ def _mapping(name: str, value: dict[str, Any], ids: dict[int, int], exceptions: 
     """A part of the config, fields of single layers (the last of two then stands for them), or plain data."""
     if name == "per_layer_config":
         return {str(LAYERS - 1): _shrunk(dict(one), ids, exceptions) for one in list(value.values())[:1]}
+    if value.get("model_type") == "timm_backbone":
+        return _RESNET | {"out_indices": value["out_indices"]}
     if name.endswith("_config") or "model_type" in value or "hidden_size" in value:
         return _shrunk(value, ids, exceptions)
     return value | ({"mrope_section": [2, 1, 1]} if "mrope_section" in value else {})
@@ -163,6 +170,7 @@ def _with(config: dict[str, Any], exceptions: Mapping[str, Any]) -> dict[str, An
     """Exceptions name fields; those of a part are under its name."""
     for name, value in exceptions.items():
         part = config.get(name)
-        nested = isinstance(value, Mapping) and isinstance(part, Mapping) and name.endswith("_config")
+        is_part = isinstance(part, Mapping) and (name.endswith("_config") or "model_type" in part)
+        nested = isinstance(value, Mapping) and is_part
         config[name] = _with(dict(part), value) if nested and part is not None else value
     return config

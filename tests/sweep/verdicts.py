@@ -18,11 +18,13 @@ from ligflow import Explainer, LigflowError, UnsupportedModel
 from ligflow.conformance import Check, check
 from ligflow.recording import OFF_INTERFACE, stacks
 from ligflow.replay import Captured, acting, borrowed, plain
-from sweep.made_up import runs
+from sweep.made_up import given, runs
 from sweep.record import Stacks, Verdict
 from sweep.shrink import shrink
 
 _GAIN = 1.7  # of a matrix on random states, at most
+_SET = 1e6  # what is beyond is memory that no initialization has set
+_MAPPED_TO_DECODER = ("musicgen", "musicgen_melody")  # their "bare model" is of the config of a part
 _OF_INPUTS = ("could not run on these inputs", "These are inputs of the encoder alone")  # which we made up
 EXCEPTIONS = json.loads(Path(__file__).with_name("exceptions.json").read_text(encoding="utf-8"))
 
@@ -89,6 +91,8 @@ def _stir(model: PreTrainedModel) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.is_floating_point():
+                if parameter.numel() and not parameter.abs().max() < _SET:
+                    parameter.normal_()
                 parameter.add_(0.1 * torch.randn_like(parameter))
                 if parameter.ndim > 1:
                     widest = _GAIN / math.sqrt(max(1, parameter[0].numel()))
@@ -97,17 +101,13 @@ def _stir(model: PreTrainedModel) -> None:
 
 def _class_of(config_class: type) -> Any:
     """The bare model of a config, or else the first model that is made for it."""
-    if config_class in MODEL_MAPPING:
+    if config_class in MODEL_MAPPING and config_class.model_type not in _MAPPED_TO_DECODER:
         found = MODEL_MAPPING[config_class]
         return found[0] if isinstance(found, tuple) else found
     module = config_class.__module__.replace(".configuration_", ".modeling_")
     there = vars(importlib.import_module(module)).values()
     made = [one for one in there if isinstance(one, type) and issubclass(one, PreTrainedModel)]
-    own = [
-        one
-        for one in made
-        if one.config_class is config_class and not one.__name__.endswith("PreTrainedModel")
-    ]
+    own = [one for one in made if one.config_class is config_class and "PreTrainedModel" not in one.__name__]
     if not own:
         raise LookupError("part of another model")
     return own[0]
@@ -162,10 +162,10 @@ def _checked(model: PreTrainedModel, stack: str | None, inputs: Mapping[str, Ten
         warnings.simplefilter("ignore")
         try:
             explainer = Explainer(model, stack=_asked(model, stack))
-            given = inputs if explainer.decodes else _without_decoder(inputs)
-            layers, found = explainer.record(given), check(explainer, [given])
+            own = inputs if explainer.decodes else _of_encoder(model, inputs)
+            layers, found = explainer.record(own), check(explainer, [own])
             if _only_jumps(found):
-                held = check(explainer, [given], experts="frozen")
+                held = check(explainer, [own], experts="frozen")
                 return _summary(layers, held) | {"experts": "frozen"}
             return _summary(layers, found)
         except LigflowError as error:
@@ -183,9 +183,17 @@ def _encodes(model: PreTrainedModel) -> bool:
 
 def _asked(model: PreTrainedModel, stack: str | None) -> str | None:
     """The name to ask for; the encoder of an encoder-decoder is what is explained without one."""
-    if not model.config.is_encoder_decoder or "encoder" not in str(stack).split("."):
+    encoder = _encoder(model)
+    if encoder is None:
         return stack
-    return None if isinstance(model.get_encoder(), PreTrainedModel) else stack
+    name = next(name for name, part in model.named_modules() if part is encoder)
+    return None if str(stack).startswith(f"{name}.") else stack
+
+
+def _encoder(model: PreTrainedModel) -> PreTrainedModel | None:
+    """The encoder of an encoder-decoder, where it is a model of its own."""
+    found = model.get_encoder() if model.config.is_encoder_decoder else None
+    return found if isinstance(found, PreTrainedModel) and found is not model else None
 
 
 def _only_jumps(checks: list[Check]) -> bool:
@@ -207,9 +215,15 @@ def _summary(layers: list[Any], checks: list[Check]) -> Verdict:
     } | ({"at_softmax": True} if any(layer.forms for layer in layers) else {})  # fmt: skip
 
 
-def _without_decoder(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: one for name, one in inputs.items() if not name.startswith("decoder_")}
+def _of_encoder(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's own inputs, where it has some; else those of the model that are not the decoder's."""
+    if not model.config.is_encoder_decoder:
+        return dict(inputs)
+    encoder = _encoder(model)
+    own = {name: one for name, one in inputs.items() if not name.startswith("decoder_")}
+    return (None if encoder is None else given(encoder)) or own
 
 
 def _line(error: object) -> str:
-    return " ".join(str(error).split())[:300]
+    """An error's text, without the places of files on this machine."""
+    return re.sub(r" from '/[^']*'", "", " ".join(str(error).split()))[:300]
