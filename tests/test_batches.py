@@ -66,6 +66,7 @@ def test_scales_that_differ_from_text_to_text_are_not_taken_for_one() -> None:
         return Captured(*(torch.randn(1, 2, tokens, 4) for _ in range(3)), Form(scaling))
 
     assert _form([seen(1, 1.0), seen(3, 0.5), seen(5, 0.5)], 5, torch.float32).scaling == 0.5
+    assert _form([seen(1, 0.3)], 1, torch.float32).scaling == 0.3  # which counts beside a sink
     with pytest.raises(LigflowError, match=r"scales the scores of these sentences by 0\.25 to 0\.5"):
         _form([seen(3, 0.25), seen(5, 0.5)], 5, torch.float32)
 

@@ -106,7 +106,7 @@ def _form(seen: Sequence[Captured], tokens: int, dtype: torch.dtype) -> Form:
 
 def _scaling(seen: Sequence[Captured]) -> float:
     """The scale that all sentences share; that of a sentence with one key says nothing."""
-    known = [one.form.scaling for one in seen if one.key.shape[2] > 1] or [1.0]
+    known = [one.form.scaling for one in seen if one.key.shape[2] > 1] or [seen[0].form.scaling]
     if max(known) - min(known) > _ALIKE * max(map(abs, known)):
         raise LigflowError(
             f"The layer scales the scores of these sentences by {min(known):.4g} to {max(known):.4g}; "
