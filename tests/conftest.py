@@ -1,4 +1,4 @@
-"""Shape and type checks on: every call into ligflow is checked against its jaxtyping signature."""
+"""Shape checks on: calls into ligflow are checked against their jaxtyping signatures."""
 
 import io
 import os
@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from jaxtyping import config, install_import_hook
+from jaxtyping import config
+
+import shape_checks
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-install_import_hook("ligflow", "beartype.beartype")
+shape_checks.install("ligflow")
 
 
 @pytest.fixture(autouse=True)

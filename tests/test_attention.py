@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 from torch import Tensor
 
-from ligflow.attention import Form, mix, query_slope, score_gradient, source_slope, weigh
+from ligflow.attention import Form, mix, query_slope, score_gradient, softmax, source_slope, weigh
 
 generator = torch.Generator().manual_seed(0)
 
@@ -70,3 +71,8 @@ def test_masked_sources_have_weight_and_slope_zero() -> None:
     assert weights.p[..., 3:].abs().max() == 0
     assert slope[..., 3:].abs().max() == 0
     torch.testing.assert_close(mix(weights, value)[0, 0, 0], weights.p[0, 0, 0] @ value[0, 0])
+
+
+def test_shapes_are_checked_while_testing() -> None:
+    with pytest.raises(TypeCheckError):
+        softmax(torch.zeros(1, 2, 3, 4), torch.zeros(3))  # a sink for each of two heads

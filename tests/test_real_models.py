@@ -1,6 +1,5 @@
 """Real weights: MiniLM and Gemma-3-270M at default settings, and the zero baseline resolved."""
 
-import resource
 from collections.abc import Callable
 from typing import Any
 
@@ -119,8 +118,3 @@ def test_words_of_two_tokenizers_are_the_same(minilm: Explainer, gemma: Explaine
     ours = minilm.explain(FORTY, routes=("u2z",), layers=[0]).merge_words().hide_special()
     theirs = gemma.explain(FORTY, routes=("u2z",), layers=[0]).merge_words().hide_special()
     assert ours.tokens == theirs.tokens
-
-
-def test_the_demo_stays_within_two_gigabytes(minilm: Explainer) -> None:
-    minilm.explain(FORTY)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 8 * 2**20  # of the whole test process, in KiB
