@@ -29,13 +29,19 @@ _BART = ARCHITECTURES["bart"].config | {"decoder_layers": 2}
 DECODERS = {
     "t5": ARCHITECTURES["t5"],
     "bart": Architecture("BartModel", _BART),
+    "mvp": Architecture("MvpModel", _BART),  # off the interface, with a mask for each example
+    "fsmt": Architecture(  # tokens before examples
+        "FSMTModel",
+        {"langs": ["en", "de"], "src_vocab_size": 64, "tgt_vocab_size": 64}
+        | {name: value for name, value in _BART.items() if name != "vocab_size"},
+    ),
     "marian": Architecture("MarianModel", _BART | {"pad_token_id": 0, "decoder_start_token_id": 0}),
     "pegasus": Architecture("PegasusModel", _BART),
     "whisper": ARCHITECTURES["whisper"],
 }
 CASES = [
     (name, tokens, padding) for name in DECODERS for tokens in (1, 2, 6) for padding in (0, 2)
-    if name != "whisper" or not padding
+    if (name != "whisper" or not padding) and (name != "fsmt" or tokens > 1)  # of one, its axes do not tell
 ]  # fmt: skip
 
 

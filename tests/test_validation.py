@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+import hand_made
 from architectures import ARCHITECTURES, Architecture, build, example
 from ligflow import Explainer, UnsupportedModel
 from ligflow.agreement import apart, excess
@@ -114,6 +116,24 @@ def mix_keys(layer: nn.Module) -> None:
     attention.k_proj = Then(attention.k_proj, lambda made: made + 0.01 * made.mean(1, keepdim=True))
 
 
+class Choosing(hand_made.Attention):
+    """Tokens see the two keys whose first numbers are largest."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        value = hidden[:, None]
+        kept = hidden[..., 0] >= hidden[..., 0].topk(2).values[:, -1:]
+        mask = torch.zeros(kept.shape).masked_fill(~kept, torch.finfo(hidden.dtype).min)[:, None, None]
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, hand_made.plain)
+        return attend(self, 0 * value, 0 * value, value, mask, scaling=1.0, dropout=0.0)[0].flatten(-2)
+
+
+def test_keys_that_the_hidden_states_choose_are_noticed() -> None:
+    model = hand_made.build()
+    model.layers[0].attention = Choosing(model.config)
+    (layer,) = Explainer(model).record({"input_ids": torch.tensor([[3, 9, 4, 7, 5]])})
+    assert (layer.refusal, layer.entangled) == ("", "its mask or position bias depends on the hidden states")
+
+
 def test_keys_of_the_memory_that_mix_are_noticed() -> None:
     for layer in decoder_with(mix_keys):
         assert layer.refusal == "the keys of an encoder's token depend on its other tokens"
@@ -182,12 +202,18 @@ def test_masks_that_the_eager_attention_takes_for_numbers_are_read_as_the_model_
         assert (layer.refusal, layer.entangled) == ("", "")
 
 
-def test_a_model_without_eager_attention_is_refused_by_name() -> None:
+def test_without_eager_attention_a_split_is_compared_with_the_layers_own() -> None:
     model = build_tiny("qwen2_5_omni_dit")
     inputs, why = runs(model)
     assert inputs is not None, why
+    explainer = Explainer(model)
+    for layer in explainer.record(inputs):
+        assert (layer.refusal, layer.entangled) == ("", "")
+    assert not explainer.explain(inputs).unmet
+    for layer in model.transformer_blocks:
+        layer.ff = Then(layer.ff, lambda given: given + given.flip(1))
     with pytest.raises(UnsupportedModel, match="looks up 'eager', which it does not have"):
-        Explainer(model).record(inputs)
+        Explainer(model).record(inputs)  # tokens mix after attention: what is left would need it
 
 
 def test_a_layer_that_overwrites_its_weights_cannot_be_differentiated() -> None:

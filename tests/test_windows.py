@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from architectures import Architecture, build
-from ligflow import Explainer, UnsupportedModel, attribution, direct
+from ligflow import Explainer, LigflowError, UnsupportedModel, attribution, direct
 from ligflow.attention import Form, mix, weigh
 from ligflow.attribution import attribute
 from ligflow.baselines import source_start
@@ -135,3 +135,82 @@ def test_a_stage_of_one_layer_is_not_taken_for_a_layer() -> None:
     assert [layer.name for layer in layers] == [f"encoder.layers.{name}" for name in (
         "0.blocks.0", "0.blocks.1", "1.blocks.0"
     )]  # fmt: skip
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+def test_windows_whose_position_bias_moves_are_explained() -> None:
+    """SAM adds products of queries with relative positions to its scores, window by window."""
+    config = {
+        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "mlp_dim": 48, "image_size": 16,
+        "patch_size": 4, "window_size": 2, "global_attn_indexes": [1], "output_channels": 8,
+    }  # fmt: skip
+    explainer = Explainer(build(Architecture("SamVisionModel", config), torch.float64))
+    first, second = explainer.record(pixels())
+    for layer in (first, second):
+        assert (layer.refusal, bool(layer.windows)) == ("", layer is first)
+        assert layer.entangled == "its mask or position bias depends on the hidden states"
+        with borrowed(explainer.model, layer.implementation):
+            others = torch.stack([-layer.hidden, layer.hidden.flip(0), layer.hidden.roll(3, 1)])
+            whole = layer.forward(others)
+            torch.testing.assert_close(layer.finish(others, layer.attend(others)), whole, rtol=0, atol=1e-12)
+    flow = explainer.explain(pixels(), targets=[0])
+    outside = [token for token in range(16) if token not in (0, 1, 4, 5)]
+    for route in (flow.z2z, flow.z2u.abs().amax(1)):
+        assert route[0, 0, outside].abs().max() == 0
+        assert route[1, 0, outside].abs().min() > 0
+    assert not flow.unmet
+
+
+LW_DETR = Architecture(
+    "LwDetrViTBackbone",
+    {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "mlp_ratio": 2, "image_size": 16,
+     "pretrain_image_size": 16, "patch_size": 4, "num_windows": 4, "window_block_indices": [0, 2],
+     "out_indices": [3]},
+)  # fmt: skip
+FILM = {
+    "image_size": 8, "num_frames": 3, "tubelet_size": [1, 4, 4], "hidden_size": 32, "num_attention_heads": 4,
+    "intermediate_size": 48, "num_spatial_layers": 2, "num_temporal_layers": 2,
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+def test_tiles_that_count_as_examples_are_one_image() -> None:
+    explainer = Explainer(build(LW_DETR, torch.float64))
+    layers = explainer.record(pixels())
+    assert [layer.windows and layer.windows.calls for layer in layers] == [((4, 4),), None, ((4, 4),)]
+    for layer in layers:
+        assert (layer.hidden.shape, layer.layout.parts, layer.one_by_one) == ((16, 32), 4, False)
+        assert max(gaps(explainer, layer).values()) < 1e-9, layer.index
+    flow = explainer.explain(pixels())
+    assert (flow.tokens[0], flow.tokens[5], flow.tokens[15]) == ("0:0", "1:1", "3:3")
+    assert not flow.unmet
+    assert flow.z2z[0, 0, 4:].abs().max() == 0
+    assert flow.z2z[1, 0, 4:].abs().min() > 0
+    with pytest.raises(LigflowError, match="explain takes one example at a time, and the layers see 8"):
+        explainer.explain({"pixel_values": torch.cat([pixels()["pixel_values"]] * 2)})
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize(("stack", "calls"), [("spatial_layers", (3, 4)), ("temporal_layers", (4, 3))])
+def test_frames_of_a_film_see_each_other_where_the_model_lets_them(
+    stack: str, calls: tuple[int, int]
+) -> None:
+    explainer = Explainer(build(Architecture("VideoPrismVisionModel", FILM), torch.float64), stack=stack)
+    inputs = {"pixel_values_videos": torch.randn(1, 3, 3, 8, 8, dtype=torch.float64)}
+    for layer in explainer.record(inputs):
+        assert layer.windows.calls == (calls,)
+        assert max(gaps(explainer, layer).values()) < 1e-9, layer.index
+    with pytest.raises(LigflowError, match="explain takes one example at a time"):
+        explainer.explain({"pixel_values_videos": torch.randn(2, 3, 3, 8, 8, dtype=torch.float64)})
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+def test_frames_that_meet_in_a_message_are_one_example() -> None:
+    """X-CLIP's frames come in the axis of examples; its layers attend within them and between them."""
+    small = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = small | {"image_size": 8, "patch_size": 4, "num_frames": 3}
+    explainer = Explainer(build(Architecture("XCLIPVisionModel", config)))
+    flow = explainer.explain({"pixel_values": torch.randn(3, 3, 8, 8)}, routes=("z2z",))
+    assert (flow.tokens[0], flow.tokens[-1], flow.unmet) == ("0:0", "2:4", [])
+    others = flow.z2z[1, 0, 5:].reshape(2, 5)
+    assert others[:, 0].abs().min() > 0 == others[:, 1:].abs().max()  # the message is of class tokens

@@ -149,5 +149,7 @@ def describe_unmet(flow: Flow) -> str:
     return (
         f"{len(cells)} cells miss the tolerance; the worst is {worst.route}, layer {worst.layer}{head}, "
         f"target {worst.target} ({worst.token!r}): certificate {worst.certificate:.1e}, estimated error "
-        f"{worst.estimated_error:.1e}. All are in flow.unmet; raise max_nodes, or choose another baseline."
+        f"{worst.estimated_error:.1e}. All are in flow.unmet. Raise max_nodes, or choose another baseline; "
+        "where that does not help, the layer jumps on the path (experts='frozen' holds choices of a mixture "
+        "of experts), or float32 is too coarse for what is left of the total (load the model in float64)."
     )

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from torch import Tensor, nn
 
 from ligflow.errors import LigflowError, UnsupportedModel
-from ligflow.layout import Layout, layout_of
+from ligflow.layout import USUAL, Layout, layout_of, layout_of_parts
 from ligflow.replay import CACHE_NAMES, Captured, Layer, first_tensor
 from ligflow.windows import Windows, windows_of
 
@@ -38,13 +38,28 @@ def keeps_shape(call: Call) -> bool:
     return hidden.is_floating_point() and (hidden.ndim == 3 or _layout(call, hidden) is not None)
 
 
-def _layout(call: Call, hidden: Tensor) -> Layout | None:
-    """How the call's hidden states are laid out, judged by the queries of its attention."""
-    seen = [(len(one.query), one.query.shape[2]) for one in call.attentions]
+def _layout(call: Call, hidden: Tensor, single: bool = False) -> Layout | None:
+    """How the call's hidden states are laid out, judged by the queries of its attention.
+
+    If what the model was given is a `single` example, several in a layer are its parts.
+    """
+    seen, shape = [(len(one.query), one.query.shape[2]) for one in call.attentions], tuple(hidden.shape)
+    parts = layout_of_parts(shape, seen) if single else None
     if hidden.ndim == 3:  # whose windows would look like examples
         seen = [(examples, tokens) for examples, tokens in seen if examples == 1]
     counts = [windows * tokens for windows, tokens in seen]
-    return layout_of(tuple(hidden.shape), {*counts[:1], sum(counts)} if call.attentions else ())
+    return layout_of(shape, {*counts[:1], sum(counts)} if call.attentions else ()) or parts
+
+
+def meet_in_attention(call: Call) -> bool:
+    """Whether an attention is about what counts as several examples: they are parts of one."""
+    hidden = hidden_of(call)
+    if hidden is None or hidden.ndim != 3 or call.at_softmax:  # where heads may count as examples
+        return False
+    parts, tokens = hidden.shape[:2]
+    return parts > 1 and any(
+        len(one.query) == 1 and one.query.shape[2] in (parts, parts * tokens) for one in call.attentions
+    )
 
 
 def hidden_of(call: Call) -> Tensor | None:
@@ -53,13 +68,13 @@ def hidden_of(call: Call) -> Tensor | None:
     return first if isinstance(first, Tensor) else None
 
 
-def layer_of(index: int, call: Call, refusal: str) -> Layer:
-    """The call with its arguments by name, without caches."""
+def layer_of(index: int, call: Call, refusal: str, single: bool = False) -> Layer:
+    """The call with its arguments by name, without caches; `single` as for `_layout`."""
     first, arguments = by_name(call)
     own = arguments.pop(first)
-    layout = _layout(call, own) or _refuse_batch(len(own))
+    layout = _layout(call, own, single) or _refuse_batch(len(own))
     hidden, output = layout.rows(own), layout.rows(first_tensor(call.output))
-    memory = _memory(call, hidden, arguments)
+    memory = _memory(call, layout, hidden, arguments)
     windows = None if memory else _windows(call, hidden)
     calls = () if memory or windows else _calls_of_all(call, hidden)
     in_parts = bool(memory or windows or calls)
@@ -85,14 +100,18 @@ def _windows(call: Call, hidden: Tensor) -> Windows | None:
     return windows_of(queries, keys, hidden.shape[1]) if len(same) == 1 else None
 
 
-def _memory(call: Call, hidden: Tensor, arguments: Mapping[str, Any]) -> str:
+def _memory(call: Call, layout: Layout, hidden: Tensor, arguments: Mapping[str, Any]) -> str:
     """The argument that a second attention, after one among the tokens, takes its keys and values from."""
     given: Any = arguments.get(_ENCODER_STATES)
-    if len(call.attentions) != 2 or not takes_encoded(arguments) or given.ndim != 3 or len(given) != 1:
+    if len(call.attentions) != 2 or not takes_encoded(arguments) or given.ndim != 3:
         return ""
+    if layout != USUAL and (layout.examples, layout.tokens) != (1, (0,)):
+        return ""
+    tokens, encoded = hidden.shape[1], given.shape[layout.tokens[0]]
     own, cross = ((one.query.shape[2], one.key.shape[2]) for one in call.attentions)
-    tokens = hidden.shape[1]
-    return _ENCODER_STATES if (own, cross) == ((tokens, tokens), (tokens, given.shape[1])) else ""
+    if given.shape[layout.examples or 0] != 1:
+        return ""
+    return _ENCODER_STATES if (own, cross) == ((tokens, tokens), (tokens, encoded)) else ""
 
 
 def takes_encoded(arguments: Mapping[str, Any]) -> bool:

@@ -27,6 +27,7 @@ from ligflow.inputs import (
     Inputs,
     Positions,
     check_inputs,
+    codebooks_of,
     decoder_inputs,
     own_inputs,
     positions,
@@ -45,7 +46,7 @@ from ligflow.routes import Tokens as LayerTokens
 from ligflow.routes import attention_weights
 from ligflow.scalarize import Scalarization
 from ligflow.settings import ROUTES, Array, Settings, ask, every_route
-from ligflow.tokens import Tokens, Words, encode, name_inputs, position_limit
+from ligflow.tokens import Tokens, Words, encode, name_inputs, name_parts, position_limit
 from ligflow.weights import check_weights, on_disk, short_note, usable
 
 Progress = Done
@@ -394,7 +395,7 @@ class Explainer:
         refuse_uneven(chosen)
         inputs = self._behind(inputs, recorded[0])
         visible = self.visible(inputs, chosen[0])
-        tokens = shown(self._named(tokens, inputs, len(chosen[0].hidden)), visible)
+        tokens = shown(self._named(tokens, inputs, len(chosen[0].hidden), chosen[0].layout.parts), visible)
         rows = positions("target", targets, len(tokens.labels))
         chosen, left_out = splittable(self._validated(chosen), layers is not None, routes)
         seen, memory = self._memory(inputs, chosen[0])
@@ -486,7 +487,8 @@ class Explainer:
         elif isinstance(inputs, str | Words):
             encoded, tokens = encode(self.tokenizer, inputs, limit, truncate)
         else:
-            encoded, tokens = check_inputs(inputs, limit, self._decoder_inputs()), None
+            codebooks = codebooks_of(self.model.config)
+            encoded, tokens = check_inputs(inputs, limit, self._decoder_inputs(), codebooks), None
         # clones, since tensors made in inference mode cannot take part in a backward pass
         return {name: value.to(self._places.home).clone() for name, value in encoded.items()}, tokens
 
@@ -496,10 +498,12 @@ class Explainer:
             return decoder_inputs(self.model)
         return None if getattr(self.model.config, "is_encoder_decoder", False) else []
 
-    def _named(self, tokens: Tokens | None, encoded: dict[str, Tensor], count: int) -> Tokens:
+    def _named(self, tokens: Tokens | None, encoded: dict[str, Tensor], count: int, parts: int = 1) -> Tokens:
         """The text's own tokens, unless the layers have others."""
         if tokens is not None and len(tokens.labels) == count:
             return tokens
+        if parts > 1:
+            return name_parts(parts, count)
         own = own_inputs(encoded, self.decodes)
         config = self.model.config
         patches, seconds = patches_of(config, own, count), seconds_of(config, own)

@@ -44,12 +44,15 @@ def refuse_other_texts(inputs: Inputs, decodes: bool) -> None:
 
 
 def check_inputs(
-    inputs: Mapping[str, Tensor], limit: int | None, decoder: Sequence[str] | None = None
+    inputs: Mapping[str, Tensor],
+    limit: int | None,
+    decoder: Sequence[str] | None = None,
+    codebooks: int = 1,
 ) -> dict[str, Tensor]:
     """Ready-made inputs of one example: tensors, on positions that the model has.
 
     `decoder` are the names of inputs of which a decoder (of an encoder-decoder) needs one, if it needs any;
-    None where no decoder is explained.
+    None where no decoder is explained. A model of sound may take the ids of `codebooks` in rows.
     """
     given: dict[str, Any] = dict(inputs)
     for name, value in given.items():
@@ -60,7 +63,7 @@ def check_inputs(
         raise LigflowError("The inputs are empty; pass the model's own inputs, e.g. {'input_ids': tensor}.")
     _check_decoder(inputs, decoder)
     for name in ("input_ids", "decoder_input_ids"):
-        _check_ids(inputs.get(name), limit)
+        _check_ids(inputs.get(name), limit, codebooks)
     return dict(inputs)
 
 
@@ -92,9 +95,14 @@ def own_inputs(inputs: Mapping[str, Tensor], decodes: bool) -> dict[str, Tensor]
     return {name.removeprefix(_DECODER): one for name, one in inputs.items() if name.startswith(_DECODER)}
 
 
-def _check_ids(ids: Tensor | None, limit: int | None) -> None:
+def codebooks_of(config: Any) -> int:
+    """How many codes a model of sound takes at a time, as rows of ids (MusicGen)."""
+    return int(getattr(getattr(config, "decoder", None) or config, "num_codebooks", None) or 1)
+
+
+def _check_ids(ids: Tensor | None, limit: int | None, codebooks: int) -> None:
     if ids is not None and ids.ndim == 2:
-        if len(ids) != 1:
+        if len(ids) not in (1, codebooks):
             raise LigflowError(f"explain takes one example at a time; these inputs hold {len(ids)}.")
         if ids.shape[1] == 0:
             raise LigflowError("The inputs hold no tokens.")

@@ -1,7 +1,8 @@
 """How a layer lays out its hidden states: which axis counts examples, which the tokens.
 
 Everywhere else hidden states are `[batch, tokens, size]`. Some layers put tokens before examples, leave
-examples out, put patches into rows and columns, or keep several streams of numbers for each token.
+examples out, put patches into rows and columns, or keep several streams of numbers for each token. Some take
+the parts of one example (frames of a film, tiles of an image) for examples.
 """
 
 import math
@@ -17,24 +18,30 @@ class Layout:
     """The axes of a layer's own hidden states, for one example of the sizes `shape`.
 
     `examples` is the axis of examples, None where there is none; `tokens` are those of the tokens, in their
-    order. All others together are the numbers of one token.
+    order. All others together are the numbers of one token. Of so many `parts` that count as examples one is
+    made; its tokens are theirs, part after part.
     """
 
     shape: tuple[int, ...]
     examples: int | None
     tokens: tuple[int, ...]
+    parts: int = 1
 
     def rows(self, own: Float[Tensor, "*own"]) -> Float[Tensor, "batch token dim"]:
         """The layer's own hidden states as `[batch, tokens, size]`."""
         if self == USUAL:
             return own
         own = own[None] if self.examples is None else own
+        if self.parts > 1:
+            return own.unflatten(0, (-1, self.parts)).flatten(1, 2)
         return own.permute(self._order).flatten(1, len(self.tokens)).flatten(2)
 
     def own(self, rows: Float[Tensor, "batch token dim"]) -> Float[Tensor, "*own"]:
         """`[batch, tokens, size]` as the layer takes them."""
         if self == USUAL:
             return rows
+        if self.parts > 1:
+            return rows.unflatten(1, (self.parts, -1)).flatten(0, 1)
         order, sizes = self._order, (1, *self.shape) if self.examples is None else self.shape
         numbers = [sizes[axis] for axis in order[1 + len(self.tokens) :]]
         tokens = [-1] if len(self.tokens) == 1 else [self.shape[axis] for axis in self.tokens]
@@ -63,6 +70,16 @@ def layout_of(shape: tuple[int, ...], attended: Collection[int]) -> Layout | Non
         turned = shape[2] in attended and shape[1] not in attended  # numbers before tokens
         return Layout(shape, 0, (2,)) if turned else USUAL
     return next((one for one in _candidates(shape) if _is_likely(one, attended)), None)
+
+
+def layout_of_parts(shape: tuple[int, ...], attended: Collection[tuple[int, int]]) -> Layout | None:
+    """The layout of one example whose parts count as examples.
+
+    `attended` are the examples and tokens of each attention; None where none is about every part.
+    """
+    parts, tokens = shape[:2]
+    is_known = any(count == parts or count * size == parts * tokens for count, size in attended)
+    return Layout(shape, 0, (1,), parts) if len(shape) == 3 and is_known else None
 
 
 def _candidates(shape: tuple[int, ...]) -> list[Layout]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ligflow.agreement import gap
-from ligflow.calls import Call, by_name, hidden_of, keeps_shape, layer_of, signature_of
+from ligflow.calls import Call, by_name, hidden_of, keeps_shape, layer_of, meet_in_attention, signature_of
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.replay import (
     IMPLEMENTATION,
@@ -24,6 +24,7 @@ from ligflow.replay import (
     Layer,
     acting,
     borrowed,
+    flat_tensors,
     literal,
     plain,
     seen_at_softmax,
@@ -48,10 +49,17 @@ def record(model: PreTrainedModel, inputs: Mapping[str, Any], stack: str | None 
         refusal = OFF_INTERFACE
     if refusal:
         calls, refusal = _run_in_eager(model, inputs, refusal)
-    layers = [layer_of(index, call, refusal) for index, call in enumerate(_stack(model, calls, stack))]
+    found = _stack(model, calls, stack)
+    single = _is_single(inputs) or any(meet_in_attention(call) for call in found)
+    layers = [layer_of(index, call, refusal, single) for index, call in enumerate(found)]
     if refusal or any(layer.forms for layer in layers):
         _refuse_lonely_tokens(model, layers)
     return layers
+
+
+def _is_single(inputs: Mapping[str, Any]) -> bool:
+    """Whether all inputs are of one example, whatever the model makes of it."""
+    return all(len(one) == 1 for one in flat_tensors(dict(inputs)) if one.ndim > 0)
 
 
 OFF_INTERFACE = (

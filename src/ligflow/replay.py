@@ -183,7 +183,7 @@ class Layer:
       plain autograd ('' where every token has a query, a key and a value of its own);
     - `layout`: which axes of its own hidden states are tokens;
     - `one_by_one`: it takes one example at a time;
-    - `tiled`: the arguments that hold heads and examples in one axis (ALiBi), for one example;
+    - `tiled`: the arguments to be repeated for each example, e.g. where heads and examples share an axis;
     - `forms` of its attentions, and `groups` of heads that share keys, where they are not on the interface
       but seen at their softmax;
     - `windows`: the parts of the tokens that its attention sees, where it does not see all at once;
@@ -236,6 +236,11 @@ class Layer:
         return _batched([self._captured(one) for one in self._calls(hidden)])
 
     def _captured(self, hidden: Tensor) -> Captured:
+        seen = self._seen(hidden)
+        return side_by_side(seen, self.windows) if self.windows else seen[0]
+
+    def _seen(self, hidden: Tensor) -> list[Captured]:
+        """What reaches its attention function: once, or in each call for windows."""
         seen: list[Captured] = []
 
         def stop(captured: Captured) -> Tensor:
@@ -248,7 +253,7 @@ class Layer:
             try:
                 self._call(hidden)
             except _Stop:
-                return side_by_side(seen, self.windows) if self.windows else seen[0]
+                return seen
         raise UnsupportedModel(f"Layer {self.index} ({self.name}) did not reach its attention function.")
 
     def capture_path(
@@ -261,11 +266,11 @@ class Layer:
     @property
     def encoded(self) -> Float[Tensor, "memory memory_dim"]:
         """The encoder's states e that the second attention sees."""
-        return self.arguments[self.memory][0]
+        return self.layout.rows(self.arguments[self.memory])[0]
 
     def with_encoded(self, memory: Float[Tensor, "batch memory memory_dim"]) -> "Layer":
         """The same call with other states of the encoder."""
-        return replace(self, arguments=self.arguments | {self.memory: memory})
+        return replace(self, arguments=self.arguments | {self.memory: self.layout.own(memory)})
 
     def capture_second(self, memory: Float[Tensor, "batch memory memory_dim"]) -> Captured:
         """What reaches the second attention, the first one being as it is."""
@@ -316,9 +321,11 @@ class Layer:
         return torch.cat([self._attended(one) for one in self._calls(hidden)]).transpose(1, 2)
 
     def _attended(self, hidden: Tensor) -> Tensor:
-        if not self.calls:
-            return plain(self._captured(hidden))
-        return torch.cat([u for _, u in self.each_attention(hidden)], dim=1)
+        if self.calls:
+            return torch.cat([u for _, u in self.each_attention(hidden)], dim=1)
+        if self.windows and self.entangled:  # a bias of its own for each example
+            return self.windows.whole([plain(one) for one in self._seen(hidden)])
+        return plain(self._captured(hidden))
 
     def each_attention(self, hidden: Tensor) -> list[tuple[Captured, Tensor]]:
         """What reaches each of several attention calls, and what it gives."""
@@ -371,8 +378,9 @@ class Layer:
     def _call(self, hidden: Tensor) -> Tensor:
         arguments = snapshot(self.arguments) | {self.first: self.layout.own(hidden).contiguous()}
         arguments |= {name: torch.cat([arguments[name]] * len(hidden)) for name in self.tiled}
-        if self.memory and len(arguments[self.memory]) == 1:
-            arguments[self.memory] = arguments[self.memory].repeat(len(hidden), 1, 1)
+        if self.memory:
+            memory = self.layout.rows(arguments[self.memory])
+            arguments[self.memory] = self.layout.own(memory.expand(len(hidden), -1, -1)).contiguous()
         with self._watched(len(hidden)):
             return self.layout.rows(first_tensor(self.module(**arguments)))
 
@@ -380,7 +388,7 @@ class Layer:
         """Attentions off the interface act like those on it, where they are to do anything."""
         if not self.forms or _action.get() is None:
             return nullcontext()
-        examples = 1 if self.layout.examples is None else examples
+        examples = 1 if self.layout.examples is None else examples * self.layout.parts
         known = list(zip(self.forms, self.groups, strict=True))
         return Watch(partial(_hand_over, self.module), examples, known, moves=bool(self.entangled))
 

@@ -92,14 +92,25 @@ def encode(
 
 
 def name_inputs(tokenizer: Any, inputs: Mapping[str, Any], count: int) -> Tokens:
-    """Tokens of ready-made model inputs: from their ids if there are any, else numbers."""
+    """Tokens of ready-made model inputs: from their ids if each has one, else numbers."""
     ids = inputs.get("input_ids")
-    if ids is None or ids.shape[-1] != count:
+    if ids is None or ids.shape != (1, count):
         return Tokens(tuple(map(str, range(count))), (False,) * count)
     if tokenizer is None:
         return Tokens(tuple(f"#{int(i)}" for i in ids[0]), (False,) * count)
     marks = set(tokenizer.all_special_ids)
     return Tokens(_labels(tokenizer, ids[0].tolist()), tuple(int(i) in marks for i in ids[0]))
+
+
+def name_parts(parts: int, count: int) -> Tokens:
+    """`1:0` is the first token of the second part, for layers that take parts of an example apart."""
+    each = count // parts
+    note = (
+        f"the layers take the example as {parts} parts (frames, tiles, ...); 1:0 is the first token of part 1"
+    )
+    return Tokens(
+        tuple(f"{number // each}:{number % each}" for number in range(count)), (False,) * count, notes=(note,)
+    )
 
 
 def text_config(config: Any) -> Any:

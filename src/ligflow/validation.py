@@ -74,8 +74,8 @@ def _judged(model: nn.Module, layer: Layer) -> Layer:
     """The layer with what decides about its routes."""
     with borrowed(model, layer.implementation), torch.no_grad():
         _refuse_other_output(layer, layer.forward(layer.hidden[None])[0])
-    with borrowed(model, "eager"), torch.no_grad():
-        own = layer.forward(layer.hidden[None])[0]
+    reference, own = _reference(model, layer)
+    with borrowed(model, reference), torch.no_grad():
         layer = layer if layer.one_by_one or _batches(layer, own) else _tiled(layer, own)
     if any(one.dtype == torch.bool for one in flat_tensors(layer.arguments)):
         own = _as_loaded(model, layer, own)
@@ -92,7 +92,7 @@ def _judged(model: nn.Module, layer: Layer) -> Layer:
         if refusal := _leaks_in_memory(layer) if layer.memory else "":
             return _without_memory(layer, refusal)
         entangled = layer.entangled or _leaks_before(layer) or _no_path(layer)
-        if entangled and (layer.memory or layer.windows):
+        if entangled and layer.memory:
             return _without_memory(layer, entangled)
         layer = replace(layer, entangled=entangled)
         if entangled and layer.forms and _forms_move(layer):
@@ -100,6 +100,18 @@ def _judged(model: nn.Module, layer: Layer) -> Layer:
                 layer, refusal="on other hidden states its attention is no softmax of its products"
             )
         return layer
+
+
+def _reference(model: nn.Module, layer: Layer) -> tuple[str | None, Tensor]:
+    """What a split is compared with: the layer with eager attention, or its own if it has none."""
+    try:
+        with borrowed(model, "eager"), torch.no_grad():
+            return "eager", layer.forward(layer.hidden[None])[0]
+    except KeyError as error:
+        if layer.refusal or error.args != ("eager",):
+            raise
+        with borrowed(model, None), torch.no_grad():
+            return None, layer.forward(layer.hidden[None])[0]
 
 
 def _as_loaded(model: nn.Module, layer: Layer, eager: Tensor) -> Tensor:
@@ -188,18 +200,21 @@ def _batches(layer: Layer, own: Tensor) -> bool:
     """Whether a batch of two gives each example its own output."""
     try:
         both = layer.forward(torch.stack([layer.hidden, layer.hidden.flip(0)]))
-    except (RuntimeError, ValueError, IndexError):
+    except (RuntimeError, ValueError, IndexError, AssertionError):
         return False
     return both.shape[0] == 2 and apart(both[0], own) <= rounding(own)
 
 
 def _tiled(layer: Layer, own: Tensor) -> Layer:
-    """The layer with what counts the heads of one example given for each example, or one by one."""
+    """The layer with what counts the heads, or the parts, of one example given for each; or one by one."""
     heads = {form.bias.shape[1] for form in layer.forms if form.bias is not None} - {1}
-    tensors = {name: given for name, given in layer.arguments.items() if isinstance(given, Tensor)}
-    tiled = tuple(name for name, given in tensors.items() if given.ndim > 2 and given.shape[0] in heads)
-    batched = replace(layer, tiled=tiled)
-    return batched if tiled and _batches(batched, own) else replace(layer, one_by_one=True)
+    given = {name: one for name, one in layer.arguments.items() if isinstance(one, Tensor) and one.ndim > 1}
+    for counts in (heads, {layer.layout.parts}):
+        tiled = tuple(name for name in given if given[name].shape[0] in counts and name != layer.memory)
+        batched = replace(layer, tiled=tiled)
+        if tiled and _batches(batched, own):
+            return batched
+    return replace(layer, one_by_one=True)
 
 
 def _differs(layer: Layer, own: Tensor) -> str:
