@@ -1,5 +1,5 @@
 # make demo: the main job on the embedded model. make test: the whole test suite. make bench: the benchmarks.
-# make sweep: every model type of transformers, tiny (25 minutes on two cores); compared with docs/models.json.
+# make sweep: every model type of transformers, tiny (23 minutes on two cores); compared with docs/models.json.
 # make oldest: the tests of what depends on transformers, with the oldest version that is supported.
 # make experiment: the consistency experiment of docs/experiment.md (an hour on two cores; it can be interrupted).
 PYTHON ?= python3
