@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from sweep.record import VERDICTS, Stacks, Verdict, counted
 
 _LONGEST = 160  # characters of a reason
+# Why `z2u` and `u2z` do not exist; layers with `sinks` (Inkling 2) have several attentions and convolutions.
+_NO_ROUTES = ("other tokens outside its attention", "calls attention ", "attention argument 'sinks'")
 _ROUTES = {"passes": "z2u u2z z2z", "partly": "z2u u2z z2z, in part", "z2z": "z2z"}
 _MEANING = {
     "passes": "every layer gives all routes, and all checks pass",
@@ -37,12 +39,17 @@ def _share(types: Mapping[str, Stacks], version: str) -> str:
     whole, more = (sum(of[name] for name in ("passes", "partly", "other")) for of in (best, beside))
     held = sum(any(one.get("experts") == "frozen" for one in stacks.values()) for stacks in types.values())
     share = best["passes"] / max(whole, 1)
+    exist = whole - sum(_worst(one, False) == "other" and _has_no_routes(one) for one in types.values())
+    attending = best["passes"] + best["partly"]
     return (
         f"{len(types)} model types of transformers {version}. Of {whole} whose tiny model "
         f"was built and run and whose attention goes through the interface, {best['passes']} ({share:.1%}) "
         f"pass all three routes in every stack that was run ({held} of all hold their experts); "
         f"{best['partly']} pass in the layers that have attention; {best['other']} are refused or fail in "
-        "some stack, with the reason in the table. A type is counted once, by its worst stack. Off the "
+        "some stack, with the reason in the table. A type is counted once, by its worst stack. In "
+        f"{whole - exist} types some stack has no such routes, since tokens meet outside attention or layers "
+        f"have several attentions to several things; of the {exist} others {attending} "
+        f"({attending / max(exist, 1):.1%}) pass in every layer that attends. Off the "
         f"interface, the attention of {more} types is seen at its softmax; {beside['passes']} of them pass "
         "all three routes in every such stack."
     )
@@ -55,6 +62,12 @@ def _worst(stacks: Stacks, at_softmax: bool) -> str:
     if not found:
         return "outside"
     return next((one for one in ("passes", "partly") if found <= {"passes", one}), "other")
+
+
+def _has_no_routes(stacks: Stacks) -> bool:
+    """Whether a stack with attention on the interface has `z2z` alone, since no more exists."""
+    seen = [one for one in stacks.values() if _attends(one) and not one.get("at_softmax", False)]
+    return any(one["verdict"] == "z2z" and any(why in one["why"] for why in _NO_ROUTES) for one in seen)
 
 
 def _kind(one: Verdict) -> str:
