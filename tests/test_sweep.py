@@ -54,6 +54,20 @@ def test_the_record_names_no_file_of_the_machine_that_made_it() -> None:
     assert _line("no X in <module 'a.b' from '/home/me/a/b.py'>") == "no X in <module 'a.b'>"
 
 
+def test_types_without_all_routes_are_counted_apart() -> None:
+    conv = "the output of a token depends on other tokens outside its attention"
+    verdicts = {
+        "bert": ("passes", ""),
+        "sam": ("z2z", "Block calls attention 3 times"),
+        "lasr": ("z2z", conv),
+    }
+    verdicts["informer"] = ("z2z", "its keys and values come from another layer")
+    types = {name: {"": {"verdict": of, "why": why, "off": False}} for name, (of, why) in verdicts.items()}
+    (page,) = blocks(types, "5.0").values()
+    assert "In 2 types some stack has no such routes" in page
+    assert "of the 2 others 1 (50.0%) pass" in page
+
+
 @pytest.fixture
 def swept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Stacks]:
     """What the next sweep finds; its record and page are files of the test."""
