@@ -76,3 +76,12 @@ def test_an_unknown_embedded_model_lists_those_there_are() -> None:
 def test_a_device_that_is_not_there_lists_those_present(device: str) -> None:
     with pytest.raises(LigflowError, match="present: cpu"):
         Explainer.from_pretrained(device=device)
+
+
+def test_a_tokenizer_that_needs_a_package_is_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise ImportError("SomeTokenizer requires the SentencePiece library\nbut it was not found")
+
+    monkeypatch.setattr("ligflow.pretrained.AutoTokenizer.from_pretrained", missing)
+    with pytest.raises(LigflowError, match="needs a package that is missing: SomeTokenizer requires"):
+        load()

@@ -53,7 +53,10 @@ def load(
 def _tokenizer(folder: str, options: dict[str, Any]) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, **options)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError):
+    except ImportError as error:
+        said = str(error).strip().partition("\n")[0]
+        raise LigflowError(f"The tokenizer of {folder!r} needs a package that is missing: {said}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # vision and audio checkpoints; text input then says that it needs one
 
 
