@@ -17,7 +17,7 @@ def run(path: Path) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         cell.metadata.clear()
-    NotebookClient(notebook, timeout=600, record_timing=False).execute()
+    NotebookClient(notebook, timeout=None, record_timing=False).execute()
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     return notebook
 

@@ -152,6 +152,19 @@ def test_attachment_is_to_the_strongest_other_word_by_magnitude() -> None:
     assert math.isnan(heads.attached(rows, [1, 2, None])[0, 0, 2])
 
 
+def test_special_tokens_are_no_words_to_hang_from() -> None:
+    rows = torch.full((6, 6), 1e-9)
+    rows[:, 0] = rows[:, 5] = 5.0  # every word reads [CLS] and [SEP] most
+    rows[1, 2] = 1.0  # then `the` reads `lighthouse`, its head
+    rows[4, 3] = rows[4, 2] = 0.1  # and `.` too, over `the`
+    found = of(rows)
+    assert mean_of(found, "attachment") == 1
+    assert mean_of(found, "attachment over the next word") == 0  # `the` hangs from the next word anyhow
+    rows[1, 2], rows[1, 4] = 1.0, 2.0
+    assert mean_of(of(rows), "attachment over the next word") == -1
+    assert mean_of(of(rows), "attachment") == 0.5
+
+
 # --- over a run -----------------------------------------------------------------------------------
 
 

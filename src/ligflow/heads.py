@@ -52,14 +52,20 @@ def distance(share: Float[Tensor, "layer head target source"]) -> Float[Tensor, 
 
 
 def attached(
-    z2u: Float[Tensor, "layer head target source"], heads: list[int | None]
+    z2u: Float[Tensor, "layer head target source"],
+    heads: list[int | None],
+    candidates: Bool[Tensor, " source"] | None = None,
 ) -> Float[Tensor, "layer head target"]:
     """1 where the strongest other source of a row is its head, else 0; NaN for rows without a head.
 
     Over words: `heads[w]` is the head of word w. Its mean is the unlabelled attachment score of a head.
+    `candidates` are the sources that may be chosen; special tokens are no words that a word can hang from.
     """
     count = z2u.shape[-1]
-    size = z2u.abs().masked_fill(torch.eye(count, dtype=torch.bool), -1)
+    barred = torch.eye(count, dtype=torch.bool)
+    if candidates is not None:
+        barred = barred | ~candidates
+    size = z2u.abs().masked_fill(barred, -1)
     known = torch.tensor([-1 if head is None else head for head in heads])
     hit = (size.argmax(-1) == known).double()
     return torch.where(known >= 0, hit, torch.nan)

@@ -20,7 +20,14 @@ from ligflow.regroup import words_of
 from ligflow.resampling import Sums, add, interval, means, nothing, weights
 
 EXCESS = tuple(f"{kind} over chance" for kind in KINDS)
-OTHER = ("entropy", "distance", "attachment", "attachment without punctuation")
+# over the next word: attachment without punctuation, less that of the rule "all words hang from the next"
+OTHER = (
+    "entropy",
+    "distance",
+    "attachment",
+    "attachment without punctuation",
+    "attachment over the next word",
+)
 MEASURES = (*KINDS, *EXCESS, *OTHER)
 MAIN = 0.5  # a head routes mainly to a kind of place if more than this goes there
 MIXED = "mixed"
@@ -147,17 +154,23 @@ def is_punctuation(token: str) -> bool:
 
 
 def _attached(of_one: Flow, sentence: Sentence) -> list[Tensor]:
-    """Attachment over words, with and without words that are punctuation, in as many columns as targets."""
+    """The measures of attachment over words, in as many columns as targets.
+
+    Only words can be chosen, no special tokens: the rules that a head is held against choose none either.
+    """
     none = torch.full((*of_one.z2u.shape[:2], len(of_one.targets)), torch.nan, dtype=torch.float64)
     if sentence.heads is None or of_one.meta.get("words") is None:
-        return [none, none]
+        return [none] * 3
     maps, places = words_of(of_one).of(of_one.z2u.double()), of_one.meta["word_places"]
     group = {place: number for number, place in enumerate(places) if place >= 0}
     above = [_head(sentence, place) for place in places]
     known = [None if head is None else group.get(head) for head in above]
     labels = of_one.meta["word_labels"]
     plain_words = [None if is_punctuation(labels[w]) else head for w, head in enumerate(known)]
-    scores = [heads.attached(maps, one) for one in (known, plain_words)]
+    words = torch.tensor([place >= 0 for place in places])
+    scores = [heads.attached(maps, one, words) for one in (known, plain_words)]
+    next_word = torch.tensor([head == place + 1 for head, place in zip(above, places, strict=True)])
+    scores.append(scores[1] - next_word.double())
     return [
         torch.nn.functional.pad(one, (0, none.shape[-1] - one.shape[-1]), value=torch.nan) for one in scores
     ]

@@ -76,10 +76,13 @@ def _line(what: str, ranked: list[Ranked], unit: str, metric: str) -> str:
 
 
 def _finding(rows: Sequence[Ranked]) -> str:
-    """Whether it holds in one ranking."""
+    """Whether it holds in one ranking: only if no pair of another ATT baseline may be as good as the best."""
     first, of_paper = rows[0], next(row for row in rows if row.att == "itb")
     where = f"direct `{first.direct}`: "
     if first.att == "itb":
+        rivals = [row for row in rows if row.att != "itb" and row.tied]
+        if rivals:
+            return f"{where}**cannot be told** ({name(rivals[0])} may be as good as {name(first)})"
         return f"{where}**holds** (best: {name(first)})"
     if of_paper.tied:
         return f"{where}**cannot be told** ({name(of_paper)} may be as good as {name(first)})"
