@@ -91,7 +91,7 @@ def test_what_is_left_out_is_counted(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (["--layers", "one"], 2, "--layers takes numbers separated by commas"),
+        (["--layers", "one"], 2, "--layers: 'one' is not a list of layers"),
         (["--unit", "letter"], 2, "Unknown unit 'letter'"),
         (["--engine", "slurm"], 2, "Unknown engine 'slurm'; choose from local, ray."),
         (["--ray-address", "auto"], 2, "--ray-address is for --engine ray."),

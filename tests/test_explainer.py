@@ -222,7 +222,7 @@ def test_bad_settings_have_one_clear_message(
 
 WRONG_TYPES = {
     "float layer": ({"layers": [0.0]}, r"layers is \[0.0\]; give whole numbers"),
-    "text for layers": ({"layers": "0"}, "layers is '0'; give whole numbers"),
+    "text for layers": ({"layers": "first"}, "'first' is not a list of layers; give numbers and ranges"),
     "truth values": ({"targets": torch.tensor([True, False])}, "give whole numbers, e.g. targets="),
     "truth value": ({"layers": True}, "layers is True"),
     "routes": ({"routes": 3}, "routes is 3; give names, of z2u, u2z, z2z"),

@@ -232,7 +232,7 @@ def test_figures_are_saved(flow: Flow, tmp_path: Path, kind: str, start: bytes) 
         ({"kind": "heads", "view": "z2z"}, "view does nothing for kind 'heads'"),
         ({"view": "z2u", "head": 7}, "There is no head 7"),
         ({"target": 0}, "target does nothing for kind 'heat'"),
-        ({"kind": "ladder", "target": 9}, "Token 9 is no target"),
+        ({"kind": "ladder", "target": 9}, "There is no target 9: there are 4"),
         ({"path": "figure.bmp"}, "Cannot save a figure as 'figure.bmp'; end it in .svg, .pdf, .png."),
         ({"path": "/nowhere/figure.svg"}, "no folder"),
     ],

@@ -25,6 +25,7 @@ from ligflow.quadrature import MAX_NODES
 from ligflow.serve.cli import serve
 from ligflow.settings import ROUTES, Settings
 from ligflow.storage import ensure_writable, write_text
+from ligflow.token_names import comma_separated
 from ligflow.trace_command import follow
 from ligflow.usage import (
     Device,
@@ -39,7 +40,7 @@ from ligflow.usage import (
     counted,
     errors,
     explainer_of,
-    numbers,
+    layer_range,
     text_of,
 )
 from ligflow.view.select import NEEDS, VIEWS, available, select
@@ -84,9 +85,11 @@ def explain(
         str | None, typer.Option(help="What the decoder has written, with --stack decoder.")
     ] = None,
     layers: Annotated[
-        str | None, typer.Option(help="Layers to explain, e.g. 0,3 (negative: from the end).")
+        str | None, typer.Option(help="Layers to explain, e.g. 0-3,5 (negative: from the end).")
     ] = None,
-    targets: Annotated[str | None, typer.Option(help="Target tokens, e.g. 4,7; default: all.")] = None,
+    targets: Annotated[
+        str | None, typer.Option(help="Target tokens, by position or text, e.g. 4,cat; default: all.")
+    ] = None,
     route: Annotated[
         list[str] | None,
         typer.Option(help=f"Route to compute, repeatable: {', '.join(ROUTES)}; default: all."),
@@ -128,7 +131,8 @@ def explain(
         encoder_baseline, scalarization, quadrature, tol, max_nodes, None, precision, experts,
     )  # fmt: skip
     text = checked(text_of, text)
-    chosen, wanted = numbers("--layers", layers), numbers("--targets", targets)
+    chosen = layer_range("--layers", layers)
+    wanted = None if targets is None else checked(comma_separated, targets)
     outputs = _Outputs(json_path, csv, html, save)
     outputs.check()
     checked(_shown, show, head, settings.routes)

@@ -25,7 +25,7 @@ from ligflow.usage import (
     counted,
     enough_draws,
     explainer_of,
-    numbers,
+    layer_range,
 )  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def compare_models(
     part: Part = ALL,
     seed: Annotated[int, typer.Option(help="Of the sample and the bootstrap.")] = 0,
     skip_bad: SkipBad = False,
-    layers: Annotated[str | None, typer.Option(help="Layers to compare, e.g. 0,3; default: all.")] = None,
+    layers: Annotated[str | None, typer.Option(help="Layers to compare, e.g. 0-3,5; default: all.")] = None,
     own_inputs: Annotated[
         bool, typer.Option("--own-inputs", help="Each model by itself, not B's layers on A's hidden states.")
     ] = False,
@@ -61,7 +61,7 @@ def compare_models(
     enough_draws(draws)
     if margin < 1:
         raise Usage(f"--margin is {margin}; what stands out is over the others, so give 1 or more.")
-    chosen = numbers("--layers", layers)
+    chosen = layer_range("--layers", layers)
     source = corpus_of(corpus, part, seed, skip_bad)
     sentences = list(source.read())
     first, other = (explainer_of(name, None, device, dtype, local_files_only) for name in (a, b))

@@ -25,12 +25,10 @@ from ligflow.flow import Flow
 from ligflow.frames import name_frames, seconds_of
 from ligflow.inputs import (
     Inputs,
-    Positions,
     check_inputs,
     codebooks_of,
     decoder_inputs,
     own_inputs,
-    positions,
     refuse_other_inputs,
     refuse_other_texts,
     visible_tokens,
@@ -46,6 +44,7 @@ from ligflow.routes import Tokens as LayerTokens
 from ligflow.routes import attention_weights
 from ligflow.scalarize import Scalarization
 from ligflow.settings import ROUTES, Array, Settings, ask, every_route
+from ligflow.token_names import Layers, Names, layer_positions, token_positions
 from ligflow.tokens import Tokens, Words, encode, name_inputs, name_parts, position_limit
 from ligflow.weights import check_weights, on_disk, short_note, usable
 
@@ -142,8 +141,8 @@ class Explainer:
         self,
         inputs: Inputs,
         routes: str | Sequence[str] = ROUTES,
-        layers: Positions | None = None,
-        targets: Positions | None = None,
+        layers: Layers | None = None,
+        targets: Names | None = None,
         att_baseline: Baseline | Array = "itb",
         mlp_baseline: Baseline | Array = "att_itb_a0",
         layer_baseline: Baseline | Array = "itb",
@@ -163,8 +162,9 @@ class Explainer:
         `inputs` is a text, a text whose words are known (`Words`), two texts for a decoder with an encoder
         (`Pair`), or the model's own inputs for one example (with an attention mask, padded tokens are left
         out of the result). `layers` and `targets` are positions, one or several, counted from the end if
-        negative; None means all. A decoder's layers that attend to an encoder give `e2u` with `z2u`, and
-        have the encoder's tokens as sources besides their own, which start at `encoder_baseline`.
+        negative; None means all. Layers may be a range, `"0-3,5"`, and targets what tokens say, `"cat"` or
+        `["cat", -1]` (see `token_positions`). A decoder's layers that attend to an encoder give `e2u` with
+        `z2u`, and have the encoder's tokens as sources besides their own, which start at `encoder_baseline`.
         `memory_budget` is how many bytes the blocks of work may take (by default a part of what is
         free); it does not change the result.
         `precision` is `float32`, exact whatever the process has set, or `tf32`, which lets CUDA round
@@ -190,8 +190,8 @@ class Explainer:
         self,
         inputs: Inputs,
         other: "Explainer",
-        layers: Positions | None = None,
-        targets: Positions | None = None,
+        layers: Layers | None = None,
+        targets: Names | None = None,
         truncate: bool = False,
         **settings: Any,
     ) -> Flow:
@@ -224,8 +224,8 @@ class Explainer:
         self,
         inputs: Inputs,
         variants: Sequence[Mapping[str, Any]],
-        layers: Positions | None = None,
-        targets: Positions | None = None,
+        layers: Layers | None = None,
+        targets: Names | None = None,
         truncate: bool = False,
         progress: Progress | None = None,
     ) -> list[Flow]:
@@ -247,8 +247,8 @@ class Explainer:
         self,
         texts: Iterable[Inputs],
         *,
-        layers: Positions | None = None,
-        targets: Positions | None = None,
+        layers: Layers | None = None,
+        targets: Names | None = None,
         batch_size: int | None = None,
         truncate: bool = False,
         progress: Progress | None = None,
@@ -276,8 +276,8 @@ class Explainer:
         texts: Iterable[Inputs],
         variants: Sequence[Mapping[str, Any]],
         *,
-        layers: Positions | None = None,
-        targets: Positions | None = None,
+        layers: Layers | None = None,
+        targets: Names | None = None,
         batch_size: int | None = None,
         truncate: bool = False,
         progress: Progress | None = None,
@@ -326,8 +326,8 @@ class Explainer:
         self,
         encoded: dict[int, _Encoded],
         settings: list[Settings],
-        layers: Positions | None,
-        targets: Positions | None,
+        layers: Layers | None,
+        targets: Names | None,
         left_out: LeftOut,
     ) -> dict[int, list[Flow]]:
         """Flows by number. If the group fails together its texts are tried one by one."""
@@ -359,8 +359,8 @@ class Explainer:
     def attention(
         self,
         inputs: Inputs,
-        layers: Positions | None = None,
-        targets: Positions | None = None,
+        layers: Layers | None = None,
+        targets: Names | None = None,
         truncate: bool = False,
     ) -> Float[Tensor, "layer head target source"]:
         """The model's own attention weights, for comparison; rows sum to 1 (less where there are sinks).
@@ -384,19 +384,19 @@ class Explainer:
         self,
         encoded: _Encoded,
         routes: tuple[str, ...],
-        layers: Positions | None,
-        targets: Positions | None,
+        layers: Layers | None,
+        targets: Names | None,
     ) -> Example:
         """One run of the model, and which of its layers and tokens are asked about."""
         inputs, tokens = encoded
         recorded = self._record(inputs)
-        chosen = [recorded[i] for i in positions("layer", layers, len(recorded))]
+        chosen = [recorded[i] for i in layer_positions(layers, len(recorded))]
         chosen = self._places.spread(chosen)
         refuse_uneven(chosen)
         inputs = self._behind(inputs, recorded[0])
         visible = self.visible(inputs, chosen[0])
         tokens = shown(self._named(tokens, inputs, len(chosen[0].hidden), chosen[0].layout.parts), visible)
-        rows = positions("target", targets, len(tokens.labels))
+        rows = token_positions(targets, tokens.labels)
         chosen, left_out = splittable(self._validated(chosen), layers is not None, routes)
         seen, memory = self._memory(inputs, chosen[0])
         place = LayerTokens(visible, visible[torch.tensor(rows, device=visible.device)], seen)

@@ -292,7 +292,7 @@ class Flow:
 
         return plot(self.over_both(), kind, **options)
 
-    def overlay(self, image: Any, target: int | None = None, **options: Any) -> Figure:
+    def overlay(self, image: Any, target: int | str | None = None, **options: Any) -> Figure:
         """What the patches of an image contribute to one target, over it; see `ligflow.view.overlay`."""
         from ligflow.view.overlay import overlay
 

@@ -14,7 +14,6 @@ from ligflow.errors import LigflowError
 from ligflow.examples import Example, compute, shown, splittable
 from ligflow.explainer import warn_unmet
 from ligflow.flow import Flow
-from ligflow.inputs import Positions, positions
 from ligflow.places import Places
 from ligflow.precision import check_precision
 from ligflow.quadrature import MAX_NODES
@@ -23,6 +22,7 @@ from ligflow.replay import Layer, borrowed, exact_mode, silent, snapshot
 from ligflow.routes import Tokens as Rows
 from ligflow.scalarize import Scalarization
 from ligflow.settings import ROUTES, Array, Settings, ask
+from ligflow.token_names import Names, token_positions
 from ligflow.tokens import Tokens
 from ligflow.validation import validate
 from ligflow.weights import check_weights, is_short, short_note, usable
@@ -36,7 +36,7 @@ def attribute_layer(
     hidden_states: Tensor,
     *others: Any,
     tokens: Sequence[str] | None = None,
-    targets: Positions | None = None,
+    targets: Names | None = None,
     routes: str | Sequence[str] = ROUTES,
     att_baseline: Baseline | Array = "itb",
     mlp_baseline: Baseline | Array = "att_itb_a0",
@@ -162,7 +162,7 @@ def _example(
     module: nn.Module,
     layer: Layer,
     names: Sequence[str] | None,
-    targets: Positions | None,
+    targets: Names | None,
     settings: Settings,
 ) -> Example:
     labels = tuple(map(str, range(len(layer.hidden)))) if names is None else tuple(names)
@@ -171,7 +171,7 @@ def _example(
     chosen, _ = splittable([layer], True, settings.routes)
     visible = _attended(module, layer)
     tokens = shown(Tokens(labels, (False,) * len(labels)), visible)
-    rows = positions("target", targets, len(tokens.labels))
+    rows = token_positions(targets, tokens.labels)
     place = Rows(visible, visible[torch.tensor(rows, device=visible.device)])
     return Example(tokens, rows, chosen, place, [_HELD] if layer.memory else [])
 

@@ -25,6 +25,7 @@ from torch import Tensor
 from ligflow import paths
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
+from ligflow.token_names import token_position
 
 if TYPE_CHECKING:
     import networkx
@@ -123,12 +124,13 @@ class Trace:
 
 
 def trace(
-    flow: Flow, token: int, layer: int | None = None, which: str = "composed", top: Flow | None = None
+    flow: Flow, token: int | str, layer: int | None = None, which: str = "composed", top: Flow | None = None
 ) -> Trace:
-    """Follows token `token` after layer `layer` (by default the last of the flow) down to its first layer.
+    """Follows a token after layer `layer` (by default the last of the flow) down to its first layer.
 
-    `which` is the map that is chained: `composed` (conserving) or `z2z`. `top` is a flow of that layer whose
-    first step is taken from it, for example under a `direction`; the other layers are those of `flow`.
+    `token` is its position, or what it says (see `token_positions`). `which` is the map that is chained:
+    `composed` (conserving) or `z2z`. `top` is a flow of that layer whose first step is taken from it, for
+    example under a `direction`; the other layers are those of `flow`.
 
     Raises LigflowError for a token or layer that is not there, layers that do not follow each other, targets
     that were not explained, hidden tokens, and for baselines whose maps cannot be chained.
@@ -136,8 +138,7 @@ def trace(
     layer = flow.layers[-1] if layer is None else layer
     flow.row(layer)
     count = len(flow.tokens)
-    if not 0 <= token < count:
-        raise LigflowError(f"There is no token {token}: there are {count}, numbered 0 to {count - 1}.")
+    token = token_position(token, flow.tokens)
     layers = _down(flow, layer)
     sources = [top if top is not None and depth == 0 else flow for depth in range(len(layers))]
     _check(sources, layers, token, which)

@@ -16,6 +16,7 @@ from ligflow.paths import SIGNS
 from ligflow.paths import Path as PathOfTokens
 from ligflow.scalarize import direction
 from ligflow.storage import ensure_writable, write_text
+from ligflow.token_names import token_position
 from ligflow.trace import BASELINES, MAPS, Trace, trace
 from ligflow.unembedding import unembedding_row
 from ligflow.usage import (
@@ -81,7 +82,7 @@ def follow(
     outputs.check()
     settings |= {"routes": ("z2u", "u2z") if chosen == "composed" else ("z2z",), "tol": tol}
     explainer = explainer_of(model, revision, device, dtype, local_files_only, towards is not None)
-    place = _place(explainer, text, token)
+    place = checked(token_position, token, explainer.labels(text))
     row = None if towards is None else checked(unembedding_row, explainer.model, explainer.tokenizer, towards)
     flow = _explained(explainer, text, layer, settings)
     top = None if row is None else _towards(explainer, text, place, flow.layers[-1], row, settings)
@@ -120,22 +121,6 @@ class _Outputs:
             others = () if top is None else (top,)
             written.append(flow.to_html(self.html, *others, view=f"{place}&{view}{first}"))
         return written
-
-
-def _place(explainer: Explainer, text: str, token: str) -> int:
-    """The position that a number or a text names."""
-    tokens = explainer.labels(text)
-    if token.lstrip("-").isdigit():
-        place = int(token)
-        if -len(tokens) <= place < len(tokens):
-            return place % len(tokens)
-        raise Usage(f"There is no token {place}: there are {len(tokens)}, numbered 0 to {len(tokens) - 1}.")
-    places = [number for number, name in enumerate(tokens) if name == token]
-    if len(places) == 1:
-        return places[0]
-    named = ", ".join(f"{number} {printable(name)}" for number, name in enumerate(tokens))
-    found = f"{len(places)} times, at {', '.join(map(str, places))}" if places else "not"
-    raise Usage(f"{token!r} is {found} among the tokens; give a position: {named}.")
 
 
 def _explained(explainer: Explainer, text: str, layer: int | None, settings: dict[str, object]) -> Flow:

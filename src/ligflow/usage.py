@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ligflow.errors import LigflowError
 from ligflow.explainer import Explainer
+from ligflow.token_names import layer_numbers
 
 T = TypeVar("T")
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -80,14 +81,12 @@ def enough_draws(draws: int) -> int:
     return draws
 
 
-def numbers(option: str, given: str | None) -> list[int] | None:
-    """Numbers separated by commas."""
-    if given is None:
-        return None
+def layer_range(option: str, given: str | None) -> list[int] | None:
+    """Layers as numbers and ranges, 0-3,5."""
     try:
-        return [int(part) for part in given.split(",")]
-    except ValueError as problem:
-        raise Usage(f"{option} takes numbers separated by commas, e.g. 0,3; got {given!r}.") from problem
+        return None if given is None else layer_numbers(given)
+    except LigflowError as problem:
+        raise Usage(f"{option}: {problem}") from problem
 
 
 def one_of(option: str, given: str, known: dict[str, T]) -> T:

@@ -22,7 +22,7 @@ from ligflow.usage import (
     console,
     enough_draws,
     errors,
-    numbers,
+    layer_range,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run_corpus(
     part: Part = ALL,
     seed: Annotated[int, typer.Option(help="Of the sample, the shuffled control and the twin.")] = 0,
     skip_bad: SkipBad = False,
-    layers: Annotated[str | None, typer.Option(help="Layers to explain, e.g. 0,3; default: all.")] = None,
+    layers: Annotated[str | None, typer.Option(help="Layers to explain, e.g. 0-3,5; default: all.")] = None,
     unit: Annotated[
         list[str] | None, typer.Option(help="What is compared, repeatable: token, word; default: token.")
     ] = None,
@@ -87,7 +87,7 @@ def run_corpus(
     from ligflow.corpus import runner, worker
     from ligflow.corpus.variants import Experiment
 
-    chosen = numbers("--layers", layers)
+    chosen = layer_range("--layers", layers)
     experiment = checked(
         Experiment, None if chosen is None else tuple(chosen), tuple(unit or ["token"]), hide_special, top_k,
         seed, maps, scalarization, quadrature, tol, max_nodes, precision,

@@ -18,7 +18,7 @@ from ligflow.usage import (
     counted,
     enough_draws,
     explainer_of,
-    numbers,
+    layer_range,
 )  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def try_methods(
     part: Part = ALL,
     seed: Annotated[int, typer.Option(help="Of the sample, the random control and the shuffle.")] = 0,
     skip_bad: SkipBad = False,
-    layers: Annotated[str | None, typer.Option(help="Layers to try, e.g. 0,3; default: all.")] = None,
+    layers: Annotated[str | None, typer.Option(help="Layers to try, e.g. 0-3,5; default: all.")] = None,
     steps: Annotated[int, typer.Option(help="Steps of the insertion and deletion curves.")] = 10,
     top_k: Annotated[int, typer.Option(help="The k of comprehensiveness and sufficiency.")] = 3,
     shuffled: Annotated[
@@ -52,7 +52,7 @@ def try_methods(
     from ligflow.explainer import Explainer
     from ligflow.shuffled import shuffled as shuffle
 
-    chosen = numbers("--layers", layers)
+    chosen = layer_range("--layers", layers)
     trial = checked(Trial, None if chosen is None else tuple(chosen), steps, top_k, seed, shuffled)
     enough_draws(draws)
     corpus = corpus_of(source, part, seed, skip_bad)

@@ -17,6 +17,7 @@ from ligflow.compose import shared_out
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
 from ligflow.storage import atomically
+from ligflow.token_names import token_position
 from ligflow.view.colour import shade
 from ligflow.view.select import NEEDS, VIEWS, available, printable, row_shares, select
 
@@ -68,7 +69,7 @@ def plot(
     view: str | None = None,
     layer: int | None = None,
     head: int | None = None,
-    target: int | None = None,
+    target: int | str | None = None,
     scale: str | None = None,
     path: str | Path | None = None,
 ) -> Figure:
@@ -81,6 +82,7 @@ def plot(
     | `heads` | `z2u` of one layer, head by head, on one colour scale |
     | `ladder` | tokens z, heads u and tokens z′ of one layer, with links by weight; of one `target` or all |
 
+    A target is named by its position or by what it says (see `token_positions`).
     Rows are targets, columns are sources; rows that miss their tolerance are hatched. `scale` is `share` (of
     the row's sum of magnitudes, signed; the default), `value` or `absolute`. By default the first view that
     there is, and the last layer. With `path` the figure is saved as SVG, PDF or PNG.
@@ -92,6 +94,7 @@ def plot(
     figures = {"heat": _heat, "layers": _layers, "heads": _heads, "ladder": _ladder}
     layer = flow.layers[-1] if layer is None else layer
     flow.row(layer)
+    target = None if target is None else token_position(target, flow.tokens, "target")
     view = chosen_view(flow, view)
     if head is not None and view != "z2u":
         raise LigflowError(f"head {head} is for view 'z2u', not for {view!r}.")

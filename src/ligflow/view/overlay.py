@@ -13,6 +13,7 @@ from torch import Tensor
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
 from ligflow.patches import Patches
+from ligflow.token_names import token_position
 from ligflow.view import figures
 from ligflow.view.select import printable, row_shares, select
 
@@ -26,7 +27,7 @@ _CLEAR, _WIDTH = 0.65, 3.6  # how strong the colours lie over the image; inches
 def overlay(
     flow: Flow,
     image: Any,
-    target: int | None = None,
+    target: int | str | None = None,
     *,
     layer: int | None = None,
     view: str | None = None,
@@ -45,7 +46,7 @@ def overlay(
     grid = grid_of(flow)
     pixels = _pixels(image, grid)
     layer = flow.layers[-1] if layer is None else layer
-    target = flow.targets[0] if target is None else target
+    target = flow.targets[0] if target is None else token_position(target, flow.tokens, "target")
     if target not in flow.targets:
         raise LigflowError(f"There is no target {target}; this flow has {list(flow.targets)}.")
     view = _of_patches(figures.chosen_view(flow, view), head)
