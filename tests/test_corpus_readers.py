@@ -16,6 +16,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from ligflow import LigflowError
+from ligflow.corpus.columns import NO_TEXT
+from ligflow.corpus.hub import Dataset, dataset_of
 from ligflow.corpus.readers import read
 from ligflow.corpus.selection import select, sentences_of
 from ligflow.corpus.sentence import BadLine, Sentence
@@ -61,7 +63,7 @@ def test_a_packed_text(tmp_path: Path) -> None:
 
 def test_bytes_that_are_no_utf8_are_a_bad_line(tmp_path: Path) -> None:
     found = list(read(written(tmp_path, "a.txt", b"One.\n\xff\xfe\nThree.\n")))
-    assert found[1] == BadLine(1, "a.txt:2", "the line is not UTF-8; save the file in UTF-8")
+    assert found[1] == BadLine(1, "a.txt:2", NO_TEXT)
     assert isinstance(found[2], Sentence)
     assert found[2].number == 2
 
@@ -76,6 +78,54 @@ def test_a_long_text_is_streamed(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert len(first) == 10
     assert peak < 1_000_000
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_lines_end_by_carriage_return_line_feed_or_both(tmp_path: Path, end: str) -> None:
+    for name, lines in {
+        "a.txt": ["One.", "", "Two."],
+        "a.csv": ["text", "One.", "Two."],
+        "a.tsv": ["text", "One.", "Two."],
+        "a.jsonl": ['{"text": "One."}', '{"text": "Two."}'],
+        "a.ptb": ["One. 0-root", "", "Two. 0-root"],
+    }.items():
+        source = written(tmp_path, name, end.join(lines))
+        assert [one.text for one in sentences(source)] == ["One.", "Two."], name
+        assert [one.place for one in sentences(source)][1] == f"{name}:{len(lines)}"
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.tsv", "a.jsonl", "a.conllu", "a.txt.gz"])
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [("utf-16", "is in UTF-16"), ("utf-16-be", "holds NULs"), ("utf-32", "is in UTF-16")],
+)
+def test_utf16_is_refused_and_named(tmp_path: Path, name: str, encoding: str, said: str) -> None:
+    content = "text\nThe cat sat.\n".encode(encoding)
+    source = written(tmp_path, name, gzip.compress(content) if name.endswith("gz") else content)
+    with pytest.raises(LigflowError, match=f"{said}.* save it in UTF-8"):
+        read(source)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_and_almost_without_nuls(tmp_path: Path, encoding: str) -> None:
+    """Mountains are `q` and a backslash, but every line feed has a NUL beside it."""
+    with pytest.raises(LigflowError, match="holds NULs, as UTF-16 does"):
+        read(written(tmp_path, "a.txt", ("山" * 160 + "\n").encode(encoding) * 5))
+
+
+def test_a_nul_in_one_line_is_one_malformed_line(tmp_path: Path) -> None:
+    rows = "".join(f"Line {n}.\n" for n in range(99))
+    for name, head in (("a.txt", ""), ("a.csv", "text\n")):
+        found = list(read(written(tmp_path, name, f"{head}{rows}one\0two\n{rows}")))
+        bad = [one for one in found if isinstance(one, BadLine)]
+        assert [(one.number, one.problem) for one in bad] == [(99, NO_TEXT)]
+        assert len(found) == 199
+
+
+def test_a_file_whose_name_is_no_text(tmp_path: Path) -> None:
+    path = Path(f"{tmp_path}/b\udcff.txt")  # a name in Latin-1
+    path.write_bytes(b"One.\n")
+    assert [one.place for one in sentences(str(path))] == ["b\\udcff.txt:1"]
 
 
 # --- CoNLL-U --------------------------------------------------------------------------------------
@@ -155,6 +205,13 @@ def row(*cells: str) -> str:
             "HEAD is missing here",
         ),
         (row("1-2", "don't", *"________"), 3, "has no lines for all of its words"),
+        (
+            f"{row('1', 'Hi', *'____', '0', *'___')}\n{row('2', ' ', *'____', '1', *'___')}",
+            4,
+            "word is blank",
+        ),
+        (row("1", "", "_", "_", "_", "_", "0", "root", "_", "_"), 3, "the word is blank: ''"),
+        (row("1", "\u00a0", "_", "_", "_", "_", "0", "root", "_", "_"), 3, "the word is blank"),
     ],
 )
 def test_a_malformed_block_is_named_and_reading_goes_on(
@@ -169,6 +226,14 @@ def test_a_malformed_block_is_named_and_reading_goes_on(
     assert (bad.number, bad.place) == (1, f"a.conllu:{line}")
     assert problem in bad.problem
     assert last.number == 2
+
+
+def test_comments_by_themselves_are_no_sentences(tmp_path: Path) -> None:
+    cat = f"# text = Cat\n{row('1', 'Cat', *'____', '0', 'root', '_', '_')}\n"
+    for content in (f"# one\n\n{cat}", f"# one\n\n# two\n# three\n\n{cat}\n# four\n\n{cat}\n\n# five"):
+        found = sentences(written(tmp_path, "a.conllu", content))
+        assert [one.text for one in found] == ["Cat"] * content.count("= Cat")
+        assert [one.number for one in found] == list(range(len(found)))
 
 
 def test_text_that_does_not_fit_the_words_is_rebuilt(tmp_path: Path) -> None:
@@ -243,6 +308,48 @@ def test_json_lines(tmp_path: Path) -> None:
         assert known in problem
 
 
+@pytest.mark.parametrize(
+    "value", ['"hi \\ud83d there"', '"\\udc00"', '["two", "w\\ud800rds"]', '["ok", "\\udfff \\ud800"]']
+)
+def test_half_of_a_character_is_a_malformed_line(tmp_path: Path, value: str) -> None:
+    content = f'{{"text": {value}}}\n{{"text": "ok \\ud83d\\ude00"}}\n{{"ke\\ud83dy": 1}}\n' + "[" * 99_999
+    bad, good, key, deep = read(written(tmp_path, "a.jsonl", content))
+    assert isinstance(good, Sentence)
+    assert good.text == "ok 😀"
+    assert isinstance(bad, BadLine)
+    assert (bad.place, bad.problem[-29:]) == ("a.jsonl:1", "', half of a character, alone")
+    assert isinstance(key, BadLine)
+    assert key.problem == "the object has no 'text'; it has ke\\ud83dy"
+    assert isinstance(deep, BadLine)
+    for one in (bad, good, key, deep):
+        str(one).encode()
+
+
+def test_a_tsv_has_no_quotation(tmp_path: Path) -> None:
+    text = 'sentence\tlabel\n"a wonderful film\t1\na dull film\t0\nok "\t0\nthe "end"\t1\n"all"\t1\n'
+    for name, options in (("a.tsv", {}), ("a.tsv.gz", {}), ("a.txt", {"format": "tsv"})):
+        source = written(tmp_path, name, gzip.compress(text.encode()) if name.endswith("gz") else text)
+        found = sentences(source, **options)
+        assert [one.text for one in found] == [
+            '"a wonderful film',
+            "a dull film",
+            'ok "',
+            'the "end"',
+            '"all"',
+        ]
+
+
+def test_a_tsv_with_quoted_line_breaks(tmp_path: Path) -> None:
+    """The first is malformed, and how the file is read is said; as CSV with tabs it is read."""
+    source = written(tmp_path, "a.tsv", 'text\tlabel\n"two\nlines"\t1\nfine\t0\n')
+    bad = next(read(source))
+    assert isinstance(bad, BadLine)
+    assert bad.place == "a.tsv:2"
+    assert bad.problem.startswith("expected 2 columns, found 1; in a .tsv quotation marks are text")
+    assert "--format csv" in bad.problem
+    assert [one.text for one in sentences(source, format="csv")] == ["two\nlines", "fine"]
+
+
 def test_csv_and_tsv(tmp_path: Path) -> None:
     text = 'id,sentence\n1,"One, with\na ""line"""\n2\n3,\n4,Four\n'
     found = list(read(written(tmp_path, "a.csv", text)))
@@ -270,6 +377,28 @@ def test_parquet(tmp_path: Path) -> None:
     assert words[2].place == "a.parquet:row 2"
     with pytest.raises(LigflowError, match="is no Parquet file"):
         read(written(tmp_path, "b.parquet", "text"))
+
+
+def test_a_column_whose_name_has_a_point(tmp_path: Path) -> None:
+    plain, nested = pa.array(["One.", "Two."]), pa.array([{"text": "no"}, {"text": "no"}])
+    both = [["doc", "doc.text"], [nested, plain]], [["doc.text", "doc"], [plain, nested]]
+    for names, columns in (*both, [["doc.text"], [plain]]):
+        pq.write_table(pa.table(columns, names=names), tmp_path / "a.parquet")
+        found = sentences(str(tmp_path / "a.parquet"), column="doc.text")
+        assert [one.text for one in found] == ["One.", "Two."]
+    pq.write_table(pa.table([nested, plain], names=["doc", "doc.text"]), tmp_path / "a.parquet")
+    bad = next(read(str(tmp_path / "a.parquet"), column="doc"))
+    assert isinstance(bad, BadLine)
+    assert "found dict" in bad.problem
+
+
+def test_two_columns_of_one_name(tmp_path: Path) -> None:
+    pq.write_table(pa.table([["One."], ["Two."]], names=["text", "text"]), tmp_path / "a.parquet")
+    csv = written(tmp_path, "a.csv", "text,text\nOne.,Two.\n")
+    for source in (csv, str(tmp_path / "a.parquet")):
+        for column in (None, "text"):
+            with pytest.raises(LigflowError, match="has several columns 'text'"):
+                list(read(source, column=column))
 
 
 def test_a_packed_csv_that_is_cut_short_ends_the_reading(tmp_path: Path) -> None:
@@ -310,6 +439,24 @@ def test_a_dataset_as_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         list(read(f"hf:{folder}", split="dev"))
 
 
+def test_addresses_of_datasets() -> None:
+    known = {
+        "hf:squad": Dataset("squad"),
+        "hf:org/name": Dataset("org/name"),
+        "hf://datasets/squad": Dataset("squad"),
+        "hf://datasets/org/name/": Dataset("org/name"),
+        "hf://datasets/org/name@v1": Dataset("org/name", "v1"),
+        "hf://datasets/org/name/data/a.parquet": Dataset("org/name", None, "data/a.parquet"),
+        "hf://datasets/org/name@refs/convert/parquet/a/b.parquet": Dataset(
+            "org/name", "refs/convert/parquet", "a/b.parquet"
+        ),
+    }
+    assert {source: dataset_of(source) for source in known} == known
+    for source in ("hf://org/name", "hf://datasets/", "hf://models/org/name"):
+        with pytest.raises(LigflowError, match="is no dataset of the hub"):
+            read(source)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_dataset_that_is_not_there() -> None:
     with pytest.raises(LigflowError, match=r"The dataset 'nobody/nothing' .* cannot be loaded"):
@@ -330,7 +477,7 @@ def test_datasets_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
     [
         ("hf:any", {"format": "csv"}, "format 'csv' is for files, not for 'hf:any'"),
         ("embedded:sentences", {"format": "text"}, "format 'text' is for files"),
-        ("embedded:sentences", {"column": "text"}, "column 'text' is for jsonl, csv and parquet"),
+        ("embedded:sentences", {"column": "text"}, "column 'text' is for jsonl, csv, tsv, parquet"),
         ("embedded:sentences", {"split": "test"}, "split 'test' is for datasets of the hub"),
     ],
 )

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import conllu
 from conllu.exceptions import ParseException
 
+from ligflow.corpus.columns import NO_TEXT
 from ligflow.corpus.sentence import ROOT, BadLine, Sentence
 from ligflow.tokens import Words
 
@@ -48,21 +50,16 @@ def treebank(lines: Iterator[tuple[int, str | None]], name: str) -> Iterator[Sen
 
 def _blocks(lines: Iterator[tuple[int, str | None]], comment: str | None = None) -> Iterator[Block]:
     """Lines between blank lines, without blocks of comments alone."""
-    block: Block = []
-    for number, line in lines:
-        if line is None or line.strip():
-            block.append((number, line))
-        elif block:
+    for blank, group in groupby(lines, key=lambda one: one[1] is not None and not one[1].strip()):
+        block = list(group)
+        if not blank and not (comment and all((line or "").startswith(comment) for _, line in block)):
             yield block
-            block = []
-    if block and not (comment and all((line or "").startswith(comment) for _, line in block)):
-        yield block
 
 
 def _texts(block: Block) -> list[str]:
     for number, line in block:
         if line is None:
-            raise _Bad(number, "the line is not UTF-8; save the file in UTF-8")
+            raise _Bad(number, NO_TEXT)
     return [line for _, line in block if line is not None]
 
 
@@ -121,8 +118,13 @@ def _of_conllu(number: int, block: Block, name: str) -> Sentence:
 
 def _parsed(block: Block) -> tuple[list[Any], dict[str, Any]]:
     for (line, _), text in zip(block, _texts(block), strict=True):
-        if not text.startswith("#") and len(text.split("\t")) != 10:
-            raise _Bad(line, f"expected 10 columns separated by tabs, found {len(text.split(chr(9)))}")
+        cells = text.split("\t")
+        if text.startswith("#"):
+            continue
+        if len(cells) != 10:
+            raise _Bad(line, f"expected 10 columns separated by tabs, found {len(cells)}")
+        if not cells[1].strip():
+            raise _Bad(line, f"the word is blank: {cells[1]!r}")
     try:
         (found,) = conllu.parse("\n".join(_texts(block)) + "\n\n")
     except (ParseException, ValueError) as error:

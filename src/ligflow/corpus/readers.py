@@ -1,5 +1,10 @@
-"""Corpora, a sentence at a time: files in six formats, datasets of the hub, the corpus that is shipped."""
+"""Corpora, a sentence at a time: files in seven formats, datasets of the hub, the corpus that is shipped.
 
+The readers are our own, since those of pandas, polars and `datasets` end at the first malformed line, or
+drop it, and name no place.
+"""
+
+import codecs
 import gzip
 import io
 from collections.abc import Callable, Iterator
@@ -7,13 +12,13 @@ from importlib import resources
 from pathlib import Path
 
 from ligflow.corpus import columns, dependencies, hub
-from ligflow.corpus.sentence import BadLine, Sentence
+from ligflow.corpus.sentence import BadLine, Sentence, printable
 from ligflow.errors import LigflowError
 
 EMBEDDED = "embedded:sentences"
 HUB = "hf:"
 Item = Sentence | BadLine
-Lines = Iterator[tuple[int, str | None]]  # numbered from 1; None where a line is no UTF-8
+Lines = Iterator[tuple[int, str | None]]  # numbered from 1; None where a line is no text in UTF-8
 
 _SUFFIXES = {
     ".txt": "text",
@@ -23,10 +28,12 @@ _SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".csv": "csv",
-    ".tsv": "csv",
+    ".tsv": "tsv",
     ".parquet": "parquet",
 }
-FORMATS = ("text", "conllu", "ptb", "jsonl", "csv", "parquet")
+FORMATS = ("text", "conllu", "ptb", "jsonl", "csv", "tsv", "parquet")
+_COLUMNS = ("jsonl", "csv", "tsv", "parquet")
+_HEAD = 65_536  # bytes that are looked at for what text does not hold
 
 
 def read(
@@ -39,17 +46,17 @@ def read(
 ) -> Iterator[Item]:
     """The sentences of a corpus in order, and what stands in place of one (BadLine); numbered from 0.
 
-    `source` is a file (its format by its name, or `format`; `.gz` is unpacked), `hf:NAME` for a dataset of
-    the hub (`subset`, `split`), or `embedded:sentences`. `column` names the column with the sentences where
-    there are columns. Nothing but the current sentence is kept in memory.
+    `source` is a file (its format by its name, or `format`; `.gz` is unpacked), `hf:NAME` for a
+    dataset of the hub (also `hf://datasets/NAME`; `subset`, `split`), or `embedded:sentences`. `column` names
+    the column with the sentences where there are columns. Nothing but the current sentence is kept in memory.
 
-    Raises LigflowError for a source that is missing, unreadable, empty, or of unknown format, and for an
-    option that does nothing for it.
+    Raises LigflowError for a source that is missing, unreadable, empty, in UTF-16, or of unknown format, and
+    for an option that does nothing for it.
     """
     if format is not None and (source.startswith(HUB) or source == EMBEDDED):
         raise LigflowError(f"format {format!r} is for files, not for {source!r}.")
     if source.startswith(HUB):
-        return hub.read(source.removeprefix(HUB), column, split, subset)
+        return hub.read(hub.dataset_of(source), column, split, subset)
     for name, given in {"split": split, "subset": subset}.items():
         if given is not None:
             raise LigflowError(f"{name} {given!r} is for datasets of the hub (hf:NAME), not for {source!r}.")
@@ -75,21 +82,22 @@ def _format(path: Path, given: str | None) -> str:
 
 
 def _read(path: Path, format_: str, column: str | None) -> Iterator[Item]:
-    if column is not None and format_ not in ("jsonl", "csv", "parquet"):
-        raise LigflowError(f"column {column!r} is for jsonl, csv and parquet; {format_} has no columns.")
+    if column is not None and format_ not in _COLUMNS:
+        raise LigflowError(f"column {column!r} is for {', '.join(_COLUMNS)}; {format_} has no columns.")
     _check(path)
     if format_ == "parquet":
         return columns.parquet(path, column)
-    if format_ == "csv":
-        return columns.csv_rows(lambda: _text(path), path, column)
+    _check_encoding(path)
+    if format_ in ("csv", "tsv"):
+        return columns.rows(lambda: _text(path, newline=""), path, column, quoted=format_ == "csv")
     readers: dict[str, Callable[[Lines, str], Iterator[Item]]] = {
         "text": _plain,
         "conllu": dependencies.conllu_blocks,
         "ptb": dependencies.treebank,
     }
     if format_ == "jsonl":
-        return columns.json_lines(_lines(path), path.name, column)
-    return readers[format_](_lines(path), path.name)
+        return columns.json_lines(_lines(path), printable(path.name), column)
+    return readers[format_](_lines(path), printable(path.name))
 
 
 def _check(path: Path) -> None:
@@ -106,29 +114,38 @@ def _check(path: Path) -> None:
         raise LigflowError(f"The corpus {str(path)!r} is empty.")
 
 
+def _check_encoding(path: Path) -> None:
+    """Raises LigflowError where a file begins with a mark of UTF-16, or with what is no text at all."""
+    try:
+        with _bytes(path) as file:
+            head = file.read(_HEAD)
+    except (OSError, EOFError):
+        return  # of a file that is cut short, the reader says after which line
+    marked = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    wide = 0 < head.count(b"\n") in (head.count(b"\n\0"), head.count(b"\0\n"))
+    if marked or wide or head.count(0) > len(head) / 100:
+        raise LigflowError(
+            f"The corpus {str(path)!r} {'is in UTF-16' if marked else 'holds NULs, as UTF-16 does'}; "
+            "save it in UTF-8, e.g. by `iconv -f UTF-16 -t UTF-8`."
+        )
+
+
 def _bytes(path: Path) -> gzip.GzipFile | io.BufferedReader:
     return gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb")
 
 
-def _text(path: Path) -> io.TextIOWrapper:
-    """For readers that want one text stream; bytes that are no UTF-8 are kept as surrogates."""
-    return io.TextIOWrapper(_bytes(path), encoding="utf-8-sig", errors="surrogateescape", newline="")
+def _text(path: Path, newline: str | None = None) -> io.TextIOWrapper:
+    """As one stream, its lines ended by line feeds, carriage returns or both; no UTF-8 becomes surrogates."""
+    return io.TextIOWrapper(_bytes(path), encoding="utf-8-sig", errors="surrogateescape", newline=newline)
 
 
 def _lines(path: Path) -> Lines:
     try:
-        with _bytes(path) as file:
+        with _text(path) as file:
             for number, line in enumerate(file, start=1):
-                yield number, _decoded(line.rstrip(b"\r\n"), first=number == 1)
+                yield number, line.rstrip("\n") if columns.is_text(line) else None
     except (OSError, EOFError) as error:
         raise LigflowError(f"The corpus {str(path)!r} cannot be read to its end: {error}.") from error
-
-
-def _decoded(line: bytes, first: bool) -> str | None:
-    try:
-        return line.decode("utf-8-sig" if first else "utf-8")
-    except UnicodeDecodeError:
-        return None
 
 
 def _plain(lines: Lines, name: str) -> Iterator[Item]:
@@ -137,7 +154,7 @@ def _plain(lines: Lines, name: str) -> Iterator[Item]:
     for line, text in lines:
         place = f"{name}:{line}"
         if text is None:
-            yield BadLine(number, place, "the line is not UTF-8; save the file in UTF-8")
+            yield BadLine(number, place, columns.NO_TEXT)
         elif text.strip():
             yield Sentence(number, text.strip(), place)
         else:

@@ -1,10 +1,12 @@
 """A sentence of a corpus: its text, and where the corpus has them its words and their heads."""
 
+import re
 from dataclasses import dataclass
 
 from ligflow.tokens import Words
 
 ROOT = -1
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -35,3 +37,14 @@ class BadLine:
     number: int
     place: str
     problem: str
+
+
+def half_in(text: str) -> str | None:
+    """A half of a character of UTF-16 that stands alone, which no encoding can write; None without one."""
+    found = _HALVES.search(text)
+    return None if found is None else found[0]
+
+
+def printable(text: str) -> str:
+    """The text with such halves written out, as in `\\ud83d`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

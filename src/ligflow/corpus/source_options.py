@@ -14,12 +14,14 @@ from ligflow.errors import LigflowError
 if TYPE_CHECKING:
     from ligflow.corpus.runner import Corpus
 
-_SOURCE = "A file, hf:NAME for a dataset of the hub, or embedded:sentences."
+_SOURCE = "A file, hf:NAME (or hf://datasets/NAME) for a dataset of the hub, or embedded:sentences."
 Source = Annotated[str, typer.Argument(help=_SOURCE)]
 SourceOption = Annotated[str, typer.Option(help=_SOURCE)]
 Format = Annotated[
     str | None,
-    typer.Option("--format", help="text, conllu, ptb, jsonl, csv, parquet; default: by the file's name."),
+    typer.Option(
+        "--format", help="text, conllu, ptb, jsonl, csv, tsv, parquet; default: by the file's name."
+    ),
 ]
 Column = Annotated[str | None, typer.Option(help="The column that holds the sentences.")]
 Split = Annotated[str | None, typer.Option(help="Split of a dataset; default: train.")]
@@ -79,7 +81,7 @@ def corpus_of(source: str, part: Part, seed: int = 0, skip_bad: bool = False) ->
     from ligflow.corpus.readers import read
     from ligflow.corpus.runner import Corpus
     from ligflow.corpus.selection import select, sentences_of
-    from ligflow.corpus.sentence import BadLine, Sentence
+    from ligflow.corpus.sentence import BadLine, Sentence, printable
 
     bad: list[BadLine] = []
 
@@ -89,6 +91,6 @@ def corpus_of(source: str, part: Part, seed: int = 0, skip_bad: bool = False) ->
         return sentences_of(select(items, part.start, part.end, part.sample, seed), skip_bad, bad.append)
 
     path = Path(source)
-    name = str(path.resolve()) if path.exists() else source
+    name = printable(str(path.resolve()) if path.exists() else source)
     about = {"source": name, **asdict(part), "seed": seed, "skip_bad": skip_bad}
     return Corpus(sentences, about, bad, path if path.is_file() else None)

@@ -19,6 +19,7 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -198,12 +199,15 @@ def write_sentences(folder: Path, sentences: Iterable[Sentence], shard_size: int
     try:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        for some in _batched(digest.passing(sentences), shard_size):
+        passing = digest.passing(sentences)
+        while some := list(islice(passing, shard_size)):
             rows = pa.Table.from_pylist([_row(one) for one in some], schema=CORPUS)
             _write_table(rows, place / f"{shards:05d}.parquet")
             count, shards = count + len(some), shards + 1
     except OSError as error:
         raise LigflowError(f"Cannot write to {str(folder)!r}: {error.strerror or error}.") from error
+    except UnicodeEncodeError as error:
+        raise LigflowError(f"A sentence of the corpus is no text that can be written: {error}.") from error
     if not count:
         raise LigflowError("The corpus has no sentences, or none in the part that was chosen.")
     return Planned(count, shards, digest.hexdigest())
@@ -253,17 +257,6 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _batched(sentences: Iterable[Sentence], size: int) -> Iterator[list[Sentence]]:
-    some: list[Sentence] = []
-    for one in sentences:
-        some.append(one)
-        if len(some) == size:
-            yield some
-            some = []
-    if some:
-        yield some
 
 
 def _row(one: Sentence) -> dict[str, Any]:
