@@ -13,13 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ligflow.compose import shared_out
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
 from ligflow.storage import atomically
 from ligflow.token_names import token_position
 from ligflow.view.colour import shade
-from ligflow.view.select import NEEDS, VIEWS, available, printable, row_shares, select
+from ligflow.view.select import NEEDS, VIEWS, available, by_head, printable, row_shares, select
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -326,7 +325,7 @@ def links(flow: Flow, layer: int, target: int | None = None) -> Links:
     Through head h from source i to target j: `A_ijh / sum_k A_kjh * M_hj`. A head that did not move hands its
     M to the residual, as in the conserving map, whose rows these sums are.
     """
-    row, count = flow.row(layer), len(flow.tokens)
+    count = len(flow.tokens)
     kept = [r for r, token in enumerate(flow.targets) if target is None or token == target]
     if not kept:
         raise LigflowError(f"Token {target} is no target of this flow, which holds {list(flow.targets)}.")
@@ -337,7 +336,7 @@ def links(flow: Flow, layer: int, target: int | None = None) -> Links:
         whole = torch.zeros(count, count)
         whole[:, place] = values[kept].T.float()
         return Links(whole, None, name)
-    weights = _through(flow, row)[:, kept]
+    weights = by_head(flow, layer, kept).float()
     last = torch.zeros(flow.heads + 1, count)
     last[:, place] = weights.sum(-1)
     return Links(weights.sum(1).T, last)
@@ -351,17 +350,6 @@ def _ladder_view(flow: Flow) -> str | None:
             raise LigflowError(f"Kind 'ladder' needs routes z2u and u2z, or z2z, and this flow holds {held}.")
         return "z2z"
     return "conserving" if "composed.conserving" in flow.tensors else None
-
-
-def _through(flow: Flow, row: int) -> Float[Tensor, "middle target source"]:
-    """Head by head, and the residual with heads that did not move last."""
-    one = slice(row, row + 1)
-    z2u, u2z, residual = (part[one].float() for part in (flow.z2u, flow.u2z, flow.u2z_residual))
-    floor = flow.tensors["z2u.floor"][one][..., None].expand_as(u2z)
-    shares, kept = shared_out(z2u, u2z, residual, z2u.sum(-1), floor)
-    own = torch.zeros_like(z2u[0, 0])
-    own[torch.arange(len(flow.targets)), list(flow.targets)] = kept[0]
-    return torch.cat([shares[0] * u2z[0, ..., None], own[None]])
 
 
 def _ladder(flow: Flow, _: str, layer: int, __: object, target: int | None, ___: str) -> Figure:

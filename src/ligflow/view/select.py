@@ -1,20 +1,24 @@
 """One map of a flow, picked for showing: its values, what its columns are, and its title."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ligflow.compose import shared_out
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
 
 VIEWS = ("z2z", "conserving", "product", "z2u", "u2z")
 NEEDS = {
-    "z2z": {"z2z"},
     "conserving": {"z2u", "u2z"},
-    "product": {"z2u", "u2z"},
+    "z2z": {"z2z"},
     "z2u": {"z2u"},
     "u2z": {"u2z"},
+    "product": {"z2u", "u2z"},
 }
+_BLANKS = str.maketrans("ĠĊĉ▁", "    ")  # how vocabularies write blanks that no text shows
 
 
 def available(flow: Flow) -> list[str]:
@@ -26,32 +30,77 @@ def select(
     flow: Flow, view: str, layer: int, head: int | None
 ) -> tuple[Float[Tensor, "target column"], list[str], str]:
     """One map of one layer, what its columns are, and its title."""
-    row, where = flow.row(layer), f"layer {layer}"
-    sources = [printable(token) for token in flow.tokens]
+    row = flow.row(layer)
+    values = every_layer(flow, view, head)[row]
+    return values, columns(flow, view), title(view, layer, head)
+
+
+def every_layer(flow: Flow, view: str, head: int | None) -> Float[Tensor, "layer target column"]:
+    """One map of all layers; the columns of `u2z` are the heads and the residual."""
     if view == "z2z":
-        return flow.z2z[row], sources, f"z2z (direct), {where}"
+        return flow.z2z
     if view in ("conserving", "product"):
-        return flow.composed(view)[row], sources, f"composed ({view}), {where}"
+        return flow.composed(view)
     if view == "u2z":
-        players = torch.cat([flow.u2z[row], flow.u2z_residual[row][None]]).T
-        return players, [f"h{h}" for h in range(flow.heads)] + ["res"], f"u2z, {where}: heads and residual"
+        return torch.cat([flow.u2z.transpose(1, 2), flow.u2z_residual[..., None]], dim=-1)
     if view != "z2u":
         raise LigflowError(f"Unknown view {view!r}; choose from {', '.join(VIEWS)}.")
     if head is None:
-        return flow.z2u[row].sum(dim=0), sources, f"z2u, {where}, sum of the heads"
+        return flow.z2u.sum(dim=1)
     if not 0 <= head < flow.heads:
         raise LigflowError(
             f"There is no head {head}: there are {flow.heads}, numbered 0 to {flow.heads - 1}."
         )
-    return flow.z2u[row, head], sources, f"z2u, {where}, head {head}"
+    return flow.z2u[:, head]
 
 
-def row_shares(values: Float[Tensor, "target column"]) -> Float[Tensor, "target column"]:
+def columns(flow: Flow, view: str) -> list[str]:
+    """What the columns of a map are called."""
+    if view == "u2z":
+        return [f"h{head}" for head in range(flow.heads)] + ["res"]
+    return [printable(token) for token in flow.tokens]
+
+
+def title(view: str, layer: int, head: int | None) -> str:
+    """What a map is called."""
+    if view == "u2z":
+        return f"u2z, layer {layer}: heads and residual"
+    if view == "z2u":
+        return f"z2u, layer {layer}, {'sum of the heads' if head is None else f'head {head}'}"
+    return f"z2z (direct), layer {layer}" if view == "z2z" else f"composed ({view}), layer {layer}"
+
+
+def row_shares(values: Float[Tensor, "*row column"]) -> Float[Tensor, "*row column"]:
     """Values over the sum of their row's magnitudes, so that signs stay and no row is divided by 0."""
     size = values.abs().sum(-1, keepdim=True)
     return values / torch.where(size > 0, size, 1)
 
 
+def by_head(flow: Flow, layer: int, targets: Sequence[int]) -> Float[Tensor, "middle target source"]:
+    """What passes through each head, and last the residual with heads that did not move.
+
+    Through head h from source i to target j: `A_ijh / sum_k A_kjh * M_hj`, whose sum over h and the residual
+    is the conserving map. `targets` are rows of the flow.
+    """
+    at, rows = slice(flow.row(layer), flow.row(layer) + 1), list(targets)
+    z2u, u2z, residual = flow.z2u[at][:, :, rows], flow.u2z[at][:, :, rows], flow.u2z_residual[at][:, rows]
+    floor = flow.tensors["z2u.floor"][at][..., None].expand_as(u2z)
+    shares, kept = shared_out(z2u, u2z, residual, z2u.sum(-1), floor)
+    own = torch.zeros_like(z2u[0, 0])
+    own[torch.arange(len(rows)), [flow.targets[row] for row in rows]] = kept[0]
+    return torch.cat([shares[0] * u2z[0, ..., None], own[None]])
+
+
 def printable(token: str) -> str:
     """Control characters as escapes, so that a token cannot steer the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in token)
+
+
+def trimmed(token: str) -> str:
+    """A token as screens name it: printable, without the blanks around it; a blank alone is an open box."""
+    return printable(token.strip(" ") or token.replace(" ", "␣"))
+
+
+def is_blank(token: str) -> bool:
+    """Whether a token is blanks and line ends alone."""
+    return not token.translate(_BLANKS).strip()

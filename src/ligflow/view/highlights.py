@@ -1,0 +1,245 @@
+"""What the first screen of a flow says: which sources stand aside, which map, target and layer are shown,
+and the three sources that move that target most, in words.
+
+A share is a cell over the sum of magnitudes of its row, taken over the sources that are shown. Special
+tokens and sinks stand aside as sources, never as targets: they hold most of most rows, and say little about
+the text.
+"""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ligflow.flow import Flow
+from ligflow.over_both import MARK
+from ligflow.view.select import NEEDS, by_head, every_layer, is_blank, row_shares, trimmed
+
+_ORDER = ("conserving", "z2z", "z2u", "u2z")  # of the map that is shown first
+_SINK, _ROWS = 0.5, 3  # a sink holds more than this share of the rows that see it, of so many at least
+_SENTENCES = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What moves the target in a layer: a token with the head it passes through, or for `u2z` a head alone.
+
+    `head` is the one that carries most of the cell, None where the heads are not known; `mostly` tells that
+    it carries less than half.
+    """
+
+    layer: int
+    source: int | None
+    share: float
+    head: int | None = None
+    mostly: bool = False
+
+
+@dataclass(frozen=True)
+class Highlights:
+    """How a flow is first shown. `special` and `sinks` are the sources that stand aside.
+
+    `unranked` counts the punctuation that no finding names, though it moves the target.
+    """
+
+    view: str
+    head: int | None
+    target: int
+    layer: int
+    special: tuple[int, ...]
+    sinks: tuple[int, ...]
+    findings: tuple[Finding, ...]
+    unranked: int
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """The sources that stand aside."""
+        return tuple(sorted({*self.special, *self.sinks}))
+
+
+def highlights(
+    flow: Flow,
+    view: str | None = None,
+    head: int | None = None,
+    target: int | None = None,
+    *,
+    every: bool = False,
+) -> Highlights:
+    """What the first screen of a flow shows, in one map and for one target; with `every` no source is hidden.
+
+    By default the map is the first of `conserving`, `z2z`, `z2u` (all heads) and `u2z` that the flow has.
+    """
+    view = view or default_view(flow)
+    maps = every_layer(flow, view, head).double()
+    special, sinks = ((), ()) if every or view == "u2z" else aside(flow, maps)
+    target = default_target(flow, maps) if target is None else target
+    shares = without(maps[:, flow.targets.index(target)], {*special, *sinks})
+    ranked, unranked = _ranked(flow, view, target, {*special, *sinks}), 0
+    if view != "u2z":
+        left = {*range(len(flow.tokens))} - {*special, *sinks, *ranked, target}
+        unranked = sum(bool(shares[:, source].any()) for source in left)
+    best = _best(shares, ranked)
+    findings = tuple(_finding(flow, view, target, shares, *cell) for cell in best[:_SENTENCES])
+    layer = flow.layers[best[0][0]] if best else flow.layers[0]
+    return Highlights(view, head, target, layer, special, sinks, findings, unranked)
+
+
+def default_view(flow: Flow) -> str:
+    """Through the heads, else the direct map, else what the heads read, else which heads write."""
+    return next(view for view in _ORDER if NEEDS[view] <= {*flow.routes})
+
+
+def aside(flow: Flow, maps: Float[Tensor, "layer target source"]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The special tokens and the sinks; neither where no source would be left.
+
+    A sink is a token that is not special and holds on average more than half of a row: over all layers, and
+    over all targets that see it, itself left out, at least 3 such rows. A row that does not move counts as 0.
+    """
+    special = tuple(place for place, mark in enumerate(flow.special) if mark)
+    targets, sources = torch.tensor(flow.targets)[:, None], torch.arange(len(flow.tokens))
+    sees = targets > sources if is_causal(flow, maps) else targets != sources
+    rows = sees.sum(0) * len(flow.layers)
+    mean = (row_shares(maps).abs() * sees).sum((0, 1)) / rows.clamp(min=1)
+    held = ((mean > _SINK) & (rows >= _ROWS)).nonzero().flatten().tolist()
+    sinks = tuple(place for place in held if place not in special)
+    return (special, sinks) if len(special) + len(sinks) < len(flow.tokens) else ((), ())
+
+
+def is_causal(flow: Flow, maps: Float[Tensor, "layer target source"]) -> bool:
+    """Whether no layer of the map has a cell whose source stands after its target, of 3 tokens or more."""
+    later = torch.arange(len(flow.tokens)) > torch.tensor(flow.targets)[:, None]
+    return len(flow.tokens) >= 3 and not bool((maps != 0)[:, later].any())
+
+
+def default_target(flow: Flow, maps: Float[Tensor, "layer target column"]) -> int:
+    """The token that is shown first.
+
+    In a causal flow the last that is neither special nor blank; otherwise token 0 where it is special ([CLS])
+    and moves, else the last that is not special. Where there is none of them, the last target.
+    """
+    words = [target for target in flow.targets if not flow.special[target]]
+    view = default_view(flow)
+    if view != "u2z" and is_causal(flow, every_layer(flow, view, None)):
+        seen = [target for target in words if not is_blank(flow.tokens[target])]
+        return (seen or words or list(flow.targets))[-1]
+    if flow.special[0] and 0 in flow.targets and bool(maps[:, flow.targets.index(0)].any()):
+        return 0
+    return (words or list(flow.targets))[-1]
+
+
+def without(
+    maps: Float[Tensor, "*row column"], hidden: Sequence[int] | set[int]
+) -> Float[Tensor, "*row column"]:
+    """Shares of the columns that are shown; those of the hidden ones are 0."""
+    kept = maps.clone()
+    kept[..., list(hidden)] = 0
+    return row_shares(kept)
+
+
+def held(row: Float[Tensor, " column"], hidden: Sequence[int]) -> float:
+    """What part of a row's magnitudes the hidden columns hold."""
+    return float(row_shares(row.double())[list(hidden)].abs().sum())
+
+
+def is_punctuation(token: str) -> bool:
+    """Whether a token has no letter, digit or symbol."""
+    shown = token.removeprefix(MARK) or token
+    return is_blank(shown) or not any(unicodedata.category(letter)[0] in "LNS" for letter in shown)
+
+
+def _ranked(flow: Flow, view: str, target: int, hidden: set[int]) -> list[int]:
+    """The columns that a sentence may name: heads, or tokens that are shown, without marks and the target."""
+    if view == "u2z":
+        return list(range(flow.heads))
+    return [
+        place
+        for place, token in enumerate(flow.tokens)
+        if place != target and place not in hidden and not is_punctuation(token)
+    ]
+
+
+def _best(shares: Float[Tensor, "layer column"], ranked: list[int]) -> list[tuple[int, int]]:
+    """For each column the layer where it has most, the largest first; ties by layer, then by column."""
+    size = shares[:, ranked].abs()
+    if not ranked:
+        return []
+    layers = (size == size.amax(0)).int().argmax(0).tolist()  # the first of equal ones
+    cells = [
+        (-float(size[layer, at]), layer, column)
+        for at, (layer, column) in enumerate(zip(layers, ranked, strict=True))
+    ]
+    return [(layer, column) for most, layer, column in sorted(cells) if most]
+
+
+def _finding(
+    flow: Flow, view: str, target: int, shares: Float[Tensor, "layer column"], row: int, column: int
+) -> Finding:
+    layer, share = flow.layers[row], float(shares[row, column])
+    if view == "u2z":
+        return Finding(layer, None, share, column)
+    head, mostly = _head(flow, layer, target, column) if view == "conserving" else (None, False)
+    return Finding(layer, column, share, head, mostly)
+
+
+def _head(flow: Flow, layer: int, target: int, source: int) -> tuple[int | None, bool]:
+    """The head that carries most of a composed cell, and whether that is less than half.
+
+    None where the composed map is of words, whose means over targets no head has.
+    """
+    if "composed.conserving" in flow.tensors:
+        return None, False
+    parts = by_head(flow, layer, [flow.targets.index(target)])[:-1, 0, source].abs()
+    head = int(parts.argmax())
+    return head, bool(parts[head] < 0.5 * parts.sum())
+
+
+# --- in words -------------------------------------------------------------------------------------
+
+
+def sentences(flow: Flow, found: Highlights) -> Iterator[str]:
+    """The findings, a sentence each, and what they are shares of."""
+    for finding in found.findings:
+        yield sentence(flow, found, finding)
+    if found.findings:
+        yield of_what(flow, found)
+
+
+def sentence(flow: Flow, found: Highlights, finding: Finding) -> str:
+    """`‘France’ reaches ‘is’ in layer 12 through head 2 (75%)`."""
+    target, share = named(flow, found.target), f"({100 * finding.share:.0f}%)"
+    if finding.source is None:
+        verb = "writes" if finding.share > 0 else "takes from"
+        return f"head {finding.head} {verb} {target} in layer {finding.layer} {share}"
+    source = named(flow, finding.source)
+    if finding.share < 0:
+        return f"{source} holds {target} back in layer {finding.layer} {share}"
+    through = f" {'mostly ' if finding.mostly else ''}through head {finding.head}"
+    return (
+        f"{source} reaches {target} in layer {finding.layer}{'' if finding.head is None else through} {share}"
+    )
+
+
+def of_what(flow: Flow, found: Highlights) -> str:
+    """What the shares are shares of, and what they leave out."""
+    left = f", {stands_aside(flow, found)} aside" if found.hidden else ""
+    marks = f"; punctuation not ranked ({found.unranked} left out)" if found.unranked else ""
+    return f"of what moved {named(flow, found.target)}{left}{marks}"
+
+
+def stands_aside(flow: Flow, found: Highlights) -> str:
+    """`2 special tokens and the first token`."""
+    count = len(found.special)
+    special = [f"{count} special token{'s' if count > 1 else ''}"] if count else []
+    first = next((place for place, mark in enumerate(flow.special) if not mark), None)
+    sinks = ["the first token" if sink == first else named(flow, sink) for sink in found.sinks]
+    return " and ".join([*special, *sinks])
+
+
+def named(flow: Flow, token: int) -> str:
+    """`‘France’`; where several tokens are called so, with its place: `‘the’ (5)`."""
+    label = trimmed(flow.tokens[token])
+    place = f" ({token})" if sum(trimmed(one) == label for one in flow.tokens) > 1 else ""
+    return f"‘{label}’{place}"
