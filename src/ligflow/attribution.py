@@ -168,7 +168,7 @@ def _ends(
 
 
 def _image_at(route: Map, node: float, targets: Tensor, budget: int) -> Float[Tensor, "target scalar dim"]:
-    at = torch.full((1,), node, device=targets.device)
+    at = torch.full((1,), node, dtype=torch.float32, device=targets.device)
     return in_blocks(route.image, at, targets, _pairs(route, budget))[0]
 
 
@@ -197,7 +197,7 @@ def _origin(
     found = ORIGIN * total(kind, end)
     rows = divided.nonzero()[:, 0]
     if len(rows):
-        at = torch.tensor([ORIGIN], device=targets.device)
+        at = torch.tensor([ORIGIN], dtype=torch.float32, device=targets.device)
         near = in_blocks(route.image, at, targets[rows], pairs)[0] - first[rows]
         found[rows] = (cotangent(_rows(kind, rows), near, end[rows]) * near).sum(-1)
     return found

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,14 +75,16 @@ def _examples(explainer: Explainer) -> list[Inputs]:
     if explainer.tokenizer is not None:
         return list(TEXTS)
     config, name = explainer.model.config, explainer.model.main_input_name
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator("cpu").manual_seed(0)
+    drawn: dict[str, Any] = {"generator": generator, "device": "cpu"}
     if name == "pixel_values":
         shape = (1, getattr(config, "num_channels", 3), config.image_size, config.image_size)
-        return [{name: torch.randn(shape, generator=generator).to(explainer.model.dtype)} for _ in range(2)]
+        made = [torch.randn(shape, **drawn, dtype=torch.float32) for _ in range(2)]
+        return [{name: pixels.to(explainer.model.dtype)} for pixels in made]
     if name == "input_ids":
         size = text_config(config).vocab_size
         names = (name, "decoder_input_ids") if explainer.decodes else (name,)
-        return [{n: torch.randint(3, size, (1, 6), generator=generator) for n in names} for _ in range(2)]
+        return [{n: torch.randint(3, size, (1, 6), **drawn) for n in names} for _ in range(2)]
     raise LigflowError(f"No input can be made up for {name!r}; call check(explainer, inputs=[...]).")
 
 
@@ -261,7 +264,7 @@ def _all(recordings: list[Recording]) -> Iterator[tuple[Layer, Tokens]]:
 
 def _worst(values: list[float]) -> float:
     """The largest; NaN, which passes no limit, if there is one."""
-    return float(torch.tensor(values, dtype=torch.float64).max())
+    return float(torch.tensor(values, dtype=torch.float64, device="cpu").max())
 
 
 def _rounding(explainer: Explainer, float32_limit: float) -> float:

@@ -66,7 +66,7 @@ def shuffled(
     generator: torch.Generator,
 ) -> Float[Tensor, "*map target source"]:
     """The maps with the compared sources of each row in random order; one order a row of `compared`."""
-    drawn = torch.rand(compared.shape, generator=generator, dtype=torch.float64)
+    drawn = torch.rand(compared.shape, generator=generator, dtype=torch.float64, device=generator.device)
     order = drawn.masked_fill(~compared, 2.0).argsort(dim=-1)  # compared sources at random, then the rest
     places = (~compared).to(torch.uint8).argsort(dim=-1, stable=True)  # compared sources in order
     order, places = (one.expand(maps.shape) for one in (order, places))

@@ -60,7 +60,7 @@ def cross_path(layer: Layer, start: Float[Tensor, "memory memory_dim"]) -> Cross
         return start + nodes.to(start)[:, None, None] * step
 
     with torch.no_grad():
-        seen = layer.capture_second(memory_at(torch.tensor([0.0, 0.5, 1.0], device=start.device)))
+        seen = layer.capture_second(memory_at(start.new_tensor([0.0, 0.5, 1.0])))
 
     def by_capture(nodes: Tensor) -> Memory:
         path = layer.capture_second_path(memory_at(nodes), step.expand(len(nodes), -1, -1))

@@ -193,7 +193,7 @@ class Flow:
         if rule == "product":
             return compose.product(z2u, u2z)
         floor = self.tensors["z2u.floor"][..., None].expand(z2u.shape[:-1])
-        columns = torch.tensor(self.targets)
+        columns = torch.tensor(self.targets, device=z2u.device)
         residual = self.u2z_residual + (self._shared_memory()[1] if self.memory else 0)
         return compose.conserving(z2u, u2z, residual, columns, z2u.sum(-1), floor)
 

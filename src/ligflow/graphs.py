@@ -3,11 +3,11 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import fsum
 from pathlib import Path
 from typing import Any
 
 import networkx
-import torch
 
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
@@ -116,6 +116,6 @@ def strong(graph: networkx.DiGraph, threshold: float) -> networkx.DiGraph:
     kept.add_nodes_from(graph.nodes(data=True))
     for node in graph:
         edges = list(graph.in_edges(node, data=True))
-        size = float(torch.tensor([abs(data["weight"]) for _, _, data in edges]).sum())
+        size = fsum(abs(data["weight"]) for _, _, data in edges)
         kept.add_edges_from(edge for edge in edges if size and abs(edge[2]["weight"]) >= threshold * size)
     return kept

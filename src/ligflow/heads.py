@@ -47,7 +47,7 @@ def entropy(
 
 def distance(share: Float[Tensor, "layer head target source"]) -> Float[Tensor, "layer head target"]:
     """How many tokens away a row reads, on average."""
-    places = torch.arange(share.shape[-1], dtype=share.dtype)
+    places = torch.arange(share.shape[-1], dtype=share.dtype, device=share.device)
     return torch.einsum("lhts,ts->lht", share, (places[None, :] - places[:, None]).abs())
 
 
@@ -62,10 +62,10 @@ def attached(
     `candidates` are the sources that may be chosen; special tokens are no words that a word can hang from.
     """
     count = z2u.shape[-1]
-    barred = torch.eye(count, dtype=torch.bool)
+    barred = torch.eye(count, dtype=torch.bool, device=z2u.device)
     if candidates is not None:
         barred = barred | ~candidates
     size = z2u.abs().masked_fill(barred, -1)
-    known = torch.tensor([-1 if head is None else head for head in heads])
+    known = torch.tensor([-1 if head is None else head for head in heads], device=z2u.device)
     hit = (size.argmax(-1) == known).double()
     return torch.where(known >= 0, hit, torch.nan)

@@ -43,7 +43,7 @@ def encode_pair(
             f"The decoder's text has {len(ids)} tokens, its start token among them, and the model takes "
             f"{limit}. Shorten it, or cut it with truncate=True (--truncate)."
         )
-    decoder = torch.tensor([ids])
+    decoder = torch.tensor([ids], device="cpu")
     named = name_inputs(tokenizer, {"input_ids": decoder}, len(ids))
     kept = {name: one for name, one in encoder.items() if name in ("input_ids", "attention_mask")}
     said = Tokens(named.labels, named.special, text=f"{pair.source} → {pair.target}")

@@ -57,9 +57,9 @@ def strongest(
 def _levels(steps: Sequence[Tensor], start: int, count: int) -> list[tuple[_Best, _Best]]:
     """The best positive and negative products at every depth."""
     size = steps[0].shape[0] if steps else start + 1
-    first = torch.zeros(size, count, dtype=torch.float64)
+    first = torch.zeros(size, count, dtype=torch.float64, device="cpu")
     first[start, 0] = 1
-    none = torch.zeros(size, count, dtype=torch.int64)
+    none = torch.zeros(size, count, dtype=torch.int64, device="cpu")
     levels = [(_Best(first, none, none, none), _Best(torch.zeros_like(first), none, none, none))]
     for step in steps:
         levels.append((_next(step.double(), levels[-1], 1.0), _next(step.double(), levels[-1], -1.0)))

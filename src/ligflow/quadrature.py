@@ -86,20 +86,24 @@ def _gauss_legendre(count: int) -> Rule:
 
 
 def _midpoint(count: int) -> Rule:
-    nodes = (torch.arange(count, dtype=torch.float64) + 0.5) / count
-    return Rule(nodes, torch.full((count,), 1 / count, dtype=torch.float64))
+    nodes = (torch.arange(count, dtype=torch.float64, device="cpu") + 0.5) / count
+    return Rule(nodes, torch.full((count,), 1 / count, dtype=torch.float64, device="cpu"))
 
 
 def _trapezoid(count: int) -> Rule:
-    return Rule(torch.linspace(0, 1, count, dtype=torch.float64), _halved_ends(count) / (count - 1))
+    return Rule(_even(count), _halved_ends(count) / (count - 1))
 
 
 def _captum(count: int) -> Rule:
-    return Rule(torch.linspace(0, 1, count, dtype=torch.float64), _halved_ends(count) / count)
+    return Rule(_even(count), _halved_ends(count) / count)
+
+
+def _even(count: int) -> Tensor:
+    return torch.linspace(0, 1, count, dtype=torch.float64, device="cpu")
 
 
 def _halved_ends(count: int) -> Tensor:
-    weights = torch.ones(count, dtype=torch.float64)
+    weights = torch.ones(count, dtype=torch.float64, device="cpu")
     weights[[0, -1]] = 0.5
     return weights
 
@@ -148,7 +152,7 @@ def patterson_weights(level: int) -> Float[np.ndarray, " node"]:
 
 
 _NODES = torch.from_numpy((patterson_nodes(_LAST) + 1) / 2)
-_WEIGHTS = torch.zeros(len(_PATTERSON), len(_NODES), dtype=torch.float64)
+_WEIGHTS = torch.zeros(len(_PATTERSON), len(_NODES), dtype=torch.float64, device="cpu")
 for _level in range(len(_PATTERSON)):
     _WEIGHTS[_level, : 2 ** (_level + 1) - 1] = torch.from_numpy(patterson_weights(_level) / 2)
 

@@ -114,7 +114,8 @@ def _partners(
     placed: Float[Tensor, "sample token dim"], base: Float[Tensor, "sample dim"]
 ) -> Int[Tensor, " dim"]:
     tokens = placed.shape[1]
-    some = torch.linspace(0, tokens - 1, min(tokens, _SPREAD), device=base.device).round().long()
+    spread = torch.linspace(0, tokens - 1, min(tokens, _SPREAD), dtype=torch.float32, device=base.device)
+    some = spread.round().long()
     own = base / base.norm(dim=0)
     seen = placed[:, some]
     left = seen - torch.einsum("std,sd->td", seen, own) * own[:, None]  # what the entry itself leaves over

@@ -53,9 +53,7 @@ def merge_words(flow: Flow) -> Flow:
     where the tokenizer gave no offsets, and so no words.
     """
     groups = words_of(flow)
-    special = tuple(
-        bool(members @ torch.tensor(flow.special, dtype=members.dtype)) for members in groups.sources
-    )
+    special = tuple(bool(members @ members.new_tensor(flow.special)) for members in groups.sources)
     meta = {k: v for k, v in flow.meta.items() if k not in ("words", "word_labels")} | {"merged": "words"}
     labels = list(flow.meta["word_labels"])
     return Flow(labels, flow.layers, tuple(_present(flow)), special, _regrouped(flow, groups), meta)
@@ -67,7 +65,7 @@ def hide_special(flow: Flow) -> Flow:
     rows = [row for row, target in enumerate(flow.targets) if not flow.special[target]]
     if not shown or not rows:
         raise LigflowError("Nothing is left: all tokens, or all targets, of this flow are special tokens.")
-    groups = Groups(torch.eye(len(flow.tokens))[shown], torch.eye(len(flow.targets))[rows])
+    groups = Groups(_eye(len(flow.tokens))[shown], _eye(len(flow.targets))[rows])
     tensors = _regrouped(flow, groups)
     for route in ("z2u", "z2z"):
         if route in flow.routes:
@@ -141,6 +139,10 @@ def _over_targets(tensor: Tensor, groups: Groups) -> Tensor:
 
 
 def _members(words: list[int], count: int) -> Float[Tensor, "word source"]:
-    members = torch.zeros(count, len(words))
-    members[torch.tensor(words), torch.arange(len(words))] = 1
+    members = torch.zeros(count, len(words), dtype=torch.float64, device="cpu")
+    members[words, list(range(len(words)))] = 1
     return members
+
+
+def _eye(count: int) -> Float[Tensor, "token token"]:
+    return torch.eye(count, dtype=torch.float64, device="cpu")

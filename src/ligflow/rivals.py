@@ -139,8 +139,8 @@ def nearness(tokens: Tokens) -> Map:
 
 def random(tokens: Tokens, seed: int = 0) -> Map:
     """Numbers between 0 and 1, drawn anew for every seed."""
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.rand(len(tokens.targets), len(tokens.visible), generator=generator)
+    generator, shape = torch.Generator("cpu").manual_seed(seed), (len(tokens.targets), len(tokens.visible))
+    drawn = torch.rand(*shape, generator=generator, dtype=torch.float32, device="cpu")
     return drawn.to(tokens.targets.device)
 
 

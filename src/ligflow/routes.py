@@ -411,7 +411,8 @@ def players_of(work: Work, settings: Settings) -> Players:
 
 def _second_u(path: CrossPath, node: float, rows: Tensor) -> Float[Tensor, "row head value_dim"]:
     with torch.no_grad():
-        found = attended(path, torch.full((1,), node, device=rows.device), rows)[0]
+        at = torch.full((1,), node, dtype=torch.float32, device=rows.device)
+        found = attended(path, at, rows)[0]
     return found.new_zeros(path.query.shape[2], *found.shape[1:]).index_copy(0, rows, found)
 
 
@@ -487,7 +488,7 @@ def _fit(kind: Scalarization, route: Map, work: Work, name: str) -> Scalarizatio
     if not isinstance(kind, Direction):
         return kind
     rows = work.rows
-    scalars, dim = route.image(torch.ones(1, device=rows.device), rows[:1]).shape[2:]
+    scalars, dim = route.image(torch.ones(1, dtype=torch.float32, device=rows.device), rows[:1]).shape[2:]
     found = [_fit_one(kind.vector, each, name, scalars, dim) for each in work.tokens]
     if all(vector.ndim < 3 for vector in found):
         return kind

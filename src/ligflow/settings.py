@@ -142,7 +142,7 @@ def _tensor(given: Baseline | Array) -> Baseline:
     if not isinstance(given, np.ndarray):
         return given
     try:
-        return torch.tensor(np.ascontiguousarray(given))
+        return torch.tensor(np.ascontiguousarray(given), device="cpu")
     except TypeError as error:
         raise LigflowError(f"A baseline array of {given.dtype} cannot be used; pass numbers.") from error
 

@@ -261,8 +261,8 @@ def _epsilon(module: nn.Module) -> float | None:
 
 def _random_like(hidden: Tensor) -> Tensor:
     """Random token vectors of the same size as those of the layer."""
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(hidden.shape, generator=generator, dtype=torch.float64).to(hidden)
+    generator = torch.Generator("cpu").manual_seed(0)
+    noise = torch.randn(hidden.shape, generator=generator, dtype=torch.float64, device="cpu").to(hidden)
     return noise * hidden.square().mean(dim=-1, keepdim=True).sqrt()
 
 
@@ -293,8 +293,8 @@ def _probed(layer: Layer, probed: Mapping[nn.Module, int]) -> Captured:
 
 
 def _random_outputs(width: int, seed: int, like: Tensor) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(_PROBES, 1, width, generator=generator, dtype=torch.float64).to(like)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.randn(_PROBES, 1, width, generator=generator, dtype=torch.float64, device="cpu").to(like)
 
 
 def _same_everywhere(placed: Tensor) -> bool:

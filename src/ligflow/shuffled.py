@@ -18,10 +18,10 @@ def shuffled(model: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
     Norms and biases stay, and so do embeddings: each matrix keeps its values, and loses their places.
     """
     twin = copy.deepcopy(model)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     lists = [module for module in twin.modules() if isinstance(module, nn.ModuleList)]
     matrices = {id(p): p for one in lists for p in one.parameters() if p.ndim > 1}
     for parameter in matrices.values():
-        order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+        order = torch.randperm(parameter.numel(), generator=generator, device="cpu").to(parameter.device)
         parameter.data = parameter.data.flatten()[order].reshape(parameter.shape)
     return twin

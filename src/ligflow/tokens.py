@@ -87,7 +87,7 @@ def encode(
         )
     special = tuple(bool(mark) for mark in encoded.pop("special_tokens_mask"))
     tokens = _with_words(tokenizer, given, encoded["input_ids"], special, _offsets(encoded))
-    inputs = {name: torch.tensor([ids]) for name, ids in encoded.items()}
+    inputs = {name: torch.tensor([ids], device="cpu") for name, ids in encoded.items()}
     return inputs, tokens
 
 

@@ -144,7 +144,7 @@ def trace(
     _check(sources, layers, token, which)
     steps = [_step(one, number, which) for one, number in zip(sources, layers, strict=True)]
     shares = torch.stack([share for share, _ in steps])
-    relevance = [torch.zeros(count, dtype=torch.float64).index_fill(0, torch.tensor(token), 1.0)]
+    relevance = [torch.eye(count, dtype=torch.float64, device="cpu")[token]]
     for share in shares:
         relevance.append(relevance[-1] @ share)
     found = torch.stack(relevance)
@@ -211,12 +211,12 @@ def _step(flow: Flow, layer: int, which: str) -> tuple[Tensor, Tensor]:
     """Shares [target, source] over all tokens, and the part of each target's shares that is open."""
     row, count = flow.row(layer), len(flow.tokens)
     maps = (flow.composed() if which == "composed" else flow.z2z)[row].double()
-    targets = torch.tensor(flow.targets)
+    targets = list(flow.targets)
     totals = maps.sum(-1, keepdim=True)
     still = totals.abs() <= 1e-6 * maps.abs().sum(-1, keepdim=True)
-    shares = torch.eye(count, dtype=torch.float64)
+    shares = torch.eye(count, dtype=torch.float64, device="cpu")
     shares[targets] = torch.where(still, shares[targets], maps / torch.where(still, 1.0, totals))
-    certificates = torch.zeros(count, dtype=torch.float64)
+    certificates = shares.new_zeros(count)
     worst = torch.stack([_open(flow, route, row) for route in _ROUTES[which]]).amax(0)
     certificates[targets] = worst.masked_fill(still[:, 0], 0)
     return shares, certificates

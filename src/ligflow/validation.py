@@ -143,7 +143,7 @@ def _with_own_keys(layer: Layer) -> Layer:
 def _in_order(layer: Layer) -> Layer:
     """The layer with the order in which tokens stand in its windows, found by changing some at a time."""
     assert layer.windows
-    before, places = layer.capture(layer.hidden[None]).query, torch.arange(len(layer.hidden))
+    before, places = layer.capture(layer.hidden[None]).query, torch.arange(len(layer.hidden), device="cpu")
     changed = []
     for bit in range(max(1, (len(places) - 1).bit_length())):
         some = (places >> bit & 1).bool().to(layer.hidden.device)
@@ -311,7 +311,7 @@ def _changed(layer: Layer, one: int = 0) -> Tensor:
     changed = layer.hidden.clone()
     changed[one] = layer.hidden[len(changed) - 1 - one] - layer.hidden[one] / 2
     if torch.equal(changed, layer.hidden):  # all 0, as queries of a decoder may start
-        changed[one] = torch.linspace(-1, 1, changed.shape[1])
+        changed[one] = torch.linspace(-1, 1, changed.shape[1], dtype=changed.dtype, device=changed.device)
     return torch.stack([layer.hidden, changed])
 
 

@@ -52,9 +52,9 @@ def _flipped(variants: Variants, route: str, baseline: str) -> Tensor:
     """How many rows of [layer, target] a self share above 1 turned the signs of."""
     flow = variants[route, baseline]
     if baseline != "itb_zero_ratio":
-        return torch.zeros(len(flow.layers), len(flow.targets))
+        return torch.zeros(len(flow.layers), len(flow.targets), dtype=torch.float32, device="cpu")
     zero = variants[route, "zero"].tensors[route]
-    share = self_share(zero.movedim(-2, 0), torch.tensor(flow.targets))
+    share = self_share(zero.movedim(-2, 0), zero.new_tensor(flow.targets, dtype=torch.int64))
     return _by_head((share > 1).movedim(0, -1)).sum(dim=1)
 
 

@@ -54,7 +54,7 @@ def compare(
         groups, places = _groups(flow, unit, experiment.hide_special)
         if places:
             maps = _over_groups(whole, groups)
-            draw = torch.Generator().manual_seed(_seed(experiment.seed, number, unit))
+            draw = torch.Generator("cpu").manual_seed(_seed(experiment.seed, number, unit))
             for diagonal in (True, False):
                 found, compared = _agreement(maps, diagonal, experiment.top_k, draw)
                 tables.append(_table(number, unit, diagonal, found, compared, flow.layers, places))
@@ -81,9 +81,9 @@ def _still(flow: Flow, route: str) -> Tensor:
 
 def _groups(flow: Flow, unit: str, hide_special: bool) -> tuple[Groups, list[int]]:
     """Tokens or words, without the special ones where that is asked, and their positions."""
-    eye = torch.eye(len(flow.tokens))
+    eye = torch.eye(len(flow.tokens), dtype=torch.float64, device="cpu")
     groups = words_of(flow) if unit == "word" else Groups(eye, eye)
-    special = groups.sources @ torch.tensor(flow.special, dtype=torch.float32) > 0
+    special = groups.sources @ groups.sources.new_tensor(flow.special) > 0
     kept = (~special if hide_special else torch.ones_like(special)).nonzero()[:, 0]
     return Groups(groups.sources[kept], groups.targets[kept]), kept.tolist()
 
@@ -92,13 +92,13 @@ def _over_groups(maps: _Maps, groups: Groups) -> _Maps:
     """Sums over the sources of a group, means over its targets; a group is still if all of it is."""
 
     def still(rows: Tensor) -> Tensor:
-        return rows.float() @ groups.targets.T > 1 - 1e-6
+        return rows.to(groups.targets) @ groups.targets.T > 1 - 1e-6
 
     return _Maps(
         groups.of(maps.direct),
         groups.of(maps.composed),
         groups.of(maps.attention),
-        groups.of(maps.seen.float()) > 0,
+        groups.of(maps.seen.double()) > 0,
         still(maps.direct_still),
         still(maps.composed_still),
     )
@@ -109,7 +109,8 @@ def _agreement(
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Every metric as [direct, other, layer, target], and the sources that were compared."""
     size = maps.seen.shape[-1]
-    compared = maps.seen if diagonal else maps.seen & ~torch.eye(size, dtype=torch.bool)
+    own = torch.eye(size, dtype=torch.bool, device=maps.seen.device)
+    compared = maps.seen if diagonal else maps.seen & ~own
     others = torch.cat([maps.composed, shuffled(maps.composed, compared, draw), maps.attention[None]])
     never = torch.zeros_like(maps.composed_still[:1])
     still = torch.cat([maps.composed_still, maps.composed_still, never])

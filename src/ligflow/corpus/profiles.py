@@ -104,7 +104,7 @@ def _seen(of_one: Flow) -> Bool[Tensor, "target source"]:
     """The sources that some head of some layer moves a target by."""
     size = of_one.z2u.abs().amax(dim=(0, 1))
     seen = size > 0
-    seen[torch.arange(len(of_one.targets)), list(of_one.targets)] = True
+    seen[list(range(len(of_one.targets))), list(of_one.targets)] = True
     return seen
 
 
@@ -119,7 +119,7 @@ def relations(of_one: Flow, sentence: Sentence) -> Bool[Tensor, "kind target sou
     rows = [
         [_related(j, i, words, given, above, special, marks) for i in range(count)] for j in of_one.targets
     ]
-    return torch.tensor(rows).permute(2, 0, 1)
+    return torch.tensor(rows, device="cpu").permute(2, 0, 1)
 
 
 def _related(
@@ -158,7 +158,7 @@ def _attached(of_one: Flow, sentence: Sentence) -> list[Tensor]:
 
     Only words can be chosen, no special tokens: the rules that a head is held against choose none either.
     """
-    none = torch.full((*of_one.z2u.shape[:2], len(of_one.targets)), torch.nan, dtype=torch.float64)
+    none = of_one.z2u.new_full((*of_one.z2u.shape[:2], len(of_one.targets)), torch.nan, dtype=torch.float64)
     if sentence.heads is None or of_one.meta.get("words") is None:
         return [none] * 3
     maps, places = words_of(of_one).of(of_one.z2u.double()), of_one.meta["word_places"]
@@ -167,9 +167,9 @@ def _attached(of_one: Flow, sentence: Sentence) -> list[Tensor]:
     known = [None if head is None else group.get(head) for head in above]
     labels = of_one.meta["word_labels"]
     plain_words = [None if is_punctuation(labels[w]) else head for w, head in enumerate(known)]
-    words = torch.tensor([place >= 0 for place in places])
+    words = torch.tensor([place >= 0 for place in places], device="cpu")
     scores = [heads.attached(maps, one, words) for one in (known, plain_words)]
-    next_word = torch.tensor([head == place + 1 for head, place in zip(above, places, strict=True)])
+    next_word = words.new_tensor([head == place + 1 for head, place in zip(above, places, strict=True)])
     scores.append(scores[1] - next_word.double())
     return [
         torch.nn.functional.pad(one, (0, none.shape[-1] - one.shape[-1]), value=torch.nan) for one in scores

@@ -329,15 +329,15 @@ def links(flow: Flow, layer: int, target: int | None = None) -> Links:
     kept = [r for r, token in enumerate(flow.targets) if target is None or token == target]
     if not kept:
         raise LigflowError(f"Token {target} is no target of this flow, which holds {list(flow.targets)}.")
-    place = torch.tensor([flow.targets[r] for r in kept])
+    place = [flow.targets[r] for r in kept]
     view = _ladder_view(flow)
     if view is not None:
         values, _, name = select(flow, view, layer, None)
-        whole = torch.zeros(count, count)
+        whole = torch.zeros(count, count, dtype=torch.float32, device="cpu")
         whole[:, place] = values[kept].T.float()
         return Links(whole, None, name)
     weights = by_head(flow, layer, kept).float()
-    last = torch.zeros(flow.heads + 1, count)
+    last = weights.new_zeros(flow.heads + 1, count)
     last[:, place] = weights.sum(-1)
     return Links(weights.sum(1).T, last)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ligflow.flow import Flow
@@ -99,7 +99,7 @@ def aside(flow: Flow, maps: Float[Tensor, "layer target source"]) -> tuple[tuple
     over all targets that see it, itself left out, at least 3 such rows. A row that does not move counts as 0.
     """
     special = tuple(place for place, mark in enumerate(flow.special) if mark)
-    targets, sources = torch.tensor(flow.targets)[:, None], torch.arange(len(flow.tokens))
+    targets, sources = _positions(flow)
     sees = targets > sources if is_causal(flow, maps) else targets != sources
     rows = sees.sum(0) * len(flow.layers)
     mean = (row_shares(maps).abs() * sees).sum((0, 1)) / rows.clamp(min=1)
@@ -110,8 +110,14 @@ def aside(flow: Flow, maps: Float[Tensor, "layer target source"]) -> tuple[tuple
 
 def is_causal(flow: Flow, maps: Float[Tensor, "layer target source"]) -> bool:
     """Whether no layer of the map has a cell whose source stands after its target, of 3 tokens or more."""
-    later = torch.arange(len(flow.tokens)) > torch.tensor(flow.targets)[:, None]
+    targets, sources = _positions(flow)
+    later = sources > targets
     return len(flow.tokens) >= 3 and not bool((maps != 0)[:, later].any())
+
+
+def _positions(flow: Flow) -> tuple[Int[Tensor, "target one"], Int[Tensor, " source"]]:
+    targets = torch.tensor(flow.targets, device="cpu")[:, None]
+    return targets, torch.arange(len(flow.tokens), device="cpu")
 
 
 def default_target(flow: Flow, maps: Float[Tensor, "layer target column"]) -> int:

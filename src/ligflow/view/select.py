@@ -87,7 +87,7 @@ def by_head(flow: Flow, layer: int, targets: Sequence[int]) -> Float[Tensor, "mi
     floor = flow.tensors["z2u.floor"][at][..., None].expand_as(u2z)
     shares, kept = shared_out(z2u, u2z, residual, z2u.sum(-1), floor)
     own = torch.zeros_like(z2u[0, 0])
-    own[torch.arange(len(rows)), [flow.targets[row] for row in rows]] = kept[0]
+    own[list(range(len(rows))), [flow.targets[row] for row in rows]] = kept[0]
     return torch.cat([shares[0] * u2z[0, ..., None], own[None]])
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import torch
 from jaxtyping import Float
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
@@ -69,7 +68,7 @@ def strongest(
     """The largest cells in words, those of a token to itself left out."""
     ranked = values.abs().clone()
     if view != "u2z":
-        ranked[torch.arange(len(flow.targets)), torch.tensor(flow.targets)] = 0
+        ranked[list(range(len(flow.targets))), list(flow.targets)] = 0
     shares, lines = row_shares(values), []
     for flat in ranked.flatten().topk(min(count, ranked.numel())).indices.tolist():
         row, column = divmod(flat, values.shape[1])
