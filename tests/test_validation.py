@@ -222,3 +222,109 @@ def test_a_layer_that_overwrites_its_weights_cannot_be_differentiated() -> None:
         layer.attention.attn.dropout = Then(nn.Identity(), lambda weights: weights.mul_(0.7))
     with pytest.raises(UnsupportedModel, match=r"Layer 0 \(encoder.layer.0, MPNetLayer\) cannot be differ"):
         Explainer(model).record(TEXT)
+
+
+# --- texts of one token, and adapters that call their matrices on something else ------------------
+
+
+@pytest.mark.parametrize("size", [1, 5000])
+@pytest.mark.parametrize("name", ["bert", "llama", "gpt_neox", "qwen3"])
+def test_one_token_repeated_gives_rows_of_zeros(name: str, size: float) -> None:
+    model = build(ARCHITECTURES[name])
+    with torch.no_grad():
+        model.get_input_embeddings().weight.mul_(size)
+        for part in model.modules():  # learned positions would tell the tokens apart
+            if isinstance(part, nn.Embedding) and part is not model.get_input_embeddings():
+                part.weight.zero_()
+    flow = Explainer(model).explain({"input_ids": torch.full((1, 4), 5)})
+    assert flow.routes == ("z2u", "u2z", "z2z")
+    assert not flow.unmet
+    assert not any(flow.tensors[route].any() for route in flow.routes)
+
+
+def test_what_is_found_on_one_token_repeated_holds_for_other_texts() -> None:
+    model = build(ARCHITECTURES["llama"])
+    expected = Explainer(model).explain(TEXT)
+    explainer = Explainer(model)
+    explainer.explain({"input_ids": torch.full_like(TEXT["input_ids"], 5)})
+    for route in expected.routes:
+        torch.testing.assert_close(explainer.explain(TEXT).tensors[route], expected.tensors[route])
+
+
+def test_keys_and_values_made_zero_by_hand_move_nothing() -> None:
+    model = build(ARCHITECTURES["llama"], torch.float64)
+    with torch.no_grad():
+        for layer in model.layers:
+            layer.self_attn.k_proj.weight.zero_()
+            layer.self_attn.v_proj.weight.zero_()
+    flow = Explainer(model).explain(TEXT, layer_baseline="zero", tol=1e-6)
+    assert not flow.z2u.any()
+    heads = model.config.num_attention_heads
+    assert not flow.u2z[..., :heads].any()
+    off_diagonal = flow.z2z[0] - torch.diag(flow.z2z[0].diagonal())
+    assert not off_diagonal.any()
+    first = model.embed_tokens(TEXT["input_ids"])[0]  # alone with its MLP, a token moves from 0 to itself
+    block = model.layers[0]
+    moved = first + block.mlp(block.post_attention_layernorm(first))
+    torch.testing.assert_close(flow.z2z[0].diagonal(), moved.norm(dim=-1).detach(), rtol=1e-6, atol=0)
+
+
+class ByUnitVectors(nn.Module):
+    """An adapter that knows its whole matrix by calling its parts on unit vectors."""
+
+    def __init__(self, base: nn.Linear, rank: int = 3) -> None:
+        super().__init__()
+        self.base = base
+        self.first = nn.Linear(base.in_features, rank, bias=False)
+        self.second = nn.Linear(rank, base.out_features, bias=False)
+
+    def matrix(self) -> Tensor:
+        added = self.second(self.first(torch.eye(self.base.in_features, dtype=self.base.weight.dtype)))
+        whole = self.base.weight + added.T
+        return whole / whole.norm(dim=1, keepdim=True)
+
+    def forward(self, given: Tensor) -> Tensor:
+        scale = self.matrix().norm(dim=1) / (self.base.weight + self.second.weight @ self.first.weight).norm(
+            dim=1
+        )
+        return scale * (self.base(given) + self.second(self.first(given)))
+
+
+@pytest.mark.parametrize("parts", [("q_proj", "v_proj"), ("q_proj", "k_proj", "v_proj", "o_proj")])
+def test_an_adapter_that_calls_its_matrices_on_unit_vectors_has_the_maps_of_the_merged_model(
+    parts: tuple[str, ...],
+) -> None:
+    torch.manual_seed(1)
+    adapted, merged = build(ARCHITECTURES["llama"]), build(ARCHITECTURES["llama"])
+    for layer, plain in zip(adapted.layers, merged.layers, strict=True):
+        for name in parts:
+            adapter = ByUnitVectors(getattr(layer.self_attn, name))
+            setattr(layer.self_attn, name, adapter)
+            getattr(plain.self_attn, name).weight.data = adapter.matrix().detach()
+    ours, theirs = Explainer(adapted).explain(TEXT), Explainer(merged).explain(TEXT)
+    assert ours.routes == theirs.routes == ("z2u", "u2z", "z2z")
+    for route in theirs.routes:
+        limit = 1e-5 * float(theirs.tensors[route].abs().max())
+        torch.testing.assert_close(ours.tensors[route], theirs.tensors[route], rtol=0, atol=limit)
+
+
+def test_a_norm_that_cannot_be_called_on_other_vectors_has_no_closed_form() -> None:
+    class Strict(nn.Module):
+        def __init__(self, norm: nn.Module) -> None:
+            super().__init__()
+            self.eps, self.weight = 1e-6, norm.weight
+
+        def forward(self, hidden: Tensor) -> Tensor:
+            if hidden.ndim != 3 or hidden.shape[1] != TEXT["input_ids"].shape[1]:
+                raise RuntimeError("tokens of one text alone")
+            return self.weight * hidden / (hidden.square().mean(-1, keepdim=True) + self.eps).sqrt()
+
+    model, plain = build(ARCHITECTURES["llama"]), build(ARCHITECTURES["llama"])
+    for layer in model.layers:
+        layer.input_layernorm = Strict(layer.input_layernorm)
+    explainer = Explainer(model)
+    assert all("tokens of one text alone" in layer.no_shortcut for layer in explainer.record(TEXT))
+    ours, theirs = explainer.explain(TEXT), Explainer(plain).explain(TEXT)
+    for route in theirs.routes:
+        limit = 1e-3 * float(theirs.tensors[route].abs().max())
+        torch.testing.assert_close(ours.tensors[route], theirs.tensors[route], rtol=0, atol=limit)

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ligflow.agreement import apart, gap, rounding, tolerance
+from ligflow.recipes import Shortcut
 from ligflow.replay import Layer
 from ligflow.shortcuts import projections_of, recognise
 
@@ -25,10 +27,19 @@ def equipped(layer: Layer) -> Layer:
         cost=_cost(layer),
         repeats=_repeats(layer),
     )
-    shortcut = recognise(layer, projections)
+    shortcut = _recognised(layer, projections)
     if isinstance(shortcut, str):
         return replace(layer, no_shortcut=shortcut)
     return replace(layer, shortcut=shortcut)
+
+
+def _recognised(layer: Layer, projections: Mapping[nn.Module, int]) -> Shortcut | str:
+    """The shortcut, or why there is none: a part that cannot be called on other vectors is one reason."""
+    try:
+        return recognise(layer, projections)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        said = str(error).partition("\n")[0]
+        return f"its projections cannot be tried on other vectors ({type(error).__name__}: {said})"
 
 
 def _repeats(layer: Layer) -> bool:
@@ -60,8 +71,16 @@ def _is_anywhere(layer: Layer) -> bool:
 
 def _unrelated(layer: Layer) -> tuple[Tensor, Tensor]:
     """Hidden states, and attention outputs that do not follow from them."""
-    pair = torch.stack([layer.hidden, layer.hidden.roll(1, 0) - layer.hidden / 2])
+    other = layer.hidden.roll(1, 0) - layer.hidden / 2 + uneven(layer.hidden)
+    pair = torch.stack([layer.hidden, other])
     return pair, layer.attend(pair).flip(0)
+
+
+def uneven(hidden: Float[Tensor, "token dim"]) -> Float[Tensor, "token dim"]:
+    """A change of each token in a direction of its own, as large as it is, also where all are alike."""
+    places = torch.arange(1, hidden.numel() + 1, device="cpu", dtype=torch.float64)
+    size = hidden.abs() + hidden.abs().mean(-1, keepdim=True)
+    return torch.cos(places.square()).view_as(hidden).to(hidden) * torch.where(size > 0, size, 1) / 2
 
 
 def _cost(layer: Layer) -> int:

@@ -31,15 +31,17 @@ from ligflow.inputs import (
     own_inputs,
     refuse_other_inputs,
     refuse_other_texts,
+    taken_by,
     visible_tokens,
 )
+from ligflow.lookups import known_rows
 from ligflow.pairs import Pair, encode_pair
 from ligflow.patches import name_patches, patches_of
 from ligflow.places import Done, Places
 from ligflow.precision import check_precision
 from ligflow.quadrature import MAX_NODES
 from ligflow.recording import record, refuse_uneven
-from ligflow.replay import Layer, borrowed, exact_mode
+from ligflow.replay import Layer, borrowed, exact_mode, is_double
 from ligflow.routes import Tokens as LayerTokens
 from ligflow.routes import attention_weights
 from ligflow.scalarize import Scalarization
@@ -400,7 +402,14 @@ class Explainer:
         chosen, left_out = splittable(self._validated(chosen), layers is not None, routes)
         seen, memory = self._memory(inputs, chosen[0])
         place = LayerTokens(visible, visible[torch.tensor(rows, device=visible.device)], seen)
-        return Example(tokens, rows, chosen, place, [*self.notes, *left_out, *tokens.notes], memory)
+        notes = [*self.notes, *left_out, *tokens.notes, *self._passed_over(encoded)]
+        return Example(tokens, rows, chosen, place, notes, memory)
+
+    def _passed_over(self, encoded: _Encoded) -> list[str]:
+        """A note about given inputs that the model does not take; what a tokenizer adds needs none."""
+        inputs, tokens = encoded
+        others = sorted(inputs.keys() - taken_by(self.model, inputs)) if tokens is None else []
+        return [f"not taken by {type(self.model).__name__}: {', '.join(others)}"] if others else []
 
     def _memory(self, inputs: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor | None, Tokens | None]:
         """The tokens of the encoder that a layer attends to, and which of them are not padding."""
@@ -490,7 +499,12 @@ class Explainer:
             codebooks = codebooks_of(self.model.config)
             encoded, tokens = check_inputs(inputs, limit, self._decoder_inputs(), codebooks), None
         # clones, since tensors made in inference mode cannot take part in a backward pass
-        return {name: value.to(self._places.home).clone() for name, value in encoded.items()}, tokens
+        return {name: self._own(value).clone() for name, value in encoded.items()}, tokens
+
+    def _own(self, given: Tensor) -> Tensor:
+        """An input where the model takes it, real numbers in the type that is integrated in."""
+        real = torch.float64 if is_double(self.model) else torch.float32
+        return given.to(self._places.home, real if given.is_floating_point() else given.dtype)
 
     def _decoder_inputs(self) -> list[str] | None:
         """Inputs of which a decoder needs one; None where those of a decoder have no place."""
@@ -513,7 +527,8 @@ class Explainer:
 
     def _record(self, encoded: dict[str, Tensor]) -> list[Layer]:
         try:
-            with self._places.running():
+            encoded = taken_by(self.model, encoded)
+            with self._places.running(), known_rows(self.model, encoded):
                 return record(self.model, encoded, self.stack)
         except LigflowError:
             raise

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ligflow.errors import LigflowError
@@ -64,6 +64,8 @@ def check_inputs(
     _check_decoder(inputs, decoder)
     for name in ("input_ids", "decoder_input_ids"):
         _check_ids(inputs.get(name), limit, codebooks)
+    for name in ("inputs_embeds", "decoder_inputs_embeds"):
+        _check_length(inputs.get(name), limit)
     return dict(inputs)
 
 
@@ -95,6 +97,20 @@ def own_inputs(inputs: Mapping[str, Tensor], decodes: bool) -> dict[str, Tensor]
     return {name.removeprefix(_DECODER): one for name, one in inputs.items() if name.startswith(_DECODER)}
 
 
+def taken_by(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inputs without those that neither the model nor a part of it names in its `forward`.
+
+    Some models accept any, pass them on and ignore them, such as a tokenizer's `token_type_ids`.
+    """
+    known = {name for part in _kinds(model) for name in inspect.signature(part.forward).parameters}
+    return {name: one for name, one in inputs.items() if name in known} or dict(inputs)
+
+
+def _kinds(model: nn.Module) -> Iterable[nn.Module]:
+    """The model, and one of its parts for each class."""
+    return [model, *{type(part): part for part in model.modules()}.values()]
+
+
 def codebooks_of(config: Any) -> int:
     """How many codes a model of sound takes at a time, as rows of ids (MusicGen)."""
     return int(getattr(getattr(config, "decoder", None) or config, "num_codebooks", None) or 1)
@@ -106,10 +122,14 @@ def _check_ids(ids: Tensor | None, limit: int | None, codebooks: int) -> None:
             raise LigflowError(f"explain takes one example at a time; these inputs hold {len(ids)}.")
         if ids.shape[1] == 0:
             raise LigflowError("The inputs hold no tokens.")
-        if limit is not None and ids.shape[1] > limit:
-            raise LigflowError(
-                f"The inputs have {ids.shape[1]} tokens, and the model takes {limit}; cut them."
-            )
+        _check_length(ids, limit)
+
+
+def _check_length(tokens: Tensor | None, limit: int | None) -> None:
+    if tokens is not None and tokens.ndim > 1 and limit is not None and tokens.shape[1] > limit:
+        raise LigflowError(
+            f"The inputs have {tokens.shape[1]} tokens, and the model takes {limit}; cut them."
+        )
 
 
 def visible_tokens(model: PreTrainedModel, inputs: Mapping[str, Tensor], hidden: Tensor) -> Tensor:

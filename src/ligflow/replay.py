@@ -94,7 +94,7 @@ def _attention(
     if query.ndim != 4:
         raise UnsupportedModel(
             f"{type(module).__name__} hands over queries of shape {tuple(query.shape)}, not [1, heads, "
-            "tokens, size]; z2z alone is available, by plain autograd: routes=('z2z',)."
+            "tokens, size]"
         )
     captured = Captured(query, key, value, _read_form(module, query, key, attention_mask, kwargs), module)
     return _acted(captured).transpose(1, 2).contiguous(), None
@@ -127,17 +127,17 @@ def _read_form(
     if chosen is not None and chosen.shape[-1] < key.shape[2]:
         raise UnsupportedModel(
             f"{type(module).__name__} lets its tokens see {chosen.shape[-1]} of {key.shape[2]} keys, chosen "
-            "from the hidden states; z2z alone is available, by plain autograd: routes=('z2z',)."
+            "from the hidden states"
         )
     if given.pop("dropout", 0.0) and module.training:
-        raise UnsupportedModel(f"{type(module).__name__} applies attention dropout; call model.eval() first.")
+        raise UnsupportedModel(f"{type(module).__name__} applies attention dropout; call model.eval() first")
     if given.pop("is_causal", False) and mask is None and query.shape[2] > 1:
         mask = causal_mask(query, key)
     unknown = sorted(name for name in given if name not in _NO_EFFECT)
     if unknown:
         raise UnsupportedModel(
             f"{type(module).__name__} passes attention argument {unknown[0]!r}, which ligflow does not "
-            "understand; z2z alone is available, by plain autograd: routes=('z2z',)."
+            "understand"
         )
     bias = _join(additive(mask, query), bias)
     if sink is not None:
@@ -460,10 +460,15 @@ def flat_tensors(value: Any) -> list[Tensor]:
 
 @contextmanager
 def standing_in(outputs: Mapping[nn.Module, Float[Tensor, "#batch 1 width"]]) -> Iterator[None]:
-    """Modules that return given outputs instead of computing them (the model is borrowed meanwhile)."""
+    """Modules that return given outputs instead of computing them (the model is borrowed meanwhile).
 
-    def stand_in(output: Tensor) -> Callable[..., Tensor]:
-        def forward(given: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
+    What is called on another number of examples, such as all unit vectors (DoRA), is computed.
+    """
+
+    def stand_in(own: Callable[..., Tensor], output: Tensor) -> Callable[..., Tensor]:
+        def forward(given: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            if len(output) not in (1, len(given)):
+                return own(given, *args, **kwargs)
             shape = (len(output), *[1] * (given.ndim - 2), output.shape[-1])
             return output.reshape(shape).expand(*given.shape[:-1], -1)
 
@@ -472,7 +477,7 @@ def standing_in(outputs: Mapping[nn.Module, Float[Tensor, "#batch 1 width"]]) ->
     before = {module: vars(module).get("forward") for module in outputs}
     try:
         for module, output in outputs.items():
-            vars(module)["forward"] = stand_in(output)
+            vars(module)["forward"] = stand_in(module.forward, output)
         yield
     finally:
         for module, forward in before.items():

@@ -6,7 +6,7 @@ after, one of those) are tried on a path between two random points, and the firs
 the plain capture is kept. What a position does to a key is fitted on probes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -65,18 +65,17 @@ def _last_before_positions(
 
 def projections_of(layer: Layer) -> dict[nn.Module, int]:
     """The matrices inside the attention module that run before its attention, with their output sizes."""
-    captured, seen = _watched(layer, layer.hidden[None])
+    made: dict[nn.Module, Any] = {}
+    captured, seen = _watched(layer, layer.hidden[None], made=made)
     tokens = (1, len(layer.hidden))
     inside = set(captured.module.modules()) if captured.module is not None else set()
     found = {}
     for module, given in seen.items():
-        weight = getattr(module, "weight", None)
+        weight, output = getattr(module, "weight", None), made[module]
         matrix = weight is not None and weight.ndim == 2 and _epsilon(module) is None
+        matrix = matrix and isinstance(output, Tensor)  # a quantized model's gives scales too
         if module in inside and matrix and given.shape[:-1] == tokens and given.is_floating_point():
-            with torch.no_grad():
-                made = module(given)
-            if isinstance(made, Tensor):  # a quantized model's gives scales too
-                found[module] = made.shape[-1]
+            found[module] = output.shape[-1]
     return found
 
 
@@ -154,13 +153,23 @@ def _grouped(vectors: Tensor, norm: Norm) -> Tensor:
 _Seen = dict[nn.Module, Tensor]
 
 
-def _watched(layer: Layer, hidden: Tensor, modules: set[nn.Module] | None = None) -> tuple[Captured, _Seen]:
-    """A capture, with the inputs of the layer's leaf modules (or of `modules`) on the way."""
+def _watched(
+    layer: Layer,
+    hidden: Tensor,
+    modules: set[nn.Module] | None = None,
+    made: dict[nn.Module, Any] | None = None,
+) -> tuple[Captured, _Seen]:
+    """A capture, with the inputs of the layer's leaf modules (or of `modules`) on the way.
+
+    Their outputs are put into `made`.
+    """
     seen: _Seen = {}
 
-    def note(module: nn.Module, args: tuple[Any, ...], _output: Any) -> None:
+    def note(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if args and isinstance(args[0], Tensor):
             seen[module] = args[0]
+            if made is not None:
+                made[module] = output
 
     watch = (m for m in layer.module.modules() if (is_leaf(m) if modules is None else m in modules))
     handles = [module.register_forward_hook(note) for module in watch]
@@ -261,8 +270,7 @@ def _epsilon(module: nn.Module) -> float | None:
 
 def _random_like(hidden: Tensor) -> Tensor:
     """Random token vectors of the same size as those of the layer."""
-    generator = torch.Generator("cpu").manual_seed(0)
-    noise = torch.randn(hidden.shape, generator=generator, dtype=torch.float64, device="cpu").to(hidden)
+    noise = _noise(hidden.shape, 0).to(hidden)
     return noise * hidden.square().mean(dim=-1, keepdim=True).sqrt()
 
 
@@ -293,8 +301,13 @@ def _probed(layer: Layer, probed: Mapping[nn.Module, int]) -> Captured:
 
 
 def _random_outputs(width: int, seed: int, like: Tensor) -> Tensor:
+    return _noise((_PROBES, 1, width), seed).to(like)
+
+
+def _noise(shape: Sequence[int], seed: int) -> Tensor:
+    """The same on every device, whatever the default device is."""
     generator = torch.Generator("cpu").manual_seed(seed)
-    return torch.randn(_PROBES, 1, width, generator=generator, dtype=torch.float64, device="cpu").to(like)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64, device="cpu")
 
 
 def _same_everywhere(placed: Tensor) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +74,7 @@ def encode(
         raise LigflowError("The text is not valid Unicode; give text in UTF-8.")
     if not text.strip():
         raise LigflowError("The text is empty or blank; give at least one word.")
-    encoded = tokenizer(text, padding=False, truncation=False, return_special_tokens_mask=True)
+    encoded = _encoded(tokenizer, text, truncation=False)
     length = len(encoded["input_ids"])
     if limit is not None and length > limit and not truncate:
         raise LigflowError(
@@ -82,13 +82,33 @@ def encode(
             "Shorten it, or cut it with truncate=True (--truncate)."
         )
     if limit is not None and length > limit:
-        encoded = tokenizer(
-            text, padding=False, truncation=True, max_length=limit, return_special_tokens_mask=True
-        )
+        encoded = _encoded(tokenizer, text, truncation=True, max_length=limit)
     special = tuple(bool(mark) for mark in encoded.pop("special_tokens_mask"))
     tokens = _with_words(tokenizer, given, encoded["input_ids"], special, _offsets(encoded))
     inputs = {name: torch.tensor([ids], device="cpu") for name, ids in encoded.items()}
     return inputs, tokens
+
+
+def _encoded(tokenizer: Any, text: str, **options: Any) -> Any:
+    """The tokenizer's own answer. Raises LigflowError, with the text's beginning, where there is none."""
+    try:
+        encoded = tokenizer(text, padding=False, return_special_tokens_mask=True, **options)
+    except Exception as error:  # tokenizers of the `tokenizers` library raise no narrower one
+        said = str(error).strip().partition("\n")[0]
+        raise LigflowError(
+            f"{type(tokenizer).__name__} cannot encode the text {_beginning(text)}: {type(error).__name__}: "
+            f"{said}. Change the text, or give the tokenizer a token for what it does not know."
+        ) from error
+    if not len(encoded["input_ids"]):
+        raise LigflowError(
+            f"{type(tokenizer).__name__} makes no token of the text {_beginning(text)}: its vocabulary has "
+            "none of it. Give other text, or the model's own tokenizer."
+        )
+    return encoded
+
+
+def _beginning(text: str) -> str:
+    return repr(text) if len(text) <= 60 else f"{text[:60]!r}..."
 
 
 def name_inputs(tokenizer: Any, inputs: Mapping[str, Any], count: int) -> Tokens:
@@ -126,7 +146,18 @@ def position_limit(model: Any, tokenizer: Any) -> int | None:
     config = text_config(model.config)
     said = [getattr(tokenizer, "model_max_length", None), getattr(config, "max_position_embeddings", None)]
     limits = [int(limit) for limit in said if limit and 0 < limit < _UNLIMITED]
-    return min(limits, default=None)
+    return min([*limits, *_behind_padding(model)], default=None)
+
+
+def _behind_padding(model: Any) -> Iterator[int]:
+    """How many positions there are in tables where the first one stands behind that of padding (RoBERTa)."""
+    for part in model.modules():
+        padding = getattr(part, "padding_idx", None)
+        if padding is None:
+            continue
+        for name, table in part.named_children():
+            if "position" in name and getattr(table, "padding_idx", None) == padding:
+                yield len(table.weight) - padding - 1
 
 
 def _labels(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:

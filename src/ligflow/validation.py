@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ligflow.agreement import apart, excess, gap, rounding, tolerance
-from ligflow.equipped import equipped
+from ligflow.equipped import equipped, uneven
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.replay import Captured, Layer, borrowed, flat_tensors, plain
 from ligflow.shortcuts import PARTS
@@ -133,8 +133,10 @@ def _without_memory(layer: Layer, refusal: str) -> Layer:
 
 def _with_own_keys(layer: Layer) -> Layer:
     """The layer, refused if one of its attentions sees keys of something else, e.g. of an encoder."""
-    before, after = (layer.each_attention(one[None]) for one in (layer.hidden, -layer.hidden.flip(-1)))
-    if all(one.key.ne(other.key).any() for (one, _), (other, _) in zip(before, after, strict=True)):
+    hidden = layer.hidden.detach()[None].requires_grad_()
+    with torch.enable_grad():
+        seen = layer.each_attention(hidden)
+    if all(one.key.requires_grad for one, _ in seen):
         return layer
     count = len(layer.calls)
     return replace(layer, refusal=f"it calls attention {count} times, not always with keys of its own tokens")
@@ -232,7 +234,7 @@ def _leaks_after(layer: Layer) -> str:
     """Changes what attention gives to one token and looks at what the layer makes of the others."""
     for one in dict.fromkeys((0, len(layer.hidden) - 1)):
         pair = _changed(layer, one)
-        if not layer.entangled and _is_held(layer.capture(pair)):
+        if not layer.entangled and _is_held(layer):
             return "its keys and values come from another layer, not from its own input"
         u = layer.attend(pair)
         mixed = u[:1].repeat(2, 1, 1, 1)
@@ -266,10 +268,12 @@ def _leaks_in_memory(layer: Layer) -> str:
     return ""
 
 
-def _is_held(seen: Captured) -> bool:
-    """Whether two examples have the keys and values of one (which a norm gives a lone token, halved, too)."""
-    alone = seen.key.shape[2] == 1
-    return len(seen.key) != 2 or (not alone and torch.equal(*seen.key) and torch.equal(*seen.value))
+def _is_held(layer: Layer) -> bool:
+    """Whether keys and values are made without the hidden states, whatever the numbers are."""
+    hidden = layer.hidden.detach().repeat(2, 1, 1).requires_grad_()
+    with torch.enable_grad():
+        seen = layer.capture(hidden)
+    return len(seen.key) != 2 or not (seen.key.requires_grad or seen.value.requires_grad)
 
 
 def _given(u: Tensor, _captured: Captured) -> Tensor:
@@ -307,11 +311,9 @@ def _forms_move(layer: Layer) -> bool:
 
 
 def _changed(layer: Layer, one: int = 0) -> Tensor:
-    """The hidden states, and once more with one token changed."""
+    """The hidden states, and once more with one token changed, not in length alone: a norm undoes that."""
     changed = layer.hidden.clone()
-    changed[one] = layer.hidden[len(changed) - 1 - one] - layer.hidden[one] / 2
-    if torch.equal(changed, layer.hidden):  # all 0, as queries of a decoder may start
-        changed[one] = torch.linspace(-1, 1, changed.shape[1], dtype=changed.dtype, device=changed.device)
+    changed[one] = layer.hidden[len(changed) - 1 - one] - layer.hidden[one] / 2 + uneven(layer.hidden)[one]
     return torch.stack([layer.hidden, changed])
 
 
