@@ -120,7 +120,7 @@ def origin() -> None:
 
 
 def routing() -> None:
-    """A tiny random Mixtral: cells of z2z that jumps of the router leave uncertified; and frozen."""
+    """A tiny random Mixtral: cells of z2z, what jumps of the router leave uncertified; and frozen."""
     torch.manual_seed(0)
     config = MixtralConfig(
         hidden_size=32, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
@@ -131,10 +131,15 @@ def routing() -> None:
     for baseline, experts in product(("itb", "zero", "mean"), ("routed", "frozen")):
         flow = explainer.explain(inputs, routes=("z2z",), layer_baseline=baseline, experts=experts)
         certificate, met = flow.certificate("z2z").abs(), flow.tensors["z2z.met"]
+        changes = flow.routing_changes
         print(
             f"{baseline:5} {experts}: {len(flow.unmet)} of {met.numel()} cells unmet, "
-            f"worst |certificate| {certificate.max():.1e}, of the others {certificate[met].max():.1e}"
+            f"worst |certificate| {certificate.max():.1e}, of the others {certificate[met].max():.1e}; "
+            f"experts change for {len(changes)} targets, {sum(change.met for change in changes)} of them met"
         )
+        for name, some in (("all", changes), ("met", [change for change in changes if change.met])):
+            if some:
+                print(f"      jumps of F of {name}: {spread(torch.tensor([change.jump for change in some]))}")
 
 
 def points() -> None:

@@ -67,6 +67,8 @@ def _stack(route: str, parts: list[Attribution], split: int) -> dict[str, Tensor
         "origin": [part.origin * part.scale for part in parts],
         "met": [part.met for part in parts],
     }
+    if any(part.jump is not None for part in parts):
+        cells["jump"] = [torch.zeros_like(p.total) if p.jump is None else p.jump * p.scale for p in parts]
     stacked = {name: torch.stack(cell).transpose(1, 2) for name, cell in cells.items()}
     nodes = torch.stack([part.nodes for part in parts])
     if route in ("z2u", "e2u"):
@@ -117,6 +119,7 @@ def _notes(
     at_softmax = [str(layer.index) for layer in layers if layer.forms and not layer.refusal]
     if at_softmax:
         notes.append(f"attention off the interface, seen at its softmax: layers {', '.join(at_softmax)}")
+    notes += [note for route in results[0] if (note := _of_jumps(route, results))]
     for route in results[0]:
         flips = sum(int(f.sum()) for result in results if (f := result[route].flipped) is not None)
         rows = sum(result[route].total.numel() for result in results)
@@ -131,6 +134,20 @@ def _notes(
             "causal model: the sentence mean lets later tokens into the baseline; a corpus mean does not"
         )
     return notes
+
+
+def _of_jumps(route: str, results: list[dict[str, Attribution]]) -> str:
+    """How many targets of a route change experts on their paths, and how far F jumps there."""
+    found = [(one.jump, one.met) for result in results if (one := result[route]).jump is not None]
+    sizes = [float(jump) for jumps, _ in found for jump in jumps[jumps > 0]]
+    if not sizes:
+        return ""
+    within = sum(int(met[jumps > 0].sum()) for jumps, met in found)
+    return (
+        f"{route}: the experts of {len(sizes)} targets change on the path, where the output jumps by up to "
+        f"{max(sizes):.1e} of the total, which no integral sees ({within} of them are within the tolerance "
+        "all the same): all are in flow.routing_changes; experts='frozen' holds experts"
+    )
 
 
 def _is_causal(layer: Layer, places: Places) -> bool:

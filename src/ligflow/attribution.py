@@ -41,7 +41,8 @@ class Map:
 
     `cost` is how many bytes one (node, row) pair keeps in memory, `least` how many pairs are replayed
     at least, `kept` how many bytes the quadrature keeps for a target, and `recorded` the values at the
-    end of the path where they are known from the model's own run.
+    end of the path where they are known from the model's own run. `places` are the tokens of a run that
+    are the targets' own, where tokens may choose experts.
     """
 
     image: Image
@@ -50,11 +51,16 @@ class Map:
     kept: int
     least: int = 1
     recorded: Callable[[Int[Tensor, " row"]], Float[Tensor, "row scalar dim"]] | None = None
+    places: Callable[[int, Int[Tensor, " row"]], Int[Tensor, " pair"]] | None = None
 
     @property
     def least_budget(self) -> int:
         """The bytes that one target at one point takes."""
         return 2 * max(self.cost * self.least, self.kept)
+
+    def pairs(self, budget: int) -> int:
+        """How many (node, row) pairs half of a budget holds."""
+        return max(self.least, budget // 2 // self.cost)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +69,8 @@ class Attribution:
 
     `total` is `L_j(1) - L_j(0)`, `scale` what errors are relative to, `error` the estimated L1 error
     of a row over `scale`, `origin` what L has reached at a = 1e-6 over `scale`, `floor` the size under
-    which a total is rounding, `flipped` the rows whose signs a ratio correction turned.
+    which a total is rounding, `flipped` the rows whose signs a ratio correction turned, `jump` how far F
+    jumps where a target's experts change, over `scale`.
     """
 
     value: Float[Tensor, "target scalar source"]
@@ -75,6 +82,7 @@ class Attribution:
     nodes: Int[Tensor, " target"]
     floor: Float[Tensor, "target scalar"]
     flipped: Bool[Tensor, "target scalar"] | None = None
+    jump: Float[Tensor, "target scalar"] | None = None
 
 
 def on_cpu(found: Attribution) -> Attribution:
@@ -174,7 +182,7 @@ def _image_at(route: Map, node: float, targets: Tensor, budget: int) -> Float[Te
 
 def _pairs(route: Map, budget: int) -> int:
     """How many (node, row) pairs half of the budget holds."""
-    return max(route.least, budget // 2 // route.cost)
+    return route.pairs(budget)
 
 
 def _joined(parts: list[Integral]) -> Integral:
@@ -314,7 +322,7 @@ def u2z(sentences: Sentences, players: Players) -> Map:
 
     size, heads = sentences.z.element_size(), sum(end.shape[1] for end in ends)
     cost, kept = size * sentences.host.cost, size * _KEPT * (heads + 1)
-    return Map(image, pull, cost, kept, sentences.tokens, _recorded(sentences))
+    return Map(image, pull, cost, kept, sentences.tokens, _recorded(sentences), sentences.places)
 
 
 def z2z(path: AttentionPath, cross: CrossPath | None = None) -> Map:
@@ -352,7 +360,8 @@ def z2z(path: AttentionPath, cross: CrossPath | None = None) -> Map:
 
     size, tokens = sentences.z.element_size(), sentences.tokens
     cost, more = size * (path.cost + sentences.host.cost), 0 if cross is None else cross.tokens
-    return Map(image, pull, cost, size * _KEPT * (tokens + more), tokens, _recorded(sentences))
+    kept = size * _KEPT * (tokens + more)
+    return Map(image, pull, cost, kept, tokens, _recorded(sentences), sentences.places)
 
 
 def _recorded(sentences: Sentences) -> Callable[[Tensor], Tensor] | None:

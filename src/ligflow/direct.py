@@ -5,6 +5,7 @@ assumed: slow, and the definition itself.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -27,20 +28,23 @@ def z2z(layer: Layer, start: Start, memory_start: Tensor | None = None, held: Se
     `held` are the experts that tokens keep on their paths (see `routing`).
     """
 
+    def places(nodes: int, targets: Tensor) -> Tensor:
+        own = targets.repeat(nodes)
+        return torch.arange(len(own), device=own.device) * len(layer.hidden) + own
+
     def run(hidden: Tensor, targets: Tensor, of: Layer = layer) -> Tensor:
-        places = torch.arange(len(layer.hidden), device=hidden.device).repeat(len(hidden))
-        with holding(held, places):
+        with holding(held, torch.arange(len(layer.hidden), device=hidden.device).repeat(len(hidden))):
             return _own_rows(of.forward(hidden), targets)[:, None]
 
     if memory_start is None:
-        return _map(layer, start, run)
+        return replace(_map(layer, start, run), places=places)
     width, (tokens, dim) = layer.hidden.shape[1], memory_start.shape
 
     def run_both(sources: Tensor, targets: Tensor) -> Tensor:
         hidden, memory = sources[:, :-tokens, :width], sources[:, -tokens:, :dim]
         return run(hidden, targets, layer.with_encoded(memory))
 
-    return _map(layer, start, run_both, memory_start)
+    return replace(_map(layer, start, run_both, memory_start), places=places)
 
 
 def e2u(layer: Layer, memory_start: Float[Tensor, "memory dim"]) -> Map:

@@ -56,6 +56,19 @@ class Cell:
     estimated_error: float
 
 
+@dataclass(frozen=True)
+class RoutingChange:
+    """A target whose experts change on its path: how far F jumps there in all, relative to the total."""
+
+    route: str
+    layer: int
+    target: int
+    token: str
+    jump: float
+    certificate: float
+    met: bool
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Flow:
     """Signed attributions inside the layers of one example.
@@ -179,6 +192,15 @@ class Flow:
     def unmet(self) -> list[Cell]:
         """The cells whose certificate or estimate misses the tolerance."""
         return [cell for route in self.routes for cell in self._unmet(route)]
+
+    @property
+    def routing_changes(self) -> list[RoutingChange]:
+        """The targets of a mixture of experts whose experts change on the path, where F jumps.
+
+        No gradient sees a jump: the certificate misses what L jumps by, which can be much less than F does,
+        so that a row may be met all the same. Empty with `experts="frozen"`.
+        """
+        return [change for route in self.routes for change in self._routing_changes(route)]
 
     def worst_certificate(self) -> float:
         """The largest |certificate| of all cells."""
@@ -343,6 +365,19 @@ class Flow:
             self._describe(route, tuple(index), float(certificate[tuple(index)]), float(error[tuple(index)]))
             for index in (~self._cell(route, "met").bool()).nonzero().tolist()
         ]
+
+    def _routing_changes(self, route: str) -> list[RoutingChange]:
+        if f"{route}.jump" not in self.tensors:
+            return []
+        jump, certificate = self._cell(route, "jump"), self.certificate(route)
+        relative, met = jump / self._cell(route, "scale"), self._cell(route, "met").bool()
+        return [
+            RoutingChange(
+                route, self.layers[row], self.targets[place], self.tokens[self.targets[place]],
+                float(relative[row, place]), float(certificate[row, place]), bool(met[row, place]),
+            )
+            for row, place in jump.nonzero().tolist()
+        ]  # fmt: skip
 
     def _describe(self, route: str, index: tuple[int, ...], certificate: float, error: float) -> Cell:
         head = index[1] if len(index) == 3 else None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from ligflow.errors import LigflowError
@@ -34,7 +34,7 @@ def in_blocks(
     nodes: Float[Tensor, " node"],
     rows: Int[Tensor, " row"],
     pairs: int,
-) -> Float[Tensor, "node row scalar last"]:
+) -> Shaped[Tensor, "node row scalar last"]:
     """`compute(nodes, rows)` piece by piece, no more than `pairs` (node, row) at a time."""
     some_rows = rows.split(max(1, min(len(rows), pairs)))
     some_nodes = nodes.split(max(1, pairs // len(some_rows[0])))

@@ -117,7 +117,7 @@ def _regrouped(flow: Flow, groups: Groups) -> dict[str, Tensor]:
 
 def _cells(flow: Flow, route: str, groups: Groups) -> dict[str, Tensor]:
     cells = {}
-    for part in (*CELL_PARTS, "hidden"):
+    for part in (*CELL_PARTS, "hidden", "jump"):
         tensor = flow.tensors.get(f"{route}.{part}")
         if tensor is not None:
             cells[f"{route}.{part}"] = _over_targets(tensor, groups)

@@ -16,8 +16,9 @@ from ligflow.baselines import Baseline, Start, cross_start, map_ratio, self_shar
 from ligflow.cross_attention import CrossPath, attended, cross_path
 from ligflow.double import keep_double
 from ligflow.errors import LigflowError, UnsupportedModel
+from ligflow.jumps import jumps
 from ligflow.replay import Layer
-from ligflow.routing import frozen
+from ligflow.routing import count_of_choices, frozen
 from ligflow.scalarize import Direction, Scalarization
 from ligflow.sentences import Sentences, padded, starts_together, together
 from ligflow.settings import Settings
@@ -469,7 +470,7 @@ def _attribute(
     if rows is not None:
         kind = Direction(kind.vector[rows]) if isinstance(kind, Direction) and kind.vector.ndim == 3 else kind
         targets, owner = targets[rows], owner[rows]
-    return attribute(
+    found = attribute(
         route,
         targets,
         kind,
@@ -481,6 +482,20 @@ def _attribute(
         first,
         floor,
     )
+    return _with_jumps(found, route, targets, work, budget)
+
+
+def _with_jumps(
+    found: Attribution, route: Map, targets: Tensor, work: Work, budget: int | None
+) -> Attribution:
+    """Where tokens choose experts along their paths, how far F jumps; rounding is no jump."""
+    if route.places is None or work.sentences.held:
+        return found
+    calls = work.once("choices", lambda: count_of_choices(work.sentences.host))
+    if not calls:
+        return found
+    size = jumps(route, targets, calls, budget).to(found.scale)
+    return replace(found, jump=torch.where(size > found.floor, size, 0) / found.scale)
 
 
 def _fit(kind: Scalarization, route: Map, work: Work, name: str) -> Scalarization:
@@ -541,6 +556,7 @@ def _with_correction(run: Callable[[Baseline], Attribution], name: Baseline, wor
         nodes=itb.nodes + zero.nodes,
         origin=zero.origin,
         flipped=self_share(zero.value, columns) > 1,
+        jump=None if itb.jump is None or zero.jump is None else itb.jump + zero.jump,
     )
 
 

@@ -113,12 +113,30 @@ def choices(layer: Layer) -> list[Chosen]:
     return found
 
 
+def noted(run: Callable[[], object], calls: int) -> Int[Tensor, "place choice"]:
+    """What is chosen at every place of a run in which the layer chooses `calls` times."""
+    seen: list[Tensor] = []
+
+    def note(indices: Tensor, _scores: Tensor) -> Tensor:
+        seen.append(indices.flatten(0, -2).sort(-1).values)
+        return indices
+
+    with _OnChoices(note):
+        run()
+    return torch.cat([torch.cat(seen[call::calls]) for call in range(calls)], dim=-1)
+
+
 def has_experts(layer: Layer) -> bool:
     """Whether a layer chooses experts for its tokens."""
+    return count_of_choices(layer) > 0
+
+
+def count_of_choices(layer: Layer) -> int:
+    """How often a layer chooses among experts for each of its tokens."""
     try:
-        return bool(choices(layer))
+        return len(choices(layer))
     except LigflowError:
-        return False
+        return 0
 
 
 @contextmanager

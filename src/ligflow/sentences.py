@@ -45,6 +45,13 @@ class Sentences:
         """The positions of rows in their sentences."""
         return rows % self.tokens
 
+    def places(self, nodes: int, rows: Int[Tensor, " row"]) -> Int[Tensor, " pair"]:
+        """Where (node, row) pairs stand among the tokens of the runs in which they are replayed."""
+        at = torch.arange(nodes, device=rows.device)[:, None]
+        if self.host.anywhere:  # side by side
+            return (at * len(rows) + torch.arange(len(rows), device=rows.device)).flatten()
+        return (at * len(self.host.hidden) + rows).flatten()
+
     def grid(self, rows: Int[Tensor, " row"]) -> "Grid":
         """Rows (in order) as a table with a line for each sentence that has some."""
         if len(self.layers) == 1:
