@@ -197,5 +197,5 @@ def test_a_missing_package_is_named_with_its_remedy(direct: Flow, monkeypatch: p
     monkeypatch.delitem(sys.modules, "ligflow.tables", raising=False)
     monkeypatch.delattr(sys.modules["ligflow"], "tables", raising=False)
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(LigflowError, match=r"Tables need pandas: pip install 'ligflow\[tables\]'"):
+    with pytest.raises(LigflowError, match=r"A table needs pandas: pip install 'ligflow\[tables\]'"):
         direct.to_pandas()

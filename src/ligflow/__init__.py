@@ -3,6 +3,7 @@
 from ligflow._version import __version__ as __version__
 from ligflow.batches import TextWarning as TextWarning
 from ligflow.errors import LigflowError as LigflowError
+from ligflow.errors import LigflowWarning as LigflowWarning
 from ligflow.errors import UnsupportedModel as UnsupportedModel
 from ligflow.explainer import CompletenessWarning as CompletenessWarning
 from ligflow.explainer import Explainer as Explainer

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from ligflow.errors import LigflowError
+from ligflow.errors import LigflowError, LigflowWarning
 from ligflow.examples import Example
 from ligflow.tokens import Words
 
@@ -19,7 +19,7 @@ _ROWS_ON_CPU = 512
 _ROWS_ELSEWHERE = 8192
 
 
-class TextWarning(UserWarning):
+class TextWarning(LigflowWarning):
     """One of several texts cannot be explained, and is left out."""
 
 

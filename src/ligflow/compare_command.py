@@ -13,9 +13,9 @@ from ligflow.corpus.source_options import (
     SkipBad,
     SourceOption,
     corpus_of,
-    need_extra,
     with_part,
 )
+from ligflow.extras import need
 from ligflow.usage import (
     Device,
     Dtype,
@@ -54,7 +54,7 @@ def compare_models(
     draws: Draws = 1000,
 ) -> None:
     """Which layers and heads of two models route differently? Page, tables and a figure."""
-    need_extra()
+    need("corpus", "ligflow compare")
     from ligflow.corpus.compare_page import write
     from ligflow.corpus.differences import described, pair, summed
 

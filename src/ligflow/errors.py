@@ -1,4 +1,4 @@
-"""The two exceptions of ligflow, whose messages say what to do instead."""
+"""The exceptions and warnings of ligflow, whose messages say what to do instead."""
 
 
 class LigflowError(ValueError):
@@ -7,3 +7,7 @@ class LigflowError(ValueError):
 
 class UnsupportedModel(LigflowError):
     """A layer, or an argument of its attention, that ligflow does not understand."""
+
+
+class LigflowWarning(UserWarning):
+    """What all warnings of ligflow are, so that one line filters them: the result holds, and says less."""

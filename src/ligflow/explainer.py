@@ -19,7 +19,7 @@ from ligflow.assembly import describe_unmet, flow_of
 from ligflow.baselines import Baseline
 from ligflow.batches import LeftOut, alike, by_length, leaving_out, length_of, warn_left_out, windows
 from ligflow.devices import Devices, devices_of, present
-from ligflow.errors import LigflowError
+from ligflow.errors import LigflowError, LigflowWarning
 from ligflow.examples import Example, Results, Validated, compute, shown, splittable
 from ligflow.flow import Flow
 from ligflow.frames import name_frames, seconds_of
@@ -54,7 +54,7 @@ Progress = Done
 _Encoded = tuple[dict[str, Tensor], Tokens | None]
 
 
-class CompletenessWarning(UserWarning):
+class CompletenessWarning(LigflowWarning):
     """Some cells miss the tolerance; `flow.unmet` names them."""
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ligflow import compose
 from ligflow.errors import LigflowError
+from ligflow.extras import need
 
 if TYPE_CHECKING:
     import networkx
@@ -386,10 +387,9 @@ class Flow:
 
 
 def _tables() -> Any:
-    try:
-        from ligflow import tables
-    except ImportError as error:
-        raise LigflowError(f"Tables need {error.name}: pip install 'ligflow[tables]'.") from error
+    need("tables", "A table")
+    from ligflow import tables
+
     return tables
 
 

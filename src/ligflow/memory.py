@@ -1,23 +1,21 @@
 """Work cut into blocks that fit a memory budget. The cuts never change a result."""
 
-import resource
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from ligflow.errors import LigflowError
+from ligflow.errors import LigflowError, LigflowWarning
+from ligflow.free_memory import free_on_cpu
 
 _MEBI = 2**20
 _MOST_ON_CPU = 1024 * _MEBI  # larger blocks are not faster there
-_UNKNOWN = 2048 * _MEBI
 _OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory")
 
 
-class MemoryWarning(UserWarning):
+class MemoryWarning(LigflowWarning):
     """A block did not fit in memory and was halved; the result is the same."""
 
 
@@ -26,7 +24,7 @@ def default_budget(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free // 2
-    return min(_free_on_cpu() // 4, _MOST_ON_CPU)
+    return min(free_on_cpu() // 4, _MOST_ON_CPU)
 
 
 def in_blocks(
@@ -69,30 +67,3 @@ def _piece(compute: Callable[[Tensor, Tensor], Tensor], nodes: Tensor, rows: Ten
 def _is_out_of_memory(error: BaseException) -> bool:
     said = str(error).lower()
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(s in said for s in _OUT_OF_MEMORY)
-
-
-def _free_on_cpu() -> int:
-    """What the machine has available, less where this process is allowed less."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    known = [_available(), *([limit - _used()] if limit != resource.RLIM_INFINITY else [])]
-    return max(min(known), 64 * _MEBI)
-
-
-def _available() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        fields = dict(line.split(":", 1) for line in lines)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return _UNKNOWN
-
-
-def _used() -> int:
-    """The data of this process, which the limit counts."""
-    try:
-        fields = dict(
-            line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-        )
-        return int(fields["VmData"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return 0

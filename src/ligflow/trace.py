@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ligflow import paths
 from ligflow.errors import LigflowError
+from ligflow.extras import need
 from ligflow.flow import Flow
 from ligflow.token_names import token_position
 
@@ -97,6 +98,7 @@ class Trace:
 
     def to_pandas(self) -> pandas.DataFrame:
         """A row for each depth and token: after_layer (None: the input), token, label, relevance."""
+        need("tables", "A table")
         import pandas
 
         depths = [*self.layers, None]
@@ -109,6 +111,7 @@ class Trace:
 
     def to_networkx(self, threshold: float = 0.0) -> networkx.DiGraph:
         """Nodes `"depth:token"` with their relevance; edges from source to target with theirs in `weight`."""
+        need("tables", "A graph")
         import networkx
 
         graph = networkx.DiGraph(token=self.token, layers=",".join(map(str, self.layers)))

@@ -9,8 +9,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ligflow.corpus.source_options import ALL, Draws, Part, SkipBad, Source, corpus_of, need_extra, with_part
+from ligflow.corpus.source_options import ALL, Draws, Part, SkipBad, Source, corpus_of, with_part
 from ligflow.errors import LigflowError
+from ligflow.extras import need
 from ligflow.quadrature import MAX_NODES
 from ligflow.usage import (
     Device,
@@ -83,7 +84,7 @@ def run_corpus(
     ] = False,
 ) -> None:
     """Compute the 24 pairs of baselines on every sentence. Run it again, and it goes on where it stopped."""
-    need_extra()
+    need("corpus", "ligflow corpus")
     from ligflow.corpus import runner, worker
     from ligflow.corpus.variants import Experiment
 
@@ -115,7 +116,7 @@ def report_corpus(
     seed: Seed = 0,
 ) -> None:
     """Rank the pairs under every metric, with intervals and controls, in words, tables and figures."""
-    need_extra()
+    need("corpus", "ligflow corpus")
     from ligflow.corpus.report import report
 
     page = report(folder, out, draws=draws, seed=seed, twin=twin)
@@ -133,7 +134,7 @@ def profile_heads(
     seed: Seed = 0,
 ) -> None:
     """Profile every head: what it routes to, with intervals, beside chance; needs a run with --maps."""
-    need_extra()
+    need("corpus", "ligflow corpus")
     from ligflow.corpus.profile_page import write
 
     page = write(folder, out, att_baseline, enough_draws(draws), seed)

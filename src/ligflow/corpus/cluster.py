@@ -10,6 +10,7 @@ from typing import Any
 from ligflow.corpus.engines import TRIES, Engine, Stop, Workers
 from ligflow.corpus.worker import Model, Outcome, Task, compute_shard, describe, loaded
 from ligflow.errors import LigflowError
+from ligflow.extras import need
 
 _PATIENCE = 10.0  # seconds for a cluster to answer
 
@@ -52,10 +53,9 @@ def actors(
 
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise LigflowError("--engine ray needs Ray: pip install 'ligflow[ray]'.") from error
+    need("ray", "--engine ray")
+    import ray
+
     return ray
 
 

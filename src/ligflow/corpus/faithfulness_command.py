@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ligflow.corpus.source_options import ALL, Draws, Part, SkipBad, Source, corpus_of, need_extra, with_part
+from ligflow.corpus.source_options import ALL, Draws, Part, SkipBad, Source, corpus_of, with_part
+from ligflow.extras import need
 from ligflow.usage import (
     Device,
     Dtype,
@@ -45,7 +46,7 @@ def try_methods(
     draws: Draws = 1000,
 ) -> None:
     """Remove sources and see: which maps say what happens? Page, tables and a figure."""
-    need_extra()
+    need("corpus", "ligflow corpus")
     from ligflow.corpus.standings import standings
     from ligflow.corpus.trial_page import write
     from ligflow.corpus.trials import Trial, described, run

@@ -8,6 +8,7 @@ from typing import Any
 from ligflow.corpus.columns import choose, sentence_of
 from ligflow.corpus.sentence import BadLine, Sentence
 from ligflow.errors import LigflowError
+from ligflow.extras import need
 
 _URI = re.compile(
     r"hf://datasets/(?P<name>[^/@]+(/[^/@]+)?)(@(?P<revision>refs/[^/]+/[^/]+|[^/]+))?(/(?P<file>.+))?"
@@ -54,10 +55,9 @@ def read(
 
 
 def _stream(dataset: Dataset, split: str, subset: str | None) -> Any:
-    try:
-        import datasets
-    except ImportError as error:
-        raise LigflowError("Datasets of the hub need: pip install 'ligflow[datasets]'.") from error
+    need("datasets", "A dataset of the hub")
+    import datasets
+
     try:
         return datasets.load_dataset(
             dataset.name, subset, split=split, streaming=True, revision=dataset.revision,

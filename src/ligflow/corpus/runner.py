@@ -19,12 +19,12 @@ from ligflow.corpus.sentence import BadLine, Sentence
 from ligflow.corpus.store import Digest, Run, begin, locked, open_run, write_sentences
 from ligflow.corpus.variants import Experiment
 from ligflow.corpus.worker import Model, Outcome, Task
-from ligflow.errors import LigflowError
+from ligflow.errors import LigflowError, LigflowWarning
 
 _LISTED = 100  # bad lines that the manifest names; all are counted
 
 
-class RunWarning(UserWarning):
+class RunWarning(LigflowWarning):
     """A run is continued under other versions than it was begun with."""
 
 

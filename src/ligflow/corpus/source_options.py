@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ligflow.errors import LigflowError
-
 if TYPE_CHECKING:
     from ligflow.corpus.runner import Corpus
 
@@ -65,15 +63,6 @@ def with_part(command: Callable[..., None]) -> Callable[..., None]:
     vars(called)["__signature__"] = signature.replace(parameters=parameters)
     called.__annotations__ = {one.name: one.annotation for one in parameters}
     return called
-
-
-def need_extra() -> None:
-    """Raises LigflowError, with what to install, where the extra `corpus` is missing."""
-    for name in ("pyarrow", "pandas", "conllu", "filelock", "matplotlib"):
-        try:
-            __import__(name)
-        except ImportError as error:
-            raise LigflowError(f"ligflow corpus needs {name}: pip install 'ligflow[corpus]'.") from error
 
 
 def corpus_of(source: str, part: Part, seed: int = 0, skip_bad: bool = False) -> "Corpus":

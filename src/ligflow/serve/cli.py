@@ -12,6 +12,7 @@ from rich.text import Text
 from ligflow import pretrained
 from ligflow.errors import LigflowError
 from ligflow.explainer import CompletenessWarning
+from ligflow.extras import need
 from ligflow.usage import Device, Dtype, LocalOnly, console, errors, explainer_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def serve(
     keep: Annotated[int, typer.Option(min=1, help="Finished flows that are kept, in memory only.")] = 32,
 ) -> None:
     """Serve a page that explains texts, on this machine: one computation at a time, nothing on disk."""
-    _need_extra()
+    need("serve", "ligflow serve")
     from ligflow.serve import guard, jobs
     from ligflow.serve.app import create_app
     from ligflow.serve.request import Limits
@@ -52,14 +53,6 @@ def serve(
         app = create_app(offered, waiting, limits, guard.hosts_of(host))
         _greet(host, listening.getsockname()[1], offered, guard.is_loopback(host))
         _run(app, listening)
-
-
-def _need_extra() -> None:
-    for name in ("fastapi", "uvicorn"):
-        try:
-            __import__(name)
-        except ImportError as error:
-            raise LigflowError(f"ligflow serve needs {name}: pip install 'ligflow[serve]'.") from error
 
 
 def _listen(host: str, port: int) -> socket.socket:

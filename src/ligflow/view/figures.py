@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ligflow.errors import LigflowError
+from ligflow.extras import need
 from ligflow.flow import Flow
 from ligflow.storage import atomically
 from ligflow.token_names import token_position
@@ -147,11 +148,10 @@ def chosen_view(flow: Flow, view: str | None) -> str:
 
 
 def _matplotlib() -> Any:
-    try:
-        import matplotlib
-        import matplotlib.figure
-    except ImportError as error:
-        raise LigflowError("Figures need matplotlib: pip install 'ligflow[figures]'.") from error
+    need("figures", "A figure")
+    import matplotlib
+    import matplotlib.figure
+
     return matplotlib
 
 

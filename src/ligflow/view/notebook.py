@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ligflow.errors import LigflowError
+from ligflow.extras import need
 from ligflow.flow import Flow
 from ligflow.view.page import module, style
 from ligflow.view.payload import pack
@@ -27,11 +27,9 @@ def show(flows: Sequence[Flow], view: str = "") -> FlowWidget:
 
 def _widget() -> type[FlowWidget]:
     """The widget's class, made when it is first wanted: anywidget is an extra."""
-    try:
-        import anywidget
-        import traitlets
-    except ImportError as error:
-        raise LigflowError(f"The widget needs {error.name}: pip install 'ligflow[notebook]'.") from error
+    need("notebook", "The widget")
+    import anywidget
+    import traitlets
 
     class FlowWidget(anywidget.AnyWidget):
         _esm = module()

@@ -1,0 +1,43 @@
+"""Extras: what they hold, and what is said where one is missing."""
+
+import subprocess
+import sys
+import tomllib
+import warnings
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from ligflow import CompletenessWarning, LigflowError, LigflowWarning, MemoryWarning, TextWarning
+from ligflow.corpus.runner import RunWarning
+from ligflow.extras import EXTRAS, need
+
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_an_extra_holds_what_is_looked_for(extra: str) -> None:
+    installed = {Requirement(one).name for one in PROJECT["optional-dependencies"][extra]}
+    assert {name.replace("-", "_") for name in installed} >= set(EXTRAS[extra])
+    need(extra, "This")
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    with pytest.raises(LigflowError, match=r"^A table needs xarray: pip install 'ligflow\[tables\]'\.$"):
+        need("tables", "A table")
+
+
+@pytest.mark.parametrize("kind", [CompletenessWarning, MemoryWarning, TextWarning, RunWarning])
+def test_one_line_filters_every_warning(kind: type[Warning]) -> None:
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("ignore", LigflowWarning)
+        warnings.warn("one", kind, stacklevel=1)
+    assert not seen
+
+
+def test_ligflow_is_imported_where_the_system_has_no_resource_module() -> None:
+    script = "import sys; sys.modules['resource'] = None; import ligflow.cli"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
