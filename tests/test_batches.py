@@ -121,7 +121,16 @@ def test_progress_counts_texts() -> None:
     seen: list[tuple[int, int]] = []
     explainer, examples = Explainer(build(ARCHITECTURES["bert"])), inputs_of(ARCHITECTURES["bert"])
     list(explainer.explain_many(examples, progress=lambda *now: seen.append(now)))
-    assert seen == [(n + 1, 6) for n in range(6)]
+    assert seen == [(3, 6), (6, 6)]  # six texts together, through two layers
+    seen.clear()
+    list(explainer.explain_many(iter(examples), batch_size=2, progress=lambda *now: seen.append(now)))
+    assert seen == [(n + 1, 0) for n in range(6)]
+    seen.clear()
+    bad = {"input_ids": torch.zeros(1, 0, dtype=torch.long)}
+    mixed = [examples[0], bad, *examples[1:3]]
+    list(explainer.explain_many(mixed, progress=lambda *now: seen.append(now), left_out=lambda *_: None))
+    assert seen[0][1] == 4
+    assert seen[-1] == (4, 4)
 
 
 def test_groups_are_of_similar_length() -> None:

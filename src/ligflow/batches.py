@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
@@ -66,6 +67,30 @@ def alike(examples: Mapping[int, Example]) -> list[list[int]]:
 def warn_left_out(number: int, text: object, error: LigflowError) -> None:
     """Warns (TextWarning) that a text is left out, and why."""
     warnings.warn(f"Text {number}{_start(text)} is left out: {error}", TextWarning, stacklevel=4)
+
+
+@dataclass
+class Tally:
+    """Counts texts that are done; those at work count by the layers that they have behind them."""
+
+    told: Callable[[int, int], None] | None
+    of: int
+    done: int = 0
+    _last: int = 0
+
+    def at_work(self, texts: int) -> Callable[[int, int], None]:
+        """What is to hear of the layers of so many texts."""
+        return lambda layers, of: self._tell(self.done + texts * layers // of)
+
+    def add(self, texts: int) -> None:
+        """So many texts more are done, or left out."""
+        self.done += texts
+        self._tell(self.done)
+
+    def _tell(self, count: int) -> None:
+        if self.told is not None and count > self._last:
+            self._last = count
+            self.told(count, self.of)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from ligflow import pretrained
 from ligflow.assembly import describe_unmet, flow_of
 from ligflow.baselines import Baseline
-from ligflow.batches import LeftOut, alike, by_length, leaving_out, length_of, warn_left_out, windows
+from ligflow.batches import LeftOut, Tally, alike, by_length, leaving_out, length_of, warn_left_out, windows
 from ligflow.devices import Devices, devices_of, present
 from ligflow.errors import LigflowError, LigflowWarning
 from ligflow.examples import Example, Results, Validated, compute, shown, splittable
@@ -261,7 +261,7 @@ class Explainer:
 
         Texts of similar length go through each layer together (`batch_size` at a time, by default as
         many as pay on the device). `settings` are those of `explain`. `progress(done, of)` counts
-        texts; `of` is 0 where their number is not known.
+        texts, as the layers of those at work get done; `of` is 0 where their number is not known.
 
         A text that cannot be explained is left out: `left_out(number, text, error)` is called, which by
         default warns (TextWarning) with its name and the reason. `flow.meta["index"]` tells which text a
@@ -293,7 +293,7 @@ class Explainer:
             raise LigflowError("Several texts are expected, e.g. a list; for one, call explain.")
         asked = self._asked_together(variants)
         by_length({}, batch_size, "")
-        count = len(texts) if isinstance(texts, Sized) else 0
+        tally = Tally(progress, len(texts) if isinstance(texts, Sized) else 0)
         device = self._places.home.type
 
         def flows() -> Iterator[list[Flow]]:
@@ -303,15 +303,13 @@ class Explainer:
                     with leaving_out(number, text, left_out):
                         encoded[number] = self._encode(text, truncate)
                 found: dict[int, list[Flow]] = {}
+                tally.add(len(window) - len(encoded))
                 lengths = {n: length_of(inputs) for n, (inputs, _) in encoded.items()}
                 for group in by_length(lengths, batch_size, device):
                     some = {n: encoded[n] for n in group}
-                    found |= self._explain_group(some, asked, layers, targets, left_out)
-                for number, _ in window:
-                    if number in found:
-                        yield found.pop(number)
-                    if progress is not None:
-                        progress(number + 1, count)
+                    found |= self._explain_group(some, asked, layers, targets, left_out, tally)
+                for number in sorted(found):
+                    yield found.pop(number)
 
         return flows()
 
@@ -331,6 +329,7 @@ class Explainer:
         layers: Layers | None,
         targets: Names | None,
         left_out: LeftOut,
+        tally: Tally,
     ) -> dict[int, list[Flow]]:
         """Flows by number. If the group fails together its texts are tried one by one."""
         examples = {}
@@ -338,18 +337,22 @@ class Explainer:
             for number, one in encoded.items():
                 with leaving_out(number, one[1].text if one[1] else None, left_out):
                     examples[number] = self._prepare(one, every_route(settings), layers, targets)
+            tally.add(len(encoded) - len(examples))
             found: dict[int, list[Flow]] = {}
             for group in alike(examples):
                 try:
-                    found |= self._together({n: examples[n] for n in group}, settings)
+                    found |= self._together({n: examples[n] for n in group}, settings, tally)
                 except (LigflowError, RuntimeError):
                     for number in group:
                         with leaving_out(number, examples[number].tokens.text, left_out):
-                            found |= self._together({number: examples[number]}, settings)
+                            found |= self._together({number: examples[number]}, settings, tally)
+                tally.add(len(group))
         return found
 
-    def _together(self, examples: dict[int, Example], settings: list[Settings]) -> dict[int, list[Flow]]:
-        found = compute(self._places, list(examples.values()), settings)
+    def _together(
+        self, examples: dict[int, Example], settings: list[Settings], tally: Tally
+    ) -> dict[int, list[Flow]]:
+        found = compute(self._places, list(examples.values()), settings, tally.at_work(len(examples)))
         return {
             number: [
                 self._flow(example, results[place], asked, index=number)
