@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 _LEAST = 64 * 2**20
 _GROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 # A group's files in both versions of control groups: its limit, its use, the cache that it can give up.
@@ -12,8 +14,6 @@ _DIVIDED = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_fil
 
 def free_on_cpu() -> int:
     """Bytes that can be taken, the least of what each limit leaves, and at least 64 MiB."""
-    import psutil  # loads a module that not all platforms have, which ligflow is imported without
-
     process = psutil.Process()
     left = [psutil.virtual_memory().available, *left_in_groups(_GROUPS, _OWN)]
     if hasattr(psutil, "RLIMIT_DATA"):
