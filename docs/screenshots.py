@@ -6,7 +6,6 @@ Run: .venv/bin/python docs/screenshots.py     (needs Chromium; sh .ci/browser in
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from ligflow import Explainer
 from ligflow.trace import BASELINES
@@ -16,11 +15,11 @@ DOCS = Path(__file__).parent
 SENTENCE = (
     "The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light."
 )
-SHOTS = {  # name: width, height, colours, state
-    "page-light": (1280, 720, "light", "layer=1&map=composed&special=1&pin=t4&colour=share"),
-    "page-dark": (1280, 720, "dark", "layer=2&map=z2z&special=1&beside=1&colour=share"),
-    "page-trace": (1200, 800, "light", "flow=2&layer=5&map=composed&trace=1&pin=t4&cut=2"),
-    "page-phone": (390, 844, "dark", "layer=1&map=composed&special=1&pin=t4&colour=share"),
+SHOTS = {  # name: width, height, colours, state; those of one text have a page of their own
+    "page-light": (1280, 720, "light", "pin=t4"),
+    "page-dark": (1280, 800, "dark", "beside=1&pin=t4"),
+    "page-trace": (1200, 800, "light", "layer=5&tab=trace&pin=t4&cut=2"),
+    "page-phone": (390, 844, "dark", "pin=t4"),
 }
 
 
@@ -29,17 +28,20 @@ def main() -> None:
     from browser import chromium
 
     explainer = Explainer.from_pretrained()
-    zero: dict[str, Any] = {"att_baseline": "zero", "mlp_baseline": "zero", "layer_baseline": "zero"}
-    flows = [explainer.explain(SENTENCE, **settings) for settings in ({}, zero, BASELINES["mean"])]
+    other = SENTENCE.replace("storm grew darker", "harbour lay quiet")
+    flows = [explainer.explain(text) for text in (SENTENCE, other)]
+    flows.append(explainer.explain(SENTENCE, **BASELINES["mean"]))
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
-        path = Path(folder, "page.html")
-        path.write_text(page(flows), encoding="utf-8")
+        one, several = Path(folder, "one.html"), Path(folder, "several.html")
+        one.write_text(page(flows[:1]), encoding="utf-8")
+        several.write_text(page(flows), encoding="utf-8")
         for name, (width, height, colours, state) in SHOTS.items():
             size = {"width": width, "height": height}
             shown = browser.new_page(viewport=size, color_scheme=colours)
+            path = several if "beside" in state or "trace" in state else one
             shown.goto(f"{path.as_uri()}#{state}")
             shown.wait_for_timeout(500)
-            part = shown.locator(".trace") if "trace=1" in state else shown
+            part = shown.locator(".trace") if "tab=trace" in state else shown
             part.screenshot(path=DOCS / "pictures" / f"{name}.png")
             print(f"wrote docs/pictures/{name}.png")
 

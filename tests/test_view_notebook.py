@@ -17,7 +17,7 @@ from ligflow.view.payload import pack
 TOKENS = ["[CLS]", "the", "light", "[SEP]"]
 HOST = """<!doctype html><meta charset="utf-8"><style>%s</style><div id="out"></div><script type="module">
 const files = %s.map((text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)));
-const traits = { files: files.map((one) => new DataView(one.buffer)), names: ["flow 1"], view: "map=h1", selection: {} };
+const traits = { files: files.map((one) => new DataView(one.buffer)), names: ["flow 1"], view: "map=h1&layer=0&pin=", selection: {} };
 window.saved = 0;
 window.traits = traits;
 const model = { get: (name) => traits[name], set: (name, value) => { traits[name] = value; }, save_changes: () => { window.saved += 1; } };
@@ -45,7 +45,7 @@ def shown(flow: Flow, tmp_path: Path) -> Iterator[Any]:
 
 
 def test_the_widget_shows_the_flow_and_tells_what_is_pinned(shown: Any) -> None:
-    assert shown.inner_text("h2") == "Layer 0, z2u, head 1"
+    assert shown.inner_text("h2") == "Layer 0: what head 1 reads"
     shown.focus("canvas.over")
     shown.keyboard.press("ArrowDown")
     shown.keyboard.press("ArrowDown")

@@ -17,7 +17,13 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
 )
-_MODULES = ("flow.js", "drawing.js", "viewer.js")  # each imports from those before it alone
+_MODULES = (  # each imports from those before it alone
+    "wording.js", "flowfile.js", "maps.js", "lens.js", "views.js", "highlights.js", "tracing.js", "state.js",
+    "table.js",
+    "elements.js", "pens.js", "pictures.js", "tracepicture.js", "export.js", "runningtext.js", "details.js",
+    "overview.js", "controls.js", "keyboard.js", "tracepanel.js", "skeleton.js", "pointer.js", "screen.js",
+    "viewer.js",
+)  # fmt: skip
 _IMPORTS = re.compile(r'^import \{[^}]*\} from "\./[a-z]+\.js";\n', re.MULTILINE)
 _START = """
 const files = [...document.querySelectorAll("script.flow")].map((one) => (
