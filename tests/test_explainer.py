@@ -242,8 +242,10 @@ def test_settings_of_another_type_have_one_clear_message(
 
 @pytest.mark.usefixtures("no_shape_checks")
 def test_inputs_that_are_neither_text_nor_mapping_are_refused(bert: Explainer) -> None:
-    with pytest.raises(LigflowError, match="inputs are list; pass one text, its words"):
+    with pytest.raises(LigflowError, match="2 texts in a list; explain each with explain_many"):
         bert.explain(["one", "two"])
+    with pytest.raises(LigflowError, match="inputs are int; pass one text, its words"):
+        bert.explain(3)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from transformers.utils import logging as transformers_logging
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, LigflowError
-from ligflow.pretrained import EMBEDDED, load
+from ligflow.pretrained import EMBEDDED, cache_folder, load, put_in_place
 
 
 def test_no_name_is_the_embedded_minilm() -> None:
@@ -30,8 +32,6 @@ def test_a_name_that_is_nowhere_is_one_clear_message() -> None:
     with pytest.raises(LigflowError, match="Could not load model 'no-such/model'") as caught:
         Explainer.from_pretrained("no-such/model", local_files_only=True)
     assert "\n" not in str(caught.value)
-    with pytest.raises(LigflowError, match="Could not load model"):
-        Explainer.from_pretrained("./nowhere")
 
 
 def test_a_folder_without_weights_is_one_clear_message(tmp_path: Path) -> None:
@@ -85,3 +85,143 @@ def test_a_tokenizer_that_needs_a_package_is_not_left_out(monkeypatch: pytest.Mo
     monkeypatch.setattr("ligflow.pretrained.AutoTokenizer.from_pretrained", missing)
     with pytest.raises(LigflowError, match="needs a package that is missing: SomeTokenizer requires"):
         load()
+
+
+@pytest.mark.parametrize(
+    "name", ["./nowhere", "/nowhere", "no/such/folder", "nowhere/", "~/no-such-folder", Path("nowhere")]
+)
+def test_what_can_only_be_a_folder_is_said_not_to_be_there(name: str | Path) -> None:
+    with pytest.raises(LigflowError, match=f"^There is no folder '{name}'; give one that holds config.json"):
+        Explainer.from_pretrained(name)
+
+
+def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(LigflowError, match="is a file; give the folder"):
+        Explainer.from_pretrained(tmp_path / "model.safetensors")
+
+
+# --- code of a checkpoint -------------------------------------------------------------------------
+
+CODE = """
+from transformers import BertConfig, BertLMHeadModel, BertModel
+class OwnConfig(BertConfig):
+    model_type = "own"
+class OwnModel(BertModel):
+    config_class = OwnConfig
+class OwnLM(BertLMHeadModel):
+    config_class = OwnConfig
+"""
+
+
+def with_code(folder: Path, *classes: str) -> Path:
+    build(ARCHITECTURES["bert"]).save_pretrained(folder)
+    (folder / "own.py").write_text(CODE, encoding="utf-8")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    known = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel", "AutoModelForCausalLM": "own.OwnLM"}
+    own = {name: known[name] for name in ("AutoConfig", *classes)}
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "own", "auto_map": own}))
+    return folder
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where transformers copies code to before it runs it."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+
+
+def test_code_of_a_checkpoint_is_refused_without_a_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question"))
+    with pytest.raises(
+        LigflowError, match=r"holds code of its own.*trust_remote_code=True.*--trust-remote-code"
+    ):
+        Explainer.from_pretrained(with_code(tmp_path / "own", "AutoModel"))
+
+
+@pytest.mark.usefixtures("modules", "no_shape_checks")
+@pytest.mark.parametrize("named", ["AutoModel", "AutoModelForCausalLM"])
+def test_code_of_a_checkpoint_runs_when_it_is_trusted(tmp_path: Path, named: str) -> None:
+    explainer = Explainer.from_pretrained(with_code(tmp_path / "own", named), trust_remote_code=True)
+    assert type(explainer.model).__name__ == ("OwnModel" if named == "AutoModel" else "BertModel")
+    inputs = example(ARCHITECTURES["bert"], 4)
+    expected = Explainer(build(ARCHITECTURES["bert"])).explain(inputs)
+    torch.testing.assert_close(explainer.explain(inputs).z2z, expected.z2z)
+
+
+def test_a_tokenizer_of_own_code_is_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asks(*_: object, **__: object) -> None:
+        raise ValueError("Please pass the argument `trust_remote_code=True` to allow custom code to be run.")
+
+    monkeypatch.setattr("ligflow.pretrained.AutoTokenizer.from_pretrained", asks)
+    with pytest.raises(LigflowError, match=r"The tokenizer of .* holds code of its own"):
+        load()
+
+
+# --- the cache of converted models ----------------------------------------------------------------
+
+
+def test_the_cache_is_where_it_is_told_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIGFLOW_CACHE", str(tmp_path / "own" / "cache"))
+    assert cache_folder() == tmp_path / "own" / "cache"
+    monkeypatch.delenv("LIGFLOW_CACHE")
+    monkeypatch.setattr("huggingface_hub.utils._cache_assets.HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    assert cache_folder() == tmp_path / "assets" / "ligflow" / "models" / "converted"
+    assert cache_folder().is_dir()
+
+
+@pytest.mark.parametrize("place", ["/dev/null/x", "/proc/x"])
+def test_a_cache_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    monkeypatch.setenv("LIGFLOW_CACHE", place)
+    with pytest.raises(LigflowError, match=f"cannot be made: .*{place}.* Set LIGFLOW_CACHE to a folder"):
+        load("embedded:gemma-3-270m")
+
+
+def test_a_disk_that_is_full_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setenv("LIGFLOW_CACHE", str(tmp_path))
+    monkeypatch.setattr("ligflow.pretrained._convert_gemma", full)
+    with pytest.raises(LigflowError, match=r"cannot be filled: .*No space left.* has 1.2 GB to spare"):
+        load("embedded:gemma-3-270m")
+
+
+def test_of_two_processes_that_convert_at_once_the_first_one_stays(tmp_path: Path) -> None:
+    done = tmp_path / "gemma"
+    for number in (1, 2):
+        made = tmp_path / f"made{number}"
+        made.mkdir()
+        (made / "config.json").write_text(str(number), encoding="utf-8")
+        put_in_place(made, done)
+        assert [path.name for path in done.iterdir()] == ["config.json"]
+        assert (done / "config.json").read_text(encoding="utf-8") == "1"
+    (done / "config.json").rename(done / "other")
+    with pytest.raises(OSError, match="not empty"):
+        put_in_place(made, done)
+
+
+# --- bars -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_bars_of_downloads_are_those_of_the_hub(shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def spied(*_: object, **__: object) -> None:
+        seen.append((not are_progress_bars_disabled(), transformers_logging.is_progress_bar_enabled()))
+        raise OSError("no")
+
+    (enable_progress_bars if shown else disable_progress_bars)()
+    monkeypatch.setattr("ligflow.pretrained.AutoModel.from_pretrained", spied)
+    try:
+        with pytest.raises(LigflowError, match="no"):
+            load("some/model")
+        assert seen == [(shown, False)]
+        assert (not are_progress_bars_disabled(), transformers_logging.is_progress_bar_enabled()) == (
+            shown,
+            True,
+        )
+    finally:
+        enable_progress_bars()

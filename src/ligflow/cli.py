@@ -34,6 +34,7 @@ from ligflow.usage import (
     Model,
     Revision,
     Stack,
+    TrustCode,
     Usage,
     checked,
     console,
@@ -80,6 +81,7 @@ def explain(
     device: Device = None,
     dtype: Dtype = "float32",
     local_files_only: LocalOnly = False,
+    trust_remote_code: TrustCode = False,
     stack: Stack = None,
     decoder_text: Annotated[
         str | None, typer.Option(help="What the decoder has written, with --stack decoder.")
@@ -138,7 +140,9 @@ def explain(
     checked(_shown, show, head, settings.routes)
     if layer is not None and layer >= 0 and chosen and min(chosen) >= 0 and layer not in chosen:
         raise Usage(f"--layer {layer} is printed, but --layers explains only {layers}.")
-    explainer = explainer_of(model, revision, device, dtype, local_files_only, stack=stack)
+    explainer = explainer_of(
+        model, revision, device, dtype, local_files_only, stack=stack, trust_remote_code=trust_remote_code
+    )
     inputs = text if decoder_text is None else Pair(text, decoder_text)
     _ensure_printable(explainer, inputs, truncate, chosen, layer, head)
     flow = _with_progress(lambda progress: explainer.explain(
@@ -179,11 +183,14 @@ def check_model(
     device: Device = None,
     dtype: Dtype = "float32",
     local_files_only: LocalOnly = False,
+    trust_remote_code: TrustCode = False,
     stack: Stack = None,
     tol: Annotated[float, typer.Option(help="Tolerance of the certificates.")] = 1e-3,
 ) -> None:
     """Run the conformance checks on a model; exit code 1 if one fails."""
-    explainer = explainer_of(model, revision, device, dtype, local_files_only, stack=stack)
+    explainer = explainer_of(
+        model, revision, device, dtype, local_files_only, stack=stack, trust_remote_code=trust_remote_code
+    )
     checks = check(explainer, tol=tol)
     console().print(_check_table(model, checks))
     if not all(one.passed for one in checks):

@@ -1,13 +1,14 @@
 """Explainer: a model, ready to be asked how its tokens flow."""
 
 import inspect
+import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -49,6 +50,7 @@ from ligflow.settings import ROUTES, Array, Settings, ask, every_route
 from ligflow.token_names import Layers, Names, layer_positions, token_positions
 from ligflow.tokens import Tokens, Words, encode, name_inputs, name_parts, position_limit
 from ligflow.weights import check_weights, on_disk, short_note, usable
+from ligflow.wrapped import model_of, tokenizer_of
 
 Progress = Done
 _Encoded = tuple[dict[str, Tensor], Tokens | None]
@@ -63,7 +65,7 @@ class Explainer:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: Any,
         tokenizer: Any = None,
         *,
         name: str | None = None,
@@ -75,6 +77,8 @@ class Explainer:
     ) -> None:
         """Takes a model of `transformers` as it is; half precision is integrated in a float32 copy.
 
+        The model is also taken out of DataParallel, a `PeftModel`, a pipeline or a `SentenceTransformer`,
+        with their tokenizer; the tokenizer also out of a processor, and by its name.
         `stack` names the layers to explain where a model has several stacks of them, by a part of their
         module's name: `decoder`, `vision_model`, ... Without it, of an encoder-decoder the encoder is
         explained. Weights made in inference mode have no
@@ -83,8 +87,8 @@ class Explainer:
         by one; `offload_folder` then keeps their weights on disk. Raises LigflowError for weights with
         NaN, and for a device that is not there.
         """
-        if not isinstance(model, PreTrainedModel):
-            _refuse_other_models(model)
+        model, found = model_of(model)
+        tokenizer = tokenizer_of(found if tokenizer is None else tokenizer)
         if stack is not None and not isinstance(stack, str):
             raise LigflowError(f"stack is {stack!r}; give a part of the stack's name, e.g. stack='decoder'.")
         stack = stack or _stack_of_encoder(model)
@@ -110,7 +114,7 @@ class Explainer:
     @classmethod
     def from_pretrained(
         cls,
-        name: str | None = None,
+        name: pretrained.Name | None = None,
         device: Devices | None = None,
         dtype: torch.dtype | None = None,
         *,
@@ -123,19 +127,21 @@ class Explainer:
 
         With `streamed` or several devices the weights stay in the checkpoint's files or in CPU memory
         (in its own type; layers are integrated in float32), see Explainer, also for `stack`. `options` go to
-        `transformers` (`revision`, `local_files_only`, `token`, ...); `unembedding=True` loads a causal
-        language model with its unembedding (see `towards`). Raises LigflowError if the checkpoint cannot
-        be loaded or a device is not there.
+        `transformers` (`revision`, `local_files_only`, `token`, ...); code that a checkpoint holds is run
+        only with `trust_remote_code=True`. `unembedding=True` loads a causal language model with its
+        unembedding (see `towards`). Raises LigflowError if the checkpoint cannot be loaded or a device is not
+        there.
         """
         devices = devices_of(device)
         _check_streaming(devices, streamed, offload_folder)
         stays = streamed or len(devices) > 1
         with torch.inference_mode(False):
-            model, tokenizer = pretrained.load(name, dtype or ("auto" if stays else None), **options)
+            asked = pretrained.dtype_of(dtype, options) or ("auto" if stays else None)
+            model, tokenizer = pretrained.load(name, asked, **options)
             if devices and not stays:
                 torch.nn.Module.to(model, devices[0])
         return cls(
-            model, tokenizer, name=name or pretrained.DEFAULT, revision=options.get("revision"),
+            model, tokenizer, name=str(name or pretrained.DEFAULT), revision=options.get("revision"),
             device=devices if stays else None, streamed=streamed, offload_folder=offload_folder, stack=stack,
         )  # fmt: skip
 
@@ -548,17 +554,16 @@ def warn_unmet(flow: Flow, stacklevel: int = 3) -> Flow:
     return flow
 
 
-def explain(text: str, model: str | None = None, **settings: Any) -> Flow:
-    """`Explainer.from_pretrained(model).explain(text, **settings)`, for a first look."""
-    return Explainer.from_pretrained(model).explain(text, **settings)
+def explain(inputs: Inputs, model: Any = None, tokenizer: Any = None, **settings: Any) -> Flow:
+    """`Explainer.from_pretrained(model).explain(inputs, **settings)`, for a first look.
 
-
-def _refuse_other_models(model: object) -> NoReturn:
-    held = (name for name in _HELD if isinstance(getattr(model, name, None), PreTrainedModel))
-    hint = next((f"; {_HELD[name]}" for name in held), "")
-    raise LigflowError(
-        f"Explainer needs a model of transformers (PreTrainedModel), not {type(model).__name__}{hint}."
-    )
+    `model` may also be one that is loaded, with its tokenizer.
+    """
+    if model is None or isinstance(model, str | os.PathLike):
+        explainer = Explainer.from_pretrained(model)
+    else:
+        explainer = Explainer(model, tokenizer)
+    return explainer.explain(inputs, **settings)
 
 
 def _refuse_other_shapes(
@@ -577,14 +582,6 @@ def _refuse_other_shapes(
                 f"Layer {layer.index} of {own.name} takes hidden states of shape {here}, and that of "
                 f"{other.name} " + (f"has {tuple(there.shape)}." if there is not None else "is not there.")
             )
-
-
-# Where other tools keep the model that they wrap.
-_HELD = {
-    "_orig_mod": "pass the model that was compiled: model._orig_mod",
-    "_module": "pass the model that it wraps: model._module",
-    "original_model": "it has put its own attention into the model, so pass a copy made before that",
-}
 
 
 def _stack_of_encoder(model: PreTrainedModel) -> str | None:

@@ -21,12 +21,18 @@ Inputs = str | Words | Pair | Mapping[str, Tensor]
 
 def refuse_other_inputs(inputs: object) -> None:
     """Raises LigflowError for anything but a text, words or a mapping."""
-    if not isinstance(inputs, str | Words | Pair | Mapping):
-        kind = type(inputs).__name__
+    if isinstance(inputs, str | Words | Pair | Mapping):
+        return
+    if isinstance(inputs, Sequence) and len(inputs) > 0 and all(isinstance(one, str) for one in inputs):
         raise LigflowError(
-            f"The inputs are {kind}; pass one text, its words as Words.joined([...]), or a mapping of "
-            "tensors for one example."
+            f"The inputs are {len(inputs)} texts in a {type(inputs).__name__}; explain each with "
+            "explain_many(texts). The words of one text are Words.joined([...]), what an encoder and its "
+            "decoder read is Pair(source, target)."
         )
+    raise LigflowError(
+        f"The inputs are {type(inputs).__name__}; pass one text, its words as Words.joined([...]), or a "
+        "mapping of tensors for one example."
+    )
 
 
 def refuse_other_texts(inputs: Inputs, decodes: bool) -> None:

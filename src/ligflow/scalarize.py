@@ -10,10 +10,14 @@ Write `moved = F(a) - F(0)` and `end = F(1) - F(0)`. Every scalarisation here is
 | `direction(v)` | v | <v, end> |
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ligflow.errors import LigflowError
@@ -31,11 +35,28 @@ class Direction:
 Scalarization = str | Direction
 
 
-def direction(vector: Float[Tensor, "*shape dim"]) -> Direction:
-    """Signed contributions towards `vector`, e.g. a row of the unembedding: `L = <v, F(a) - F(0)>`."""
+def direction(vector: Float[Tensor, "*shape dim"] | NDArray[Any] | Sequence[float]) -> Direction:
+    """Signed contributions towards `vector`, e.g. a row of the unembedding: `L = <v, F(a) - F(0)>`.
+
+    Raises LigflowError for what holds no numbers, and for NaN.
+    """
+    if not isinstance(vector, Tensor):
+        vector = _numbers(vector)
+    if vector.ndim == 0 or vector.dtype.is_complex or vector.dtype == torch.bool:
+        kind = f"{vector.dtype} of shape {list(vector.shape)}"
+        raise LigflowError(f"The direction is {kind}; pass a vector of real numbers.")
     if not torch.isfinite(vector).all():
         raise LigflowError("The direction holds NaN or infinite entries; pass finite numbers.")
     return Direction(vector.detach())
+
+
+def _numbers(given: Any) -> Tensor:
+    """An array or a list as a tensor; Python's numbers in double."""
+    try:
+        return torch.from_numpy(np.array(given, dtype=None if isinstance(given, np.ndarray) else np.float64))
+    except (TypeError, ValueError) as error:
+        kind = type(given).__name__
+        raise LigflowError(f"The direction is {kind}; pass a vector of numbers, e.g. a tensor.") from error
 
 
 def cotangent(

@@ -25,6 +25,7 @@ from ligflow.usage import (
     LocalOnly,
     Model,
     Revision,
+    TrustCode,
     Usage,
     checked,
     console,
@@ -67,6 +68,7 @@ def follow(
     device: Device = None,
     dtype: Dtype = "float32",
     local_files_only: LocalOnly = False,
+    trust_remote_code: TrustCode = False,
 ) -> None:
     """Follow a token from a layer down to the input: relevance at every depth, and the strongest paths."""
     text = checked(text_of, text)
@@ -81,7 +83,10 @@ def follow(
     outputs = _Outputs(csv, graph, html, threshold)
     outputs.check()
     settings |= {"routes": ("z2u", "u2z") if chosen == "composed" else ("z2z",), "tol": tol}
-    explainer = explainer_of(model, revision, device, dtype, local_files_only, towards is not None)
+    explainer = explainer_of(
+        model, revision, device, dtype, local_files_only, towards is not None,
+        trust_remote_code=trust_remote_code,
+    )  # fmt: skip
     place = checked(token_position, token, explainer.labels(text))
     row = None if towards is None else checked(unembedding_row, explainer.model, explainer.tokenizer, towards)
     flow = _explained(explainer, text, layer, settings)

@@ -28,6 +28,9 @@ Stack = Annotated[
     str | None, typer.Option(help="Which layers, where a model has several stacks of them: decoder, ...")
 ]
 LocalOnly = Annotated[bool, typer.Option("--local-files-only", help="Never ask the hub.")]
+TrustCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run the code that the checkpoint itself holds.")
+]
 
 
 class Usage(LigflowError):
@@ -104,9 +107,11 @@ def explainer_of(
     local_files_only: bool,
     unembedding: bool = False,
     stack: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Explainer:
     """The explainer that the options name."""
-    options: dict[str, Any] = {"local_files_only": local_files_only, "unembedding": unembedding} | (
-        {"revision": revision} if revision else {}
-    )
+    options: dict[str, Any] = {
+        "local_files_only": local_files_only, "unembedding": unembedding,
+        "trust_remote_code": trust_remote_code,
+    } | ({"revision": revision} if revision else {})  # fmt: skip
     return Explainer.from_pretrained(model, device, one_of("--dtype", dtype, _DTYPES), stack=stack, **options)
