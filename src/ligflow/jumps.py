@@ -15,7 +15,7 @@ from ligflow.attribution import Map
 from ligflow.memory import default_budget, in_blocks
 from ligflow.routing import noted
 
-_POINTS = torch.cat([10.0 ** torch.arange(-6, -1), torch.linspace(0, 1, 33)]).unique()
+_POINTS = (0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, *(part / 32 for part in range(1, 33)))
 _PARTS, _ROUNDS = 16, 3  # a stretch in which experts change is cut into parts, again and again
 
 _Choose = Callable[[Float[Tensor, " node"], Int[Tensor, " row"]], Int[Tensor, "node row one choice"]]
@@ -29,10 +29,11 @@ def jumps(
     `calls` is how often one run of the layer chooses (see `routing.choices`).
     """
     pairs = route.pairs(memory_budget or default_budget(targets.device))
-    choose, points = _choice(route, calls), _POINTS.to(targets.device)
+    choose = _choice(route, calls)
+    points = torch.tensor(_POINTS, dtype=torch.float32, device=targets.device)
     chosen = in_blocks(choose, points, targets, pairs)[:, :, 0]
     changes = (chosen[1:] != chosen[:-1]).any(-1)
-    found = torch.zeros(len(targets), 1, device=targets.device)
+    found = points.new_zeros(len(targets), 1)
     for row in changes.any(0).nonzero()[:, 0]:
         here = targets[row : row + 1]
         stretches = torch.stack([points[:-1], points[1:]], dim=-1)[changes[:, row]]
@@ -47,7 +48,7 @@ def jumps(
 
 def _parts(stretches: Float[Tensor, "stretch 2"]) -> Float[Tensor, "stretch edge"]:
     low, high = stretches[:, :1], stretches[:, 1:]
-    return low + (high - low) * torch.linspace(0, 1, _PARTS + 1, device=low.device)
+    return low + (high - low) * torch.linspace(0, 1, _PARTS + 1, dtype=low.dtype, device=low.device)
 
 
 def _choice(route: Map, calls: int) -> _Choose:
