@@ -265,3 +265,60 @@ def test_direct_z2z_serves_models_off_the_interface() -> None:
             start = source_start("zero", layer.hidden, visible)
             found = attribute(direct.z2z(layer, start), visible, "l2", "captum:16").value[:, 0]
             torch.testing.assert_close(found[3], by_captum(layer, start.vectors, 3, 16), rtol=1e-6, atol=1e-6)
+
+
+def straight(length: float, dtype: torch.dtype, recorded: Tensor | None = None) -> Map:
+    """`F(a) = C + a d` for two sources and three targets; `||C|| = 5`, and the first moves by `length`."""
+    across = torch.tensor([[0.6, 0.8], [0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
+    step = across * torch.tensor([[length], [4.0], [5.0]], dtype=torch.float64)
+
+    def image(nodes: Tensor, rows: Tensor) -> Tensor:
+        moved = torch.tensor([3.0, 4.0], dtype=torch.float64) + nodes.double()[:, None, None] * step[rows]
+        return moved.to(dtype)[:, :, None]
+
+    def pull(nodes: Tensor, rows: Tensor, towards: attribution.Cotangent) -> Tensor:
+        halves = torch.tensor([0.25, 0.75], dtype=dtype)[:, None] * step.to(dtype)[rows][:, None]
+        return (towards(image(nodes, rows))[:, :, :, None] * halves[:, None]).sum(-1)
+
+    return Map(image, pull, 8, 8, recorded=None if recorded is None else lambda rows: recorded[rows])
+
+
+def test_a_target_that_moves_little_keeps_its_numbers() -> None:
+    """By 3e-4 of its size, which float32 knows to a part in a thousand: rounding is far below."""
+    found = attribute(straight(1.5e-3, torch.float32), torch.arange(3), "l2")
+    assert float(found.total[0]) == pytest.approx(1.5e-3, rel=2e-3)
+    assert found.value[0, 0].tolist() == pytest.approx([0.25 * 1.5e-3, 0.75 * 1.5e-3], rel=2e-3)
+    assert float(found.total[1]) == pytest.approx(4, rel=1e-6)
+
+
+def test_a_target_that_moves_by_rounding_has_not_moved() -> None:
+    """Back at its start to 1e-6 of its size, by way of other points: no direction, and a row of zeros."""
+    found = attribute(straight(5e-6, torch.float32), torch.arange(3), "l2")
+    assert found.total[0] == 0
+    assert found.value[0].abs().max() == 0
+    assert found.met.all()
+
+
+def test_little_motion_is_measured_between_like_runs_and_much_from_the_recorded_one() -> None:
+    """The model's own run may round differently: much of a small motion, nothing of a large one."""
+    plain = straight(1e-2, torch.float64)
+    last = plain.image(torch.ones(1, dtype=torch.float64), torch.arange(3))[0]
+    recorded = last + 2e-5 * torch.tensor([[[0.6, 0.8]], [[0.0, 1.0]], [[1.0, 0.0]]], dtype=torch.float64)
+    found = attribute(straight(1e-2, torch.float64, recorded), torch.arange(3), "l2")
+    assert found.total.flatten().tolist() == pytest.approx([1e-2, 4 + 2e-5, 5 + 2e-5], rel=1e-9)
+    assert found.met.all()
+
+
+@pytest.mark.filterwarnings("ignore::ligflow.CompletenessWarning")
+@pytest.mark.parametrize("name", ["llama", "gemma3_text"])
+def test_origin_mass_is_what_the_layer_itself_moves_by_in_the_first_millionth(name: str) -> None:
+    explainer, inputs = Explainer(build(ARCHITECTURES[name])), example(ARCHITECTURES[name], 6)
+    flow = explainer.explain(inputs, routes="z2z", layers=0, layer_baseline="zero")
+    layer = explainer.record(inputs)[0].in_double()
+    with explainer.lent(layer), torch.no_grad():
+        z = layer.hidden
+        image = layer.forward(torch.tensor([0, 1e-6, 1], dtype=torch.float64)[:, None, None] * z)
+    moved = (image - image[0]).norm(dim=-1)
+    expected = (moved[1] / moved[2]).float()
+    assert (expected > 2e-6).all()
+    torch.testing.assert_close(flow.origin_mass("z2z")[0], expected, rtol=2e-2, atol=1e-7)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from architectures import ARCHITECTURES, build, example
-from ligflow import Explainer
+from ligflow import Explainer, direct
 from ligflow.attention_paths import attention_path
+from ligflow.attribution import attribute
 from ligflow.baselines import source_start
 from ligflow.replay import Layer, borrowed
 from ligflow.sentences import alone
@@ -104,6 +105,59 @@ def test_a_projection_that_is_not_affine_is_captured_at_every_point(part: str) -
     said = {"q_proj": "query", "k_proj": "key", "v_proj": "value"}[part]
     assert f"its {said} is neither affine nor norm-then-affine" in flow.meta["notes"][0]
     assert flow.worst_certificate() <= 1e-5
+
+
+class Bent(nn.Module):
+    """A projection that is affine but for a part in a thousand or less."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        made = self.inner(hidden)
+        return made + 3e-4 * made.square()
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("part", ["q_proj", "k_proj", "v_proj"])
+def test_a_projection_that_is_nearly_affine_is_none(part: str, dtype: torch.dtype) -> None:
+    model = build(ARCHITECTURES["llama"], dtype)
+    for layer in model.layers:
+        setattr(layer.self_attn, part, Bent(getattr(layer.self_attn, part)))
+    flow = Explainer(model).explain(example(ARCHITECTURES["llama"], 5), layers=0, routes="z2u")
+    said = {"q_proj": "query", "k_proj": "key", "v_proj": "value"}[part]
+    assert f"its {said} is neither affine nor norm-then-affine" in flow.meta["notes"][0]
+    assert flow.meta["shortcuts"] == {"0": ""}
+
+
+class Scaled(nn.Module):
+    """A projection of what is scaled by its position."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        places = torch.arange(hidden.shape[1], dtype=hidden.dtype)
+        return self.inner(hidden * (1 + places / 10)[:, None])
+
+
+@pytest.mark.parametrize(("part", "said"), [("k_proj", "key"), ("v_proj", "value")])
+def test_a_projection_that_depends_on_the_place_is_noticed_where_places_change(part: str, said: str) -> None:
+    """Under `itb` every place holds the target's vector, so that its own projection is the wrong one."""
+    model = build(ARCHITECTURES["llama"], torch.float64)
+    for layer in model.layers:
+        setattr(layer.self_attn, part, Scaled(getattr(layer.self_attn, part)))
+    explainer, inputs = Explainer(model), example(ARCHITECTURES["llama"], 5)
+    flow = explainer.explain(inputs, layers=0, routes="z2u", quadrature="gauss-legendre:9")
+    assert f"its {said} on a target's own path is not what was predicted" in flow.meta["notes"][0]
+    layer = explainer.record(inputs)[0]
+    with explainer.lent(layer):
+        route = direct.z2u(layer, source_start("itb", layer.hidden, torch.arange(5)))
+        exact = attribute(route, torch.arange(5), "l2", "gauss-legendre:9").value
+    torch.testing.assert_close(flow.z2u[0].transpose(0, 1), exact, rtol=1e-8, atol=1e-10)
 
 
 def test_an_activation_after_the_turn_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -339,7 +339,8 @@ def _in_single(found: Attribution) -> Attribution:
 
 def _z2z(work: Work, settings: Settings) -> Attribution:
     def run(baseline: Baseline) -> Attribution:
-        return work.once(("z2z", *_key_of(settings, "z2z", baseline)), lambda: _run(baseline))
+        start = _start_key(work, settings, _key(baseline))
+        return work.once(("z2z", start, *_key_of(settings, "z2z", baseline)), lambda: _run(baseline))
 
     def _run(baseline: Baseline) -> Attribution:
         first = work.sentences.layers[0]
@@ -378,7 +379,8 @@ def _u2z(work: Work, settings: Settings) -> Attribution:
         start = _start_key(work, settings, _shared_start(asked, settings.att_baseline))
         return _attribute(route, settings, work, "u2z", start=start)
 
-    return work.once(("u2z", _is_matched(asked), *_key_of(settings, "u2z", baseline)), run)
+    matched = _start_key(work, settings, _is_matched(asked))
+    return work.once(("u2z", matched, *_key_of(settings, "u2z", baseline)), run)
 
 
 def _shared_start(baseline: Baseline, att_baseline: Baseline) -> Any:
