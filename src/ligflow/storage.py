@@ -6,12 +6,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from ligflow.errors import LigflowError
 from ligflow.flow import CELL_DIMS, CELL_PARTS, DIMS, Flow
+from ligflow.flow_header import wrong_field
 
 FORMAT = 1
 
@@ -38,7 +39,8 @@ def header(flow: Flow) -> dict[str, str]:
 def load(path: str | Path) -> Flow:
     """Reads a flow and checks that its parts fit together.
 
-    Raises LigflowError if the file is missing, truncated, foreign, or from a newer format.
+    Raises LigflowError if the file is missing, truncated, foreign, or from a newer format; it names the
+    field or tensor that is wrong.
     """
     path = Path(path)
     if not path.is_file():
@@ -51,30 +53,36 @@ def load(path: str | Path) -> Flow:
         raise LigflowError(
             f"{str(path)!r} is not a readable flow file (truncated or foreign): {error}"
         ) from error
-    try:
-        flow = _flow(json.loads(metadata["ligflow"]), tensors, path)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise LigflowError(f"{str(path)!r} is a safetensors file, but not a ligflow flow.") from error
+    labels = _labels(metadata.get("ligflow"), path)
+    flow = Flow(
+        tokens=labels["tokens"],
+        layers=tuple(labels["layers"]),
+        targets=tuple(labels["targets"]),
+        special=tuple(labels["special"]),
+        tensors=tensors,
+        meta=labels["meta"],
+    )
     _check_parts(flow, path)
     return flow
 
 
-def _flow(header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> Flow:
-    if header["format"] > FORMAT:
+def _labels(header: str | None, path: Path) -> dict[str, Any]:
+    """The header, once all of its fields are of their types."""
+    try:
+        labels = json.loads(header or "")
+    except (ValueError, RecursionError) as error:
+        raise LigflowError(f"{str(path)!r} is a safetensors file, but not a ligflow flow.") from error
+    if not isinstance(labels, dict) or not {"format", "tokens"} & {*labels}:
+        raise LigflowError(f"{str(path)!r} is a safetensors file, but not a ligflow flow.")
+    version = labels.get("format")
+    if isinstance(version, int) and version > FORMAT:
         raise LigflowError(
-            f"{str(path)!r} has flow format {header['format']}, and this version reads up to {FORMAT}; "
+            f"{str(path)!r} has flow format {version}, and this version reads up to {FORMAT}; "
             "upgrade ligflow."
         )
-    if not isinstance(header["meta"], dict) or not all(isinstance(token, str) for token in header["tokens"]):
-        raise TypeError("header")
-    return Flow(
-        tokens=list(header["tokens"]),
-        layers=tuple(header["layers"]),
-        targets=tuple(header["targets"]),
-        special=tuple(header["special"]),
-        tensors=tensors,
-        meta=header["meta"],
-    )
+    if wrong := wrong_field(labels):
+        raise LigflowError(f"{str(path)!r} is damaged: {wrong}.")
+    return labels
 
 
 def _check_parts(flow: Flow, path: Path) -> None:
@@ -89,17 +97,33 @@ def _check_parts(flow: Flow, path: Path) -> None:
     lost += [route for route in flow.routes if route not in routes]
     if lost or not routes:
         raise LigflowError(f"{str(path)!r} is damaged: it holds no {', '.join(lost) or 'map'}.")
-    if len(flow.special) != len(flow.tokens) or not {*flow.targets} <= {*range(len(flow.tokens))}:
-        raise LigflowError(f"{str(path)!r} is damaged: its targets or marks do not fit its tokens.")
-    heads = next((flow.tensors[name].shape[1:2] for name in ("z2u", "u2z") if name in maps), (0,))
     sizes = {"layer": len(flow.layers), "target": len(flow.targets), "source": len(flow.tokens)}
-    sizes |= {"memory": len(flow.memory), "cross_head": flow.cross_heads}
-    sizes["head"] = heads[0] if heads else 0
+    sizes |= {"memory": len(flow.memory), "head": _heads(flow, "z2u", "u2z")}
+    sizes["cross_head"] = _heads(flow, "e2u", "u2z_cross")
+    own = next(flow.tensors[name].dtype for name in maps)
     for name, tensor in flow.tensors.items():
         dims = _dims(name)
-        shape = tuple(sizes[dim] for dim in dims)
-        if dims and tuple(tensor.shape) != shape:
+        shape, kinds = tuple(sizes[dim] for dim in dims), _types(name, own)
+        if dims and (tuple(tensor.shape) != shape or not tensor.numel()):
             raise LigflowError(f"{str(path)!r} is damaged: tensor {name!r} should have shape {shape}.")
+        if dims and tensor.dtype not in kinds:
+            wanted = " or ".join(str(kind).removeprefix("torch.") for kind in kinds)
+            raise LigflowError(f"{str(path)!r} is damaged: tensor {name!r} should be {wanted}.")
+        if dims and not torch.isfinite(tensor).all():
+            raise LigflowError(f"{str(path)!r} is damaged: tensor {name!r} holds NaN or infinite entries.")
+
+
+def _heads(flow: Flow, *names: str) -> int:
+    """The size of the axis of heads that some tensors share, by the first of them."""
+    first = next((flow.tensors[name] for name in names if name in flow.tensors), None)
+    return first.shape[1] if first is not None and first.ndim > 1 else 0
+
+
+def _types(name: str, own: torch.dtype) -> tuple[torch.dtype, ...]:
+    """The types in which a tensor may be stored, among maps of type `own`."""
+    _, _, part = name.partition(".")
+    single = (own,) if own in (torch.float32, torch.float64) else (torch.float32, torch.float64)
+    return {"met": (torch.bool,), "nodes": (torch.int64,)}.get(part, single)
 
 
 def _of_memory(maps: list[str]) -> list[str]:

@@ -1,0 +1,131 @@
+"""What a flow file says beside its tensors, field by field: its types, and what fits together."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Place = Annotated[int, Field(ge=0, lt=2**31)]
+Text = Annotated[str, AfterValidator(lambda text: _whole(text))]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    """Types are as JSON has them; fields that this version does not know may stand beside."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+
+
+class Settings(_Part):
+    """How a flow was computed, as its views name it."""
+
+    routes: list[Text] = []
+    att_baseline: Text = ""
+    mlp_baseline: Text = ""
+    layer_baseline: Text = ""
+    encoder_baseline: Text = ""
+    scalarization: dict[Text, Text] = {}
+    quadrature: Text = ""
+    tol: Finite | None = None
+    max_nodes: int | None = None
+    precision: Text = ""
+    experts: Text = ""
+
+
+class Patches(_Part):
+    """Where the squares of an image begin among the tokens."""
+
+    rows: Place
+    columns: Place
+    first: Place
+
+
+class Frames(_Part):
+    """How long a token of a recording lasts."""
+
+    seconds: Finite
+
+
+class Meta(_Part):
+    """Where a flow comes from; none of it needs to be there."""
+
+    model: Text | None = None
+    model_class: Text | None = None
+    revision: Text | None = None
+    stack: Text | None = None
+    hidden_states_of: Text | None = None
+    text: Text | None = None
+    towards: Text | None = None
+    merged: Text | None = None
+    dtype: Text | None = None
+    index: int | None = None
+    words: list[Place] | None = None
+    word_labels: list[Text] = []
+    word_places: list[int] = []
+    memory: list[Text] = []
+    memory_special: list[bool] = []
+    hidden_tokens: list[Text] = []
+    notes: list[Text] = []
+    settings: Settings = Settings()
+    versions: dict[Text, Text] = {}
+    shortcuts: dict[Text, Text] = {}
+    patches: Patches | None = None
+    frames: Frames | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Meta":
+        labels = len(self.word_labels)
+        _need(self.words is None or max(self.words, default=-1) < labels, "words", "number word_labels")
+        _need(len(self.word_places) in (0, labels), "word_places", "be as many as word_labels")
+        marks = len(self.memory_special)
+        _need(marks in (0, len(self.memory)), "memory_special", "be as many as memory")
+        return self
+
+
+class Header(_Part):
+    """The labels of a flow's axes."""
+
+    format: Annotated[int, Field(ge=1)]
+    tokens: Annotated[list[Text], Field(min_length=1)]
+    layers: Annotated[list[Place], Field(min_length=1)]
+    targets: Annotated[list[Place], Field(min_length=1)]
+    special: list[bool]
+    meta: Meta
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Header":
+        count, meta = len(self.tokens), self.meta
+        _need(len(self.special) == count, "special", "be as many as tokens")
+        _need(max(self.targets) < count, "targets", "be positions of tokens")
+        for name, places in (("targets", self.targets), ("layers", self.layers)):
+            _need(len({*places}) == len(places), name, "be named once each")
+        _need(meta.words is None or len(meta.words) == count, "meta.words", "be as many as tokens")
+        grid = meta.patches
+        _need(
+            grid is None or grid.first + grid.rows * grid.columns <= count,
+            "meta.patches",
+            "lie among the tokens",
+        )
+        return self
+
+
+def wrong_field(header: Any) -> str:
+    """What is wrong with a header, by the name of its first wrong field; empty if nothing is."""
+    try:
+        Header.model_validate(header)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        said = first["msg"].removeprefix("Value error, ")
+        return f"{place}: {said}" if place else said
+    return ""
+
+
+def _whole(text: str) -> str:
+    """JSON may hold halves of characters, which cannot be written again."""
+    _need(not any("\ud800" <= one <= "\udfff" for one in text), "text", "hold whole characters")
+    return text
+
+
+def _need(holds: bool, name: str, rule: str) -> None:
+    if not holds:
+        raise ValueError(f"{name} should {rule}")
