@@ -24,6 +24,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, Flow, LigflowError
+from ligflow.graphs import save_graph
 from ligflow.storage import FORMAT, ensure_writable, load, save, write_text
 from ligflow.trace import trace
 from ligflow.view.page import page
@@ -197,6 +198,27 @@ def test_a_full_disk_leaves_no_partial_text_and_the_old_one_whole(tmp_path: Path
         write_text(path, "new " * 1000)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["page.html", "heat.svg", "heat.pdf", "heat.png", "table.graphml"])
+def test_on_a_full_disk_nothing_is_left_of_anything(flow: Flow, tmp_path: Path, name: str) -> None:
+    plain = replace(flow, tokens=list("abcdefg"))
+
+    def write() -> None:
+        if name.endswith("html"):
+            flow.to_html(tmp_path / name)
+        elif name.endswith("graphml"):
+            save_graph(flow.to_networkx(0), tmp_path / name)
+        else:
+            plain.plot("heat", path=tmp_path / name)
+
+    write()
+    size = (tmp_path / name).stat().st_size
+    (tmp_path / name).unlink()
+    for limit in (0, 1000, size - 1):
+        with full_disk(limit), pytest.raises(LigflowError, match=rf"Could not write '.*{name}': .*large"):
+            write()
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_write_leaves_nothing(

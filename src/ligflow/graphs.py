@@ -11,7 +11,7 @@ import networkx
 
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
-from ligflow.storage import atomically, write_text
+from ligflow.storage import write_made, write_text
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _graphml(graph: networkx.DiGraph, path: Path) -> Path:
     for node, data in graph.nodes(data=True):
         plain.add_node(node, **{key: _clean(value) for key, value in data.items()})
     plain.add_edges_from(graph.edges(data=True))
-    return atomically(path, lambda scratch: networkx.write_graphml_xml(plain, scratch))
+    return write_made(path, lambda file: networkx.write_graphml_xml(plain, file))
 
 
 def _clean(value: Any) -> Any:

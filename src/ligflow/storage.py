@@ -3,8 +3,10 @@
 import json
 import os
 import tempfile
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -148,6 +150,13 @@ def _dims(name: str) -> tuple[str, ...]:
 def write_text(path: str | Path, text: str) -> Path:
     """Text under a temporary name, then renamed."""
     return atomically(path, lambda scratch: Path(scratch).write_text(text, encoding="utf-8"))
+
+
+def write_made(path: str | Path, make: Callable[[BinaryIO], object]) -> Path:
+    """What another library writes, made in memory first: on a full disk it may raise whatever it likes."""
+    made = BytesIO()
+    make(made)
+    return atomically(path, lambda scratch: Path(scratch).write_bytes(made.getvalue()))
 
 
 def ensure_writable(path: str | Path) -> None:

@@ -8,7 +8,7 @@ import pandas
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ligflow.storage import atomically, write_text
+from ligflow.storage import atomically, write_made, write_text
 
 P = ParamSpec("P")
 LOOK: Any = {
@@ -35,4 +35,4 @@ def write_figure(
 def _save(figure: Figure, path: Path, kind: str) -> Path:
     """The same bytes for the same figure."""
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    return atomically(path, lambda scratch: figure.savefig(scratch, format=kind, metadata=metadata))
+    return write_made(path, lambda file: figure.savefig(file, format=kind, metadata=metadata))

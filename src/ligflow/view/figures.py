@@ -16,7 +16,7 @@ from torch import Tensor
 from ligflow.errors import LigflowError
 from ligflow.extras import need
 from ligflow.flow import Flow
-from ligflow.storage import atomically
+from ligflow.storage import write_made
 from ligflow.token_names import token_position
 from ligflow.view.colour import shade
 from ligflow.view.select import NEEDS, VIEWS, available, by_head, printable, row_shares, select
@@ -165,7 +165,7 @@ def save(figure: Figure, path: str | Path) -> None:
     check_format(path)
     kind = _format(path)
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
-    atomically(path, lambda file: figure.savefig(file, format=kind, dpi=200, metadata=metadata))
+    write_made(path, lambda file: figure.savefig(file, format=kind, dpi=200, metadata=metadata))
 
 
 # --- heat maps ------------------------------------------------------------------------------------
