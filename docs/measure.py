@@ -1,6 +1,6 @@
 """Measures the numbers that the pages print. Run: .venv/bin/python docs/measure.py NAME [NAME ...]
 
-Names: rules, turning, vector, ends, ratios, origin, routing, points, softmax.
+Names: rules, turning, vector, ends, ratios, origin, routing, chain, points, softmax.
 `origin` and `points` need the extra `gemma`.
 """
 
@@ -8,7 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import torch
@@ -16,10 +16,17 @@ from torch import Tensor
 from transformers import MixtralConfig, MixtralModel
 
 from ligflow import CompletenessWarning, Explainer, Flow, direction
+from ligflow.baselines import source_start
+from ligflow.trace import BASELINES, trace
 
 SENTENCE = (
     "The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light."
 )
+
+
+RULES = (
+    "captum:32", "captum:300", "trapezoid:32", "midpoint:32", "gauss-legendre:16", "adaptive",
+)  # fmt: skip
 
 
 def spread(values: Tensor) -> str:
@@ -36,7 +43,7 @@ def rules() -> None:
     """Relative completeness error over targets, median / max, of z2z in the first and the last layer."""
     explainer = Explainer.from_pretrained()
     for baseline in ("zero", "itb"):
-        for rule in ("captum:32", "captum:300", "gauss-legendre:16", "adaptive"):
+        for rule in RULES:
             flow = z2z(explainer, [0, 5], layer_baseline=baseline, quadrature=rule)
             first, last = flow.certificate("z2z")
             nodes = float(flow.nodes("z2z").float().mean())
@@ -142,6 +149,29 @@ def routing() -> None:
                 print(f"      jumps of F of {name}: {spread(torch.tensor([change.jump for change in some]))}")
 
 
+def chain() -> None:
+    """Traces on MiniLM: how far the starts of neighbouring layers are apart; true and estimated errors."""
+    explainer = Explainer.from_pretrained()
+    layers = explainer.record(SENTENCE)
+    every = torch.arange(len(layers[0].hidden))
+    for baseline in ("mean", "zero"):
+        gaps = []
+        for lower, upper in pairwise(layers):
+            with explainer.lent(lower), torch.no_grad():
+                mapped = lower.forward(source_start(baseline, lower.hidden, every).vectors[None])[0]
+            start = source_start(baseline, upper.hidden, every).vectors
+            gaps.append(((mapped - start).norm(dim=-1) / (upper.hidden - start).norm(dim=-1)).median())
+        print(f"{baseline}: apart by {' '.join(f'{gap:.2f}' for gap in gaps)} of the upper layer's step")
+        coarse, fine = (explainer.explain(SENTENCE, tol=tol, **BASELINES[baseline]) for tol in (1e-3, 2e-5))
+        for which in ("z2z", "composed"):
+            found = [(trace(coarse, t, which=which), trace(fine, t, which=which)) for t in coarse.targets]
+            true = torch.stack([(one.relevance - other.relevance).abs().sum(-1)[1:] for one, other in found])
+            estimated = torch.stack([one.errors[1:] for one, _ in found])
+            worst = (true / estimated.clamp(min=1e-12)).amax()
+            sizes = f"true L1 error {spread(true)}, estimated {spread(estimated)}"
+            print(f"  {which}: {sizes}; at most {worst:.2f} of it")
+
+
 def points() -> None:
     """Mean points a target under itb; for how many targets a Gauss rule with 7 is off by more than 1e-3."""
     for name, layers in (("embedded:minilm", range(6)), ("embedded:gemma-3-270m", range(0, 18, 3))):
@@ -207,7 +237,7 @@ def off_by(coarse: Flow, fine: Flow, route: str) -> Tensor:
 
 MEASURES: dict[str, Callable[[], None]] = {
     measure.__name__: measure
-    for measure in (rules, turning, vector, ends, ratios, origin, routing, points, softmax)
+    for measure in (rules, turning, vector, ends, ratios, origin, routing, chain, points, softmax)
 }
 
 

@@ -1,7 +1,7 @@
 """Identities of the method, as numbers: completeness, vectors, both compositions, matched ends."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from architectures import ARCHITECTURES, build, example
 from brute_force import by_captum
 from ligflow import Explainer, attribution, direct, direction
 from ligflow.attention_paths import attention_path
-from ligflow.attribution import Map, attribute
+from ligflow.attribution import Attribution, Map, attribute
 from ligflow.baselines import Start, source_start
 from ligflow.replay import Layer, borrowed
 from ligflow.routes import Tokens, Work, u_end
@@ -322,3 +322,67 @@ def test_origin_mass_is_what_the_layer_itself_moves_by_in_the_first_millionth(na
     expected = (moved[1] / moved[2]).float()
     assert (expected > 2e-6).all()
     torch.testing.assert_close(flow.origin_mass("z2z")[0], expected, rtol=2e-2, atol=1e-7)
+
+
+def written_out(function: Callable[[Tensor], Tensor], start: list[float], end: list[float]) -> Map:
+    """`F(x_1, x_2)` of two numbers along the straight path, gradients by automatic differentiation."""
+    first, last = (torch.tensor(point, dtype=torch.float64) for point in (start, end))
+
+    def at(nodes: Tensor) -> Tensor:
+        return first + nodes.double()[:, None] * (last - first)
+
+    def image(nodes: Tensor, rows: Tensor) -> Tensor:
+        return function(at(nodes))[:, None, None].expand(-1, len(rows), 1, -1)
+
+    def pull(nodes: Tensor, rows: Tensor, towards: attribution.Cotangent) -> Tensor:
+        x = at(nodes).requires_grad_()
+        with torch.enable_grad():
+            value = function(x)
+        cotangent = towards(value.detach()[:, None, None])[:, 0, 0]
+        (grad,) = torch.autograd.grad(value, x, cotangent)
+        return (grad * (last - first))[:, None, None]
+
+    return Map(image, pull, 8, 8)
+
+
+def by_scalarization(function: Callable[[Tensor], Tensor], end: list[float]) -> dict[str, Attribution]:
+    route, target = written_out(function, [0.0, 0.0], end), torch.tensor([0])
+    return {kind: attribute(route, target, kind, tol=1e-6) for kind in ("l2", "projection")}
+
+
+def test_while_the_image_stays_at_its_start_only_projection_gives_credit() -> None:
+    """`F = (x_1 + x_2 + relu(x_1 - 1/2), 0)` stays at 0 until a = 1/2: a ray, and yet other cells."""
+    found = by_scalarization(
+        lambda x: torch.stack([x.sum(-1) + (x[:, 0] - 0.5).relu(), 0 * x[:, 0]], dim=-1), [1.0, -1.0]
+    )
+    assert found["l2"].value.flatten().tolist() == pytest.approx([1, -0.5], abs=1e-6)
+    assert found["projection"].value.flatten().tolist() == pytest.approx([1.5, -1], abs=1e-6)
+    assert all(one.met.all() and float(one.total) == 0.5 for one in found.values())
+
+
+def test_where_the_image_leaves_at_once_along_a_ray_both_agree() -> None:
+    found = by_scalarization(
+        lambda x: (x[:, :1] + x[:, 1:] ** 2 + x[:, :1] * x[:, 1:]) * torch.tensor([[3.0, 4.0]]).double(),
+        [1.0, 2.0],
+    )
+    exact = [5 * (1 + 1), 5 * (4 + 1)]
+    for one in found.values():
+        assert one.value.flatten().tolist() == pytest.approx(exact, rel=1e-6)
+
+
+def test_a_path_that_comes_back_has_a_row_of_zeros_under_projection_and_one_that_sums_to_zero_under_l2() -> (
+    None
+):
+    """`F = 5 + x_1 - x_2^2` rises and comes back: `l2` gives 1 and -1, and there is no end to project on."""
+    found = by_scalarization(lambda x: torch.stack([5 + x[:, 0] - x[:, 1] ** 2, 0 * x[:, 0]], -1), [1.0, 1.0])
+    assert found["l2"].value.flatten().tolist() == pytest.approx([1, -1], abs=1e-9)
+    assert found["projection"].value.flatten().tolist() == [0, 0]
+    assert float(found["l2"].total) == float(found["projection"].total) == 0
+
+
+def test_inside_a_kink_the_sum_is_right_and_the_split_is_that_of_automatic_differentiation() -> None:
+    """`relu(x_1 - x_2) + x_1` with both sources alike: F is a along the path, and relu' at 0 counts as 0."""
+    found = by_scalarization(lambda x: ((x[:, :1] - x[:, 1:]).relu() + x[:, :1]).expand(-1, 2), [1.0, 1.0])
+    for one in found.values():
+        assert one.value.flatten().tolist() == pytest.approx([2**0.5, 0], abs=1e-9)
+        assert one.met.all()

@@ -43,6 +43,53 @@ def test_a_row_that_did_not_move_keeps_its_relevance(flow: Flow) -> None:
     assert found.drift < 1e-12
 
 
+def test_rows_that_did_not_move_or_cancel_are_counted_where_relevance_reaches_them(flow: Flow) -> None:
+    z2z = flow.z2z.clone()
+    z2z[1, 0] = 0
+    z2z[1, 3] = torch.tensor([1.0, -1.0, 2.0, -2.0])
+    z2z[2, 1] = torch.tensor([0.0, 1.0, 1.0, 2.0])  # nothing for token 0
+    assert trace(flow, 1, which="z2z").still == 0
+    assert trace(replace(flow, tensors={**flow.tensors, "z2z": z2z}), 1, which="z2z").still == 1
+
+
+def without_errors(flow: Flow) -> dict[str, Any]:
+    names = [f"{route}.{part}" for route in flow.routes for part in ("error", "residue")]
+    return {**flow.tensors, **{name: torch.zeros_like(flow.tensors[name]) for name in names}}
+
+
+def test_the_error_of_one_row_is_handed_down_with_its_relevance(flow: Flow) -> None:
+    """Row 3 of layer 1 is off by 0.01 in L1, of which its sum misses 0.002."""
+    tensors = without_errors(flow)
+    tensors["z2z.error"][1, 3], tensors["z2z.residue"][1, 3] = 0.01, -0.002
+    found = trace(replace(flow, tensors=tensors), 1, which="z2z")
+    share, below = found.shares[1, 3], found.shares[2].abs()
+    own = (0.01 + 0.002 * share.abs().sum()) / flow.z2z[1, 3].sum().abs() * found.relevance[1, 3].abs()
+    assert found.errors[:2].tolist() == [0, 0]
+    assert float(found.errors[2]) == pytest.approx(float(own), rel=1e-5)
+    handed = own * (share.abs() / share.abs().sum()) @ below
+    assert float(found.errors[3]) == pytest.approx(float(handed.sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("which", ["composed", "z2z"])
+def test_maps_that_are_off_by_their_errors_give_relevances_within_theirs(flow: Flow, which: str) -> None:
+    """Every map is moved at random by as much as its error says; relevance moves by no more than that."""
+    generator, worst = torch.Generator().manual_seed(0), 0.0
+    for _ in range(20):
+        tensors, moved = without_errors(flow), {}
+        for name in ("z2u", "u2z", "z2z"):
+            noise = 1e-6 * torch.randn(flow.tensors[name].shape, generator=generator)
+            players = 1 if name == "u2z" else -1
+            moved[name] = flow.tensors[name] + noise
+            tensors[f"{name}.error"] = noise.abs().sum(players)
+            tensors[f"{name}.residue"] = -noise.sum(players)
+        found = trace(replace(flow, tensors=tensors), 2, which=which)
+        other = trace(replace(flow, tensors={**tensors, **moved}), 2, which=which)
+        apart = (found.relevance - other.relevance).abs().sum(-1)
+        assert (apart <= 1.1 * found.errors + 1e-9).all()
+        worst = max(worst, float((apart[1:] / found.errors[1:]).max()))
+    assert worst > 0.1
+
+
 def test_the_first_step_can_be_under_a_direction(flow: Flow) -> None:
     top = flow_of(TOKENS, layers=3, targets=[2], seed=9, settings=SETTINGS)
     found = trace(flow, 2, which="z2z", top=top)

@@ -1,12 +1,12 @@
-"""Relevance followed across layers: from a token after a layer down to the input, nothing lost on the way.
+"""Relevance followed across layers: from a token after a layer down to the input.
 
 In each layer a token's relevance is handed to its sources in the shares of its row,
 
     R_i(l) = sum_j S_ji R_j(l + 1),     S_ji = C_ij / sum_k C_kj,
 
-so that the sum over tokens stays what it was. A row that did not move hands its relevance to the token
-itself. This is relevance propagation (Bach et al. 2015) with the conserving maps of Suzuki et al. (2026) as
-its rule. What the integrals leave unaccounted for is `certificates`.
+so that the sum over tokens stays what it was, by construction. A row that did not move, or that cancels,
+hands its relevance to the token itself. This is relevance propagation (Bach et al. 2015) with the conserving
+maps of Suzuki et al. (2026) as its rule. What the integrals leave open is estimated in `errors`.
 
 Maps whose self term is 0 by definition (`itb`) cannot be chained: they leave out what a token keeps of
 itself. Neither can maps without hidden tokens, whose relevance would be lost. Merged words can.
@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ligflow import paths
+from ligflow.compose import shared_out
 from ligflow.errors import LigflowError
 from ligflow.extras import need
 from ligflow.flow import Flow
@@ -58,9 +59,13 @@ class Trace:
     """Relevance of every token at every depth. Depth 0 is after `layers[0]`, depth s before `layers[s - 1]`.
 
     `relevance` sums to 1 at every depth, `shares[s, j, i]` is what token j hands to token i on the way from
-    depth s to s + 1. `certificates[s]` bounds the part of the relevance at depth s whose share the integrals
-    of that layer leave open: `sum_j |R_j| |residue_j| / |total_j|`, the worst of the heads of a row. For
-    norms that is the certificate; for a direction, whose total may cancel, it can be much more.
+    depth s to s + 1. `errors[s]` is the estimated L1 error of the relevance at depth s (0 at the top): the
+    errors of the rows' shares, weighted by relevance, added up and handed down like relevance, without signs.
+
+    `certificates[s]` is `sum_j |R_j| |residue_j| / |total_j|`, the worst of the heads of a row: by how much
+    the sums of the rows at depth s are off. For norms that is the certificate; for a direction, whose total
+    may cancel, it can be much more. `still` counts the rows with relevance that kept it, since their sum is
+    nothing, or next to nothing beside what it sums.
     """
 
     tokens: tuple[str, ...]
@@ -70,6 +75,8 @@ class Trace:
     shares: Float[Tensor, "step target source"]
     certificates: Float[Tensor, " step"]
     unmet: int
+    errors: Float[Tensor, " depth"]
+    still: int
 
     @property
     def input(self) -> Float[Tensor, " token"]:
@@ -146,14 +153,29 @@ def trace(
     sources = [top if top is not None and depth == 0 else flow for depth in range(len(layers))]
     _check(sources, layers, token, which)
     steps = [_step(one, number, which) for one, number in zip(sources, layers, strict=True)]
-    shares = torch.stack([share for share, _ in steps])
+    shares = torch.stack([step.shares for step in steps])
     relevance = [torch.eye(count, dtype=torch.float64, device="cpu")[token]]
     for share in shares:
         relevance.append(relevance[-1] @ share)
     found = torch.stack(relevance)
-    certificates = (found[:-1].abs() * torch.stack([certificate for _, certificate in steps])).sum(-1)
+    certificates = (found[:-1].abs() * torch.stack([step.certificate for step in steps])).sum(-1)
     unmet = sum(_unmet(one, number, which) for one, number in zip(sources, layers, strict=True))
-    return Trace(tuple(flow.tokens), token, layers, found, shares, certificates, unmet)
+    still = sum(int((step.still & (at != 0)).sum()) for step, at in zip(steps, found[:-1], strict=True))
+    errors = _errors(found, steps)
+    return Trace(tuple(flow.tokens), token, layers, found, shares, certificates, unmet, errors, still)
+
+
+def _errors(relevance: Float[Tensor, "depth token"], steps: Sequence[_Step]) -> Float[Tensor, " depth"]:
+    """The estimated L1 error of the relevance at every depth.
+
+    An error of shares is taken to lie where the shares do: `e(l) = |S|ᵀ (e(l + 1) + |R| error / ‖S‖₁)`.
+    """
+    apart = torch.zeros_like(relevance)
+    for depth, step in enumerate(steps):
+        size = step.shares.abs()
+        own = relevance[depth].abs() * step.error / size.sum(-1)
+        apart[depth + 1] = (apart[depth] + own) @ size
+    return apart.sum(-1)
 
 
 def _down(flow: Flow, layer: int) -> tuple[int, ...]:
@@ -210,19 +232,57 @@ def _check_chained(flow: Flow, which: str) -> None:
         )
 
 
-def _step(flow: Flow, layer: int, which: str) -> tuple[Tensor, Tensor]:
-    """Shares [target, source] over all tokens, and the part of each target's shares that is open."""
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """A layer's shares over all tokens: their L1 errors, what their sums miss, which rows did not move."""
+
+    shares: Float[Tensor, "target source"]
+    error: Float[Tensor, " target"]
+    certificate: Float[Tensor, " target"]
+    still: Bool[Tensor, " target"]
+
+
+def _step(flow: Flow, layer: int, which: str) -> _Step:
     row, count = flow.row(layer), len(flow.tokens)
     maps = (flow.composed() if which == "composed" else flow.z2z)[row].double()
-    targets = list(flow.targets)
+    targets = torch.tensor(flow.targets, dtype=torch.int64, device="cpu")
     totals = maps.sum(-1, keepdim=True)
     still = totals.abs() <= 1e-6 * maps.abs().sum(-1, keepdim=True)
+    whole = torch.where(still, 1.0, totals)
     shares = torch.eye(count, dtype=torch.float64, device="cpu")
-    shares[targets] = torch.where(still, shares[targets], maps / torch.where(still, 1.0, totals))
-    certificates = shares.new_zeros(count)
+    shares[targets] = torch.where(still, shares[targets], maps / whole)
+    apart, residue = _composed_error(flow, row) if which == "composed" else _error(flow, "z2z", row)
+    own = (apart + residue * shares[targets].abs().sum(-1)) / whole[:, 0].abs()
     worst = torch.stack([_open(flow, route, row) for route in _ROUTES[which]]).amax(0)
-    certificates[targets] = worst.masked_fill(still[:, 0], 0)
-    return shares, certificates
+    nothing = still[:, 0]
+
+    def of_all(part: Tensor) -> Tensor:
+        return shares.new_zeros(count).index_copy(0, targets, part.double())
+
+    return _Step(
+        shares,
+        of_all(own.masked_fill(nothing, 0)),
+        of_all(worst.masked_fill(nothing, 0)),
+        of_all(nothing) > 0,
+    )
+
+
+def _error(flow: Flow, route: str, row: int) -> tuple[Tensor, Tensor]:
+    """The L1 error of a cell, at least what its sum misses; and that."""
+    error, residue = (flow.tensors[f"{route}.{part}"][row].abs().double() for part in ("error", "residue"))
+    return error.maximum(residue), residue
+
+
+def _composed_error(flow: Flow, row: int) -> tuple[Float[Tensor, " target"], Float[Tensor, " target"]]:
+    """The L1 error of a composed row: those of the heads' shares, weighted by `M`, and those of `M`."""
+    z2u, u2z = flow.z2u[row : row + 1].double(), flow.u2z[row : row + 1].double()
+    whole, floor = z2u.sum(-1), flow.tensors["z2u.floor"][row : row + 1, :, None].double()
+    shares, _ = shared_out(z2u, u2z, torch.zeros_like(u2z[:, 0]), whole, floor.expand_as(whole))
+    size = shares[0].abs().sum(-1)
+    (of_heads, missed), (of_players, residue) = _error(flow, "z2u", row), _error(flow, "u2z", row)
+    moved = size > 0
+    apart = torch.where(moved, (of_heads + missed * size) / torch.where(moved, whole[0].abs(), 1), 0)
+    return (u2z[0].abs() * apart).sum(0) + of_players * size.amax(0).clamp(min=1), residue
 
 
 def _open(flow: Flow, route: str, row: int) -> Float[Tensor, " target"]:
