@@ -536,7 +536,7 @@ def test_the_server_is_a_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     code, out, _ = run("serve", "--help")
     assert code == 0
     assert "--max-tokens" in out
-    monkeypatch.setitem(sys.modules, "fastapi", None)
+    monkeypatch.setitem(sys.modules, "starlette", None)
     assert_refused(run("serve"), 1, "pip install 'ligflow[serve]'")
 
 

@@ -1,5 +1,6 @@
 """The web server: the way from a text to a flow, the queue, refusals, and many clients at once."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -17,12 +18,13 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from fastapi.testclient import TestClient
+import uvicorn
+from starlette.testclient import TestClient
 
 from ligflow import Explainer
 from ligflow.errors import LigflowError
 from ligflow.serve import app as application
-from ligflow.serve import cli
+from ligflow.serve import cli, protocol
 from ligflow.serve.app import create_app
 from ligflow.serve.guard import HEADERS, hosts_of
 from ligflow.serve.jobs import Full, Queue, Told, Unfinished, Unknown
@@ -611,6 +613,71 @@ def test_a_client_that_hangs_up_harms_nobody(server: tuple[int, int]) -> None:
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(sent)
     assert call(port, "GET", "/api/models")[0] == 200
+
+
+@pytest.fixture
+def impatient(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The port of a server that waits a moment for headers, and takes 60 connections."""
+    monkeypatch.setattr(protocol, "_HEADER_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "_MOST", 60)
+    app = connect().app
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(app, http=protocol.Protocol, ws="none", lifespan="off", log_level="error")
+        running = uvicorn.Server(config)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        running.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+HALF = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half: a"
+
+
+def all_of(connection: socket.socket) -> bytes:
+    """What comes until the other side hangs up."""
+    connection.settimeout(60)
+    answer = b""
+    while part := connection.recv(65536):
+        answer += part
+    return answer
+
+
+def test_half_headers_are_given_up_like_half_bodies(impatient: int) -> None:
+    """Fifty at once, some after a whole request: each ends with 408, and others are answered meanwhile."""
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(socket.create_connection(("127.0.0.1", impatient))) for _ in range(50)]
+        for number, connection in enumerate(waiting):
+            connection.sendall(b"GET /api/models HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * (number % 2) + HALF)
+        assert call(impatient, "GET", "/api/models")[0] == 200
+        for number, connection in enumerate(waiting):
+            answer = all_of(connection)
+            assert answer.startswith(b"HTTP/1.1 200" if number % 2 else b"HTTP/1.1 408"), answer
+            assert answer.count(b"HTTP/1.1 408 Request Timeout") == 1
+            assert answer.count(b"did not arrive within") == 1
+    assert call(impatient, "GET", "/")[0] == 200
+
+
+def test_a_header_that_trickles_in_is_given_up(impatient: int) -> None:
+    with socket.create_connection(("127.0.0.1", impatient), timeout=60) as connection:
+        connection.sendall(HALF)
+        with contextlib.suppress(OSError):  # hung up meanwhile
+            for _ in range(200):
+                time.sleep(0.02)
+                connection.sendall(b"a")
+        with contextlib.suppress(ConnectionError):
+            assert b"408" in connection.recv(100)
+
+
+def test_a_connection_too_many_is_refused_and_those_that_say_nothing_end(impatient: int) -> None:
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", impatient))) for _ in range(90)]
+        answers = [all_of(connection) for connection in silent]
+    refused = [answer for answer in answers if answer]
+    assert 30 <= len(refused) < 90
+    assert all(one.startswith(b"HTTP/1.1 503") and b"60 connections" in one for one in refused)
+    assert call(impatient, "GET", "/")[0] == 200
 
 
 def test_a_port_in_use_is_named() -> None:

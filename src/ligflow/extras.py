@@ -11,7 +11,7 @@ EXTRAS = {
     "corpus": ("pyarrow", "pandas", "conllu", "filelock", "matplotlib"),
     "figures": ("matplotlib",),
     "notebook": ("anywidget",),
-    "serve": ("fastapi", "uvicorn"),
+    "serve": ("starlette", "uvicorn", "h11", "pydantic"),
     "datasets": ("datasets",),
     "ray": ("ray",),
 }

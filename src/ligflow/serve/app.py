@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from importlib import resources
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ligflow.errors import LigflowError
@@ -50,9 +51,7 @@ def create_app(
 ) -> ASGIApp:
     """The application over a running queue. The names that it answers to are `hosts`; None: any."""
     service = _Service(models, queue, limits)
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    for path, (content, kind) in _files().items():
-        app.add_api_route(path, _file(content, kind), methods=["GET"], response_model=None)
+    routes = [Route(path, _file(content, kind)) for path, (content, kind) in _files().items()]
     for path, method, call in (
         ("/api/models", "GET", service.models),
         ("/api/jobs", "POST", service.add),
@@ -60,11 +59,11 @@ def create_app(
         ("/api/jobs/{name}", "DELETE", service.cancel),
         ("/api/jobs/{name}/flow", "GET", service.flow),
     ):
-        app.add_api_route(path, call, methods=[method], response_model=None)
-    app.add_exception_handler(LigflowError, _refused)
-    app.add_exception_handler(HTTPException, _no_route)
-    app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, _broken)
+        routes.append(Route(path, call, methods=[method]))
+    app = Starlette(routes=routes, exception_handlers={
+        LigflowError: _refused, HTTPException: _no_route, ClientDisconnect: _gone, Exception: _broken,
+    })  # fmt: skip
+    app.router.redirect_slashes = False
     return Guard(app, hosts)
 
 
@@ -73,7 +72,7 @@ class _Service:
         self._models = {model.name: model for model in models}
         self._queue, self._limits = queue, limits
 
-    async def models(self) -> JSONResponse:
+    async def models(self, _: Request) -> JSONResponse:
         most = vars(self._limits) | {"body": self._limits.body, "tol": TOLS}
         return _json({"models": [model.describe() for model in self._models.values()], "limits": most})
 
@@ -83,14 +82,15 @@ class _Service:
         state = self._queue.add(_work(ask, model))
         return _json(state, 202, {"Location": f"/api/jobs/{state['id']}"})
 
-    async def state(self, name: str) -> JSONResponse:
-        return _json(self._queue.state(name))
+    async def state(self, request: Request) -> JSONResponse:
+        return _json(self._queue.state(request.path_params["name"]))
 
-    async def cancel(self, name: str) -> JSONResponse:
-        return _json(self._queue.cancel(name))
+    async def cancel(self, request: Request) -> JSONResponse:
+        return _json(self._queue.cancel(request.path_params["name"]))
 
-    async def flow(self, name: str) -> Response:
-        return Response(self._queue.result(name), media_type="application/octet-stream")
+    async def flow(self, request: Request) -> Response:
+        flow = self._queue.result(request.path_params["name"])
+        return Response(flow, media_type="application/octet-stream")
 
 
 def _work(ask: Ask, model: Offered) -> Work:
@@ -151,8 +151,8 @@ def _files() -> dict[str, tuple[str, str]]:
     }
 
 
-def _file(content: str, kind: str) -> Callable[[], Awaitable[Response]]:
-    async def answer() -> Response:
+def _file(content: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(_: Request) -> Response:
         return Response(content, media_type=kind)
 
     return answer

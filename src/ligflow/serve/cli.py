@@ -93,12 +93,13 @@ def _run(app: "ASGIApp", listening: socket.socket) -> None:
     """Until Ctrl-C. Flows that miss a tolerance say so themselves, so no warning is printed."""
     import uvicorn
 
-    from ligflow.serve.protocol import Protocol
+    from ligflow.serve.protocol import HEADER_BYTES, Protocol
 
     warnings.simplefilter("ignore", CompletenessWarning)
     config = uvicorn.Config(
-        app, http=Protocol, ws="none", lifespan="off", log_level="warning", access_log=False,
-        server_header=False, proxy_headers=False, timeout_graceful_shutdown=_GOODBYE_SECONDS,
+        app, http=Protocol, h11_max_incomplete_event_size=HEADER_BYTES, ws="none", lifespan="off",
+        log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+        timeout_graceful_shutdown=_GOODBYE_SECONDS,
     )  # fmt: skip
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listening])
