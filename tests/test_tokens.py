@@ -76,7 +76,8 @@ def test_subwords_and_contractions_are_one_word(wordpiece: Any) -> None:
         ("  hello \t\n  world  ", ("hello", "world")),
         ("well , well", ("well", ",", "well")),
         ("naïve café", ("naïve", "café")),
-        ("日本語 שלום", ("日本語", "שלום")),
+        ("日本語 שלום", ("日", "本", "語", "שלום")),
+        ("我love你", ("我", "love", "你")),
         ("no 👍 way", ("no", "👍", "way")),
     ],
 )

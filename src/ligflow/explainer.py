@@ -19,6 +19,7 @@ from ligflow import pretrained
 from ligflow.assembly import describe_unmet, flow_of
 from ligflow.baselines import Baseline
 from ligflow.batches import LeftOut, Tally, alike, by_length, leaving_out, length_of, warn_left_out, windows
+from ligflow.chat import encode_chat, is_chat
 from ligflow.devices import Devices, devices_of, present
 from ligflow.errors import LigflowError, LigflowWarning
 from ligflow.examples import Example, Results, Validated, compute, shown, splittable
@@ -168,11 +169,12 @@ class Explainer:
         """How much each source token contributes to each target token, inside every layer.
 
         `inputs` is a text, a text whose words are known (`Words`), two texts for a decoder with an encoder
-        (`Pair`), or the model's own inputs for one example (with an attention mask, padded tokens are left
-        out of the result). `layers` and `targets` are positions, one or several, counted from the end if
-        negative; None means all. Layers may be a range, `"0-3,5"`, and targets what tokens say, `"cat"` or
-        `["cat", -1]` (see `token_positions`). A decoder's layers that attend to an encoder give `e2u` with
-        `z2u`, and have the encoder's tokens as sources besides their own, which start at `encoder_baseline`.
+        (`Pair`), a chat (messages `{"role": ..., "content": ...}`, through the tokenizer's template), or the
+        model's own inputs for one example (with an attention mask, padded tokens are left out of the
+        result). `layers` and `targets` are positions, one or several, counted from the end if negative; None
+        means all. Layers may be a range, `"0-3,5"`, and targets what tokens say, `"cat"` or `["cat", -1]`
+        (see `token_positions`). A decoder's layers that attend to an encoder give `e2u` with `z2u`, and have
+        the encoder's tokens as sources besides their own, which start at `encoder_baseline`.
         `memory_budget` is how many bytes the blocks of work may take (by default a part of what is
         free); it does not change the result.
         `precision` is `float32`, exact whatever the process has set, or `tf32`, which lets CUDA round
@@ -295,7 +297,7 @@ class Explainer:
 
         Texts go through the layers together and are left out as in `explain_many`.
         """
-        if isinstance(texts, str | Words | Pair | Mapping):
+        if isinstance(texts, str | Words | Pair | Mapping) or is_chat(texts):
             raise LigflowError("Several texts are expected, e.g. a list; for one, call explain.")
         asked = self._asked_together(variants)
         by_length({}, batch_size, "")
@@ -504,9 +506,11 @@ class Explainer:
             encoded, tokens = encode_pair(self.tokenizer, self.model.config, inputs, limit, truncate)
         elif isinstance(inputs, str | Words):
             encoded, tokens = encode(self.tokenizer, inputs, limit, truncate)
-        else:
+        elif isinstance(inputs, Mapping):
             codebooks = codebooks_of(self.model.config)
             encoded, tokens = check_inputs(inputs, limit, self._decoder_inputs(), codebooks), None
+        else:
+            encoded, tokens = encode_chat(self.tokenizer, inputs, limit, truncate)
         # clones, since tensors made in inference mode cannot take part in a backward pass
         return {name: self._own(value).clone() for name, value in encoded.items()}, tokens
 

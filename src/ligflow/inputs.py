@@ -10,18 +10,19 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ligflow.chat import Chat, is_chat
 from ligflow.errors import LigflowError
 from ligflow.pairs import Pair
 from ligflow.tokens import Words
 
 Positions = int | Iterable[int]
 _DECODER = "decoder_"
-Inputs = str | Words | Pair | Mapping[str, Tensor]
+Inputs = str | Words | Pair | Chat | Mapping[str, Tensor]
 
 
 def refuse_other_inputs(inputs: object) -> None:
     """Raises LigflowError for anything but a text, words or a mapping."""
-    if isinstance(inputs, str | Words | Pair | Mapping):
+    if isinstance(inputs, str | Words | Pair | Mapping) or is_chat(inputs):
         return
     if isinstance(inputs, Sequence) and len(inputs) > 0 and all(isinstance(one, str) for one in inputs):
         raise LigflowError(
@@ -37,7 +38,7 @@ def refuse_other_inputs(inputs: object) -> None:
 
 def refuse_other_texts(inputs: Inputs, decodes: bool) -> None:
     """Raises LigflowError for one text where two are needed, and for two where one is."""
-    if decodes and isinstance(inputs, str | Words):
+    if decodes and (isinstance(inputs, str | Words) or is_chat(inputs)):
         raise LigflowError(
             "The decoder is explained, which reads two texts: pass Pair(source, target), e.g. "
             "Pair('How are you?', 'Wie geht es'), or a mapping with input_ids and decoder_input_ids."

@@ -1,18 +1,15 @@
 """Text in, tokens out: labels, special marks, words, and the limits of a model's positions."""
 
-import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ligflow.errors import LigflowError
+from ligflow.words import NOTE, Span, words_of
 
-# In `_shape(text)`, \0 is a mark of the character before it, \1 a joiner.
-_WORD = re.compile(r"\w[\w\x00\x01]*(?:['’\-]\w[\w\x00\x01]*)*|[^\w\s](?:\x00|\x01.)*", re.DOTALL)
 _UNLIMITED = 10**9
 
 
@@ -58,11 +55,18 @@ class Tokens:
 
 
 def encode(
-    tokenizer: Any, given: str | Words, limit: int | None, truncate: bool = False
+    tokenizer: Any,
+    given: str | Words,
+    limit: int | None,
+    truncate: bool = False,
+    said: Sequence[Span] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> tuple[dict[str, Tensor], Tokens]:
     """Model inputs and tokens of a text; each token belongs to the word that its first character is in.
 
-    Given words that share a token are one, with a note. Raises LigflowError for blank text, for text beyond
+    Special are the tokens that the tokenizer marks off, also where they stand in the text, which then has no
+    second one before or behind it. Of a chat `said` is what was said: all else is special. Given words that
+    share a token are one, with a note. Raises LigflowError for blank text, for text beyond
     `limit` unless `truncate` is given, and for a given word that the tokenizer drops.
     """
     text = given.text if isinstance(given, Words) else given
@@ -74,7 +78,7 @@ def encode(
         raise LigflowError("The text is not valid Unicode; give text in UTF-8.")
     if not text.strip():
         raise LigflowError("The text is empty or blank; give at least one word.")
-    encoded = _encoded(tokenizer, text, truncation=False)
+    encoded, doubled = _once(tokenizer, _encoded(tokenizer, text, truncation=False))
     length = len(encoded["input_ids"])
     if limit is not None and length > limit and not truncate:
         raise LigflowError(
@@ -82,9 +86,12 @@ def encode(
             "Shorten it, or cut it with truncate=True (--truncate)."
         )
     if limit is not None and length > limit:
-        encoded = _encoded(tokenizer, text, truncation=True, max_length=limit)
-    special = tuple(bool(mark) for mark in encoded.pop("special_tokens_mask"))
-    tokens = _with_words(tokenizer, given, encoded["input_ids"], special, _offsets(encoded))
+        again = _encoded(tokenizer, text, truncation=True, max_length=limit + sum(map(len, doubled)))
+        encoded, _ = _once(tokenizer, again)
+    offsets, ids = encoded.pop("offsets"), encoded["input_ids"]
+    special = _marks(tokenizer, given, ids, encoded.pop("special_tokens_mask"), offsets, said)
+    tokens = _with_words(tokenizer, given, ids, special, offsets)
+    tokens = replace(tokens, notes=(*notes, *_doubled(doubled), *tokens.notes))
     inputs = {name: torch.tensor([ids], device="cpu") for name, ids in encoded.items()}
     return inputs, tokens
 
@@ -92,7 +99,7 @@ def encode(
 def _encoded(tokenizer: Any, text: str, **options: Any) -> Any:
     """The tokenizer's own answer. Raises LigflowError, with the text's beginning, where there is none."""
     try:
-        encoded = tokenizer(text, padding=False, return_special_tokens_mask=True, **options)
+        encoded = tokenizer(text, padding=False, return_special_tokens_mask=True, verbose=False, **options)
     except Exception as error:  # tokenizers of the `tokenizers` library raise no narrower one
         said = str(error).strip().partition("\n")[0]
         raise LigflowError(
@@ -107,6 +114,53 @@ def _encoded(tokenizer: Any, text: str, **options: Any) -> Any:
     return encoded
 
 
+def _once(tokenizer: Any, encoded: Any) -> tuple[dict[str, Any], tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The answer without special tokens that the text itself has at its ends, and which these are."""
+    marks, ids = list(encoded["special_tokens_mask"]), list(encoded["input_ids"])
+    first = next((place for place, mark in enumerate(marks) if not mark), 0)
+    last = next((place for place, mark in enumerate(reversed(marks)) if not mark), 0)
+    first = first if ids[:first] == ids[first : 2 * first] else 0
+    last = last if last and ids[-last:] == ids[-2 * last : -last] else 0
+    kept = slice(first, len(ids) - last)
+    found: dict[str, Any] = {name: list(one)[kept] for name, one in encoded.items()}
+    offsets = _offsets(encoded)
+    found["offsets"] = None if offsets is None else offsets[kept]
+    names = _labels(tokenizer, ids)
+    return found, (names[:first], names[len(ids) - last :])
+
+
+def _doubled(names: tuple[tuple[str, ...], tuple[str, ...]]) -> Iterator[str]:
+    for said, where in zip(names, ("begins", "ends"), strict=True):
+        if said:
+            yield f"the text {where} with {' '.join(said)} itself, so the tokenizer's own is left out"
+
+
+def _marks(
+    tokenizer: Any,
+    given: str | Words,
+    ids: Sequence[int],
+    added: Sequence[int],
+    offsets: Sequence[Span] | None,
+    said: Sequence[Span] | None,
+) -> tuple[bool, ...]:
+    """Which tokens are special. Words that are given are words, whatever they say."""
+    known = set() if isinstance(given, Words) else special_ids(tokenizer)
+    marks = [bool(mark) or number in known for mark, number in zip(added, ids, strict=True)]
+    if said is not None and offsets is not None:
+        inside = [any(low < end and begin < high for begin, end in said) for low, high in offsets]
+        marks = [mark or not one for mark, one in zip(marks, inside, strict=True)]
+    return tuple(marks)
+
+
+def special_ids(tokenizer: Any) -> set[int]:
+    """Tokens that mark off a text or its parts; not those that stand for a part of it: [MASK], [UNK]."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    found = {*tokenizer.all_special_ids, *(number for number, token in added.items() if token.special)}
+    ends = {getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos", "cls", "sep", "pad")}
+    content = {getattr(tokenizer, f"{name}_token_id", None) for name in ("mask", "unk")}
+    return found - (content - ends)
+
+
 def _beginning(text: str) -> str:
     return repr(text) if len(text) <= 60 else f"{text[:60]!r}..."
 
@@ -118,7 +172,7 @@ def name_inputs(tokenizer: Any, inputs: Mapping[str, Any], count: int) -> Tokens
         return Tokens(tuple(map(str, range(count))), (False,) * count)
     if tokenizer is None:
         return Tokens(tuple(f"#{int(i)}" for i in ids[0]), (False,) * count)
-    marks = set(tokenizer.all_special_ids)
+    marks = special_ids(tokenizer)
     return Tokens(_labels(tokenizer, ids[0].tolist()), tuple(int(i) in marks for i in ids[0]))
 
 
@@ -197,7 +251,7 @@ def _with_words(
                 "be told apart by words; use a fast tokenizer, or pass the text without words."
             )
         return Tokens(labels, special, text=text)
-    spans = given.spans if isinstance(given, Words) else _words_of(text)
+    spans, pieces = (given.spans, False) if isinstance(given, Words) else words_of(text, offsets)
     owner = [-1 if mark else _word_at(text, span, spans) for mark, span in zip(special, offsets, strict=True)]
     joined = _joined(owner, offsets, given) if isinstance(given, Words) else {}
     numbers: list[int] = []
@@ -217,11 +271,8 @@ def _with_words(
         f"word {other} ({text[slice(*spans[other])]!r}) shares a token with word {first}, and is one with it"
         for other, first in joined.items()
     )
+    notes += (NOTE,) if pieces else ()
     return Tokens(labels, special, tuple(numbers), tuple(names), text, tuple(places), notes)
-
-
-def _words_of(text: str) -> tuple[tuple[int, int], ...]:
-    return tuple(match.span() for match in _WORD.finditer(_shape(text)))
 
 
 def _joined(owner: list[int], offsets: list[tuple[int, int]], given: Words) -> dict[int, int]:
@@ -241,15 +292,6 @@ def _joined(owner: list[int], offsets: list[tuple[int, int]], given: Words) -> d
                 "which drops or scatters it; leave the word out, or join it to the one before."
             )
     return found
-
-
-def _shape(text: str) -> str:
-    """The text, as long as before, with combining marks and joiners as \\0 and \\1."""
-    return "".join("\0" if _is_mark(c) else "\1" if c in "\u200c\u200d" else c for c in text)
-
-
-def _is_mark(c: str) -> bool:
-    return unicodedata.category(c)[0] == "M" or "\U0001f3fb" <= c <= "\U0001f3ff"
 
 
 def _word_at(text: str, span: tuple[int, int], words: Sequence[tuple[int, int]]) -> int:
