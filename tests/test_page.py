@@ -726,7 +726,7 @@ def test_a_trace_is_shown(opened: Open, deep: Flow) -> None:
     assert words.startswith(f"‘keeper’ after layer 3, followed down to the input, comes from {share}")
     about = shown.inner_text(".trace p.faint")
     assert about.startswith("Maps: token to token; the sum at every depth is 1 within")
-    assert f"leave open at most {float(known.certificates.max()):.0e}".replace("e-0", "e-") in about
+    assert f"are off by up to {float(known.certificates.max()):.0e}".replace("e-0", "e-") in about
     assert "1 integrals not converged" in about
     assert "hidden tokens take part" in about
     assert shown.inner_text(".trace .running") == " ".join(TOKENS)

@@ -21,6 +21,7 @@ import torch
 import uvicorn
 from starlette.testclient import TestClient
 
+from browser import chromium
 from ligflow import Explainer
 from ligflow.errors import LigflowError
 from ligflow.serve import app as application
@@ -618,7 +619,7 @@ def test_a_client_that_hangs_up_harms_nobody(server: tuple[int, int]) -> None:
 @pytest.fixture
 def impatient(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The port of a server that waits a moment for headers, and takes 60 connections."""
-    monkeypatch.setattr(protocol, "_HEADER_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "_HEADER_SECONDS", 0.5)
     monkeypatch.setattr(protocol, "_MOST", 60)
     app = connect().app
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -630,6 +631,46 @@ def impatient(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Iterator[int
         running.should_exit = True
         thread.join(30)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def shown(impatient: int) -> Iterator[Any]:
+    """The page in a browser."""
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 720})
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda note: problems.append(note.text) if note.type == "error" else None)
+        page.goto(f"http://127.0.0.1:{impatient}/?text=The%20cat%20sat")
+        yield page
+        assert problems == []
+
+
+def test_the_page_goes_from_a_text_to_its_findings_and_a_trace(shown: Any) -> None:
+    """Text, model and one button; Enter makes no token; the trace is computed when asked for."""
+    assert shown.input_value("#text") == "The cat sat"
+    visible = shown.eval_on_selector_all(
+        "#form select, #form textarea, #form input",
+        "all => all.filter(e => e.checkVisibility()).map(e => e.id)",
+    )
+    assert visible == ["text", "model"]
+    assert len(shown.query_selector_all(".examples button")) == 3
+    assert "Ctrl-Enter" in shown.inner_text(".buttons")
+    shown.wait_for_selector("#explain:enabled")
+    shown.focus("#text")
+    shown.keyboard.press("End")
+    shown.keyboard.press("Enter")
+    shown.keyboard.press("Control+Enter")
+    shown.wait_for_selector(".findings li")
+    assert shown.inner_text(".ligflow h1") == "The cat sat"
+    assert shown.query_selector(".findings").bounding_box()["y"] < 300
+    assert shown.query_selector("canvas.over").bounding_box()["y"] < 720
+    assert "?text=The+cat+sat&model=" in shown.url
+    shown.click('[name="tab-trace"]')
+    assert "cannot be followed" in shown.inner_text(".trace p")
+    shown.click(".trace button")
+    shown.wait_for_selector(".trace li")
+    assert "mean baseline" in shown.inner_text(".trace p.faint")
 
 
 HALF = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half: a"

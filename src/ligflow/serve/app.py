@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from ligflow.errors import LigflowError
 from ligflow.serve.guard import LOOPBACK, Guard
 from ligflow.serve.jobs import Full, Queue, Told, Unfinished, Unknown, Work
-from ligflow.serve.request import TOLS, Ask, Limits, Malformed, Offered, check, read
+from ligflow.serve.request import CHAINED, TOLS, Ask, Limits, Malformed, Offered, check, read
 from ligflow.view.page import module, style
 
 _RETRY_SECONDS = 5
@@ -74,7 +74,8 @@ class _Service:
 
     async def models(self, _: Request) -> JSONResponse:
         most = vars(self._limits) | {"body": self._limits.body, "tol": TOLS}
-        return _json({"models": [model.describe() for model in self._models.values()], "limits": most})
+        models = [model.describe() for model in self._models.values()]
+        return _json({"models": models, "limits": most, "chained": CHAINED})
 
     async def add(self, request: Request) -> JSONResponse:
         ask = read(await _body(request, self._limits.body))

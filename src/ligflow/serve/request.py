@@ -12,9 +12,11 @@ from ligflow.errors import LigflowError
 from ligflow.explainer import Explainer
 from ligflow.settings import ROUTES
 from ligflow.tokens import position_limit
+from ligflow.trace import BASELINES as CHAINABLE
 
 TOLS = (1e-5, 0.5)  # a cell beyond the reach of float32 would cost all of its path points
 BASELINES = {"att_baseline": SOURCE_NAMES, "mlp_baseline": MLP_NAMES, "layer_baseline": LAYER_NAMES}
+CHAINED = {name: chosen for name, chosen in CHAINABLE["mean"].items() if name in BASELINES}  # for a trace
 _BODY = 64 * 1024
 _ESCAPED = 12  # bytes of one character at most: two \uXXXX
 _WANTED = {

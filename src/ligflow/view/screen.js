@@ -222,7 +222,7 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
 
   /** Computes a flow that can be traced, where there is a model to do it. */
   function chainButton() {
-    const button = make("button", { type: "button" }, "Compute one that can be followed (about as long again)");
+    const button = make("button", { type: "button" }, "Compute maps that can be followed (about as long again)");
     button.addEventListener("click", async () => {
       button.disabled = true;
       button.textContent = "Computing …";

@@ -39,7 +39,7 @@ export function fillTrace(parts, found, chain, own, state, inks) {
   const { groups } = lensOf(chain.flow, { words: state.words, special: 0, map: "z2z" });
   fillText(parts.input, chain.flow, groups, input, most, inks, { marked: found.start });
   drawTrace(canvasPen(fit(parts.canvas, found.at.width, found.at.height)), found, found.at, inks);
-  const head = ["", "relevance, the strongest first", "left open by its layer"].map((name) => make("th", { scope: "col" }, name));
+  const head = ["", "relevance, the strongest first", "how far the sums of its layer are off"].map((name) => make("th", { scope: "col" }, name));
   const rows = found.relevance.map((row, depth) => make("tr", {}, make("th", { scope: "row" }, depthName(found, depth)),
     make("td", {}, strongestWords(row, found.labels, 8)), make("td", {}, depth < found.layers.length ? found.certificates[depth].toExponential(1) : "")));
   parts.depths.replaceChildren(make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
@@ -64,5 +64,5 @@ function aboutWords(found, { flow, state: seen, top }, own, state) {
   const hidden = state.special || state.prefix ? "; hidden tokens take part, since relevance would be lost without them" : "";
   const first = top ? `; first step: ${settingsWords(top)}` : "";
   return `${why}Maps: ${mapName(seen.map, "conserving")}${first}; the sum at every depth is 1 within ${found.drift.toExponential(0)}; `
-    + `the integrals leave open at most ${Math.max(...found.certificates).toExponential(0)}${missed}${hidden}${coarse}.`;
+    + `the sums of the integrals are off by up to ${Math.max(...found.certificates).toExponential(0)}${missed}${hidden}${coarse}.`;
 }

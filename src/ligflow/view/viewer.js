@@ -9,7 +9,7 @@ import { printable } from "./wording.js";
 /**
  * Shows flow files in an element. `files` are `{ name, bytes }` or `{ name, base64 }`. Options: `fragment` keeps the
  * state in the URL, `start` is the state to begin with, `onSelect` hears what is pinned, `chain` computes the file of a
- * flow that can be traced. Returns `{ destroy, state, add }`.
+ * flow that can be traced, or null. Returns `{ destroy, state, add }`.
  */
 export function mount(root, files, { fragment = false, start = "", onSelect = () => {}, chain = null } = {}) {
   root.classList.add("ligflow");
@@ -31,8 +31,12 @@ export function mount(root, files, { fragment = false, start = "", onSelect = ()
       return false;
     }
   };
+  const extend = async (computed) => {
+    const file = await computed();
+    if (file && open(file)) say("");
+  };
   files.forEach(open);
-  const app = screen(root, flows, { fragment, start, onSelect, chain: chain && (async () => open(await chain()) && say("")) });
+  const app = screen(root, flows, { fragment, start, onSelect, chain: chain && (() => extend(chain)) });
   const add = (file) => { if (open(file)) { say(""); app.added(); } };
   const stop = acceptFiles(root, add, say);
   if (flows.length) app.start();
