@@ -282,12 +282,17 @@ def test_bad_inputs_have_one_clear_message(bert: Explainer) -> None:
         "no tokens": {"input_ids": ids[:, :0]},
         "are empty": {},
         "hides every token": {"input_ids": ids, "attention_mask": torch.zeros_like(ids)},
-        "could not run on these inputs": {"input_ids": torch.tensor([[999]])},
-        "decoder_": {"input_ids": ids, "decoder_input_ids": ids},
+        "looks up row 999 of": {"input_ids": torch.tensor([[999]])},
     }
     for message, inputs in cases.items():
         with pytest.raises(LigflowError, match=message):
             bert.explain(inputs)
+
+
+def test_inputs_that_the_model_does_not_take_are_left_out_and_named(bert: Explainer) -> None:
+    ids = torch.arange(3, 8)[None]
+    flow = bert.explain({"input_ids": ids, "decoder_input_ids": ids}, routes="z2z")
+    assert any("decoder_input_ids" in note for note in flow.meta["notes"])
 
 
 SPEECH = Architecture(

@@ -39,8 +39,9 @@ from ligflow.inputs import (
 from ligflow.lookups import known_rows
 from ligflow.pairs import Pair, encode_pair
 from ligflow.patches import name_patches, patches_of
-from ligflow.places import Done, Places
+from ligflow.places import Places
 from ligflow.precision import check_precision
+from ligflow.progress import Progress, size_in_words, told
 from ligflow.quadrature import MAX_NODES
 from ligflow.recording import record, refuse_uneven
 from ligflow.replay import Layer, borrowed, exact_mode, is_double
@@ -49,11 +50,10 @@ from ligflow.routes import attention_weights
 from ligflow.scalarize import Scalarization
 from ligflow.settings import ROUTES, Array, Settings, ask, every_route
 from ligflow.token_names import Layers, Names, layer_positions, token_positions
-from ligflow.tokens import Tokens, Words, encode, name_inputs, name_parts, position_limit
+from ligflow.tokens import Tokens, Words, encode, name_inputs, name_parts, position_limit, text_config
 from ligflow.weights import check_weights, on_disk, short_note, usable
 from ligflow.wrapped import model_of, tokenizer_of
 
-Progress = Done
 _Encoded = tuple[dict[str, Tensor], Tokens | None]
 
 
@@ -180,7 +180,8 @@ class Explainer:
         `precision` is `float32`, exact whatever the process has set, or `tf32`, which lets CUDA round
         the factors of products to 10 bits. `experts` is `routed`, or `frozen`, which holds every token's
         experts at those of the real input along the path (see `routing`). `progress(done, of)` is called
-        after each layer.
+        after each layer; True is a bar, and so is None on a terminal or in a notebook where it takes longer,
+        which also says how long.
 
         Raises LigflowError for input that cannot be explained, UnsupportedModel for a layer that
         does not offer a route, and warns (CompletenessWarning) when cells miss `tol`.
@@ -193,8 +194,17 @@ class Explainer:
         )  # fmt: skip
         with exact_mode(self._places.home, settings.precision):
             example = self._prepare(self._encode(inputs, truncate), settings.routes, layers, targets)
-            ((results,),) = compute(self._places, [example], [settings], progress)
+            with told(progress, "layers", self._work(example, settings.routes)) as done:
+                ((results,),) = compute(self._places, [example], [settings], done)
             return self._flow(example, results, settings)
+
+    def _work(self, example: Example, routes: Iterable[str]) -> str:
+        """What is to be done, in words, and how much its maps will take."""
+        layers, rows, sources = len(example.layers), len(example.rows), len(example.tokens.labels)
+        heads = getattr(text_config(self.model.config), "num_attention_heads", None) or 1
+        maps = sum({"z2u": heads, "z2z": 1}.get(route, 0) for route in routes)
+        taken = layers * rows * sources * maps * example.layers[0].hidden.element_size()
+        return f"{sources} tokens x {layers} layers, maps of {size_in_words(taken)}"
 
     def explain_on(
         self,
@@ -247,7 +257,8 @@ class Explainer:
         asked = self._asked_together(variants)
         with exact_mode(self._places.home, asked[0].precision):
             example = self._prepare(self._encode(inputs, truncate), every_route(asked), layers, targets)
-            found = compute(self._places, [example], asked, progress)
+            with told(progress, "layers", self._work(example, every_route(asked))) as done:
+                found = compute(self._places, [example], asked, done)
             return [
                 self._flow(example, results, settings)
                 for settings, (results,) in zip(asked, found, strict=True)
@@ -269,7 +280,8 @@ class Explainer:
 
         Texts of similar length go through each layer together (`batch_size` at a time, by default as
         many as pay on the device). `settings` are those of `explain`. `progress(done, of)` counts
-        texts, as the layers of those at work get done; `of` is 0 where their number is not known.
+        texts, as the layers of those at work get done; `of` is 0 where their number is not known. True and
+        None are as in `explain`.
 
         A text that cannot be explained is left out: `left_out(number, text, error)` is called, which by
         default warns (TextWarning) with its name and the reason. `flow.meta["index"]` tells which text a
@@ -301,10 +313,10 @@ class Explainer:
             raise LigflowError("Several texts are expected, e.g. a list; for one, call explain.")
         asked = self._asked_together(variants)
         by_length({}, batch_size, "")
-        tally = Tally(progress, len(texts) if isinstance(texts, Sized) else 0)
+        count = len(texts) if isinstance(texts, Sized) else 0
         device = self._places.home.type
 
-        def flows() -> Iterator[list[Flow]]:
+        def flows(tally: Tally) -> Iterator[list[Flow]]:
             for window in windows(texts):
                 encoded = {}
                 for number, text in window:
@@ -319,7 +331,11 @@ class Explainer:
                 for number in sorted(found):
                     yield found.pop(number)
 
-        return flows()
+        def with_bar() -> Iterator[list[Flow]]:
+            with told(progress, "texts", f"{count} texts") as done:
+                yield from flows(Tally(done, count))
+
+        return with_bar()
 
     def _asked_together(self, variants: Sequence[Mapping[str, Any]]) -> list[Settings]:
         """The settings of several variants, which share one computation."""

@@ -1,0 +1,68 @@
+"""How far a long computation is: a bar by tqdm where somebody looks, and once what the whole will take."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+from tqdm.auto import tqdm
+
+Done = Callable[[int, int], None]  # how many are done, of how many (0: not known)
+Progress = bool | Done
+_DELAY = 2.0  # seconds before a bar that nobody asked for is shown
+_LONG = 20.0  # seconds from which the whole is estimated
+
+
+@contextmanager
+def told(progress: Progress | None, what: str, work: str = "") -> Iterator[Done | None]:
+    """What is to be called as `what` (layers, texts) get done.
+
+    A function is called itself. True is a bar. None is a bar on a terminal or in a notebook, once the work
+    has taken two seconds; `TQDM_DISABLE` switches both off. Where the first of them shows that the whole
+    takes more than 20 seconds, the bar says so of `work`.
+    """
+    if progress is None and not _is_seen():
+        yield None
+    elif not isinstance(progress, bool) and progress is not None:
+        yield progress
+    elif progress is False:
+        yield None
+    else:
+        delay = 0 if progress else _DELAY
+        with tqdm(desc=what, unit=what.removesuffix("s"), delay=delay, leave=bool(progress)) as bar:
+            yield _Counter(bar, work)
+
+
+class _Counter:
+    """Moves a bar, and says once how long the whole will take."""
+
+    def __init__(self, bar: Any, work: str) -> None:
+        self.bar, self.work, self.began = bar, work, perf_counter()
+
+    def __call__(self, done: int, of: int) -> None:
+        self.bar.total = of or None
+        self.bar.update(done - self.bar.n)
+        if self.work and of and done and not self.bar.disable:
+            whole = (perf_counter() - self.began) * of / done
+            if whole > _LONG:
+                self.bar.write(f"{self.work}: about {_rounded(whole)}", file=sys.stderr)
+            self.work = ""
+
+
+def size_in_words(count: int) -> str:
+    """A number of bytes, in MB or GB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{max(count / 1e6, 0.1):.1f} MB"
+
+
+def _rounded(seconds: float) -> str:
+    """Two digits are more than an estimate holds."""
+    if seconds < 100:
+        return f"{round(seconds, -1):.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def _is_seen() -> bool:
+    """Whether a bar would be seen: on a terminal, or in a notebook, whose bars are of another class."""
+    return sys.stderr.isatty() or any(kind.__module__ == "tqdm.notebook" for kind in tqdm.__mro__)

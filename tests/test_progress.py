@@ -1,0 +1,117 @@
+"""Bars and estimates: who sees them, and what they say, by a clock of the test's own."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from architectures import ARCHITECTURES, build, example
+from ligflow import Explainer
+from ligflow.progress import size_in_words, told
+
+BERT = ARCHITECTURES["bert"]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """A clock that stands at its last entry."""
+    now = [0.0]
+    monkeypatch.setattr("ligflow.progress.perf_counter", lambda: now[-1])
+    return now
+
+
+@pytest.fixture(scope="module")
+def bert() -> Explainer:
+    return Explainer(build(BERT))
+
+
+def test_a_function_is_called_itself() -> None:
+    def own(done: int, of: int) -> None: ...
+
+    with told(own, "layers", "all") as found:
+        assert found is own
+
+
+@pytest.mark.parametrize("progress", [None, False])
+def test_nothing_is_shown_where_nobody_looks(
+    bert: Explainer, capsys: pytest.CaptureFixture[str], progress: bool | None
+) -> None:
+    bert.explain(example(BERT, 3), routes="z2z", progress=progress)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_on_a_terminal_a_bar_comes_with_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with told(None, "layers") as done:
+        assert done is not None
+        assert done.bar.delay == 2  # type: ignore[attr-defined]
+        done(1, 3)
+        done(3, 3)
+        assert (done.bar.n, done.bar.total) == (3, 3)  # type: ignore[attr-defined]
+    with told(False, "layers") as done:
+        assert done is None
+
+
+def test_a_bar_is_shown_where_it_is_asked_for(bert: Explainer, capsys: pytest.CaptureFixture[str]) -> None:
+    bert.explain(example(BERT, 3), routes="z2z", progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "layers: 100%" in err
+    assert "2/2" in err
+    flows = list(bert.explain_many([example(BERT, 3)] * 3, routes="z2z", progress=True))
+    assert len(flows) == 3
+    assert "texts: 100%" in capsys.readouterr().err
+
+
+def test_tqdms_own_switch_counts(
+    bert: Explainer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with told(True, "layers", "all") as done:
+        assert done is not None
+        done.bar.disable = True  # type: ignore[attr-defined]
+        done(1, 900)
+    assert "about" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "done", "of", "said"),
+    [
+        (4.4, 1, 18, "about 80 s"),
+        (10, 2, 18, "about 90 s"),
+        (30, 1, 18, "about 9 min"),
+        (1000, 1, 18, "about 5.0 h"),
+    ],
+)
+def test_what_takes_long_is_said_once(
+    capsys: pytest.CaptureFixture[str], clock: list[float], seconds: float, done: int, of: int, said: str
+) -> None:
+    with told(True, "layers", "213 tokens x 18 layers, maps of 1.2 GB") as tell:
+        assert tell is not None
+        clock.append(seconds)
+        tell(done, of)
+        clock.append(10 * seconds)
+        tell(of, of)
+    err = capsys.readouterr().err
+    assert err.count("about") == 1
+    assert f"213 tokens x 18 layers, maps of 1.2 GB: {said}" in err
+
+
+def test_what_does_not_take_long_is_not_estimated(
+    capsys: pytest.CaptureFixture[str], clock: list[float]
+) -> None:
+    with told(True, "layers", "all") as tell:
+        assert tell is not None
+        clock.append(1)
+        tell(1, 18)
+        clock.append(100)
+        tell(2, 18)
+    assert "about" not in capsys.readouterr().err
+
+
+def test_the_work_is_named_with_the_size_of_its_maps(bert: Explainer) -> None:
+    prepared = bert._prepare(bert._encode(example(BERT, 5), False), ("z2u", "z2z"), None, [0, 1])
+    flow = bert.explain(example(BERT, 5), targets=[0, 1])
+    size = sum(flow.tensors[name].nbytes for name in ("z2u", "z2z"))
+    assert size == 2 * 2 * 5 * (4 + 1) * 4
+    assert bert._work(prepared, ("z2u", "z2z")) == f"5 tokens x 2 layers, maps of {size_in_words(size)}"
+    assert [size_in_words(one) for one in (5, 2_000_000, 1_230_000_000)] == ["0.1 MB", "2.0 MB", "1.2 GB"]
