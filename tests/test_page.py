@@ -794,7 +794,7 @@ def under(flow: Flow, **settings: str) -> Flow:
         ),
         (
             lambda f: under(f, mlp_baseline="zero", layer_baseline="itb"), "map=composed",
-            "Explain with --trace, or with --att-baseline mean --mlp-baseline matched",
+            "Explain with --att-baseline mean --mlp-baseline matched",
         ),
         (
             lambda f: replace(f, layers=(0, 1, 2, 4)), "map=z2z&layer=4",

@@ -62,7 +62,7 @@ export function ladderLayout(ladder, width, height) {
   const most = Math.max(...ladder.columns.map((one) => one.labels.length), 1);
   const gap = Math.max(2, Math.min(26, (height - top - 30) / most));
   const places = ladder.columns.map((one, i) => ({
-    x: inner[i], gap: i === 1 && inner.length === 3 ? Math.min(28, (gap * most) / one.labels.length) : gap,
+    x: inner[i], gap: Math.min(26, (gap * most) / Math.max(one.labels.length, 1)),
   }));
   places.forEach((one, i) => { one.top = top + (gap * most - one.gap * ladder.columns[i].labels.length) / 2; });
   return { places, width, height: top + gap * most + 24, y: (column, index) => places[column].top + (index + 0.5) * places[column].gap };

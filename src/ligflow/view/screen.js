@@ -162,7 +162,10 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     const beside = views.length > 1;
     const room = narrow ? width : beside ? Math.max(300, (width - 24) / Math.min(views.length, Math.floor(width / 320) || 1)) : Math.min(width * 0.58, width - 320);
     for (const view of views) view.at = heatLayout(view, room, state.zoom, Math.max(420, window.innerHeight - 330));
-    const share = beside ? 0 : narrow ? width : Math.max(300, width - views[0].at.width - 16);
+    const left = width - views[0].at.width - 16;
+    const under = narrow || left < 300; // a map of a long text fills the width, and the ladder stands under it
+    parts.ladder.element.style.order = under && !narrow ? 1 : 0;
+    const share = under ? width : left;
     const height = Math.min(900, Math.max(300, views[0].at.height));
     views[0].ladderAt = beside ? null : ladderLayout(ladderOf(views[0], null), Math.min(share, 720), height);
   }
@@ -263,7 +266,7 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     const { left, top, cell } = view.at;
     const context = clear(canvas);
     context.strokeStyle = inks().mark;
-    context.lineWidth = 1.5;
+    context.lineWidth = cell < 5 ? 0.7 : 1.5;
     if (!place) return;
     const row = place.side === "target" ? view.rowIds.indexOf(place.index) : -1;
     const column = place.side === (view.isPlayers ? "head" : "source") ? view.columnIds.indexOf(place.index) : hovered;
