@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,18 @@ import torch
 from transformers import AutoTokenizer, BertConfig, BertModel, MambaConfig, MambaModel
 
 import language_models
-from ligflow import Explainer, Flow, direction
+from ligflow import (
+    Explainer,
+    Flow,
+    __version__,
+    baselines,
+    direction,
+    names,
+    paths,
+    scalarize,
+    settings,
+    trace,
+)  # fmt: skip
 from ligflow.conformance import Check
 from ligflow.known import SPLIT, WHOLE
 
@@ -58,7 +70,7 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     def loaded(*_: Any, **__: Any) -> None:
         pytest.fail("the model was loaded before the input was checked")
 
-    monkeypatch.setattr("ligflow.cli.Explainer.from_pretrained", loaded)
+    monkeypatch.setattr("ligflow.explainer.Explainer.from_pretrained", loaded)
 
 
 def assert_refused(result: Result, code: int, *said: str) -> None:
@@ -73,30 +85,41 @@ def assert_refused(result: Result, code: int, *said: str) -> None:
 # --- explain --------------------------------------------------------------------------------------
 
 
-def test_explain_prints_a_map_the_strongest_flows_and_the_certificates(explain: Run) -> None:
+def test_explain_prints_what_it_found_a_map_the_strongest_flows_and_a_verdict(explain: Run) -> None:
     code, out, err = explain()
     lines = out.splitlines()
     assert (code, err.strip()) == (0, "")
-    assert lines[0] == "z2z (direct), layer 1"
-    assert lines[1].split() == ["[CLS", "the", "cat", "'", "s", "w", "##hi", "##ke", "[SEP"]
-    assert [line.split()[:2] for line in lines[2:11]] == [
+    assert all(" ‘[CLS]’ " in line and " in layer " in line for line in lines[:3])
+    assert lines[3] == "of what moved ‘[CLS]’, 2 special tokens aside; punctuation not ranked (1 left out)"
+    assert re.fullmatch("Layer [01]: token to token, through the heads", lines[5])
+    assert lines[6].split() == ["the", "cat", "'", "s", "w", "##his", "##kers"]
+    assert [line.split()[:2] for line in lines[7:16]] == [
         ["0", "[CLS]"], ["1", "the"], ["2", "cat"], ["3", "'"], ["4", "s"], ["5", "w"], ["6", "##his"],
         ["7", "##kers"], ["8", "[SEP]"],
     ]  # fmt: skip
-    assert lines[11] == "rows are targets, columns are sources: which tokens made each token's new vector"
-    assert sum(" adds to " in line or " takes from " in line for line in lines) == 5
-    assert "certificates: all 108 rows sum to how far their target moved, within 0.001" in lines
-    counts = [line.split()[:2] for line in lines[-3:]]
-    assert counts == [["z2u", "72"], ["u2z", "18"], ["z2z", "18"]]
+    assert lines[16] == "rows are targets, columns sources; cells are % of what moved the row's token"
+    assert sum(line.endswith("% of what moved it") for line in lines) == 5
+    assert lines[-1] == "✓ certified: all 108 rows sum to how far their target moved, within 0.001"
+
+
+def test_the_details_are_printed_on_demand(explain: Run) -> None:
+    _, out, _ = explain("--details")
+    counts = [line.split()[-6] for line in out.splitlines()[-3:]]
+    assert counts == ["72", "18", "18"]
 
 
 def test_the_printed_numbers_are_those_of_python(explain: Run, model: str) -> None:
     flow = Explainer.from_pretrained(model).explain(TEXT)
-    _, out, _ = explain("--layer", 0)
+    _, out, _ = explain("--layer", 0, "--show", "layer", "--special")
     share = flow.z2z[0, 2] / flow.z2z[0, 2].abs().sum()
     row = next(line for line in out.splitlines() if line.startswith("2 cat"))
     printed = [0 if cell == "." else int(cell) for cell in row.split()[2:]]
     np.testing.assert_allclose(printed, 100 * share.numpy(), atol=0.51)
+    _, out, _ = explain("--layer", 0)
+    kept = flow.composed()[0, 2, 1:-1]
+    row = next(line for line in out.splitlines() if line.startswith("2 cat"))
+    printed = [0 if cell == "." else int(cell) for cell in row.split()[2:]]
+    np.testing.assert_allclose(printed, 100 * (kept / kept.abs().sum()).numpy(), atol=0.51)
 
 
 def test_json_on_standard_output_is_all_there_is(explain: Run, model: str) -> None:
@@ -139,10 +162,37 @@ def test_all_outputs_at_once(explain: Run, tmp_path: Path) -> None:
     assert (tmp_path / "a.html").read_text().startswith("<!doctype html>")
 
 
-def test_a_dash_reads_standard_input(explain: Run) -> None:
-    code, out, _ = explain("--json", "-", text="-", stdin="The cat sat.\n")
-    assert code == 0
+@pytest.mark.parametrize(
+    "stdin", [b"The cat sat.\n", b"The cat sat.\r\n", b"The cat sat.", b"\xef\xbb\xbfThe cat sat.\n"]
+)
+def test_a_dash_reads_standard_input_without_its_last_line_end(explain: Run, stdin: bytes) -> None:
+    code, out, _ = explain("--json", "-", text="-", stdin=stdin)
+    assert (code, json.loads(out)["meta"]["text"]) == (0, "The cat sat.")
     assert json.loads(out)["tokens"] == ["[CLS]", "the", "cat", "sat", ".", "[SEP]"]
+
+
+def test_one_line_end_alone_is_no_text(explain: Run) -> None:
+    _, out, _ = explain("--json", "-", "--route", "layer", text="-", stdin="The cat\n\n")
+    assert json.loads(out)["meta"]["text"] == "The cat\n"
+
+
+def test_trace_reads_standard_input_without_its_last_line_end(run: Run, tmp_path: Path) -> None:
+    model = language_models.saved("gpt2", tmp_path / "model")
+    asked = ["trace", "--model", model, "-t", "-1", "--map", "layer", "--paths", "0"]
+    assert run(*asked, "-", stdin="the cat sat\n")[1] == run(*asked, "the cat sat")[1]
+
+
+def test_a_file_holds_the_text(run: Run, model: str, tmp_path: Path) -> None:
+    (tmp_path / "sent.txt").write_text("The naïve cat.\n", encoding="utf-8")
+    asked = ("--model", model, "--route", "layer", "--json", "-")
+    code, out, _ = run("explain", "--file", tmp_path / "sent.txt", *asked)
+    assert (code, json.loads(out)["meta"]["text"]) == (0, "The naïve cat.")
+    named = run("explain", tmp_path / "sent.txt", *asked)
+    assert_refused(named, 2, "sent.txt' is a file", f"--file {tmp_path / 'sent.txt'}")
+    assert_refused(run("explain", TEXT, "--file", tmp_path / "sent.txt"), 2, "Give one text")
+    assert_refused(run("explain", "--file", tmp_path / "none.txt"), 2, "Cannot read", "No such file")
+    (tmp_path / "latin.txt").write_bytes("naïve".encode("latin-1"))
+    assert_refused(run("explain", "--file", tmp_path / "latin.txt"), 2, "give text in UTF-8")
 
 
 def test_chosen_layers_targets_and_routes(explain: Run) -> None:
@@ -184,17 +234,22 @@ def test_settings_reach_the_engine(explain: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "title"),
     [
-        (("--show", "conserving"), "composed (conserving), layer 1"),
-        (("--show", "z2u"), "z2u, layer 1, sum of the heads"),
-        (("--show", "z2u", "--head", 2, "--layer", 0), "z2u, layer 0, head 2"),
-        (("--show", "u2z", "--route", "u2z"), "u2z, layer 1: heads and residual"),
-        (("--route", "z2u"), "z2u, layer 1, sum of the heads"),
+        (("--show", "conserving", "--layer", 1), "Layer 1: token to token, through the heads"),
+        (("--show", "through-heads", "--layer", 1), "Layer 1: token to token, through the heads"),
+        (("--show", "z2z", "--layer", 1), "Layer 1: token to token"),
+        (("--show", "layer", "--layer", 1), "Layer 1: token to token"),
+        (("--show", "z2u", "--layer", 1), "Layer 1: what the heads read, summed"),
+        (("--show", "reads", "--head", 2, "--layer", 0), "Layer 0: what head 2 reads"),
+        (("--show", "writes", "--route", "writes", "--layer", 1), "Layer 1: which heads write"),
+        (("--route", "reads", "--layer", 1), "Layer 1: what the heads read, summed"),
+        (("--route", "z2z", "--layer", 1), "Layer 1: token to token"),
     ],
     ids=str,
 )
 def test_the_map_that_is_printed_can_be_chosen(explain: Run, options: tuple[Any, ...], title: str) -> None:
     code, out, _ = explain(*options)
-    assert (code, out.splitlines()[0]) == (0, title)
+    assert code == 0
+    assert title in out.splitlines()
 
 
 def test_truncate_makes_a_long_text_fit(explain: Run) -> None:
@@ -206,7 +261,9 @@ def test_truncate_makes_a_long_text_fit(explain: Run) -> None:
 def test_cells_that_miss_the_tolerance_are_named_and_the_run_is_good(explain: Run) -> None:
     code, out, _ = explain("--quadrature", "captum:3", "--route", "z2z", "--layers", "0")
     assert code == 0
-    assert "unmet: z2z layer 0 target " in out
+    assert out.splitlines()[-1] == "not converged: 9 of 9 rows miss 0.001; --details names them"
+    _, out, _ = explain("--quadrature", "captum:3", "--route", "z2z", "--layers", "0", "--details")
+    assert "not converged: layer, layer 0 target " in out
 
 
 # --- bad usage: exit code 2, before the model is loaded -------------------------------------------
@@ -216,23 +273,37 @@ def test_cells_that_miss_the_tolerance_are_named_and_the_run_is_good(explain: Ru
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--route", "z2x"), ("Unknown route 'z2x'", "z2u, u2z, z2z")),
-        (("--att-baseline", "mask"), ("Unknown att_baseline 'mask'", "itb, zero, mean", "itb_map_ratio")),
-        (("--mlp-baseline", "itb"), ("Unknown mlp_baseline 'itb'", "att_itb_a0, zero, matched")),
+        (("--route", "z2x"), ("--route 'z2x' is unknown", "reads (z2u), writes (u2z), layer (z2z)")),
+        (
+            ("--att-baseline", "mask"),
+            ("--att-baseline 'mask' is unknown", "target (itb), zero, mean", "itb_map_ratio"),
+        ),
+        (
+            ("--mlp-baseline", "itb"),
+            ("--mlp-baseline 'itb' is unknown", "target (att_itb_a0), zero, matching (matched)"),
+        ),
         (
             ("--layer-baseline", "itb_map_ratio"),
-            ("Unknown layer_baseline", "itb, zero, mean, itb_zero_ratio"),
+            ("--layer-baseline", "target (itb), zero, mean, itb_zero_ratio"),
         ),
-        (("--scalarization", "l1"), ("Unknown scalarization 'l1'", "l2, projection")),
+        (("--scalarization", "l1"), ("--scalarization 'l1' is unknown", "l2, projection")),
         (("--quadrature", "simpson:4"), ("Unknown quadrature 'simpson:4'", "gauss-legendre:n", "captum:n")),
         (("--tol", "0"), ("tol is 0.0", "between 0 and 1")),
         (("--max-nodes", "3"), ("max_nodes is 3",)),
-        (("--precision", "half"), ("Unknown precision 'half'", "float32, tf32")),
+        (("--precision", "half"), ("--precision 'half' is unknown", "float32, tf32")),
         (("--layers", "one"), ("--layers: 'one' is not a list of layers", "0-3,5")),
         (("--targets", "cat,,2"), ("'cat,,2' holds an empty name",)),
-        (("--show", "heat"), ("Unknown view 'heat'", "z2z, conserving, product, z2u, u2z")),
-        (("--show", "conserving", "--route", "z2u"), ("--show conserving needs --route u2z",)),
-        (("--head", "99"), ("--head", "--show z2u")),
+        (
+            ("--show", "heat"),
+            ("--show 'heat' is unknown", "through-heads (conserving), layer (z2z), reads (z2u)"),
+        ),
+        (("--show", "conserving", "--route", "z2u"), ("--show conserving needs --route writes",)),
+        (("--head", "99"), ("--head", "--show reads")),
+        (("--special", "--hide-special"), ("one of the two",)),
+        (("--html", "out.pdf"), ("--html writes a web page", "'out.pdf' ends in .pdf", ".html or .htm")),
+        (("--json", "cells.csv"), ("--json writes JSON", "end it in .json")),
+        (("--csv", "table.html"), ("--csv writes a CSV table",)),
+        (("--save", "flow.JSON"), ("--save writes a flow",)),
         (("--csv", "-"), ("'-'",)),
         (("--save", "-"), ("'-'",)),
         (("--html", "/nowhere/page.html"), ("Cannot write '/nowhere/page.html'", "no folder '/nowhere'")),
@@ -278,24 +349,40 @@ def test_an_unwritable_path_is_said_before_the_model_is_loaded(
 
 @pytest.mark.usefixtures("no_model")
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "said"),
     [
-        (),
-        ("explain",),
-        ("explain", TEXT, "--tol", "small"),
-        ("explain", TEXT, "--nonsense"),
-        ("explane", TEXT),
+        (("explain",), ("Give one text", "--file")),
+        (("explain", TEXT, "--tol", "small"), ("--tol", "valid number", "see ligflow explain --help")),
+        (("explain", TEXT, "--nonsense"), ("No such option: --nonsense", "see ligflow explain --help")),
+        (("explain", TEXT, "--leyer", "1"), ("No such option: --leyer", "--layer")),
+        (("explain", "- dash first"), ("No such option", 'goes behind two: ligflow explain -- "- so"')),
+        (("explain", "-5 degrees"), ("No such option", "ligflow explain --")),
+        (("trace", "-ly is a suffix", "-t", "1"), ("No such option", "ligflow explain --")),
+        (("explane", TEXT), ("No such command 'explane'", "'explain'")),
+        (("view",), ("Missing argument", "see ligflow view --help")),
     ],
     ids=str,
 )
-def test_a_malformed_command_is_exit_code_2(run: Run, arguments: tuple[str, ...]) -> None:
-    code, out, err = run(*arguments)
-    assert code == 2
-    assert "Usage: " in out + err
+def test_what_is_mistyped_is_one_line(run: Run, arguments: tuple[str, ...], said: tuple[str, ...]) -> None:
+    assert_refused(run(*arguments), 2, *said)
+
+
+def test_without_a_command_the_help_is_printed(run: Run) -> None:
+    code, out, err = run()
+    assert (code, err) == (2, "")
+    commands = re.findall(r"^│ (\w+) ", out, re.MULTILINE)
+    assert commands[:3] == ["explain", "trace", "view"]
+
+
+@pytest.mark.parametrize("text", ["- dash first", "-5 degrees", "--layers"])
+def test_a_text_may_begin_with_a_dash_behind_two(run: Run, model: str, text: str) -> None:
+    options = ("--model", model, "--route", "layer", "--layers", "0", "--json", "-")
+    code, out, _ = run("explain", *options, "--", text)
+    assert (code, json.loads(out)["meta"]["text"]) == (0, text)
 
 
 def test_an_unknown_dtype_lists_the_valid_ones(explain: Run) -> None:
-    assert_refused(explain("--dtype", "bfloat16"), 2, "--dtype 'bfloat16'", "float32, float64")
+    assert_refused(explain("--dtype", "bfloat16"), 2, "--dtype 'bfloat16' is unknown", "float32, float64")
 
 
 # --- failed runs: exit code 1, and no file --------------------------------------------------------
@@ -336,14 +423,15 @@ def test_what_cannot_be_printed_is_said_before_the_computation(
     def computed(*_: Any, **__: Any) -> None:
         pytest.fail("the flow was computed before --layer and --head were checked")
 
-    monkeypatch.setattr("ligflow.cli.Explainer.explain", computed)
+    monkeypatch.setattr("ligflow.explainer.Explainer.explain", computed)
     assert_refused(explain(*options), 1, said)
 
 
 @pytest.mark.parametrize(("layer", "layers", "shown"), [("-1", "0", 0), ("1", "-1,0", 1), ("-2", "0,1", 0)])
 def test_a_layer_that_is_explained_is_printed(explain: Run, layer: str, layers: str, shown: int) -> None:
     code, out, _ = explain("--layer", layer, "--layers", layers, "--route", "z2z")
-    assert (code, out.splitlines()[0]) == (0, f"z2z (direct), layer {shown}")
+    assert code == 0
+    assert f"Layer {shown}: token to token" in out.splitlines()
 
 
 def test_a_layer_that_is_not_explained_cannot_be_printed(explain: Run) -> None:
@@ -410,7 +498,7 @@ def test_view_of_a_bad_file_is_one_line(run: Run, saved: Path, tmp_path: Path) -
     [
         (("--layer", "7"), 1, "Layer 7 is not in this flow, which holds [0, 1]"),
         (("--show", "z2u", "--head", "4"), 1, "There is no head 4"),
-        (("--show", "heat"), 2, "Unknown view 'heat'"),
+        (("--show", "heat"), 2, "--show 'heat' is unknown"),
         (("--csv", "/nowhere/c.csv"), 2, "Cannot write"),
     ],
     ids=str,
@@ -429,6 +517,30 @@ def test_bad_usage_of_view_is_said_before_words_are_merged(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_view_of_a_page_says_where_it_opens(run: Run, saved: Path, tmp_path: Path) -> None:
+    page = Flow.load(saved).to_html(tmp_path / "flow.html")
+    assert_refused(run("view", page), 2, "is a page: open it in a browser")
+
+
+@pytest.mark.parametrize(
+    ("options", "address"),
+    [
+        ((), ""),
+        (("--show", "reads"), "map=z2u"),
+        (("--show", "reads", "--head", "2"), "map=h2"),
+        (("--show", "conserving", "--layer", "0", "--words"), "layer=0&amp;map=conserving&amp;words=1"),
+        (("--special",), "special=0"),
+        (("--hide-special",), "special=1"),
+    ],
+    ids=str,
+)
+def test_a_page_opens_at_what_is_asked_for(
+    run: Run, saved: Path, tmp_path: Path, options: tuple[str, ...], address: str
+) -> None:
+    assert run("view", saved, *options, "--html", tmp_path / "p.html")[0] == 0
+    assert f'data-view="{address}"' in (tmp_path / "p.html").read_text(encoding="utf-8")
+
+
 # --- models and check -----------------------------------------------------------------------------
 
 
@@ -436,8 +548,8 @@ def test_models_lists_every_tested_model_type(run: Run) -> None:
     code, out, err = run("models")
     assert (code, err) == (0, "")
     listed = {line.split()[0]: line for line in out.splitlines() if line.strip()}
-    assert all("z2u u2z z2z" in listed[name] and note in listed[name] for name, note in SPLIT.items())
-    assert all(" z2z " in listed[name] and "u2z" not in listed[name] for name in WHOLE)
+    assert all(" all " in listed[name] and note in listed[name] for name, note in SPLIT.items())
+    assert all(" layer " in listed[name] and " all " not in listed[name] for name in WHOLE)
 
 
 def test_a_good_model_passes_its_checks(run: Run, model: str) -> None:
@@ -449,7 +561,7 @@ def test_a_good_model_passes_its_checks(run: Run, model: str) -> None:
 
 def test_a_failed_check_is_exit_code_1(run: Run, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = [Check("one", True, "1e-7", "1e-4"), Check("two", False, "0.3", "1e-4", "worst: z2z, layer 3")]
-    monkeypatch.setattr("ligflow.cli.check", lambda *_, **__: found)
+    monkeypatch.setattr("ligflow.conformance.check", lambda *_, **__: found)
     code, out, _ = run("check", model)
     (failed,) = [line for line in out.splitlines() if "FAIL" in line]
     assert code == 1
@@ -484,7 +596,7 @@ def test_the_command_saves_and_views(model: str, tmp_path: Path) -> None:
     flow = tmp_path / "flow.safetensors"
     made = ligflow("explain", "-", "--model", model, "--save", flow, stdin=TEXT.encode())
     assert (made.returncode, made.stderr.strip()) == (0, b"")
-    assert b"certificates" in made.stdout
+    assert "✓ certified".encode() in made.stdout
     seen = ligflow("view", flow, "--json", "-")
     assert (seen.returncode, seen.stderr) == (0, b"")
     assert json.loads(seen.stdout)["tokens"][:3] == ["[CLS]", "the", "cat"]
@@ -523,13 +635,64 @@ def test_flows_can_be_laid_beside_in_a_page(run: Run, saved: Path, tmp_path: Pat
     assert f"wrote {tmp_path / 'both.html'}" in out
     html = (tmp_path / "both.html").read_text(encoding="utf-8")
     assert html.count('class="flow"') == 2
-    assert 'data-view="layer=1&amp;words=1&amp;special=0"' in html
+    assert 'data-view="words=1"' in html
     assert_refused(run("view", saved, "--beside", saved), 2, "--beside is for the page of --html.")
     assert_refused(
         run("view", saved, "--beside", tmp_path / "none", "--html", tmp_path / "h"),
         1,
         "There is no flow file",
     )
+
+
+def test_the_version_is_printed(run: Run) -> None:
+    assert run("--version") == (0, f"ligflow {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"], ["explain", "--help"], ["trace", "--help"], ["corpus", "run", "--help"], ["--version"],
+        ["models"], ["explane", "x"], ["explain", "x", "--nonsense"], ["explain", "x", "--show", "heat"],
+        ["explain", "x", "--layers", "one"], ["explain", " "], ["view", "page.html"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_help_and_bad_usage_import_no_torch(arguments: list[str]) -> None:
+    """PyTorch and transformers take seconds; what needs no model does not wait for them."""
+    code = (
+        "import sys\nfrom ligflow.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "sys.exit(bool({'torch', 'transformers', 'numpy', 'pandas'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=False)
+    assert (done.returncode, bool(done.stdout or done.stderr)) == (0, True), done
+
+
+def test_names_of_options_are_those_of_the_library() -> None:
+    assert set(names.ROUTES.values()) == set(settings.ROUTES)
+    assert tuple(names.HEAD_BASELINES.values()) == baselines.SOURCE_NAMES
+    assert tuple(names.MLP_BASELINES.values()) == baselines.MLP_NAMES
+    assert tuple(names.LAYER_BASELINES.values()) == baselines.LAYER_NAMES
+    assert tuple(names.ENCODER_BASELINES.values()) == baselines.ENCODER_NAMES
+    assert tuple(names.SCALARIZATIONS.values()) == scalarize.NAMES
+    assert tuple(names.PRECISIONS.values()) == settings.PRECISIONS
+    assert tuple(names.EXPERTS.values()) == settings.EXPERTS
+    assert set(names.TRACED.values()) == set(trace.MAPS)
+    assert set(names.TRACE_BASELINES.values()) == set(trace.BASELINES)
+    assert tuple(names.SIGNS.values()) == paths.SIGNS
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_output_is_utf8_whatever_the_code_page(model: str, encoding: str) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    asked = ["trace", "-", "--model", model, "-t", "cat", "--map", "layer", "--layer", "0"]
+    command = [sys.executable, "-m", "ligflow", *asked]
+    done = subprocess.run(
+        command, input="Naïve cat 猫".encode(), capture_output=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "‘cat’" in done.stdout.decode("utf-8")
+    assert "←" in done.stdout.decode("utf-8")
 
 
 def test_the_server_is_a_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -557,10 +720,11 @@ def test_trace_prints_relevance_and_paths_and_writes_them(follow: Run, tmp_path:
     )
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == "‘cat’ (2) after layer 1, composed maps"
+    assert lines[0] == "‘cat’ (2) after layer 1, through the heads"
     assert lines[1].startswith("after layer 1  cat 100")
     assert any(line.startswith("the sum at every depth is 1 within") for line in lines)
-    assert len([line for line in lines if "←" in line]) == 2
+    assert len([line for line in lines if re.match(r" +-?[0-9.]+%  cat", line)]) == 2
+    assert any(line.endswith("cat ← ##his (×2)") for line in lines)
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()))
     sums = dict.fromkeys(("1.0", "0.0", ""), 0.0)
     for row in rows:
@@ -572,7 +736,7 @@ def test_trace_prints_relevance_and_paths_and_writes_them(follow: Run, tmp_path:
 def test_trace_takes_a_position_a_layer_and_a_map(follow: Run) -> None:
     code, out, _ = follow("-t", "-2", "--layer", "0", "--map", "z2z", "--baseline", "itb_zero_ratio")
     assert code == 0
-    assert "after layer 0, z2z maps" in out
+    assert out.splitlines()[0] == "‘##kers’ (7) after layer 0"
 
 
 @pytest.mark.parametrize(
@@ -581,9 +745,13 @@ def test_trace_takes_a_position_a_layer_and_a_map(follow: Run) -> None:
         (("-t", "dog"), 2, "'dog' is not among the tokens; give a position: 0 [CLS]"),
         (("-t", "99"), 2, "There is no token 99"),
         (("-t", "1", "--layer", "7"), 1, "There is no layer 7"),
-        (("-t", "1", "--map", "z2u"), 2, "--map 'z2u' is unknown; choose from composed, z2z."),
+        (
+            ("-t", "1", "--map", "z2u"),
+            2,
+            "--map 'z2u' is unknown; choose from through-heads (composed), layer (z2z).",
+        ),
         (("-t", "1", "--baseline", "itb"), 2, "--baseline 'itb' is unknown; choose from mean, zero"),
-        (("-t", "1", "--baseline", "itb_zero_ratio", "--map", "composed"), 2, "is for --map z2z"),
+        (("-t", "1", "--baseline", "itb_zero_ratio", "--map", "composed"), 2, "is for --map layer (z2z)"),
         (("-t", "1", "--sign", "odd"), 2, "--sign 'odd' is unknown"),
         (("-t", "1", "--paths", "99999"), 2, "99999 paths were asked for, and there are"),
         (("-t", "1", "--csv", "/nowhere/t.csv"), 1, "no folder '/nowhere'"),
@@ -613,17 +781,19 @@ def test_trace_opens_a_page(follow: Run, tmp_path: Path) -> None:
 
 def test_trace_towards_an_output_token(run: Run, tmp_path: Path) -> None:
     model = language_models.saved("gpt2", tmp_path / "model")
-    asked = ["trace", "the cat sat on", "-t", "sat", "--model", model]
-    code, out, _ = run(*asked, "--towards", "mat", "--map", "z2z", "--html", tmp_path / "t.html")
+    asked = ["trace", "the cat sat on", "--model", model, "--map", "layer"]
+    chosen = ["-t", "cat", "--baseline", "zero", "--towards", "a"]
+    code, out, _ = run(*asked, *chosen, "--html", tmp_path / "t.html")
     assert code == 0
     explainer = Explainer.from_pretrained(model, unembedding=True)
-    row = explainer.model.lm_head.weight[6]
+    row = explainer.model.lm_head.weight[5]
     top = explainer.explain(
-        "the cat sat on", routes=("z2z",), layers=1, targets=2, layer_baseline="mean",
+        "the cat sat on", routes=("z2z",), layers=1, targets=1, layer_baseline="zero",
         scalarization=direction(row),
     )  # fmt: skip
     known = float(top.total("z2z")[0, 0])
-    assert f"towards ‘mat’: from the baseline the layer moves it by {known:+.3g}" in out
+    assert f"towards ‘a’: from the baseline the layer moves it by {known:+.3g}" in out
+    assert "this is not a logit" in out
     best = int(top.z2z[0, 0].abs().argmax())
     share = float(top.z2z[0, 0, best] / top.z2z[0, 0].sum())
     line = next(line for line in out.splitlines() if line.startswith("after layer 0"))
@@ -632,7 +802,33 @@ def test_trace_towards_an_output_token(run: Run, tmp_path: Path) -> None:
     assert html.count('class="flow"') == 2
     assert "paths=5&amp;top=1" in html
     for word, said in (("the cat", "is 2 tokens of this model: 'the', 'cat'"), ("dog", "vocabulary")):
-        assert_refused(run(*asked, "--towards", word), 2, said)
+        assert_refused(run(*asked, "-t", "sat", "--towards", word), 2, said)
+
+
+def test_trace_towards_refuses_shares_that_cancel(run: Run, tmp_path: Path) -> None:
+    model = language_models.saved("gpt2", tmp_path / "model")
+    explainer = Explainer.from_pretrained(model, unembedding=True)
+    top = explainer.explain(
+        "the cat sat on", routes=("z2z",), layers=1, targets=2, layer_baseline="mean",
+        scalarization=direction(explainer.model.lm_head.weight[6]),
+    )  # fmt: skip
+    size = float(top.z2z[0, 0].abs().sum() / top.z2z[0, 0].sum().abs())
+    assert size > 1.5
+    asked = ["trace", "the cat sat on", "-t", "sat", "--model", model, "--towards", "mat", "--map", "layer"]
+    assert_refused(run(*asked), 1, "towards 'mat' cancels", f"magnitudes to {size:.1f}", "--layer")
+
+
+def test_trace_follows_by_default_what_a_flow_shows_first(run: Run, follow: Run, tmp_path: Path) -> None:
+    assert follow("--map", "layer")[1].startswith("‘[CLS]’ (0) after layer 1")
+    model = language_models.saved("gpt2", tmp_path / "model")
+    _, out, _ = run("trace", "the cat sat on", "--model", model, "--map", "layer")
+    assert out.startswith("‘on’ (3) after layer 1")
+
+
+def test_a_token_that_stays_is_one_step_of_a_path(follow: Run) -> None:
+    _, out, _ = follow("-t", "cat", "--map", "layer", "--paths", "1")
+    path = next(line for line in out.splitlines() if "%  " in line)
+    assert path.endswith("%  cat (×3)")
 
 
 def test_trace_refuses_blank_text(follow: Run) -> None:

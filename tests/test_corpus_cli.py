@@ -106,7 +106,7 @@ def test_what_is_left_out_is_counted(run: Run, tmp_path: Path) -> None:
         (["--layers", "6"], 1, "no layer 6: there are 6"),
         (["--shard-size", "0"], 1, "shard_size is 0"),
         (["--model", "embedded:none"], 1, "Unknown embedded model"),
-        (["--dtype", "float16"], 1, "dtype is 'float16'"),
+        (["--dtype", "float16"], 2, "--dtype 'float16' is unknown"),
     ],
 )
 def test_bad_options(

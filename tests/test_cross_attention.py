@@ -256,7 +256,7 @@ def test_a_decoder_flow_cannot_be_traced(flow: Flow) -> None:
 
 def test_the_terminal_shows_both(flow: Flow) -> None:
     console = Console(width=120, record=True, file=io.StringIO())
-    report(flow, "z2z", 0, None, console)
+    report(flow, console, view="z2z", layer=0, special=True)
     said = console.export_text()
     assert all(f"e:{token}"[:4] in said for token in flow.memory)
     assert "are the encoder's" in said

@@ -89,7 +89,7 @@ def test_frames_are_named_by_their_time() -> None:
 
 
 def test_the_overlay_shows_the_row_of_its_target(flow: Flow) -> None:
-    figure = flow.overlay(picture()[0].permute(1, 2, 0), target=5, layer=1)
+    figure = flow.overlay(picture()[0].permute(1, 2, 0), target=5, layer=1, view="z2z")
     grey, laid = figure.axes[0].images
     shares = row_shares(flow.z2z[1])[5, 1:]
     np.testing.assert_allclose(laid.get_array(), shares.reshape(3, 3).numpy(), rtol=1e-6)
@@ -101,7 +101,7 @@ def test_the_overlay_shows_the_row_of_its_target(flow: Flow) -> None:
 def test_without_special_tokens_the_patches_stay_in_place(flow: Flow) -> None:
     hidden = flow.hide_special()
     assert hidden.meta["patches"]["first"] == 0
-    laid = hidden.overlay(np.zeros((12, 12)), target=4).axes[0].images[1]
+    laid = hidden.overlay(np.zeros((12, 12)), target=4, view="z2z").axes[0].images[1]
     np.testing.assert_allclose(laid.get_array(), row_shares(flow.z2z[-1][:, 1:])[5].reshape(3, 3), rtol=1e-5)
 
 

@@ -32,7 +32,7 @@ def drawn(figure: Any, place: int = 0) -> np.ndarray:
 
 
 def test_a_heat_map_is_the_map_with_targets_as_rows(flow: Flow) -> None:
-    figure = plot(flow, layer=1)
+    figure = plot(flow, view="z2z", layer=1)
     np.testing.assert_allclose(drawn(figure), row_shares(flow.z2z[1]))
     assert np.unravel_index(drawn(figure).argmax(), (4, 4)) == (2, 0)
     axes = figure.axes[0]
@@ -61,7 +61,7 @@ def test_every_view(flow: Flow, view: str, head: int | None, known: Any) -> None
 
 @pytest.mark.parametrize("scale", list(SCALES))
 def test_scales_say_what_they_are(flow: Flow, scale: str) -> None:
-    figure = plot(flow, scale=scale)
+    figure = plot(flow, view="z2z", scale=scale)
     image, bar = figure.axes[0].images[0], figure.axes[1]
     assert bar.get_ylabel() == SCALES[scale]
     low, high = image.get_clim()
@@ -89,7 +89,7 @@ def test_rows_that_miss_the_tolerance_are_hatched(flow: Flow) -> None:
 
 @pytest.mark.parametrize("kind", ["layers", "heads"])
 def test_small_maps_share_one_scale(flow: Flow, kind: str) -> None:
-    figure = plot(flow, kind, scale="value")
+    figure = plot(flow, kind, scale="value", **({"view": "z2z"} if kind == "layers" else {}))
     images = [image for axes in figure.axes[:3] for image in axes.images]
     known = flow.z2z if kind == "layers" else flow.z2u[2]
     for image, values in zip(images, known, strict=True):
@@ -151,7 +151,10 @@ def left(patch: Any) -> int:
 
 @pytest.mark.parametrize(
     ("routes", "name"),
-    [(("z2u", "u2z", "z2z"), "composed (conserving), layer 1"), (("z2z",), "z2z (direct), layer 1")],
+    [
+        (("z2u", "u2z", "z2z"), "Layer 1: token to token, through the heads"),
+        (("z2z",), "Layer 1: token to token"),
+    ],
 )
 def test_a_ladder_of_words_names_its_map(routes: tuple[str, ...], name: str) -> None:
     made = flow_of(TOKENS, routes=routes, words=[0, 1, 1, 2], word_labels=["[CLS]", "thex", "keeper"])
@@ -164,7 +167,7 @@ def test_a_ladder_of_words_names_its_map(routes: tuple[str, ...], name: str) -> 
 
 def test_the_sum_of_the_heads_is_named(flow: Flow) -> None:
     title = plot(flow, "layers", view="z2u").get_suptitle()
-    assert title == "z2u, sum of the heads; rows are targets, columns are sources"
+    assert title == "what the heads read, summed; rows are targets, columns are sources"
 
 
 @pytest.mark.parametrize("kind", ["heat", "ladder"])
@@ -226,7 +229,7 @@ def test_figures_are_saved(flow: Flow, tmp_path: Path, kind: str, start: bytes) 
         ({"scale": "log"}, "Unknown scale 'log'; choose from share, value, absolute."),
         ({"view": "z2v"}, "Unknown view 'z2v'"),
         ({"layer": 9}, "Layer 9 is not in this flow"),
-        ({"head": 0}, "head 0 is for view 'z2u', not for 'z2z'."),
+        ({"head": 0}, "head 0 is for view 'z2u', not for 'conserving'."),
         ({"kind": "layers", "layer": 1}, "layer does nothing for kind 'layers', which takes view, scale."),
         ({"kind": "ladder", "scale": "value"}, "scale does nothing for kind 'ladder'"),
         ({"kind": "heads", "view": "z2z"}, "view does nothing for kind 'heads'"),

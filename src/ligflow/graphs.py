@@ -98,7 +98,7 @@ def _graphml(graph: networkx.DiGraph, path: Path) -> Path:
 
 def _clean(value: Any) -> Any:
     """XML cannot hold control characters, not even escaped; they are shown as escapes."""
-    from ligflow.view.select import printable
+    from ligflow.view.labels import printable
 
     return printable(value) if isinstance(value, str) else value
 

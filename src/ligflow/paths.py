@@ -31,13 +31,18 @@ class _Best:
 
 
 def strongest(
-    steps: Sequence[Float[Tensor, "above below"]], start: int, count: int, sign: str = "absolute"
+    steps: Sequence[Float[Tensor, "above below"]],
+    start: int,
+    count: int,
+    sign: str = "absolute",
+    *,
+    fewer: bool = False,
 ) -> list[Path]:
     """The `count` paths from `start` with the largest |product|, or the largest product of a sign.
 
     Each step keeps the `count` best positive and negative products of every node: a path is among the best
     only if its upper part is among those of its own sign, so nothing is lost. Raises LigflowError if there
-    are fewer paths of that sign, or none of the names of `sign` is given.
+    are fewer paths of that sign, unless `fewer` will do, or none of the names of `sign` is given.
     """
     if sign not in SIGNS:
         raise LigflowError(f"Unknown sign {sign!r}; choose from {', '.join(SIGNS)}.")
@@ -48,7 +53,7 @@ def strongest(
     wanted = {"positive": 1.0, "negative": -1.0}.get(sign)
     kept = [path for path in found if wanted is None or path.weight * wanted > 0]
     kept.sort(key=lambda path: (-abs(path.weight), path.nodes))
-    if len(kept) < count:
+    if len(kept) < count and not fewer:
         kind = "" if sign == "absolute" else f" {sign}"
         raise LigflowError(f"{count}{kind} paths were asked for, and there are {len(kept)}.")
     return kept[:count]

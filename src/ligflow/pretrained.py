@@ -18,8 +18,9 @@ from transformers.utils import logging as transformers_logging
 
 from ligflow.errors import LigflowError
 from ligflow.extras import need
+from ligflow.names import DEFAULT_MODEL
 
-DEFAULT = "embedded:minilm"
+DEFAULT = DEFAULT_MODEL
 GEMMA = "embedded:gemma-3-270m"
 EMBEDDED = (DEFAULT, GEMMA)
 Name = str | os.PathLike[str]

@@ -22,9 +22,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ligflow.errors import LigflowError
+from ligflow.names import MAX_NODES as MAX_NODES
 
 FIXED_RULES = ("gauss-legendre", "midpoint", "trapezoid", "captum")
-MAX_NODES = 4096
 GRADED_TO = 1e-22
 _MAX_FIXED = 100_000
 _AT_ONCE = 64

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ligflow.errors import LigflowError
-from ligflow.inputs import Positions, positions
-from ligflow.view.select import printable
+from ligflow.positions import Positions, positions
+from ligflow.view.labels import printable
 
 Names = int | str | Iterable[int | str]  # of tokens
 Layers = Positions | str

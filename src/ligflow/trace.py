@@ -88,12 +88,13 @@ class Trace:
         """How far the sum of relevance is from 1 at any depth: rounding."""
         return float((self.relevance.sum(-1) - 1).abs().max())
 
-    def paths(self, count: int = 5, sign: str = "absolute") -> list[paths.Path]:
+    def paths(self, count: int = 5, sign: str = "absolute", *, fewer: bool = False) -> list[paths.Path]:
         """The strongest paths from the token down to the input: largest product of shares, exactly.
 
-        `sign` is `absolute`, `positive` or `negative`. Raises LigflowError if there are fewer.
+        `sign` is `absolute`, `positive` or `negative`. Raises LigflowError if there are fewer, unless they
+        will do.
         """
-        return paths.strongest(list(self.shares), self.token, count, sign)
+        return paths.strongest(list(self.shares), self.token, count, sign, fewer=fewer)
 
     def edges(self, threshold: float = 0.0) -> list[Edge]:
         """The edges that carry at least `threshold` of the relevance, in magnitude, from the top down."""

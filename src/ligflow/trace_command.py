@@ -1,103 +1,165 @@
 """`ligflow trace`: a token followed from a layer down to the input."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
-from torch import Tensor
 
 from ligflow.errors import LigflowError
-from ligflow.explainer import Explainer
-from ligflow.flow import Flow
-from ligflow.paths import SIGNS
-from ligflow.paths import Path as PathOfTokens
-from ligflow.scalarize import direction
-from ligflow.storage import ensure_writable, write_text
+from ligflow.names import SIGNS, TRACE_BASELINES, TRACED
+from ligflow.outputs import check_endings
 from ligflow.token_names import token_position
-from ligflow.trace import BASELINES, MAPS, Trace, trace
-from ligflow.unembedding import unembedding_row
 from ligflow.usage import (
+    METHOD,
+    OUTPUT,
+    SHOWN,
+    TEXT,
     Device,
     Dtype,
+    File,
+    Given,
     LocalOnly,
     Model,
     Revision,
     TrustCode,
     Usage,
     checked,
+    choice,
     console,
     counted,
     explainer_of,
-    one_of,
+    loading,
     text_of,
-)  # fmt: skip
+)
 from ligflow.view.colour import on, shade
-from ligflow.view.select import printable
+from ligflow.view.labels import trimmed
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ligflow.explainer import Explainer
+    from ligflow.flow import Flow
+    from ligflow.paths import Path as PathOfTokens
+    from ligflow.trace import Trace
+
+_PATHS = 5  # that are printed, where there are so many
 _SHOWN = 12  # tokens that a depth of the table names; the CSV has all
+_CANCELS = 1.5  # magnitudes of the first step's shares beyond which these say nothing
 
 
 def follow(
-    text: Annotated[str, typer.Argument(help="The sentence, or - to read it from standard input.")],
+    text: Given = None,
+    file: File = None,
     token: Annotated[
-        str, typer.Option("--token", "-t", help="The token that is followed: its position, or its text.")
-    ],
-    layer: Annotated[int | None, typer.Option(help="After this layer; default: the last.")] = None,
-    baseline: Annotated[str, typer.Option(help="mean, zero or itb_zero_ratio.")] = "mean",
-    which: Annotated[
-        str | None, typer.Option("--map", help="composed or z2z; default: composed where it can be chained.")
-    ] = None,
-    towards: Annotated[
         str | None,
-        typer.Option(help="Let the first step ask what speaks for this output token (causal models)."),
+        typer.Option(
+            "--token",
+            "-t",
+            rich_help_panel=TEXT,
+            help="The token that is followed, by position or text; default: the last word, or [CLS].",
+        ),
     ] = None,
-    paths: Annotated[int, typer.Option(help="How many of the strongest paths are printed.")] = 5,
-    sign: Annotated[str, typer.Option(help="Of the paths: absolute, positive or negative.")] = "absolute",
-    tol: Annotated[float, typer.Option(help="Relative tolerance of every integral.")] = 1e-3,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write all relevances as a table.")] = None,
-    graph: Annotated[Path | None, typer.Option(help="Write the graph, as .graphml or .json.")] = None,
-    threshold: Annotated[
-        float, typer.Option(help="Share of the relevance from which an edge is in the graph or page.")
-    ] = 0.01,
-    html: Annotated[Path | None, typer.Option(help="Write an interactive page, opened at the trace.")] = None,
     model: Model = None,
     revision: Revision = None,
     device: Device = None,
     dtype: Dtype = "float32",
     local_files_only: LocalOnly = False,
     trust_remote_code: TrustCode = False,
+    layer: Annotated[
+        int | None, typer.Option(help="After this layer; default: the last.", rich_help_panel=SHOWN)
+    ] = None,
+    paths: Annotated[
+        int | None,
+        typer.Option(help="How many of the strongest paths are printed; default: 5.", rich_help_panel=SHOWN),
+    ] = None,
+    sign: Annotated[str, choice("--sign", SIGNS, "Which paths", SHOWN)] = "absolute",
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Write all relevances as a table.", rich_help_panel=OUTPUT)
+    ] = None,
+    graph: Annotated[
+        Path | None, typer.Option(help="Write the graph, as .graphml or .json.", rich_help_panel=OUTPUT)
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write an interactive page, opened at the trace.", rich_help_panel=OUTPUT),
+    ] = None,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            help="Share of the relevance from which an edge is in the graph or page.", rich_help_panel=OUTPUT
+        ),
+    ] = 0.01,
+    baseline: Annotated[str, choice("--baseline", TRACE_BASELINES, "Where the paths start", METHOD)] = "mean",
+    which: Annotated[
+        str | None,
+        choice("--map", TRACED, "The map that is chained, by default through the heads where it can", METHOD),
+    ] = None,
+    towards: Annotated[
+        str | None,
+        typer.Option(
+            help="Let the first step ask what moves the layer towards this output token (causal models); "
+            "that is not its logit.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
+    tol: Annotated[
+        float, typer.Option(help="Relative tolerance of every integral.", rich_help_panel=METHOD)
+    ] = 1e-3,
 ) -> None:
     """Follow a token from a layer down to the input: relevance at every depth, and the strongest paths."""
-    text = checked(text_of, text)
-    settings = dict(one_of("--baseline", baseline, dict(BASELINES)))
-    chosen = which or ("composed" if "z2u" in settings["routes"] else "z2z")
-    one_of("--map", chosen, dict.fromkeys(MAPS, ""))
-    one_of("--sign", sign, dict.fromkeys(SIGNS, ""))
-    if chosen == "composed" and "z2u" not in settings["routes"]:
-        raise Usage(f"--baseline {baseline} is for --map z2z.")
+    text = text_of(text, file)
+    chosen = which or ("z2z" if baseline == "itb_zero_ratio" else "composed")
+    if chosen == "composed" and baseline == "itb_zero_ratio":
+        raise Usage(f"--baseline {baseline} is for --map layer (z2z).")
     if not 0 <= threshold < 1:
         raise Usage(f"--threshold is {threshold}; give a share of the relevance from 0 to below 1.")
     outputs = _Outputs(csv, graph, html, threshold)
+    loading(model)
     outputs.check()
-    settings |= {"routes": ("z2u", "u2z") if chosen == "composed" else ("z2z",), "tol": tol}
+    from ligflow.trace import BASELINES, trace
+    from ligflow.unembedding import unembedding_row
+    from ligflow.view.highlights import highlights
+
+    routes = ("z2u", "u2z") if chosen == "composed" else ("z2z",)
+    settings = {**BASELINES[baseline], "routes": routes, "tol": tol}
     explainer = explainer_of(
         model, revision, device, dtype, local_files_only, towards is not None,
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
-    place = checked(token_position, token, explainer.labels(text))
+    place = None if token is None else checked(token_position, token, explainer.labels(text))
     row = None if towards is None else checked(unembedding_row, explainer.model, explainer.tokenizer, towards)
     flow = _explained(explainer, text, layer, settings)
+    place = highlights(flow).target if place is None else place
     top = None if row is None else _towards(explainer, text, place, flow.layers[-1], row, settings)
     top = top and replace(top, meta={**top.meta, "towards": towards})
     found = trace(flow, place, which=chosen, top=top)
-    strongest = checked(found.paths, paths, sign) if paths else []
-    written = outputs.write(found, flow, top, f"map={chosen}&paths={paths}")
+    if top is not None:
+        _refuse_cancelling(found, str(towards))
+    count = _PATHS if paths is None else paths
+    strongest = checked(partial(found.paths, fewer=paths is None), count, sign) if count else []
+    written = outputs.write(found, flow, top, f"map={chosen}&paths={count}")
     _show(found, chosen, strongest, top)
     for path in written:
         console().print(Text(f"wrote {path}"), soft_wrap=True)
+
+
+def _refuse_cancelling(found: Trace, towards: str) -> None:
+    """Shares of a number that is what is left of larger ones, of both signs, say nothing about it."""
+    size = float(found.shares[0, found.token].abs().sum())
+    if size > _CANCELS:
+        raise LigflowError(
+            f"What moves this layer towards {towards!r} cancels: its sources' shares sum to 1, and their "
+            f"magnitudes to {size:.1f}, so no share tells what speaks for it. Follow the token without "
+            "--towards, or after another layer (--layer)."
+        )
 
 
 @dataclass(frozen=True)
@@ -109,10 +171,17 @@ class _Outputs:
 
     def check(self) -> None:
         """Says before the computation what could not be written after it."""
-        for path in filter(None, (self.csv, self.graph, self.html)):
-            ensure_writable(path)
+        check_endings(csv=self.csv, graph=self.graph, html=self.html)
+        asked = [*filter(None, (self.csv, self.graph, self.html))]
+        if asked:
+            from ligflow.storage import ensure_writable
+
+            for path in asked:
+                ensure_writable(path)
 
     def write(self, found: Trace, flow: Flow, top: Flow | None, view: str) -> list[Path]:
+        from ligflow.storage import write_text
+
         written = []
         if self.csv is not None:
             written.append(write_text(self.csv, found.to_pandas().to_csv(index=False)))
@@ -141,33 +210,42 @@ def _towards(
     explainer: Explainer, text: str, place: int, layer: int, row: Tensor, settings: dict[str, object]
 ) -> Flow:
     """The token's row of the layer, asked what speaks for a direction."""
+    from ligflow.scalarize import direction
+
     asked = {"u2z": direction(row), "z2z": direction(row)}
     return explainer.explain(text, layers=layer, targets=place, scalarization=asked, **settings)  # type: ignore[arg-type]
 
 
 def _show(found: Trace, which: str, strongest: list[PathOfTokens], top: Flow | None) -> None:
-    label = printable(found.tokens[found.token])
-    title = f"‘{label}’ ({found.token}) after layer {found.layers[0]}, {which} maps"
-    console().print(Text(title), style="bold")
+    label = trimmed(found.tokens[found.token])
+    through = ", through the heads" if which == "composed" else ""
+    console().print(Text(f"‘{label}’ ({found.token}) after layer {found.layers[0]}{through}"), style="bold")
     if top is not None:
         console().print(Text(_moved(top, "u2z" if which == "composed" else "z2z")))
     console().print(_table(found))
-    missed = f"; {found.unmet} integrals miss the tolerance" if found.unmet else ""
+    missed = f"; {found.unmet} integrals have not converged" if found.unmet else ""
+    missed += f"; {found.still} rows did not move and kept their relevance" if found.still else ""
     sums = f"the sum at every depth is 1 within {found.drift:.0e}"
-    console().print(
-        Text(f"{sums}; certificates leave open at most {float(found.certificates.max()):.0e}{missed}")
-    )
+    left = f"the inputs are off by about {float(found.errors[-1]):.0e} together"
+    console().print(Text(f"{sums}; {left}{missed}"))
     for path in strongest:
-        steps = " ← ".join(printable(found.tokens[node]) for node in path.nodes)
-        console().print(Text(f"{100 * path.weight:6.2f}%  {steps}"), soft_wrap=True)
+        console().print(Text(f"{100 * path.weight:6.2f}%  {' ← '.join(_steps(found, path))}"), soft_wrap=True)
+
+
+def _steps(found: Trace, path: PathOfTokens) -> Iterator[str]:
+    """The tokens of a path, one that stays where it is once: `is (×13)`."""
+    for node, stays in groupby(path.nodes):
+        count = len(list(stays))
+        yield trimmed(found.tokens[node]) + (f" (×{count})" if count > 1 else "")
 
 
 def _moved(top: Flow, route: str) -> str:
     """What the first step shares out: a positive share has the sign of this number."""
     total = float(top.total(route)[0, 0])
-    word = printable(str(top.meta["towards"]))
+    word = trimmed(str(top.meta["towards"]))
     return (
-        f"towards ‘{word}’: from the baseline the layer moves it by {total:+.3g}, which the first step shares"
+        f"towards ‘{word}’: from the baseline the layer moves it by {total:+.3g}, which the first step "
+        "shares; this is not a logit"
     )
 
 
@@ -183,6 +261,6 @@ def _table(found: Trace) -> Table:
                 break
             share = float(row[token])
             ink = shade(share)
-            shown.append(f" {printable(found.tokens[token])} {100 * share:.0f} ", style=f"{on(ink)} on {ink}")
+            shown.append(f" {trimmed(found.tokens[token])} {100 * share:.0f} ", style=f"{on(ink)} on {ink}")
         table.add_row(name, shown)
     return table

@@ -1,40 +1,110 @@
-"""What all commands share: the options that name a model, and clear words about bad usage."""
+"""What all commands share: the options that name a model, texts, streams, and clear words about bad usage.
 
+PyTorch is imported where a model is loaded, and not before: help and bad usage are answered at once.
+"""
+
+from __future__ import annotations
+
+import io
+import os.path
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import torch
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from ligflow.errors import LigflowError
-from ligflow.explainer import Explainer
+from ligflow.names import DEFAULT_MODEL, DTYPES
 from ligflow.token_names import layer_numbers
+from ligflow.view.labels import printable
+
+if TYPE_CHECKING:
+    from ligflow.explainer import Explainer
 
 T = TypeVar("T")
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-Model = Annotated[
-    str | None,
-    typer.Option("--model", "-m", help="Hub id, folder or embedded model; default: the embedded MiniLM."),
-]
-Revision = Annotated[str | None, typer.Option(help="Revision of a hub model.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")]
-Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
-Stack = Annotated[
-    str | None, typer.Option(help="Which layers, where a model has several stacks of them: decoder, ...")
-]
-LocalOnly = Annotated[bool, typer.Option("--local-files-only", help="Never ask the hub.")]
-TrustCode = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Run the code that the checkpoint itself holds.")
-]
+TEXT, SHOWN, OUTPUT, METHOD = "Text and model", "What is shown", "Output", "Method (advanced)"
 
 
 class Usage(LigflowError):
     """Wrong use of the command line: exit code 2."""
+
+
+# --- options --------------------------------------------------------------------------------------
+
+
+def choice(option: str, known: Mapping[str, str], help: str, panel: str | None = None) -> Any:
+    """An option that takes one of the `known` names, or the name in code that it stands for.
+
+    The command is given the name in code. The names are in the help and are completed.
+    """
+
+    def meant(given: Any) -> Any:
+        if given is None or not isinstance(given, list | tuple):
+            return None if given is None else one_of(option, given, known)
+        return [one_of(option, one, known) for one in given]
+
+    def completed(incomplete: str) -> list[str]:
+        return [name for name in known if name.startswith(incomplete)]
+
+    said = f"{help}: {', '.join(known)}."
+    return typer.Option(
+        option, help=said, metavar="<name>", callback=meant, autocompletion=completed, rich_help_panel=panel
+    )
+
+
+def one_of(option: str, given: str, known: Mapping[str, str]) -> str:
+    """The name in code that a name stands for; names in code stand for themselves."""
+    if given not in known and given not in known.values():
+        listed = (name if name == code else f"{name} ({code})" for name, code in known.items())
+        raise Usage(f"{option} {given!r} is unknown; choose from {', '.join(listed)}.")
+    return known.get(given, given)
+
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", help="Hub id, folder or embedded model; default: the embedded MiniLM.",
+        rich_help_panel=TEXT,
+    ),
+]  # fmt: skip
+Revision = Annotated[str | None, typer.Option(help="Revision of a hub model.", rich_help_panel=TEXT)]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=TEXT)]
+Dtype = Annotated[str, choice("--dtype", DTYPES, "Numbers of the computation", TEXT)]
+Stack = Annotated[
+    str | None,
+    typer.Option(
+        help="Which layers, where a model has several stacks of them: decoder, ...", rich_help_panel=TEXT
+    ),
+]
+LocalOnly = Annotated[
+    bool, typer.Option("--local-files-only", help="Never ask the hub.", rich_help_panel=TEXT)
+]
+TrustCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code", help="Run the code that the checkpoint itself holds.", rich_help_panel=TEXT
+    ),
+]
+Given = Annotated[str | None, typer.Argument(metavar="TEXT", help="The text, or - for standard input.")]
+File = Annotated[
+    Path | None, typer.Option("--file", "-f", help="A file that holds the text.", rich_help_panel=TEXT)
+]
+
+
+# --- streams --------------------------------------------------------------------------------------
+
+
+def speak_utf8() -> None:
+    """Standard streams in UTF-8 whatever the code page; a terminal keeps its own, and escapes the rest."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
 def console() -> Console:
@@ -47,24 +117,10 @@ def errors() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def checked(call: Callable[..., T], *arguments: Any) -> T:
-    """Turns a LigflowError about the arguments into bad usage."""
-    try:
-        return call(*arguments)
-    except LigflowError as problem:
-        raise Usage(str(problem)) from problem
-
-
-def text_of(text: str) -> str:
-    """The text, or standard input for `-`."""
-    try:
-        text = sys.stdin.read() if text == "-" else text
-        text.encode()
-    except UnicodeError as problem:
-        raise LigflowError("The text is not valid Unicode; give text in UTF-8.") from problem
-    if not text.strip():
-        raise LigflowError("The text is empty or blank; give at least one word.")
-    return text
+def error(message: str) -> str:
+    """A message as rich markup, with its own brackets kept."""
+    shown = "\n".join(map(printable, message.split("\n")))
+    return f"[bold red]error[/]: {escape(shown)}"
 
 
 @contextmanager
@@ -75,6 +131,55 @@ def counted(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def loading(model: str | None) -> None:
+    """Says what the command is at, where standard error is a terminal: PyTorch and a model take seconds."""
+    screen = errors()
+    if screen.is_terminal:
+        screen.print(Text(f"loading {printable(model or DEFAULT_MODEL)} ..."))
+
+
+# --- what is given --------------------------------------------------------------------------------
+
+
+def checked(call: Callable[..., T], *arguments: Any) -> T:
+    """Turns a LigflowError about the arguments into bad usage."""
+    try:
+        return call(*arguments)
+    except LigflowError as problem:
+        raise Usage(str(problem)) from problem
+
+
+def text_of(given: str | None, file: Path | None = None) -> str:
+    """The text: as typed, that of standard input for `-`, or that of a file."""
+    try:
+        text = _read(given, file)
+        text.encode()
+    except UnicodeError as problem:
+        raise Usage("The text is not valid Unicode; give text in UTF-8.") from problem
+    if not text.strip():
+        raise Usage("The text is empty or blank; give at least one word.")
+    return text
+
+
+def _read(given: str | None, file: Path | None) -> str:
+    """Files and pipes end their last line, which is not of the text."""
+    if (given is None) == (file is None):
+        raise Usage('Give one text: "in quotation marks", - for standard input, or --file with its file.')
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8-sig").removesuffix("\n")
+        except OSError as problem:
+            raise Usage(f"Cannot read {str(file)!r}: {problem.strerror}.") from problem
+    if given == "-":
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")
+        return sys.stdin.read().removesuffix("\n")
+    assert given is not None
+    if os.path.isfile(given):  # noqa: PTH113 - a text can be too long for a name, which pathlib raises
+        raise Usage(f"{given!r} is a file; to explain the text in it give --file {given}, or - < {given}.")
+    return given
 
 
 def enough_draws(draws: int) -> int:
@@ -92,13 +197,6 @@ def layer_range(option: str, given: str | None) -> list[int] | None:
         raise Usage(f"{option}: {problem}") from problem
 
 
-def one_of(option: str, given: str, known: dict[str, T]) -> T:
-    """What a name stands for."""
-    if given not in known:
-        raise Usage(f"{option} {given!r} is unknown; choose from {', '.join(known)}.")
-    return known[given]
-
-
 def explainer_of(
     model: str | None,
     revision: str | None,
@@ -110,8 +208,13 @@ def explainer_of(
     trust_remote_code: bool = False,
 ) -> Explainer:
     """The explainer that the options name."""
+    loading(model)
+    import torch
+
+    from ligflow.explainer import Explainer
+
     options: dict[str, Any] = {
         "local_files_only": local_files_only, "unembedding": unembedding,
         "trust_remote_code": trust_remote_code,
     } | ({"revision": revision} if revision else {})  # fmt: skip
-    return Explainer.from_pretrained(model, device, one_of("--dtype", dtype, _DTYPES), stack=stack, **options)
+    return Explainer.from_pretrained(model, device, getattr(torch, dtype), stack=stack, **options)

@@ -12,7 +12,7 @@ from rich.text import Text
 from ligflow.corpus.source_options import ALL, Draws, Part, SkipBad, Source, corpus_of, with_part
 from ligflow.errors import LigflowError
 from ligflow.extras import need
-from ligflow.quadrature import MAX_NODES
+from ligflow.names import MAX_NODES
 from ligflow.usage import (
     Device,
     Dtype,

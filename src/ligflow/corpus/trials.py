@@ -21,7 +21,7 @@ from ligflow.consistency import spearman
 from ligflow.corpus.sentence import Sentence
 from ligflow.errors import LigflowError
 from ligflow.explainer import Explainer
-from ligflow.inputs import positions
+from ligflow.positions import positions
 from ligflow.replay import Layer, exact_mode
 from ligflow.rivals import lig, rivals, seen_by
 from ligflow.routes import Tokens

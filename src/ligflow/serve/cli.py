@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from ligflow import pretrained
 from ligflow.errors import LigflowError
-from ligflow.explainer import CompletenessWarning
 from ligflow.extras import need
+from ligflow.names import DEFAULT_MODEL
 from ligflow.usage import Device, Dtype, LocalOnly, console, errors, explainer_of
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def _load(
 ) -> "list[Offered]":
     from ligflow.serve.request import Offered
 
-    chosen = list(dict.fromkeys(names or [pretrained.DEFAULT]))
+    chosen = list(dict.fromkeys(names or [DEFAULT_MODEL]))
     return [Offered.of(explainer_of(one, None, device, dtype, local_files_only), limits) for one in chosen]
 
 
@@ -93,6 +92,7 @@ def _run(app: "ASGIApp", listening: socket.socket) -> None:
     """Until Ctrl-C. Flows that miss a tolerance say so themselves, so no warning is printed."""
     import uvicorn
 
+    from ligflow.explainer import CompletenessWarning
     from ligflow.serve.protocol import HEADER_BYTES, Protocol
 
     warnings.simplefilter("ignore", CompletenessWarning)

@@ -13,13 +13,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ligflow import names as screen
 from ligflow.errors import LigflowError
 from ligflow.extras import need
 from ligflow.flow import Flow
+from ligflow.names import NEEDS
 from ligflow.storage import write_made
 from ligflow.token_names import token_position
 from ligflow.view.colour import shade
-from ligflow.view.select import NEEDS, VIEWS, available, by_head, printable, row_shares, select
+from ligflow.view.labels import trimmed
+from ligflow.view.select import VIEWS, available, by_head, row_shares, select
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,6 +63,7 @@ class _Panel:
     columns: list[str]
     unmet: list[int]
     title: str
+    kind: str  # of the columns: source or head
 
 
 def plot(
@@ -175,25 +179,27 @@ def _heat(flow: Flow, view: str, layer: int, head: int | None, _: object, scale:
     panel = _panel(flow, view, layer, head, scale)
     rows, columns = panel.values.shape
     wide, tall = (_LETTER * max(map(len, labels)) for labels in (panel.rows, panel.columns))
-    figure = empty(1.1 + wide + _CELL * columns, 0.6 + tall + max(_CELL * rows, _BAR))
+    wide = max(1.1 + wide + _CELL * columns, 0.6 + _LETTER * len(panel.title))
+    figure = empty(wide, 0.6 + tall + max(_CELL * rows, _BAR))
     axes = figure.subplots()
     _draw(axes, panel, _most([panel]), scale, small=False)
-    axes.set_title(panel.title, fontsize=9)
+    figure.suptitle(panel.title, fontsize=9)
     _colour_bar(figure, [axes], scale)
     return figure
 
 
 def _layers(flow: Flow, view: str, _: int, __: object, ___: object, scale: str) -> Figure:
     panels = [_panel(flow, view, layer, None, scale) for layer in flow.layers]
-    name = panels[0].title.replace(f", layer {flow.layers[0]}", "")
-    return _grid(panels, [f"layer {layer}" for layer in flow.layers], scale, name)
+    return _grid(panels, [f"layer {layer}" for layer in flow.layers], scale, screen.title(view))
 
 
 def _heads(flow: Flow, _: str, layer: int, __: object, ___: object, scale: str) -> Figure:
     if "z2u" not in flow.routes:
         raise LigflowError("Kind 'heads' needs route z2u; explain with it.")
     panels = [_panel(flow, "z2u", layer, head, scale) for head in range(flow.heads)]
-    return _grid(panels, [f"head {head}" for head in range(flow.heads)], scale, f"z2u, layer {layer}")
+    return _grid(
+        panels, [f"head {head}" for head in range(flow.heads)], scale, f"Layer {layer}: what each head reads"
+    )
 
 
 def _grid(panels: Sequence[_Panel], titles: Sequence[str], scale: str, name: str) -> Figure:
@@ -207,7 +213,7 @@ def _grid(panels: Sequence[_Panel], titles: Sequence[str], scale: str, name: str
         axes.set_title(title, fontsize=7)
     for axes in list(every)[len(panels) :]:
         axes.set_axis_off()
-    figure.suptitle(f"{name}; rows are targets, columns are {_kind_of_columns(panels[0])}s", fontsize=9)
+    figure.suptitle(f"{name}; rows are targets, columns are {panels[0].kind}s", fontsize=9)
     _colour_bar(figure, list(figure.axes), scale)
     return figure
 
@@ -220,15 +226,16 @@ def empty(width: float, height: float) -> Figure:
 
 
 def _panel(flow: Flow, view: str, layer: int, head: int | None, scale: str) -> _Panel:
-    values, columns, title = select(flow, view, layer, head)
+    values, columns, name = select(flow, view, layer, head)
     bad = {
         cell.target
         for cell in flow.unmet
         if cell.layer == layer and cell.route in NEEDS[view] and (head is None or cell.head == head)
     }
-    rows = [_short(printable(flow.tokens[target])) for target in flow.targets]
+    rows = [_short(trimmed(flow.tokens[target])) for target in flow.targets]
     unmet = [row for row, target in enumerate(flow.targets) if target in bad]
-    return _Panel(_scaled(values, scale), rows, [_short(label) for label in columns], unmet, title)
+    kind = "head" if view == "u2z" else "source"
+    return _Panel(_scaled(values, scale), rows, [_short(label) for label in columns], unmet, name, kind)
 
 
 def _short(label: str) -> str:
@@ -277,12 +284,8 @@ def _label(axes: Axes, panel: _Panel) -> None:
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     axes.tick_params(axis="x", rotation=90)
-    axes.set_xlabel(f"{_kind_of_columns(panel)} (column)")
+    axes.set_xlabel(f"{panel.kind} (column)")
     axes.set_ylabel("target (row)")
-
-
-def _kind_of_columns(panel: _Panel) -> str:
-    return "head" if panel.title.startswith("u2z") else "source"
 
 
 def colours(scale: str) -> Colormap:
@@ -354,7 +357,7 @@ def _ladder_view(flow: Flow) -> str | None:
 
 def _ladder(flow: Flow, _: str, layer: int, __: object, target: int | None, ___: str) -> Figure:
     found = links(flow, layer, target)
-    tokens = [_short(printable(token)) for token in flow.tokens]
+    tokens = [_short(trimmed(token)) for token in flow.tokens]
     names = [tokens, tokens] if found.last is None else [tokens, [f"h{h}" for h in range(flow.heads)], tokens]
     titles = (
         ["z (sources)", "z′ (targets)"]

@@ -7,7 +7,7 @@ the text.
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ligflow.flow import Flow
 from ligflow.over_both import MARK
-from ligflow.view.select import NEEDS, by_head, every_layer, is_blank, row_shares, trimmed
+from ligflow.view.labels import is_blank, trimmed
+from ligflow.view.select import available, by_head, every_layer, row_shares
 
-_ORDER = ("conserving", "z2z", "z2u", "u2z")  # of the map that is shown first
 _SINK, _ROWS = 0.5, 3  # a sink holds more than this share of the rows that see it, of so many at least
 _SENTENCES = 3
 
@@ -77,7 +77,7 @@ def highlights(
     special, sinks = ((), ()) if every or view == "u2z" else aside(flow, maps)
     target = default_target(flow, maps) if target is None else target
     shares = without(maps[:, flow.targets.index(target)], {*special, *sinks})
-    ranked, unranked = _ranked(flow, view, target, {*special, *sinks}), 0
+    ranked, unranked = rankable(flow, view, target, {*special, *sinks}), 0
     if view != "u2z":
         left = {*range(len(flow.tokens))} - {*special, *sinks, *ranked, target}
         unranked = sum(bool(shares[:, source].any()) for source in left)
@@ -89,7 +89,7 @@ def highlights(
 
 def default_view(flow: Flow) -> str:
     """Through the heads, else the direct map, else what the heads read, else which heads write."""
-    return next(view for view in _ORDER if NEEDS[view] <= {*flow.routes})
+    return available(flow)[0]
 
 
 def aside(flow: Flow, maps: Float[Tensor, "layer target source"]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -136,9 +136,7 @@ def default_target(flow: Flow, maps: Float[Tensor, "layer target column"]) -> in
     return (words or list(flow.targets))[-1]
 
 
-def without(
-    maps: Float[Tensor, "*row column"], hidden: Sequence[int] | set[int]
-) -> Float[Tensor, "*row column"]:
+def without(maps: Float[Tensor, "*row column"], hidden: Collection[int]) -> Float[Tensor, "*row column"]:
     """Shares of the columns that are shown; those of the hidden ones are 0."""
     kept = maps.clone()
     kept[..., list(hidden)] = 0
@@ -156,7 +154,7 @@ def is_punctuation(token: str) -> bool:
     return is_blank(shown) or not any(unicodedata.category(letter)[0] in "LNS" for letter in shown)
 
 
-def _ranked(flow: Flow, view: str, target: int, hidden: set[int]) -> list[int]:
+def rankable(flow: Flow, view: str, target: int, hidden: Collection[int]) -> list[int]:
     """The columns that a sentence may name: heads, or tokens that are shown, without marks and the target."""
     if view == "u2z":
         return list(range(flow.heads))

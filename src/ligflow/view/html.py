@@ -3,8 +3,12 @@
 from html import escape
 
 from ligflow.flow import Flow
+from ligflow.names import NEEDS
 from ligflow.view.colour import on, shade
-from ligflow.view.select import NEEDS, available, printable, row_shares, select
+from ligflow.view.completeness import verdict
+from ligflow.view.highlights import Highlights, highlights, sentences, stands_aside, without
+from ligflow.view.labels import printable, trimmed
+from ligflow.view.select import select
 
 _FRAGMENT_TOKENS = 32
 _STYLE = """
@@ -15,54 +19,44 @@ _STYLE = """
 .ligflow-static td { min-width: 22px; height: 20px; padding: 0 2px; text-align: right; font-size: 10px; }
 .ligflow-static td.unmet { outline: 2px dashed #c00; outline-offset: -2px; }
 .ligflow-static figure { margin: 0 0 8px; } .ligflow-static figcaption { font-weight: 600; }
-.ligflow-static .cert td { padding: 1px 8px; font-size: 12px; } .ligflow-static .cert th { padding: 1px 8px; }
+.ligflow-static ul { list-style: none; margin: 0 0 8px; padding: 0; } .ligflow-static p { margin: 0 0 8px; }
 """
 
 
 def fragment(flow: Flow) -> str:
-    """The certificates and one heat map: the last layer's direct map, or what there is."""
+    """What the flow shows first: a map without the sources that stand aside, its findings, one verdict."""
+    found = highlights(flow)
     count = _FRAGMENT_TOKENS
     cut = len(flow.tokens) > count or len(flow.targets) > count
     note = f"<p>The first {count} of {len(flow.tokens)} tokens; to_html(path) shows all.</p>" if cut else ""
-    figure = _figure(flow, available(flow)[0], flow.layers[-1], count)
-    legend = "<p>Rows: targets; columns: sources; per cent of a row. Dashed rows miss the tolerance.</p>"
-    body = f"{_heading(flow)}{figure}{legend}{note}"
+    aside = f"; hidden: {escape(stands_aside(flow, found))}" if found.hidden else ""
+    legend = (
+        f"<p>Rows: targets; columns: {'heads' if found.view == 'u2z' else 'sources'}; % of what moved the "
+        f"row's token{aside}. Dashed rows have not converged.</p>"
+    )
+    said = "".join(f"<li>{escape(line)}</li>" for line in sentences(flow, found))
+    body = f"{_figure(flow, found, count)}{legend}{note}<ul>{said}</ul>{_certificate(flow)}"
     return f'<div class="ligflow-static"><style>{_STYLE}</style>{body}</div>'
 
 
-def _heading(flow: Flow) -> str:
-    settings = flow.meta.get("settings", {})
-    asked = ", ".join(
-        f"{k} {settings[k]}"
-        for k in ("att_baseline", "mlp_baseline", "layer_baseline", "tol")
-        if k in settings
-    )
-    rows = "".join(
-        f"<tr><th>{route}</th><td>{flow.total(route).numel()}</td>"
-        f"<td>{float(flow.certificate(route).abs().max()):.1e}</td>"
-        f"<td>{float(flow.nodes(route).float().mean()):.1f}</td>"
-        f"<td>{float(flow.origin_mass(route).max()):.2g}</td>"
-        f"<td>{sum(cell.route == route for cell in flow.unmet)}</td></tr>"
-        for route in flow.routes
-    )
+def _certificate(flow: Flow) -> str:
+    """One line: what is certified, of which model."""
     notes = "".join(f"<p>note: {escape(note)}</p>" for note in flow.meta.get("notes", []))
-    names = ("route", "totals", "worst |certificate|", "mean nodes", "max origin mass", "unmet")
-    head = "<tr>" + "".join(f"<th>{name}</th>" for name in names) + "</tr>"
-    return (
-        f"<p>{escape(str(flow.meta.get('model')))}; {escape(asked)}</p>"
-        f'<table class="cert"><tbody>{head}{rows}</tbody></table>{notes}'
-    )
+    return f"<p>{escape(verdict(flow))} ({escape(printable(str(flow.meta.get('model'))))})</p>{notes}"
 
 
-def _figure(flow: Flow, view: str, layer: int, count: int) -> str:
-    """A heat map of the first `count` targets and columns."""
-    values, columns, title = select(flow, view, layer, None)
-    bad = {cell.target for cell in flow.unmet if cell.route in NEEDS[view] and cell.layer == layer}
-    head = "".join(f"<th>{escape(name)}</th>" for name in columns[:count])
-    shares = row_shares(values)[:count, :count].tolist()
+def _figure(flow: Flow, found: Highlights, count: int) -> str:
+    """A heat map of the first `count` targets and columns that are shown."""
+    values, names, title = select(flow, found.view, found.layer, None)
+    bad = {
+        cell.target for cell in flow.unmet if cell.route in NEEDS[found.view] and cell.layer == found.layer
+    }
+    places = [place for place in range(len(names)) if place not in found.hidden][:count]
+    head = "".join(f"<th>{escape(names[place])}</th>" for place in places)
+    shares = without(values, found.hidden)[:count, places].tolist()
     rows = "".join(
         _row(flow, target, share, value, target in bad)
-        for target, share, value in zip(flow.targets, shares, values[:count, :count].tolist(), strict=False)
+        for target, share, value in zip(flow.targets, shares, values[:count, places].tolist(), strict=False)
     )
     table = f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return f"<figure><figcaption>{escape(title)}</figcaption>{table}</figure>"
@@ -75,4 +69,4 @@ def _row(flow: Flow, target: int, shares: list[float], values: list[float], bad:
         f"{f'{100 * share:.0f}' if round(100 * share) else ''}</td>"
         for share, value in zip(shares, values, strict=True)
     )
-    return f"<tr><th>{escape(printable(flow.tokens[target]))}</th>{cells}</tr>"
+    return f"<tr><th>{escape(trimmed(flow.tokens[target]))}</th>{cells}</tr>"

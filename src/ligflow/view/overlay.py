@@ -15,7 +15,8 @@ from ligflow.flow import Flow
 from ligflow.patches import Patches
 from ligflow.token_names import token_position
 from ligflow.view import figures
-from ligflow.view.select import printable, row_shares, select
+from ligflow.view.labels import printable
+from ligflow.view.select import row_shares, select
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from importlib import resources
 
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
+from ligflow.view.labels import printable
 from ligflow.view.payload import pack
-from ligflow.view.select import printable
 
 # nothing is fetched, from anywhere: the page is all there is
 _POLICY = (

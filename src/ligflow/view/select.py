@@ -6,23 +6,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ligflow import names
 from ligflow.compose import shared_out
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
+from ligflow.names import NEEDS
+from ligflow.view.labels import trimmed
 
-VIEWS = ("z2z", "conserving", "product", "z2u", "u2z")
-NEEDS = {
-    "conserving": {"z2u", "u2z"},
-    "z2z": {"z2z"},
-    "z2u": {"z2u"},
-    "u2z": {"u2z"},
-    "product": {"z2u", "u2z"},
-}
-_BLANKS = str.maketrans("ĠĊĉ▁", "    ")  # how vocabularies write blanks that no text shows
+VIEWS = tuple(names.VIEWS.values())
 
 
 def available(flow: Flow) -> list[str]:
-    """The views that the flow's routes allow, direct before composed before parts."""
+    """The views that the flow's routes allow: through the heads, direct, parts, and the product rule last."""
     return [view for view in VIEWS if NEEDS[view] <= set(flow.routes)]
 
 
@@ -32,7 +27,7 @@ def select(
     """One map of one layer, what its columns are, and its title."""
     row = flow.row(layer)
     values = every_layer(flow, view, head)[row]
-    return values, columns(flow, view), title(view, layer, head)
+    return values, columns(flow, view), f"Layer {layer}: {names.title(view, head)}"
 
 
 def every_layer(flow: Flow, view: str, head: int | None) -> Float[Tensor, "layer target column"]:
@@ -58,16 +53,7 @@ def columns(flow: Flow, view: str) -> list[str]:
     """What the columns of a map are called."""
     if view == "u2z":
         return [f"h{head}" for head in range(flow.heads)] + ["res"]
-    return [printable(token) for token in flow.tokens]
-
-
-def title(view: str, layer: int, head: int | None) -> str:
-    """What a map is called."""
-    if view == "u2z":
-        return f"u2z, layer {layer}: heads and residual"
-    if view == "z2u":
-        return f"z2u, layer {layer}, {'sum of the heads' if head is None else f'head {head}'}"
-    return f"z2z (direct), layer {layer}" if view == "z2z" else f"composed ({view}), layer {layer}"
+    return [trimmed(token) for token in flow.tokens]
 
 
 def row_shares(values: Float[Tensor, "*row column"]) -> Float[Tensor, "*row column"]:
@@ -89,18 +75,3 @@ def by_head(flow: Flow, layer: int, targets: Sequence[int]) -> Float[Tensor, "mi
     own = torch.zeros_like(z2u[0, 0])
     own[list(range(len(rows))), [flow.targets[row] for row in rows]] = kept[0]
     return torch.cat([shares[0] * u2z[0, ..., None], own[None]])
-
-
-def printable(token: str) -> str:
-    """Control characters as escapes, so that a token cannot steer the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in token)
-
-
-def trimmed(token: str) -> str:
-    """A token as screens name it: printable, without the blanks around it; a blank alone is an open box."""
-    return printable(token.strip(" ") or token.replace(" ", "␣"))
-
-
-def is_blank(token: str) -> bool:
-    """Whether a token is blanks and line ends alone."""
-    return not token.translate(_BLANKS).strip()

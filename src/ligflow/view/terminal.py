@@ -1,135 +1,259 @@
-"""A flow in the terminal: a heat table, the strongest flows in words, and the certificates."""
+"""A flow in the terminal: what it shows first in words, a heat table that fits, and what is certified."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
-from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
-from rich.markup import escape
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from ligflow.flow import Cell, Flow
+from ligflow import names
+from ligflow.flow import Flow
 from ligflow.view.colour import on, shade
-from ligflow.view.select import printable, row_shares, select
+from ligflow.view.completeness import certified, details_of
+from ligflow.view.highlights import (
+    Highlights,
+    held,
+    highlights,
+    is_causal,
+    is_punctuation,
+    named,
+    rankable,
+    sentences,
+    stands_aside,
+    without,
+)
+from ligflow.view.labels import trimmed
+from ligflow.view.select import columns, every_layer
 
-_CELL = 5
-_NEW = "made each token's new vector"
-_MEANING = {
-    "z2z": f"which tokens {_NEW}",
-    "conserving": f"which tokens {_NEW}, through the heads",
-    "product": f"which tokens {_NEW}, through the heads",
-    "z2u": "which tokens made what a head puts out at each token",
-    "u2z": f"which heads {_NEW}",
-}
+_LETTERS = 4  # of a column's name, at least
+_LINES = 40  # of a table, where there is no window to fit into
+_STRONGEST, _OF_MANY = 5, 10  # flows that are named below a table, and instead of one
 
 
-def report(flow: Flow, view: str, layer: int, head: int | None, console: Console) -> None:
-    """Prints the heat table of one map, the strongest flows, and what is certified."""
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """One map of one layer: `values` [row, column] of the printed rows, with the columns that are printed."""
+
+    flow: Flow
+    found: Highlights
+    layer: int
+    rows: list[int]  # tokens
+    columns: list[int]
+    values: Float[Tensor, "row column"]
+    shares: Float[Tensor, "row column"]
+    causal: bool
+
+
+def report(
+    flow: Flow,
+    console: Console,
+    *,
+    view: str | None = None,
+    layer: int | None = None,
+    head: int | None = None,
+    special: bool = False,
+    targets_only: bool = False,
+    full: bool = False,
+    details: bool = False,
+) -> None:
+    """Prints what the flow shows first in words, one map, its strongest flows, and what is certified.
+
+    By default the map, the layer and the sources that stand aside are those of `highlights`; with `special`
+    none stands aside, with `targets_only` special tokens have no row either. A map that does not fit in the
+    window is printed with `full` alone; without it a line a layer and the strongest flows stand for it.
+    """
     flow = flow.over_both()
-    values, columns, title = select(flow, view, layer, head)
-    console.print(Text(title, style="bold"))
-    for table in _tables(flow, values, columns, console.width):
-        console.print(table)
-    console.print(Text(f"rows are targets, columns are sources: {_MEANING[view]}"))
-    console.print(Text("per cent of the row's sum of magnitudes; blue +, orange -; a dot rounds to 0"))
-    for line in strongest(flow, view, values, columns):
+    found = highlights(flow, view, head, every=special)
+    if targets_only and flow.special[found.target]:
+        words = [target for target in flow.targets if not flow.special[target]]
+        found = highlights(flow, view, head, words[-1], every=special)
+    shown = _shown(flow, found, found.layer if layer is None else layer, targets_only)
+    for line in sentences(flow, found):
         console.print(Text(line))
-    console.print(certificates(flow))
+    if found.findings:
+        console.print()
+    if full or _fits(shown, console):
+        _print_map(shown, console)
+    else:
+        _print_summary(shown, console)
+    for note in flow.meta.get("notes", []):
+        console.print(Text(f"note: {note}"))
+    console.print(details_of(flow) if details else certified(flow))
 
 
-def _tables(flow: Flow, values: Tensor, columns: list[str], width: int) -> Iterator[Table]:
-    """The map, cut into blocks of columns that fit; every column is shown."""
-    labels = [f"{target} {printable(flow.tokens[target])}" for target in flow.targets]
-    wide = min(max(map(cell_len, labels)) + 1, max(1, width - 1 - _CELL))
-    room = max(1, (width - wide) // _CELL)
-    shares = row_shares(values)
-    for begin in range(0, len(columns), room):
+def _shown(flow: Flow, found: Highlights, layer: int, targets_only: bool) -> _Shown:
+    maps = every_layer(flow, found.view, found.head)
+    values = maps[flow.row(layer)]
+    kept = [row for row, target in enumerate(flow.targets) if not (targets_only and flow.special[target])]
+    places = [place for place in range(values.shape[1]) if place not in found.hidden]
+    rows = [flow.targets[row] for row in kept]
+    causal = found.view != "u2z" and is_causal(flow, maps)
+    return _Shown(flow, found, layer, rows, places, values[kept], without(values[kept], found.hidden), causal)
+
+
+# --- the map --------------------------------------------------------------------------------------
+
+
+def _fits(shown: _Shown, console: Console) -> bool:
+    """Whether the table, in as many parts as the width asks for, is no longer than the window."""
+    room = max(1, (console.width - _wide(shown, console.width)) // (_LETTERS + 1))
+    parts = -(-len(shown.columns) // room)
+    return parts * (len(shown.rows) + 1) <= (console.height if console.is_terminal else _LINES)
+
+
+def _print_map(shown: _Shown, console: Console) -> None:
+    console.print(Text(_title(shown), style="bold"))
+    for table in _tables(shown, console.width):
+        console.print(table)
+    cells = "cells are % of what moved the row's token"
+    console.print(Text(f"rows are targets, columns {_sources(shown)}; {cells}"))
+    console.print(Text("blue +, orange -; a dot rounds to 0"))
+    for line in (*_hidden(shown), *strongest(shown)):
+        console.print(Text(line))
+
+
+def _title(shown: _Shown) -> str:
+    return f"Layer {shown.layer}: {names.title(shown.found.view, shown.found.head)}"
+
+
+def _sources(shown: _Shown) -> str:
+    return "heads (res: the residual)" if shown.found.view == "u2z" else "sources"
+
+
+def _tables(shown: _Shown, width: int) -> Iterator[Table]:
+    """The map in blocks of columns that fit; every column is shown, with as much of its name as fits."""
+    every, wide = columns(shown.flow, shown.found.view), _wide(shown, width)
+    letters = _letters([cell_len(every[place]) for place in shown.columns], width - wide)
+    cells = [min(letters, max(_LETTERS, cell_len(every[place]))) + 1 for place in shown.columns]
+    for block in _blocks(cells, width - wide):
         table = Table(box=None, padding=0, show_edge=False)
         table.add_column("", no_wrap=True, width=wide)
-        for name in columns[begin : begin + room]:
-            table.add_column(Text(name[: _CELL - 1]), width=_CELL, no_wrap=True, justify="right")
-        for label, row in zip(labels, shares[:, begin : begin + room].tolist(), strict=True):
-            table.add_row(Text(label + " "), *(_cell(share) for share in row))
+        for at in block:
+            name = every[shown.columns[at]]
+            name = set_cell_size(name, min(cells[at] - 1, cell_len(name)))
+            table.add_column(Text(name), width=cells[at], no_wrap=True, justify="right")
+        for token, row in zip(shown.rows, shown.shares.tolist(), strict=True):
+            label = Text(f"{token} {trimmed(shown.flow.tokens[token])} ")
+            last = token if shown.causal else len(row)
+            table.add_row(label, *(_cell(row, shown.columns[at], last, cells[at]) for at in block))
         yield table
 
 
-def _cell(share: float) -> Text:
+def _wide(shown: _Shown, width: int) -> int:
+    """How wide the names of the rows are."""
+    most = max(cell_len(f"{token} {trimmed(shown.flow.tokens[token])} ") for token in shown.rows)
+    return min(most, max(1, width - 1 - (_LETTERS + 1)))
+
+
+def _letters(lengths: Sequence[int], room: int) -> int:
+    """How many letters of the names fit, four if not even those do."""
+    for letters in range(max(lengths, default=_LETTERS), _LETTERS, -1):
+        if sum(min(letters, max(_LETTERS, length)) + 1 for length in lengths) <= room:
+            return letters
+    return _LETTERS
+
+
+def _blocks(cells: Sequence[int], room: int) -> Iterator[list[int]]:
+    """Columns side by side as far as they fit, one at least."""
+    block: list[int] = []
+    for at, wide in enumerate(cells):
+        if block and sum(cells[one] for one in block) + wide > room:
+            yield block
+            block = []
+        block.append(at)
+    if block:
+        yield block
+
+
+def _cell(row: Sequence[float], column: int, last: int, wide: int) -> Text:
+    """A share in per cent; nothing where a causal map has no cell."""
+    if column > last:
+        return Text("")
+    share = row[column]
     background = shade(share)
     style = Style(bgcolor=background, color=on(background))
-    return Text(f"{100 * share:4.0f} " if round(100 * share) else "   . ", style=style)
+    number = f"{100 * share:.0f}" if round(100 * share) else "."
+    return Text(f"{number:>{wide - 1}} ", style=style)
 
 
-def strongest(
-    flow: Flow, view: str, values: Float[Tensor, "target column"], columns: list[str], count: int = 5
-) -> list[str]:
-    """The largest cells in words, those of a token to itself left out."""
-    ranked = values.abs().clone()
-    if view != "u2z":
-        ranked[list(range(len(flow.targets))), list(flow.targets)] = 0
-    shares, lines = row_shares(values), []
-    for flat in ranked.flatten().topk(min(count, ranked.numel())).indices.tolist():
-        row, column = divmod(flat, values.shape[1])
-        place, value = flow.targets[row], float(values[row, column])
-        target = f"{printable(flow.tokens[place])!r} ({place})"
-        source = columns[column] if view == "u2z" else f"{columns[column]!r} ({column})"
-        if value == 0:
-            continue
-        verb = "adds to" if value > 0 else "takes from"
-        amount = f"{value:+.3g}, {float(shares[row, column]):+.0%} of its row"
-        lines.append(f"  {source} {verb} {target}: {amount}")
-    return lines
+def _print_summary(shown: _Shown, console: Console) -> None:
+    """What stands for a map that does not fit: a line a layer about one target, and the strongest flows."""
+    flow, found = shown.flow, shown.found
+    size = f"{len(shown.rows)} x {len(shown.columns)}"
+    console.print(Text(f"what moved {named(flow, found.target)}, layer by layer", style="bold"))
+    for line in _by_layer(shown):
+        console.print(Text(line, no_wrap=True, overflow="ellipsis"))
+    console.print(Text(f"the strongest of layer {shown.layer}", style="bold"))
+    for line in strongest(shown, _OF_MANY):
+        console.print(Text(line))
+    for line in _hidden(shown):
+        console.print(Text(line))
+    console.print(
+        Text(f"the map of layer {shown.layer} has {size} cells, too many for here: --full prints them")
+    )
 
 
-def certificates(flow: Flow) -> RenderableType:
-    """Per route: cells, the worst certificate and estimate, path points, and what misses the tolerance."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in (
-        "route",
-        "totals",
-        "worst |certificate|",
-        "worst estimate",
-        "mean nodes",
-        "max origin mass",
-        "unmet",
-    ):
-        table.add_column(name, justify="left" if name == "route" else "right")
-    unmet = flow.unmet
-    for route in flow.routes:
-        table.add_row(
-            route,
-            str(flow.total(route).numel()),
-            f"{float(flow.certificate(route).abs().max()):.1e}",
-            f"{float(flow.estimated_error(route).max()):.1e}",
-            f"{float(flow.nodes(route).float().mean()):.1f}",
-            f"{float(flow.origin_mass(route).max()):.2g}",
-            str(sum(cell.route == route for cell in unmet)),
-        )
-    lines = [Text(f"note: {note}") for note in flow.meta.get("notes", [])]
-    lines += [Text(_describe(cell)) for cell in unmet[:10]]
-    if len(unmet) > 10:
-        lines.append(Text(f"unmet: {len(unmet) - 10} more, all in flow.unmet"))
-    return Group(Text(f"certificates: {_verdict(flow)}"), table, *lines)
+def _by_layer(shown: _Shown, count: int = 3) -> Iterator[str]:
+    """What moves the first target most in every layer, of what the sentences may name."""
+    flow, found = shown.flow, shown.found
+    rows = every_layer(flow, found.view, found.head)[:, flow.targets.index(found.target)]
+    ranked = rankable(flow, found.view, found.target, found.hidden)
+    for layer, row in zip(flow.layers, without(rows, found.hidden), strict=True):
+        most = sorted(((abs(float(row[place])), -place) for place in ranked), reverse=True)[:count]
+        said = (f"{_source(shown, -at)} {100 * float(row[-at]):.0f}%" for size, at in most if size)
+        yield f"  layer {layer:2}: {', '.join(said) or 'did not move'}"
 
 
-def _verdict(flow: Flow) -> str:
-    tol, missed = flow.meta.get("settings", {}).get("tol"), len(flow.unmet)
-    count = sum(flow.total(route).numel() for route in flow.routes)
-    within = "" if tol is None else f" {tol:g}"
-    if missed:
-        return f"{missed} of {count} rows miss the tolerance{within}"
-    return f"all {count} rows sum to how far their target moved, within{within or ' the tolerance'}"
+def _source(shown: _Shown, column: int) -> str:
+    return f"head {column}" if shown.found.view == "u2z" else named(shown.flow, column)
 
 
-def _describe(cell: Cell) -> str:
-    head = "" if cell.head is None else f"head {cell.head} "
-    place = f"{cell.route} layer {cell.layer} {head}target {cell.target} ({printable(cell.token)})"
-    return f"unmet: {place}: certificate {cell.certificate:.1e}, estimate {cell.estimated_error:.1e}"
+def _hidden(shown: _Shown) -> Iterator[str]:
+    """What stands aside, and what it holds of the row that the sentences are about."""
+    found = shown.found
+    if not found.hidden:
+        return
+    said, verb = stands_aside(shown.flow, found), "hold" if len(found.hidden) > 1 else "holds"
+    part = ""
+    if found.target in shown.rows:
+        whole = held(shown.values[shown.rows.index(found.target)], found.hidden)
+        part = f", which {verb} {100 * whole:.0f}% of what moved {named(shown.flow, found.target)} here"
+    yield f"hidden: {said}{part} (--special)"
 
 
-def error(message: str) -> str:
-    """A message as rich markup, with its own brackets kept."""
-    shown = "\n".join(map(printable, message.split("\n")))
-    return f"[bold red]error[/]: {escape(shown)}"
+# --- in words -------------------------------------------------------------------------------------
+
+
+def strongest(shown: _Shown, count: int = _STRONGEST) -> Iterator[str]:
+    """The largest cells of the layer in words, without special tokens, sinks, punctuation and own cells."""
+    flow, view = shown.flow, shown.found.view
+    aside = {*shown.found.hidden}
+    size = torch.zeros_like(shown.values)
+    for row, target in enumerate(shown.rows):
+        if target not in aside and not is_punctuation(flow.tokens[target]):
+            ranked = rankable(flow, view, target, aside)
+            size[row, ranked] = shown.values[row, ranked].abs()
+    for flat in size.flatten().topk(min(count, size.numel())).indices.tolist():
+        row, column = divmod(flat, size.shape[1])
+        if float(size[row, column]):
+            yield _in_words(shown, row, column)
+    marks = sum(is_punctuation(token) for place, token in enumerate(flow.tokens) if place not in aside)
+    left = [stands_aside(flow, shown.found)] * bool(aside) + [f"{marks} of punctuation"] * bool(marks)
+    if left:
+        yield f"  (not ranked: {', '.join(left)})"
+
+
+def _in_words(shown: _Shown, row: int, column: int) -> str:
+    value, share = float(shown.values[row, column]), float(shown.shares[row, column])
+    target, source = named(shown.flow, shown.rows[row]), _source(shown, column)
+    if shown.found.view == "u2z":
+        said = f"{source} {'writes' if value > 0 else 'takes from'} {target}"
+    else:
+        said = f"{source} reaches {target}" if value > 0 else f"{source} holds {target} back"
+    return f"  {said}: {value:+.3g}, {100 * share:.0f}% of what moved it"

@@ -1,0 +1,56 @@
+"""What maps, routes, baselines and rules are called on screens, and the names that code has for them.
+
+Nothing is imported, so that the command line answers at once.
+"""
+
+DEFAULT_MODEL = "embedded:minilm"
+MAX_NODES = 4096  # path points after which a target is given up
+
+VIEWS = {
+    "through-heads": "conserving",
+    "layer": "z2z",
+    "reads": "z2u",
+    "writes": "u2z",
+    "product": "product",
+}
+NEEDS = {  # the routes of a view
+    "conserving": {"z2u", "u2z"},
+    "z2z": {"z2z"},
+    "z2u": {"z2u"},
+    "u2z": {"u2z"},
+    "product": {"z2u", "u2z"},
+}
+ROUTES = {"reads": "z2u", "writes": "u2z", "layer": "z2z"}
+TRACED = {"through-heads": "composed", "layer": "z2z"}
+
+HEAD_BASELINES = {
+    "target": "itb",
+    "zero": "zero",
+    "mean": "mean",
+    "itb_zero_ratio": "itb_zero_ratio",
+    "itb_map_ratio": "itb_map_ratio",
+}
+MLP_BASELINES = {"target": "att_itb_a0", "zero": "zero", "matching": "matched"}
+LAYER_BASELINES = {"target": "itb", "zero": "zero", "mean": "mean", "itb_zero_ratio": "itb_zero_ratio"}
+ENCODER_BASELINES = {"mean": "mean", "zero": "zero"}
+TRACE_BASELINES = {"mean": "mean", "zero": "zero", "itb_zero_ratio": "itb_zero_ratio"}
+SCALARIZATIONS = {"l2": "l2", "projection": "projection"}
+PRECISIONS = {"float32": "float32", "tf32": "tf32"}
+EXPERTS = {"routed": "routed", "frozen": "frozen"}
+DTYPES = {"float32": "float32", "float64": "float64"}
+SIGNS = {"absolute": "absolute", "positive": "positive", "negative": "negative"}
+
+
+def title(view: str, head: int | None = None) -> str:
+    """What a map is called on screens, below the number of its layer."""
+    if view == "z2u":
+        return "what the heads read, summed" if head is None else f"what head {head} reads"
+    return {
+        "conserving": "token to token, through the heads",
+        "z2z": "token to token",
+        "u2z": "which heads write",
+        "product": "token to token, through the heads (product)",
+    }[view]
+
+
+ROUTE_TITLES = {"z2u": "heads read", "u2z": "heads write", "z2z": "layer"}
