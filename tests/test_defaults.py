@@ -13,8 +13,8 @@ from ligflow import Explainer, Flow, Words, direction
 from ligflow.conformance import check
 from ligflow.pretrained import _folder
 from ligflow.trace import trace
-from ligflow.view.figures import links
 from ligflow.view.html import fragment
+from ligflow.view.ladders import links
 from ligflow.view.page import page
 
 SMALL: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """Extras: what they hold, and what is said where one is missing."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+import ligflow
 from ligflow import CompletenessWarning, LigflowError, LigflowWarning, MemoryWarning, TextWarning
 from ligflow.corpus.runner import RunWarning
 from ligflow.extras import EXTRAS, need
@@ -39,6 +41,27 @@ def test_one_line_filters_every_warning(kind: type[Warning]) -> None:
 
 def test_ligflow_is_imported_where_the_system_has_no_resource_module() -> None:
     """As on Windows; psutil has code of its own for each system."""
-    script = "import sys, psutil; sys.modules['resource'] = None; import ligflow.cli"
+    script = "import sys, psutil; sys.modules['resource'] = None; import ligflow.explainer"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_public_names_are_imported_when_they_are_asked_for() -> None:
+    script = (
+        "import sys, ligflow\n"
+        "assert 'torch' not in sys.modules and 'Explainer' in dir(ligflow)\n"
+        "from ligflow import Explainer, Flow, Pair, Words, explain, attribute_layer, direction\n"
+        "assert ligflow.Explainer is Explainer and 'Explainer' in vars(ligflow)\n"
+        "sys.exit(hasattr(ligflow, 'Explorer'))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_all_names_that_type_checkers_see_are_there() -> None:
+    """Those of the source's imports, whose homes stand in a table beside them."""
+    source = Path(ligflow.__file__).read_text(encoding="utf-8")
+    declared = set(re.findall(r"^ +from ligflow\.\w+ import (\w+) as \1$", source, re.MULTILINE))
+    assert declared == {*ligflow._HOMES}
+    for name in declared:
+        assert getattr(ligflow, name).__module__ == f"ligflow.{ligflow._HOMES[name]}"

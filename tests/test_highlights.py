@@ -232,7 +232,7 @@ def test_merged_words_name_no_head() -> None:
         "composed.conserving": flow.composed(),
         "composed.product": flow.composed("product"),
     }
-    found = highlights(replace(flow, tensors=stored))
+    found = highlights(replace(flow, tensors=stored, meta={"merged": "words"}))
     assert [(one.source, one.head) for one in found.findings] == [(2, None), (1, None)]
 
 

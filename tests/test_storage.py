@@ -434,7 +434,7 @@ USES: dict[str, Callable[[Flow], object]] = {
     "both": lambda flow: repr(flow.hide_special().merge_words()),
     "trace": lambda flow: trace(flow, 1).paths(),
     "notebook": lambda flow: flow._repr_html_(),
-    "terminal": lambda flow: report(flow, "z2z", flow.layers[-1], None, Console(file=io.StringIO())),
+    "terminal": lambda flow: report(flow, Console(file=io.StringIO()), view="z2z", layer=flow.layers[-1]),
     "table": lambda flow: flow.to_pandas(),
     "page": lambda flow: page([flow]),
     "save": lambda flow: save(flow, Path(tempfile.gettempdir()) / "ligflow-again.safetensors"),

@@ -12,8 +12,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from browser import flow_of, still_head
 from ligflow import Flow, LigflowError
-from ligflow.view.figures import KINDS, SCALES, links, plot
-from ligflow.view.select import row_shares
+from ligflow.trace import BASELINES, trace
+from ligflow.view.canvas import SCALES
+from ligflow.view.figures import KINDS, plot
+from ligflow.view.highlights import highlights
+from ligflow.view.ladders import links
+from ligflow.view.select import by_head, row_shares
 
 TOKENS = ["[CLS]", "the", "$x$ <b>", "keeper"]
 
@@ -123,10 +127,10 @@ def test_a_ladder_without_heads_is_the_direct_map() -> None:
 
 def test_a_ladder_says_what_it_leaves_out(flow: Flow) -> None:
     axes = plot(flow, "ladder", target=3).axes[0]
-    assert axes.get_title() == "layer 2: links of ‘keeper’ that carry 95% of the magnitude"
+    assert axes.get_title() == "Layer 2: links of ‘keeper’ that carry 95% of the magnitude"
     texts = [text.get_text() for text in axes.texts]
     assert texts.count("$x$ <b>") == 2
-    assert {"h0", "h2", "res", "z (sources)", "u (heads)", "z′ (targets)"} <= {*texts}
+    assert {"h0", "h2", "res", "sources", "heads", "targets"} <= {*texts}
 
 
 def test_widths_of_links_compare_across_the_columns_of_a_ladder(flow: Flow) -> None:
@@ -167,7 +171,7 @@ def test_a_ladder_of_words_names_its_map(routes: tuple[str, ...], name: str) -> 
 
 def test_the_sum_of_the_heads_is_named(flow: Flow) -> None:
     title = plot(flow, "layers", view="z2u").get_suptitle()
-    assert title == "what the heads read, summed; rows are targets, columns are sources"
+    assert title == "What the heads read, summed; rows are targets, columns are sources"
 
 
 @pytest.mark.parametrize("kind", ["heat", "ladder"])
@@ -189,6 +193,71 @@ def test_labels_of_many_tokens_are_thinned_evenly() -> None:
     assert labels == [f"w{n}" for n in range(0, 100, 2)]
 
 
+@pytest.mark.parametrize("kind", ["layers", "heads"])
+def test_small_maps_of_few_tokens_have_labels_at_the_edges(flow: Flow, kind: str) -> None:
+    first, second = plot(flow, kind).axes[:2]
+    assert [tick.get_text() for tick in first.get_yticklabels()] == TOKENS
+    assert [tick.get_text() for tick in second.get_xticklabels()] == TOKENS
+    assert second.get_yticklabels() == []
+    many = plot(flow_of([f"w{n}" for n in range(21)]), kind).axes[0]
+    assert many.get_yticklabels() == many.get_xticklabels() == []
+
+
+def test_cells_are_square(flow: Flow) -> None:
+    for kind in ("heat", "layers", "heads", "overview"):
+        assert plot(flow, kind).axes[0].get_aspect() == 1
+
+
+def test_shares_are_told_in_per_cent(flow: Flow) -> None:
+    bar = plot(flow).axes[1]
+    assert bar.yaxis.get_major_formatter()(0.25) == "25"
+    assert bar.get_ylabel() == "% of what moved the token"
+
+
+def test_labels_are_without_the_blanks_around_them() -> None:
+    axes = plot(flow_of([" a", "b ", " ", "c"])).axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "b", "␣", "c"]
+
+
+def test_an_overview_has_the_maps_of_the_layer_that_tells_without_what_stands_aside(flow: Flow) -> None:
+    marked = replace(flow, special=(True, False, False, False))
+    figure = plot(marked, "overview")
+    found = highlights(marked)
+    row = flow.row(found.layer)
+    known = [flow.z2z[row][:, 1:], flow.composed()[row][:, 1:]]
+    for axes, values in zip(figure.axes[:2], known, strict=True):
+        np.testing.assert_allclose(axes.images[0].get_array(), row_shares(values), rtol=1e-5, atol=1e-7)
+    assert figure.axes[2].images[0].get_array().shape == (4, flow.heads + 1)
+    assert [axes.get_title() for axes in figure.axes[:3]] == [
+        "token to token", "token to token, through the heads", "which heads write",
+    ]  # fmt: skip
+    assert figure.get_suptitle() == f"Who moves whom in layer {found.layer}; hidden: 1 special token"
+    assert plot(flow, "overview", layer=0).get_suptitle().startswith("Who moves whom in layer 0")
+
+
+@pytest.mark.parametrize("view", [None, "z2z"])
+def test_a_trace_shows_relevance_at_every_depth(view: str | None) -> None:
+    made = flow_of(TOKENS, settings=dict(BASELINES["mean"]))
+    figure = plot(made, "trace", target=2, layer=1, view=view)
+    found = trace(made, 2, 1, "composed" if view is None else "z2z")
+    np.testing.assert_allclose(drawn(figure), found.relevance, rtol=1e-5, atol=1e-7)
+    rows = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert rows == ["after layer 1", "after layer 0", "input"]
+    assert figure.get_suptitle() == f"‘{TOKENS[2]}’ from layer 1 down to the input"
+    with pytest.raises(LigflowError, match="cannot be chained"):
+        plot(flow_of(TOKENS), "trace", target=2)
+
+
+def test_a_ladder_without_special_tokens_keeps_its_heads(flow: Flow) -> None:
+    marked = replace(flow, special=(True, False, False, False))
+    hidden, whole = links(marked.hide_special(), 1), links(marked, 1)
+    assert hidden.last is not None
+    known = by_head(marked, 1, [1, 2, 3])[:, :, 1:]
+    torch.testing.assert_close(hidden.first, known.sum(1).T.float(), rtol=1e-4, atol=1e-5)
+    assert whole.last is not None
+    assert hidden.last.shape == (flow.heads + 1, 3)
+
+
 @pytest.mark.parametrize("route", ["z2u", "u2z"])
 def test_a_ladder_says_which_routes_it_needs(route: str) -> None:
     words = f"Kind 'ladder' needs routes z2u and u2z, or z2z, and this flow holds {route}\\."
@@ -199,14 +268,14 @@ def test_a_ladder_says_which_routes_it_needs(route: str) -> None:
 @pytest.mark.parametrize("kind", ["merged", "hidden"])
 def test_regrouped_flows_have_figures(kind: str) -> None:
     made = flow_of(TOKENS, words=[0, 1, 1, 2], word_labels=["[CLS]", "thex", "keeper"])
-    for name in KINDS:
+    for name in KINDS[:-1]:  # a trace needs other baselines, and all tokens
         plot(made.merge_words() if kind == "merged" else made.hide_special(), name)
 
 
 @pytest.mark.parametrize("count", [1, 2, 100])
 def test_any_number_of_tokens(count: int) -> None:
     made = flow_of([f"w{n}" for n in range(count)], layers=1, heads=2)
-    for kind in KINDS:
+    for kind in KINDS[:-1]:
         width, height = plot(made, kind).get_size_inches()
         assert 2.5 <= width <= 12
         assert 2.5 <= height <= 12
@@ -225,7 +294,7 @@ def test_figures_are_saved(flow: Flow, tmp_path: Path, kind: str, start: bytes) 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"kind": "pie"}, "Unknown kind 'pie'; choose from heat, layers, heads, ladder."),
+        ({"kind": "pie"}, "Unknown kind 'pie'; choose from heat, layers, heads, ladder, overview, trace."),
         ({"scale": "log"}, "Unknown scale 'log'; choose from share, value, absolute."),
         ({"view": "z2v"}, "Unknown view 'z2v'"),
         ({"layer": 9}, "Layer 9 is not in this flow"),

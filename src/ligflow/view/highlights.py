@@ -17,7 +17,7 @@ from torch import Tensor
 from ligflow.flow import Flow
 from ligflow.over_both import MARK
 from ligflow.view.labels import is_blank, trimmed
-from ligflow.view.select import available, by_head, every_layer, row_shares
+from ligflow.view.select import available, by_head, every_layer, knows_heads, row_shares
 
 _SINK, _ROWS = 0.5, 3  # a sink holds more than this share of the rows that see it, of so many at least
 _SENTENCES = 3
@@ -193,7 +193,7 @@ def _head(flow: Flow, layer: int, target: int, source: int) -> tuple[int | None,
 
     None where the composed map is of words, whose means over targets no head has.
     """
-    if "composed.conserving" in flow.tensors:
+    if not knows_heads(flow):
         return None, False
     parts = by_head(flow, layer, [flow.targets.index(target)])[:-1, 0, source].abs()
     head = int(parts.argmax())

@@ -14,7 +14,8 @@ from ligflow.errors import LigflowError
 from ligflow.flow import Flow
 from ligflow.patches import Patches
 from ligflow.token_names import token_position
-from ligflow.view import figures
+from ligflow.view import canvas
+from ligflow.view.figures import chosen_view
 from ligflow.view.labels import printable
 from ligflow.view.select import row_shares, select
 
@@ -50,15 +51,15 @@ def overlay(
     target = flow.targets[0] if target is None else token_position(target, flow.tokens, "target")
     if target not in flow.targets:
         raise LigflowError(f"There is no target {target}; this flow has {list(flow.targets)}.")
-    view = _of_patches(figures.chosen_view(flow, view), head)
+    view = _of_patches(chosen_view(flow, view), head)
     values, _, title = select(flow, view, layer, head)
     shares = row_shares(values)[flow.targets.index(target)]
-    with figures.printing():
+    with canvas.printing():
         figure = _figure(pixels)
         _draw(figure.axes[0], pixels, _by_patch(shares, grid), grid, target - grid.first)
         figure.axes[0].set_title(_title(flow, shares, grid, title, target), fontsize=8, parse_math=False)
         if path is not None:
-            figures.save(figure, path)
+            canvas.save(figure, path)
     return figure
 
 
@@ -110,7 +111,7 @@ def _pixels(image: Any, grid: Patches) -> np.ndarray:
 
 def _figure(pixels: np.ndarray) -> Figure:
     high, wide = pixels.shape[:2]
-    figure: Figure = figures.empty(_WIDTH + 1.2, _WIDTH * high / wide + 0.4)
+    figure: Figure = canvas.empty(_WIDTH + 1.2, _WIDTH * high / wide + 0.4)
     figure.add_subplot()
     return figure
 
@@ -124,16 +125,16 @@ def _draw(
     # drawn pale, so that the colours tell shares and not the image's shadows
     grey = pixels if pixels.ndim == 2 else pixels[..., :3].mean(-1)
     axes.imshow(grey, cmap="gray", vmin=-1, vmax=1, extent=extent, interpolation="nearest")
-    laid = axes.imshow(
-        values.numpy(), cmap=figures.colours("share"), vmin=-most, vmax=most, alpha=_CLEAR, extent=extent,
+    axes.imshow(
+        values.numpy(), cmap=canvas.colours("share"), vmin=-most, vmax=most, alpha=_CLEAR, extent=extent,
         interpolation="nearest",
     )  # fmt: skip
     axes.set_axis_off()
     if own >= 0:
         row, column = divmod(own, grid.columns)
         size = (wide / grid.columns, high / grid.rows)
-        figures.outline(axes, (column * size[0], row * size[1]), *size)
-    axes.figure.colorbar(laid, ax=axes, shrink=0.8, label=figures.SCALES["share"])
+        canvas.outline(axes, (column * size[0], row * size[1]), *size)
+    canvas.colour_bar([axes], "share")
 
 
 def _title(flow: Flow, shares: Float[Tensor, " source"], grid: Patches, title: str, target: int) -> str:

@@ -62,6 +62,11 @@ def row_shares(values: Float[Tensor, "*row column"]) -> Float[Tensor, "*row colu
     return values / torch.where(size > 0, size, 1)
 
 
+def knows_heads(flow: Flow) -> bool:
+    """Whether what passes through single heads is known: of tokens, not of words, which are means of rows."""
+    return {"z2u", "u2z"} <= {*flow.routes} and "merged" not in flow.meta
+
+
 def by_head(flow: Flow, layer: int, targets: Sequence[int]) -> Float[Tensor, "middle target source"]:
     """What passes through each head, and last the residual with heads that did not move.
 
@@ -71,7 +76,8 @@ def by_head(flow: Flow, layer: int, targets: Sequence[int]) -> Float[Tensor, "mi
     at, rows = slice(flow.row(layer), flow.row(layer) + 1), list(targets)
     z2u, u2z, residual = flow.z2u[at][:, :, rows], flow.u2z[at][:, :, rows], flow.u2z_residual[at][:, rows]
     floor = flow.tensors["z2u.floor"][at][..., None].expand_as(u2z)
-    shares, kept = shared_out(z2u, u2z, residual, z2u.sum(-1), floor)
+    whole = z2u.sum(-1) + flow.hidden("z2u")[at][:, :, rows]  # hidden sources keep what they hold
+    shares, kept = shared_out(z2u, u2z, residual, whole, floor)
     own = torch.zeros_like(z2u[0, 0])
     own[list(range(len(rows))), [flow.targets[row] for row in rows]] = kept[0]
     return torch.cat([shares[0] * u2z[0, ..., None], own[None]])
