@@ -1,6 +1,7 @@
 """Rules against known integrals, and the driver against integrands that are hard on purpose."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -190,3 +191,110 @@ def test_a_cell_without_movement_is_met_at_once() -> None:
     assert found.met.all()
     assert found.nodes.tolist() == [7]
     assert found.value.abs().max() == 0
+
+
+def true_error(rise: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor], scale: float) -> float:
+    """The L1 error of a row that is met, over its scale. `rise` is F by source, `slope` its derivative."""
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    exact = rise(ends)[1] - rise(ends)[0]
+    total = exact.sum().reshape(1, 1)
+    found = integrate(lambda a, j: slope(a)[:, None, None], total, torch.full_like(total, scale))
+    assert found.met.all()
+    return float((found.value.flatten() - exact).abs().sum()) / scale
+
+
+KINKS = {
+    "one": [(0.280238, 0.229726)],
+    "another": [(0.734340, -0.232622)],
+    "late and early": [
+        (0.987241515976, 0.414105084979), (0.154826641109, 0.186561577212),
+        (0.188546806269, 0.00398047856),
+    ],
+    "spread": [
+        (0.929541844024, -0.313159226528), (0.716778409278, -0.10849190681),
+        (0.419923309655, 0.354669771664),
+    ],
+    "near the end": [
+        (0.625640967162, 0.111878668426), (0.6954252889, 0.128043198326),
+        (0.993201941402, -0.283929164271),
+    ],
+    "two together": [
+        (0.339437747516, 0.078918083908), (0.33241659732, 0.25233318506),
+        (0.747168159731, 0.104420469277),
+    ],
+    "in the middle": [
+        (0.399766857673, 0.367339944861), (0.517678026661, -0.143832034619),
+        (0.61201282345, 0.108300985993),
+    ],
+    "against each other": [
+        (0.41483683591, 0.380728140253), (0.391394331125, -0.338028598548),
+        (0.56611532943, -0.430431782478),
+    ],
+    "apart": [
+        (0.769879365248, 0.374982608038), (0.351003821133, -0.244703984235),
+        (0.868056782068, 0.48222295391),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINKS)
+def test_cells_are_right_where_neurons_switch_on_and_the_sum_does_not_see_it(name: str) -> None:
+    """What one source gains at the kinks the other loses: the row's sum is right at every rule."""
+    at, by = torch.tensor(KINKS[name], dtype=torch.float64).T
+
+    def rise(a: Tensor) -> Tensor:
+        first = (by * (a[:, None] - at).relu()).sum(-1)
+        return torch.stack([first, a - first], dim=-1)
+
+    def slope(a: Tensor) -> Tensor:
+        first = (by * (a[:, None] > at)).sum(-1)
+        return torch.stack([first, 1 - first], dim=-1)
+
+    assert true_error(rise, slope, 1.0) <= 1e-3
+
+
+PEAKS = {
+    "five": [
+        (0.276732623254, 0.035662244692, 0.221277115972), (0.226572535353, 0.02058035282, -0.206082487053),
+        (0.742785124811, 0.02268109809, 0.232084591537), (0.730659881363, 0.089517831038, -0.047446717515),
+        (0.184073833, 0.017007772978, -0.35923101972),
+    ],
+    "wide and narrow": [
+        (0.260003175085, 0.097274261319, -0.168433658784), (0.126750047618, 0.093047951622, 0.281960139798),
+        (0.793828127087, 0.023936789871, 0.09284857901), (0.599088251247, 0.027520970505, 0.483976998148),
+        (0.127835857054, 0.098809628297, 0.063466730487),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PEAKS)
+def test_cells_are_right_where_narrow_features_cancel_between_sources(name: str) -> None:
+    at, width, by = torch.tensor(PEAKS[name], dtype=torch.float64).T
+
+    def rise(a: Tensor) -> Tensor:
+        first = (by * torch.atan((a[:, None] - at) / width) / math.pi).sum(-1)
+        return torch.stack([first, a - first], dim=-1)
+
+    def slope(a: Tensor) -> Tensor:
+        first = (by / width / (1 + ((a[:, None] - at) / width) ** 2) / math.pi).sum(-1)
+        return torch.stack([first, 1 - first], dim=-1)
+
+    assert true_error(rise, slope, 1.0) <= 1e-3
+
+
+@pytest.mark.parametrize(
+    ("gain", "loss"),
+    [(1.1675361802, 1.3867218383), (1.0812934428, 1.2229185285), (1.0487657894, 1.3117995365)],
+)
+def test_cells_are_right_where_powers_bend_at_the_start(gain: float, loss: float) -> None:
+    """`a^p - a^q` with p and q little above 1: errors of one sign in one source, of the other in the next."""
+    power = torch.tensor([gain, loss], dtype=torch.float64)
+    sign = torch.tensor([1.0, -1.0], dtype=torch.float64)
+
+    def rise(a: Tensor) -> Tensor:
+        return sign * a[:, None] ** power
+
+    def slope(a: Tensor) -> Tensor:
+        return sign * power * a[:, None] ** (power - 1)
+
+    assert true_error(rise, slope, 0.3) <= 1e-3
