@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from architectures import ARCHITECTURES, build, example
+from browser import flow_of
 from ligflow import Explainer, Flow, LigflowError
 from ligflow.regroup import hide_special, merge_words
 from ligflow.settings import ROUTES
@@ -204,3 +205,19 @@ def test_mass_is_conserved_through_both(flow: Flow, route: str) -> None:
     residue = shown.tensors[f"{route}.residue"]
     visible = shown.tensors[route].sum(-1) + shown.hidden(route)
     torch.testing.assert_close(visible, shown.total(route) + residue, rtol=1e-4, atol=2e-5)
+
+
+def test_labels_and_places_of_what_stays_are_its_own() -> None:
+    """Of six tokens the first and the last are special: words, their places and the first patch move up."""
+    meta = {
+        "words": [0, 1, 1, 2, 3, 4], "word_labels": ["[CLS]", "ships", "at", "sea", "[SEP]"],
+        "word_places": [-1, 0, 1, 2, -1], "patches": {"first": 2, "rows": 1, "columns": 4},
+    }  # fmt: skip
+    flow = flow_of(["[CLS]", "sh", "ips", "at", "sea", "[SEP]"])
+    found = hide_special(replace(flow, special=(True, *(False,) * 4, True), meta={**flow.meta, **meta}))
+    assert found.tokens == ["sh", "ips", "at", "sea"]
+    assert found.meta["words"] == [0, 0, 1, 2]
+    assert found.meta["word_labels"] == ["ships", "at", "sea"]
+    assert found.meta["word_places"] == [0, 1, 2]
+    assert found.meta["patches"] == {"first": 1, "rows": 1, "columns": 4}
+    assert found.meta["hidden_tokens"] == ["[CLS]", "[SEP]"]

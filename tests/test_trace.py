@@ -52,6 +52,13 @@ def test_rows_that_did_not_move_or_cancel_are_counted_where_relevance_reaches_th
     assert trace(replace(flow, tensors={**flow.tensors, "z2z": z2z}), 1, which="z2z").still == 1
 
 
+def test_an_edge_at_the_threshold_is_kept(flow: Flow) -> None:
+    found = trace(flow, 2, which="z2z")
+    sizes = sorted((abs(edge.relevance) for edge in found.edges()), reverse=True)
+    assert 0 < sizes[3] < 1
+    assert [abs(edge.relevance) >= sizes[3] for edge in found.edges(sizes[3])] == [True] * 4
+
+
 def without_errors(flow: Flow) -> dict[str, Any]:
     names = [f"{route}.{part}" for route in flow.routes for part in ("error", "residue")]
     return {**flow.tensors, **{name: torch.zeros_like(flow.tensors[name]) for name in names}}
