@@ -31,6 +31,7 @@ from ligflow import (
 )  # fmt: skip
 from ligflow.conformance import Check
 from ligflow.known import SPLIT, WHOLE
+from ligflow.usage import loading
 
 TEXT = "The cat's whiskers"
 Result = tuple[int, str, str]
@@ -668,6 +669,16 @@ def test_help_and_bad_usage_import_no_torch(arguments: list[str]) -> None:
     assert (done.returncode, bool(done.stdout or done.stderr)) == (0, True), done
 
 
+def test_what_is_waited_for_is_said_once_on_a_terminal(
+    explain: Run, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    loading.cache_clear()
+    code, out, err = explain("--route", "layer", "--layers", "0")
+    assert (code, err.count("loading"), "loading" in out) == (0, 1, False)
+    assert err.startswith(f"loading {model} ...")
+
+
 def test_names_of_options_are_those_of_the_library() -> None:
     assert set(names.ROUTES.values()) == set(settings.ROUTES)
     assert tuple(names.HEAD_BASELINES.values()) == baselines.SOURCE_NAMES
@@ -812,7 +823,8 @@ def test_trace_towards_refuses_shares_that_cancel(run: Run, tmp_path: Path) -> N
         "the cat sat on", routes=("z2z",), layers=1, targets=2, layer_baseline="mean",
         scalarization=direction(explainer.model.lm_head.weight[6]),
     )  # fmt: skip
-    size = float(top.z2z[0, 0].abs().sum() / top.z2z[0, 0].sum().abs())
+    flow = explainer.explain("the cat sat on", routes=("z2z",), layer_baseline="mean")
+    size = float(trace.trace(flow, 2, which="z2z", top=top).relevance.abs().sum(-1).max())
     assert size > 1.5
     asked = ["trace", "the cat sat on", "-t", "sat", "--model", model, "--towards", "mat", "--map", "layer"]
     assert_refused(run(*asked), 1, "towards 'mat' cancels", f"magnitudes to {size:.1f}", "--layer")

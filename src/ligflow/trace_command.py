@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 _PATHS = 5  # that are printed, where there are so many
 _SHOWN = 12  # tokens that a depth of the table names; the CSV has all
-_CANCELS = 1.5  # magnitudes of the first step's shares beyond which these say nothing
+_CANCELS = 1.5  # magnitudes of relevance, of which 1 is the whole, beyond which no share says anything
 
 
 def follow(
@@ -152,13 +152,15 @@ def follow(
 
 
 def _refuse_cancelling(found: Trace, towards: str) -> None:
-    """Shares of a number that is what is left of larger ones, of both signs, say nothing about it."""
-    size = float(found.shares[0, found.token].abs().sum())
-    if size > _CANCELS:
+    """Relevance that is what is left of larger parts of both signs does not tell what speaks for a token."""
+    sizes = found.relevance.abs().sum(-1)
+    if float(sizes.max()) > _CANCELS:
+        depth = int(sizes.argmax())
+        where = f"after layer {found.layers[depth]}" if depth < len(found.layers) else "of the input"
         raise LigflowError(
-            f"What moves this layer towards {towards!r} cancels: its sources' shares sum to 1, and their "
-            f"magnitudes to {size:.1f}, so no share tells what speaks for it. Follow the token without "
-            "--towards, or after another layer (--layer)."
+            f"What moves this token towards {towards!r} cancels: the relevance {where} sums to 1, and its "
+            f"magnitudes to {float(sizes.max()):.1f}, so no share tells what speaks for it. Follow the token "
+            "without --towards, or after another layer (--layer)."
         )
 
 

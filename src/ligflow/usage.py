@@ -10,6 +10,7 @@ import os.path
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -133,8 +134,9 @@ def counted(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
+@cache
 def loading(model: str | None) -> None:
-    """Says what the command is at, where standard error is a terminal: PyTorch and a model take seconds."""
+    """Says once what is waited for, where standard error is a terminal: PyTorch and a model take seconds."""
     screen = errors()
     if screen.is_terminal:
         screen.print(Text(f"loading {printable(model or DEFAULT_MODEL)} ..."))
