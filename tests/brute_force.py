@@ -9,9 +9,9 @@ from captum.attr import IntegratedGradients
 from ligflow import attribution, direct
 from ligflow.attribution import Map
 from ligflow.baselines import source_start
-from ligflow.quadrature import Rule
 from ligflow.replay import Layer
 from ligflow.routes import Tokens, Work, mlp_paths
+from ligflow.rules import Rule
 from ligflow.sentences import alone
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ligflow import LigflowError
-from ligflow.quadrature import Integral, fixed_rule, integrate, patterson_nodes, patterson_weights
+from ligflow.quadrature import Integral, integrate
+from ligflow.rules import fixed_rule, patterson_nodes, patterson_weights
 
 
 @pytest.mark.parametrize(("level", "degree"), [(0, 1), (1, 5), (2, 11), (3, 23), (4, 47)])

@@ -10,7 +10,8 @@ import torch
 from ligflow import LigflowError, direction
 from ligflow.baselines import LAYER_NAMES, MLP_NAMES, SOURCE_NAMES
 from ligflow.precision import PRECISIONS
-from ligflow.quadrature import FIXED_RULES, MAX_NODES
+from ligflow.quadrature import MAX_NODES
+from ligflow.rules import FIXED_RULES
 from ligflow.scalarize import NAMES
 from ligflow.settings import ROUTES, Settings
 

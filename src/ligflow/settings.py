@@ -14,7 +14,8 @@ from ligflow import baselines, scalarize
 from ligflow.baselines import Baseline
 from ligflow.errors import LigflowError
 from ligflow.precision import PRECISIONS
-from ligflow.quadrature import MAX_NODES, fixed_rule
+from ligflow.quadrature import MAX_NODES
+from ligflow.rules import fixed_rule
 from ligflow.scalarize import Direction, Scalarization
 
 Array = NDArray[Any]
@@ -57,7 +58,7 @@ class Settings:
                 _one_of("scalarization", kind, scalarize.NAMES)
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("experts", self.experts, EXPERTS)
-        if self.quadrature != "adaptive":
+        if self.quadrature not in ("adaptive", "fine"):
             fixed_rule(str(self.quadrature))
         if not _is(self.tol, Real) or not 0 < self.tol < 1:
             raise LigflowError(
