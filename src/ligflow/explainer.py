@@ -51,7 +51,7 @@ from ligflow.scalarize import Scalarization
 from ligflow.settings import ROUTES, Array, Settings, ask, every_route
 from ligflow.token_names import Layers, Names, layer_positions, token_positions
 from ligflow.tokens import Tokens, Words, encode, name_inputs, name_parts, position_limit, text_config
-from ligflow.weights import check_weights, on_disk, short_note, usable
+from ligflow.weights import check_streamed, check_weights, on_disk, usable, weights_notes
 from ligflow.wrapped import model_of, tokenizer_of
 
 _Encoded = tuple[dict[str, Tensor], Tokens | None]
@@ -96,11 +96,12 @@ class Explainer:
         self.stack = stack
         self.decodes = bool(stack and model.config.is_encoder_decoder and not _is_of_encoder(stack))
         model, whole = model if stack else _encoder_of(model), model
-        self.notes = short_note(model)
+        self.notes = weights_notes(model)
         devices = devices_of(device)
         _check_streaming(devices, streamed, offload_folder)
         with torch.inference_mode(False):
             if streamed or len(devices) > 1:
+                check_streamed(model)
                 self.model = _offloaded(model, offload_folder)
                 self._places = Places(self.model, devices)
             else:

@@ -25,7 +25,7 @@ from ligflow.settings import ROUTES, Array, Settings, ask
 from ligflow.token_names import Names, token_positions
 from ligflow.tokens import Tokens
 from ligflow.validation import validate
-from ligflow.weights import check_weights, is_short, short_note, usable
+from ligflow.weights import check_weights, is_short, usable, weights_notes
 
 _HELD = "the encoder's states are held, so that sources are the layer's own tokens; Explainer moves both"
 _BLOCKED = -1e4  # what an additive mask adds, at most, where it blocks
@@ -85,7 +85,7 @@ def attribute_layer(
         args, kwargs = snapshot((hidden, *others), _own), snapshot(arguments, _own)
         recorded = validate(module, record_call(module, args, kwargs, _number(layer)))
         example = _example(module, recorded, tokens, targets, settings)
-        example.notes.extend(short_note(layer))
+        example.notes.extend(weights_notes(layer))
         places = Places(module)
         ((results,),) = compute(places, [example], [settings])
         flow = flow_of(example, results, settings, places, _about(layer))

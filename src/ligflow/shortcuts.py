@@ -182,8 +182,8 @@ def _watched(
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Whether a module holds no others."""
-    return next(module.children(), None) is None
+    """Whether a module holds no others, but for those that make its weights."""
+    return all(name == "parametrizations" for name, _ in module.named_children())
 
 
 def _first_that_fits(part: str, captured: Captured, seen: _Seen, ends: Tensor) -> Recipe | None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ligflow.agreement import apart, excess, gap, rounding, tolerance
 from ligflow.equipped import equipped, uneven
 from ligflow.errors import LigflowError, UnsupportedModel
+from ligflow.gradients import lost_in
 from ligflow.replay import Captured, Layer, borrowed, flat_tensors, plain
 from ligflow.shortcuts import PARTS
 from ligflow.windows import order_by_bits
@@ -26,6 +27,7 @@ def validate(model: nn.Module, layer: Layer) -> Layer:
     with replaying(layer):
         layer = _judged(model, layer)
         with borrowed(model, layer.implementation), torch.no_grad():
+            _refuse_lost_gradient(layer)
             if layer.refusal or layer.entangled:  # whose maps are plain autograd through the layer
                 _refuse_no_gradient(layer)
             if layer.refusal:
@@ -196,6 +198,16 @@ def _refuse_no_gradient(layer: Layer) -> None:
             f"Layer {layer.index} ({layer.name}, {type(layer.module).__name__}) cannot be differentiated: "
             f"{str(error).splitlines()[0]}"
         ) from error
+
+
+def _refuse_lost_gradient(layer: Layer) -> None:
+    """A layer with a part that has no gradient would have maps that leave out what goes through it."""
+    lost = lost_in(layer)
+    if lost:
+        raise UnsupportedModel(
+            f"Layer {layer.index} ({layer.name}, {type(layer.module).__name__}) cannot be explained: no "
+            f"gradient comes back through {lost}. If a quantisation packs its weights, load it without."
+        )
 
 
 def _batches(layer: Layer, own: Tensor) -> bool:

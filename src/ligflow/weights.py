@@ -1,6 +1,6 @@
 """Weights of modules, copied to a device and put in by reference, and a model's weights kept on disk."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ligflow.errors import LigflowError
+from ligflow.quantisation import Quantised, quantised, without_kernels
 from ligflow.storage import atomically
 
 M = TypeVar("M", bound=nn.Module)
@@ -20,7 +21,7 @@ M = TypeVar("M", bound=nn.Module)
 
 def is_short(tensor: Tensor) -> bool:
     """Whether these are floating-point numbers shorter than float32."""
-    return tensor.is_floating_point() and torch.finfo(tensor.dtype).bits < 32
+    return tensor.is_floating_point() and tensor.element_size() < 4
 
 
 def fresh(tensor: Tensor, device: torch.device) -> Tensor:
@@ -31,18 +32,55 @@ def fresh(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def usable(model: M, device: torch.device | None = None) -> M:
-    """The model itself, or a copy where its weights are too short, or elsewhere, or without gradients."""
+    """The model itself, or a copy where weights are quantised, too short, elsewhere, or without gradients.
+
+    Raises LigflowError for quantised weights that cannot be made plain (see `quantisation`).
+    """
+    found = quantised(model)
     weights = (*model.parameters(), *model.buffers())
     elsewhere = device is not None and any(weight.device != device for weight in weights)
-    if not short_note(model) and not elsewhere and not any(one.is_inference() for one in weights):
+    why = {
+        "other weights are too short": bool(_short(model, found)),
+        "it is elsewhere": elsewhere,
+        "weights made in inference mode have no gradients": any(one.is_inference() for one in weights),
+        "others are dequantised": bool(found.kinds),
+    }
+    if not any(why.values()):
         return model
-    return with_weights(model, lambda weight: fresh(weight, device or weight.device))
+    found.refuse_copy(next(reason for reason, given in why.items() if given))
+
+    def change(weight: Tensor) -> Tensor:
+        plain = found.weights.get(id(weight), lambda: weight)()
+        return fresh(plain, device or weight.device)
+
+    modules = {id(own): made().to(device) for own, made in found.modules.items()}
+    return without_kernels(with_weights(model, change, modules), found.places)
 
 
-def short_note(model: nn.Module) -> list[str]:
-    """A note for readers where weights are integrated in a wider type than their own."""
-    short = sorted({str(one.dtype).removeprefix("torch.") for one in model.parameters() if is_short(one)})
-    return [f"weights in {' and '.join(short)}, integrated in a float32 copy"] if short else []
+def check_streamed(model: nn.Module) -> None:
+    """Raises LigflowError for a quantised model, whose layers cannot come to a device one by one."""
+    kinds = " and ".join(sorted(quantised(model).kinds))
+    if kinds:
+        raise LigflowError(
+            f"Layers with weights in {kinds} cannot be streamed; load the model unquantised, or explain it "
+            "on one device, without streamed=True."
+        )
+
+
+def weights_notes(model: nn.Module) -> list[str]:
+    """Notes for readers where weights are dequantised, or integrated in a wider type than their own."""
+    found = quantised(model)
+    short = _short(model, found)
+    return found.note() + (
+        [f"weights in {' and '.join(short)}, integrated in a float32 copy"] if short else []
+    )
+
+
+def _short(model: nn.Module, found: Quantised) -> list[str]:
+    """The types of short weights, apart from those that are quantised."""
+    inside = {id(one) for module in found.modules for one in module.parameters()} | found.weights.keys()
+    short = (one for one in model.parameters() if is_short(one) and id(one) not in inside)
+    return sorted({str(one.dtype).removeprefix("torch.") for one in short})
 
 
 def check_weights(model: nn.Module) -> None:
@@ -59,12 +97,27 @@ def check_weights(model: nn.Module) -> None:
             )
 
 
-def with_weights(model: M, change: Callable[[Tensor], Tensor]) -> M:
-    """A copy of the model with changed weights; the model's own are not copied."""
-    others: dict[int, Any] = {}
-    for tensor in (*model.parameters(), *model.buffers()):
-        others[id(tensor)] = _like(tensor, change(tensor))
+def with_weights(
+    model: M, change: Callable[[Tensor], Tensor], modules: Mapping[int, nn.Module] | None = None
+) -> M:
+    """A copy of the model with changed weights; the model's own are not copied.
+
+    So are tensors that hooks make of weights (pruning, weight norm), which cannot be copied. `modules` stand
+    in the places of others, by their ids.
+    """
+    others: dict[int, Any] = dict(modules or {})
+    kept = [part for part in model.modules() if id(part) not in others]
+    for tensor in (one for part in kept for one in _tensors(part)):
+        if id(tensor) not in others:
+            others[id(tensor)] = _like(tensor, change(tensor))
     return deepcopy(model, others)
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    """All tensors of one module, those that are no parameters among them."""
+    for one in (*module._parameters.values(), *module._buffers.values(), *vars(module).values()):
+        if isinstance(one, Tensor):
+            yield one
 
 
 def _like(own: Tensor, other: Tensor) -> Tensor:
