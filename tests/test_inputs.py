@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from architectures import ARCHITECTURES, build
 from ligflow import Explainer, Flow, LigflowError, conformance
 from ligflow.batches import TextWarning
+from ligflow.replay import borrowed
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 48,
          "vocab_size": 64}  # fmt: skip
@@ -164,6 +165,65 @@ def test_a_text_of_which_nothing_is_left_is_named() -> None:
     words.pre_tokenizer = pre_tokenizers.CharDelimiterSplit("z")
     with pytest.raises(LigflowError, match="makes no token of the text 'zzz'"):
         Explainer(small("Llama"), PreTrainedTokenizerFast(tokenizer_object=words)).explain("zzz")
+
+
+# --- models that pad by themselves ----------------------------------------------------------------
+
+PADS: dict[str, dict[str, Any]] = {
+    "Longformer": {"attention_window": 8},
+    "BigBird": {"block_size": 4, "num_random_blocks": 1},
+}
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize(("name", "count", "whole"), [("Longformer", 6, 8), ("BigBird", 30, 32)])
+def test_what_a_model_pads_with_is_no_token(name: str, count: int, whole: int) -> None:
+    model = small(name, **PADS[name])
+    text = " ".join(WORDS[1:][place % 3] for place in range(count))
+    explainer = Explainer(model, tokenizer_of("attention_mask"))
+    layer = explainer.record(text)[0]
+    assert len(layer.hidden) == whole
+    flow = explainer.explain(text, routes="z2z", tol=1e-4)
+    assert flow.tokens == text.split()
+    assert flow.meta["words"] == list(range(count))
+    start, row = layer.hidden[2].expand_as(layer.hidden), torch.zeros(whole)
+    kind = layer.implementation
+    with borrowed(layer.module, kind):
+        first = layer.forward(start[None])[0, 2].detach()
+        for node in torch.linspace(0, 1, 65)[:-1] + 1 / 128:  # plain autograd, midpoint rule
+            hidden = (start + node * (layer.hidden - start)).requires_grad_()
+            moved = layer.forward(hidden[None])[0, 2] - first
+            (slope,) = torch.autograd.grad(moved.norm(), hidden)
+            row += (slope * (layer.hidden - start)).sum(-1).detach() / 64
+    assert not row[count:].any()
+    torch.testing.assert_close(flow.z2z[0, 2], row[:count], rtol=5e-3, atol=2e-3 * float(row.abs().max()))
+
+
+@pytest.mark.parametrize(
+    "one", [{"input_ids": torch.tensor([[3, 7, 0, 0]])}, {"input_ids": torch.full((1, 4), 3)}]
+)
+def test_given_and_inner_padding_are_both_left_out(one: dict[str, Tensor]) -> None:
+    model = small("Longformer", **PADS["Longformer"])
+    mask = torch.tensor([[1, 1, 0, 0]])
+    flow = Explainer(model).explain(one | {"attention_mask": mask}, routes="z2z")
+    plain = {"input_ids": one["input_ids"][:, :2]}
+    theirs = Explainer(model).explain(plain, routes="z2z")
+    assert len(flow.tokens) == len(theirs.tokens) == 2
+    torch.testing.assert_close(flow.z2z, theirs.z2z, rtol=1e-4, atol=1e-6)
+
+
+def test_tokens_that_others_see_are_no_padding() -> None:
+    class Prompted(transformers.LlamaModel):
+        def forward(self, input_ids: Tensor, **more: Any) -> Any:
+            own = self.embed_tokens(input_ids)
+            return super().forward(inputs_embeds=torch.cat([own[:, :1] * 0 + 1, own], 1), **more)
+
+    torch.manual_seed(0)
+    flow = Explainer(Prompted(transformers.LlamaConfig(**SMALL)).eval()).explain(
+        {"input_ids": IDS}, routes="z2z"
+    )
+    assert len(flow.tokens) == IDS.shape[1] + 1
+    assert flow.z2z[0, 1:, 0].abs().min() > 0
 
 
 # --- types of numbers -----------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from ligflow.errors import LigflowError, LigflowWarning
 from ligflow.examples import Example, Results, Validated, compute, shown, splittable
 from ligflow.flow import Flow
 from ligflow.frames import name_frames, seconds_of
+from ligflow.inner_padding import given_rows, is_unseen
 from ligflow.inputs import (
     Inputs,
     check_inputs,
@@ -424,14 +425,38 @@ class Explainer:
         chosen = self._places.spread(chosen)
         refuse_uneven(chosen)
         inputs = self._behind(inputs, recorded[0])
-        visible = self.visible(inputs, chosen[0])
-        tokens = shown(self._named(tokens, inputs, len(chosen[0].hidden), chosen[0].layout.parts), visible)
+        inside = self._inside(inputs, recorded[0], chosen)
+        count = len(chosen[0].hidden) if inside is None else len(inside)
+        visible = self.visible(inputs, chosen[0]) if inside is None else self._given(inputs, inside)
+        tokens = self._named(tokens, inputs, count, chosen[0].layout.parts)
+        tokens = shown(tokens, visible if inside is None else self._given(inputs, torch.arange(count)))
         rows = token_positions(targets, tokens.labels)
         chosen, left_out = splittable(self._validated(chosen), layers is not None, routes)
         seen, memory = self._memory(inputs, chosen[0])
         place = LayerTokens(visible, visible[torch.tensor(rows, device=visible.device)], seen)
         notes = [*self.notes, *left_out, *tokens.notes, *self._passed_over(encoded)]
         return Example(tokens, rows, chosen, place, notes, memory)
+
+    def _inside(
+        self, inputs: dict[str, Tensor], first: Layer, chosen: Sequence[Layer]
+    ) -> Int[Tensor, " given"] | None:
+        """The places of the given tokens in layers that have others too, the model's own padding."""
+
+        def again(name: str, other: Tensor) -> Layer:
+            return self._record(inputs | {f"decoder_{name}" if self.decodes else name: other})[0]
+
+        rows = given_rows(own_inputs(inputs, self.decodes), first, again)
+        if rows is None or any(len(layer.hidden) != len(first.hidden) for layer in chosen):
+            return None
+        for layer in chosen:
+            with self.lent(layer):
+                if not is_unseen(layer, rows):
+                    return None
+        return rows
+
+    def _given(self, inputs: Mapping[str, Tensor], rows: Int[Tensor, " given"]) -> Int[Tensor, " visible"]:
+        """Of the rows of given tokens those that their own mask does not hide."""
+        return rows[visible_tokens(self.model, own_inputs(inputs, self.decodes), rows)]
 
     def _passed_over(self, encoded: _Encoded) -> list[str]:
         """A note about given inputs that the model does not take; what a tokenizer adds needs none."""
