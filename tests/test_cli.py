@@ -1,5 +1,6 @@
 """The command line: what it prints and writes, its exit codes, and one clear line for every bad input."""
 
+import base64
 import csv
 import json
 import os
@@ -628,6 +629,25 @@ def test_the_embedded_model_passes_its_checks(run: Run) -> None:
     assert code == 0
     assert sum(" pass " in line for line in lines) == 8
     assert any("6 of 6" in line for line in lines)
+
+
+def test_a_page_holds_what_a_trace_can_follow_where_it_is_asked_to(explain: Run, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    assert explain("--html", path, "--trace")[0] == 0
+    held = re.findall(r'class="flow"[^>]*>([^<]+)<', path.read_text(encoding="utf-8"))
+    settings = []
+    for number, data in enumerate(held):
+        (tmp_path / f"{number}").write_bytes(base64.b64decode(data))
+        settings.append(Flow.load(tmp_path / f"{number}").meta["settings"])
+    names = ("att_baseline", "mlp_baseline", "layer_baseline")
+    assert [[one[name] for name in names] for one in settings] == [
+        ["itb", "att_itb_a0", "itb"], ["mean", "matched", "mean"]
+    ]  # fmt: skip
+    chained = ("--att-baseline", "mean", "--mlp-baseline", "matched", "--layer-baseline", "mean")
+    assert explain("--html", path, "--trace", *chained)[0] == 0
+    assert path.read_text(encoding="utf-8").count('class="flow"') == 1
+    assert_refused(explain("--trace"), 2, "--trace is for the page of --html")
+    assert_refused(explain("--trace", "--html", path, "--targets", "1"), 2, "leave out --targets")
 
 
 def test_flows_can_be_laid_beside_in_a_page(run: Run, saved: Path, tmp_path: Path) -> None:

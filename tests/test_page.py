@@ -496,14 +496,21 @@ HIGHLIGHTS = """async (module) => {
 }"""  # noqa: E501
 
 
-def causal(seed: int, sink: float = 0.0, **options: Any) -> Flow:
-    """A decoder's flow: no cell after its target; the first token may hold most of every row."""
+def causal(seed: int, sink: float = 0.0, at: int = 0, **options: Any) -> Flow:
+    """A decoder's flow: no cell after its target; a token may hold most of every row that sees it."""
     made = flow_of(["The", " capital", " of", " France", ",", " is", "\n"], layers=3, seed=seed, **options)
     past = torch.ones(7, 7, dtype=torch.bool).tril(-1)
     tensors = {name: made.tensors[name] * past for name in ("z2u", "z2z") if name in made.tensors}
     for values in tensors.values():
-        values[..., 1:, 0] += sink
+        values[..., at + 1 :, at] += sink
     return replace(made, tensors=made.tensors | tensors)
+
+
+def tied() -> Flow:
+    """Equal shares: the lower layer is said, the lower source first, and no head has half."""
+    made = flow_of(TOKENS)
+    even = {name: torch.ones_like(made.tensors[name]) for name in ("z2u", "u2z", "u2z_residual")}
+    return replace(made, tensors=made.tensors | even)
 
 
 def various() -> list[Flow]:
@@ -512,14 +519,17 @@ def various() -> list[Flow]:
     quiet = {name: made.tensors[name].clone() for name in ("z2u", "z2z")}
     for values in quiet.values():
         values[..., 0, :] = 0
+    positive = {name: made.tensors[name].abs() for name in ("z2u", "u2z")}
     negative = replace(
         made, tensors=made.tensors | {"z2u": -made.tensors["z2u"], "u2z": -made.tensors["u2z"]}
     )
     marks = ["[CLS]", "the", ",", "the", "…", "€", "[SEP]"]
     return [
         made, still_head(made), negative, replace(made, tensors=made.tensors | quiet),
+        replace(made, tensors=made.tensors | positive),
         flow_of(marks, layers=2, seed=4), flow_of(marks, targets=[1, 3], seed=5), flow_of(TOKENS[:2]),
         causal(6), causal(7, sink=50.0), causal(8, sink=50.0, targets=[*range(7)], heads=1),
+        causal(9, sink=25.0, at=2), causal(10, heads=8), flow_of(TOKENS, layers=2, heads=9, seed=11), tied(),
         *(flow_of(TOKENS, routes=(route,), seed=9) for route in ("z2u", "u2z", "z2z")),
         flow_of(TOKENS, **WORDS).merge_words(), flow_of(["[CLS]", "[SEP]"]),
     ]  # fmt: skip
@@ -794,7 +804,7 @@ def under(flow: Flow, **settings: str) -> Flow:
         ),
         (
             lambda f: under(f, mlp_baseline="zero", layer_baseline="itb"), "map=composed",
-            "Explain with --att-baseline mean --mlp-baseline matched",
+            "Explain with --trace, or with --att-baseline mean --mlp-baseline matched",
         ),
         (
             lambda f: replace(f, layers=(0, 1, 2, 4)), "map=z2z&layer=4",

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -119,6 +119,12 @@ def explain(
     json_path: Json = None,
     csv: Csv = None,
     html: Html = None,
+    trace: Annotated[
+        bool,
+        _option(
+            "Add maps that a trace can follow to the page of --html: about as long again.", OUTPUT, "--trace"
+        ),
+    ] = False,
     route: Annotated[
         list[str] | None, choice("--route", ROUTES, "Maps to compute, repeatable, default all", METHOD)
     ] = None,
@@ -163,6 +169,10 @@ def explain(
     screen.check(tuple(route or ROUTES.values()))
     if layer is not None and layer >= 0 and chosen and min(chosen) >= 0 and layer not in chosen:
         raise Usage(f"--layer {layer} is printed, but --layers explains only {layers}.")
+    if trace and html is None:
+        raise Usage("--trace is for the page of --html; ligflow trace prints one.")
+    if trace and targets:
+        raise Usage("--trace follows every token; leave out --targets.")
     loading(model)
     outputs.check()
     from ligflow.pairs import Pair
@@ -177,10 +187,19 @@ def explain(
     )
     inputs = text if decoder_text is None else Pair(text, decoder_text)
     _ensure_printable(explainer, inputs, truncate, chosen, layer, head)
-    flow = _with_progress(lambda progress: explainer.explain(
-        inputs, layers=chosen, targets=wanted, truncate=truncate, progress=progress, **vars(settings),
-    ))  # fmt: skip
-    _deliver(flow, screen, outputs)
+
+    def explained(settings: dict[str, Any]) -> Flow:
+        return _with_progress(lambda progress: explainer.explain(
+            inputs, layers=chosen, targets=wanted, truncate=truncate, progress=progress, **settings,
+        ))  # fmt: skip
+
+    flow, followed = explained(vars(settings)), _followed(settings.routes)
+    others = (
+        [explained(vars(settings) | followed)]
+        if trace and not followed.items() <= vars(settings).items()
+        else []
+    )
+    _deliver(flow, screen, outputs, others)
 
 
 def view(
@@ -246,6 +265,13 @@ class Screen:
         asked = {"layer": self.layer, "map": shown, "words": 1 if self.words else None}
         asked |= {"special": 0 if self.special else 1 if self.hide else None}
         return "&".join(f"{name}={value}" for name, value in asked.items() if value is not None)
+
+
+def _followed(routes: tuple[str, ...]) -> dict[str, Any]:
+    """The settings of maps that a trace can follow, of the routes that are asked for."""
+    from ligflow.trace import BASELINES
+
+    return {**BASELINES["mean"], "routes": routes}
 
 
 def _ensure_printable(

@@ -53,12 +53,9 @@ def quantise(
 
 
 def _plain(tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Numbers as the viewer reads them: float32, int32, bytes."""
+    """Numbers as the viewer reads them: float32, whole numbers as they are."""
     for name, tensor in tensors.items():
-        if tensor.is_floating_point():
-            yield name, tensor.float().contiguous()
-        else:
-            yield name, (tensor.int() if tensor.dtype == torch.int64 else tensor).contiguous()
+        yield name, (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -61,7 +61,7 @@ function unchained(own, flow, layer, depth, state, token) {
   const given = names.map((name) => String(own.meta.settings?.[name]));
   const fits = state.map === "z2z" ? given[0] !== "itb" : given[1] === "matched" && !given[0].startsWith("itb");
   return fits ? "" : "These maps start from the target itself, so they leave out what a token keeps from layer to layer, and cannot be followed "
-    + `(${names.map((name, i) => `${name} ‘${printable(given[i])}’`).join(", ")}). Explain with --att-baseline mean --mlp-baseline matched for maps that can, alone or beside these in the page.`;
+    + `(${names.map((name, i) => `${name} ‘${printable(given[i])}’`).join(", ")}). Explain with --trace, or with --att-baseline mean --mlp-baseline matched, for maps that can.`;
 }
 
 /**
