@@ -2,6 +2,7 @@
 # make sweep: every model type of transformers, tiny (23 minutes on two cores); compared with docs/models.json.
 # make oldest: the tests of what depends on transformers, with the oldest version that is supported.
 # make experiment: the consistency experiment of docs/experiment.md (an hour on two cores; it can be interrupted).
+# make mutants: a random sample of changes to the numerical modules, which tests must notice (docs/mutants.md).
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
@@ -10,7 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 OLDEST_TESTS ?= $(addprefix tests/test_,oracle.py recording.py explainer.py routing.py batches.py)
 SENTENCE ?= The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light.
 
-.PHONY: demo test oldest bench sweep experiment lint docs clean
+.PHONY: demo test oldest bench sweep experiment mutants lint docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ligflow explain "$(SENTENCE)" --hide-special --html demo.html
@@ -29,6 +30,9 @@ bench: $(VENV)/.test
 
 sweep: $(VENV)/.test
 	$(BIN)/python tests/sweep/run.py
+
+mutants: $(VENV)/.mutants
+	$(BIN)/python tests/mutants.py
 
 experiment: $(VENV)/.test
 	$(BIN)/python docs/experiment.py
@@ -50,6 +54,10 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) -e ".[test]"
+	touch $@
+
+$(VENV)/.mutants: $(VENV)/.test
+	$(PIP_INSTALL) -e ".[mutants]"
 	touch $@
 
 # in a folder of its own that goes before the newest one, which stays

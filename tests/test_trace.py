@@ -52,6 +52,15 @@ def test_rows_that_did_not_move_or_cancel_are_counted_where_relevance_reaches_th
     assert trace(replace(flow, tensors={**flow.tensors, "z2z": z2z}), 1, which="z2z").still == 1
 
 
+def test_a_row_that_moved_little_hands_its_relevance_on(flow: Flow) -> None:
+    """What counts is its own size, not that of other rows."""
+    z2z = flow.z2z.clone()
+    z2z[2, 1] *= 1e-9
+    found = trace(replace(flow, tensors={**flow.tensors, "z2z": z2z}), 1, which="z2z")
+    assert found.still == 0
+    torch.testing.assert_close(found.shares[0, 1], trace(flow, 1, which="z2z").shares[0, 1])
+
+
 def test_an_edge_at_the_threshold_is_kept(flow: Flow) -> None:
     found = trace(flow, 2, which="z2z")
     sizes = sorted((abs(edge.relevance) for edge in found.edges()), reverse=True)
