@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import FunctionType
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn.functional import multi_head_attention_forward
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -62,6 +64,9 @@ class Watch(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         given, name = dict(kwargs or {}), getattr(func, "__name__", "")
+        if func is multi_head_attention_forward:
+            with self:
+                return _OPEN(*args, **given)
         if name in _PRODUCTS and (factors := _factors(args, given)) is not None:
             return self._product(*factors, lambda: func(*args, **given), float(given.get("alpha", 1)))
         if name == _FUSED:
@@ -137,6 +142,17 @@ class Watch(TorchFunctionMode):
         if vectors.ndim == 4:
             return vectors
         return vectors.reshape(self.examples, -1, *vectors.shape[1:])
+
+
+def _opened(function: Any) -> FunctionType:
+    """A function of PyTorch written in Python, without its question whether it is watched as a whole."""
+    known = function.__globals__ | {"has_torch_function": lambda _given: False}
+    opened = FunctionType(function.__code__, known, function.__name__, function.__defaults__)
+    opened.__kwdefaults__ = function.__kwdefaults__
+    return opened
+
+
+_OPEN = _opened(multi_head_attention_forward)
 
 
 def _factors(args: Sequence[Any], given: Mapping[str, Any]) -> tuple[Tensor, Tensor, list[int]] | None:
