@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("no_shape_checks")
 def test_good_models_pass(name: str) -> None:
     checks = check(Explainer(build(ARCHITECTURES[name])))
     assert [one.name for one in checks if not one.passed] == []
-    assert len(checks) == 8
+    assert len(checks) == 9
 
 
 def test_a_causal_model_is_recognised() -> None:

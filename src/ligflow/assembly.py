@@ -120,6 +120,8 @@ def _notes(
     if at_softmax:
         notes.append(f"attention off the interface, seen at its softmax: layers {', '.join(at_softmax)}")
     notes += [note for route in results[0] if (note := _of_jumps(route, results))]
+    for note in dict.fromkeys(layer.note for layer in layers if layer.note):
+        notes.append(f"{note}: layers {', '.join(str(one.index) for one in layers if one.note == note)}")
     for route in results[0]:
         flips = sum(int(f.sum()) for result in results if (f := result[route].flipped) is not None)
         rows = sum(result[route].total.numel() for result in results)

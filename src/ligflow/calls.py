@@ -86,6 +86,7 @@ def layer_of(index: int, call: Call, refusal: str, single: bool = False) -> Laye
         cross_heads=call.attentions[1].query.shape[1] if memory else 0,
         forms=tuple(seen.form for seen in call.attentions) if call.at_softmax else (),
         groups=tuple(seen.key.shape[1] for seen in call.attentions) if call.at_softmax else (),
+        positional=tuple(signature_of(call.module).parameters)[: len(call.args)],
     )  # fmt: skip
     return layer.on(output.device)  # of a model on several devices, where its weights are
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ligflow import attribution, direct
+from ligflow.agreement import apart
 from ligflow.attribution import Map, attribute
 from ligflow.baselines import source_start
 from ligflow.errors import LigflowError
@@ -61,7 +62,8 @@ def check(
     if not examples:
         raise LigflowError("The inputs are empty; give at least one example, or None for two short ones.")
     recordings = [_record(explainer, example) for example in examples]
-    checks = [_splits(recordings[0]), _shortcuts(recordings[0]), _replays(explainer, recordings)]
+    checks = [_splits(recordings[0]), _shortcuts(recordings[0])]
+    checks += [_as_loaded(explainer, examples, recordings), _replays(explainer, recordings)]
     for baseline in ("itb", "zero", "mean"):
         checks.append(_engine(explainer, recordings, baseline))
     checks.append(_certificates(explainer, recordings, tol, experts))
@@ -116,6 +118,21 @@ def _shortcuts(recording: Recording) -> Check:
     count = f"{sum(layer.shortcut is not None for layer in layers)} of {len(recording)}"
     detail = "; ".join([*names, *reasons[:1]])
     return Check("keys and values in closed form", True, count, "any", detail, compared=bool(names))
+
+
+def _as_loaded(explainer: Explainer, examples: list[Inputs], recordings: list[Recording]) -> Check:
+    """What the explained layers take and give, against a run of the model as it was loaded."""
+    name, gaps, limit = "layers are as the model runs", [], _rounding(explainer, 1e-4)
+    for example, recording in zip(examples, recordings, strict=True):
+        try:
+            seen = explainer.watched(example, {layer.name for layer, _ in recording})
+        except LigflowError as error:
+            return Check(name, False, "nothing", f"{limit:.0e}", str(error), compared=False)
+        for layer, _ in recording:
+            own = [layer.layout.rows(one)[0].to(layer.hidden) for one in seen[layer.name].pop(0)]
+            gaps += [apart(*pair) for pair in zip((layer.hidden, layer.output), own, strict=True)]
+    worst = _worst(gaps)
+    return Check(name, worst <= limit, f"{worst:.1e}", f"{limit:.0e}")
 
 
 def _replays(explainer: Explainer, recordings: list[Recording]) -> Check:

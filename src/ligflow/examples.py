@@ -76,7 +76,7 @@ def _as_seen(layer: Layer, seen: Layer) -> Layer:
         layer, refusal=seen.refusal, entangled=seen.entangled, one_by_one=seen.one_by_one,
         tiled=seen.tiled, windows=seen.windows, memory=seen.memory, cross_heads=seen.cross_heads,
         projections=seen.projections, anywhere=seen.anywhere, shortcut=seen.shortcut,
-        no_shortcut=seen.no_shortcut, cost=seen.cost, repeats=seen.repeats,
+        no_shortcut=seen.no_shortcut, cost=seen.cost, repeats=seen.repeats, as_loaded=seen.as_loaded,
     )  # fmt: skip
 
 
@@ -85,8 +85,8 @@ def _kind(layer: Layer) -> Any:
     arguments = tuple((name, _shape(value)) for name, value in sorted(layer.arguments.items()))
     device, dtype = layer.hidden.device, layer.hidden.dtype
     windows = layer.windows and layer.windows.calls
-    called = (layer.index, layer.name, layer.refusal, layer.entangled, windows)
-    return *called, len(layer.hidden) == 1, str(device), dtype, arguments
+    called = (layer.index, layer.name, layer.refusal, layer.entangled, layer.as_loaded, windows)
+    return *called, len(layer.hidden) == 1, str(device), dtype, layer.positional, arguments
 
 
 def _shape(value: Any) -> Any:

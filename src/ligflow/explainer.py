@@ -5,7 +5,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from ligflow.places import Places
 from ligflow.precision import check_precision
 from ligflow.progress import Progress, size_in_words, told
 from ligflow.quadrature import MAX_NODES
-from ligflow.recording import record, refuse_uneven
+from ligflow.recording import record, refuse_uneven, watched
 from ligflow.replay import Layer, borrowed, exact_mode, is_double
 from ligflow.routes import Tokens as LayerTokens
 from ligflow.routes import attention_weights
@@ -490,6 +490,12 @@ class Explainer:
             layers = self._places.spread(self._record(self._encode(inputs, truncate)[0]))
             return self._validated(layers)
 
+    def watched(self, inputs: Inputs, names: Iterable[str]) -> dict[str, list[tuple[Tensor, Tensor]]]:
+        """What modules take (first) and give in each of their calls, as the model was loaded, by name."""
+        encoded = taken_by(self.model, self._encode(inputs, truncate=False)[0])
+        with exact_mode(self._places.home), self._running(encoded), borrowed(self.model, None):
+            return watched(self.model, encoded, names)
+
     def visible(self, inputs: Mapping[str, Tensor], layer: Layer) -> Int[Tensor, " visible"]:
         """Positions of a recorded layer's tokens that are not padding."""
         return visible_tokens(self.model, own_inputs(inputs, self.decodes), layer.hidden)
@@ -581,10 +587,16 @@ class Explainer:
         return name_inputs(self.tokenizer, own, count) if seconds is None else name_frames(seconds, count)
 
     def _record(self, encoded: dict[str, Tensor]) -> list[Layer]:
+        encoded = taken_by(self.model, encoded)
+        with self._running(encoded):
+            return record(self.model, encoded, self.stack)
+
+    @contextmanager
+    def _running(self, encoded: dict[str, Tensor]) -> Iterator[None]:
+        """The model can be run; errors of its own code name it and what it was given."""
         try:
-            encoded = taken_by(self.model, encoded)
             with self._places.running(), known_rows(self.model, encoded):
-                return record(self.model, encoded, self.stack)
+                yield
         except LigflowError:
             raise
         except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:

@@ -6,9 +6,11 @@ one attention call. Nothing here knows a model family.
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ligflow.agreement import gap
+from ligflow.as_loaded import WRONG, followed, not_run
 from ligflow.calls import Call, by_name, hidden_of, keeps_shape, layer_of, meet_in_attention, signature_of
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.replay import (
@@ -24,6 +27,7 @@ from ligflow.replay import (
     Layer,
     acting,
     borrowed,
+    first_tensor,
     flat_tensors,
     literal,
     plain,
@@ -51,10 +55,60 @@ def record(model: PreTrainedModel, inputs: Mapping[str, Any], stack: str | None 
         calls, refusal = _run_in_eager(model, inputs, refusal)
     found = _stack(model, calls, stack)
     single = _is_single(inputs) or any(meet_in_attention(call) for call in found)
-    layers = [layer_of(index, call, refusal, single) for index, call in enumerate(found)]
+    of_call = partial(layer_of, refusal=refusal, single=single)
+    layers = [of_call(index, call) for index, call in enumerate(found)]
+    try:
+        loaded = _as_loaded(model, inputs, calls, found)
+    except WRONG as error:
+        layers = not_run(model, layers, error)
+    else:
+        layers = followed(model, layers, found, loaded, of_call)
     if refusal or any(layer.forms for layer in layers):
         _refuse_lonely_tokens(model, layers)
     return layers
+
+
+def _as_loaded(
+    model: PreTrainedModel, inputs: Mapping[str, Any], calls: list[Call], found: list[Call]
+) -> list[Call]:
+    """The calls that were found, in a run of the model with the attention that it was loaded with."""
+    with borrowed(model, None):
+        loaded, every = list(_flat(_run(model, inputs))), list(_flat(calls))
+    own = dict(zip(_places(loaded), loaded, strict=True))
+    places = dict(zip(map(id, every), _places(every), strict=True))
+    return [own[places[id(call)]] for call in found]
+
+
+def _places(calls: list[Call]) -> list[tuple[str, int]]:
+    """Every call by the name of what is called, and how often that was called before."""
+    counts: Counter[str] = Counter()
+    places = []
+    for call in calls:
+        places.append((call.name, counts[call.name]))
+        counts[call.name] += 1
+    return places
+
+
+def watched(
+    model: PreTrainedModel, inputs: Mapping[str, Any], names: Iterable[str]
+) -> dict[str, list[tuple[Tensor, Tensor]]]:
+    """What modules take (first) and give in each of their calls, by name, in a run of the model as it is."""
+    seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in names}
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            seen[name].append((next(iter([*args, *kwargs.values()])), first_tensor(output)))
+
+        return hook
+
+    handles = [model.get_submodule(name).register_forward_hook(note(name), with_kwargs=True) for name in seen]
+    try:
+        with torch.no_grad():
+            model(**inputs, **_uncached(model))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
 
 
 def _is_single(inputs: Mapping[str, Any]) -> bool:
@@ -203,7 +257,7 @@ def _run(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[Call]:
     handles = []
     try:
         for name, module in _members(model):
-            handles.append(module.register_forward_pre_hook(enter(name), with_kwargs=True))
+            handles.append(module.register_forward_pre_hook(enter(name), prepend=True, with_kwargs=True))
             handles.append(module.register_forward_hook(leave))
         with torch.no_grad(), acting(_noting(stack)):
             model(**inputs, **_uncached(model))

@@ -194,6 +194,10 @@ class Layer:
     - `anywhere`: what follows attention knows no positions;
     - `shortcut`: how projections are made, or `no_shortcut`: why that is not known;
     - `repeats`: it gives its recorded output again, to rounding;
+    - `as_loaded`: its eager attention is not what the model runs, so that what is not split is replayed
+      under the implementation that the model was loaded with;
+    - `positional`: the arguments that the model passes without their names;
+    - `note`: what a reader must know of how the model as loaded and its eager attention differ;
     - `cost`: how many numbers a token keeps in memory while it is differentiated after its attention.
     """
 
@@ -221,11 +225,16 @@ class Layer:
     no_shortcut: str = ""
     cost: int = 0
     repeats: bool = False
+    as_loaded: bool = False
+    positional: tuple[str, ...] = ()
+    note: str = ""
 
     @property
-    def implementation(self) -> str:
-        """The attention implementation under which this layer is replayed."""
-        return "eager" if self.refusal or self.forms else IMPLEMENTATION
+    def implementation(self) -> str | None:
+        """The attention implementation under which this layer is replayed; None is the model's own."""
+        if self.refusal or self.forms:
+            return None if self.as_loaded else "eager"
+        return IMPLEMENTATION
 
     def forward(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token dim"]:
         """z -> z' through the unmodified layer."""
@@ -381,8 +390,9 @@ class Layer:
         if self.memory:
             memory = self.layout.rows(arguments[self.memory])
             arguments[self.memory] = self.layout.own(memory.expand(len(hidden), -1, -1)).contiguous()
+        given = [arguments.pop(name) for name in self.positional]
         with self._watched(len(hidden)):
-            return self.layout.rows(first_tensor(self.module(**arguments)))
+            return self.layout.rows(first_tensor(self.module(*given, **arguments)))
 
     def _watched(self, examples: int) -> AbstractContextManager[Any]:
         """Attentions off the interface act like those on it, where they are to do anything."""

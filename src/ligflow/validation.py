@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ligflow.agreement import apart, excess, gap, rounding, tolerance
+from ligflow.as_loaded import other_attention
 from ligflow.equipped import equipped, uneven
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.gradients import lost_in
-from ligflow.replay import Captured, Layer, borrowed, flat_tensors, plain
+from ligflow.replay import Captured, Layer, borrowed, plain
 from ligflow.shortcuts import PARTS
 from ligflow.windows import order_by_bits
 
@@ -20,7 +21,7 @@ from ligflow.windows import order_by_bits
 def validate(model: nn.Module, layer: Layer) -> Layer:
     """The layer, with a `refusal` if it is not what the method relies on.
 
-    Checked: the split layer reproduces the model's own (eager) attention; replays in a batch; a
+    Checked: the split layer reproduces what the model itself computed; replays in a batch; a
     token's projections, and what follows attention, depend on no other token; mask and position
     bias do not move with the hidden states. Raises LigflowError where the model itself gives NaN.
     """
@@ -31,7 +32,7 @@ def validate(model: nn.Module, layer: Layer) -> Layer:
             if layer.refusal or layer.entangled:  # whose maps are plain autograd through the layer
                 _refuse_no_gradient(layer)
             if layer.refusal:
-                _refuse_other_eager(layer)
+                _refuse_other_replay(layer)
                 return layer
             return equipped(layer)
 
@@ -74,13 +75,12 @@ def replaying(layer: Layer) -> Iterator[None]:
 
 def _judged(model: nn.Module, layer: Layer) -> Layer:
     """The layer with what decides about its routes."""
+    layer, own = _with_reference(model, layer)
     with borrowed(model, layer.implementation), torch.no_grad():
         _refuse_other_output(layer, layer.forward(layer.hidden[None])[0])
-    reference, own = _reference(model, layer)
+    reference = None if layer.as_loaded else "eager"
     with borrowed(model, reference), torch.no_grad():
         layer = layer if layer.one_by_one or _batches(layer, own) else _tiled(layer, own)
-    if any(one.dtype == torch.bool for one in flat_tensors(layer.arguments)):
-        own = _as_loaded(model, layer, own)
     if layer.refusal:
         return layer
     if layer.one_by_one and layer.memory:
@@ -104,29 +104,35 @@ def _judged(model: nn.Module, layer: Layer) -> Layer:
         return layer
 
 
-def _reference(model: nn.Module, layer: Layer) -> tuple[str | None, Tensor]:
-    """What a split is compared with: the layer with eager attention, or its own if it has none."""
-    try:
-        with borrowed(model, "eager"), torch.no_grad():
-            return "eager", layer.forward(layer.hidden[None])[0]
-    except KeyError as error:
-        if layer.refusal or error.args != ("eager",):
-            raise
-        with borrowed(model, None), torch.no_grad():
-            return None, layer.forward(layer.hidden[None])[0]
+def _with_reference(model: nn.Module, layer: Layer) -> tuple[Layer, Tensor]:
+    """The layer, and what a split is compared with: its output under an unmodified attention.
 
-
-def _as_loaded(model: nn.Module, layer: Layer, eager: Tensor) -> Tensor:
-    """What the layer gives with the attention that it was loaded with, if that runs and gives the output.
-
-    The eager attention adds a mask of truth values as numbers (Grounding DINO's text), fused ones obey it.
+    That is the eager one where it gives what the model gave. Not so where it adds masks of truth values as
+    numbers (Grounding DINO's text), is not there, or is not what the model was loaded with.
     """
-    try:
-        with borrowed(model, None), torch.no_grad():
-            loaded = layer.forward(layer.hidden[None])[0]
-        return loaded if apart(loaded, layer.output) <= tolerance(loaded) else eager
-    except (RuntimeError, ValueError, TypeError, ImportError):
-        return eager
+    if not layer.as_loaded:
+        try:
+            eager = _run(model, layer, "eager")
+        except KeyError as error:
+            if error.args != ("eager",):
+                raise
+        else:
+            if _is_output(layer, eager):
+                return layer, eager
+    own, layer = _run(model, layer, None), replace(layer, as_loaded=True)
+    if not layer.refusal and _is_output(layer, own):
+        split = _run(model, layer, layer.implementation)
+        layer = layer if _is_output(layer, split) else other_attention(layer)
+    return layer, own
+
+
+def _is_output(layer: Layer, again: Tensor) -> bool:
+    return apart(again, layer.output) <= tolerance(again)
+
+
+def _run(model: nn.Module, layer: Layer, implementation: str | None) -> Tensor:
+    with borrowed(model, implementation), torch.no_grad():
+        return layer.forward(layer.hidden[None])[0]
 
 
 def _without_memory(layer: Layer, refusal: str) -> Layer:
@@ -176,14 +182,15 @@ def _refuse_other_output(layer: Layer, again: Tensor) -> None:
         )
 
 
-def _refuse_other_eager(layer: Layer) -> None:
-    """What is not split goes through the eager attention, which must be that of the model."""
-    off = apart(layer.forward(layer.hidden[None])[0], layer.output)
-    if not off <= tolerance(layer.output):
+def _refuse_other_replay(layer: Layer) -> None:
+    """What is not split goes through the layer as it is, which must give what it gave in the model."""
+    again = layer.forward(layer.hidden[None])[0]
+    if not _is_output(layer, again):
+        off = apart(again, layer.output)
         raise UnsupportedModel(
             f"Layer {layer.index} ({layer.name}, {type(layer.module).__name__}) cannot be explained: "
-            f"{layer.refusal}, and its eager attention, through which z2z would go, gives other than the "
-            f"model by {off:.1e}."
+            f"{layer.refusal}, and its {layer.implementation or 'own'} attention, through which z2z would "
+            f"go, gives other than the model by {off:.1e}."
         )
 
 
@@ -235,7 +242,7 @@ def _differs(layer: Layer, own: Tensor) -> str:
     pair = layer.hidden.expand(2, -1, -1)
     u = layer.attend(pair)
     split, still = layer.finish(pair, u), layer.finish(pair[:1], torch.zeros_like(u[:1]))[0]
-    for name, other in (("eager", own), ("recorded", layer.output)):
+    for name, other in (("loaded" if layer.as_loaded else "eager", own), ("recorded", layer.output)):
         if not max(excess(one, other, still) for one in split) <= 1:
             off = max(apart(one, other) for one in split)
             return f"split at its attention it differs from the model's own ({name}) output by {off:.1e}"
