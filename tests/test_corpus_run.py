@@ -1,6 +1,7 @@
 """Runs on a corpus: what is in the folder, going on after an interruption, refusals, engines, damage."""
 
 import json
+import multiprocessing
 import os
 import resource
 import signal
@@ -20,11 +21,13 @@ from ligflow.corpus import runner
 from ligflow.corpus.cluster import actors
 from ligflow.corpus.engines import here, processes
 from ligflow.corpus.kept_maps import flow
-from ligflow.corpus.runner import Corpus, Progress, run
+from ligflow.corpus.progress import EXPLAINING, LOADING, READING, Meter, Progress
+from ligflow.corpus.runner import Corpus, run
 from ligflow.corpus.schema import TABLES
 from ligflow.corpus.sentence import BadLine, Sentence
 from ligflow.corpus.store import Run, locked, open_run
 from ligflow.corpus.variants import Experiment
+from ligflow.corpus.watch import Watch, counting, look
 from ligflow.corpus.worker import Model
 from runs_by_hand import run_by_hand
 
@@ -120,7 +123,8 @@ def test_running_again_computes_nothing(whole: Run) -> None:
     told: list[Progress] = []
     run(whole.folder, corpus(), experiment=SMALL, shard_size=2, told=told.append)
     assert {path: path.stat().st_mtime_ns for path in whole.folder.glob("shards/*/*")} == before
-    assert told == [Progress("model", 3, 3, 5, 5)]
+    doing = [Progress("model", READING, 0, 0, 0, 0), Progress("model", LOADING, 0, 0, 0, 0)]
+    assert told == [*doing, Progress("model", EXPLAINING, 3, 3, 5, 5)]
 
 
 def test_files_can_be_read_by_whom_the_folder_allows(whole: Run) -> None:
@@ -134,20 +138,27 @@ def test_files_can_be_read_by_whom_the_folder_allows(whole: Run) -> None:
 # --- going on -------------------------------------------------------------------------------------
 
 
-def stopping(after: int) -> Any:
-    """Presses Ctrl-C when some shards are done."""
+def stopping(after: int, presses: int = 1, sentences: int = 0) -> Any:
+    """Presses Ctrl-C when some shards are done, and some sentences; `told.notes` are the answers."""
+    left, notes = [signal.SIGINT] * presses, []
 
     def told(state: Progress) -> None:
-        if state.shards == after:
-            signal.raise_signal(signal.SIGINT)
+        if state.note:
+            notes.append(state.note)
+        elif state.shards == after and state.sentences >= sentences:
+            while left:
+                signal.raise_signal(left.pop())
 
+    told.notes = notes  # type: ignore[attr-defined]
     return told
 
 
 def test_ctrl_c_finishes_the_shard_and_the_same_call_goes_on(tmp_path: Path, whole: Run) -> None:
     before = signal.getsignal(signal.SIGINT)
-    found = run(tmp_path / "run", corpus(), experiment=SMALL, shard_size=2, told=stopping(1))
+    told = stopping(1)
+    found = run(tmp_path / "run", corpus(), experiment=SMALL, shard_size=2, told=told)
     assert (found.done, found.missing) == ([0], [1, 2])
+    assert told.notes == ["stopping; Ctrl-C again stops now"]
     assert "stopped, 2 shards are missing" in (tmp_path / "run" / "run.log").read_text()
     assert signal.getsignal(signal.SIGINT) is before
     again = run(tmp_path / "run", corpus(), experiment=SMALL, shard_size=2)
@@ -156,15 +167,54 @@ def test_ctrl_c_finishes_the_shard_and_the_same_call_goes_on(tmp_path: Path, who
 
 
 def test_a_second_ctrl_c_stops_at_once_and_loses_nothing(tmp_path: Path, whole: Run) -> None:
-    def told(state: Progress) -> None:
-        if state.shards == 1:
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
-
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, corpus(), experiment=SMALL, shard_size=2, told=told)
+        run(tmp_path, corpus(), experiment=SMALL, shard_size=2, told=stopping(1, presses=2))
     assert open_run(tmp_path).done == [0]
     assert equal(run(tmp_path, corpus(), experiment=SMALL, shard_size=2), whole)
+
+
+def test_sentences_are_counted_and_ctrl_c_is_answered_within_a_shard(tmp_path: Path) -> None:
+    """The shard is finished, sentence after sentence, and the answer says how much that is."""
+    seen, told = [], stopping(0, sentences=2)
+
+    def hears(state: Progress) -> None:
+        seen.append(state.sentences)
+        told(state)
+
+    found = run(tmp_path, corpus(), experiment=SMALL, shard_size=3, batch_size=1, told=hears)
+    assert (found.done, found.missing) == ([0], [1])
+    assert seen == sorted(seen)
+    assert {1, 2, 3} <= set(seen)
+    (note,) = told.notes
+    assert note.startswith("finishing 1 sentence, about ")
+    assert note.endswith("; Ctrl-C again stops now")
+
+
+def test_how_far_a_shard_is_that_another_process_computes(tmp_path: Path) -> None:
+    heard: list[tuple[int, int]] = []
+    watch = Watch(lambda: False, lambda *now: heard.append(now), print, print)
+    with counting(tmp_path, 7) as ticked:
+        ticked(7, 2)
+        look(watch, tmp_path, [7, 8])
+        ticked(7, 5)
+        look(watch, tmp_path, [7])
+        ticked(7, 0)  # begun again
+        look(watch, tmp_path, [7])
+    look(watch, tmp_path, [7])
+    assert heard == [(7, 2), (8, 0), (7, 5), (7, 0), (7, 0)]
+    assert not list(tmp_path.glob("shards/.*"))
+
+
+def test_a_meter_does_not_go_back_but_for_a_shard_that_is_lost(whole: Run) -> None:
+    seen: list[int] = []
+    meter = Meter("model", lambda state: seen.append(state.sentences))
+    meter.begin(Run(whole.folder / "none", whole.manifest))
+    for sentences in (0, 1, 0, 2):
+        meter.ticked(1, sentences)
+    meter.lost(1)
+    meter.ticked(1, 1)
+    meter.finished(1)
+    assert seen == [0, 0, 1, 2, 1, 2]
 
 
 def test_what_a_killed_writer_left_is_tidied_away(tmp_path: Path, whole: Run) -> None:
@@ -492,6 +542,19 @@ def test_processes_give_the_same(tmp_path: Path, whole: Run) -> None:
 def test_an_error_in_a_process_is_the_error_of_the_run(tmp_path: Path) -> None:
     with pytest.raises(LigflowError, match="Unknown embedded model"):
         run(tmp_path, corpus(), Model("embedded:none"), SMALL, engine=processes([None], 1))
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_with_processes_stops_them_at_once(tmp_path: Path, whole: Run) -> None:
+    """One worker has a shard that would take minutes; nothing of it is left, and the run goes on."""
+    texts = (*TEXTS, " ".join(["word"] * 300))
+    engine = processes([None], 2)
+    told = stopping(5, presses=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, corpus(texts), shard_size=1, engine=engine, told=told)
+    assert open_run(tmp_path).missing == [5]
+    assert not list(tmp_path.glob("shards/.*"))
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """`ligflow corpus run` and `ligflow corpus report`."""
 
 import time
-from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,8 +27,10 @@ from ligflow.usage import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ligflow.corpus.engines import Engine
-    from ligflow.corpus.runner import Told
+    from ligflow.corpus.progress import Told
     from ligflow.corpus.store import Run
 
 corpus = typer.Typer(
@@ -96,11 +98,12 @@ def run_corpus(
     loaded = worker.Model(model, revision, dtype, local_files_only)
     sentences = corpus_of(source, part, seed, skip_bad)
     workers_of = checked(_engine, engine, device, workers, cpus, ray_address)
-    found = _with_progress(lambda told: runner.run(
-        out, sentences, loaded, experiment, engine=workers_of, twin=twin, shard_size=shard_size,
-        batch_size=batch_size, redo_damaged=redo_damaged, told=told,
-    ))  # fmt: skip
-    _say(found, twin, len(sentences.bad))
+    with _bar() as told:
+        found = runner.run(
+            out, sentences, loaded, experiment, engine=workers_of, twin=twin, shard_size=shard_size,
+            batch_size=batch_size, redo_damaged=redo_damaged, told=told,
+        )  # fmt: skip
+    _say(found, twin)
 
 
 @corpus.command("report")
@@ -161,11 +164,12 @@ def _engine(
     return here(devices[0]) if count == 1 else processes(devices, count)
 
 
-def _with_progress(run: "Callable[[Told], Run]") -> "Run":
-    """A bar over sentences on standard error, with rate and remaining time."""
+@contextmanager
+def _bar() -> "Iterator[Told]":
+    """A bar over sentences on standard error, with rate and remaining time; notes go there in any case."""
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("sentences"),
-        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+        TextColumn("sentences"), TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
     )  # fmt: skip
     screen = errors()
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
@@ -174,17 +178,23 @@ def _with_progress(run: "Callable[[Told], Run]") -> "Run":
 
         def told(state: Any) -> None:
             if state.part not in tasks:
-                tasks[state.part] = bar.add_task(state.part, total=state.of_sentences, rate="")
-                since[state.part] = time.monotonic(), state.sentences
-            began, before = since[state.part]
+                tasks[state.part] = bar.add_task(state.part, total=None, rate="")
+            if state.of_sentences:
+                since.setdefault(state.part, (time.monotonic(), state.sentences))
+            began, before = since.get(state.part, (0.0, 0))
             minutes = (time.monotonic() - began) / 60
             rate = f"{(state.sentences - before) / minutes:.0f} a minute" if state.sentences > before else ""
-            bar.update(tasks[state.part], completed=state.sentences, rate=rate)
+            bar.update(
+                tasks[state.part], description=f"{state.part}: {state.doing}", completed=state.sentences,
+                total=state.of_sentences or None, rate=rate,
+            )  # fmt: skip
+            if state.note:
+                screen.print(Text(state.note))
 
-        return run(told)
+        yield told
 
 
-def _say(found: "Run", twin: bool, bad: int) -> None:
+def _say(found: "Run", twin: bool) -> None:
     """What was done, and what to do next."""
     other = found.twin if twin else None
     for each in (found, other):
@@ -198,6 +208,7 @@ def _say(found: "Run", twin: bool, bad: int) -> None:
     if twin and other is None:
         raise typer.Exit(_STOPPED)
     left_out = sum(found.left_out(shard) for shard in range(found.shards))
+    bad = found.manifest["corpus"]["bad_lines"]
     count = int(found.manifest["sentences"])
     words = [f"{count - left_out} of {count} sentences explained"]
     words += [f"{left_out} left out (the report says why)"] if left_out else []

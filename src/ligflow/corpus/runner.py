@@ -15,9 +15,11 @@ import transformers
 from ligflow._version import __version__
 from ligflow.corpus.engines import Engine, Workers, here
 from ligflow.corpus.interrupt import Interrupt
+from ligflow.corpus.progress import LOADING, READING, Meter, Told
 from ligflow.corpus.sentence import BadLine, Sentence
 from ligflow.corpus.store import Digest, Run, begin, locked, open_run, write_sentences
 from ligflow.corpus.variants import Experiment
+from ligflow.corpus.watch import Watch
 from ligflow.corpus.worker import Model, Outcome, Task
 from ligflow.errors import LigflowError, LigflowWarning
 
@@ -39,20 +41,6 @@ class Corpus:
     about: Mapping[str, Any]
     bad: list[BadLine] = field(default_factory=list)
     file: Path | None = None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands. `part` is `model`, or `twin` for the copy with random weights."""
-
-    part: str
-    shards: int
-    of_shards: int
-    sentences: int
-    of_sentences: int
-
-
-Told = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -83,8 +71,9 @@ def run(
 
     `engine` computes the shards of `shard_size` sentences (by default this process); `batch_size`
     sentences go through a layer together. With `twin` the same is then done for a copy of the model with
-    random weights, in `folder/twin`. Ctrl-C lets the shards at work finish: `missing` of the result then
-    says what is left, and the same call goes on with it.
+    random weights, in `folder/twin`. `told` hears where the run stands whenever that changes. Ctrl-C lets
+    the shards at work finish: `missing` of the result then says what is left, and the same call goes on with
+    it. A second one raises KeyboardInterrupt, and leaves nothing that is half written.
 
     Raises LigflowError if the folder belongs to a run with other settings (and shows the difference), if
     another run is at work in it, if a finished shard is damaged (unless `redo_damaged`), and for what is
@@ -98,10 +87,10 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(locked(folder))
         interrupt = stack.enter_context(Interrupt())
-        whole = _carry_on(folder, work, engine, interrupt, redo_damaged, "model", told)
+        whole = _carry_on(folder, work, engine, interrupt, redo_damaged, Meter("model", told))
         if twin and not whole.missing:
             other = _twin_of(whole, work)
-            _carry_on(folder / "twin", other, engine, interrupt, redo_damaged, "twin", told)
+            _carry_on(folder / "twin", other, engine, interrupt, redo_damaged, Meter("twin", told))
         return whole
 
 
@@ -134,16 +123,21 @@ def _carry_on(
     engine: Engine,
     interrupt: Interrupt,
     redo_damaged: bool,
-    part: str,
-    told: Told | None,
+    meter: Meter,
 ) -> Run:
     """Plans the run or recognises it, then computes what is missing."""
+    interrupt.answer = meter.answer
+    watch = Watch(interrupt.asked, meter.ticked, meter.lost, lambda what: meter.say(note=f"waits for {what}"))
+    meter.say(READING)
     manifest = _planned(folder, work)
-    with engine(work.model) as workers:
+    meter.say(LOADING)
+    with ExitStack() as stack:
+        workers = stack.enter_context(engine(work.model, watch))
         found = _begun(folder, manifest, workers)
         _check_shards(found, redo_damaged)
         found.tidy()
-        _compute(found, work, workers, interrupt, part, told)
+        stack.push(lambda *_: found.tidy())  # when workers have ended, however
+        _compute(found, work, workers, meter)
     return found
 
 
@@ -275,25 +269,18 @@ def _check_shards(found: Run, redo_damaged: bool) -> None:
             found.remove(shard)
 
 
-def _compute(
-    found: Run, work: _Work, workers: Workers, interrupt: Interrupt, part: str, told: Told | None
-) -> None:
-    def tell() -> None:
-        if told is not None:
-            shards, of = found.done, int(found.manifest["sentences"])
-            told(Progress(part, len(shards), found.shards, sum(map(found.size, shards)), of))
-
+def _compute(found: Run, work: _Work, workers: Workers, meter: Meter) -> None:
     missing = found.missing
     found.log(f"{len(missing)} of {found.shards} shards to compute")
-    tell()
+    meter.begin(found)
     task = Task(str(found.folder.absolute()), work.experiment, work.batch_size)
-    for outcome in workers.shards(task, missing, interrupt.asked):
+    for outcome in workers.shards(task, missing):
         _check_there(found, outcome)
         found.log(
             f"shard {outcome.shard}: {outcome.explained} sentences explained, {outcome.left_out} left out, "
             f"{outcome.seconds:.1f} s"
         )
-        tell()
+        meter.finished(outcome.shard)
     found.log(f"stopped, {len(found.missing)} shards are missing" if found.missing else "complete")
 
 

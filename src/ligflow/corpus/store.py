@@ -157,6 +157,8 @@ class Run:
         """Takes away what interrupted writers left."""
         for left in self.folder.glob("shards/.*.part"):
             shutil.rmtree(left, ignore_errors=True)
+        for left in self.folder.glob("shards/.*.count"):
+            left.unlink(missing_ok=True)
 
     def log(self, line: str) -> None:
         """A line in run.log, with the time."""

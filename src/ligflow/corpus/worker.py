@@ -19,8 +19,9 @@ from ligflow.corpus.schema import CELLS, METRIC_ROWS, SENTENCES
 from ligflow.corpus.sentence import Sentence
 from ligflow.corpus.store import Results, open_run
 from ligflow.corpus.variants import Experiment, named
+from ligflow.corpus.watch import Ticked, counting
 from ligflow.errors import LigflowError, UnsupportedModel
-from ligflow.explainer import CompletenessWarning, Explainer
+from ligflow.explainer import CompletenessWarning, Explainer, Progress
 from ligflow.flow import Flow
 
 _SAMPLE = 65_536  # entries of each weight that the fingerprint takes in
@@ -112,16 +113,25 @@ def fingerprint(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def compute_shard(explainer: Explainer, task: Task, shard: int) -> Outcome:
-    """Computes and writes one shard."""
+def compute_shard_apart(explainer: Explainer, task: Task, shard: int) -> Outcome:
+    """The same in a process of its own, whose run reads how far it is from a file (see `watch`)."""
+    with counting(task.folder, shard) as ticked:
+        return compute_shard(explainer, task, shard, ticked)
+
+
+def compute_shard(explainer: Explainer, task: Task, shard: int, ticked: Ticked) -> Outcome:
+    """Computes and writes one shard; `ticked` is told how many of its sentences are done."""
     began, run = time.monotonic(), open_run(task.folder)
-    results, explained = results_of(explainer, run.sentences(shard), task)
+    ticked(shard, 0)
+    results, explained = results_of(explainer, run.sentences(shard), task, lambda n, _: ticked(shard, n))
     run.write(shard, results)
     left_out = results.tables["sentences"].num_rows - explained
     return Outcome(shard, explained, left_out, time.monotonic() - began)
 
 
-def results_of(explainer: Explainer, sentences: list[Sentence], task: Task) -> tuple[Results, int]:
+def results_of(
+    explainer: Explainer, sentences: list[Sentence], task: Task, progress: Progress | None = None
+) -> tuple[Results, int]:
     """The tables of some sentences, and how many of them could be explained."""
     experiment, reasons = task.experiment, {}
     flows: dict[int, list[Flow]] = {}
@@ -133,7 +143,7 @@ def results_of(explainer: Explainer, sentences: list[Sentence], task: Task) -> t
         warnings.simplefilter("ignore", CompletenessWarning)  # every cell is in the tables
         found = explainer.explain_many_under(
             [one.inputs for one in sentences], experiment.variants, layers=experiment.layers,
-            batch_size=task.batch_size, left_out=left_out,
+            batch_size=task.batch_size, progress=progress, left_out=left_out,
         )  # fmt: skip
         for flow in found:
             flows[flow[0].meta["index"]] = flow
