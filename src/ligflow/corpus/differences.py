@@ -119,10 +119,10 @@ def pair(
 def _flows(
     a: Explainer, b: Explainer, sentence: Sentence, layers: list[int] | None, shared: bool
 ) -> tuple[Flow, Flow]:
-    first = a.explain(sentence.inputs, layers=layers)
+    first = a.explain(sentence.inputs, layers=layers, progress=False)
     if shared:
         return first, b.explain_on(sentence.inputs, a, layers=layers)
-    return first, b.explain(sentence.inputs, layers=layers)
+    return first, b.explain(sentence.inputs, layers=layers, progress=False)
 
 
 def _distance(

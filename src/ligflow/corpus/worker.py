@@ -21,8 +21,9 @@ from ligflow.corpus.store import Results, open_run
 from ligflow.corpus.variants import Experiment, named
 from ligflow.corpus.watch import Ticked, counting
 from ligflow.errors import LigflowError, UnsupportedModel
-from ligflow.explainer import CompletenessWarning, Explainer, Progress
+from ligflow.explainer import CompletenessWarning, Explainer
 from ligflow.flow import Flow
+from ligflow.progress import Progress
 
 _SAMPLE = 65_536  # entries of each weight that the fingerprint takes in
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -130,7 +131,7 @@ def compute_shard(explainer: Explainer, task: Task, shard: int, ticked: Ticked) 
 
 
 def results_of(
-    explainer: Explainer, sentences: list[Sentence], task: Task, progress: Progress | None = None
+    explainer: Explainer, sentences: list[Sentence], task: Task, progress: Progress = False
 ) -> tuple[Results, int]:
     """The tables of some sentences, and how many of them could be explained."""
     experiment, reasons = task.experiment, {}
