@@ -360,7 +360,7 @@ def test_an_unwritable_path_is_said_before_the_model_is_loaded(
         (("explain", "- dash first"), ("No such option", 'goes behind two: ligflow explain -- "- so"')),
         (("explain", "-5 degrees"), ("No such option", "ligflow explain --")),
         (("trace", "-ly is a suffix", "-t", "1"), ("No such option", "ligflow explain --")),
-        (("explane", TEXT), ("No such command 'explane'", "'explain'")),
+        (("explane", TEXT), ("No such command 'explane'", "'explain'? See ligflow --help.")),
         (("view",), ("Missing argument", "see ligflow view --help")),
     ],
     ids=str,

@@ -11,6 +11,7 @@ from ligflow import Flow
 from ligflow.view.highlights import (
     Finding,
     default_view,
+    heads_of_words,
     held,
     highlights,
     is_punctuation,
@@ -234,6 +235,27 @@ def test_merged_words_name_no_head() -> None:
     }
     found = highlights(replace(flow, tensors=stored, meta={"merged": "words"}))
     assert [(one.source, one.head) for one in found.findings] == [(2, None), (1, None)]
+
+
+def test_words_are_told_the_heads_of_their_tokens() -> None:
+    flow = heads()
+    meta = {"words": [0, 1, 1, 2], "word_labels": ["a", "bc", "d"]}
+    cells = {"scale": 1.0, "residue": 0.0, "error": 0.0, "origin": 0.0}
+    tensors = dict(flow.tensors)
+    for route in ("z2u", "u2z"):
+        total = tensors[f"{route}.total"]
+        tensors |= {f"{route}.{name}": torch.full_like(total, value) for name, value in cells.items()}
+        tensors |= {f"{route}.met": torch.ones_like(total, dtype=torch.bool)}
+        tensors[f"{route}.nodes"] = torch.ones(1, 4, dtype=torch.int32)
+    whole = replace(flow, tensors=tensors, meta=meta)
+    merged = whole.merge_words()
+    found = heads_of_words(highlights(merged), whole)
+    # bc to d: head 0 carries 3, head 1 carries 9
+    assert found.findings == (Finding(0, 1, pytest.approx(1.0), 1),)
+    assert next(sentences(merged, found)) == "‘bc’ reaches ‘d’ in layer 0 through head 1 (100%)"
+    first = heads_of_words(highlights(merged, target=1), whole)
+    parts = by_head(whole, 0, [1, 2])[:2, :, 0].sum(1)
+    assert first.findings[0].head == int(parts.argmax())
 
 
 def test_the_first_map_is_through_the_heads_where_both_parts_are() -> None:

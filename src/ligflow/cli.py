@@ -143,7 +143,7 @@ def _mistyped(problem: Any) -> str:
     if any(one.startswith("-") and one != "-" and not _OPTION.fullmatch(one) for one in typed):
         return f'{said}; a text that begins with a dash goes behind two: ligflow explain -- "- so".'
     command = problem.ctx.command_path if problem.ctx else "ligflow"
-    return f"{said}; see {command} --help."
+    return f"{said} See {command} --help." if said.endswith("?") else f"{said}; see {command} --help."
 
 
 def _check_table(model: str, checks: "list[Check]") -> Table:

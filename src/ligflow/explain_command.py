@@ -323,9 +323,8 @@ def _deliver(flow: Flow, screen: Screen, outputs: Outputs, others: list[Flow] | 
         sys.stdout.write(as_json(shown) + "\n")
         return
     report(
-        flow.merge_words() if screen.words else flow, console(), view=screen.view, layer=layer,
-        head=screen.head, special=screen.special, targets_only=screen.hide, full=screen.full,
-        details=screen.details,
+        flow, console(), words=screen.words, view=screen.view, layer=layer, head=screen.head,
+        special=screen.special, targets_only=screen.hide, full=screen.full, details=screen.details,
     )  # fmt: skip
     for path in written:
         console().print(Text(f"wrote {path}"), soft_wrap=True)

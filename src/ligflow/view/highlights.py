@@ -8,7 +8,7 @@ the text.
 
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -195,9 +195,27 @@ def _head(flow: Flow, layer: int, target: int, source: int) -> tuple[int | None,
     """
     if not knows_heads(flow):
         return None, False
-    parts = by_head(flow, layer, [flow.targets.index(target)])[:-1, 0, source].abs()
-    head = int(parts.argmax())
-    return head, bool(parts[head] < 0.5 * parts.sum())
+    return _most(by_head(flow, layer, [flow.targets.index(target)])[:-1, 0, source])
+
+
+def _most(parts: Float[Tensor, " head"]) -> tuple[int, bool]:
+    size = parts.abs()
+    head = int(size.argmax())
+    return head, bool(size[head] < 0.5 * size.sum())
+
+
+def heads_of_words(found: Highlights, tokens: Flow) -> Highlights:
+    """The same findings about words, with their heads, which the flow of the words' tokens knows."""
+    if found.view != "conserving" or not knows_heads(tokens) or "words" not in tokens.meta:
+        return found  # of a decoder with an encoder: over both sets of sources words are not known
+    words, findings = tokens.meta["words"], []
+    rows = [row for row, target in enumerate(tokens.targets) if words[target] == found.target]
+    for finding in found.findings:
+        sources = [token for token, word in enumerate(words) if word == finding.source]
+        parts = by_head(tokens, finding.layer, rows)[:-1, :, sources].sum((1, 2))
+        head, mostly = _most(parts)
+        findings.append(replace(finding, head=head, mostly=mostly))
+    return replace(found, findings=tuple(findings))
 
 
 # --- in words -------------------------------------------------------------------------------------

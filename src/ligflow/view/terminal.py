@@ -18,6 +18,7 @@ from ligflow.view.colour import on, shade
 from ligflow.view.completeness import certified, details_of
 from ligflow.view.highlights import (
     Highlights,
+    heads_of_words,
     held,
     highlights,
     is_causal,
@@ -54,6 +55,7 @@ def report(
     flow: Flow,
     console: Console,
     *,
+    words: bool = False,
     view: str | None = None,
     layer: int | None = None,
     head: int | None = None,
@@ -65,14 +67,17 @@ def report(
     """Prints what the flow shows first in words, one map, its strongest flows, and what is certified.
 
     By default the map, the layer and the sources that stand aside are those of `highlights`; with `special`
-    none stands aside, with `targets_only` special tokens have no row either. A map that does not fit in the
-    window is printed with `full` alone; without it a line a layer and the strongest flows stand for it.
+    none stands aside, with `words` subwords are merged, with `targets_only` special tokens have no row
+    either. A map that does not fit in the window is printed with `full` alone; without it a line a layer and
+    the strongest flows stand for it.
     """
-    flow = flow.over_both()
+    tokens = flow.over_both()
+    flow = flow.merge_words().over_both() if words else tokens
     found = highlights(flow, view, head, every=special)
     if targets_only and flow.special[found.target]:
-        words = [target for target in flow.targets if not flow.special[target]]
-        found = highlights(flow, view, head, words[-1], every=special)
+        left = [target for target in flow.targets if not flow.special[target]]
+        found = highlights(flow, view, head, left[-1], every=special)
+    found = heads_of_words(found, tokens) if words else found
     shown = _shown(flow, found, found.layer if layer is None else layer, targets_only)
     for line in sentences(flow, found):
         console.print(Text(line))
