@@ -183,7 +183,14 @@ def test_the_command(minilm: tuple[Any, Any], tmp_path: Path, run: Command) -> N
     source.write_text("\n".join(TEXTS), encoding="utf-8")
     arguments = ("embedded:minilm", str(other), "--corpus", str(source), "--out", out, "--draws", "100")
     status, said, _ = call(*arguments, "--layers", "0,1")
-    assert (status, said) == (0, f"wrote {out}/compare.md\n")
+    assert status == 0
+    assert said.splitlines()[-1] == f"wrote {out}/compare.md"
+    page = Path(out, "compare.md").read_text()
+    assert said.splitlines()[0] in page
+    assert "Too few sentences for the tests of" in said
+    assert not {"*", "`"} & {*said}
+    for line in said.splitlines()[1:-1]:
+        assert f"- {line}" in page.replace("**", "").replace("`", "")
     names = {"compare.md", "compare.svg", "compare.png", "differences.csv", "differences.parquet"}
     assert {path.name for path in Path(out).iterdir()} == names
     text = (Path(out) / "compare.md").read_text(encoding="utf-8")

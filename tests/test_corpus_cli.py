@@ -52,7 +52,14 @@ def test_a_run_and_its_report(run: Run, texts: Path, tmp_path: Path, monkeypatch
     assert {path: path.stat().st_mtime_ns for path in folder.glob("shards/*/*")} == before
     monkeypatch.setattr(figures, "draw", lambda *_: [])
     code, out, _ = run("report", folder, "--draws", "100", "--out", tmp_path / "report")
-    assert (code, out) == (0, f"wrote {tmp_path / 'report' / 'report.md'}\n")
+    said = out.splitlines()
+    assert (code, said[-1]) == (0, f"wrote {tmp_path / 'report' / 'report.md'}")
+    assert said[0].startswith("Sentences: 3. Intervals from so few are too narrow")
+    place = said.index("Over words, does the paper's finding hold?")
+    assert said[place + 1].startswith(
+        "as the paper measured it, raw L2 of the product composition: direct zero"
+    )
+    assert not {"*", "`"} & {*out}
     assert "3 sentences, layers 0, 2." in (tmp_path / "report" / "report.md").read_text()
 
 

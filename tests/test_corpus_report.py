@@ -14,6 +14,7 @@ from ligflow.consistency import METRICS
 from ligflow.corpus import figures, latex
 from ligflow.corpus.completeness import certify, left_out
 from ligflow.corpus.estimates import ATTENTION, PAIRS, SHUFFLED, estimate
+from ligflow.corpus.files import numbered
 from ligflow.corpus.markdown import plain
 from ligflow.corpus.rankings import best_first, rank, ranking
 from ligflow.corpus.report import report
@@ -458,3 +459,9 @@ def test_a_run_that_was_moved_can_be_reported(tmp_path: Path, no_figures: None) 
     moved = shutil.move(found.folder, tmp_path / "moved")
     assert report(moved, draws=100).is_file()
     assert open_run(moved).done == [0, 1, 2]
+
+
+def test_layers_heads_and_sentences_are_whole_numbers_in_tables() -> None:
+    """Also where some rows have none, which pandas would make 5.0 of."""
+    frame = numbered(pandas.DataFrame({"layer": [5, None], "head": [None, 1], "mean": [1.0, 2.5]}))
+    assert frame.to_csv(index=False) == "layer,head,mean\n5,,1.0\n,1,2.5\n"

@@ -47,3 +47,11 @@ def test_no_more_false_findings_than_the_level() -> None:
         others = np.stack([np.median(np.delete(distances, h, 1), axis=1) for h in range(24)], axis=1)
         found += min(holm(sign_test(distances - others, one_sided=True).tolist())) <= 0.05
     assert found <= 0.05 * 300 + 2 * (300 * 0.05 * 0.95) ** 0.5
+
+
+def test_many_sentences_take_one_table_of_tails() -> None:
+    """Exact, at counts whose binomials no float holds; 144 heads by 12 measures of 2,000 sentences."""
+    draw = np.random.default_rng(0).standard_normal((2000, 1728))
+    found = sign_test(draw, one_sided=True)
+    above = (draw > 0).sum(axis=0)
+    assert found == pytest.approx(stats.binom.sf(above - 1, 2000, 0.5), rel=1e-9)

@@ -199,3 +199,8 @@ def test_a_missing_package_is_named_with_its_remedy(direct: Flow, monkeypatch: p
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(LigflowError, match=r"A table needs pandas: pip install 'ligflow\[tables\]'"):
         direct.to_pandas()
+
+
+def test_names_of_tokens_are_of_one_type(direct: Flow) -> None:
+    frame = direct.to_pandas()
+    assert frame["target_token"].dtype == frame["source_token"].dtype == "string"

@@ -179,7 +179,11 @@ def test_the_command(tmp_path: Path, run: Command) -> None:
         "--draws",
         "100",
     )
-    assert call(*arguments)[:2] == (0, f"wrote {out}/faithfulness.md\n")
+    status, said, _ = call(*arguments)
+    assert status == 0
+    assert said.splitlines()[-1] == f"wrote {out}/faithfulness.md"
+    assert "Sources replaced by zero, area between the curves: " in said
+    assert " is best (" in said
     names = {"faithfulness.md", "faithfulness.svg", "faithfulness.png", "standings.csv", "standings.parquet"}
     assert {path.name for path in Path(out).iterdir()} == {*names, "sentences"}
     text = (Path(out) / "faithfulness.md").read_text(encoding="utf-8")

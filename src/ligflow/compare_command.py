@@ -55,8 +55,9 @@ def compare_models(
 ) -> None:
     """Which layers and heads of two models route differently? Page, tables and a figure."""
     need("corpus", "ligflow compare")
-    from ligflow.corpus.compare_page import write
+    from ligflow.corpus.compare_page import verdict, write
     from ligflow.corpus.differences import described, pair, summed
+    from ligflow.corpus.markdown import in_words
 
     enough_draws(draws)
     if margin < 1:
@@ -71,5 +72,7 @@ def compare_models(
             pairs.append(pair(first, other, one, chosen, shared, words))
             told(len(pairs), len(sentences))
     about = described(pairs, shared, words)
-    page = write(summed(pairs, margin, draws, seed), out, f"{first.name} and {other.name}", about)
-    console().print(Text(f"wrote {page}"), soft_wrap=True)
+    found = summed(pairs, margin, draws, seed)
+    page = write(found, out, f"{first.name} and {other.name}", about)
+    for line in (about, *in_words(verdict(found).split("\n")), f"wrote {page}"):
+        console().print(Text(line), soft_wrap=True)

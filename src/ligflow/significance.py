@@ -7,6 +7,8 @@ level, however the tests depend on each other.
 """
 
 from collections.abc import Sequence
+from functools import cache
+from itertools import accumulate
 from math import comb
 
 import numpy as np
@@ -19,14 +21,19 @@ def sign_test(differences: Float[np.ndarray, "sentence *test"], one_sided: bool 
     found = np.empty(above.shape)
     for place, (up, down) in enumerate(zip(above.flat, below.flat, strict=True)):
         more = int(up) if one_sided else max(int(up), int(down))
-        tail = _upper_tail(more, int(up) + int(down))
+        tail = _upper_tails(int(up) + int(down))[more]
         found.flat[place] = tail if one_sided else min(1.0, 2 * tail)
     return found
 
 
-def _upper_tail(least: int, count: int) -> float:
-    """The probability of at least `least` heads in `count` throws of a coin."""
-    return sum(comb(count, k) for k in range(least, count + 1)) / 2**count
+@cache
+def _upper_tails(count: int) -> list[float]:
+    """The probabilities of at least 0, 1, ... heads in `count` throws of a coin, all at once, exact.
+
+    By hand, since `scipy.stats.binom.sf` is rounded, and 100 MB.
+    """
+    from_above = accumulate(comb(count, k) for k in range(count, -1, -1))
+    return [ways / 2**count for ways in from_above][::-1]
 
 
 def holm(p: Sequence[float]) -> list[float]:

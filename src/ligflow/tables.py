@@ -1,6 +1,5 @@
 """A flow as a table (pandas), as labelled arrays (xarray), or as a graph (networkx)."""
 
-import itertools
 from collections.abc import Sequence
 
 import networkx
@@ -25,16 +24,16 @@ def to_pandas(flow: Flow) -> pandas.DataFrame:
 def _frame(flow: Flow, name: str) -> pandas.DataFrame:
     route = "u2z" if name == "u2z_residual" else name
     dims, cells = DIMS[name], CELL_DIMS[route]
-    frame = pandas.DataFrame(
-        itertools.product(*(_labels(flow, dim) for dim in dims)), columns=pandas.Index(dims)
-    )
+    names = pandas.Series(list(flow.tokens), dtype="string")
+    labels = [list(_labels(flow, dim)) for dim in dims]
+    frame = pandas.MultiIndex.from_product(labels, names=dims).to_frame(index=False)
     frame["value"] = flow.tensors[name].numpy().ravel()
     for part, values in (("total", flow.total(route)), ("certificate", flow.certificate(route))):
         frame[part] = _spread(values.numpy(), cells, dims, flow.tensors[name].shape)
     frame["route"] = route
-    frame["target_token"] = [flow.tokens[i] for i in frame["target"]]
+    frame["target_token"] = names.take(frame["target"].to_numpy()).array
     if "source" in dims:
-        frame["source_token"] = [flow.tokens[i] for i in frame["source"]]
+        frame["source_token"] = names.take(frame["source"].to_numpy()).array
     elif name == "u2z_residual":
         frame["source_token"], frame["head"] = "residual", -1
     return frame.reindex(columns=list(COLUMNS)).astype(

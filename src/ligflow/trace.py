@@ -115,7 +115,8 @@ class Trace:
             for place, depth in enumerate(depths)
             for token in range(len(self.tokens))
         ]
-        return pandas.DataFrame(rows, columns=["after_layer", "token", "label", "relevance"])
+        frame = pandas.DataFrame(rows, columns=["after_layer", "token", "label", "relevance"])
+        return frame.astype({"after_layer": "Int64"})
 
     def to_networkx(self, threshold: float = 0.0) -> networkx.DiGraph:
         """Nodes `"depth:token"` with their relevance; edges from source to target with theirs in `weight`."""

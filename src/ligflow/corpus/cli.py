@@ -120,10 +120,11 @@ def report_corpus(
 ) -> None:
     """Rank the pairs under every metric, with intervals and controls, in words, tables and figures."""
     need("corpus", "ligflow corpus")
-    from ligflow.corpus.report import report
+    from ligflow.corpus.report import reported
 
-    page = report(folder, out, draws=draws, seed=seed, twin=twin)
-    console().print(Text(f"wrote {page}"), soft_wrap=True)
+    page, words = reported(folder, out, draws, seed, twin)
+    for line in (*words, f"wrote {page}"):
+        console().print(Text(line), soft_wrap=True)
 
 
 @corpus.command("heads")

@@ -47,8 +47,9 @@ def try_methods(
 ) -> None:
     """Remove sources and see: which maps say what happens? Page, tables and a figure."""
     need("corpus", "ligflow corpus")
+    from ligflow.corpus.markdown import in_words
     from ligflow.corpus.standings import standings
-    from ligflow.corpus.trial_page import write
+    from ligflow.corpus.trial_page import verdict, write
     from ligflow.corpus.trials import Trial, described, run
     from ligflow.explainer import Explainer
     from ligflow.shuffled import shuffled as shuffle
@@ -63,5 +64,7 @@ def try_methods(
     with counted("sentences") as told:
         frame = run(out / "sentences", explainer, twin, sentences, trial, told)
     about = described(frame, trial) + (f" {len(corpus.bad)} malformed lines skipped." if corpus.bad else "")
-    page = write(standings(frame, draws), out, explainer.name, about)
-    console().print(Text(f"wrote {page}"), soft_wrap=True)
+    found = standings(frame, draws)
+    page = write(found, out, explainer.name, about)
+    for line in (about, *in_words(verdict(found)), f"wrote {page}"):
+        console().print(Text(line), soft_wrap=True)

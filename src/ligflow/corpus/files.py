@@ -19,8 +19,14 @@ LOOK: Any = {
 
 def write_table(frame: pandas.DataFrame, path: Path) -> None:
     """A table as CSV and as Parquet; `path` is without an ending."""
+    frame = numbered(frame)
     write_text(path.with_name(f"{path.name}.csv"), frame.to_csv(index=False))
     atomically(path.with_name(f"{path.name}.parquet"), lambda scratch: frame.to_parquet(scratch, index=False))
+
+
+def numbered(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """The table with whole numbers of layers, heads and sentences, where some rows have none of them too."""
+    return frame.astype({name: "Int64" for name in ("layer", "head", "sentence") if name in frame})
 
 
 def write_figure(

@@ -12,7 +12,8 @@ from ligflow.consistency import METRICS
 from ligflow.corpus import completeness, figures, latex, verdict
 from ligflow.corpus.completeness import Completeness, LeftOut
 from ligflow.corpus.estimates import PAIRS, Estimates, estimate
-from ligflow.corpus.markdown import plain, table
+from ligflow.corpus.files import numbered
+from ligflow.corpus.markdown import in_words, plain, table
 from ligflow.corpus.rankings import Ranked, lower_is_better, rank, ranking
 from ligflow.corpus.schema import DIRECT, RULES
 from ligflow.corpus.store import Run, open_run
@@ -52,6 +53,13 @@ def report(
     weights, by default the one inside the run. Raises LigflowError if no shard is finished, one is damaged,
     or the twin is of another corpus or other settings.
     """
+    return reported(folder, out, draws, seed, twin)[0]
+
+
+def reported(
+    folder: str | Path, out: str | Path | None, draws: int, seed: int, twin: str | Path | None
+) -> tuple[Path, list[str]]:
+    """`report`, and what it finds in words: the warnings, and whether the paper's finding holds."""
     run = open_run(folder)
     found = _found(run, _fitting(run, run.twin if twin is None else open_run(twin)), draws, seed)
     place = Path(out) if out is not None else run.folder / "report"
@@ -59,7 +67,7 @@ def report(
         place.mkdir(parents=True, exist_ok=True)
         _write_tables(found, place)
         figures.draw(found.estimates, found.twin, place)
-        return write_text(place / "report.md", page(found))
+        return write_text(place / "report.md", page(found)), in_words(_told_of(found))
     except OSError as error:
         raise LigflowError(
             f"The report cannot be written to {str(place)!r}: {error.strerror or error}."
@@ -87,6 +95,16 @@ def _found(run: Run, twin: Run | None, draws: int, seed: int) -> Found:
     )  # fmt: skip
 
 
+def _told_of(found: Found) -> list[str]:
+    lines = _warnings_of(found)[:-1]  # the last is the same in all reports
+    for unit in found.estimates.units:
+        lines += [
+            f"Over {unit}s, does the paper's finding hold?",
+            *verdict.finding(found.ranked, found.by_product, unit),
+        ]
+    return lines
+
+
 # --- tables ---------------------------------------------------------------------------------------
 
 
@@ -103,7 +121,7 @@ def _write_tables(found: Found, place: Path) -> None:
     for name, rows in tables.items():
         columns = ["sentence", "place", "reason"] if name == "left_out" else None
         frame = pandas.DataFrame(list(rows), columns=columns)
-        write_text(place / f"{name}.csv", frame.to_csv(index=False))
+        write_text(place / f"{name}.csv", numbered(frame).to_csv(index=False))
     unit = found.estimates.units[0]
     shown = [row for row in found.ranked if row.unit == unit and row.diagonal]
     caption = (
@@ -138,6 +156,10 @@ def _head(found: Found) -> str:
 
 
 def _warnings(found: Found) -> str:
+    return "## Before you read the numbers\n\n" + "\n".join(f"- {line}" for line in _warnings_of(found))
+
+
+def _warnings_of(found: Found) -> list[str]:
     runs = {"run": found.run, "twin on random weights": found.twin_run}
     unfinished = [
         f"The {what} is not finished: {len(run.done)} of {run.shards} shards are in this report."
@@ -145,7 +167,7 @@ def _warnings(found: Found) -> str:
         if run is not None and run.missing
     ]
     unmet = sum(row.unmet for row in found.certified if row.layer is None)
-    lines = verdict.warnings_of(
+    return verdict.warnings_of(
         found.ranked,
         found.estimates.units[0],
         found.estimates.sentences,
@@ -153,7 +175,6 @@ def _warnings(found: Found) -> str:
         found.left_out.count,
         unfinished,
     )
-    return "## Before you read the numbers\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
 def _verdict(found: Found, unit: str) -> str:

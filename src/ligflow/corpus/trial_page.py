@@ -42,11 +42,26 @@ def page(found: Sequence[Standing], model: str, about: str) -> str:
     """The standings over all layers in Markdown: a table for each replacement, and the shuffled weights."""
     pooled = [one for one in found if one.layer is None]
     replacements = dict.fromkeys(one.replacement for one in pooled if one.measure != SHUFFLED)
-    parts = [f"# Faithfulness: {plain(model)}", f"{about} {_EXPLAINED}"]
+    parts = [f"# Faithfulness: {plain(model)}", f"{about} {_EXPLAINED}", "\n".join(verdict(found))]
     for replacement in replacements:
         parts += [f"## Sources replaced by: {replacement}", standing_table(pooled, replacement)]
     parts += ["## Weights shuffled", shuffled_table(pooled), "![All methods](faithfulness.png)"]
     return "\n\n".join(parts) + "\n"
+
+
+def verdict(found: Sequence[Standing]) -> list[str]:
+    """For each replacement the best method by the area between the curves, and what is as good."""
+    rows = [one for one in found if one.layer is None and one.measure == "between" and one.place]
+    lines = []
+    for replacement in dict.fromkeys(one.replacement for one in rows):
+        here = sorted((one for one in rows if one.replacement == replacement), key=lambda one: one.place)
+        also = ", ".join(f"`{one.method}`" for one in here[1:] if one.as_good)
+        rivals = f"; not to be told from it: {also}" if also else f"; the next is `{here[1].method}`"
+        lines.append(
+            f"- Sources replaced by {replacement}, area between the curves: **{here[0].method}** is best "
+            f"({_plain(here[0])}){rivals}."
+        )
+    return lines
 
 
 def standing_table(found: Sequence[Standing], replacement: str) -> str:
