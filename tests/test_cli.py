@@ -757,7 +757,7 @@ def test_trace_prints_relevance_and_paths_and_writes_them(follow: Run, tmp_path:
     assert len([line for line in lines if re.match(r" +-?[0-9.]+%  cat", line)]) == 2
     assert any(line.endswith("cat ← ##his (×2)") for line in lines)
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()))
-    sums = dict.fromkeys(("1.0", "0.0", ""), 0.0)
+    sums = dict.fromkeys(("1", "0", ""), 0.0)
     for row in rows:
         sums[row["after_layer"]] += float(row["relevance"])
     assert list(sums.values()) == pytest.approx([1, 1, 1])

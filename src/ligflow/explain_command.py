@@ -150,7 +150,10 @@ def explain(
         str, choice("--scalarization", SCALARIZATIONS, "The size of a vector", METHOD)
     ] = "l2",
     quadrature: Annotated[
-        str, _option("adaptive, gauss-legendre:N, midpoint:N, trapezoid:N, captum:N.", METHOD)
+        str,
+        _option(
+            "adaptive, fine (slow, a reference), gauss-legendre:N, midpoint:N, trapezoid:N, captum:N.", METHOD
+        ),
     ] = "adaptive",
     tol: Annotated[float, _option("Relative tolerance of every cell.", METHOD)] = 1e-3,
     max_nodes: Annotated[int, _option("Steps after which a target is given up.", METHOD)] = MAX_NODES,
