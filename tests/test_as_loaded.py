@@ -76,7 +76,7 @@ def layer_of(model: PreTrainedModel, index: int) -> tuple[Tensor, Callable[[Tens
     kept: list[Any] = []
     module = model.layers[index]
     hook = module.register_forward_pre_hook(
-        lambda _, args, kwargs: kept.append((args, kwargs)), with_kwargs=True
+        lambda _, args, kwargs: kept.append((args, kwargs)), prepend=True, with_kwargs=True
     )
     with torch.no_grad():
         model(**IDS, use_cache=False)

@@ -7,7 +7,8 @@ and the output of that run. Where the two runs differ, the arguments are looked 
 layer gives what the model gave.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from ligflow.agreement import apart, rounding
 from ligflow.attention import additive, causal_mask
 from ligflow.calls import Call
-from ligflow.replay import Layer, borrowed
+from ligflow.replay import Layer, borrowed, first_tensor
 
 WRONG = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError, ImportError)
 _MASK = "attention_mask"
@@ -60,6 +61,44 @@ def other_attention(layer: Layer) -> Layer:
         "its queries and keys with a mask"
     )
     return replace(layer, refusal=layer.refusal or reason, as_loaded=True)
+
+
+def watched(
+    model: nn.Module, inputs: Mapping[str, Any], names: Iterable[str]
+) -> dict[str, list[tuple[Tensor, Tensor]]]:
+    """What modules take (first) and give in each of their calls, by name, in a run of the model as it is."""
+    taken: dict[str, list[Tensor]] = {name: [] for name in names}
+    given: dict[str, list[Tensor]] = {name: [] for name in taken}
+
+    def before(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            taken[name].append(next(iter([*args, *kwargs.values()])))
+
+        return hook
+
+    def after(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+            given[name].append(first_tensor(output))
+
+        return hook
+
+    handles = []
+    try:
+        for name in taken:
+            module = model.get_submodule(name)
+            handles.append(module.register_forward_pre_hook(before(name), prepend=True, with_kwargs=True))
+            handles.append(module.register_forward_hook(after(name)))
+        with torch.no_grad():
+            model(**inputs, **uncached(model))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: list(zip(taken[name], given[name], strict=True)) for name in taken}
+
+
+def uncached(model: nn.Module) -> dict[str, Any]:
+    """What a model is told so that it keeps no keys and values."""
+    return {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
 
 
 def _follow(model: nn.Module, layer: Layer, loaded: Layer) -> Layer:

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ligflow import pretrained
+from ligflow.as_loaded import watched
 from ligflow.assembly import describe_unmet, flow_of
 from ligflow.baselines import Baseline
 from ligflow.batches import LeftOut, Tally, alike, by_length, leaving_out, length_of, warn_left_out, windows
@@ -44,7 +45,7 @@ from ligflow.places import Places
 from ligflow.precision import check_precision
 from ligflow.progress import Progress, size_in_words, told
 from ligflow.quadrature import MAX_NODES
-from ligflow.recording import record, refuse_uneven, watched
+from ligflow.recording import record, refuse_uneven
 from ligflow.replay import Layer, borrowed, exact_mode, is_double
 from ligflow.routes import Tokens as LayerTokens
 from ligflow.routes import attention_weights

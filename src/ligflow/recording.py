@@ -4,10 +4,9 @@ A layer is the outermost member of a ModuleList that keeps the shape of its hidd
 one attention call. Nothing here knows a model family.
 """
 
-import inspect
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ligflow.agreement import gap
-from ligflow.as_loaded import WRONG, followed, not_run
+from ligflow.as_loaded import WRONG, followed, not_run, uncached
 from ligflow.calls import Call, by_name, hidden_of, keeps_shape, layer_of, meet_in_attention, signature_of
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.replay import (
@@ -27,7 +26,6 @@ from ligflow.replay import (
     Layer,
     acting,
     borrowed,
-    first_tensor,
     flat_tensors,
     literal,
     plain,
@@ -87,28 +85,6 @@ def _places(calls: list[Call]) -> list[tuple[str, int]]:
         places.append((call.name, counts[call.name]))
         counts[call.name] += 1
     return places
-
-
-def watched(
-    model: PreTrainedModel, inputs: Mapping[str, Any], names: Iterable[str]
-) -> dict[str, list[tuple[Tensor, Tensor]]]:
-    """What modules take (first) and give in each of their calls, by name, in a run of the model as it is."""
-    seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in names}
-
-    def note(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            seen[name].append((next(iter([*args, *kwargs.values()])), first_tensor(output)))
-
-        return hook
-
-    handles = [model.get_submodule(name).register_forward_hook(note(name), with_kwargs=True) for name in seen]
-    try:
-        with torch.no_grad():
-            model(**inputs, **_uncached(model))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen
 
 
 def _is_single(inputs: Mapping[str, Any]) -> bool:
@@ -260,7 +236,7 @@ def _run(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[Call]:
             handles.append(module.register_forward_pre_hook(enter(name), prepend=True, with_kwargs=True))
             handles.append(module.register_forward_hook(leave))
         with torch.no_grad(), acting(_noting(stack)):
-            model(**inputs, **_uncached(model))
+            model(**inputs, **uncached(model))
     finally:
         for handle in handles:
             handle.remove()
@@ -282,10 +258,6 @@ def _members(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList):
             yield from ((f"{name}.{key}", child) for key, child in module.named_children())
-
-
-def _uncached(model: nn.Module) -> dict[str, Any]:
-    return {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
 
 
 def _flat(calls: list[Call]) -> Iterator[Call]:
