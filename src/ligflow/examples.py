@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ligflow.attribution import Attribution, on_cpu
 from ligflow.errors import LigflowError, UnsupportedModel
+from ligflow.fingerprint import checksum
 from ligflow.places import Done, Places
 from ligflow.replay import Layer, borrowed, flat_tensors
 from ligflow.routes import Tokens as LayerTokens
@@ -33,6 +34,7 @@ class Example:
     layers: list[Layer]
     place: LayerTokens
     notes: list[str]
+    places: Places
     memory: Tokens | None = None
 
 
@@ -45,26 +47,44 @@ class Validated:
     """
 
     places: Places
-    known: dict[Any, Layer] = field(default_factory=dict)
+    fixed: bool = False  # nobody else can change the weights
+    known: dict[Any, tuple[Any, Layer]] = field(default_factory=dict)  # with the weights' checksums
     routed: set[Any] = field(default_factory=set)  # kinds that choose experts
+    checksums: dict[nn.Module, Any] = field(default_factory=dict)  # of layers, as they are now
+
+    def of_now(self) -> "Validated":
+        """The same, with the weights looked at again."""
+        return replace(self, checksums={})
 
     def __call__(self, layers: list[Layer]) -> list[Layer]:
         """The layers with what validation found, now or before."""
         waiting = [layer for layer in layers if layer.forms or not self._covers(layer)]
         found = self.places.in_turn(waiting, lambda number: self._checked(waiting[number]))
         now = dict(zip(waiting, found, strict=True))
-        return [_as_seen(layer, now.get(layer) or self.known[_kind(layer)]) for layer in layers]
+        return [_as_seen(layer, now.get(layer) or self.known[_kind(layer)][1]) for layer in layers]
 
     def _covers(self, layer: Layer) -> bool:
-        """Whether a layer of its kind was validated, with as many tokens where that may matter."""
-        seen = self.known.get(_kind(layer))
-        return seen is not None and (len(layer.hidden) <= len(seen.hidden) or _kind(layer) not in self.routed)
+        """Whether its kind was validated on these weights, with as many tokens where that may matter."""
+        weights, seen = self.known.get(_kind(layer), (None, None))
+        if seen is None or weights != self._weights(layer):
+            return False
+        return len(layer.hidden) <= len(seen.hidden) or _kind(layer) not in self.routed
+
+    def _weights(self, layer: Layer) -> Any:
+        """What tells the layer's weights from others."""
+        if self.fixed:
+            return ()
+        if layer.module not in self.checksums:
+            weights = (*layer.module.parameters(), *layer.module.buffers())
+            self.checksums[layer.module] = checksum(weights)
+        return self.checksums[layer.module]
 
     def _checked(self, layer: Layer) -> Layer:
         if self._covers(layer):
-            seen = self.known[_kind(layer)]
+            seen = self.known[_kind(layer)][1]
             return seen if holds(self.places.model, layer, seen) else validate(self.places.model, layer)
-        self.known[_kind(layer)] = found = validate(self.places.model, layer)
+        found = validate(self.places.model, layer)
+        self.known[_kind(layer)] = self._weights(layer), found
         with borrowed(self.places.model, found.implementation):
             self.routed.update({_kind(layer)} if has_experts(found) else ())
         return found

@@ -23,7 +23,7 @@ from ligflow.batches import LeftOut, Tally, alike, by_length, leaving_out, lengt
 from ligflow.chat import encode_chat, is_chat
 from ligflow.devices import Devices, devices_of, present
 from ligflow.errors import LigflowError, LigflowWarning
-from ligflow.examples import Example, Results, Validated, compute, shown, splittable
+from ligflow.examples import Example, Results, compute, shown, splittable
 from ligflow.flow import Flow
 from ligflow.frames import name_frames, seconds_of
 from ligflow.inner_padding import given_rows, is_unseen
@@ -41,8 +41,8 @@ from ligflow.inputs import (
 from ligflow.lookups import known_rows
 from ligflow.pairs import Pair, encode_pair
 from ligflow.patches import name_patches, patches_of
-from ligflow.places import Places
 from ligflow.precision import check_precision
+from ligflow.prepared_model import Prepared, PreparedModel
 from ligflow.progress import Progress, size_in_words, told
 from ligflow.quadrature import MAX_NODES
 from ligflow.recording import record, refuse_uneven
@@ -53,7 +53,7 @@ from ligflow.scalarize import Scalarization
 from ligflow.settings import ROUTES, Array, Settings, ask, every_route
 from ligflow.token_names import Layers, Names, layer_positions, token_positions
 from ligflow.tokens import Tokens, Words, encode, name_inputs, name_parts, position_limit, text_config
-from ligflow.weights import check_streamed, check_weights, on_disk, usable, weights_notes
+from ligflow.weights import weights_notes
 from ligflow.wrapped import model_of, tokenizer_of
 
 _Encoded = tuple[dict[str, Tensor], Tokens | None]
@@ -102,18 +102,19 @@ class Explainer:
         devices = devices_of(device)
         _check_streaming(devices, streamed, offload_folder)
         with torch.inference_mode(False):
-            if streamed or len(devices) > 1:
-                check_streamed(model)
-                self.model = _offloaded(model, offload_folder)
-                self._places = Places(self.model, devices)
-            else:
-                self.model = usable(model, *devices)
-                self._places = Places(self.model)
+            self._prepared = PreparedModel(model, devices, streamed or len(devices) > 1, offload_folder)
         self.tokenizer = tokenizer
         self.name = name or getattr(whole, "name_or_path", "") or type(whole).__name__
         self.revision = revision or getattr(whole.config, "_commit_hash", None)
-        self._validated = Validated(self._places)
-        check_weights(self.model)
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model that was given, or a copy where weights are too short, elsewhere or without gradients.
+
+        What ligflow runs is a private copy of its modules, on the same weights, made anew where it has
+        changed.
+        """
+        return self._prepared.model
 
     @classmethod
     def from_pretrained(
@@ -195,10 +196,10 @@ class Explainer:
             quadrature=quadrature, tol=tol, max_nodes=max_nodes, memory_budget=memory_budget,
             precision=precision, experts=experts,
         )  # fmt: skip
-        with exact_mode(self._places.home, settings.precision):
+        with exact_mode(self._prepared.home, settings.precision):
             example = self._prepare(self._encode(inputs, truncate), settings.routes, layers, targets)
             with told(progress, "layers", self._work(example, settings.routes)) as done:
-                ((results,),) = compute(self._places, [example], [settings], done)
+                ((results,),) = compute(example.places, [example], [settings], done)
             return self._flow(example, results, settings)
 
     def _work(self, example: Example, routes: Iterable[str]) -> str:
@@ -224,7 +225,7 @@ class Explainer:
         Raises LigflowError where the two do not have the same tokens, layers and sizes.
         """
         asked = self._asked(**settings)
-        with exact_mode(self._places.home, asked.precision):
+        with exact_mode(self._prepared.home, asked.precision):
             example = self._prepare(self._encode(inputs, truncate), asked.routes, layers, targets)
             given = {layer.index: layer.hidden for layer in other.record(inputs, truncate)}
             _refuse_other_shapes(self, other, inputs, example, given)
@@ -235,12 +236,12 @@ class Explainer:
                     return layer.on_input(given[layer.index].to(layer.hidden))
 
             example = replace(example, layers=[moved(number) for number in range(len(example.layers))])
-            ((results,),) = compute(self._places, [example], [asked])
+            ((results,),) = compute(example.places, [example], [asked])
             return self._flow(example, results, asked, hidden_states_of=other.name)
 
     def _asked(self, **given: Any) -> Settings:
         """Settings that this explainer's devices can serve."""
-        check_precision(given.get("precision", "float32"), self._places.devices or [self._places.home])
+        check_precision(given.get("precision", "float32"), self._prepared.devices or [self._prepared.home])
         return ask(**given)
 
     def explain_under(
@@ -258,10 +259,10 @@ class Explainer:
         of them ask for.
         """
         asked = self._asked_together(variants)
-        with exact_mode(self._places.home, asked[0].precision):
+        with exact_mode(self._prepared.home, asked[0].precision):
             example = self._prepare(self._encode(inputs, truncate), every_route(asked), layers, targets)
             with told(progress, "layers", self._work(example, every_route(asked))) as done:
-                found = compute(self._places, [example], asked, done)
+                found = compute(example.places, [example], asked, done)
             return [
                 self._flow(example, results, settings)
                 for settings, (results,) in zip(asked, found, strict=True)
@@ -317,7 +318,7 @@ class Explainer:
         asked = self._asked_together(variants)
         by_length({}, batch_size, "")
         count = len(texts) if isinstance(texts, Sized) else 0
-        device = self._places.home.type
+        device = self._prepared.home.type
 
         def flows(tally: Tally) -> Iterator[list[Flow]]:
             for window in windows(texts):
@@ -360,10 +361,11 @@ class Explainer:
     ) -> dict[int, list[Flow]]:
         """Flows by number. If the group fails together its texts are tried one by one."""
         examples = {}
-        with exact_mode(self._places.home, settings[0].precision):
+        with exact_mode(self._prepared.home, settings[0].precision):
+            now = self._prepared.now()
             for number, one in encoded.items():
                 with leaving_out(number, one[1].text if one[1] else None, left_out):
-                    examples[number] = self._prepare(one, every_route(settings), layers, targets)
+                    examples[number] = self._prepare(one, every_route(settings), layers, targets, now)
             tally.add(len(encoded) - len(examples))
             found: dict[int, list[Flow]] = {}
             for group in alike(examples):
@@ -379,7 +381,8 @@ class Explainer:
     def _together(
         self, examples: dict[int, Example], settings: list[Settings], tally: Tally
     ) -> dict[int, list[Flow]]:
-        found = compute(self._places, list(examples.values()), settings, tally.at_work(len(examples)))
+        some = list(examples.values())
+        found = compute(some[0].places, some, settings, tally.at_work(len(some)))
         return {
             number: [
                 self._flow(example, results[place], asked, index=number)
@@ -399,7 +402,7 @@ class Explainer:
 
         Layers, targets and sources are those of `explain`. It takes one run of the model.
         """
-        with exact_mode(self._places.home):
+        with exact_mode(self._prepared.home):
             encoded = self._encode(inputs, truncate)
             example = self._prepare(encoded, ("z2u",), layers, targets)
             place = example.place
@@ -410,7 +413,7 @@ class Explainer:
                 found = attention_weights(layer, tokens.targets)
                 return found[..., tokens.visible].transpose(0, 1).cpu()
 
-            return torch.stack(self._places.compute(example.layers, of_layer, None))
+            return torch.stack(example.places.compute(example.layers, of_layer, None))
 
     def _prepare(
         self,
@@ -418,33 +421,35 @@ class Explainer:
         routes: tuple[str, ...],
         layers: Layers | None,
         targets: Names | None,
+        now: Prepared | None = None,
     ) -> Example:
         """One run of the model, and which of its layers and tokens are asked about."""
+        now = now or self._prepared.now()
         inputs, tokens = encoded
-        recorded = self._record(inputs)
+        recorded = self._record(inputs, now)
         chosen = [recorded[i] for i in layer_positions(layers, len(recorded))]
-        chosen = self._places.spread(chosen)
+        chosen = now.places.spread(chosen)
         refuse_uneven(chosen)
-        inputs = self._behind(inputs, recorded[0])
-        inside = self._inside(inputs, recorded[0], chosen)
+        inputs = self._behind(inputs, recorded[0], now)
+        inside = self._inside(inputs, recorded[0], chosen, now)
         count = len(chosen[0].hidden) if inside is None else len(inside)
         visible = self.visible(inputs, chosen[0]) if inside is None else self._given(inputs, inside)
         tokens = self._named(tokens, inputs, count, chosen[0].layout.parts)
         tokens = shown(tokens, visible if inside is None else self._given(inputs, torch.arange(count)))
         rows = token_positions(targets, tokens.labels)
-        chosen, left_out = splittable(self._validated(chosen), layers is not None, routes)
+        chosen, left_out = splittable(now.validated(chosen), layers is not None, routes)
         seen, memory = self._memory(inputs, chosen[0])
         place = LayerTokens(visible, visible[torch.tensor(rows, device=visible.device)], seen)
         notes = [*self.notes, *left_out, *tokens.notes, *self._passed_over(encoded)]
-        return Example(tokens, rows, chosen, place, notes, memory)
+        return Example(tokens, rows, chosen, place, notes, now.places, memory)
 
     def _inside(
-        self, inputs: dict[str, Tensor], first: Layer, chosen: Sequence[Layer]
+        self, inputs: dict[str, Tensor], first: Layer, chosen: Sequence[Layer], now: Prepared
     ) -> Int[Tensor, " given"] | None:
         """The places of the given tokens in layers that have others too, the model's own padding."""
 
         def again(name: str, other: Tensor) -> Layer:
-            return self._record(inputs | {f"decoder_{name}" if self.decodes else name: other})[0]
+            return self._record(inputs | {f"decoder_{name}" if self.decodes else name: other}, now)[0]
 
         rows = given_rows(own_inputs(inputs, self.decodes), first, again)
         if rows is None or any(len(layer.hidden) != len(first.hidden) for layer in chosen):
@@ -478,7 +483,7 @@ class Explainer:
 
     def _flow(self, example: Example, results: Results, settings: Settings, **more: Any) -> Flow:
         return warn_unmet(
-            flow_of(example, results, settings, self._places, self._about() | more), stacklevel=4
+            flow_of(example, results, settings, example.places, self._about() | more), stacklevel=4
         )
 
     def _about(self) -> dict[str, Any]:
@@ -487,28 +492,30 @@ class Explainer:
 
     def record(self, inputs: Inputs, truncate: bool = False) -> list[Layer]:
         """The model's layers on one example, recorded, validated and ready to be replayed."""
-        with exact_mode(self._places.home):
-            layers = self._places.spread(self._record(self._encode(inputs, truncate)[0]))
-            return self._validated(layers)
+        with exact_mode(self._prepared.home):
+            now = self._prepared.now()
+            layers = now.places.spread(self._record(self._encode(inputs, truncate)[0], now))
+            return now.validated(layers)
 
     def watched(self, inputs: Inputs, names: Iterable[str]) -> dict[str, list[tuple[Tensor, Tensor]]]:
         """What modules take (first) and give in each of their calls, as the model was loaded, by name."""
-        encoded = taken_by(self.model, self._encode(inputs, truncate=False)[0])
-        with exact_mode(self._places.home), self._running(encoded), borrowed(self.model, None):
-            return watched(self.model, encoded, names)
+        encoded, now = taken_by(self.model, self._encode(inputs, truncate=False)[0]), self._prepared.now()
+        model = cast(PreTrainedModel, now.places.model)
+        with exact_mode(self._prepared.home), self._running(encoded, now), borrowed(model, None):
+            return watched(model, encoded, names)
 
     def visible(self, inputs: Mapping[str, Tensor], layer: Layer) -> Int[Tensor, " visible"]:
         """Positions of a recorded layer's tokens that are not padding."""
         return visible_tokens(self.model, own_inputs(inputs, self.decodes), layer.hidden)
 
-    def _behind(self, inputs: dict[str, Tensor], first: Layer) -> dict[str, Tensor]:
+    def _behind(self, inputs: dict[str, Tensor], first: Layer, now: Prepared) -> dict[str, Tensor]:
         """Of a text and an image, what the first layer sees: one tower of two has one of them."""
         text, image = inputs.get("input_ids"), inputs.get("pixel_values")
         if text is None or image is None or not self.stack:
             return inputs
 
         def seen(changed: Tensor, name: str) -> bool:
-            return not torch.equal(self._record(inputs | {name: changed})[0].hidden, first.hidden)
+            return not torch.equal(self._record(inputs | {name: changed}, now)[0].hidden, first.hidden)
 
         sees_text, sees_image = seen(text.flip(-1), "input_ids"), seen(-image, "pixel_values")
         unseen = {"pixel_values"} if not sees_image else set()
@@ -522,23 +529,24 @@ class Explainer:
 
     def lent(self, layer: Layer) -> AbstractContextManager[None]:
         """The model as a recorded layer is replayed in it: on its attention, with its weights in place."""
-        return self._places.lent(layer)
+        return self._prepared.places_of(layer.module).lent(layer)
 
     def size(self, inputs: Inputs, truncate: bool = False) -> tuple[int, int]:
         """How many layers the model has, and the most heads of those that can be split (0 if none can).
 
         It takes one run of the model.
         """
-        with exact_mode(self._places.home):
-            layers = self._record(self._encode(inputs, truncate)[0])
+        with exact_mode(self._prepared.home):
+            now = self._prepared.now()
+            layers = self._record(self._encode(inputs, truncate)[0], now)
             split = [layer for layer in layers if not layer.refusal]
 
             def heads(number: int) -> int:
                 layer = split[number]
-                with borrowed(self.model, layer.implementation), torch.no_grad():
+                with borrowed(now.places.model, layer.implementation), torch.no_grad():
                     return layer.attend(layer.hidden[None]).shape[2]
 
-            return len(layers), max(self._places.in_turn(split, heads), default=0)
+            return len(layers), max(now.places.in_turn(split, heads), default=0)
 
     def labels(self, inputs: Inputs) -> list[str]:
         """The tokens of some inputs as a flow names them, without running the model."""
@@ -566,7 +574,7 @@ class Explainer:
     def _own(self, given: Tensor) -> Tensor:
         """An input where the model takes it, real numbers in the type that is integrated in."""
         real = torch.float64 if is_double(self.model) else torch.float32
-        return given.to(self._places.home, real if given.is_floating_point() else given.dtype)
+        return given.to(self._prepared.home, real if given.is_floating_point() else given.dtype)
 
     def _decoder_inputs(self) -> list[str] | None:
         """Inputs of which a decoder needs one; None where those of a decoder have no place."""
@@ -587,16 +595,16 @@ class Explainer:
             return name_patches(patches, count)
         return name_inputs(self.tokenizer, own, count) if seconds is None else name_frames(seconds, count)
 
-    def _record(self, encoded: dict[str, Tensor]) -> list[Layer]:
+    def _record(self, encoded: dict[str, Tensor], now: Prepared) -> list[Layer]:
         encoded = taken_by(self.model, encoded)
-        with self._running(encoded):
-            return record(self.model, encoded, self.stack)
+        with self._running(encoded, now):
+            return record(cast(PreTrainedModel, now.places.model), encoded, self.stack)
 
     @contextmanager
-    def _running(self, encoded: dict[str, Tensor]) -> Iterator[None]:
+    def _running(self, encoded: dict[str, Tensor], now: Prepared) -> Iterator[None]:
         """The model can be run; errors of its own code name it and what it was given."""
         try:
-            with self._places.running(), known_rows(self.model, encoded):
+            with now.places.running(), known_rows(now.places.model, encoded):
                 yield
         except LigflowError:
             raise
@@ -666,11 +674,6 @@ def _encoder_of(model: PreTrainedModel) -> PreTrainedModel:
         return model
     encoder = model.get_encoder()
     return encoder if isinstance(encoder, PreTrainedModel) else model
-
-
-def _offloaded(model: PreTrainedModel, folder: str | Path | None) -> PreTrainedModel:
-    """The model itself, or a copy whose weights are on disk; layers are made usable one by one."""
-    return model if folder is None else on_disk(model, folder)
 
 
 def _check_streaming(

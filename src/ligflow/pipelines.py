@@ -16,9 +16,10 @@ from ligflow.explainer import warn_unmet
 from ligflow.flow import Flow
 from ligflow.places import Places
 from ligflow.precision import check_precision
+from ligflow.private_copy import private_copy, without_hooks
 from ligflow.quadrature import MAX_NODES
 from ligflow.recording import record_call
-from ligflow.replay import Layer, borrowed, exact_mode, silent, snapshot
+from ligflow.replay import Layer, borrowed, exact_mode, snapshot
 from ligflow.routes import Tokens as Rows
 from ligflow.scalarize import Scalarization
 from ligflow.settings import ROUTES, Array, Settings, ask
@@ -62,8 +63,8 @@ def attribute_layer(
 
     The flow is that of `Explainer.explain` on the same input, where all other settings are described. It
     names tokens by number, or as in `tokens`, one for each of T; tokens that none may attend to (padding)
-    are left out. Its one layer has the number that the module carries, else 0. Hooks of the layer and of
-    its parts are silent meanwhile, and all of it is left as found.
+    are left out. Its one layer has the number that the module carries, else 0. All of it is computed on a
+    copy of the layer's modules, on the same weights and without hooks: the layer itself is not touched.
 
     Raises LigflowError for hidden states that do not fit, arguments that the layer does not run on, and a
     cache that holds earlier tokens; UnsupportedModel for a module that is not a layer, or that does not
@@ -78,17 +79,16 @@ def attribute_layer(
     _check_hidden(layer, hidden_states)
     _refuse_filled_cache(layer, (*others, *arguments.values()))
     check_precision(precision, [hidden_states.device])
-    with exact_mode(hidden_states.device, precision), silent(layer):
-        module = usable(layer)
+    with exact_mode(hidden_states.device, precision):
+        module = without_hooks(private_copy(usable(layer)))
         check_weights(module)
         hidden = hidden_states.reshape(1, *hidden_states.shape[-2:])
         args, kwargs = snapshot((hidden, *others), _own), snapshot(arguments, _own)
         recorded = validate(module, record_call(module, args, kwargs, _number(layer)))
         example = _example(module, recorded, tokens, targets, settings)
         example.notes.extend(weights_notes(layer))
-        places = Places(module)
-        ((results,),) = compute(places, [example], [settings])
-        flow = flow_of(example, results, settings, places, _about(layer))
+        ((results,),) = compute(example.places, [example], [settings])
+        flow = flow_of(example, results, settings, example.places, _about(layer))
     return warn_unmet(flow)
 
 
@@ -173,7 +173,7 @@ def _example(
     tokens = shown(Tokens(labels, (False,) * len(labels)), visible)
     rows = token_positions(targets, tokens.labels)
     place = Rows(visible, visible[torch.tensor(rows, device=visible.device)])
-    return Example(tokens, rows, chosen, place, [_HELD] if layer.memory else [])
+    return Example(tokens, rows, chosen, place, [_HELD] if layer.memory else [], Places(module))
 
 
 def _attended(module: nn.Module, layer: Layer) -> Int[Tensor, " visible"]:

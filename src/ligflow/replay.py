@@ -9,7 +9,6 @@ import contextlib
 import copy
 import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -542,7 +541,6 @@ def first_tensor(output: Any) -> Tensor:
 
 _locks: dict[int, threading.RLock] = {}  # by the id of a config, for as long as that lives
 _locks_guard = threading.Lock()
-_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
 @contextmanager
@@ -587,20 +585,6 @@ def _lock(config: Any) -> threading.RLock:
             _locks[id(config)] = threading.RLock()
             weakref.finalize(config, _locks.pop, id(config))
         return _locks[id(config)]
-
-
-@contextmanager
-def silent(module: nn.Module) -> Iterator[None]:
-    """The module for this thread alone, without its hooks and its parts', which would see every replay."""
-    with owned(module):
-        before = [(part, {name: vars(part)[name] for name in _HOOKS}) for part in module.modules()]
-        try:
-            for part, _ in before:
-                vars(part).update({name: OrderedDict() for name in _HOOKS})
-            yield
-        finally:
-            for part, hooks in before:
-                vars(part).update(hooks)
 
 
 @contextmanager

@@ -1,0 +1,104 @@
+"""What the results on a model rest on, in a form that can be compared later: has the model changed since?"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig
+
+_OWN = ("_parameters", "_buffers", "_modules")  # of a module, taken apart here
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), type, torch.dtype, torch.device)
+_LONG = 1000  # a container of more entries is known by its identity and length
+
+
+class Structure:
+    """A model's modules, where their weights lie, their settings and hooks, and the model's configs.
+
+    Two are equal if nothing of this has changed. Numbers in weights are not looked at (see `checksum`), nor
+    are training modes. It holds what it has seen, so that no other object gets the identity of one that is
+    gone; without `hold` it may take one for another that is alike.
+    """
+
+    def __init__(self, model: nn.Module, hold: bool = True) -> None:
+        self._held: list[Any] | None = [] if hold else None
+        self._configs: set[int] = set()  # that were looked at: modules share them
+        self.marks = tuple(self._of_module(part) for part in model.modules())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Structure) and self.marks == other.marks
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _of_module(self, module: nn.Module) -> tuple[Any, ...]:
+        settings = {name: value for name, value in vars(module).items() if name not in (*_OWN, "training")}
+        children = {name: self._identity(child) for name, child in module._modules.items()}
+        weights = {**module._parameters, **module._buffers}
+        return (
+            self._identity(module),
+            type(module),
+            self._mark(children),
+            self._mark(weights),
+            self._mark(settings),
+        )
+
+    def _mark(self, value: Any) -> Any:
+        if isinstance(value, _PLAIN):
+            return repr(value) if isinstance(value, float) else value  # NaN equals itself
+        if isinstance(value, Tensor):
+            return self._identity(value), _place(value), value.dtype, tuple(value.shape)
+        if isinstance(value, PreTrainedConfig):
+            return self._identity(value), self._of_config(value)
+        if isinstance(value, (dict, list, tuple, set)) and len(value) <= _LONG:
+            parts = value.items() if isinstance(value, dict) else value
+            return type(value), tuple(self._mark(part) for part in parts)
+        return self._identity(value), type(value), len(value) if isinstance(value, (dict, list, set)) else 0
+
+    def _of_config(self, config: PreTrainedConfig) -> Any:
+        if id(config) in self._configs:
+            return None
+        self._configs.add(id(config))
+        return self._mark(vars(config))
+
+    def _identity(self, value: Any) -> int:
+        if self._held is not None:
+            self._held.append(value)
+        return id(value)
+
+
+def _place(tensor: Tensor) -> Any:
+    """Where a tensor's numbers lie; None for those that have no memory of their own."""
+    return tensor.data_ptr() if type(tensor) in (Tensor, nn.Parameter) and not tensor.is_meta else None
+
+
+def checksum(weights: Iterable[Tensor]) -> tuple[Any, ...]:
+    """A number for each tensor that another value in it changes, whoever wrote it and however.
+
+    `sum_r (2 r + 1) sum_c bits[r, c]` over whole numbers of 64 bits, in which any single change shows. It
+    reads each number once, which a run of the model does too. Of tensors that are more than their numbers
+    it is the version that PyTorch counts.
+    """
+    sums, others = [], []
+    for one in weights:
+        if type(one) in (Tensor, nn.Parameter) and not one.is_meta and one.layout is torch.strided:
+            sums.append(_sum_of_bits(one.detach()).cpu())
+        else:
+            others.append((id(one), None if one.is_inference() else one._version))
+    return (*torch.stack(sums).tolist(), *others) if sums else tuple(others)
+
+
+def _sum_of_bits(numbers: Tensor) -> Tensor:
+    if not numbers.numel():
+        return torch.zeros((), dtype=torch.int64, device=numbers.device)
+    rows = numbers.contiguous().reshape(-1, numbers.shape[-1] if numbers.ndim else 1)
+    if rows.dtype is torch.bool or rows.is_quantized:
+        bits = rows.view(torch.uint8) if rows.dtype is torch.bool else rows.int_repr()
+    else:
+        whole = rows.shape[1] * rows.element_size() % 8 == 0
+        bits = rows.view(torch.int64 if whole else _OF_SIZE[rows.element_size()])
+    by_row = bits.sum(-1, dtype=torch.int64)
+    odd = torch.arange(1, 2 * len(by_row), 2, dtype=torch.int64, device=by_row.device)
+    return (by_row * odd).sum()
+
+
+_OF_SIZE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}

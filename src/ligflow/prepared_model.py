@@ -1,0 +1,93 @@
+"""The model that an Explainer was given, and the copy that it runs, made anew where the model has changed."""
+
+import threading
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from ligflow.examples import Validated
+from ligflow.fingerprint import Structure, checksum
+from ligflow.places import Places
+from ligflow.private_copy import private_copy
+from ligflow.weights import check_weights, on_disk, usable
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A model as it was at one moment, where its layers are computed, and what was validated on it."""
+
+    places: Places
+    validated: Validated
+
+
+class PreparedModel:
+    """Hands out the private copy of a model, which is made and validated anew where the model has changed.
+
+    `model` is the one that was given, or a copy where weights are too short, elsewhere or without
+    gradients, or where they stay on disk (`folder`). Layers come to `devices` one by one if they `stay`.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        devices: tuple[torch.device, ...] = (),
+        stay: bool = False,
+        folder: str | Path | None = None,
+    ) -> None:
+        self._given, self._devices, self._stay, self._folder = weakref.ref(model), devices, stay, folder
+        self._lock = threading.RLock()
+        self.model = self._made(model)
+        self._seen_given = None if self.model is model else _numbers_too(model)
+        self._prepare()
+        check_weights(self.model)
+
+    @property
+    def home(self) -> torch.device:
+        """Where the model's inputs go."""
+        return self._prepared.places.home
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """The devices that layers come to; none where they are computed where they lie."""
+        return self._prepared.places.devices
+
+    def now(self) -> Prepared:
+        """The copy of the model as it is now."""
+        with self._lock, torch.inference_mode(False):
+            given = self._given()
+            if given is not None and self._seen_given is not None:
+                seen = _numbers_too(given)
+                if seen != self._seen_given:
+                    self.model, self._seen_given = self._made(given), seen
+            if Structure(self.model) != self._seen:
+                self._prepare()
+                check_weights(self.model)
+            return Prepared(self._prepared.places, self._prepared.validated.of_now())
+
+    def places_of(self, module: nn.Module) -> Places:
+        """Where a layer is computed, also one that was recorded before the model changed."""
+        places = self._prepared.places
+        if any(part is module for part in places.model.modules()):
+            return places
+        return Places(module, places.devices)
+
+    def _made(self, model: PreTrainedModel) -> PreTrainedModel:
+        if self._folder is not None:
+            return on_disk(model, self._folder)
+        return model if self._stay else usable(model, *self._devices)
+
+    def _prepare(self) -> None:
+        self._seen = Structure(self.model)
+        places = Places(private_copy(self.model), self._devices if self._stay else ())
+        self._prepared = Prepared(places, Validated(places, fixed=self._folder is not None))
+
+
+def _numbers_too(model: nn.Module) -> tuple[Any, ...]:
+    """All that a copy of the model rests on."""
+    weights = (*model.parameters(), *model.buffers())
+    return Structure(model, hold=False).marks, checksum(weights)
