@@ -37,7 +37,7 @@ class OneLayer:
         named = {"z2u": "att_baseline", "u2z": "mlp_baseline", "z2z": "layer_baseline"}
         settings = Settings(routes=(route,), quadrature=quadrature, **{named[route]: baseline})  # type: ignore[arg-type]
         model = self.explainer.model
-        with exact_mode(model.device), borrowed(model, self.layer.implementation):
+        with exact_mode(model.device), borrowed(self.layer.module, self.layer.implementation):
             return explain_layer(self.layer, settings, Tokens(self.tokens, self.tokens))[route]
 
     def ends(self, route: str) -> tuple[Float[Tensor, "target scalar"], Float[Tensor, "target scalar"]]:
@@ -45,7 +45,7 @@ class OneLayer:
         its relative errors: the total, but at least what float32 can tell from 0 in this layer.
         """
         model = self.explainer.model
-        with exact_mode(model.device), borrowed(model, self.layer.implementation), keep_double():
+        with exact_mode(model.device), borrowed(self.layer.module, self.layer.implementation), keep_double():
             layer = self.layer.in_double()
             start = source_start("itb", layer.hidden, self.tokens)
             made = direct.z2u(layer, start) if route == "z2u" else direct.z2z(layer, start)

@@ -24,7 +24,7 @@ def layer_of(name: str, dtype: torch.dtype = torch.float64) -> Iterator[tuple[Ex
     explainer = Explainer(build(ARCHITECTURES[name], dtype))
     layer = explainer.record(example(ARCHITECTURES[name], 6, dtype=dtype))[1]
     visible = torch.arange(6)
-    with borrowed(explainer.model):
+    with borrowed(layer.module):
         yield explainer, layer, Tokens(visible, visible)
 
 
@@ -260,7 +260,7 @@ def test_direct_z2z_serves_models_off_the_interface() -> None:
 
     explainer = Explainer(build(WHOLE_ONLY["longformer"], torch.float64))
     for layer in explainer.record(example(WHOLE_ONLY["longformer"], 5)):
-        with borrowed(explainer.model, layer.implementation):
+        with borrowed(layer.module, layer.implementation):
             visible = torch.arange(5)
             start = source_start("zero", layer.hidden, visible)
             found = attribute(direct.z2z(layer, start), visible, "l2", "captum:16").value[:, 0]

@@ -87,7 +87,7 @@ def test_engine_equals_autograd_through_the_unmodified_layer(
     explainer = explainer_of(name, dtype)
     for layer in explainer.record(inputs_of(name, tokens, padding, dtype)):
         assert (layer.refusal, layer.memory) == ("", "encoder_hidden_states")
-        with borrowed(explainer.model, layer.implementation):
+        with borrowed(layer.module, layer.implementation):
             for baseline, encoder in (("itb", "mean"), ("zero", "zero"), ("mean", "zero"), ("zero", "mean")):
                 for route, engine, oracle, place in pairs(layer, baseline, encoder, padding):
                     if route != "u2z" and (encoder, dtype) == ("mean", torch.float32):
@@ -305,7 +305,7 @@ def test_keys_of_the_encoder_that_no_straight_line_gives_are_captured() -> None:
         layer.encoder_attn.k_proj = nn.Sequential(layer.encoder_attn.k_proj, nn.LayerNorm(32).double())
     explainer = Explainer(model, stack="decoder")
     for layer in explainer.record(inputs_of("bart", 4, 0, torch.float64)):
-        with borrowed(model, layer.implementation):
+        with borrowed(layer.module, layer.implementation):
             for route, engine, oracle, place in pairs(layer, "itb", "zero", 0):
                 ours, theirs = (
                     attribute(one, place.targets, "l2", "gauss-legendre:3") for one in (engine, oracle)

@@ -25,7 +25,7 @@ def heads_by_hook(model: PreTrainedModel, layer: Layer, hidden: Tensor) -> Tenso
     seen: list[Tensor] = []
     hook = layer.module.self_attn.o_proj.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     try:
-        with borrowed(model, "eager"):
+        with borrowed(layer.module, "eager"):
             layer.forward(hidden[None])
     finally:
         hook.remove()
@@ -54,7 +54,7 @@ def test_z2u_is_autograd_through_the_unmodified_layer(tokens: int) -> None:
         assert layer.refusal == ""
         assert layer.entangled == "its mask or position bias depends on the hidden states"
         everyone = torch.arange(tokens)
-        with borrowed(explainer.model):
+        with borrowed(layer.module):
             route = Work(alone(layer), (Tokens(everyone, everyone),)).z2u("itb")
             found = attribute(route, everyone, "l2", "gauss-legendre:3")
         for target, head in ((tokens - 1, 0), (tokens - 1, 3), (1, 2)):
@@ -82,7 +82,7 @@ def test_what_autograd_gives_is_what_the_engine_gives() -> None:
         everyone = torch.arange(5)
         place = Tokens(everyone, everyone)
         other = Layer(**(vars(layer) | {"entangled": "for the test", "shortcut": None, "projections": {}}))
-        with borrowed(model):
+        with borrowed(layer.module):
             ours, theirs = (explain_layer(one, settings, place) for one in (layer, other))
         for route, one in ours.items():
             torch.testing.assert_close(one.total, theirs[route].total, rtol=1e-9, atol=1e-12)

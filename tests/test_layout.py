@@ -101,7 +101,7 @@ def test_tokens_of_several_streams_are_explained_as_autograd_does(tokens: int) -
     for layer in explainer.record(example(GEMMA3N, tokens)):
         assert (layer.refusal, layer.hidden.shape, layer.one_by_one) == ("", (tokens, 128), False)
         place = Tokens(everyone, everyone)
-        with borrowed(explainer.model):
+        with borrowed(layer.module):
             work = Work(alone(layer), (place,))
             start = source_start("itb", layer.hidden, everyone)
             players = players_of(work, Settings(att_baseline="itb", mlp_baseline="matched"))

@@ -32,7 +32,7 @@ def recorded(
     explainer = Explainer(build(architecture, dtype))
     for layer in explainer.record(example(architecture, tokens, padding, dtype)):
         visible = torch.arange(len(layer.hidden) - padding)
-        with borrowed(explainer.model, layer.implementation):
+        with borrowed(layer.module, layer.implementation):
             yield explainer, layer, Tokens(visible, visible)
 
 

@@ -41,7 +41,8 @@ def hooked(model: nn.Module, layers: list[nn.Module], inputs: dict[str, Any], **
 
 
 def layers_of(model: PreTrainedModel, inputs: dict[str, Any]) -> list[nn.Module]:
-    return [layer.module for layer in Explainer(model).record(inputs)]
+    explainer = Explainer(model)
+    return [explainer.model.get_submodule(layer.name) for layer in explainer.record(inputs)]
 
 
 def assert_same(found: Flow, expected: Flow, row: int) -> None:
@@ -100,7 +101,9 @@ def test_against_brute_force(name: str) -> None:
     inputs = example(architecture, 4)
     explainer = Explainer(model)
     layer = explainer.record(inputs)[1]
-    (flow,) = hooked(model, [layer.module], inputs, mlp_baseline="matched", tol=1e-6)
+    (flow,) = hooked(
+        model, [explainer.model.get_submodule(layer.name)], inputs, mlp_baseline="matched", tol=1e-6
+    )
     everyone = torch.arange(4)
     with explainer.lent(layer):
         for route, _, oracle in pairs(layer, "itb", Tokens(everyone, everyone)):
@@ -138,12 +141,12 @@ def test_without_a_mask_a_causal_layer_is_causal_under_sdpa_and_refused_under_ea
     model, inputs = build(GPT2), example(GPT2, 5)
     layer, expected = Explainer(model).record(inputs)[0], Explainer(model).explain(inputs, layers=0)
     model.set_attn_implementation("sdpa")
-    flow = attribute_layer(layer.module, layer.hidden)
+    flow = attribute_layer(model.h[0], layer.hidden)
     assert_same(flow, expected, 0)
     assert flow.z2u.triu(1).abs().max() == 0
     model.set_attn_implementation("eager")
     with pytest.raises(LigflowError, match=r"GPT2Attention is causal, .* pass the attention_mask"):
-        attribute_layer(layer.module, layer.hidden)
+        attribute_layer(model.h[0], layer.hidden)
 
 
 def state(module: nn.Module) -> list[Any]:

@@ -65,7 +65,21 @@ def with_list(attention: nn.Module) -> None:
     attention.forward = lambda *args, **kwargs: halved(table["own"][0], *args, **kwargs)
 
 
-@pytest.mark.parametrize("patch", [with_closure, with_partial, with_default, with_list])
+class Halved:
+    """A callable object that holds what it calls."""
+
+    def __init__(self, own: Callable[..., Any]) -> None:
+        self.own = own
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return halved(self.own, *args, **kwargs)
+
+
+def with_object(attention: nn.Module) -> None:
+    attention.forward = Halved(attention.forward)
+
+
+@pytest.mark.parametrize("patch", [with_closure, with_partial, with_default, with_list, with_object])
 def test_patched_forwards_run_on_the_copys_own_parts(patch: Callable[[nn.Module], None]) -> None:
     model, plain = llama(), llama()
     for layer in model.layers:

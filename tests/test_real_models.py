@@ -86,7 +86,7 @@ def test_captum_32_reproduces_captum_on_minilm(baseline: str) -> None:
     for layer in explainer.record("The storm broke the old wall.")[::5]:
         everyone = torch.arange(len(layer.hidden))
         start = source_start(baseline, layer.hidden, everyone)
-        with borrowed(explainer.model):
+        with borrowed(layer.module):
             ours = attribute(
                 attribution.z2z(attention_path(alone(layer), start)), everyone, "l2", "captum:32"
             ).value[:, 0]

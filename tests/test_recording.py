@@ -48,7 +48,7 @@ def test_no_cache_is_replayed(name: str) -> None:
     explainer = Explainer(build(ARCHITECTURES[name]))
     for layer in explainer.record(example(ARCHITECTURES[name])):
         assert layer.arguments.get("past_key_values") is None
-        with borrowed(explainer.model), torch.no_grad():
+        with borrowed(layer.module), torch.no_grad():
             for _ in range(3):
                 torch.testing.assert_close(layer.forward(layer.hidden[None])[0], layer.output)
 
@@ -58,7 +58,7 @@ def test_a_causal_layer_keeps_its_mask() -> None:
     layer = explainer.record(example(ARCHITECTURES["gpt2"]))[0]
     changed = layer.hidden.clone()
     changed[-1] += 1
-    with borrowed(explainer.model), torch.no_grad():
+    with borrowed(layer.module), torch.no_grad():
         torch.testing.assert_close(layer.forward(changed[None])[0, :-1], layer.output[:-1])
 
 

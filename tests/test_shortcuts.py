@@ -23,7 +23,7 @@ PAIRS = [(name, baseline) for name in ARCHITECTURES for baseline in ("itb", "zer
 def layers_of(name: str, dtype: torch.dtype = torch.float64, tokens: int = 7) -> Iterator[Layer]:
     explainer = Explainer(build(ARCHITECTURES[name], dtype))
     for layer in explainer.record(example(ARCHITECTURES[name], tokens, dtype=dtype)):
-        with borrowed(explainer.model, layer.implementation):
+        with borrowed(layer.module, layer.implementation):
             yield layer
 
 

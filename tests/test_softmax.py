@@ -39,7 +39,7 @@ def heads_by_hook(model: PreTrainedModel, layer: Layer, projection: str, hidden:
         lambda _, given: seen.append(given[0])
     )
     try:
-        with borrowed(model, "eager"), torch.no_grad():
+        with borrowed(layer.module, "eager"), torch.no_grad():
             layer.forward(hidden)
     finally:
         hook.remove()
@@ -55,7 +55,7 @@ def test_heads_are_what_the_unmodified_layer_projects(name: str, tokens: int, pa
         assert len(layer.forms) == (name in OFF_INTERFACE)
         hidden = layer.hidden.flip(-1) + random(2, *layer.hidden.shape)
         expected = heads_by_hook(model, layer, HEADS[name], hidden)
-        with borrowed(model, layer.implementation), torch.no_grad():
+        with borrowed(layer.module, layer.implementation), torch.no_grad():
             found = layer.attend(hidden).flatten(2)
         torch.testing.assert_close(found[:, :tokens], expected[:, :tokens], rtol=1e-10, atol=1e-12)
 
@@ -80,7 +80,7 @@ def test_split_layers_are_the_unmodified_ones_on_other_hidden_states(model_type:
     for layer in Explainer(model).record(inputs):
         assert (layer.refusal, layer.entangled) == ("", "")
         hidden = (layer.hidden.flip(-1) - layer.hidden.roll(1, 0))[None]
-        with borrowed(model, layer.implementation), torch.no_grad():
+        with borrowed(layer.module, layer.implementation), torch.no_grad():
             found, own = layer.finish(hidden, layer.attend(hidden)), layer.forward(hidden)
         torch.testing.assert_close(found, own, rtol=1e-8, atol=1e-10)
 

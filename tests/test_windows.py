@@ -74,7 +74,7 @@ def gaps(explainer: Explainer, layer: Layer) -> dict[str, float]:
     """The largest difference of a cell from plain autograd, over the target's total."""
     assert (layer.refusal, layer.entangled) == ("", "")
     everyone, found = torch.arange(len(layer.hidden)), {}
-    with borrowed(explainer.model):
+    with borrowed(layer.module):
         work = Work(alone(layer), (Tokens(everyone, everyone),))
         for baseline in ("itb", "zero"):
             players = players_of(work, Settings(att_baseline=baseline, mlp_baseline="matched"))
@@ -149,7 +149,7 @@ def test_windows_whose_position_bias_moves_are_explained() -> None:
     for layer in (first, second):
         assert (layer.refusal, bool(layer.windows)) == ("", layer is first)
         assert layer.entangled == "its mask or position bias depends on the hidden states"
-        with borrowed(explainer.model, layer.implementation):
+        with borrowed(layer.module, layer.implementation):
             others = torch.stack([-layer.hidden, layer.hidden.flip(0), layer.hidden.roll(3, 1)])
             whole = layer.forward(others)
             torch.testing.assert_close(layer.finish(others, layer.attend(others)), whole, rtol=0, atol=1e-12)

@@ -14,7 +14,7 @@ from ligflow.examples import Validated
 from ligflow.fingerprint import Structure, checksum
 from ligflow.places import Places
 from ligflow.private_copy import private_copy
-from ligflow.weights import check_weights, on_disk, usable
+from ligflow.weights import check_streamed, check_weights, on_disk, usable
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +77,8 @@ class PreparedModel:
         return Places(module, places.devices)
 
     def _made(self, model: PreTrainedModel) -> PreTrainedModel:
+        if self._stay:
+            check_streamed(model)
         if self._folder is not None:
             return on_disk(model, self._folder)
         return model if self._stay else usable(model, *self._devices)

@@ -38,8 +38,8 @@ def private_copy(model: M) -> M:
         if twin is not part:
             vars(twin).update({name: copier.state(value) for name, value in vars(part).items()})
             vars(twin)["training"] = False
-    twin: M = copier(model)
-    return twin
+    own: M = copier(model)
+    return own
 
 
 def without_hooks(model: M) -> M:
@@ -81,6 +81,8 @@ class _Copier:
         if type(value) in _CONTAINERS:
             twin = _rebuilt(value, self)
             return twin if _differ(_parts(value), _parts(twin)) else value
+        if callable(value) and hasattr(value, "__dict__") and not isinstance(value, (type, nn.Module)):
+            return self._callable(value)
         return value
 
     def state(self, value: Any) -> Any:
@@ -102,6 +104,17 @@ class _Copier:
         twin.__kwdefaults__ = named
         vars(twin).update(vars(value))
         self.know(value, twin)
+        return twin
+
+    def _callable(self, value: Any) -> Any:
+        """An object in a function's place, which may say itself how it is copied with its module."""
+        if hasattr(value, "__deepcopy__"):
+            return copy.deepcopy(value, {key: twin for key, (_, twin) in self._twins.items()})
+        parts = {name: self(part) for name, part in vars(value).items()}
+        if not _differ(vars(value).values(), parts.values()):
+            return value
+        twin = copy.copy(value)
+        vars(twin).update(parts)
         return twin
 
     def _cell(self, cell: types.CellType) -> types.CellType:
