@@ -60,7 +60,7 @@ def test_two_tokens_from_their_mean(name: str, seed: int, target: int, head: int
     layer = explainer.record(example(architecture, 2, 0, torch.float64))[0]
     place = Tokens(torch.arange(2), torch.tensor([target]))
     settings = Settings(routes=("z2u",), att_baseline="mean")
-    with borrowed(explainer.model, layer.implementation):
+    with borrowed(layer.module, layer.implementation):
         found = explain_layer(layer, settings, place)["z2u"]
         oracle = direct.z2u(layer, source_start("mean", layer.hidden, place.visible))
         exact = attribute(oracle, place.targets, "l2", "midpoint:20000")
@@ -79,7 +79,7 @@ def test_switches_of_sharp_attention() -> None:
                 parameter.mul_(10)
     layer = explainer.record("The old lighthouse keeper counted the ships while the storm grew darker.")[1]
     place = Tokens(torch.arange(len(layer.hidden)), torch.tensor([7, 9, 12]))
-    with borrowed(explainer.model, layer.implementation):
+    with borrowed(layer.module, layer.implementation):
         found = explain_layer(layer, Settings(routes=("z2z",)), place)["z2z"]
         oracle = direct.z2z(layer, source_start("itb", layer.hidden, place.visible))
         exact = attribute(oracle, place.targets, "l2", "gauss-legendre:64")
