@@ -1,15 +1,18 @@
 """The checks that ship with the package: they pass on good models, and fail on a broken engine."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 
 from architectures import ARCHITECTURES, WHOLE_ONLY, Architecture, build, example
-from ligflow import Explainer, LigflowError, UnsupportedModel, own_start
-from ligflow.attribution import Map
+from ligflow import Explainer, LigflowError, UnsupportedModel, conformance, own_start
+from ligflow.attribution import Attribution, Map
 from ligflow.conformance import _jump, check
-from ligflow.replay import _attention
+from ligflow.replay import Layer, _attention
+from ligflow.routes import Tokens
+from ligflow.settings import Settings
 from sweep.made_up import runs
 from sweep.verdicts import build as build_tiny
 
@@ -20,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("no_shape_checks")
 def test_good_models_pass(name: str) -> None:
     checks = check(Explainer(build(ARCHITECTURES[name])))
     assert [one.name for one in checks if not one.passed] == []
-    assert len(checks) == 9
+    assert len(checks) == 10
 
 
 def test_a_causal_model_is_recognised() -> None:
@@ -168,3 +171,23 @@ def test_attention_that_is_not_over_one_list_of_tokens_is_refused() -> None:
     five = torch.zeros(1, 2, 4, 3, 8)
     with pytest.raises(UnsupportedModel, match=r"queries of shape \(1, 2, 4, 3, 8\), not \[1, heads, tokens"):
         _attention(module, five, five, five, None)
+
+
+def test_cells_that_are_off_fail_though_their_sum_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An adaptive rule that gives what one source is due to the next."""
+    real = conformance.explain_layer
+
+    def moved(layer: Layer, settings: Settings, tokens: Tokens) -> dict[str, Attribution]:
+        found = real(layer, settings, tokens)
+        if settings.quadrature == "fine":
+            return found
+        return {route: replace(one, value=one.value.roll(1, dims=-1)) for route, one in found.items()}
+
+    explainer = Explainer(build(ARCHITECTURES["bert"]))
+    (right,) = [one for one in check(explainer) if one.name == "cells against a fine rule"]
+    monkeypatch.setattr(conformance, "explain_layer", moved)
+    (wrong,) = [one for one in check(explainer) if one.name == "cells against a fine rule"]
+    assert right.passed
+    assert " 0 of 105 over 1" in right.detail
+    assert not wrong.passed
+    assert float(wrong.measured) > 10

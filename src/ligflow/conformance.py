@@ -10,21 +10,22 @@ from torch import Tensor
 
 from ligflow import attribution, direct
 from ligflow.agreement import apart
-from ligflow.attribution import Map, attribute
+from ligflow.attribution import Attribution, Map, attribute
 from ligflow.baselines import source_start
 from ligflow.errors import LigflowError
 from ligflow.explainer import Explainer
 from ligflow.inputs import Inputs
 from ligflow.pairs import Pair
 from ligflow.replay import Layer
-from ligflow.routes import Tokens, Work, players_of
+from ligflow.routes import Tokens, Work, explain_layer, players_of
 from ligflow.routing import frozen, has_experts
 from ligflow.sentences import alone
-from ligflow.settings import Settings
+from ligflow.settings import ROUTES, Settings
 from ligflow.tokens import Words, text_config
 
 TEXTS = ("The cat sat on the mat.", "Rivers rarely run straight.")
 _NODES = "gauss-legendre:4"
+_CHOSEN = 3  # targets whose cells are computed by the fine rule, which is slow
 
 Recording = list[tuple[Layer, Tokens]]
 
@@ -66,6 +67,7 @@ def check(
     checks += [_as_loaded(explainer, examples, recordings), _replays(explainer, recordings)]
     for baseline in ("itb", "zero", "mean"):
         checks.append(_engine(explainer, recordings, baseline))
+    checks.append(_cells(explainer, recordings[0], tol, experts))
     checks.append(_certificates(explainer, recordings, tol, experts))
     checks.append(_causal(explainer, recordings[0]))
     return checks
@@ -202,6 +204,35 @@ def _gap(engine: Map, oracle: Map, tokens: Tokens, limit: float, dtype: torch.dt
     floor = theirs.floor * (torch.finfo(dtype).eps / torch.finfo(theirs.floor.dtype).eps)
     scale = theirs.scale.clamp(min=floor / 100 / limit)
     return float(((ours.value - theirs.value).abs().amax(-1) / scale).max())
+
+
+def _cells(explainer: Explainer, recording: Recording, tol: float, experts: str) -> Check:
+    """Cells of a few targets of the middle layer against the fine rule; only met rows say anything."""
+    layer, tokens = recording[len(recording) // 2]
+    count = 1 if layer.refusal or layer.entangled else _CHOSEN  # plain autograd is slow
+    last = len(tokens.targets) - 1
+    chosen = tokens.targets[torch.linspace(last, 0, count, dtype=torch.float64, device="cpu").long()]
+    place = Tokens(tokens.visible, chosen.unique(), tokens.memory)
+    routes, held = ("z2z",) if layer.refusal else ROUTES, experts if has_experts(layer) else "routed"
+    adaptive, fine = (
+        Settings(routes=routes, tol=tol, quadrature=rule, experts=held) for rule in ("adaptive", "fine")
+    )
+    with explainer.lent(layer):
+        ours, exact = (explain_layer(layer, settings, place) for settings in (adaptive, fine))
+    errors = {route: _errors(found, exact[route]) / tol for route, found in ours.items()}
+    worst, where = max(
+        ((float(found.max()), name) for name, found in errors.items() if found.numel()), default=(0.0, "none")
+    )
+    every = torch.cat([found.flatten() for found in errors.values()])
+    share = f"{int((every > 1).sum())} of {len(every)} over 1"
+    detail = f"in tolerances; {share}; worst: {where}, layer {layer.index}"
+    return Check("cells against a fine rule", worst <= 2, f"{worst:.2g}", "2", detail, len(every) > 0)
+
+
+def _errors(found: Attribution, exact: Attribution) -> Tensor:
+    """Errors of cells over the row's scale, where both rules say that they hold."""
+    both = found.met & exact.met
+    return ((found.value - exact.value).abs() / found.scale[..., None])[both]
 
 
 def _certificates(explainer: Explainer, recordings: list[Recording], tol: float, experts: str) -> Check:

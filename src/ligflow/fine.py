@@ -18,9 +18,9 @@ PANELS = 16
 NODES = 8
 _AGREE = 1e-3  # of the tolerance: by how much a panel and its halves may differ
 _SUM = 0.1  # of the tolerance: a sum that fails by more looks at the origin
-_NARROW = 1e-9  # a panel is not halved below this part of its distance from 0: what is left is a jump
+_NARROW = 1e-6  # a panel is not halved below this part of its distance from 0: what is left is a jump
 _DECADES = 24
-_MOST = 8192  # points a target
+_MOST = 4096  # points a target
 _AT_ONCE = 16
 
 Pieces = list[tuple[float, float, Int[Tensor, " target"], Float[Tensor, "target scalar source"]]]
