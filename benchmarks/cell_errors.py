@@ -10,6 +10,7 @@ single cells over the row's scale, in tolerances; points are the mean of a targe
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -89,11 +90,9 @@ def groups(quick: bool) -> Mapping[str, Callable[[], Iterator[Found]]]:
     if not quick:
         found["Gemma-3-270M"] = lambda: of_texts("embedded:gemma-3-270m", texts[:1], (0, 8, 17))
     for factor in (10, 30, 100):
-        found[f"MiniLM, queries x{factor}"] = lambda by=factor: of_texts(
-            "embedded:minilm", texts[:1], (1,), by
-        )
+        found[f"MiniLM, queries x{factor}"] = partial(of_texts, "embedded:minilm", texts[:1], (1,), factor)
     for name, made in INTEGRANDS.items():
-        found[name] = lambda made=made: of_integrands(made, 50 if quick else 500)
+        found[name] = partial(of_integrands, made, 50 if quick else 500)
     return found
 
 
