@@ -41,7 +41,7 @@ def scanned(
     start = {"itb": z[target].expand_as(z), "zero": torch.zeros_like(z), "mean": z.mean(0).expand_as(z)}
     nodes = torch.linspace(0, 1, points + 1)[:, None, None]
     paths = start[baseline] + nodes * (z - start[baseline])
-    gate = explainer.model.layers[layer].mlp.gate
+    gate = recorded.module.mlp.gate
     handle = gate.register_forward_hook(lambda *call: chosen.append(call[-1][-1].view(-1, TOKENS, 2)))
     with explainer.lent(recorded), torch.no_grad():
         image = torch.cat([recorded.forward(some)[:, target] for some in paths.split(256)])

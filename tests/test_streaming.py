@@ -125,18 +125,20 @@ def test_a_layer_that_is_called_often_comes_once(fetched: list[tuple[int, str]])
 
 def test_layers_use_the_copies_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(deep("bert"))
-    own = {id(parameter) for parameter in model.parameters()}
+    explainer = Explainer(model, **STREAMED)
+    copied: Any = explainer._prepared.now().places.model
+    own = {id(parameter) for parameter in copied.parameters()}
     seen: list[list[bool]] = []
     explain_together = examples.explain_together
 
     def looking(layers: Any, *rest: Any) -> Any:
-        members = model.encoder.layer
+        members = copied.encoder.layer
         seen.append([id(next(member.parameters())) not in own for member in members])
         assert all(id(weight) not in own for weight in layers[0].module.parameters())
         return explain_together(layers, *rest)
 
     monkeypatch.setattr(examples, "explain_together", looking)
-    Explainer(model, **STREAMED).explain(example(BERT, 4), routes="z2z")
+    explainer.explain(example(BERT, 4), routes="z2z")
     assert seen == [[row == column for column in range(5)] for row in range(5)]
 
 
@@ -175,7 +177,8 @@ def test_the_model_is_left_as_found_after_an_error(
     before = slots(model)
 
     def fail(*_: Any) -> None:
-        assert slots(model) != before
+        if place != "record":  # a hook, which is bound to the copy that is recorded
+            assert slots(model) == before
         raise ArithmeticError("on purpose")
 
     if place == "record":

@@ -206,6 +206,7 @@ class Explainer:
         """What is to be done, in words, and how much its maps will take."""
         layers, rows, sources = len(example.layers), len(example.rows), len(example.tokens.labels)
         heads = getattr(text_config(self.model.config), "num_attention_heads", None) or 1
+        heads = max(heads) if isinstance(heads, (list, tuple)) else heads  # one number for each stage
         maps = sum({"z2u": heads, "z2z": 1}.get(route, 0) for route in routes)
         taken = layers * rows * sources * maps * example.layers[0].hidden.element_size()
         return f"{sources} tokens x {layers} layers, maps of {size_in_words(taken)}"

@@ -34,6 +34,8 @@ def lost_in(layer: Layer) -> str:
 
 def _noting(name: str, lost: list[str]) -> Callable[..., None]:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if not torch.is_grad_enabled():  # switched off by the model, e.g. where it only ranks
+            return
         given = args[0] if args else None
         if not isinstance(given, Tensor) or not isinstance(output, Tensor) or not given.requires_grad:
             return
