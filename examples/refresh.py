@@ -3,6 +3,7 @@
 Run: .venv/bin/python examples/refresh.py [NOTEBOOK ...]     (default: all)
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ HERE = Path(__file__).parent
 
 def run(path: Path) -> nbformat.NotebookNode:
     """The notebook with new outputs. Raises nbclient's CellExecutionError at the first cell that fails."""
+    os.environ["TQDM_DISABLE"] = "1"  # bars come after some seconds: outputs would depend on the machine
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         cell.metadata.clear()
