@@ -29,7 +29,10 @@ CASES = [
 def recorded(
     architecture: Architecture, dtype: torch.dtype, tokens: int, padding: int
 ) -> Iterator[tuple[Explainer, Layer, Tokens]]:
-    explainer = Explainer(build(architecture, dtype))
+    model = build(architecture, dtype)
+    if getattr(model.config, "attn_logit_softcapping", None):  # which older fused attention leaves out
+        model.set_attn_implementation("eager")
+    explainer = Explainer(model)
     for layer in explainer.record(example(architecture, tokens, padding, dtype)):
         visible = torch.arange(len(layer.hidden) - padding)
         with borrowed(layer.module, layer.implementation):
