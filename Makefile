@@ -14,7 +14,7 @@ SENTENCE ?= The old lighthouse keeper counted the ships while the storm grew dar
 .PHONY: demo test oldest bench sweep experiment mutants lint docs clean
 
 demo: $(VENV)/.demo
-	$(BIN)/ligflow explain "$(SENTENCE)" --hide-special --html demo.html
+	$(BIN)/ligflow explain "$(SENTENCE)" --html demo.html
 	@echo "Open this page in a browser: $(CURDIR)/demo.html"
 
 test: $(VENV)/.test
