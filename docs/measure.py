@@ -1,6 +1,6 @@
 """Measures the numbers that the pages print. Run: .venv/bin/python docs/measure.py NAME [NAME ...]
 
-Names: rules, turning, vector, ends, ratios, origin, routing, chain, points, softmax.
+Names: rules, turning, vector, ends, ratios, origin, routing, chain, points, softmax, noticing.
 `origin` and `points` need the extra `gemma`.
 """
 
@@ -17,6 +17,8 @@ from transformers import MixtralConfig, MixtralModel
 
 from ligflow import CompletenessWarning, Explainer, Flow, direction
 from ligflow.baselines import source_start
+from ligflow.fingerprint import Structure, checksum
+from ligflow.private_copy import private_copy
 from ligflow.trace import BASELINES, trace
 
 SENTENCE = (
@@ -208,6 +210,24 @@ def softmax() -> None:
     print(f"{timed(explainer) / plain:.2f} times as long; largest difference {float(max(gaps)):.1e}")
 
 
+def noticing() -> None:
+    """MiniLM: what it takes to notice that a model has changed, and to copy its modules, of a whole call."""
+    explainer = Explainer.from_pretrained()
+    model = explainer.model
+    work: dict[str, Callable[[], Any]] = {
+        "structure": lambda: Structure(model),
+        "checksums of the layers": lambda: checksum(model.encoder.parameters()),
+        "private copy": lambda: private_copy(model),
+        "a whole call": lambda: explainer.explain(SENTENCE),
+    }
+    for name, run in work.items():
+        run()
+        start = time.perf_counter()
+        for _ in range(5):
+            run()
+        print(f"{name}: {(time.perf_counter() - start) / 5 * 1e3:.1f} ms")
+
+
 def with_a_table_of_its_own(own: Callable[..., Any]) -> Callable[..., Any]:
     """An attention that does not find implementations of the interface."""
     return lambda module, *args, **kwargs: {"eager": own}[module.config._attn_implementation](
@@ -237,7 +257,7 @@ def off_by(coarse: Flow, fine: Flow, route: str) -> Tensor:
 
 MEASURES: dict[str, Callable[[], None]] = {
     measure.__name__: measure
-    for measure in (rules, turning, vector, ends, ratios, origin, routing, chain, points, softmax)
+    for measure in (rules, turning, vector, ends, ratios, origin, routing, chain, points, softmax, noticing)
 }
 
 

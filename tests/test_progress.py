@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from architectures import ARCHITECTURES, build, example
-from ligflow import Explainer
+from ligflow import Explainer, LigflowError
 from ligflow.progress import size_in_words, told
 
 BERT = ARCHITECTURES["bert"]
@@ -115,3 +115,9 @@ def test_the_work_is_named_with_the_size_of_its_maps(bert: Explainer) -> None:
     assert size == 2 * 2 * 5 * (4 + 1) * 4
     assert bert._work(prepared, ("z2u", "z2z")) == f"5 tokens x 2 layers, maps of {size_in_words(size)}"
     assert [size_in_words(one) for one in (5, 2_000_000, 1_230_000_000)] == ["0.1 MB", "2.0 MB", "1.2 GB"]
+
+
+def test_a_progress_that_is_neither_a_choice_nor_a_function_is_named() -> None:
+    explainer = Explainer(build(BERT))
+    with pytest.raises(LigflowError, match="progress is 'yes'; give True, False or a function"):
+        explainer.explain(example(BERT, 3), progress="yes")  # type: ignore[arg-type]

@@ -8,6 +8,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from ligflow.errors import LigflowError
+
 Done = Callable[[int, int], None]  # how many are done, of how many (0: not known)
 Progress = bool | Done
 _DELAY = 2.0  # seconds before a bar that nobody asked for is shown
@@ -22,6 +24,8 @@ def told(progress: Progress | None, what: str, work: str = "") -> Iterator[Done 
     has taken two seconds; `TQDM_DISABLE` switches both off. Where the first of them shows that the whole
     takes more than 20 seconds, the bar says so of `work`.
     """
+    if progress is not None and not callable(progress) and not isinstance(progress, bool):
+        raise LigflowError(f"progress is {progress!r}; give True, False or a function of (done, of).")
     if progress is None and not _is_seen():
         yield None
     elif not isinstance(progress, bool) and progress is not None:
