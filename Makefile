@@ -1,8 +1,8 @@
 # make demo: the main job on the embedded model. make test: the whole test suite. make bench: the benchmarks.
-# make sweep: every model type of transformers, tiny (23 minutes on two cores); compared with docs/models.json.
+# make sweep: every model type of transformers, tiny (23 minutes, two cores); compared with docs/reference/models.json.
 # make oldest: the tests of what depends on transformers, with the oldest version that is supported.
-# make experiment: the consistency experiment of docs/experiment.md (an hour on two cores; it can be interrupted).
-# make mutants: a random sample of changes to the numerical modules, which tests must notice (docs/mutants.md).
+# make experiment: the experiment of docs/explanation/experiment.md (an hour on two cores; it can be interrupted).
+# make mutants: a random sample of changes to the numerical modules, which tests must notice (docs/explanation/mutants.md).
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
@@ -35,7 +35,7 @@ mutants: $(VENV)/.mutants
 	$(BIN)/python tests/mutants.py
 
 experiment: $(VENV)/.test
-	$(BIN)/python docs/experiment.py
+	$(BIN)/python docs/scripts/experiment.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check .

@@ -42,7 +42,7 @@ def refresh(page: Path, folder: str) -> None:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for name in sys.argv[1:] or ("cli.md", "guarantees.md", "models.md"):
+        for name in sys.argv[1:] or ("reference/cli.md", "explanation/guarantees.md", "reference/models.md"):
             refresh(DOCS / name, folder)
 
 

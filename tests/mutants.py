@@ -4,8 +4,8 @@
 
 mutmut (see `tool.mutmut` in pyproject.toml) makes the mutants; each is run in a fork of one process that
 has torch loaded, on the tests that reach its function. Prints the share that is killed, with its 95%
-interval, and what survives; docs/mutants.md says why those of the recorded sample do. It can be interrupted
-and goes on; after a change of code or tests remove the folder `mutants`.
+interval, and what survives; docs/explanation/mutants.md says why those of the recorded sample do. It can be
+interrupted and goes on; after a change of code or tests remove the folder `mutants`.
 """
 
 import json

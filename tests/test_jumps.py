@@ -22,7 +22,7 @@ TOKENS, TARGETS = 16, [0, 3, 6, 9, 15]
 
 
 def mixtral() -> tuple[Explainer, dict[str, Tensor]]:
-    """The model of `docs/measure.py routing`."""
+    """The model of `docs/scripts/measure.py routing`."""
     torch.manual_seed(0)
     config = MixtralConfig(
         hidden_size=32, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,

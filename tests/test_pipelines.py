@@ -20,7 +20,7 @@ from ligflow import CompletenessWarning, Explainer, Flow, LigflowError, Unsuppor
 from ligflow.routes import Tokens
 
 ROUTES = ("z2u", "u2z", "z2z")
-PAGE = Path(__file__).parents[1] / "docs" / "pipelines.md"
+PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "pipelines.md"
 BERT, GPT2, LLAMA = (ARCHITECTURES[name] for name in ("bert", "gpt2", "llama"))
 
 

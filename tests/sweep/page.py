@@ -1,4 +1,4 @@
-"""The part of docs/models.md that the sweep writes: counts, and a table with a row for each stack."""
+"""The part of docs/reference/models.md that the sweep writes: counts, and a table with a row a stack."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping

@@ -1,6 +1,6 @@
 """Every model type of transformers: built tiny, run, and checked stack by stack.
 
-python tests/sweep/run.py               all types, compared with and written to docs/models.json
+python tests/sweep/run.py               all types, compared with and written to docs/reference/models.json
 python tests/sweep/run.py bert llava    some of them, printed and compared; --write puts them into the record
 
 The exit code is 1 if a stack gets less than the record says.
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs")]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "docs" / "scripts")]
 if __name__ == "__main__":  # before torch and transformers read them
     os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
@@ -33,7 +33,7 @@ from sweep.page import blocks  # noqa: E402
 from sweep.record import Stacks  # noqa: E402
 from sweep.verdicts import verdict_of  # noqa: E402
 
-RECORD, PAGE = ROOT / "docs" / "models.json", ROOT / "docs" / "models.md"
+RECORD, PAGE = ROOT / "docs" / "reference" / "models.json", ROOT / "docs" / "reference" / "models.md"
 PARTIAL = RECORD.with_suffix(".json.part")  # what a run has found so far
 
 

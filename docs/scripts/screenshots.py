@@ -1,0 +1,50 @@
+"""Pictures of the interactive page in a real browser, for the README and the docs.
+
+Run: .venv/bin/python docs/scripts/screenshots.py     (needs Chromium; sh .ci/browser installs Debian's)
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from ligflow import Explainer
+from ligflow.trace import BASELINES
+from ligflow.view.page import page
+
+DOCS = Path(__file__).parents[1]
+SENTENCE = (
+    "The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light."
+)
+SHOTS = {  # name: width, height, colours, state; those of one text have a page of their own
+    "page-light": (1280, 720, "light", "pin=t4"),
+    "page-dark": (1280, 800, "dark", "beside=1&pin=t4"),
+    "page-trace": (1200, 800, "light", "layer=5&tab=trace&pin=t4&cut=2"),
+    "page-phone": (390, 844, "dark", "pin=t4"),
+}
+
+
+def main() -> None:
+    sys.path.append(str(DOCS.parent / "tests"))  # the browser of the tests
+    from browser import chromium
+
+    explainer = Explainer.from_pretrained()
+    other = SENTENCE.replace("storm grew darker", "harbour lay quiet")
+    flows = [explainer.explain(text) for text in (SENTENCE, other)]
+    flows.append(explainer.explain(SENTENCE, **BASELINES["mean"]))
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        one, several = Path(folder, "one.html"), Path(folder, "several.html")
+        one.write_text(page(flows[:1]), encoding="utf-8")
+        several.write_text(page(flows), encoding="utf-8")
+        for name, (width, height, colours, state) in SHOTS.items():
+            size = {"width": width, "height": height}
+            shown = browser.new_page(viewport=size, color_scheme=colours)
+            path = several if "beside" in state or "trace" in state else one
+            shown.goto(f"{path.as_uri()}#{state}")
+            shown.wait_for_timeout(500)
+            part = shown.locator(".trace") if "tab=trace" in state else shown
+            part.screenshot(path=DOCS / "pictures" / f"{name}.png")
+            print(f"wrote docs/pictures/{name}.png")
+
+
+if __name__ == "__main__":
+    main()
