@@ -14,8 +14,12 @@ export function pointerWords(view, { r, c }) {
   if (r >= 0 && c >= 0) {
     const share = shareOf(view, r, c);
     const [from, to] = [view.isPlayers ? headName(view, c) : quoted(view.columnLabels[c]), quoted(view.rowLabels[r])];
-    const what = share < 0 ? `${percent(-share)} of what moved it, holding it back` : `${percent(share)} of what moved it`;
-    return [`${from} to ${to}: ${what}`, `${form(view.values[r * view.columns + c])}${view.certificates[r].met ? "" : "; ✗ not converged"}`];
+    const what =
+      share < 0 ? `${percent(-share)} of what moved it, holding it back` : `${percent(share)} of what moved it`;
+    return [
+      `${from} to ${to}: ${what}`,
+      `${form(view.values[r * view.columns + c])}${view.certificates[r].met ? "" : "; ✗ not converged"}`,
+    ];
   }
   if (r >= 0) return [`${quoted(view.rowLabels[r])} is moved by ${partners(view, r, 3)}`];
   return c >= 0 ? [reached(view, c, 3)] : [];
@@ -25,7 +29,9 @@ function differenceWords(view, r, c) {
   if (r < 0 || c < 0) return [];
   const value = view.values[r * view.columns + c];
   const size = view.state.colour === "share" ? `${(100 * Math.abs(value)).toFixed(1)} points` : form(Math.abs(value));
-  return [`${quoted(view.columnLabels[c])} to ${quoted(view.rowLabels[r])}: ${size} ${value < 0 ? "less" : "more"} in the first`];
+  return [
+    `${quoted(view.columnLabels[c])} to ${quoted(view.rowLabels[r])}: ${size} ${value < 0 ? "less" : "more"} in the first`,
+  ];
 }
 
 const headName = (view, c) => (c < view.flow.heads ? `head ${c}` : "the rest, past the heads,");
@@ -33,9 +39,13 @@ const headName = (view, c) => (c < view.flow.heads ? `head ${c}` : "the rest, pa
 const order = (count, size) => [...Array(count).keys()].sort((a, b) => size(b) - size(a));
 
 function partners(view, r, count) {
-  const most = order(view.columns, (c) => Math.abs(shareOf(view, r, c))).slice(0, count).filter((c) => Math.abs(shareOf(view, r, c)) >= 0.0005);
+  const most = order(view.columns, (c) => Math.abs(shareOf(view, r, c)))
+    .slice(0, count)
+    .filter((c) => Math.abs(shareOf(view, r, c)) >= 0.0005);
   if (!most.length) return "none of the sources shown";
-  return most.map((c) => `${view.isPlayers ? headName(view, c) : quoted(view.columnLabels[c])} ${percent(shareOf(view, r, c))}`).join(", ");
+  return most
+    .map((c) => `${view.isPlayers ? headName(view, c) : quoted(view.columnLabels[c])} ${percent(shareOf(view, r, c))}`)
+    .join(", ");
 }
 
 function reached(view, c, count) {
@@ -47,10 +57,18 @@ function reached(view, c, count) {
 /** Fills the lines below the map with what is pinned, in every view. */
 export function describe(element, views, places) {
   const open = element.querySelector("details")?.open || false;
-  const lines = views.flatMap((view, i) => (view.other || !places[i] ? [] : pinnedLines(view, places[i], views.length > 1 ? view.title : "")));
-  const numbers = views.flatMap((view, i) => (view.other || places[i]?.side !== "target" ? [] : rowNumbers(view, places[i])));
-  element.replaceChildren(...lines.map((line) => make("div", {}, line)),
-    ...(numbers.length ? [make("details", { open }, make("summary", {}, "the numbers"), ...numbers.map((line) => make("div", {}, line)))] : []));
+  const lines = views.flatMap((view, i) =>
+    view.other || !places[i] ? [] : pinnedLines(view, places[i], views.length > 1 ? view.title : ""),
+  );
+  const numbers = views.flatMap((view, i) =>
+    view.other || places[i]?.side !== "target" ? [] : rowNumbers(view, places[i]),
+  );
+  element.replaceChildren(
+    ...lines.map((line) => make("div", {}, line)),
+    ...(numbers.length
+      ? [make("details", { open }, make("summary", {}, "the numbers"), ...numbers.map((line) => make("div", {}, line)))]
+      : []),
+  );
 }
 
 function pinnedLines(view, { side, index }, title) {
@@ -60,9 +78,12 @@ function pinnedLines(view, { side, index }, title) {
     if (r < 0) return [];
     const one = view.certificates[r];
     const origin = one.origin > 0.01 ? `; ${percent(one.origin)} happened at the very start of the path` : "";
-    return [`${before}${quoted(view.rowLabels[r])} is moved by ${partners(view, r, 5)}; ${one.met ? "✓ certified" : "✗ not converged"}${origin}`];
+    return [
+      `${before}${quoted(view.rowLabels[r])} is moved by ${partners(view, r, 5)}; ${one.met ? "✓ certified" : "✗ not converged"}${origin}`,
+    ];
   }
-  if (side === "head" && !view.isPlayers) return [`${before}${index < view.flow.heads ? `head ${index}` : "the rest, past the heads"}`];
+  if (side === "head" && !view.isPlayers)
+    return [`${before}${index < view.flow.heads ? `head ${index}` : "the rest, past the heads"}`];
   const c = view.columnIds.indexOf(index);
   return c < 0 ? [] : [`${before}${reached(view, c, 5)}`];
 }
@@ -72,8 +93,12 @@ function rowNumbers(view, { index }) {
   if (r < 0) return [];
   const one = view.certificates[r];
   const at = (c) => view.values[r * view.columns + c];
-  const most = order(view.columns, (c) => Math.abs(at(c))).slice(0, 5).map((c) => `${quoted(view.columnLabels[c])} ${form(at(c))}`);
+  const most = order(view.columns, (c) => Math.abs(at(c)))
+    .slice(0, 5)
+    .map((c) => `${quoted(view.columnLabels[c])} ${form(at(c))}`);
   const cells = one.cells > 1 ? `, the worst of ${one.cells} integrals` : "";
-  return [`values: ${most.join(", ")}`,
-    `completeness error ${one.certificate.toExponential(1)}${cells}; ${one.nodes} steps; ${percent(one.origin)} at the very start of the path; ${percent(view.kept[r])} of the row's shown sources drawn`];
+  return [
+    `values: ${most.join(", ")}`,
+    `completeness error ${one.certificate.toExponential(1)}${cells}; ${one.nodes} steps; ${percent(one.origin)} at the very start of the path; ${percent(view.kept[r])} of the row's shown sources drawn`,
+  ];
 }

@@ -23,12 +23,16 @@ export function fit(canvas, width, height) {
 
 /** A picture and what is drawn over it while the pointer moves. */
 export function panel(label) {
-  const [base, over] = [make("canvas"), make("canvas", { className: "over", tabIndex: 0, role: "img", ariaLabel: label })];
+  const [base, over] = [
+    make("canvas"),
+    make("canvas", { className: "over", tabIndex: 0, role: "img", ariaLabel: label }),
+  ];
   return { element: make("div", { className: "panel" }, base, over), base, over };
 }
 
 /** Parts of a sentence: tokens stand out, with text after each. */
-export const sentenceOf = (parts) => parts.flatMap(({ token, text }) => (token === undefined ? [text] : [make("em", {}, token), text]));
+export const sentenceOf = (parts) =>
+  parts.flatMap(({ token, text }) => (token === undefined ? [text] : [make("em", {}, token), text]));
 
 export function save(content, type, name) {
   const url = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));

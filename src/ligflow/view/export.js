@@ -10,7 +10,10 @@ function drawAll(pen, { views, most, only, found }, inks) {
   const { state, flow, ladderAt } = views[0];
   pen.text(12, 16, cut(printable(String(flow.meta.text || flow.name)), 140), { fill: inks.text, size: 14, bold: true });
   const shown = `${percent(views[0].share)} of the magnitude shown${state.renorm ? ", renormalised" : ""}`;
-  pen.text(12, 36, `Layer ${state.layer}: ${mapName(state.map, state.rule)}; ${settingsWords(flow)}; ${shown}`, { fill: inks.faint, size: 12 });
+  pen.text(12, 36, `Layer ${state.layer}: ${mapName(state.map, state.rule)}; ${settingsWords(flow)}; ${shown}`, {
+    fill: inks.faint,
+    size: 12,
+  });
   if (found) {
     drawTrace(moved(pen, 12, 56), found, found.at, inks);
     return { width: Math.max(found.at.width + 24, 480), height: 66 + found.at.height };
@@ -46,5 +49,7 @@ export async function exportPng(scene, inks) {
   context.fillStyle = css(inks.paper);
   context.fillRect(0, 0, width, height);
   drawAll(canvasPen(context), scene, inks);
-  return new Promise((done) => { canvas.toBlob(done, "image/png"); });
+  return new Promise((done) => {
+    canvas.toBlob(done, "image/png");
+  });
 }

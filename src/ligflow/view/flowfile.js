@@ -77,13 +77,20 @@ function readHeader(table, name) {
   if (header.format > FORMAT) {
     throw new Error(`${name} has flow format ${header.format}, and this page reads up to ${FORMAT}; upgrade ligflow.`);
   }
-  return { tokens: header.tokens, layers: header.layers, targets: header.targets, special: header.special,
-    meta: header.meta || {} };
+  return {
+    tokens: header.tokens,
+    layers: header.layers,
+    targets: header.targets,
+    special: header.special,
+    meta: header.meta || {},
+  };
 }
 
 /** Throws where a map, or a part of its certificates, is missing or has another size than its labels. */
 function check(flow, tensors, room) {
-  const bad = (what) => { throw new Error(`${flow.name} is damaged: ${what}.`); };
+  const bad = (what) => {
+    throw new Error(`${flow.name} is damaged: ${what}.`);
+  };
   const lists = [flow.tokens, flow.layers, flow.targets, flow.special];
   if (!lists.every(Array.isArray) || flow.special.length !== flow.tokens.length) bad("its labels do not fit");
   if (!flow.tokens.every((t) => typeof t === "string")) bad("a token is no text");
@@ -116,7 +123,11 @@ function reader(source, tensors, start, flow) {
   return (name, row) => {
     const key = `${name} ${row}`;
     if (cache.has(key)) return cache.get(key);
-    const { dtype, shape, data_offsets: [begin, end] } = tensors[name];
+    const {
+      dtype,
+      shape,
+      data_offsets: [begin, end],
+    } = tensors[name];
     const each = (end - begin) / shape[0];
     let values = READ[dtype](source.read(start + begin + row * each, start + begin + (row + 1) * each));
     if (dtype === "I8" && `${name}.step` in tensors) values = widened(values, flow.tensor(`${name}.step`, row));

@@ -18,8 +18,13 @@ export function opening(flow, given = {}) {
   const map = mapsOf(flow).includes(state.map) ? state.map : defaultMap(flow);
   const target = targetOf(flow, { ...state, map }, given.pin);
   const best = ranked(flow, { ...state, map }, target).best[0];
-  return { map, colour: "share", layer: best ? best.layer : flow.layers[0],
-    pin: `t${groupsOf(flow, state.words)[target].tokens[0]}`, tab: flow.tokens.length > LONG ? "text" : "map" };
+  return {
+    map,
+    colour: "share",
+    layer: best ? best.layer : flow.layers[0],
+    pin: `t${groupsOf(flow, state.words)[target].tokens[0]}`,
+    tab: flow.tokens.length > LONG ? "text" : "map",
+  };
 }
 
 /** The group that is shown first: the one pinned, or the default target of highlights.py. */
@@ -34,7 +39,12 @@ export function targetOf(flow, state, pin = "") {
     return last(plain.filter((i) => !BLANK.test(groups[i].text))) ?? last(plain) ?? last(targets);
   }
   const first = groups[0];
-  if (first.special && first.rows.length && flow.layers.some((_, row) => first.rows.some((place) => playerRow(flow, row, state, place).some(Boolean)))) return 0;
+  if (
+    first.special &&
+    first.rows.length &&
+    flow.layers.some((_, row) => first.rows.some((place) => playerRow(flow, row, state, place).some(Boolean)))
+  )
+    return 0;
   return last(plain) ?? last(targets);
 }
 
@@ -51,7 +61,9 @@ function ranked(flow, state, target) {
     return most.shares[column] ? [{ source, layer: most.layer, row: most.row, share: most.shares[column] }] : [];
   });
   const moved = (column) => rows.some(({ shares }) => shares[column]);
-  const unranked = isPlayers ? 0 : sources.filter((source, column) => source !== target && !named(source) && moved(column)).length;
+  const unranked = isPlayers
+    ? 0
+    : sources.filter((source, column) => source !== target && !named(source) && moved(column)).length;
   best.sort((a, b) => Math.abs(b.share) - Math.abs(a.share) || a.row - b.row || a.source - b.source);
   return { best, unranked, lens };
 }
@@ -71,8 +83,14 @@ function rowShares(flow, row, state, lens, target) {
   const sums = new Float64Array(count);
   for (const place of rows) {
     const values = playerRow(flow, row, state, place);
-    if (state.map === "u2z") values.forEach((value, head) => { sums[head] += value; });
-    else lens.sources.forEach((group, c) => { for (const token of lens.groups[group].tokens) sums[c] += values[token]; });
+    if (state.map === "u2z")
+      values.forEach((value, head) => {
+        sums[head] += value;
+      });
+    else
+      lens.sources.forEach((group, c) => {
+        for (const token of lens.groups[group].tokens) sums[c] += values[token];
+      });
   }
   const size = sums.reduce((sum, value) => sum + Math.abs(value), 0);
   return sums.map((value) => (size > 0 ? value / size : 0));
@@ -81,7 +99,15 @@ function rowShares(flow, row, state, lens, target) {
 /** The head through which most of a composed cell passes, and whether that is less than half. */
 function headOf(flow, row, rule, target, source) {
   const parts = new Float64Array(flow.heads);
-  through(flow, row, rule, (head, _, __, value) => { if (head >= 0) parts[head] += value; }, { targets: target.rows, sources: source.tokens });
+  through(
+    flow,
+    row,
+    rule,
+    (head, _, __, value) => {
+      if (head >= 0) parts[head] += value;
+    },
+    { targets: target.rows, sources: source.tokens },
+  );
   const sizes = parts.map(Math.abs);
   const head = sizes.indexOf(Math.max(...sizes));
   return { head, mostly: sizes[head] < 0.5 * sizes.reduce((a, b) => a + b, 0) };
@@ -94,18 +120,32 @@ export function highlights(flow, state, pin = "") {
   const { best, unranked, lens } = ranked(flow, seen, target);
   const findings = best.slice(0, SENTENCES).map((one) => ({ ...one, ...sentence(flow, seen, lens, target, one) }));
   const aside = asideWords(lens);
-  const about = [{ text: "of what moved " }, named(lens.groups, target),
-    { text: `${aside ? `, ${aside} aside` : ""}${unranked ? `; punctuation not ranked (${unranked} left out)` : ""}` }];
+  const about = [
+    { text: "of what moved " },
+    named(lens.groups, target),
+    { text: `${aside ? `, ${aside} aside` : ""}${unranked ? `; punctuation not ranked (${unranked} left out)` : ""}` },
+  ];
   return { target, map: seen.map, findings, about: findings.length ? about : [] };
 }
 
 function sentence(flow, state, lens, target, { source, layer, row, share }) {
   const [to, size] = [named(lens.groups, target), `(${(100 * share).toFixed(0)}%)`];
-  if (state.map === "u2z") return { head: source, parts: [{ text: `head ${source} ${share > 0 ? "writes" : "takes from"} ` }, to, { text: ` in layer ${layer} ${size}` }] };
+  if (state.map === "u2z")
+    return {
+      head: source,
+      parts: [
+        { text: `head ${source} ${share > 0 ? "writes" : "takes from"} ` },
+        to,
+        { text: ` in layer ${layer} ${size}` },
+      ],
+    };
   const from = named(lens.groups, source);
-  if (share < 0) return { head: null, parts: [from, { text: " holds " }, to, { text: ` back in layer ${layer} ${size}` }] };
+  if (share < 0)
+    return { head: null, parts: [from, { text: " holds " }, to, { text: ` back in layer ${layer} ${size}` }] };
   const known = state.map === "composed" && !flow.has("composed.conserving");
-  const { head, mostly } = known ? headOf(flow, row, state.rule, lens.groups[target], lens.groups[source]) : { head: null };
+  const { head, mostly } = known
+    ? headOf(flow, row, state.rule, lens.groups[target], lens.groups[source])
+    : { head: null };
   const by = head === null ? "" : ` ${mostly ? "mostly " : ""}through head ${head}`;
   return { head, parts: [from, { text: " reaches " }, to, { text: ` in layer ${layer}${by} ${size}` }] };
 }
@@ -126,4 +166,5 @@ export function asideWords({ groups, hidden }) {
 }
 
 /** A sentence as text. */
-export const plain = (parts) => parts.map(({ token, text }) => `${token === undefined ? "" : `‘${token}’`}${text}`).join("");
+export const plain = (parts) =>
+  parts.map(({ token, text }) => `${token === undefined ? "" : `‘${token}’`}${text}`).join("");

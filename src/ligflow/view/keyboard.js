@@ -3,7 +3,8 @@
 import { mapsOf } from "./maps.js";
 import { AMOUNTS, CHOICES, pinned, pinOf } from "./state.js";
 
-export const KEYS = "↑ ↓ target · ← → source · [ ] layer · , . map · Esc unpin · m map · x text · t trace · w words · s special tokens · d diagonal · n renormalise · f filter · c colours · + − zoom";
+export const KEYS =
+  "↑ ↓ target · ← → source · [ ] layer · , . map · Esc unpin · m map · x text · t trace · w words · s special tokens · d diagonal · n renormalise · f filter · c colours · + − zoom";
 
 export function keyboard(event, state, flow, view, set) {
   if (event.ctrlKey || event.metaKey || event.altKey || /^(SELECT|INPUT|TEXTAREA)$/.test(event.target.tagName)) return;
@@ -15,14 +16,30 @@ export function keyboard(event, state, flow, view, set) {
   const across = state.tab === "text" ? "target" : "source"; // a text runs across
   const maps = mapsOf(flow);
   const keys = {
-    "[": () => set({ layer: turn(flow.layers, state.layer, -1) }), "]": () => set({ layer: turn(flow.layers, state.layer, 1) }),
-    ",": () => set({ map: turn(maps, state.map, -1) }), ".": () => set({ map: turn(maps, state.map, 1) }),
-    ArrowUp: step("target", -1), ArrowDown: step("target", 1), ArrowLeft: step(across, -1), ArrowRight: step(across, 1),
-    Escape: () => set({ pin: "" }), w: flip("words"), s: flip("special"), d: flip("diagonal"), n: flip("renorm"),
-    m: () => set({ tab: "map" }), x: tab("text"), t: tab("trace"),
+    "[": () => set({ layer: turn(flow.layers, state.layer, -1) }),
+    "]": () => set({ layer: turn(flow.layers, state.layer, 1) }),
+    ",": () => set({ map: turn(maps, state.map, -1) }),
+    ".": () => set({ map: turn(maps, state.map, 1) }),
+    ArrowUp: step("target", -1),
+    ArrowDown: step("target", 1),
+    ArrowLeft: step(across, -1),
+    ArrowRight: step(across, 1),
+    Escape: () => set({ pin: "" }),
+    w: flip("words"),
+    s: flip("special"),
+    d: flip("diagonal"),
+    n: flip("renorm"),
+    m: () => set({ tab: "map" }),
+    x: tab("text"),
+    t: tab("trace"),
     c: () => set({ colour: turn(CHOICES.colour, state.colour, 1) }),
-    f: () => { const filter = turn(CHOICES.filter, state.filter, 1); set({ filter, amount: AMOUNTS[filter] }); },
-    "+": () => set({ zoom: state.zoom + 1 }), "=": () => set({ zoom: state.zoom + 1 }), "-": () => set({ zoom: state.zoom - 1 }),
+    f: () => {
+      const filter = turn(CHOICES.filter, state.filter, 1);
+      set({ filter, amount: AMOUNTS[filter] });
+    },
+    "+": () => set({ zoom: state.zoom + 1 }),
+    "=": () => set({ zoom: state.zoom + 1 }),
+    "-": () => set({ zoom: state.zoom - 1 }),
   };
   if (!(event.key in keys)) return;
   event.preventDefault();

@@ -13,7 +13,14 @@ export function groupsOf(flow, words) {
   if (flow.groups[kind]) return flow.groups[kind];
   const owner = kind === "words" ? flow.meta.words : flow.tokens.map((_, i) => i);
   const names = kind === "words" ? flow.meta.word_labels : flow.tokens;
-  const groups = names.map((name) => ({ tokens: [], rows: [], special: false, label: labelOf(name), blank: /^ +\S/.test(name), text: name }));
+  const groups = names.map((name) => ({
+    tokens: [],
+    rows: [],
+    special: false,
+    label: labelOf(name),
+    blank: /^ +\S/.test(name),
+    text: name,
+  }));
   owner.forEach((group, token) => {
     groups[group].tokens.push(token);
     groups[group].special ||= !!flow.special[token];
@@ -31,11 +38,18 @@ export function lensOf(flow, state) {
   const sinks = hide ? sinksOf(flow, state) : [];
   const special = groups.map((g) => !!hide && g.special);
   let sources = [...groups.keys()].filter((i) => !first[i] && !special[i] && !sinks.includes(i));
-  const hidden = { special: special.filter(Boolean).length, sinks, first: first.filter((is, i) => is && !special[i] && !sinks.includes(i)).length };
+  const hidden = {
+    special: special.filter(Boolean).length,
+    sinks,
+    first: first.filter((is, i) => is && !special[i] && !sinks.includes(i)).length,
+  };
   const nothing = !sources.length;
   if (nothing) [sources, hidden.special, hidden.sinks, hidden.first] = [[...groups.keys()], 0, [], 0];
   const rows = [...groups.keys()].filter((i) => groups[i].rows.length);
-  const plain = sources.length === flow.tokens.length && rows.length === flow.targets.length && groups.length === flow.tokens.length;
+  const plain =
+    sources.length === flow.tokens.length &&
+    rows.length === flow.targets.length &&
+    groups.length === flow.tokens.length;
   return { groups, sources, rows, hidden, plain };
 }
 
@@ -72,7 +86,12 @@ export function regroupRows(values, lens, count) {
 export function sinksOf(flow, { map, rule, words }) {
   const found = scan(flow, map === "difference" ? "composed" : map, rule, words);
   return groupsOf(flow, words).flatMap((group, i) =>
-    (!group.special && found.seen[i] * flow.layers.length >= ROWS && found.taken[i] / found.seen[i] / flow.layers.length > TAKEN ? [i] : []));
+    !group.special &&
+    found.seen[i] * flow.layers.length >= ROWS &&
+    found.taken[i] / found.seen[i] / flow.layers.length > TAKEN
+      ? [i]
+      : [],
+  );
 }
 
 /** No target of a map has a source after it, in any layer. */

@@ -48,16 +48,27 @@ function players(flow, row) {
 /** One target's row of a map, as `rawMap` has it; `place` is its place among the targets. */
 export function rawRow(flow, row, map, rule, place) {
   const sources = flow.tokens.length;
-  if (map !== "composed" || flow.has(`composed.${rule}`)) return rawMap(flow, row, map, rule).subarray(place * sources, (place + 1) * sources);
+  if (map !== "composed" || flow.has(`composed.${rule}`))
+    return rawMap(flow, row, map, rule).subarray(place * sources, (place + 1) * sources);
   const out = new Float32Array(sources);
-  through(flow, row, rule, (_, __, source, value) => { out[source] += value; }, { targets: [place] });
+  through(
+    flow,
+    row,
+    rule,
+    (_, __, source, value) => {
+      out[source] += value;
+    },
+    { targets: [place] },
+  );
   return out;
 }
 
 function composed(flow, row, rule) {
   if (flow.has(`composed.${rule}`)) return flow.tensor(`composed.${rule}`, row);
   const out = new Float32Array(flow.targets.length * flow.tokens.length);
-  through(flow, row, rule, (_, target, source, value) => { out[target * flow.tokens.length + source] += value; });
+  through(flow, row, rule, (_, target, source, value) => {
+    out[target * flow.tokens.length + source] += value;
+  });
   return out;
 }
 
@@ -101,17 +112,17 @@ export function certificate(flow, row, map, rows) {
     const part = (name) => flow.tensor(`${route}.${name}`, row);
     const [residue, scale, origin, met, total] = ["residue", "scale", "origin", "met", "total"].map(part);
     const heads = route !== "z2u" ? [0] : map[0] === "h" ? [Number(map.slice(1))] : [...Array(flow.heads).keys()];
-    for (const head of heads) for (const target of rows) {
-      const i = head * flow.targets.length + target;
-      const size = Math.abs(residue[i] / scale[i]);
-      if (size > found.certificate) found.certificate = size;
-      found.origin = Math.max(found.origin, origin[i] / scale[i]);
-      found.met &&= met[i] > 0;
-      found.cells += 1;
-      if (route === needs(map)[0]) found.total += total[i] / rows.length;
-    }
+    for (const head of heads)
+      for (const target of rows) {
+        const i = head * flow.targets.length + target;
+        const size = Math.abs(residue[i] / scale[i]);
+        if (size > found.certificate) found.certificate = size;
+        found.origin = Math.max(found.origin, origin[i] / scale[i]);
+        found.met &&= met[i] > 0;
+        found.cells += 1;
+        if (route === needs(map)[0]) found.total += total[i] / rows.length;
+      }
     for (const target of rows) found.nodes = Math.max(found.nodes, part("nodes")[target]);
   }
   return found;
 }
-

@@ -8,26 +8,50 @@ import { form, mapName } from "./wording.js";
 
 const PIXELS = 48; // of a thumbnail: a larger map shows the strongest cell of each
 
-export const overviewMaps = (flow) => ["composed", "z2z", ...mapsOf(flow).filter((m) => /^h\d/.test(m))].filter((m) => mapsOf(flow).includes(m));
+export const overviewMaps = (flow) =>
+  ["composed", "z2z", ...mapsOf(flow).filter((m) => /^h\d/.test(m))].filter((m) => mapsOf(flow).includes(m));
 
 /** Pixels that all thumbnails of a layer need side by side. */
 export const overviewWidth = (flow) => 50 + 26 * overviewMaps(flow).length;
 
 export function overview(element, flow, state, inks, set) {
   const maps = overviewMaps(flow);
-  const seen = new IntersectionObserver((entries) => {
-    for (const { target } of entries.filter((one) => one.isIntersecting)) {
-      seen.unobserve(target);
-      for (const canvas of target.querySelectorAll("canvas")) thumbnail(canvas, flow, state, inks);
-    }
-  }, { root: null, rootMargin: "200px" });
-  const body = make("tbody", {}, ...flow.layers.map((layer, row) => {
-    const cells = maps.map((map) => make("td", {}, make("button", { type: "button", tabIndex: -1, title: `Layer ${layer}: ${mapName(map, state.rule)}`,
-      "data-layer": layer, "data-map": map, onclick: () => set({ layer, map }) }, make("canvas", { "data-layer": layer, "data-map": map }))));
-    const line = make("tr", {}, make("th", { scope: "row" }, `${layer} `, layerBadge(flow, row)), ...cells);
-    seen.observe(line);
-    return line;
-  }));
+  const seen = new IntersectionObserver(
+    (entries) => {
+      for (const { target } of entries.filter((one) => one.isIntersecting)) {
+        seen.unobserve(target);
+        for (const canvas of target.querySelectorAll("canvas")) thumbnail(canvas, flow, state, inks);
+      }
+    },
+    { root: null, rootMargin: "200px" },
+  );
+  const body = make(
+    "tbody",
+    {},
+    ...flow.layers.map((layer, row) => {
+      const cells = maps.map((map) =>
+        make(
+          "td",
+          {},
+          make(
+            "button",
+            {
+              type: "button",
+              tabIndex: -1,
+              title: `Layer ${layer}: ${mapName(map, state.rule)}`,
+              "data-layer": layer,
+              "data-map": map,
+              onclick: () => set({ layer, map }),
+            },
+            make("canvas", { "data-layer": layer, "data-map": map }),
+          ),
+        ),
+      );
+      const line = make("tr", {}, make("th", { scope: "row" }, `${layer} `, layerBadge(flow, row)), ...cells);
+      seen.observe(line);
+      return line;
+    }),
+  );
   const table = make("table", { onkeydown: (event) => walk(event, table, maps.length) }, head(maps), body);
   element.replaceChildren(table);
 }
@@ -35,8 +59,19 @@ export function overview(element, flow, state, inks, set) {
 function head(maps) {
   const heads = maps.filter((map) => map[0] === "h").length;
   const named = { composed: "via heads", z2z: "direct" };
-  const columns = maps.map((map) => make("th", { scope: "col", className: named[map] ? "upright" : "" }, make("span", {}, named[map] || map.slice(1))));
-  const over = heads ? [make("tr", {}, make("th", { colSpan: 1 + maps.length - heads }), make("th", { colSpan: heads, scope: "colgroup" }, heads > 3 ? "what head … reads" : "head"))] : [];
+  const columns = maps.map((map) =>
+    make("th", { scope: "col", className: named[map] ? "upright" : "" }, make("span", {}, named[map] || map.slice(1))),
+  );
+  const over = heads
+    ? [
+        make(
+          "tr",
+          {},
+          make("th", { colSpan: 1 + maps.length - heads }),
+          make("th", { colSpan: heads, scope: "colgroup" }, heads > 3 ? "what head … reads" : "head"),
+        ),
+      ]
+    : [];
   return make("thead", {}, ...over, make("tr", {}, make("th", { scope: "col" }, "layer"), ...columns));
 }
 
@@ -76,7 +111,10 @@ function layerBadge(flow, row) {
   let [worst, bad] = [0, 0];
   for (const route of flow.routes) {
     const [residue, scale, met] = ["residue", "scale", "met"].map((p) => flow.tensor(`${route}.${p}`, row));
-    residue.forEach((value, i) => { worst = Math.max(worst, Math.abs(value / scale[i])); bad += met[i] > 0 ? 0 : 1; });
+    residue.forEach((value, i) => {
+      worst = Math.max(worst, Math.abs(value / scale[i]));
+      bad += met[i] > 0 ? 0 : 1;
+    });
   }
   const title = `${bad ? `${bad} not converged; ` : ""}largest completeness error ${form(worst)}`;
   return make("span", { className: bad ? "badge failed" : "badge", title }, bad ? `✗${bad}` : "✓");

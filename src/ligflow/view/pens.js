@@ -5,10 +5,24 @@ const CROWDED = 16384; // cells from which an SVG holds the heat map as pixels
 // --- colours ------------------------------------------------------------------------------------
 
 export const INKS = {
-  light: { paper: [255, 255, 255], positive: [33, 102, 172], negative: [217, 95, 14], text: "#16181d", faint: "#5d6470",
-    line: "#d5d8de", mark: "#111111" },
-  dark: { paper: [22, 25, 31], positive: [110, 176, 255], negative: [255, 150, 60], text: "#e8eaee", faint: "#a2a9b5",
-    line: "#363c47", mark: "#ffffff" },
+  light: {
+    paper: [255, 255, 255],
+    positive: [33, 102, 172],
+    negative: [217, 95, 14],
+    text: "#16181d",
+    faint: "#5d6470",
+    line: "#d5d8de",
+    mark: "#111111",
+  },
+  dark: {
+    paper: [22, 25, 31],
+    positive: [110, 176, 255],
+    negative: [255, 150, 60],
+    text: "#e8eaee",
+    faint: "#a2a9b5",
+    line: "#363c47",
+    mark: "#ffffff",
+  },
 };
 
 /** Paper at 0, blue for what adds, orange for what takes away; safe for colour-blind readers. */
@@ -27,7 +41,10 @@ const FONT = "system-ui, sans-serif";
 
 export function canvasPen(context) {
   return {
-    rect: (x, y, w, h, fill) => { context.fillStyle = fill; context.fillRect(x, y, w, h); },
+    rect: (x, y, w, h, fill) => {
+      context.fillStyle = fill;
+      context.fillRect(x, y, w, h);
+    },
     frame: (x, y, w, h, stroke, width = 1) => {
       context.strokeStyle = stroke;
       context.lineWidth = width;
@@ -67,7 +84,8 @@ export function canvasPen(context) {
       }
       context.restore();
     },
-    cells: (x, y, cell, view, colour) => context.drawImage(pixels(view, colour), x, y, cell * view.columns, cell * view.rows),
+    cells: (x, y, cell, view, colour) =>
+      context.drawImage(pixels(view, colour), x, y, cell * view.columns, cell * view.rows),
   };
 }
 
@@ -94,34 +112,48 @@ export function svgPen() {
   let hatched = 0;
   return {
     parts,
-    rect: (x, y, w, h, fill) => put(`<rect x="${round(x)}" y="${round(y)}" width="${round(w)}" height="${round(h)}" fill="${fill}"/>`),
+    rect: (x, y, w, h, fill) =>
+      put(`<rect x="${round(x)}" y="${round(y)}" width="${round(w)}" height="${round(h)}" fill="${fill}"/>`),
     frame: (x, y, w, h, stroke, width = 1) =>
-      put(`<rect x="${round(x)}" y="${round(y)}" width="${round(w)}" height="${round(h)}" fill="none" stroke="${stroke}" stroke-width="${width}"/>`),
+      put(
+        `<rect x="${round(x)}" y="${round(y)}" width="${round(w)}" height="${round(h)}" fill="none" stroke="${stroke}" stroke-width="${width}"/>`,
+      ),
     curve: (x1, y1, x2, y2, stroke, width, alpha) => {
       const half = round((x1 + x2) / 2);
-      put(`<path d="M${round(x1)} ${round(y1)}C${half} ${round(y1)} ${half} ${round(y2)} ${round(x2)} ${round(y2)}" fill="none" stroke="${stroke}" stroke-width="${round(width)}" opacity="${round(alpha)}"/>`);
+      put(
+        `<path d="M${round(x1)} ${round(y1)}C${half} ${round(y1)} ${half} ${round(y2)} ${round(x2)} ${round(y2)}" fill="none" stroke="${stroke}" stroke-width="${round(width)}" opacity="${round(alpha)}"/>`,
+      );
     },
     text: (x, y, text, { fill, size = 12, align = "left", turn = 0, bold = false }) => {
       const anchor = { left: "start", center: "middle", right: "end" }[align];
       const rotated = turn ? ` transform="rotate(${round((turn * 180) / Math.PI)} ${round(x)} ${round(y)})"` : "";
-      put(`<text x="${round(x)}" y="${round(y)}" font-size="${round(size)}" fill="${fill}" text-anchor="${anchor}" dominant-baseline="central"${bold ? ' font-weight="600"' : ""}${rotated}>${escaped(text)}</text>`);
+      put(
+        `<text x="${round(x)}" y="${round(y)}" font-size="${round(size)}" fill="${fill}" text-anchor="${anchor}" dominant-baseline="central"${bold ? ' font-weight="600"' : ""}${rotated}>${escaped(text)}</text>`,
+      );
     },
     hatch: (x, y, w, h, stroke) => {
       const id = `hatch${hatched++}`;
-      put(`<pattern id="${id}" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0V5" stroke="${stroke}"/></pattern>`);
+      put(
+        `<pattern id="${id}" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0V5" stroke="${stroke}"/></pattern>`,
+      );
       put(`<rect x="${round(x)}" y="${round(y)}" width="${round(w)}" height="${round(h)}" fill="url(#${id})"/>`);
     },
     cells: (x, y, cell, view, colour) => {
       if (view.rows * view.columns > CROWDED) {
         const size = `width="${round(cell * view.columns)}" height="${round(cell * view.rows)}"`;
-        put(`<image x="${round(x)}" y="${round(y)}" ${size} preserveAspectRatio="none" style="image-rendering:pixelated" href="${pixels(view, colour).toDataURL()}"/>`);
+        put(
+          `<image x="${round(x)}" y="${round(y)}" ${size} preserveAspectRatio="none" style="image-rendering:pixelated" href="${pixels(view, colour).toDataURL()}"/>`,
+        );
         return;
       }
-      for (let r = 0; r < view.rows; r++) for (let c = 0; c < view.columns; c++) {
-        const value = view.shown[r * view.columns + c];
-        if (Number.isNaN(value)) continue;
-        put(`<rect class="cell" data-target="${r}" data-source="${c}" data-value="${value}" x="${round(x + c * cell)}" y="${round(y + r * cell)}" width="${round(cell)}" height="${round(cell)}" fill="${css(colour(r, c))}"/>`);
-      }
+      for (let r = 0; r < view.rows; r++)
+        for (let c = 0; c < view.columns; c++) {
+          const value = view.shown[r * view.columns + c];
+          if (Number.isNaN(value)) continue;
+          put(
+            `<rect class="cell" data-target="${r}" data-source="${c}" data-value="${value}" x="${round(x + c * cell)}" y="${round(y + r * cell)}" width="${round(cell)}" height="${round(cell)}" fill="${css(colour(r, c))}"/>`,
+          );
+        }
     },
   };
 }

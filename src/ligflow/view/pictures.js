@@ -14,7 +14,8 @@ function drawLabel(pen, x, y, label, blank, look, faint) {
   if (!blank || look.size < 9) return;
   const long = widthOf(cut(label, LABEL), look.size, look.bold);
   if (look.turn) pen.text(x, y + 4, "·", { fill: faint, size: look.size, align: "center" });
-  else pen.text(look.align === "right" ? x - long - 4 : x - 4, y, "·", { fill: faint, size: look.size, align: "center" });
+  else
+    pen.text(look.align === "right" ? x - long - 4 : x - 4, y, "·", { fill: faint, size: look.size, align: "center" });
 }
 
 /** How wide the widest of some labels is. */
@@ -22,11 +23,25 @@ const widest = (labels) => labels.reduce((most, label) => Math.max(most, widthOf
 
 /** Where things stand in a heat map that has `width` and `height` to itself. */
 export function heatLayout(view, width, zoom, height = 560) {
-  const [left, top, right] = [36 + widest(view.rowLabels), 34 + (view.title ? TITLE : 0) + widest(view.columnLabels), 26];
-  const fit = Math.min(30, Math.max(2, (width - left - right) / Math.max(view.columns, 1)), Math.max(12, (height - top - 8) / Math.max(view.rows, 1)));
+  const [left, top, right] = [
+    36 + widest(view.rowLabels),
+    34 + (view.title ? TITLE : 0) + widest(view.columnLabels),
+    26,
+  ];
+  const fit = Math.min(
+    30,
+    Math.max(2, (width - left - right) / Math.max(view.columns, 1)),
+    Math.max(12, (height - top - 8) / Math.max(view.rows, 1)),
+  );
   const cell = Math.max(1.5, fit * 1.25 ** zoom);
-  return { left, top, cell, width: left + cell * view.columns + right, height: top + cell * view.rows + 8,
-    step: Math.max(1, Math.ceil(9 / cell)) };
+  return {
+    left,
+    top,
+    cell,
+    width: left + cell * view.columns + right,
+    height: top + cell * view.rows + 8,
+    step: Math.max(1, Math.ceil(9 / cell)),
+  };
 }
 
 export function drawHeat(pen, view, at, most, inks) {
@@ -34,20 +49,51 @@ export function drawHeat(pen, view, at, most, inks) {
   const size = Math.max(8, Math.min(13, cell * 0.85));
   const title = view.title ? TITLE : 0;
   if (title) pen.text(10, 10, fitted(view.title, at.width - 14, 13, true), { fill: inks.text, size: 13, bold: true });
-  pen.text(left + (cell * view.columns) / 2, 10 + title, view.isPlayers ? "head (column)" : "source (column)", { fill: inks.faint, size: 12, align: "center" });
-  pen.text(10, top + (cell * view.rows) / 2, "target (row)", { fill: inks.faint, size: 12, align: "center", turn: -Math.PI / 2 });
+  pen.text(left + (cell * view.columns) / 2, 10 + title, view.isPlayers ? "head (column)" : "source (column)", {
+    fill: inks.faint,
+    size: 12,
+    align: "center",
+  });
+  pen.text(10, top + (cell * view.rows) / 2, "target (row)", {
+    fill: inks.faint,
+    size: 12,
+    align: "center",
+    turn: -Math.PI / 2,
+  });
   view.columnLabels.forEach((label, c) => {
-    if (c % step === 0) drawLabel(pen, left + (c + 0.5) * cell, top - 6, label, view.blanks[c], { fill: inks.text, size, turn: -Math.PI / 2 }, inks.faint);
+    if (c % step === 0)
+      drawLabel(
+        pen,
+        left + (c + 0.5) * cell,
+        top - 6,
+        label,
+        view.blanks[c],
+        { fill: inks.text, size, turn: -Math.PI / 2 },
+        inks.faint,
+      );
   });
   view.rowLabels.forEach((label, r) => {
-    if (r % step === 0) drawLabel(pen, left - 6, top + (r + 0.5) * cell, label, view.rowBlanks[r], { fill: inks.text, size, align: "right" }, inks.faint);
+    if (r % step === 0)
+      drawLabel(
+        pen,
+        left - 6,
+        top + (r + 0.5) * cell,
+        label,
+        view.rowBlanks[r],
+        { fill: inks.text, size, align: "right" },
+        inks.faint,
+      );
   });
   pen.cells(left, top, cell, view, (r, c) => shade(inked(view, r, c), most, inks));
   view.certificates.forEach((one, r) => {
     if (!one.met) pen.hatch(left, top + r * cell, cell * view.columns, cell, inks.mark);
     if (r % step === 0) {
-      pen.text(left + cell * view.columns + 12, top + (r + 0.5) * cell, one.met ? "✓" : "✗",
-        { fill: one.met ? inks.faint : inks.text, size, align: "center", bold: !one.met });
+      pen.text(left + cell * view.columns + 12, top + (r + 0.5) * cell, one.met ? "✓" : "✗", {
+        fill: one.met ? inks.faint : inks.text,
+        size,
+        align: "center",
+        bold: !one.met,
+      });
     }
   });
   pen.frame(left, top, cell * view.columns, cell * view.rows, inks.line);
@@ -62,10 +108,18 @@ export function ladderLayout(ladder, width, height) {
   const most = Math.max(...ladder.columns.map((one) => one.labels.length), 1);
   const gap = Math.max(2, Math.min(26, (height - top - 30) / most));
   const places = ladder.columns.map((one, i) => ({
-    x: inner[i], gap: Math.min(26, (gap * most) / Math.max(one.labels.length, 1)),
+    x: inner[i],
+    gap: Math.min(26, (gap * most) / Math.max(one.labels.length, 1)),
   }));
-  places.forEach((one, i) => { one.top = top + (gap * most - one.gap * ladder.columns[i].labels.length) / 2; });
-  return { places, width, height: top + gap * most + 24, y: (column, index) => places[column].top + (index + 0.5) * places[column].gap };
+  places.forEach((one, i) => {
+    one.top = top + (gap * most - one.gap * ladder.columns[i].labels.length) / 2;
+  });
+  return {
+    places,
+    width,
+    height: top + gap * most + 24,
+    y: (column, index) => places[column].top + (index + 0.5) * places[column].gap,
+  };
 }
 
 export function drawLadder(pen, ladder, at, inks, only) {
@@ -76,11 +130,19 @@ export function drawLadder(pen, ladder, at, inks, only) {
     const strength = Math.abs(weight) / most;
     const x1 = at.places[column].x + (column === 1 ? 14 : 4);
     const x2 = at.places[column + 1].x - (ladder.columns.length === 3 && column === 0 ? 14 : 4);
-    pen.curve(x1, at.y(column, from), x2, at.y(column + 1, to), css(weight > 0 ? inks.positive : inks.negative),
-      0.3 + (only ? 12 : 8) * strength, 0.06 + 0.8 * strength);
+    pen.curve(
+      x1,
+      at.y(column, from),
+      x2,
+      at.y(column + 1, to),
+      css(weight > 0 ? inks.positive : inks.negative),
+      0.3 + (only ? 12 : 8) * strength,
+      0.06 + 0.8 * strength,
+    );
   }
   const shares = only?.side === "target" ? sharesOf(ladder) : null;
-  for (const [column, one] of ladder.columns.entries()) drawNodes(pen, one, column, ladder, at, inks, only, column ? null : shares);
+  for (const [column, one] of ladder.columns.entries())
+    drawNodes(pen, one, column, ladder, at, inks, only, column ? null : shares);
   const more = ordered.length - drawn.length;
   const caption = more ? `the ${LINKS} strongest of ${ordered.length} links` : `${ordered.length} links`;
   pen.text(at.width / 2, at.height - 10, caption, { fill: inks.faint, size: 12, align: "center" });
@@ -107,8 +169,21 @@ function drawNodes(pen, one, column, ladder, at, inks, only, shares) {
     const size = Math.max(8, Math.min(13, gap * 0.85));
     const offset = { right: shares ? -42 : -8, left: 8, center: 0 }[align];
     if (align === "center") pen.rect(x - 14, at.y(column, i) - 8, 28, 16, css(inks.paper));
-    drawLabel(pen, x + offset, at.y(column, i), label, one.blanks[i], { fill: inks.text, size, align, bold: chosen || (much && Math.abs(shares[i]) >= 0.1) }, inks.faint);
-    if (much) pen.text(x - 8, at.y(column, i), percent(shares[i]), { fill: inks.faint, size: Math.min(size, 12), align: "right" });
+    drawLabel(
+      pen,
+      x + offset,
+      at.y(column, i),
+      label,
+      one.blanks[i],
+      { fill: inks.text, size, align, bold: chosen || (much && Math.abs(shares[i]) >= 0.1) },
+      inks.faint,
+    );
+    if (much)
+      pen.text(x - 8, at.y(column, i), percent(shares[i]), {
+        fill: inks.faint,
+        size: Math.min(size, 12),
+        align: "right",
+      });
   });
 }
 
@@ -127,8 +202,15 @@ export function drawLegend(pen, x, y, view, most, inks) {
 }
 
 export function legendText(view) {
-  const what = { value: "signed value", absolute: "magnitude; the sign is not shown",
-    share: view.isPlayers ? "% of what moved the token, by head; orange holds it back" : "% of what moved the token; orange holds it back" };
-  const coarse = view.flow.quantised.length ? `; ${view.flow.quantised.join(", ")} stored as 8-bit numbers (within 0.4% of a row's largest)` : "";
+  const what = {
+    value: "signed value",
+    absolute: "magnitude; the sign is not shown",
+    share: view.isPlayers
+      ? "% of what moved the token, by head; orange holds it back"
+      : "% of what moved the token; orange holds it back",
+  };
+  const coarse = view.flow.quantised.length
+    ? `; ${view.flow.quantised.join(", ")} stored as 8-bit numbers (within 0.4% of a row's largest)`
+    : "";
   return `${what[view.state.colour]}${coarse}`;
 }

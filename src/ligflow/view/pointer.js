@@ -9,7 +9,9 @@ const GAP = 14; // between pointer and tooltip
 /** Listens to heat maps and ladder; `app` gives the views and hears of what is pointed at and pinned. */
 export function listen(parts, app) {
   const tip = parts.tip;
-  const hide = () => { tip.hidden = true; };
+  const hide = () => {
+    tip.hidden = true;
+  };
 
   /** Shows what is known of a place at the pointer; null hides it. */
   function tell(event, place) {
@@ -78,12 +80,23 @@ function ladderPlace(event, view) {
   const [x, y] = local(event);
   const at = view.ladderAt;
   if (!at) return null;
-  const columns = view.isPlayers ? ["head", "target"] : at.places.length === 3 ? ["source", "head", "target"] : ["source", "target"];
-  const column = at.places.reduce((best, one, i) => (Math.abs(one.x - x) < Math.abs(at.places[best].x - x) ? i : best), 0);
+  const columns = view.isPlayers
+    ? ["head", "target"]
+    : at.places.length === 3
+      ? ["source", "head", "target"]
+      : ["source", "target"];
+  const column = at.places.reduce(
+    (best, one, i) => (Math.abs(one.x - x) < Math.abs(at.places[best].x - x) ? i : best),
+    0,
+  );
   const place = Math.floor((y - at.places[column].top) / at.places[column].gap);
   const side = columns[column];
-  const ids = side === "target" ? view.rowIds : side === "head" ? [...Array(view.flow.heads + 1).keys()] : view.columnIds;
+  const ids =
+    side === "target" ? view.rowIds : side === "head" ? [...Array(view.flow.heads + 1).keys()] : view.columnIds;
   if (place < 0 || place >= ids.length) return null;
-  const [r, c] = [side === "target" ? place : -1, side === "target" || (side === "head" && !view.isPlayers) ? -1 : place];
+  const [r, c] = [
+    side === "target" ? place : -1,
+    side === "target" || (side === "head" && !view.isPlayers) ? -1 : place,
+  ];
   return { view, r, c, side, index: ids[place] };
 }

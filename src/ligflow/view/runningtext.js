@@ -23,7 +23,10 @@ function gapsOf(flow, groups) {
 }
 
 /** A token as it reads in a text; line ends are kept, and marked. */
-const spoken = (group) => (/^[\n\r]+$/.test(group.text) ? `↵${"\n".repeat(group.text.length)}` : printable(group.text.replaceAll("▁", " ").replace(/^##/, "")).trim() || "␣");
+const spoken = (group) =>
+  /^[\n\r]+$/.test(group.text)
+    ? `↵${"\n".repeat(group.text.length)}`
+    : printable(group.text.replaceAll("▁", " ").replace(/^##/, "")).trim() || "␣";
 
 /**
  * Fills an element with the tokens of a flow. `values` are for all groups, NaN where a token is hidden; `most` has the
@@ -31,16 +34,19 @@ const spoken = (group) => (/^[\n\r]+$/.test(group.text) ? `↵${"\n".repeat(grou
  */
 export function fillText(element, flow, groups, values, most, inks, { marked = -1, pick = null, told = null } = {}) {
   const gaps = gapsOf(flow, groups);
-  element.replaceChildren(...groups.flatMap((group, i) => {
-    const span = make("span", { className: "token" }, spoken(group));
-    if (Number.isNaN(values[i])) span.classList.add("aside");
-    else {
-      span.style.background = css(shade(values[i], most, inks));
-      if (Math.abs(values[i]) > 0.55 * most) span.style.color = css(inks.paper);
-    }
-    if (i === marked) span.classList.add("marked");
-    if (pick) Object.assign(span, { onclick: () => pick(i) });
-    if (told) Object.assign(span, { onpointermove: (event) => told(event, i), onpointerleave: (event) => told(event, -1) });
-    return gaps[i] ? [gaps[i].replace(/[^\n]/g, " "), span] : [span];
-  }));
+  element.replaceChildren(
+    ...groups.flatMap((group, i) => {
+      const span = make("span", { className: "token" }, spoken(group));
+      if (Number.isNaN(values[i])) span.classList.add("aside");
+      else {
+        span.style.background = css(shade(values[i], most, inks));
+        if (Math.abs(values[i]) > 0.55 * most) span.style.color = css(inks.paper);
+      }
+      if (i === marked) span.classList.add("marked");
+      if (pick) Object.assign(span, { onclick: () => pick(i) });
+      if (told)
+        Object.assign(span, { onpointermove: (event) => told(event, i), onpointerleave: (event) => told(event, -1) });
+      return gaps[i] ? [gaps[i].replace(/[^\n]/g, " "), span] : [span];
+    }),
+  );
 }

@@ -39,9 +39,13 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
   function set(change, fromLink = false) {
     const before = state;
     const other = change.flow !== undefined && change.flow !== state.flow && flows[change.flow];
-    const moved = other && other.tokens.join("\0") !== current().tokens.join("\0") ? { pin: opened(flows, asked, `flow=${change.flow}&map=${state.map}`).pin } : {};
+    const moved =
+      other && other.tokens.join("\0") !== current().tokens.join("\0")
+        ? { pin: opened(flows, asked, `flow=${change.flow}&map=${state.map}`).pin }
+        : {};
     state = settled({ ...state, ...change, ...moved }, flows);
-    if (fragment && !fromLink) history.replaceState(null, "", `#${encode(state, (address) => opened(flows, asked, address))}`);
+    if (fragment && !fromLink)
+      history.replaceState(null, "", `#${encode(state, (address) => opened(flows, asked, address))}`);
     hover = null;
     draw(before);
     if (before.pin !== state.pin || before.layer !== state.layer || before.map !== state.map) onSelect(selection());
@@ -50,16 +54,25 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
   function selection() {
     const place = pinned(current(), state);
     const group = place && place.side !== "head" ? lensOf(current(), state).groups[place.index] : null;
-    return { layer: state.layer, map: state.map, rule: state.rule, side: place ? place.side : null,
-      tokens: group ? group.tokens : [], head: place && place.side === "head" ? place.index : null,
-      label: group ? group.label : "" };
+    return {
+      layer: state.layer,
+      map: state.map,
+      rule: state.rule,
+      side: place ? place.side : null,
+      tokens: group ? group.tokens : [],
+      head: place && place.side === "head" ? place.index : null,
+      label: group ? group.label : "",
+    };
   }
 
   function draw(before = {}) {
     root.dataset.theme = theme();
     fillControls(parts.controls, flows, state, set);
     const beside = flows[state.beside];
-    views = [viewOf(current(), state), ...(beside ? [viewOf(beside, settled({ ...state, flow: state.beside, pin: "" }, flows))] : [])];
+    views = [
+      viewOf(current(), state),
+      ...(beside ? [viewOf(beside, settled({ ...state, flow: state.beside, pin: "" }, flows))] : []),
+    ];
     most = scaleOf(views);
     if (beside && views[0].isPlayers === views[1].isPlayers) addDifference();
     nameViews();
@@ -80,8 +93,12 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
   function nameViews() {
     const names = entriesOf(flows);
     if (views.length < 2) views[0].title = "";
-    else views.slice(0, 2).forEach((view) => { view.title = names[flows.indexOf(view.flow)]; });
-    const size = state.colour === "share" ? `${(100 * (views[2]?.most || 0)).toPrecision(2)} points` : form(views[2]?.most || 0);
+    else
+      views.slice(0, 2).forEach((view) => {
+        view.title = names[flows.indexOf(view.flow)];
+      });
+    const size =
+      state.colour === "share" ? `${(100 * (views[2]?.most || 0)).toPrecision(2)} points` : form(views[2]?.most || 0);
     if (views[2]) views[2].title = `first minus second, up to ${size}`;
   }
 
@@ -94,10 +111,20 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     parts.more.textContent ||= "more";
     parts.model.textContent = settingsWords(current());
     const { findings, about, map } = highlights(current(), state, state.pin);
-    parts.findings.replaceChildren(...findings.map((one) => {
-      const go = one.head !== null && one.head !== undefined ? `; head ${one.head} is marked` : "";
-      return make("li", {}, make("button", { type: "button", title: `Show it in layer ${one.layer}${go}`, onclick: () => show(one, map) }, ...sentenceOf(one.parts)));
-    }));
+    parts.findings.replaceChildren(
+      ...findings.map((one) => {
+        const go = one.head !== null && one.head !== undefined ? `; head ${one.head} is marked` : "";
+        return make(
+          "li",
+          {},
+          make(
+            "button",
+            { type: "button", title: `Show it in layer ${one.layer}${go}`, onclick: () => show(one, map) },
+            ...sentenceOf(one.parts),
+          ),
+        );
+      }),
+    );
     parts.findings.hidden = !findings.length;
     parts.about.replaceChildren(...sentenceOf(about));
   }
@@ -160,7 +187,11 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
   function layOut(width) {
     const narrow = width < 620;
     const beside = views.length > 1;
-    const room = narrow ? width : beside ? Math.max(300, (width - 24) / Math.min(views.length, Math.floor(width / 320) || 1)) : Math.min(width * 0.58, width - 320);
+    const room = narrow
+      ? width
+      : beside
+        ? Math.max(300, (width - 24) / Math.min(views.length, Math.floor(width / 320) || 1))
+        : Math.min(width * 0.58, width - 320);
     for (const view of views) view.at = heatLayout(view, room, state.zoom, Math.max(420, window.innerHeight - 330));
     const left = width - views[0].at.width - 16;
     const under = narrow || left < 300; // a map of a long text fills the width, and the ladder stands under it
@@ -198,26 +229,39 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     const row = chosen?.side === "target" ? view.rowIds.indexOf(chosen.index) : -1;
     const values = new Float64Array(view.lens.groups.length).fill(NaN);
     const mean = (c) => [...Array(view.rows).keys()].reduce((sum, r) => sum + inked(view, r, c) / view.rows, 0);
-    if (!view.isPlayers) view.columnIds.forEach((id, c) => { values[id] = row >= 0 ? inked(view, row, c) : mean(c); });
+    if (!view.isPlayers)
+      view.columnIds.forEach((id, c) => {
+        values[id] = row >= 0 ? inked(view, row, c) : mean(c);
+      });
     const strongest = values.reduce((size, value) => Math.max(size, Math.abs(value) || 0), 0) || 1;
-    fillText(parts.running, view.flow, view.lens.groups, values, strongest, inks(), { marked: row >= 0 ? view.rowIds[row] : -1,
-      pick: (i) => { if (view.lens.rows.includes(i)) set({ pin: `t${view.lens.groups[i].tokens[0]}` }); },
-      told: (event, i) => pointer.tell(event, i < 0 ? null : { view, r: row, c: view.columnIds.indexOf(i) }) });
+    fillText(parts.running, view.flow, view.lens.groups, values, strongest, inks(), {
+      marked: row >= 0 ? view.rowIds[row] : -1,
+      pick: (i) => {
+        if (view.lens.rows.includes(i)) set({ pin: `t${view.lens.groups[i].tokens[0]}` });
+      },
+      told: (event, i) => pointer.tell(event, i < 0 ? null : { view, r: row, c: view.columnIds.indexOf(i) }),
+    });
     const marked = parts.running.querySelector(".marked");
     if (marked) parts.running.scrollTop = marked.offsetTop - parts.running.clientHeight / 2;
     const what = row >= 0 ? `what moved ‘${view.rowLabels[row]}’` : "what each token gives, on average";
-    parts.textNote.textContent = view.isPlayers ? "This map has heads as sources; choose a map of the layer, or what a head reads."
+    parts.textNote.textContent = view.isPlayers
+      ? "This map has heads as sources; choose a map of the layer, or what a head reads."
       : `Shaded: ${what}, the strongest ${state.colour === "share" ? percent(strongest) : form(strongest)}. Dotted: hidden as a source. A click asks for another token.`;
   }
 
   function drawTracePanel(width) {
     const token = pinned(current(), state)?.side === "target" ? Number(state.pin.slice(1)) : -1;
-    const linked = token >= 0 ? chainOf(flows, state, token) : { reason: "Pin a target (click its row, or press ↓) to follow it down to the input." };
+    const linked =
+      token >= 0
+        ? chainOf(flows, state, token)
+        : { reason: "Pin a target (click its row, or press ↓) to follow it down to the input." };
     fillTabs(parts.tabs, state, linked.reason || "", set);
     found = null;
     if (state.tab !== "trace") return;
     if (linked.reason) return fillRefusal(parts.trace, linked.reason, token >= 0 && chain ? chainButton() : null);
-    const key = ["flow", "top", "layer", "map", "rule", "words", "pin", "paths", "cut"].map((name) => state[name]).join() + flows.length;
+    const key =
+      ["flow", "top", "layer", "map", "rule", "words", "pin", "paths", "cut"].map((name) => state[name]).join() +
+      flows.length;
     if (followed.key !== key) followed = { key, ...follow(linked, token) }; // not again when the window is resized
     found = { ...followed, at: traceLayout(followed, width) };
     fillTrace(parts.trace, found, linked, current(), state, inks());
@@ -252,7 +296,8 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     frame = 0;
     const chosen = only();
     if (state.tab === "map") {
-      for (const [i, place] of placesOf(chosen).entries()) mark(views[i], parts.heats[i].over, place, hover?.view === views[i] ? hover.c : -1);
+      for (const [i, place] of placesOf(chosen).entries())
+        mark(views[i], parts.heats[i].over, place, hover?.view === views[i] ? hover.c : -1);
       if (views[0].ladderAt) {
         const context = clear(parts.ladder.over);
         parts.ladder.base.style.opacity = chosen ? 0 : 1;
@@ -283,28 +328,47 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
   // --- pointer, keys, files ------------------------------------------------------------------------
 
   const pointer = listen(parts, {
-    views: () => views, inks,
+    views: () => views,
+    inks,
     hover: (next) => {
       hover = next;
       if (!frame) frame = requestAnimationFrame(drawOver);
     },
     pin: (pin, keep) => set({ pin: pin === state.pin && !keep ? "" : pin }),
-    pinOf: (place) => (place.side === "head" ? `h${place.index}` : `${place.side[0]}${views[0].lens.groups[place.index].tokens[0]}`),
+    pinOf: (place) =>
+      place.side === "head" ? `h${place.index}` : `${place.side[0]}${views[0].lens.groups[place.index].tokens[0]}`,
   });
-  const onKey = (event) => { pointer.hide(); keyboard(event, state, current(), views[0], set); };
+  const onKey = (event) => {
+    pointer.hide();
+    keyboard(event, state, current(), views[0], set);
+  };
   root.addEventListener("keydown", onKey);
-  const onHash = () => { state = opened(flows, asked, location.hash.slice(1)); set({}, true); };
-  const onTheme = () => { if (flows.length) draw(); };
-  const resized = new ResizeObserver(() => { if (views.length) drawPanels(); });
+  const onHash = () => {
+    state = opened(flows, asked, location.hash.slice(1));
+    set({}, true);
+  };
+  const onTheme = () => {
+    if (flows.length) draw();
+  };
+  const resized = new ResizeObserver(() => {
+    if (views.length) drawPanels();
+  });
   root.append(parts.element);
   parts.element.hidden = true;
 
   const scene = () => ({ views, most, only: only(), found });
   const fileName = () => `ligflow-layer${state.layer}-${state.map}`;
-  parts.exports.svg.addEventListener("click", () => save(exportSvg(scene(), inks()), "image/svg+xml", `${fileName()}.svg`));
-  parts.exports.png.addEventListener("click", async () => save(await exportPng(scene(), inks()), "image/png", `${fileName()}.png`));
+  parts.exports.svg.addEventListener("click", () =>
+    save(exportSvg(scene(), inks()), "image/svg+xml", `${fileName()}.svg`),
+  );
+  parts.exports.png.addEventListener("click", async () =>
+    save(await exportPng(scene(), inks()), "image/png", `${fileName()}.png`),
+  );
   parts.exports.csv.addEventListener("click", () => save(exportCsv(views), "text/csv", `${fileName()}.csv`));
-  parts.file.addEventListener("change", () => { root.takeFiles(parts.file.files); parts.file.value = ""; });
+  parts.file.addEventListener("change", () => {
+    root.takeFiles(parts.file.files);
+    parts.file.value = "";
+  });
   parts.skip.addEventListener("click", () => (state.tab === "text" ? parts.running : parts.heats[0].over).focus());
   parts.more.addEventListener("click", () => {
     const isOpen = parts.title.classList.toggle("short");
@@ -334,4 +398,3 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     },
   };
 }
-

@@ -4,45 +4,107 @@ import { make, panel } from "./elements.js";
 import { KEYS } from "./keyboard.js";
 import { tracePanel } from "./tracepanel.js";
 
-const GUIDE = "In each layer every token’s vector is made anew from those of all tokens, by way of the attention heads. A row of a map is a target: a token’s new "
-  + "vector, or what a head puts out there. A column is a source: what it was made from. Blue moves the target towards what it becomes; orange holds it back. "
-  + "A percentage is a part of all that moved the target, of the sources that are shown. Special tokens, and tokens that take most of every row, are hidden as sources at first; how much "
-  + "they hold is told. ✓ certified: what the sources contribute adds up to how far the target moved, within the tolerance.";
+const GUIDE =
+  "In each layer every token’s vector is made anew from those of all tokens, by way of the attention heads. A row of a map is a target: a token’s new " +
+  "vector, or what a head puts out there. A column is a source: what it was made from. Blue moves the target towards what it becomes; orange holds it back. " +
+  "A percentage is a part of all that moved the target, of the sources that are shown. Special tokens, and tokens that take most of every row, are hidden as sources at first; how much " +
+  "they hold is told. ✓ certified: what the sources contribute adds up to how far the target moved, within the tolerance.";
 
 export function skeleton() {
-  const [heat, beside, both] = [panel("Heat map: rows are targets, columns are sources"), panel("Heat map of the flow beside"), panel("Heat map of the difference")];
+  const [heat, beside, both] = [
+    panel("Heat map: rows are targets, columns are sources"),
+    panel("Heat map of the flow beside"),
+    panel("Heat map of the difference"),
+  ];
   const ladder = panel("Ladder from sources to targets");
   const parts = {
-    heats: [heat, beside, both], ladder, trace: tracePanel(),
-    title: make("h1"), more: make("button", { type: "button", className: "more" }), model: make("p", { className: "faint model" }),
-    findings: make("ol", { className: "findings", ariaLabel: "What moved it most" }), about: make("p", { className: "faint about" }),
-    controls: make("div", { className: "controls" }), tabs: make("div", { className: "tabs", role: "tablist", ariaLabel: "How to see it" }),
+    heats: [heat, beside, both],
+    ladder,
+    trace: tracePanel(),
+    title: make("h1"),
+    more: make("button", { type: "button", className: "more" }),
+    model: make("p", { className: "faint model" }),
+    findings: make("ol", { className: "findings", ariaLabel: "What moved it most" }),
+    about: make("p", { className: "faint about" }),
+    controls: make("div", { className: "controls" }),
+    tabs: make("div", { className: "tabs", role: "tablist", ariaLabel: "How to see it" }),
     skip: make("button", { type: "button", className: "skip" }, "Skip the thumbnails"),
     thumbs: make("div", { className: "thumbs" }),
-    heading: make("h2"), badge: make("span", { className: "badge" }), kept: make("p", { className: "kept" }),
-    legend: make("canvas", { className: "legend", role: "img" }), legendText: make("span"), views: make("div", { className: "views" }),
-    map: make("section", { className: "map", ariaLabel: "Map" }), text: make("section", { className: "text", ariaLabel: "Text" }),
-    running: make("div", { className: "running", role: "group", tabIndex: 0, ariaLabel: "The text, shaded by what moved the pinned token; arrow keys pin another" }),
-    textNote: make("p", { className: "faint" }), details: make("div", { className: "details", ariaLive: "polite" }),
+    heading: make("h2"),
+    badge: make("span", { className: "badge" }),
+    kept: make("p", { className: "kept" }),
+    legend: make("canvas", { className: "legend", role: "img" }),
+    legendText: make("span"),
+    views: make("div", { className: "views" }),
+    map: make("section", { className: "map", ariaLabel: "Map" }),
+    text: make("section", { className: "text", ariaLabel: "Text" }),
+    running: make("div", {
+      className: "running",
+      role: "group",
+      tabIndex: 0,
+      ariaLabel: "The text, shaded by what moved the pinned token; arrow keys pin another",
+    }),
+    textNote: make("p", { className: "faint" }),
+    details: make("div", { className: "details", ariaLive: "polite" }),
     tip: make("div", { className: "tip", role: "status", hidden: true }),
-    file: make("input", { type: "file", accept: ".safetensors", multiple: true, ariaLabel: "Open a flow file beside this one" }),
-    exports: Object.fromEntries(["svg", "png", "csv"].map((kind) => [kind, make("button", { type: "button", className: `export-${kind}` }, kind.toUpperCase())])),
+    file: make("input", {
+      type: "file",
+      accept: ".safetensors",
+      multiple: true,
+      ariaLabel: "Open a flow file beside this one",
+    }),
+    exports: Object.fromEntries(
+      ["svg", "png", "csv"].map((kind) => [
+        kind,
+        make("button", { type: "button", className: `export-${kind}` }, kind.toUpperCase()),
+      ]),
+    ),
   };
   parts.overview = make("nav", { className: "overview", ariaLabel: "All layers and heads" }, parts.skip, parts.thumbs);
   parts.views.append(ladder.element, heat.element, beside.element, both.element);
   parts.map.append(make("div", { className: "line legends" }, parts.legend, parts.legendText), parts.views);
   parts.text.append(parts.running, parts.textNote);
   parts.headline = make("div", { className: "line" }, parts.heading, parts.badge);
-  parts.main = make("main", {}, parts.headline, parts.kept, parts.map, parts.text, parts.trace.element, parts.details, foot(parts));
-  parts.element = make("div", { className: "app" },
-    make("header", {}, make("div", { className: "titles" }, parts.title, parts.more, parts.model), parts.findings, parts.about,
-      make("div", { className: "bar" }, parts.tabs, parts.controls)),
-    make("div", { className: "body" }, parts.overview, parts.main), parts.tip);
+  parts.main = make(
+    "main",
+    {},
+    parts.headline,
+    parts.kept,
+    parts.map,
+    parts.text,
+    parts.trace.element,
+    parts.details,
+    foot(parts),
+  );
+  parts.element = make(
+    "div",
+    { className: "app" },
+    make(
+      "header",
+      {},
+      make("div", { className: "titles" }, parts.title, parts.more, parts.model),
+      parts.findings,
+      parts.about,
+      make("div", { className: "bar" }, parts.tabs, parts.controls),
+    ),
+    make("div", { className: "body" }, parts.overview, parts.main),
+    parts.tip,
+  );
   return parts;
 }
 
 function foot(parts) {
-  return make("footer", {}, make("div", { className: "tools" }, make("span", {}, "Save this view:"), ...Object.values(parts.exports), make("label", {}, "Open beside: ", parts.file)),
+  return make(
+    "footer",
+    {},
+    make(
+      "div",
+      { className: "tools" },
+      make("span", {}, "Save this view:"),
+      ...Object.values(parts.exports),
+      make("label", {}, "Open beside: ", parts.file),
+    ),
     make("details", { className: "help" }, make("summary", {}, "How to read it"), make("p", {}, GUIDE)),
-    make("details", { className: "help" }, make("summary", {}, "Keys"), make("p", {}, KEYS)));
+    make("details", { className: "help" }, make("summary", {}, "Keys"), make("p", {}, KEYS)),
+  );
 }

@@ -5,12 +5,37 @@ import { lensOf } from "./lens.js";
 import { mapsOf } from "./maps.js";
 
 export const MOST_PATHS = 100;
-export const DEFAULTS = { flow: 0, beside: -1, layer: null, map: null, rule: "conserving", colour: "share", filter: "all", amount: 0,
-  renorm: 0, words: 0, special: 1, prefix: 0, diagonal: 0, pin: "", tab: "map", paths: 5, cut: 5, top: -1, zoom: 0, theme: "" };
+export const DEFAULTS = {
+  flow: 0,
+  beside: -1,
+  layer: null,
+  map: null,
+  rule: "conserving",
+  colour: "share",
+  filter: "all",
+  amount: 0,
+  renorm: 0,
+  words: 0,
+  special: 1,
+  prefix: 0,
+  diagonal: 0,
+  pin: "",
+  tab: "map",
+  paths: 5,
+  cut: 5,
+  top: -1,
+  zoom: 0,
+  theme: "",
+};
 const FRACTIONS = ["amount", "cut"]; // per cent; every other number is whole
 export const AMOUNTS = { all: 0, threshold: 5, top: 3, mass: 90 };
-export const CHOICES = { rule: ["conserving", "product"], colour: ["value", "absolute", "share"], filter: Object.keys(AMOUNTS),
-  tab: ["map", "text", "trace"], theme: ["", "light", "dark"] };
+export const CHOICES = {
+  rule: ["conserving", "product"],
+  colour: ["value", "absolute", "share"],
+  filter: Object.keys(AMOUNTS),
+  tab: ["map", "text", "trace"],
+  theme: ["", "light", "dark"],
+};
 
 /** The shortest address that `open`, from an address to a state, takes back to this state. */
 export function encode(state, open) {
@@ -18,7 +43,9 @@ export function encode(state, open) {
   for (;;) {
     const address = new URLSearchParams([...asked].map((key) => [key, String(state[key])])).toString();
     const start = open(address);
-    const more = Object.keys(DEFAULTS).filter((key) => !asked.has(key) && state[key] !== null && state[key] !== start[key]);
+    const more = Object.keys(DEFAULTS).filter(
+      (key) => !asked.has(key) && state[key] !== null && state[key] !== start[key],
+    );
     if (!more.length) return address;
     for (const key of more) asked.add(key);
   }
@@ -39,7 +66,8 @@ function parse(text) {
     if (name === "map" && value === "product") given.rule = "product";
     if (!(key in DEFAULTS)) continue;
     const isText = typeof DEFAULTS[key] === "string" || key === "map";
-    if (isText ? key in CHOICES && !CHOICES[key].includes(meant) : !Number.isFinite(Number(meant)) || meant === "") continue;
+    if (isText ? key in CHOICES && !CHOICES[key].includes(meant) : !Number.isFinite(Number(meant)) || meant === "")
+      continue;
     given[key] = isText ? meant : FRACTIONS.includes(key) ? Number(meant) : Math.trunc(Number(meant));
   }
   return given;
@@ -85,4 +113,3 @@ export function pinOf(flow, state, only) {
   if (!only) return "";
   return only.side === "head" ? `h${only.index}` : `${only.side[0]}${lensOf(flow, state).groups[only.index].tokens[0]}`;
 }
-

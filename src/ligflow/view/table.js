@@ -6,14 +6,32 @@ import { settingsOf } from "./wording.js";
 export function exportCsv(views) {
   const quoted = (text) => `"${String(text).replace(/"/g, '""')}"`;
   const lines = ["flow,map,layer,target,target_label,source,source_label,value,shown,certificate,met"];
-  for (const view of views) for (let r = 0; r < view.rows; r++) for (let c = 0; c < view.columns; c++) {
-    const [value, shown] = [view.values[r * view.columns + c], view.shown[r * view.columns + c]];
-    const one = view.certificates[r];
-    const map = view.state.map === "composed" || view.state.map === "difference" ? `${view.state.map} ${view.state.rule}` : view.state.map;
-    const flow = view.other ? `${settingsOf(view.flow)} minus ${settingsOf(view.other)}` : settingsOf(view.flow);
-    const tokenOf = (group) => view.lens.groups[group].tokens[0];
-    lines.push([quoted(flow), quoted(map), view.state.layer, tokenOf(view.rowIds[r]), quoted(view.rowLabels[r]),
-      view.isPlayers ? c : tokenOf(view.columnIds[c]), quoted(view.columnLabels[c]), value, Number.isNaN(shown) ? "" : shown, one.certificate, one.met ? 1 : 0].join());
-  }
+  for (const view of views)
+    for (let r = 0; r < view.rows; r++)
+      for (let c = 0; c < view.columns; c++) {
+        const [value, shown] = [view.values[r * view.columns + c], view.shown[r * view.columns + c]];
+        const one = view.certificates[r];
+        const map =
+          view.state.map === "composed" || view.state.map === "difference"
+            ? `${view.state.map} ${view.state.rule}`
+            : view.state.map;
+        const flow = view.other ? `${settingsOf(view.flow)} minus ${settingsOf(view.other)}` : settingsOf(view.flow);
+        const tokenOf = (group) => view.lens.groups[group].tokens[0];
+        lines.push(
+          [
+            quoted(flow),
+            quoted(map),
+            view.state.layer,
+            tokenOf(view.rowIds[r]),
+            quoted(view.rowLabels[r]),
+            view.isPlayers ? c : tokenOf(view.columnIds[c]),
+            quoted(view.columnLabels[c]),
+            value,
+            Number.isNaN(shown) ? "" : shown,
+            one.certificate,
+            one.met ? 1 : 0,
+          ].join(),
+        );
+      }
   return `${lines.join("\n")}\n`;
 }

@@ -21,18 +21,23 @@ export function chainOf(flows, state, token) {
   const [own, top] = [flows[state.flow], flows[state.top] || null];
   const reason = refusal(own, state, token, top);
   if (!reason || top) return reason ? { reason } : { flow: own, state, top };
-  const alike = flows.filter((one) => one.tokens.join("\0") === own.tokens.join("\0") && one.layers.includes(state.layer));
-  for (const flow of [own, ...alike]) for (const map of ["composed", "z2z"].filter((one) => mapsOf(flow).includes(one))) {
-    const other = { ...state, map, rule: "conserving" };
-    if (!refusal(flow, other, token)) return { flow, state: other, top: null };
-  }
+  const alike = flows.filter(
+    (one) => one.tokens.join("\0") === own.tokens.join("\0") && one.layers.includes(state.layer),
+  );
+  for (const flow of [own, ...alike])
+    for (const map of ["composed", "z2z"].filter((one) => mapsOf(flow).includes(one))) {
+      const other = { ...state, map, rule: "conserving" };
+      if (!refusal(flow, other, token)) return { flow, state: other, top: null };
+    }
   return { reason };
 }
 
 /** Why a token cannot be followed through the chosen map, or "". `top` is a flow whose first step is taken. */
 export function refusal(flow, state, token, top = null) {
-  if (!["composed", "z2z"].includes(state.map)) return `The map ‘${mapName(state.map, state.rule)}’ leads to heads or from them and cannot be followed; choose a map of the layer.`;
-  if (state.map === "composed" && state.rule !== "conserving") return "Maps of the product rule lose some of what they hand on, so they cannot be followed; choose the rule conserving.";
+  if (!["composed", "z2z"].includes(state.map))
+    return `The map ‘${mapName(state.map, state.rule)}’ leads to heads or from them and cannot be followed; choose a map of the layer.`;
+  if (state.map === "composed" && state.rule !== "conserving")
+    return "Maps of the product rule lose some of what they hand on, so they cannot be followed; choose the rule conserving.";
   const layers = down(flow, state.layer);
   const [last, first] = [layers[0], layers[layers.length - 1]];
   if (layers.length !== last - first + 1) {
@@ -46,9 +51,11 @@ export function refusal(flow, state, token, top = null) {
 }
 
 function unchained(own, flow, layer, depth, state, token) {
-  if (!own.layers.includes(layer)) return `Layer ${layer} is not in the flow of the first step, which holds ${own.layers.join(", ")}.`;
+  if (!own.layers.includes(layer))
+    return `Layer ${layer} is not in the flow of the first step, which holds ${own.layers.join(", ")}.`;
   if (own.tokens.join("\0") !== flow.tokens.join("\0")) return "The flow of the first step has other tokens.";
-  if (!mapsOf(own).includes(state.map)) return `The flow of the first step has no map ‘${mapName(state.map, state.rule)}’.`;
+  if (!mapsOf(own).includes(state.map))
+    return `The flow of the first step has no map ‘${mapName(state.map, state.rule)}’.`;
   if (own.meta.hidden_tokens?.length) {
     return `This flow was saved without ${own.meta.hidden_tokens.length} hidden tokens, and a trace would lose what they hold; open the flow of all tokens.`;
   }
@@ -60,8 +67,10 @@ function unchained(own, flow, layer, depth, state, token) {
   const names = state.map === "z2z" ? ["layer_baseline"] : ["att_baseline", "mlp_baseline"];
   const given = names.map((name) => String(own.meta.settings?.[name]));
   const fits = state.map === "z2z" ? given[0] !== "itb" : given[1] === "matched" && !given[0].startsWith("itb");
-  return fits ? "" : "These maps start from the target itself, so they leave out what a token keeps from layer to layer, and cannot be followed "
-    + `(${names.map((name, i) => `${name} ‘${printable(given[i])}’`).join(", ")}). Explain with --trace, or with --att-baseline mean --mlp-baseline matched, for maps that can.`;
+  return fits
+    ? ""
+    : "These maps start from the target itself, so they leave out what a token keeps from layer to layer, and cannot be followed " +
+        `(${names.map((name, i) => `${name} ‘${printable(given[i])}’`).join(", ")}). Explain with --trace, or with --att-baseline mean --mlp-baseline matched, for maps that can.`;
 }
 
 /**
@@ -81,7 +90,9 @@ export function traceOf(flow, state, token, top = null) {
     let open = 0;
     relevance[depth].forEach((held, target) => {
       if (!held) return;
-      step.shares[target].forEach((share, source) => { next[source] += held * share; });
+      step.shares[target].forEach((share, source) => {
+        next[source] += held * share;
+      });
       open += Math.abs(held) * step.open[target];
     });
     relevance.push(next);
@@ -117,7 +128,9 @@ function stepOf(flow, layer, state) {
 function openOf(flow, row, map, rows) {
   let [open, unmet] = [0, 0];
   for (const route of needs(map)) {
-    const [residue, scale, total, met] = ["residue", "scale", "total", "met"].map((part) => flow.tensor(`${route}.${part}`, row));
+    const [residue, scale, total, met] = ["residue", "scale", "total", "met"].map((part) =>
+      flow.tensor(`${route}.${part}`, row),
+    );
     for (let first = 0; first < residue.length; first += flow.targets.length) {
       const sum = (values) => rows.reduce((all, target) => all + values[first + target], 0);
       const whole = route === "z2u" ? sum(scale) : Math.max(Math.abs(sum(total)), 1e-12 * sum(scale));
@@ -135,14 +148,18 @@ export function strongestPaths(shares, start, count) {
   for (const step of shares) {
     level = level.map((_, node) => {
       const best = [[], []];
-      for (const [above, signs] of level.entries()) for (const [sign, paths] of signs.entries()) {
-        const kept = best[step[above][node] > 0 ? sign : 1 - sign];
-        for (const path of paths) if (!keep(kept, step[above][node] * path.weight, node, path, count)) break;
-      }
+      for (const [above, signs] of level.entries())
+        for (const [sign, paths] of signs.entries()) {
+          const kept = best[step[above][node] > 0 ? sign : 1 - sign];
+          for (const path of paths) if (!keep(kept, step[above][node] * path.weight, node, path, count)) break;
+        }
       return best;
     });
   }
-  return level.flat(2).sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight)).slice(0, count)
+  return level
+    .flat(2)
+    .sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight))
+    .slice(0, count)
     .map((path) => ({ weight: path.weight, nodes: nodesOf(path) }));
 }
 
@@ -161,9 +178,13 @@ const nodesOf = (path) => (path ? [...nodesOf(path.above), path.node] : []);
 /** The edges that carry at least `cut` of the relevance, in magnitude, the strongest first: `[step, target, source, relevance]`. */
 export function edgesOf(found, cut) {
   const edges = [];
-  for (const [depth, step] of found.shares.entries()) for (const [target, held] of found.relevance[depth].entries()) {
-    if (held) step[target].forEach((share, source) => { if (share && Math.abs(held * share) >= cut) edges.push([depth, target, source, held * share]); });
-  }
+  for (const [depth, step] of found.shares.entries())
+    for (const [target, held] of found.relevance[depth].entries()) {
+      if (held)
+        step[target].forEach((share, source) => {
+          if (share && Math.abs(held * share) >= cut) edges.push([depth, target, source, held * share]);
+        });
+    }
   return edges.sort((a, b) => Math.abs(b[3]) - Math.abs(a[3]));
 }
 
@@ -171,10 +192,18 @@ export function edgesOf(found, cut) {
 export function follow({ flow, state, top }, token) {
   const found = traceOf(flow, state, token, top);
   const cut = state.cut / 100;
-  const most = Math.max(...found.relevance.slice(1).map((row) => row.reduce((size, held) => Math.max(size, Math.abs(held)), 0)));
-  return { ...found, most, cut, asked: state.paths, edges: edgesOf(found, cut), paths: strongestPaths(found.shares, found.start, state.paths) };
+  const most = Math.max(
+    ...found.relevance.slice(1).map((row) => row.reduce((size, held) => Math.max(size, Math.abs(held)), 0)),
+  );
+  return {
+    ...found,
+    most,
+    cut,
+    asked: state.paths,
+    edges: edgesOf(found, cut),
+    paths: strongestPaths(found.shares, found.start, state.paths),
+  };
 }
-
 
 /** A path with its repeated steps in one: `[label, times]`. */
 export function runsOf(labels) {

@@ -15,7 +15,10 @@ export function mount(root, files, { fragment = false, start = "", onSelect = ()
   root.classList.add("ligflow");
   const message = make("div", { className: "message", role: "alert" });
   root.append(message);
-  const say = (text) => { message.textContent = text; message.hidden = !text; };
+  const say = (text) => {
+    message.textContent = text;
+    message.hidden = !text;
+  };
   say("");
   if (!document.createElement("canvas").getContext?.("2d")) {
     say("This browser has no canvas, on which the maps are drawn. Open the page in a current browser.");
@@ -37,10 +40,23 @@ export function mount(root, files, { fragment = false, start = "", onSelect = ()
   };
   files.forEach(open);
   const app = screen(root, flows, { fragment, start, onSelect, chain: chain && (() => extend(chain)) });
-  const add = (file) => { if (open(file)) { say(""); app.added(); } };
+  const add = (file) => {
+    if (open(file)) {
+      say("");
+      app.added();
+    }
+  };
   const stop = acceptFiles(root, add, say);
   if (flows.length) app.start();
-  return { add, state: app.state, destroy: () => { stop(); app.destroy(); root.replaceChildren(); } };
+  return {
+    add,
+    state: app.state,
+    destroy: () => {
+      stop();
+      app.destroy();
+      root.replaceChildren();
+    },
+  };
 }
 
 /** Flow files that are dropped on the page are opened beside what is there. */
@@ -55,23 +71,38 @@ function acceptFiles(root, add, say) {
     }
   };
   const over = (event) => event.preventDefault();
-  const drop = (event) => { event.preventDefault(); take(event.dataTransfer.files); };
+  const drop = (event) => {
+    event.preventDefault();
+    take(event.dataTransfer.files);
+  };
   root.addEventListener("dragover", over);
   root.addEventListener("drop", drop);
   root.takeFiles = take;
-  return () => { root.removeEventListener("dragover", over); root.removeEventListener("drop", drop); };
+  return () => {
+    root.removeEventListener("dragover", over);
+    root.removeEventListener("drop", drop);
+  };
 }
 
 // --- the notebook widget (anywidget) ------------------------------------------------------------
 
 export default {
   render({ model, el }) {
-    const bytes = model.get("files").map((data) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice());
+    const bytes = model
+      .get("files")
+      .map((data) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice());
     const names = model.get("names");
-    const shown = mount(el, bytes.map((one, i) => ({ name: names[i], bytes: one })), {
-      start: model.get("view"),
-      onSelect: (selection) => { model.set("selection", selection); model.save_changes(); },
-    });
+    const shown = mount(
+      el,
+      bytes.map((one, i) => ({ name: names[i], bytes: one })),
+      {
+        start: model.get("view"),
+        onSelect: (selection) => {
+          model.set("selection", selection);
+          model.save_changes();
+        },
+      },
+    );
     return () => shown.destroy();
   },
 };

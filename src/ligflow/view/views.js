@@ -26,7 +26,8 @@ export function filtered(values, columns, state, own) {
 /** The columns of a row that a filter keeps. */
 function choose(row, size, state) {
   const every = [...row.keys()];
-  if (state.filter === "threshold") return every.filter((c) => Math.abs(row[c]) >= (state.amount / 100) * size && row[c] !== 0);
+  if (state.filter === "threshold")
+    return every.filter((c) => Math.abs(row[c]) >= (state.amount / 100) * size && row[c] !== 0);
   if (state.filter === "all") return every;
   const order = every.sort((a, b) => Math.abs(row[b]) - Math.abs(row[a]) || a - b);
   if (state.filter === "top") return order.slice(0, state.amount);
@@ -45,18 +46,36 @@ export function viewOf(flow, state) {
   const values = isPlayers ? regroupRows(raw, lens, columns) : regroup(raw, lens, flow.tokens.length);
   const own = (r) => (isPlayers ? -1 : lens.sources.indexOf(lens.rows[r]));
   const columnLabels = isPlayers
-    ? [...Array(flow.heads).keys()].map((h) => `h${h}`).concat("rest") : lens.sources.map((i) => lens.groups[i].label);
+    ? [...Array(flow.heads).keys()].map((h) => `h${h}`).concat("rest")
+    : lens.sources.map((i) => lens.groups[i].label);
   const certificates = lens.rows.map((place) => certificate(flow, row, state.map, lens.groups[place].rows));
-  return { flow, state, row, lens, values, columns, rows: lens.rows.length, columnLabels, isPlayers, own, certificates,
-    columnIds: isPlayers ? [...Array(columns).keys()] : lens.sources, rowIds: lens.rows,
-    blanks: isPlayers ? [] : lens.sources.map((i) => lens.groups[i].blank), rowBlanks: lens.rows.map((i) => lens.groups[i].blank),
-    rowLabels: lens.rows.map((place) => lens.groups[place].label), ...filtered(values, columns, state, own),
-    sizes: magnitudes(values, columns), hidden: isPlayers ? null : hiddenOf(raw, lens, flow.tokens.length) };
+  return {
+    flow,
+    state,
+    row,
+    lens,
+    values,
+    columns,
+    rows: lens.rows.length,
+    columnLabels,
+    isPlayers,
+    own,
+    certificates,
+    columnIds: isPlayers ? [...Array(columns).keys()] : lens.sources,
+    rowIds: lens.rows,
+    blanks: isPlayers ? [] : lens.sources.map((i) => lens.groups[i].blank),
+    rowBlanks: lens.rows.map((i) => lens.groups[i].blank),
+    rowLabels: lens.rows.map((place) => lens.groups[place].label),
+    ...filtered(values, columns, state, own),
+    sizes: magnitudes(values, columns),
+    hidden: isPlayers ? null : hiddenOf(raw, lens, flow.tokens.length),
+  };
 }
 
 const magnitudes = (values, columns) =>
   Float32Array.from({ length: values.length / columns }, (_, r) =>
-    values.subarray(r * columns, (r + 1) * columns).reduce((sum, v) => sum + Math.abs(v), 0));
+    values.subarray(r * columns, (r + 1) * columns).reduce((sum, v) => sum + Math.abs(v), 0),
+  );
 
 /** What part of each row's magnitudes the hidden sources hold; null where none are hidden. */
 function hiddenOf(raw, lens, count) {
@@ -76,10 +95,11 @@ export function inked(view, r, c) {
 
 export function largest(view) {
   let most = 0;
-  for (let r = 0; r < view.rows; r++) for (let c = 0; c < view.columns; c++) {
-    const size = Math.abs(inked(view, r, c));
-    if (size > most) most = size;
-  }
+  for (let r = 0; r < view.rows; r++)
+    for (let c = 0; c < view.columns; c++) {
+      const size = Math.abs(inked(view, r, c));
+      if (size > most) most = size;
+    }
   return most;
 }
 
@@ -101,12 +121,15 @@ export function scaleOf(views) {
 /** Which labels of two texts belong together: equal ones in order, and as many others between them on both sides. */
 export function aligned(one, two) {
   const best = [...Array(one.length + 1)].map(() => new Int32Array(two.length + 1));
-  for (let i = one.length - 1; i >= 0; i--) for (let j = two.length - 1; j >= 0; j--) {
-    best[i][j] = one[i] === two[j] ? best[i + 1][j + 1] + 1 : Math.max(best[i + 1][j], best[i][j + 1]);
-  }
+  for (let i = one.length - 1; i >= 0; i--)
+    for (let j = two.length - 1; j >= 0; j--) {
+      best[i][j] = one[i] === two[j] ? best[i + 1][j + 1] + 1 : Math.max(best[i + 1][j], best[i][j + 1]);
+    }
   const pairs = [];
   let [i, j, from, since] = [0, 0, 0, 0];
-  const fill = () => { if (i - from === j - since) for (let k = 0; k < i - from; k++) pairs.push([from + k, since + k]); };
+  const fill = () => {
+    if (i - from === j - since) for (let k = 0; k < i - from; k++) pairs.push([from + k, since + k]);
+  };
   while (i < one.length && j < two.length) {
     if (one[i] === two[j]) {
       fill();
@@ -122,30 +145,55 @@ export function aligned(one, two) {
 
 /** The pairs of groups of two views, kept with the second of them. */
 export function pairsOf(first, second) {
-  second.pairs ||= aligned(first.lens.groups.map((g) => g.label), second.lens.groups.map((g) => g.label));
+  second.pairs ||= aligned(
+    first.lens.groups.map((g) => g.label),
+    second.lens.groups.map((g) => g.label),
+  );
   return second.pairs;
 }
 
 /** First minus second, over the tokens that both have; of shares, in points. */
 export function differenceOf(first, second) {
   const pairs = pairsOf(first, second);
-  const both = (a, b) => pairs.flatMap(([i, j]) => (a.includes(i) && b.includes(j) ? [[a.indexOf(i), b.indexOf(j)]] : []));
+  const both = (a, b) =>
+    pairs.flatMap(([i, j]) => (a.includes(i) && b.includes(j) ? [[a.indexOf(i), b.indexOf(j)]] : []));
   const rows = both(first.rowIds, second.rowIds);
   const columns = first.isPlayers
-    ? first.columnIds.filter((c) => c < second.columns).map((c) => [c, c]) : both(first.columnIds, second.columnIds);
+    ? first.columnIds.filter((c) => c < second.columns).map((c) => [c, c])
+    : both(first.columnIds, second.columnIds);
   const values = Float32Array.from({ length: rows.length * columns.length }, (_, i) => {
     const [[r, s], [c, d]] = [rows[Math.floor(i / columns.length)], columns[i % columns.length]];
     return inked(first, r, c) - inked(second, s, d);
   });
   const name = (a, b) => (a === b ? a : `${a} / ${b}`);
-  const worse = (a, b) => ({ ...a, certificate: Math.max(a.certificate, b.certificate), met: a.met && b.met, nodes: Math.max(a.nodes, b.nodes),
-    origin: Math.max(a.origin, b.origin) });
+  const worse = (a, b) => ({
+    ...a,
+    certificate: Math.max(a.certificate, b.certificate),
+    met: a.met && b.met,
+    nodes: Math.max(a.nodes, b.nodes),
+    origin: Math.max(a.origin, b.origin),
+  });
   const certificates = rows.map(([r, s]) => worse(first.certificates[r], second.certificates[s]));
-  return { ...first, other: second.flow, values, shown: values, rows: rows.length, columns: columns.length, certificates,
-    rowIds: rows.map(([r]) => first.rowIds[r]), columnIds: columns.map(([c]) => first.columnIds[c]), own: () => -1, hidden: null, share: 1,
-    blanks: [], rowBlanks: [], kept: rows.map(() => 1), sizes: rows.map(() => 1),
+  return {
+    ...first,
+    other: second.flow,
+    values,
+    shown: values,
+    rows: rows.length,
+    columns: columns.length,
+    certificates,
+    rowIds: rows.map(([r]) => first.rowIds[r]),
+    columnIds: columns.map(([c]) => first.columnIds[c]),
+    own: () => -1,
+    hidden: null,
+    share: 1,
+    blanks: [],
+    rowBlanks: [],
+    kept: rows.map(() => 1),
+    sizes: rows.map(() => 1),
     rowLabels: rows.map(([r, s]) => name(first.rowLabels[r], second.rowLabels[s])),
-    columnLabels: columns.map(([c, d]) => name(first.columnLabels[c], second.columnLabels[d])) };
+    columnLabels: columns.map(([c, d]) => name(first.columnLabels[c], second.columnLabels[d])),
+  };
 }
 
 // --- ladder: a map as links ----------------------------------------------------------------------
@@ -156,18 +204,32 @@ export function differenceOf(first, second) {
  */
 export function ladderOf(view, only) {
   const { lens, flow, state } = view;
-  const column = (title, side, ids) => ({ title, side, ids, labels: ids.map((i) => lens.groups[i].label), blanks: ids.map((i) => lens.groups[i].blank) });
-  const heads = { title: "heads", side: "head", ids: [...Array(flow.heads + 1).keys()], blanks: [], labels: [...Array(flow.heads).keys()].map((h) => `h${h}`).concat("rest") };
+  const column = (title, side, ids) => ({
+    title,
+    side,
+    ids,
+    labels: ids.map((i) => lens.groups[i].label),
+    blanks: ids.map((i) => lens.groups[i].blank),
+  });
+  const heads = {
+    title: "heads",
+    side: "head",
+    ids: [...Array(flow.heads + 1).keys()],
+    blanks: [],
+    labels: [...Array(flow.heads).keys()].map((h) => `h${h}`).concat("rest"),
+  };
   const sources = view.isPlayers ? heads : column("sources", "source", lens.sources);
   const targets = column("targets", "target", lens.rows);
   if (state.map === "composed" && !flow.has(`composed.${state.rule}`)) {
     return { columns: [sources, heads, targets], links: composedLinks(view, only) };
   }
   const links = [];
-  for (let r = 0; r < view.rows; r++) for (let c = 0; c < view.columns; c++) {
-    const weight = view.shown[r * view.columns + c];
-    if (weight && passes(only, { [sources.side]: view.columnIds[c], target: view.rowIds[r] })) links.push([0, c, r, weight]);
-  }
+  for (let r = 0; r < view.rows; r++)
+    for (let c = 0; c < view.columns; c++) {
+      const weight = view.shown[r * view.columns + c];
+      if (weight && passes(only, { [sources.side]: view.columnIds[c], target: view.rowIds[r] }))
+        links.push([0, c, r, weight]);
+    }
   return { columns: [sources, targets], links };
 }
 
@@ -181,19 +243,25 @@ function composedLinks(view, only) {
   for (const [r, group] of lens.rows.entries()) for (const row of lens.groups[group].rows) rowOf[row] = r;
   const [first, last] = [new Map(), new Map()];
   const width = lens.rows.length;
-  through(flow, view.row, state.rule, (head, target, source, value) => {
-    const [r, c] = [rowOf[target], place[source]];
-    if (r < 0 || c < 0) return;
-    const shown = view.shown[r * columns + c];
-    if (Number.isNaN(shown)) return;
-    const middle = head < 0 ? flow.heads : head;
-    if (!passes(only, { source: lens.sources[c], head: middle, target: lens.rows[r] })) return;
-    const whole = view.values[r * columns + c];
-    const weight = ((state.renorm && whole ? shown / whole : 1) * value) / lens.groups[lens.rows[r]].rows.length;
-    const [one, two] = [c * (flow.heads + 1) + middle, middle * width + r];
-    first.set(one, (first.get(one) || 0) + weight);
-    last.set(two, (last.get(two) || 0) + weight);
-  }, picked(lens, only));
+  through(
+    flow,
+    view.row,
+    state.rule,
+    (head, target, source, value) => {
+      const [r, c] = [rowOf[target], place[source]];
+      if (r < 0 || c < 0) return;
+      const shown = view.shown[r * columns + c];
+      if (Number.isNaN(shown)) return;
+      const middle = head < 0 ? flow.heads : head;
+      if (!passes(only, { source: lens.sources[c], head: middle, target: lens.rows[r] })) return;
+      const whole = view.values[r * columns + c];
+      const weight = ((state.renorm && whole ? shown / whole : 1) * value) / lens.groups[lens.rows[r]].rows.length;
+      const [one, two] = [c * (flow.heads + 1) + middle, middle * width + r];
+      first.set(one, (first.get(one) || 0) + weight);
+      last.set(two, (last.get(two) || 0) + weight);
+    },
+    picked(lens, only),
+  );
   const links = [...first].map(([key, w]) => [0, Math.floor(key / (flow.heads + 1)), key % (flow.heads + 1), w]);
   return links.concat([...last].map(([key, w]) => [1, Math.floor(key / width), key % width, w]));
 }

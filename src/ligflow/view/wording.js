@@ -4,15 +4,24 @@
 export function printable(text) {
   return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu, (c) => {
     const code = c.codePointAt(0).toString(16);
-    return code.length < 3 ? `\\x${code.padStart(2, "0")}` : code.length < 5 ? `\\u${code.padStart(4, "0")}` : `\\U${code.padStart(8, "0")}`;
+    return code.length < 3
+      ? `\\x${code.padStart(2, "0")}`
+      : code.length < 5
+        ? `\\u${code.padStart(4, "0")}`
+        : `\\U${code.padStart(8, "0")}`;
   });
 }
 
 /** A token as a label: without the blanks around it; one of blanks alone as open boxes. */
 export const labelOf = (token) => printable(token.replace(/^ +| +$/g, "") || token.replaceAll(" ", "␣"));
 
-export const MAP_CHOICES = { z2z: "layer (token to token)", composed: "layer, through the heads", difference: "layer, difference of the two",
-  z2u: "what all heads read", u2z: "which heads write" };
+export const MAP_CHOICES = {
+  z2z: "layer (token to token)",
+  composed: "layer, through the heads",
+  difference: "layer, difference of the two",
+  z2u: "what all heads read",
+  u2z: "which heads write",
+};
 
 /** A map as an entry of a list. */
 export const mapChoice = (map) => MAP_CHOICES[map] || `what head ${map.slice(1)} reads`;
@@ -20,8 +29,13 @@ export const mapChoice = (map) => MAP_CHOICES[map] || `what head ${map.slice(1)}
 /** A map as a title, after `Layer 3: `. */
 export const mapName = (map, rule) => {
   const how = rule === "product" ? " (product)" : "";
-  return { z2z: "token to token", composed: `token to token, through the heads${how}`,
-    difference: `token to token, minus through the heads${how}` }[map] || mapChoice(map);
+  return (
+    {
+      z2z: "token to token",
+      composed: `token to token, through the heads${how}`,
+      difference: `token to token, minus through the heads${how}`,
+    }[map] || mapChoice(map)
+  );
 };
 
 const BASELINES = { itb: "target", att_itb_a0: "matching", matched: "matching", itb_zero_ratio: "target-and-zero" };
@@ -30,7 +44,11 @@ const baseline = (name) => `${BASELINES[name] || String(name).replaceAll("_", " 
 /** The baselines of a flow: one name where heads and layers have the same. */
 function baselines({ att_baseline: att, mlp_baseline: mlp, layer_baseline: layer }) {
   const both = att && layer && att !== layer;
-  const words = both ? [`heads: ${baseline(att)}`, `layers: ${baseline(layer)}`] : att || layer ? [baseline(att || layer)] : [];
+  const words = both
+    ? [`heads: ${baseline(att)}`, `layers: ${baseline(layer)}`]
+    : att || layer
+      ? [baseline(att || layer)]
+      : [];
   return mlp && baseline(mlp) !== "matching baseline" ? [...words, `writing: ${baseline(mlp)}`] : words;
 }
 
@@ -39,7 +57,9 @@ export function settingParts(flow) {
   const s = flow.meta.settings || {};
   const towards = flow.meta.towards ? [`towards ‘${flow.meta.towards}’`] : [];
   const tolerance = s.tol ? [`tolerance ${s.tol}`] : [];
-  return [flow.meta.model || flow.name, ...towards, ...baselines(s), ...tolerance].map((part) => printable(String(part)));
+  return [flow.meta.model || flow.name, ...towards, ...baselines(s), ...tolerance].map((part) =>
+    printable(String(part)),
+  );
 }
 
 export const settingsWords = (flow) => settingParts(flow).join(", ");
