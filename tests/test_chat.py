@@ -111,7 +111,7 @@ def test_several_chats(explainer: Explainer) -> None:
         (CHAT, None, "has no chat template; pass the chat as one text"),
         (CHAT, "{{ raise_exception('roles must alternate') }}", "these messages: roles must alternate"),
         (CHAT, "{{ bos_token }}{{ messages[0].content }}", "changes what message 1 says .'Hello"),
-        ([{"role": "user"}], TEMPLATE, "The inputs are list"),
+        ([{"role": "user"}], TEMPLATE, "The inputs are of type list"),
     ],
 )  # fmt: skip
 def test_what_is_no_chat_is_refused(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from architectures import ARCHITECTURES, WHOLE_ONLY, Architecture, build, example, since
-from ligflow import CompletenessWarning, Explainer, Flow, LigflowError, direction
+from ligflow import CompletenessWarning, Explainer, Flow, LigflowError, Words, direction
 from ligflow.conformance import check
 from ligflow.precision import check_precision
 from ligflow.replay import borrowed, exact_mode
@@ -242,9 +242,15 @@ def test_settings_of_another_type_have_one_clear_message(
 
 @pytest.mark.usefixtures("no_shape_checks")
 def test_inputs_that_are_neither_text_nor_mapping_are_refused(bert: Explainer) -> None:
-    with pytest.raises(LigflowError, match="2 texts in a list; explain each with explain_many"):
+    with pytest.raises(LigflowError, match="a list of 2 texts, and explain takes one; take a flow for each"):
         bert.explain(["one", "two"])
-    with pytest.raises(LigflowError, match="inputs are int; pass one text, its words"):
+    with pytest.raises(
+        LigflowError, match=r"a tuple that holds one text.*pass texts\[0\], or take .* explain_many"
+    ):
+        bert.explain(("one",))
+    with pytest.raises(LigflowError, match="a list of 2 texts"):
+        bert.explain([Words.joined(["a", "b"]), [{"role": "user", "content": "Hi"}]])
+    with pytest.raises(LigflowError, match="inputs are of type int; pass one text, its words"):
         bert.explain(3)
 
 

@@ -1,6 +1,5 @@
 """Many texts: which go through the layers together, and what happens to those that cannot."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from ligflow.errors import LigflowError, LigflowWarning
+from ligflow.errors import LigflowError, LigflowWarning, warn
 from ligflow.examples import Example
 from ligflow.tokens import Words
 
@@ -66,7 +65,7 @@ def alike(examples: Mapping[int, Example]) -> list[list[int]]:
 
 def warn_left_out(number: int, text: object, error: LigflowError) -> None:
     """Warns (TextWarning) that a text is left out, and why."""
-    warnings.warn(f"Text {number}{_start(text)} is left out: {error}", TextWarning, stacklevel=4)
+    warn(f"Text {number}{_start(text)} is left out: {error}", TextWarning)
 
 
 @dataclass

@@ -3,7 +3,6 @@
 import inspect
 import os
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -22,7 +21,7 @@ from ligflow.baselines import Baseline
 from ligflow.batches import LeftOut, Tally, alike, by_length, leaving_out, length_of, warn_left_out, windows
 from ligflow.chat import encode_chat, is_chat
 from ligflow.devices import Devices, devices_of, present
-from ligflow.errors import LigflowError, LigflowWarning
+from ligflow.errors import LigflowError, LigflowWarning, warn
 from ligflow.examples import Example, Results, compute, shown, splittable
 from ligflow.flow import Flow
 from ligflow.frames import name_frames, seconds_of
@@ -483,9 +482,7 @@ class Explainer:
         return seen, shown(named, seen)
 
     def _flow(self, example: Example, results: Results, settings: Settings, **more: Any) -> Flow:
-        return warn_unmet(
-            flow_of(example, results, settings, example.places, self._about() | more), stacklevel=4
-        )
+        return warn_unmet(flow_of(example, results, settings, example.places, self._about() | more))
 
     def _about(self) -> dict[str, Any]:
         about = {"model": self.name, "revision": self.revision, "model_class": type(self.model).__name__}
@@ -615,10 +612,10 @@ class Explainer:
             raise LigflowError(f"{kind} could not run on these inputs ({given}): {error}") from error
 
 
-def warn_unmet(flow: Flow, stacklevel: int = 3) -> Flow:
+def warn_unmet(flow: Flow) -> Flow:
     """The flow; warns (CompletenessWarning) when cells miss the tolerance."""
     if flow.unmet:
-        warnings.warn(describe_unmet(flow), CompletenessWarning, stacklevel=stacklevel)
+        warn(describe_unmet(flow), CompletenessWarning)
     return flow
 
 

@@ -15,6 +15,15 @@ from ligflow.pairs import Pair
 from ligflow.tokens import Words
 
 _DECODER = "decoder_"
+_ONE = (
+    "The inputs are a {kind} that holds one text; explain takes the text itself: pass texts[0], or take a "
+    "flow for each of a list from explain_many(texts)."
+)
+_SEVERAL = (
+    "The inputs are a {kind} of {count} texts, and explain takes one; take a flow for each from "
+    "explain_many(texts). If they are the words of one text pass Words.joined([...]), and if they are what "
+    "an encoder and its decoder read, Pair(source, target)."
+)
 Inputs = str | Words | Pair | Chat | Mapping[str, Tensor]
 
 
@@ -22,16 +31,20 @@ def refuse_other_inputs(inputs: object) -> None:
     """Raises LigflowError for anything but a text, words or a mapping."""
     if isinstance(inputs, str | Words | Pair | Mapping) or is_chat(inputs):
         return
-    if isinstance(inputs, Sequence) and len(inputs) > 0 and all(isinstance(one, str) for one in inputs):
+    kind = type(inputs).__name__
+    if isinstance(inputs, Sequence) and len(inputs) > 0 and all(map(_is_one, inputs)):
         raise LigflowError(
-            f"The inputs are {len(inputs)} texts in a {type(inputs).__name__}; explain each with "
-            "explain_many(texts). The words of one text are Words.joined([...]), what an encoder and its "
-            "decoder read is Pair(source, target)."
+            _SEVERAL.format(kind=kind, count=len(inputs)) if len(inputs) > 1 else _ONE.format(kind=kind)
         )
     raise LigflowError(
-        f"The inputs are {type(inputs).__name__}; pass one text, its words as Words.joined([...]), or a "
+        f"The inputs are of type {kind}; pass one text, its words as Words.joined([...]), or a "
         "mapping of tensors for one example."
     )
+
+
+def _is_one(inputs: object) -> bool:
+    """Whether this could be explained by itself."""
+    return isinstance(inputs, str | Words | Pair) or is_chat(inputs)
 
 
 def refuse_other_texts(inputs: Inputs, decodes: bool) -> None:

@@ -1,13 +1,12 @@
 """Work cut into blocks that fit a memory budget. The cuts never change a result."""
 
-import warnings
 from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from ligflow.errors import LigflowError, LigflowWarning
+from ligflow.errors import LigflowError, LigflowWarning, warn
 from ligflow.free_memory import free_on_cpu
 
 _MEBI = 2**20
@@ -53,11 +52,10 @@ def _piece(compute: Callable[[Tensor, Tensor], Tensor], nodes: Tensor, rows: Ten
                 "Not enough memory for one target at one point of its path; explain a shorter text, or "
                 "free some memory."
             ) from error
-    warnings.warn(
+    warn(
         f"{pairs} (point, target) pairs did not fit in memory and are computed in halves; a smaller "
         "memory_budget avoids the attempt.",
         MemoryWarning,
-        stacklevel=2,
     )
     if len(rows) > 1:
         return torch.cat([_piece(compute, nodes, half) for half in rows.chunk(2)], dim=1)

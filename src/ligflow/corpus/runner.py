@@ -1,6 +1,5 @@
 """A run: planned once, and continued until every shard is there, whatever interrupts it."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from ligflow.corpus.store import Digest, Run, begin, locked, open_run, write_sen
 from ligflow.corpus.variants import Experiment
 from ligflow.corpus.watch import Watch
 from ligflow.corpus.worker import Model, Outcome, Task
-from ligflow.errors import LigflowError, LigflowWarning
+from ligflow.errors import LigflowError, LigflowWarning, warn
 
 _LISTED = 100  # bad lines that the manifest names; all are counted
 
@@ -250,9 +249,7 @@ def _note_versions(found: Run, now: Mapping[str, str]) -> None:
     if changed:
         words = ", ".join(f"{name} {there}, now {now.get(name)}" for name, there in changed.items())
         found.log(f"versions differ: begun with {words}")
-        warnings.warn(
-            f"This run was begun with {words}: its shards may differ by rounding.", RunWarning, stacklevel=5
-        )
+        warn(f"This run was begun with {words}: its shards may differ by rounding.", RunWarning)
 
 
 def _check_shards(found: Run, redo_damaged: bool) -> None:
