@@ -2,23 +2,26 @@
 
     python benchmarks/kills.py --engine here --kills 12
     python benchmarks/kills.py --engine processes --kills 12
-    python benchmarks/kills.py --engine ray --kills 10 --worker-kills 2
+    python benchmarks/kills.py --engine ray --kills 10 --worker-kills 3
 
 The whole run is killed `--kills` times, then workers of it `--worker-kills` times (Ray), and at last it is
 left to finish. Its tables must equal, row for row and bit for bit, those of a run that nothing disturbed.
 """
 
-import argparse
 import json
 import multiprocessing
 import os
 import random
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
+
+import psutil
+import torch
+import typer
 
 from ligflow.corpus.cluster import actors
 from ligflow.corpus.engines import Engine, here, processes
@@ -47,7 +50,8 @@ def engine_of(name: str, address: str | None) -> Engine:
 
 
 def work(folder: str, name: str, address: str | None) -> None:
-    """One process's attempt at the run."""
+    """One process's attempt at the run, on one thread, as other engines: more round otherwise."""
+    torch.set_num_threads(1)
     run(folder, Corpus(sentences, {"source": "made"}), experiment=Experiment(layers=(0,)),
         engine=engine_of(name, address), shard_size=2)  # fmt: skip
 
@@ -90,14 +94,14 @@ def begun(folder: Path) -> int:
 
 
 def _kill_worker(process: multiprocessing.process.BaseProcess) -> int:
-    """Kills one actor while it computes; 1 if there was one."""
+    """Kills one actor of this benchmark's cluster while it computes; 1 if there was one."""
     while process.is_alive():
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        for one in psutil.Process().children(recursive=True):
             try:
-                if entry.read_bytes().startswith(b"ray::Worker.compute"):
-                    os.kill(int(entry.parent.name), signal.SIGKILL)
+                if "".join(one.cmdline()).startswith("ray::Worker.compute"):
+                    one.kill()
                     return 1
-            except (OSError, ValueError):
+            except psutil.NoSuchProcess:
                 continue
         time.sleep(0.01)
     return 0
@@ -124,17 +128,18 @@ def same(one: Run, other: Run) -> bool:
     )
 
 
-def main() -> None:
+def main(
+    engine: Literal["here", "processes", "ray"] = "here",
+    kills: int = 10,
+    worker_kills: int = 0,
+    seed: int = 0,
+) -> None:
     """Prints what was done as JSON; exit code 1 if a row differs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--engine", choices=("here", "processes", "ray"), default="here")
-    parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--worker-kills", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    if worker_kills and engine != "ray":
+        raise typer.BadParameter("--worker-kills is for --engine ray, whose actors have a name.")
     with tempfile.TemporaryDirectory() as scratch:
         whole, broken, cluster, address = Path(scratch, "whole"), Path(scratch, "broken"), None, None
-        if given.engine == "ray":
+        if engine == "ray":
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             from ray.cluster_utils import Cluster
 
@@ -142,16 +147,16 @@ def main() -> None:
             address = cluster.address
         try:
             work(str(whole), "here", None)
-            hits = disturbed(broken, given.engine, address, given.kills, given.worker_kills, given.seed)
+            hits = disturbed(broken, engine, address, kills, worker_kills, seed)
         finally:
             if cluster is not None:
                 cluster.shutdown()  # type: ignore[no-untyped-call]
         equal, left = same(open_run(whole), open_run(broken)), list(broken.glob("shards/.*"))
         times = begun(broken)
-    found = {"engine": given.engine, "kills": hits, "begun": times, "equal": equal, "left behind": len(left)}
+    found = {"engine": engine, "kills": hits, "begun": times, "equal": equal, "left behind": len(left)}
     print(json.dumps(found))
     sys.exit(0 if equal and not left else 1)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,11 +1,16 @@
 """Corpora: every format, malformed input, numbering, streaming, and which sentences are taken."""
 
+import bz2
 import collections
 import gzip
 import itertools
 import json
+import lzma
 import random
+import sys
 import tracemalloc
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +27,8 @@ from ligflow.corpus.readers import read
 from ligflow.corpus.selection import select, sentences_of
 from ligflow.corpus.sentence import BadLine, Sentence
 from ligflow.tokens import Words, encode
+
+zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
 
 
 def written(folder: Path, name: str, content: str | bytes) -> str:
@@ -53,12 +60,20 @@ def test_a_sentence_a_line(tmp_path: Path) -> None:
     assert found[0].inputs == "The cat sat."
 
 
-def test_a_packed_text(tmp_path: Path) -> None:
-    source = written(tmp_path, "a.txt.gz", gzip.compress(b"One.\nTwo.\n"))
-    assert [one.text for one in sentences(source)] == ["One.", "Two."]
-    broken = written(tmp_path, "b.txt.gz", gzip.compress(b"One.\nTwo.\n" * 900)[:-20])
-    with pytest.raises(LigflowError, match="cannot be read to its end"):
-        list(read(broken))
+@pytest.mark.parametrize(
+    ("ending", "pack"),
+    [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress), ("zst", zstd.compress)],
+)
+def test_a_packed_text(tmp_path: Path, ending: str, pack: Callable[[bytes], bytes]) -> None:
+    source = written(tmp_path, f"a.txt.{ending}", pack(b"One.\nTwo.\n") + pack(b"Three.\n"))
+    assert [one.text for one in sentences(source)] == ["One.", "Two.", "Three."]
+    random_lines = "".join(f"{draw}\n" for draw in random.Random(0).sample(range(10**9), 20000)).encode()
+    whole = pack(random_lines)
+    bent = whole[: len(whole) // 2] + bytes(99) + whole[len(whole) // 2 + 99 :]
+    for damaged in (whole[:-20], bent, b"no such thing\n" * 9):
+        broken = written(tmp_path, f"b.txt.{ending}", damaged)
+        with pytest.raises(LigflowError, match=f"cannot be read to its end: it is damaged or no .{ending}"):
+            list(read(broken))
 
 
 def test_bytes_that_are_no_utf8_are_a_bad_line(tmp_path: Path) -> None:

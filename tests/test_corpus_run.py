@@ -1,6 +1,7 @@
 """Runs on a corpus: what is in the folder, going on after an interruption, refusals, engines, damage."""
 
 import json
+import logging
 import multiprocessing
 import os
 import resource
@@ -361,12 +362,67 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(LigflowError, match="holds no run"):
         open_run(tmp_path)
-    (tmp_path / "manifest.json").write_text("[]")
-    with pytest.raises(LigflowError, match="is no manifest"):
-        open_run(tmp_path)
+    for text in ("[]", "{", "[" * 100_000):
+        (tmp_path / "manifest.json").write_text(text)
+        with pytest.raises(LigflowError, match="is no manifest"):
+            open_run(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 99}')
     with pytest.raises(LigflowError, match="upgrade ligflow"):
         open_run(tmp_path)
+
+
+MANIFEST = Path(__file__).with_name("manifest_of_format_1.json")
+
+
+def test_a_manifest_that_was_written_long_ago(tmp_path: Path) -> None:
+    """The file stays as the first version wrote it; what a later one adds may stand beside."""
+    known = json.loads(MANIFEST.read_text())
+    for more in ({}, {"colour": 1, "model": known["model"] | {"size": "small"}}):
+        (tmp_path / "manifest.json").write_text(json.dumps(known | more))
+        found = open_run(tmp_path)
+        assert (found.shards, found.missing, found.size(0)) == (1, [0], 2)
+        assert found.manifest == known | more
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("shards", None, "shards: Field required"),
+        ("shards", "3", "shards: Input should be a valid integer"),
+        ("shard_size", 0, "shard_size: Input should be greater than or equal to 1"),
+        ("settings.tol", None, "settings.tol: Field required"),
+        ("settings.layers", [0, "1"], "settings.layers.1: Input should be a valid integer"),
+        ("corpus.file", [1], "corpus.file: List should have at least 2 items"),
+        ("model.fingerprint", 7, "model.fingerprint: Input should be a valid string"),
+        ("format", 0, "format: Input should be greater than or equal to 1"),
+        ("versions", None, "versions: Field required"),
+    ],
+)
+def test_a_wrong_field_of_a_manifest_is_named(tmp_path: Path, field: str, value: Any, said: str) -> None:
+    known = json.loads(MANIFEST.read_text())
+    *outer, name = field.split(".")
+    part = known[outer[0]] if outer else known
+    part.update({name: value})
+    if value is None:
+        del part[name]
+    (tmp_path / "manifest.json").write_text(json.dumps(known))
+    with pytest.raises(LigflowError, match=rf"manifest.json' is damaged: {said}.*\. Bring back a copy"):
+        open_run(tmp_path)
+
+
+def test_what_a_run_logs_can_be_heard(
+    whole: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    found = Run(tmp_path, whole.manifest)
+    found.log("heard by nobody")
+    with caplog.at_level(logging.INFO, logger="ligflow.corpus"):
+        found.log("heard")
+    assert [one.getMessage() for one in caplog.records] == [f"{tmp_path}: heard"]
+    lines = (tmp_path / "run.log").read_text().splitlines()
+    assert [line.split(" ", 1)[1] for line in lines] == ["heard by nobody", "heard"]
+    assert capfd.readouterr() == ("", "")
+    silent = logging.getLogger("ligflow").handlers
+    assert [type(one) for one in silent] == [logging.NullHandler]
 
 
 FULL = """

@@ -427,6 +427,22 @@ def change_one(draw: random.Random, header: dict[str, Any], tensors: dict[str, t
     return f"{place}: {inner[place[-1]]!r}"
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, bytes]] = []
+    path, fsync = tmp_path / "a.json", os.fsync
+
+    def noting(handle: int) -> None:
+        seen.append((path.exists(), os.pread(handle, 99, 0)))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    write_text(path, "whole")
+    assert seen == [(False, b"whole")]
+    assert path.read_text() == "whole"
+
+
 USES: dict[str, Callable[[Flow], object]] = {
     "repr": repr,
     "hide_special": lambda flow: repr(flow.hide_special()),

@@ -84,6 +84,23 @@ def test_another_trial_in_the_same_folder(folder: Path, pair: tuple[Explainer, E
     assert json.loads((folder / "trial.json").read_text())["steps"] == 4
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is no description of a trial"),
+        ("[1]", r"is no description of a trial: it holds \[1\]"),
+        ('{"model": "a", "texts": "b", "layers": null, "steps": "4"}', "is damaged: steps: Input should be"),
+        ('{"model": "a"}', "is damaged: texts: Field required. Bring back a copy"),
+    ],
+)
+def test_a_damaged_description_of_a_trial(
+    tmp_path: Path, pair: tuple[Explainer, Explainer], text: str, said: str
+) -> None:
+    (tmp_path / "trial.json").write_text(text)
+    with pytest.raises(LigflowError, match=said):
+        run(tmp_path, *pair, SENTENCES, TRIAL)
+
+
 def test_the_mean_of_the_corpus(pair: tuple[Explainer, Explainer]) -> None:
     layers = [pair[0].record(text)[2].hidden for text in TEXTS]
     expected = torch.cat(layers).double().mean(0)

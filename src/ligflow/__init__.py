@@ -1,5 +1,6 @@
 """ligflow: correct, fast, certified Layer-wise Integrated Gradients for Transformers."""
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ligflow.pipelines import attribute_layer as attribute_layer
     from ligflow.scalarize import direction as direction
     from ligflow.tokens import Words as Words
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless the program wants to hear
 
 # Imported when they are first asked for: PyTorch takes seconds, and `ligflow --help` needs none of it.
 _HOMES = {

@@ -9,13 +9,13 @@ Text = Annotated[str, AfterValidator(lambda text: _whole(text))]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
     """Types are as JSON has them; fields that this version does not know may stand beside."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
 
 
-class Settings(_Part):
+class Settings(Part):
     """How a flow was computed, as its views name it."""
 
     routes: list[Text] = []
@@ -31,7 +31,7 @@ class Settings(_Part):
     experts: Text = ""
 
 
-class Patches(_Part):
+class Patches(Part):
     """Where the squares of an image begin among the tokens."""
 
     rows: Place
@@ -39,13 +39,13 @@ class Patches(_Part):
     first: Place
 
 
-class Frames(_Part):
+class Frames(Part):
     """How long a token of a recording lasts."""
 
     seconds: Finite
 
 
-class Meta(_Part):
+class Meta(Part):
     """Where a flow comes from; none of it needs to be there."""
 
     model: Text | None = None
@@ -81,7 +81,7 @@ class Meta(_Part):
         return self
 
 
-class Header(_Part):
+class Header(Part):
     """The labels of a flow's axes."""
 
     format: Annotated[int, Field(ge=1)]
@@ -108,10 +108,10 @@ class Header(_Part):
         return self
 
 
-def wrong_field(header: Any) -> str:
-    """What is wrong with a header, by the name of its first wrong field; empty if nothing is."""
+def wrong_field(schema: type[Part], data: Any) -> str:
+    """What is wrong with data from a file, by the name of its first wrong field; empty if nothing is."""
     try:
-        Header.model_validate(header)
+        schema.model_validate(data)
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))

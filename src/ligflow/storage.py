@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from ligflow.errors import LigflowError
 from ligflow.flow import CELL_DIMS, CELL_PARTS, DIMS, Flow
-from ligflow.flow_header import wrong_field
+from ligflow.flow_header import Header, wrong_field
 
 FORMAT = 1
 
@@ -82,7 +82,7 @@ def _labels(header: str | None, path: Path) -> dict[str, Any]:
             f"{str(path)!r} has flow format {version}, and this version reads up to {FORMAT}; "
             "upgrade ligflow."
         )
-    if wrong := wrong_field(labels):
+    if wrong := wrong_field(Header, labels):
         raise LigflowError(f"{str(path)!r} is damaged: {wrong}.")
     return labels
 
@@ -193,6 +193,7 @@ def atomically(path: str | Path, write: Any) -> Path:
     scratch = _scratch(path)
     try:
         write(scratch)
+        to_disk(Path(scratch))  # or a power cut could leave the new name with an empty file
         Path(scratch).chmod(0o666 & ~_umask())
         Path(scratch).replace(path)
     except (OSError, ValueError, SafetensorError) as error:
@@ -200,6 +201,15 @@ def atomically(path: str | Path, write: Any) -> Path:
     finally:
         Path(scratch).unlink(missing_ok=True)
     return path
+
+
+def to_disk(path: Path) -> None:
+    """Waits until a file, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows flushes what can be written
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

@@ -99,7 +99,7 @@ def rows(
         )
         try:
             names = next(lines, [])
-        except (csv.Error, OSError, EOFError) as error:
+        except (csv.Error, OSError) as error:
             raise LigflowError(
                 f"The names of the columns in {str(path)!r} cannot be read: {error}."
             ) from error
@@ -112,7 +112,7 @@ def rows(
                 yield BadLine(number, f"{name}:{lines.line_num}", f"no row of CSV: {error}")
                 number += 1
                 continue
-            except (OSError, EOFError) as error:
+            except OSError as error:
                 raise LigflowError(f"The corpus {str(path)!r} cannot be read to its end: {error}.") from error
             if row is None:
                 return

@@ -4,12 +4,16 @@ The readers are our own, since those of pandas, polars and `datasets` end at the
 drop it, and name no place.
 """
 
+import bz2
 import codecs
 import gzip
 import io
+import lzma
+import sys
 from collections.abc import Callable, Iterator
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
+from typing import Any, cast
 
 from ligflow.corpus import columns, dependencies, hub
 from ligflow.corpus.sentence import BadLine, Sentence, printable
@@ -46,9 +50,10 @@ def read(
 ) -> Iterator[Item]:
     """The sentences of a corpus in order, and what stands in place of one (BadLine); numbered from 0.
 
-    `source` is a file (its format by its name, or `format`; `.gz` is unpacked), `hf:NAME` for a
-    dataset of the hub (also `hf://datasets/NAME`; `subset`, `split`), or `embedded:sentences`. `column` names
-    the column with the sentences where there are columns. Nothing but the current sentence is kept in memory.
+    `source` is a file (its format by its name, or `format`; `.gz`, `.bz2`, `.xz`, `.zst` are unpacked),
+    `hf:NAME` for a dataset of the hub (also `hf://datasets/NAME`; `subset`, `split`), or
+    `embedded:sentences`. `column` names the column with the sentences where there are columns. Nothing but
+    the current sentence is kept in memory.
 
     Raises LigflowError for a source that is missing, unreadable, empty, in UTF-16, or of unknown format, and
     for an option that does nothing for it.
@@ -72,7 +77,7 @@ def _format(path: Path, given: str | None) -> str:
         if given not in FORMATS:
             raise LigflowError(f"Unknown format {given!r}; choose from {', '.join(FORMATS)}.")
         return given
-    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    suffix = path.with_suffix("").suffix if path.suffix in _PACKED else path.suffix
     if suffix.lower() not in _SUFFIXES:
         raise LigflowError(
             f"The format of {str(path)!r} cannot be told from its name; give --format, one of "
@@ -119,7 +124,7 @@ def _check_encoding(path: Path) -> None:
     try:
         with _bytes(path) as file:
             head = file.read(_HEAD)
-    except (OSError, EOFError):
+    except OSError:
         return  # of a file that is cut short, the reader says after which line
     marked = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     wide = 0 < head.count(b"\n") in (head.count(b"\n\0"), head.count(b"\0\n"))
@@ -130,8 +135,49 @@ def _check_encoding(path: Path) -> None:
         )
 
 
-def _bytes(path: Path) -> gzip.GzipFile | io.BufferedReader:
-    return gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb")
+class _Unpacked(io.RawIOBase):
+    """What a packed file holds. Every decoder has errors of its own, which here become OSError."""
+
+    def __init__(self, packed: io.BufferedIOBase, suffix: str) -> None:
+        self._packed, self._suffix = packed, suffix
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            some = self._packed.read(len(buffer))
+        except Exception as error:
+            raise OSError(f"it is damaged or no {self._suffix} ({error})") from error
+        buffer[: len(some)] = some
+        return len(some)
+
+    def close(self) -> None:
+        self._packed.close()
+        super().close()
+
+
+def _bytes(path: Path) -> io.BufferedReader:
+    opened = _PACKED.get(path.suffix)
+    return (
+        path.open("rb") if opened is None else io.BufferedReader(_Unpacked(opened(path), path.suffix), _HEAD)
+    )
+
+
+def _zstd(path: Path) -> io.BufferedIOBase:
+    """As Python opens it from 3.14 on; `fsspec` takes `zstandard`, which does not notice a file cut short."""
+    try:
+        name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+        return cast(io.BufferedIOBase, import_module(name).ZstdFile(path))
+    except ImportError as error:
+        raise LigflowError(
+            f"{str(path)!r} cannot be unpacked here; pip install 'ligflow[corpus]', or unpack it first."
+        ) from error
+
+
+_PACKED: dict[str, Callable[[Path], io.BufferedIOBase]] = {
+    ".gz": gzip.GzipFile, ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile, ".zst": _zstd,
+}  # fmt: skip
 
 
 def _text(path: Path, newline: str | None = None) -> io.TextIOWrapper:
@@ -144,7 +190,7 @@ def _lines(path: Path) -> Lines:
         with _text(path) as file:
             for number, line in enumerate(file, start=1):
                 yield number, line.rstrip("\n") if columns.is_text(line) else None
-    except (OSError, EOFError) as error:
+    except OSError as error:
         raise LigflowError(f"The corpus {str(path)!r} cannot be read to its end: {error}.") from error
 
 

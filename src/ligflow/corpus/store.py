@@ -14,7 +14,7 @@ import contextlib
 import datetime
 import hashlib
 import json
-import os
+import logging
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,13 +29,18 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ligflow.corpus.manifest import Manifest, Sealed, check_fields, read_json
 from ligflow.corpus.schema import CORPUS, TABLES
 from ligflow.corpus.sentence import Sentence
 from ligflow.errors import LigflowError
-from ligflow.storage import write_text
+from ligflow.storage import to_disk, write_text
 
+_log = logging.getLogger(__name__)
 FORMAT = 1
 MAPS = "maps.safetensors"
+_INSTEAD = (
+    "Bring back a copy of the file, or give the run another folder: without it the shards mean nothing."
+)
 _REPEATING = {"spearman", "top_k"}
 
 
@@ -144,9 +149,9 @@ class Run:
     def _digests(self, shard: int) -> dict[str, str] | None:
         """The digests of a shard's files; None if they cannot be read."""
         try:
-            sealed = json.loads((self.place(shard) / "shard.json").read_text(encoding="utf-8"))
-            return {str(name): str(digest) for name, digest in sealed["files"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            sealed = (self.place(shard) / "shard.json").read_text(encoding="utf-8")
+            return Sealed.model_validate_json(sealed).files
+        except (OSError, ValueError):
             return None
 
     def remove(self, shard: int) -> None:
@@ -161,27 +166,30 @@ class Run:
             left.unlink(missing_ok=True)
 
     def log(self, line: str) -> None:
-        """A line in run.log, with the time."""
+        """A line in run.log, with the time, and at level INFO of the loggers of `ligflow.corpus`.
+
+        The file is written by hand: a FileHandler would keep only what the process's levels let through, and
+        print what it cannot write.
+        """
+        _log.info("%s: %s", self.folder, line)
         now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         with (self.folder / "run.log").open("a", encoding="utf-8") as file:
             file.write(f"{now} {line}\n")
 
 
 def open_run(folder: str | Path) -> Run:
-    """A run's folder. Raises LigflowError if it is none, or one of a newer format."""
+    """A run's folder. Raises LigflowError if it is none, one of a newer format, or a field is wrong."""
     path = Path(folder) / "manifest.json"
     if not path.is_file():
         raise LigflowError(f"{str(folder)!r} holds no run (it has no manifest.json).")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        newer = manifest["format"] > FORMAT
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LigflowError(f"{str(path)!r} is no manifest of a run: {error}") from error
-    if newer:
+    manifest = read_json(path, "manifest of a run")
+    version = manifest.get("format")
+    if isinstance(version, int) and version > FORMAT:
         raise LigflowError(
-            f"{str(folder)!r} has run format {manifest['format']}, and this version reads up to {FORMAT}; "
+            f"{str(folder)!r} has run format {version}, and this version reads up to {FORMAT}; "
             "upgrade ligflow."
         )
+    check_fields(path, Manifest, manifest, _INSTEAD)
     return Run(Path(folder), manifest)
 
 
@@ -317,9 +325,7 @@ def _seal(folder: Path) -> None:
     files = {path.name: _digest(path) for path in sorted(folder.iterdir())}
     (folder / "shard.json").write_text(json.dumps({"files": files}, indent=2), encoding="utf-8")
     for path in (*folder.iterdir(), folder):
-        handle = os.open(path, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
+        to_disk(path)
 
 
 def _digest(path: Path) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor
 from ligflow import faithfulness
 from ligflow.ablation import REPLACEMENTS, ablation
 from ligflow.consistency import spearman
+from ligflow.corpus.manifest import Tried, check_fields, read_json
 from ligflow.corpus.sentence import Sentence
 from ligflow.errors import LigflowError
 from ligflow.explainer import Explainer
@@ -109,7 +110,8 @@ def _same_trial(folder: Path, asked: dict[str, Any]) -> None:
     place = folder / "trial.json"
     if not place.exists():
         write_text(place, json.dumps(asked, indent=1))
-    known, asked = (json.loads(text) for text in (place.read_text(encoding="utf-8"), json.dumps(asked)))
+    known, asked = read_json(place, "description of a trial"), json.loads(json.dumps(asked))
+    check_fields(place, Tried, known, "Bring back a copy of the file, or choose another folder.")
     other = [name for name in asked if known.get(name) != asked[name]]
     if other:
         said = "; ".join(f"{name} {known.get(name)!r}, not {asked[name]!r}" for name in other)
