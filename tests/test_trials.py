@@ -15,6 +15,7 @@ from ligflow.ablation import ablation
 from ligflow.corpus import trials
 from ligflow.corpus.sentence import Sentence
 from ligflow.corpus.standings import Standing, is_control, standings
+from ligflow.corpus.store import locked
 from ligflow.corpus.trial_page import standing_table
 from ligflow.corpus.trials import MEASURES, SHUFFLED, Trial, corpus_means, run
 from ligflow.faithfulness import measured
@@ -209,3 +210,15 @@ def test_the_command(tmp_path: Path, run: Command) -> None:
     assert "an interval takes at least 100" in call(*arguments[:-1], "9")[2]
     assert "holds another trial" in call(*arguments[:-3], "0")[2]
     assert "There is no layer 9" in call(str(source), "--out", str(tmp_path / "no"), "--layers", "9")[2]
+
+
+def test_two_processes_in_one_folder_are_kept_apart(folder: Path, pair: tuple[Explainer, Explainer]) -> None:
+    with locked(folder), pytest.raises(LigflowError, match="Another run is at work in"):
+        run(folder, *pair, SENTENCES, TRIAL)
+    assert len(run(folder, *pair, SENTENCES, TRIAL)) > 0
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path, pair: tuple[Explainer, Explainer]) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LigflowError, match="Cannot make the folder"):
+        run(tmp_path / "file" / "trial", *pair, SENTENCES, TRIAL)

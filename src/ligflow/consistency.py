@@ -11,6 +11,9 @@ that did not move have nothing to share out, so that what is relative to them is
 | `pearson` | correlation over sources; needs three of them | high |
 | `spearman` | the same of their ranks, ties at their average rank | high |
 | `top_k` | share of the k sources of largest magnitude that both rows have; needs more than k | high |
+
+By hand, since those of scipy and torchmetrics know no hidden sources, no many maps at once, and no rows that
+are even.
 """
 
 import torch

@@ -16,6 +16,7 @@ their scores:
 Comprehensiveness and sufficiency are those of DeYoung et al. 2020 ("ERASER"), with a layer's output in the
 place of a class probability; insertion and deletion those of Petsiuk et al. 2018 ("RISE"). All are undefined
 (NaN) for a target that hardly moves when all players are removed, and where there are too few players.
+(Quantus and captum change what a whole model is given; here it is what one layer is given.)
 """
 
 from collections.abc import Callable

@@ -37,7 +37,10 @@ def _upper_tails(count: int) -> list[float]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p values adjusted for their number: `max over the smaller ones of (m - rank) p`, at most 1."""
+    """p values adjusted for their number: `max over the smaller ones of (m - rank) p`, at most 1.
+
+    By hand: scipy has no Holm, and nine lines are less than statsmodels.
+    """
     order = sorted(range(len(p)), key=lambda place: p[place])
     found, largest = [1.0] * len(p), 0.0
     for rank, place in enumerate(order):

@@ -1,4 +1,8 @@
-"""Layers that take turns on a device, one in use and the next one on its way: models larger than a GPU."""
+"""Layers that take turns on a device, one in use and the next one on its way: models larger than a GPU.
+
+The hooks of accelerate bring weights for a forward pass; here parts of a layer run again and again, with
+gradients.
+"""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -1,4 +1,7 @@
-"""How well the integrals of a run are certified, and what was left out, from the shards one at a time."""
+"""How well the integrals of a run are certified, and what was left out, from the shards one at a time.
+
+Quantiles are read off a histogram: exact ones would need all shards in memory, or a database.
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from ligflow import heads
 from ligflow.corpus.profiles import measured
@@ -30,6 +31,8 @@ from ligflow.explainer import Explainer
 from ligflow.flow import Flow
 from ligflow.resampling import add, interval, means, nothing, weights
 from ligflow.significance import holm, sign_test
+
+_TINY = torch.finfo(torch.float64).tiny
 
 CHANGES = ("use", *heads.KINDS, "entropy", "distance")
 LEVEL = 0.05
@@ -129,12 +132,8 @@ def _distance(
     a: Float[Tensor, "*map target source"], b: Float[Tensor, "*map target source"]
 ) -> Float[Tensor, "*map target"]:
     """Half the summed difference of signed shares; 1 where one of the rows alone moved."""
-    sizes = [one.double().abs().sum(-1) for one in (a, b)]
-    some, others = (
-        one.double() / torch.where(size > 0, size, 1)[..., None]
-        for one, size in zip((a, b), sizes, strict=True)
-    )
-    alone = (sizes[0] > 0) != (sizes[1] > 0)
+    some, others = (normalize(one.double(), p=1.0, dim=-1, eps=_TINY) for one in (a, b))
+    alone = (a != 0).any(-1) != (b != 0).any(-1)
     return torch.where(alone, 1.0, (some - others).abs().sum(-1) / 2)
 
 

@@ -1,4 +1,7 @@
-"""The rankings as LaTeX tables (booktabs), one a direct baseline."""
+"""The rankings as LaTeX tables (booktabs), one a direct baseline.
+
+By hand, since with the bold best and the escapes the `Styler` of pandas takes as many lines.
+"""
 
 from collections.abc import Sequence
 

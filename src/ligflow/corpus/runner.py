@@ -16,7 +16,7 @@ from ligflow.corpus.engines import Engine, Workers, here
 from ligflow.corpus.interrupt import Interrupt
 from ligflow.corpus.progress import LOADING, READING, Meter, Told
 from ligflow.corpus.sentence import BadLine, Sentence
-from ligflow.corpus.store import Digest, Run, begin, locked, open_run, write_sentences
+from ligflow.corpus.store import Digest, Run, begin, locked, make_folder, open_run, write_sentences
 from ligflow.corpus.variants import Experiment
 from ligflow.corpus.watch import Watch
 from ligflow.corpus.worker import Model, Outcome, Task
@@ -82,7 +82,7 @@ def run(
     _check_size("batch_size", 1 if batch_size is None else batch_size)
     work = _Work(corpus, model or Model(), experiment or Experiment(), shard_size, batch_size)
     folder, engine = Path(folder), engine or here()
-    _make(folder)
+    make_folder(folder)
     with ExitStack() as stack:
         stack.enter_context(locked(folder))
         interrupt = stack.enter_context(Interrupt())
@@ -96,13 +96,6 @@ def run(
 def _check_size(name: str, size: int) -> None:
     if size < 1:
         raise LigflowError(f"{name} is {size}; give a whole number of sentences from 1.")
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LigflowError(f"Cannot make the folder {str(folder)!r}: {error.strerror or error}.") from error
 
 
 def _twin_of(whole: Run, work: _Work) -> _Work:
@@ -156,7 +149,7 @@ def _planned(folder: Path, work: _Work) -> dict[str, Any]:
         _refuse_other(folder, known, asked)
         _check_corpus(folder, work.corpus, found)
         return dict(found) | {"versions": _versions()}
-    _make(folder)
+    make_folder(folder)
     planned = write_sentences(folder, work.corpus.read(), work.shard_size)
     asked["corpus"] |= {
         "fingerprint": planned.fingerprint,

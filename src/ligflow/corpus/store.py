@@ -251,6 +251,14 @@ class Digest:
         return self._sha.hexdigest()
 
 
+def make_folder(folder: Path) -> None:
+    """The folder, if it is not there. Raises LigflowError where it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LigflowError(f"Cannot make the folder {str(folder)!r}: {error.strerror or error}.") from error
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keeps other runs out of a folder. The system lets go of the lock when the process ends, however."""

@@ -1,6 +1,8 @@
 """Methods tried on the sentences of a corpus: what they score under every measure of faithfulness.
 
-One file a sentence, so that an interrupted trial goes on where it stopped.
+One file a sentence, so that an interrupted trial goes on where it stopped. (Not the shards of `store`: the
+tables there are those of the consistency experiment, and each shard is computed by itself, while here every
+sentence needs the means over all of them.)
 """
 
 import hashlib
@@ -20,6 +22,7 @@ from ligflow.ablation import REPLACEMENTS, ablation
 from ligflow.consistency import spearman
 from ligflow.corpus.manifest import Tried, check_fields, read_json
 from ligflow.corpus.sentence import Sentence
+from ligflow.corpus.store import locked, make_folder
 from ligflow.errors import LigflowError
 from ligflow.explainer import Explainer
 from ligflow.positions import positions
@@ -63,10 +66,25 @@ def run(
 
     A row a sentence, layer, replacement, method and measure: `sum` over `count` targets, and `unmet`, the
     integrals of LIG that miss the tolerance. Raises LigflowError for a folder that holds another trial, for
-    layers that are not there, and, before any work, for a sentence that cannot be explained.
+    layers that are not there, where another process is at work in the folder, and, before any work, for a
+    sentence that cannot be explained.
     """
     if not sentences:
         raise LigflowError("The corpus has no sentence; choose others.")
+    make_folder(folder)
+    with locked(folder):
+        return _carried_on(folder, explainer, twin, sentences, trial, done)
+
+
+def _carried_on(
+    folder: Path,
+    explainer: Explainer,
+    twin: Explainer,
+    sentences: Sequence[Sentence],
+    trial: Trial,
+    done: Any,
+) -> pandas.DataFrame:
+    """What is missing is computed, and all of it read."""
     _same_trial(folder, {"model": explainer.name, "texts": _texts(sentences), **asdict(trial)})
     missing = [number for number, one in enumerate(sentences) if not _file(folder, one).exists()]
     means = corpus_means(explainer, sentences) if missing else {}
@@ -106,7 +124,6 @@ def _write(frame: pandas.DataFrame, path: Path) -> None:
 
 def _same_trial(folder: Path, asked: dict[str, Any]) -> None:
     """Writes down what is tried, or refuses a folder with another trial."""
-    folder.mkdir(parents=True, exist_ok=True)
     place = folder / "trial.json"
     if not place.exists():
         write_text(place, json.dumps(asked, indent=1))

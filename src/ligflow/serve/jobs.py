@@ -1,4 +1,7 @@
-"""Jobs, computed one at a time in the order they came; what is finished stays in memory, for a while."""
+"""Jobs, computed one at a time in the order they came; what is finished stays in memory, for a while.
+
+An executor would tell no place in the queue, and wait at exit for the job at work.
+"""
 
 import logging
 import secrets

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from ligflow import names
 from ligflow.compose import shared_out
@@ -58,8 +59,7 @@ def columns(flow: Flow, view: str) -> list[str]:
 
 def row_shares(values: Float[Tensor, "*row column"]) -> Float[Tensor, "*row column"]:
     """Values over the sum of their row's magnitudes, so that signs stay and no row is divided by 0."""
-    size = values.abs().sum(-1, keepdim=True)
-    return values / torch.where(size > 0, size, 1)
+    return normalize(values, p=1.0, dim=-1, eps=torch.finfo(values.dtype).tiny)
 
 
 def knows_heads(flow: Flow) -> bool:
