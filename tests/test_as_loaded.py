@@ -120,6 +120,18 @@ def test_another_mask_is_followed(changed: Callable[[PreTrainedModel], None]) ->
     torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
 
 
+def test_many_texts_are_followed_as_each_is_alone() -> None:
+    """Filled up to one length, they would be given a causal mask that each alone is not."""
+    model = llama()
+    bidirectional(model)
+    explainer, texts = Explainer(model), [example(LLAMA, count) for count in (5, 3, 5)]
+    for flow, text in zip(explainer.explain_many(texts, tol=1e-6), texts, strict=True):
+        alone = explainer.explain(text, tol=1e-6)
+        assert off(flow.z2z, alone.z2z) < 1e-9
+        assert float(flow.z2z[0, 0, 2].abs()) > 0.01 * float(flow.z2z[0, 0].abs().max())  # it sees ahead
+        assert flow.meta["notes"] == alone.meta["notes"]
+
+
 def test_the_layers_of_a_bidirectional_decoder_are_those_in_its_hooks() -> None:
     model = llama()
     bidirectional(model)

@@ -4,7 +4,8 @@ The recording run has an attention of ours, and the mask of the eager attention.
 was loaded with may mean another one: a causal module that was told not to be, a mask function or an attention
 function of somebody's own. So the model runs once more, untouched, and every layer is given the hidden states
 and the output of that run. Where the two runs differ, the arguments are looked for under which the split
-layer gives what the model gave.
+layer gives what the model gave. Of many texts each runs by itself: filled up to one length they would have a
+mask, and a model that makes none for a text alone may then attend in another way.
 """
 
 import inspect
