@@ -103,7 +103,7 @@ def attribute(
     first: Float[Tensor, "target scalar dim"] | None = None,
     floor: Float[Tensor, "target scalar"] | None = None,
 ) -> Attribution:
-    """Integrates a route: `IG_kj = (x_k - x_k(0)) . ∫ dL_j/dx_k da` (Suzuki et al. 2026, section 3).
+    """Integrates a route: `IG_kj = (x_k - x_k(0)) . ∫ dL_j/dx_k da` ([suzuki2026], section 3).
 
     `sentence` says which targets belong together, where there are several sentences; `first` is F at
     the start of the path, where it is known, and `floor` the size under which a total is rounding, where

@@ -10,7 +10,7 @@ NAMES = ("conserving", "product")
 def product(
     z2u: Float[Tensor, "layer head target source"], u2z: Float[Tensor, "layer head target"]
 ) -> Float[Tensor, "layer target source"]:
-    """The paper's rule `P_ij = sum_h A_ijh M_hj` (Suzuki et al. 2026, section on composition).
+    """The paper's rule `P_ij = sum_h A_ijh M_hj` ([suzuki2026], section on composition).
 
     Its sum over sources is `sum_h ||du_j^h|| M_hj`, a squared unit: it conserves nothing.
     """

@@ -13,9 +13,9 @@ their scores:
 | `comprehensiveness` | effect of removing the first k | high |
 | `sufficiency` | effect of removing all but the first k | low |
 
-Comprehensiveness and sufficiency are those of DeYoung et al. 2020 ("ERASER"), with a layer's output in the
-place of a class probability; insertion and deletion those of Petsiuk et al. 2018 ("RISE"). All are undefined
-(NaN) for a target that hardly moves when all players are removed, and where there are too few players.
+Comprehensiveness and sufficiency are those of ERASER [deyoung2020], with a layer's output in the place of a
+class probability; insertion and deletion those of RISE [petsiuk2018]. All are undefined (NaN) for a target
+that hardly moves when all players are removed, and where there are too few players.
 (Quantus and captum change what a whole model is given; here it is what one layer is given.)
 """
 

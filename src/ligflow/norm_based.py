@@ -4,9 +4,9 @@
     2021:  || N_j( sum_h alpha_jk^h W_O^h V_k^h + [j = k] z_j ) ||
 
 `N_j` is the norm of the attention block where there is one (after the residual, or before it), with what it
-divides by held at its real value, which makes it linear. Kobayashi, Kuribayashi, Yokoi and Inui 2020,
-"Attention is not only a weight"; 2021, "Incorporating residual and normalization layers into analysis of
-masked language models". Biases belong to no source and are left out, but for those inside the values.
+divides by held at its real value, which makes it linear. Kobayashi, Kuribayashi, Yokoi and Inui 2020
+[kobayashi2020] and 2021 [kobayashi2021]. Biases belong to no source and are left out, but for those inside
+the values.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ class _Call:
 
 
 def norm_based(layer: Layer, tokens: Tokens) -> Float[Tensor, "target source"]:
-    """The size of what each source writes (Kobayashi et al. 2020)."""
+    """The size of what each source writes [kobayashi2020]."""
     written, _, _ = _written(layer, tokens)
     return written.norm(dim=-1)
 

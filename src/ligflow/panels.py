@@ -4,7 +4,7 @@ Three things are asked of the values, for each scalar over all its sources:
 
 - the pace: d_m, the change from the nested rule before, over d_(m-1);
 - the decay: the coefficients of the interpolating polynomial in the polynomials that are orthogonal on
-  the nodes. The last six make three pairs of an odd and an even one (after Berntsen and Espelid 1991), so
+  the nodes. The last six make three pairs of an odd and an even one (after [berntsen1991]), so
   that no symmetry hides an error. With T the last pair and r the slower of the two steps to it, the
   error is about T r^2, and at the very least a tenth of that;
 - where the integrand is steepest: beside a = 0, or elsewhere.

@@ -4,7 +4,7 @@ Every integral has a known answer for its sum: `sum_k IG_k = total`. The driver 
 each target: an estimate of the error, source by source, and that sum (completeness).
 
 Adaptive rule. A panel is integrated by the nested Gauss-Patterson rules with 1, 3, 7, 15 and 31
-nodes (Patterson 1968). With d_m the change from the previous rule and r = d_m / d_(m-1) the pace,
+nodes [patterson1968]. With d_m the change from the previous rule and r = d_m / d_(m-1) the pace,
 the error is estimated as `d_m min(1, 10 r^2)`: where doubling the nodes gains a digit or more, the
 next doubling gains at least twice as many. While [0, 1] is one panel the sum is a second witness:
 `2 r^2` will do where it also holds to a third of the tolerance. Two rules may agree by luck, or since

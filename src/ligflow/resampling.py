@@ -2,10 +2,9 @@
 
 The cells of one sentence are alike, so that sentences are drawn, not cells. In draw b sentence s counts
 `w_sb` times, a Poisson number with mean 1 that depends on the seed and the sentence's number alone; the
-draw's mean is `sum_s w_sb sum_s / sum_s w_sb count_s`. This is the Poisson bootstrap (Chamandy, Muralidharan,
-Najmi and Naidu 2012, "Estimating uncertainty for massive data streams"): it needs each sentence once, in any
-order, and memory that does not grow with their number. All means share the draws, so that differences of two
-means are paired.
+draw's mean is `sum_s w_sb sum_s / sum_s w_sb count_s`. This is the Poisson bootstrap [chamandy2012]: it needs
+each sentence once, in any order, and memory that does not grow with their number. All means share the draws,
+so that differences of two means are paired.
 """
 
 from collections.abc import Sequence

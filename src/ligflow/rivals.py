@@ -101,7 +101,7 @@ def rivals(layer: Layer, tokens: Tokens, seed: int = 0) -> dict[str, Map]:
 def value_zeroing(layer: Layer, tokens: Tokens) -> Map:
     """`1 - cos(z'_j, z'_j without V_k)`: the source's value is 0, its attention weight stays.
 
-    Mohebbi, Zuidema, Chrupała and Alishahi 2023, "Quantifying context mixing in transformers".
+    Mohebbi, Zuidema, Chrupała and Alishahi 2023 [mohebbi2023].
     """
     with torch.no_grad():
         seen = layer.capture(layer.hidden[None])

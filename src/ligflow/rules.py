@@ -1,4 +1,4 @@
-"""Rules: nodes and weights on [0, 1] by name, and the nested rules of Patterson (1968)."""
+"""Rules: nodes and weights on [0, 1] by name, and the nested rules of Patterson [patterson1968]."""
 
 from dataclasses import dataclass
 
@@ -78,7 +78,7 @@ _RULES = {
     "captum": _captum,
 }
 
-# Positive abscissae of the nested rules on [-1, 1], the new ones of each level (Patterson 1968).
+# Positive abscissae of the nested rules on [-1, 1], the new ones of each level [patterson1968].
 _PATTERSON = (
     (),
     (0.774596669241483377,),

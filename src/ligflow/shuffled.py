@@ -1,7 +1,7 @@
 """A copy of a model whose layers have their own weights in random order: what a map must depend on.
 
 If the maps of a method hardly change when a layer's weights are shuffled, they do not tell what the layer
-learned (Adebayo et al. 2018, "Sanity checks for saliency maps"). The layers are given the same hidden
+learned [adebayo2018]. The layers are given the same hidden
 states as those of the real model, so that nothing but their own weights differs.
 """
 

@@ -1,9 +1,8 @@
 """Whether differences over sentences lean to one side, and what many such tests leave standing.
 
-The sign test (Arbuthnot 1710) asks how often so many of n differences would be positive if each were so with
-probability 1/2: it needs no shape of their distribution. Holm's procedure (1979, "A simple sequentially
-rejective multiple test procedure") keeps the probability of any false finding among all tests under the
-level, however the tests depend on each other.
+The sign test [arbuthnot1710] asks how often so many of n differences would be positive if each were so with
+probability 1/2: it needs no shape of their distribution. Holm's procedure [holm1979] keeps the probability of
+any false finding among all tests under the level, however the tests depend on each other.
 """
 
 from collections.abc import Sequence

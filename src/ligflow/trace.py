@@ -5,8 +5,9 @@ In each layer a token's relevance is handed to its sources in the shares of its 
     R_i(l) = sum_j S_ji R_j(l + 1),     S_ji = C_ij / sum_k C_kj,
 
 so that the sum over tokens stays what it was, by construction. A row that did not move, or that cancels,
-hands its relevance to the token itself. This is relevance propagation (Bach et al. 2015) with the conserving
-maps of Suzuki et al. (2026) as its rule. What the integrals leave open is estimated in `errors`.
+hands its relevance to the token itself. This is relevance propagation [bach2015] with the conserving maps of
+layer-wise integrated gradients [suzuki2026] as its rule. What the integrals leave open is estimated in
+`errors`.
 
 Maps whose self term is 0 by definition (`itb`) cannot be chained: they leave out what a token keeps of
 itself. Neither can maps without hidden tokens, whose relevance would be lost. Merged words can.
