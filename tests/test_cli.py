@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ import language_models
 from ligflow import (
     Explainer,
     Flow,
+    LigflowError,
     __version__,
     baselines,
     direction,
@@ -195,6 +197,67 @@ def test_a_file_holds_the_text(run: Run, model: str, tmp_path: Path) -> None:
     assert_refused(run("explain", "--file", tmp_path / "none.txt"), 2, "Cannot read", "No such file")
     (tmp_path / "latin.txt").write_bytes("naïve".encode("latin-1"))
     assert_refused(run("explain", "--file", tmp_path / "latin.txt"), 2, "give text in UTF-8")
+
+
+CHAT = [{"role": "user", "content": "The cat?"}, {"role": "model", "content": "It sat."}]
+TEMPLATE = "{% for one in messages %}{{ one.role }}: {{ one.content }}\n{% endfor %}"
+
+
+@pytest.fixture(scope="module")
+def chatty(model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same model, its tokenizer with a template of chats."""
+    folder = shutil.copytree(model, tmp_path_factory.mktemp("chatty") / "model")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_chat_is_explained_and_traced(run: Run, chatty: str, tmp_path: Path) -> None:
+    path = tmp_path / "chat.json"
+    path.write_text(json.dumps(CHAT), encoding="utf-8")
+    flow = Explainer.from_pretrained(chatty).explain(CHAT, routes="z2z")
+    asked = ("--model", chatty, "--route", "layer", "--json", "-")
+    for given, stdin in ((path, ""), ("-", json.dumps(CHAT))):
+        code, out, err = run("explain", "--chat", given, *asked, stdin=stdin)
+        found = json.loads(out)
+        assert (code, err, found["tokens"]) == (0, "", flow.tokens)
+        assert found["meta"]["text"] == "user: The cat?\nmodel: It sat.\n"
+        np.testing.assert_allclose(found["maps"]["z2z"], flow.z2z, rtol=1e-4, atol=1e-6)
+    _, out, _ = run("trace", "--chat", path, "--model", chatty, "--map", "layer", "-t", "sat")
+    assert out.startswith("‘sat’ (9) after layer 1")
+
+
+@pytest.mark.usefixtures("no_model")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{not json", "holds no JSON"),
+        ("[" * 100_000, "holds no JSON"),
+        ("{}", "holds no list of messages; give a list"),
+        ("[]", "holds no list of messages"),
+        ('["Hi"]', "Message 0 of "),
+        ('[{"role": "user", "content": "Hi"}, {"role": "user"}]', "Message 1 of "),
+    ],
+    ids=["not json", "deep", "mapping", "empty", "text", "no content"],
+)
+@pytest.mark.parametrize("command", ["explain", "trace"])
+def test_a_file_without_messages_is_refused(
+    run: Run, tmp_path: Path, command: str, text: str, said: str
+) -> None:
+    path = tmp_path / "chat.json"
+    path.write_text(text, encoding="utf-8")
+    assert_refused(run(command, "--chat", path), 2, said)
+    assert_refused(run(command, "--chat", "-", stdin=text), 2, said)
+
+
+@pytest.mark.usefixtures("no_model")
+def test_a_chat_stands_alone(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "chat.json").write_text(json.dumps(CHAT), encoding="utf-8")
+    asked = ("--chat", tmp_path / "chat.json")
+    assert_refused(run("explain", TEXT, *asked), 2, "Give one: a text, --file")
+    assert_refused(run("explain", *asked, "--decoder-text", "x"), 2, "not with --chat")
+    assert_refused(run("explain", "--chat", tmp_path / "none.json"), 2, "Cannot read", "No such file")
 
 
 def test_chosen_layers_targets_and_routes(explain: Run) -> None:
@@ -674,7 +737,10 @@ def test_the_version_is_printed(run: Run) -> None:
     [
         ["--help"], ["explain", "--help"], ["trace", "--help"], ["corpus", "run", "--help"], ["--version"],
         ["models"], ["explane", "x"], ["explain", "x", "--nonsense"], ["explain", "x", "--show", "heat"],
-        ["explain", "x", "--layers", "one"], ["explain", " "], ["view", "page.html"],
+        ["explain", "x", "--layers", "one"], ["explain", " "], ["view", "page.html"], ["compare", "--help"],
+        ["corpus", "faithfulness", "--help"], ["corpus", "heads", "--help"], ["serve", "--help"],
+        ["corpus", "run", "x", "--out", "y", "--engine", "slurm"], ["compare", "a", "b", "--margin", "0"],
+        ["corpus", "faithfulness", "x", "--out", "y", "--draws", "9"], ["explain", "--chat", "none.json"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -687,6 +753,59 @@ def test_help_and_bad_usage_import_no_torch(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=False)
     assert (done.returncode, bool(done.stdout or done.stderr)) == (0, True), done
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["explain", "x"], ["trace", "x"], ["corpus", "run", "x", "--out", "y"], ["serve"],
+        ["compare", "embedded:minilm", "b"], ["corpus", "faithfulness", "x", "--out", "y"],
+        ["check", "embedded:minilm"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_is_waited_for_is_said_before_torch_is_imported(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "class Torch:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'torch':\n"
+        "            raise SystemExit(7)\n"
+        "sys.meta_path.insert(0, Torch())\n"
+        "from ligflow.cli import main\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, check=False, text=True,
+        env=os.environ | {"FORCE_COLOR": "1"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (7, "loading embedded:minilm ...\n")
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["explain", "x"], ["trace", "x"], ["check", "own"], ["compare", "own", "own"],
+        ["serve", "--port", "0"], ["corpus", "run", "embedded:sentences", "--out", "run"],
+        ["corpus", "faithfulness", "embedded:sentences", "--out", "trial"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_command_that_loads_a_model_can_trust_its_code(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], trusted: bool
+) -> None:
+    given: list[bool] = []
+
+    def loaded(*_: Any, trust_remote_code: bool, **__: Any) -> None:
+        given.append(trust_remote_code)
+        raise LigflowError("no model")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ligflow.explainer.Explainer.from_pretrained", loaded)
+    asked = run(*arguments, *(["--trust-remote-code"] if trusted else []))
+    assert_refused(asked, 1, "no model")
+    assert given == [trusted]
 
 
 def test_what_is_waited_for_is_said_once_on_a_terminal(
@@ -753,7 +872,7 @@ def test_trace_prints_relevance_and_paths_and_writes_them(follow: Run, tmp_path:
     lines = out.splitlines()
     assert lines[0] == "‘cat’ (2) after layer 1, through the heads"
     assert lines[1].startswith("after layer 1  cat 100")
-    assert any(line.startswith("the sum at every depth is 1 within") for line in lines)
+    assert any(line.startswith("shares sum to 1 at every depth, within") for line in lines)
     assert len([line for line in lines if re.match(r" +-?[0-9.]+%  cat", line)]) == 2
     assert any(line.endswith("cat ← ##his (×2)") for line in lines)
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()))

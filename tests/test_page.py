@@ -655,8 +655,8 @@ TRACE = """async ([module, state, token, count, cut]) => {
   const [flow, top] = files.map((data) => m.openFlow(m.fromBase64(data), "x"));
   const found = m.traceOf(flow, { rule: "conserving", ...state }, token, top || null);
   return { relevance: found.relevance.map((row) => [...row]), certificates: found.certificates,
-    drift: found.drift, unmet: found.unmet, layers: found.layers, edges: m.edgesOf(found, cut),
-    paths: m.strongestPaths(found.shares, found.start, count) };
+    drift: found.drift, unmet: found.unmet, still: found.still, layers: found.layers,
+    edges: m.edgesOf(found, cut), paths: m.strongestPaths(found.shares, found.start, count) };
 }"""
 
 
@@ -698,6 +698,7 @@ def test_a_trace_is_that_of_python(opened: Open, deep: Flow, which: str, words: 
     np.testing.assert_allclose(found["certificates"], known.certificates.numpy(), rtol=1e-3, atol=1e-8)
     assert found["drift"] < 1e-12
     assert found["unmet"] == known.unmet > 0
+    assert found["still"] == known.still
     paths = known.paths(7)
     assert [tuple(path["nodes"]) for path in found["paths"]] == [path.nodes for path in paths]
     assert [path["weight"] for path in found["paths"]] == pytest.approx([p.weight for p in paths], rel=1e-3)
@@ -735,8 +736,10 @@ def test_a_trace_is_shown(opened: Open, deep: Flow) -> None:
     share = f"‘{TOKENS[best]}’ {100 * float(known.input[best]):.0f}%"
     assert words.startswith(f"‘keeper’ after layer 3, followed down to the input, comes from {share}")
     about = shown.inner_text(".trace p.faint")
-    assert about.startswith("Maps: token to token; the sum at every depth is 1 within")
-    assert f"are off by up to {float(known.certificates.max()):.0e}".replace("e-0", "e-") in about
+    assert about.startswith("Maps: token to token; shares sum to 1 at every depth, within")
+    assert f"is off by up to {float(known.certificates.max()):.0e} of it".replace("e-0", "e-") in about
+    assert known.still == 1
+    assert "1 token did not move and keeps its share" in about
     assert "1 integrals not converged" in about
     assert "hidden tokens take part" in about
     assert shown.inner_text(".trace .running") == " ".join(TOKENS)
@@ -881,7 +884,7 @@ def test_a_trace_of_8_bit_maps_says_so(opened: Open, deep: Flow) -> None:
     coarse = re.sub(r'(class="flow"[^>]*>)[^<]*', lambda m: m[1] + data, page([deep]))
     shown = opened(html=coarse, state="map=z2z&layer=3&trace=1&pin=t4")
     assert "8-bit numbers" in shown.inner_text(".trace p.faint")
-    assert "the sum at every depth is 1" in shown.inner_text(".trace p.faint")
+    assert "shares sum to 1 at every depth" in shown.inner_text(".trace p.faint")
 
 
 # --- several flows --------------------------------------------------------------------------------

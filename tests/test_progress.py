@@ -8,6 +8,7 @@ import pytest
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, LigflowError
 from ligflow.progress import size_in_words, told
+from ligflow.usage import counted
 
 BERT = ARCHITECTURES["bert"]
 
@@ -76,10 +77,10 @@ def test_tqdms_own_switch_counts(
 @pytest.mark.parametrize(
     ("seconds", "done", "of", "said"),
     [
-        (4.4, 1, 18, "about 80 s"),
-        (10, 2, 18, "about 90 s"),
-        (30, 1, 18, "about 9 min"),
-        (1000, 1, 18, "about 5.0 h"),
+        (4.4, 1, 18, "about 80 s, 4 s a layer"),
+        (10, 2, 18, "about 90 s, 5 s a layer"),
+        (30, 1, 18, "about 9 min, 30 s a layer"),
+        (1000, 1, 18, "about 5.0 h, 17 min a layer"),
     ],
 )
 def test_what_takes_long_is_said_once(
@@ -106,6 +107,17 @@ def test_what_does_not_take_long_is_not_estimated(
         clock.append(100)
         tell(2, 18)
     assert "about" not in capsys.readouterr().err
+
+
+def test_the_terminal_says_how_long_a_layer_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], clock: list[float]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    with counted("layers") as tell:
+        clock.append(0.9)
+        tell(3, 6)
+    assert "about 0.3 s a layer" in capsys.readouterr().err
 
 
 def test_the_work_is_named_with_the_size_of_its_maps(bert: Explainer) -> None:

@@ -16,7 +16,7 @@ from ligflow.usage import error
 from ligflow.view.colour import on, shade
 from ligflow.view.completeness import details_of
 from ligflow.view.html import fragment
-from ligflow.view.labels import is_blank, printable, trimmed
+from ligflow.view.labels import is_blank, printable, told_apart, trimmed
 from ligflow.view.page import page
 from ligflow.view.select import available, row_shares, select
 from ligflow.view.terminal import report
@@ -446,6 +446,21 @@ def test_an_error_keeps_its_brackets_and_no_control_characters() -> None:
 )
 def test_tokens_are_named_without_the_blanks_around_them(token: str, shown: str) -> None:
     assert trimmed(token) == shown
+
+
+@pytest.mark.parametrize(
+    ("tokens", "shown"),
+    [
+        (["the", " cat", " the", " cat"], ["the", "cat", "␣the", "cat"]),
+        ([" the", "the ", " the "], ["␣the", "the␣", "␣the␣"]),
+        ([" ", "  ", "␣"], ["␣", "␣␣", "␣"]),
+        ([" a\n", "a\n"], [r"␣a\n", r"a\n"]),
+        ([" New York", "New York"], ["␣New York", "New York"]),
+    ],
+    ids=str,
+)
+def test_blanks_are_shown_where_they_alone_tell_tokens_apart(tokens: list[str], shown: list[str]) -> None:
+    assert told_apart(tokens) == shown
 
 
 def test_blanks_of_every_kind() -> None:

@@ -35,6 +35,13 @@ def drawn(figure: Any, place: int = 0) -> np.ndarray:
     return np.asarray(figure.axes[place].images[0].get_array())
 
 
+@pytest.mark.parametrize("kind", ["heat", "trace"])
+def test_figures_tell_tokens_apart_by_their_blanks(kind: str) -> None:
+    flow = flow_of(["cat", " cat", " sat", " sat"], layers=2, settings=BASELINES["mean"])
+    axes = plot(flow, kind).axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["cat", "␣cat", "sat", "sat"]
+
+
 def test_a_heat_map_is_the_map_with_targets_as_rows(flow: Flow) -> None:
     figure = plot(flow, view="z2z", layer=1)
     np.testing.assert_allclose(drawn(figure), row_shares(flow.z2z[1]))

@@ -10,12 +10,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ligflow import names
 from ligflow.errors import LigflowError
 
-SOURCE_NAMES = ("itb", "zero", "mean", "itb_zero_ratio", "itb_map_ratio")
-LAYER_NAMES = ("itb", "zero", "mean", "itb_zero_ratio")
-ENCODER_NAMES = ("mean", "zero")
-MLP_NAMES = ("att_itb_a0", "zero", "matched")
+SOURCE_NAMES = tuple(names.HEAD_BASELINES.values())
+LAYER_NAMES = tuple(names.LAYER_BASELINES.values())
+ENCODER_NAMES = tuple(names.ENCODER_BASELINES.values())
+MLP_NAMES = tuple(names.MLP_BASELINES.values())
 
 Baseline = str | Tensor
 

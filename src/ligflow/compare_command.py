@@ -17,15 +17,21 @@ from ligflow.corpus.source_options import (
 )
 from ligflow.extras import need
 from ligflow.usage import (
+    COMPARED,
+    METHOD,
+    OUTPUT,
     Device,
     Dtype,
     LocalOnly,
+    TrustCode,
     Usage,
     console,
     counted,
     enough_draws,
     explainer_of,
     layer_range,
+    loading,
+    option,
 )  # fmt: skip
 
 
@@ -34,38 +40,45 @@ def compare_models(
     a: Annotated[str, typer.Argument(help="Hub id, folder or embedded model.")],
     b: Annotated[str, typer.Argument(help="The other model.")],
     corpus: SourceOption = "embedded:sentences",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path("compare"),
+    out: Annotated[Path, option("Folder of the results.", OUTPUT, "--out", "-o")] = Path("compare"),
     device: Device = None,
     dtype: Dtype = "float32",
     local_files_only: LocalOnly = False,
+    trust_remote_code: TrustCode = False,
     part: Part = ALL,
-    seed: Annotated[int, typer.Option(help="Of the sample and the bootstrap.")] = 0,
+    seed: Annotated[int, option("Seed of what is drawn: the sample, the intervals.", METHOD)] = 0,
     skip_bad: SkipBad = False,
-    layers: Annotated[str | None, typer.Option(help="Layers to compare, e.g. 0-3,5; default: all.")] = None,
+    layers: Annotated[
+        str | None, option("Layers to compare, e.g. 0-3,5 (negative: from the end); default: all.", COMPARED)
+    ] = None,
     own_inputs: Annotated[
-        bool, typer.Option("--own-inputs", help="Each model by itself, not B's layers on A's hidden states.")
+        bool, option("Each model by itself, not B's layers on A's hidden states.", COMPARED, "--own-inputs")
     ] = False,
     words: Annotated[
-        bool, typer.Option("--words", help="Compare over words; for models of different tokenizers.")
+        bool, option("Compare over words; for models of different tokenizers.", COMPARED, "--words")
     ] = False,
     margin: Annotated[
-        float, typer.Option(help="What stands out is over this many times the median of the others.")
+        float, option("What stands out is over this many times the median of the others.", COMPARED)
     ] = 2.0,
     draws: Draws = 1000,
 ) -> None:
     """Which layers and heads of two models route differently? Page, tables and a figure."""
     need("corpus", "ligflow compare")
-    from ligflow.corpus.compare_page import verdict, write
-    from ligflow.corpus.differences import described, pair, summed
-    from ligflow.corpus.markdown import in_words
-
     enough_draws(draws)
     if margin < 1:
         raise Usage(f"--margin is {margin}; what stands out is over the others, so give 1 or more.")
     chosen = layer_range("--layers", layers)
+    loading(a)
+    from ligflow.corpus.compare_page import verdict, write
+    from ligflow.corpus.differences import described, pair, summed
+    from ligflow.corpus.markdown import in_words
+
     source = corpus_of(corpus, part, seed, skip_bad)
     sentences = list(source.read())
-    first, other = (explainer_of(name, None, device, dtype, local_files_only) for name in (a, b))
+    first, other = (
+        explainer_of(name, None, device, dtype, local_files_only, trust_remote_code=trust_remote_code)
+        for name in (a, b)
+    )
     shared, pairs = not (own_inputs or words), []
     with counted("sentences") as told:
         for one in sentences:

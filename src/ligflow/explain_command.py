@@ -33,6 +33,7 @@ from ligflow.usage import (
     OUTPUT,
     SHOWN,
     TEXT,
+    Chat,
     Device,
     Dtype,
     File,
@@ -48,46 +49,41 @@ from ligflow.usage import (
     console,
     counted,
     explainer_of,
+    inputs_of,
     layer_range,
     loading,
-    text_of,
+    option,
 )
 
 if TYPE_CHECKING:
     from ligflow.explainer import Explainer
     from ligflow.flow import Flow
-    from ligflow.pairs import Pair
+    from ligflow.inputs import Inputs
 
 
-def _option(help: str, panel: str, *names: str) -> typer.models.OptionInfo:
-    found: typer.models.OptionInfo = typer.Option(*names, help=help, rich_help_panel=panel)
-    return found
-
-
-Layer = Annotated[int | None, _option("The layer that is printed; default: the one that tells most.", SHOWN)]
+Layer = Annotated[int | None, option("The layer that is printed; default: the one that tells most.", SHOWN)]
 View = Annotated[str | None, choice("--show", VIEWS, "The map that is printed", SHOWN)]
-Head = Annotated[
-    int | None, _option("The head that is printed with --show reads; default: their sum.", SHOWN)
-]
-Words = Annotated[bool, _option("Merge subwords to words.", SHOWN, "--words")]
+Head = Annotated[int | None, option("The head that is printed with --show reads; default: their sum.", SHOWN)]
+Words = Annotated[bool, option("Merge subwords to words.", SHOWN, "--words")]
 Special = Annotated[
-    bool, _option("Show all sources: hide neither special tokens nor the first one.", SHOWN, "--special")
+    bool, option("Show all sources: hide neither special tokens nor the first one.", SHOWN, "--special")
 ]
 Hide = Annotated[
     bool,
-    _option("Leave special tokens out as targets too, and of --json and --csv.", SHOWN, "--hide-special"),
+    option("Leave special tokens out as targets too, and of --json and --csv.", SHOWN, "--hide-special"),
 ]
-Full = Annotated[bool, _option("Print the whole map, however large it is.", SHOWN, "--full")]
-Details = Annotated[bool, _option("Print errors, steps and what has not converged.", SHOWN, "--details")]
-Save = Annotated[Path | None, _option("Save the flow (safetensors).", OUTPUT, "--save")]
-Json = Annotated[Path | None, _option("Write all maps as JSON; - for standard output.", OUTPUT, "--json")]
-Csv = Annotated[Path | None, _option("Write all cells as a CSV table.", OUTPUT, "--csv")]
-Html = Annotated[Path | None, _option("Write an interactive page with all layers.", OUTPUT, "--html")]
+Full = Annotated[bool, option("Print the whole map, however large it is.", SHOWN, "--full")]
+Details = Annotated[bool, option("Print errors, steps and what has not converged.", SHOWN, "--details")]
+Save = Annotated[Path | None, option("Save the flow (safetensors).", OUTPUT, "--save")]
+Json = Annotated[Path | None, option("Write all maps as JSON; - for standard output.", OUTPUT, "--json")]
+Csv = Annotated[Path | None, option("Write all cells as a CSV table.", OUTPUT, "--csv")]
+Html = Annotated[Path | None, option("Write an interactive page with all layers.", OUTPUT, "--html")]
 
 
 def explain(
     text: Given = None,
     file: File = None,
+    chat: Chat = None,
     model: Model = None,
     revision: Revision = None,
     device: Device = None,
@@ -96,16 +92,16 @@ def explain(
     trust_remote_code: TrustCode = False,
     stack: Stack = None,
     decoder_text: Annotated[
-        str | None, _option("What the decoder has written, with --stack decoder.", TEXT)
+        str | None, option("What the decoder has written, with --stack decoder.", TEXT)
     ] = None,
     truncate: Annotated[
-        bool, _option("Cut a text that is too long for the model.", TEXT, "--truncate")
+        bool, option("Cut a text that is too long for the model.", TEXT, "--truncate")
     ] = False,
     layers: Annotated[
-        str | None, _option("Layers to explain, e.g. 0-3,5 (negative: from the end); default: all.", TEXT)
+        str | None, option("Layers to explain, e.g. 0-3,5 (negative: from the end); default: all.", TEXT)
     ] = None,
     targets: Annotated[
-        str | None, _option("Target tokens, by position or text, e.g. 4,cat; default: all.", TEXT)
+        str | None, option("Target tokens, by position or text, e.g. 4,cat; default: all.", TEXT)
     ] = None,
     layer: Layer = None,
     show: View = None,
@@ -121,7 +117,7 @@ def explain(
     html: Html = None,
     trace: Annotated[
         bool,
-        _option(
+        option(
             "Add maps that a trace can follow to the page of --html: about as long again.", OUTPUT, "--trace"
         ),
     ] = False,
@@ -151,12 +147,12 @@ def explain(
     ] = "l2",
     quadrature: Annotated[
         str,
-        _option(
+        option(
             "adaptive, fine (slow, a reference), gauss-legendre:N, midpoint:N, trapezoid:N, captum:N.", METHOD
         ),
     ] = "adaptive",
-    tol: Annotated[float, _option("Relative tolerance of every cell.", METHOD)] = 1e-3,
-    max_nodes: Annotated[int, _option("Steps after which a target is given up.", METHOD)] = MAX_NODES,
+    tol: Annotated[float, option("Relative tolerance of every cell.", METHOD)] = 1e-3,
+    max_nodes: Annotated[int, option("Steps after which a target is given up.", METHOD)] = MAX_NODES,
     precision: Annotated[
         str, choice("--precision", PRECISIONS, "Exact products, or on CUDA faster ones", METHOD)
     ] = "float32",
@@ -165,7 +161,7 @@ def explain(
     ] = "routed",
 ) -> None:
     """Explain one text: which tokens move which, through which heads."""
-    text = text_of(text, file)
+    given = inputs_of(text, file, chat)
     chosen, wanted = layer_range("--layers", layers), checked(comma_separated, targets) if targets else None
     outputs = Outputs(json_path, csv, html, save)
     screen = Screen(layer, show, head, words, special, hide_special, full, details)
@@ -176,6 +172,8 @@ def explain(
         raise Usage("--trace is for the page of --html; ligflow trace prints one.")
     if trace and targets:
         raise Usage("--trace follows every token; leave out --targets.")
+    if chat is not None and decoder_text is not None:
+        raise Usage("--decoder-text goes with a text that the encoder reads, not with --chat.")
     loading(model)
     outputs.check()
     from ligflow.pairs import Pair
@@ -188,7 +186,7 @@ def explain(
     explainer = explainer_of(
         model, revision, device, dtype, local_files_only, stack=stack, trust_remote_code=trust_remote_code
     )
-    inputs = text if decoder_text is None else Pair(text, decoder_text)
+    inputs: Inputs = given if decoder_text is None else Pair(str(given), decoder_text)
     _ensure_printable(explainer, inputs, truncate, chosen, layer, head)
 
     def explained(settings: dict[str, Any]) -> Flow:
@@ -208,7 +206,7 @@ def explain(
 def view(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A saved flow.")],
     beside: Annotated[
-        list[Path] | None, _option("Another saved flow for the page of --html, repeatable.", OUTPUT)
+        list[Path] | None, option("Another saved flow for the page of --html, repeatable.", OUTPUT)
     ] = None,
     layer: Layer = None,
     show: View = None,
@@ -279,7 +277,7 @@ def _followed(routes: tuple[str, ...]) -> dict[str, Any]:
 
 def _ensure_printable(
     explainer: Explainer,
-    inputs: str | Pair,
+    inputs: Inputs,
     truncate: bool,
     chosen: list[int] | None,
     layer: int | None,

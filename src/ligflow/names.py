@@ -38,6 +38,9 @@ SCALARIZATIONS = {"l2": "l2", "projection": "projection"}
 PRECISIONS = {"float32": "float32", "tf32": "tf32"}
 EXPERTS = {"routed": "routed", "frozen": "frozen"}
 DTYPES = {"float32": "float32", "float64": "float64"}
+UNITS = {"token": "token", "word": "word"}
+ENGINES = {"local": "local", "ray": "ray"}
+FORMATS = {name: name for name in ("text", "conllu", "ptb", "jsonl", "csv", "tsv", "parquet")}
 SIGNS = {"absolute": "absolute", "positive": "positive", "negative": "negative"}
 
 

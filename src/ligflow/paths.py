@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ligflow import names
 from ligflow.errors import LigflowError
 
-SIGNS = ("absolute", "positive", "negative")
+SIGNS = tuple(names.SIGNS.values())
 
 
 @dataclass(frozen=True)

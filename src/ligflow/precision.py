@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
+from ligflow import names
 from ligflow.errors import LigflowError
 
-PRECISIONS = ("float32", "tf32")
+PRECISIONS = tuple(names.PRECISIONS.values())
 _CUDA, _CPU = ("cuda.matmul", "cudnn.conv", "cudnn.rnn"), ("mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
 _PARENTS = ("cudnn", "mkldnn", "")
 

@@ -28,6 +28,10 @@ _CODE = (
     "{what} holds code of its own, which runs with all your rights. If you trust it, allow it: "
     "trust_remote_code=True, on the command line --trust-remote-code."
 )
+_TOKENIZER_CODE = (
+    "{what} holds code of its own, which runs with all your rights. If you trust it, load it yourself and "
+    "pass it: AutoTokenizer.from_pretrained(name, trust_remote_code=True)."
+)
 _NO_CACHE = (
     "The cache of converted models {what}: {error}. Set LIGFLOW_CACHE to a folder that can be written and "
     "has 1.2 GB to spare."
@@ -82,7 +86,7 @@ def dtype_of(dtype: Any, options: dict[str, Any]) -> Any:
 def tokenizer_named(name: Name) -> Any:
     """The tokenizer of a checkpoint. Raises LigflowError if it has none."""
     with _quiet():
-        found = _tokenizer(_folder(name), {"trust_remote_code": False})
+        found = _tokenizer(_folder(name), {"trust_remote_code": False}, _TOKENIZER_CODE)
     if found is None:
         raise LigflowError(
             f"No tokenizer could be loaded from {str(name)!r}; give a folder or a hub id that has one."
@@ -111,7 +115,7 @@ def _own_classes(folder: str, options: dict[str, Any]) -> list[str]:
     return [name for name in getattr(config, "auto_map", None) or {} if name.startswith("AutoModel")]
 
 
-def _tokenizer(folder: str, options: dict[str, Any]) -> Any:
+def _tokenizer(folder: str, options: dict[str, Any], refusal: str = _CODE) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, **options)
     except ImportError as error:
@@ -119,7 +123,7 @@ def _tokenizer(folder: str, options: dict[str, Any]) -> Any:
         raise LigflowError(f"The tokenizer of {folder!r} needs a package that is missing: {said}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if _holds_code(error):
-            raise LigflowError(_CODE.format(what=f"The tokenizer of {folder!r}")) from error
+            raise LigflowError(refusal.format(what=f"The tokenizer of {folder!r}")) from error
         return None  # vision and audio checkpoints; text input then says that it needs one
 
 

@@ -22,7 +22,7 @@ def told(progress: Progress | None, what: str, work: str = "") -> Iterator[Done 
 
     A function is called itself. True is a bar. None is a bar on a terminal or in a notebook, once the work
     has taken two seconds; `TQDM_DISABLE` switches both off. Where the first of them shows that the whole
-    takes more than 20 seconds, the bar says so of `work`.
+    takes more than 20 seconds, the bar says so of `work`, with the seconds of one.
     """
     if progress is not None and not callable(progress) and not isinstance(progress, bool):
         raise LigflowError(f"progress is {progress!r}; give True, False or a function of (done, of).")
@@ -34,24 +34,32 @@ def told(progress: Progress | None, what: str, work: str = "") -> Iterator[Done 
         yield None
     else:
         delay = 0 if progress else _DELAY
-        with tqdm(desc=what, unit=what.removesuffix("s"), delay=delay, leave=bool(progress)) as bar:
-            yield _Counter(bar, work)
+        one = what.removesuffix("s")
+        with tqdm(desc=what, unit=one, delay=delay, leave=bool(progress)) as bar:
+            yield _Counter(bar, work, one)
 
 
 class _Counter:
     """Moves a bar, and says once how long the whole will take."""
 
-    def __init__(self, bar: Any, work: str) -> None:
-        self.bar, self.work, self.began = bar, work, perf_counter()
+    def __init__(self, bar: Any, work: str, one: str) -> None:
+        self.bar, self.work, self.one, self.began = bar, work, one, perf_counter()
 
     def __call__(self, done: int, of: int) -> None:
         self.bar.total = of or None
         self.bar.update(done - self.bar.n)
         if self.work and of and done and not self.bar.disable:
-            whole = (perf_counter() - self.began) * of / done
-            if whole > _LONG:
-                self.bar.write(f"{self.work}: about {_rounded(whole)}", file=sys.stderr)
+            each = (perf_counter() - self.began) / done
+            if each * of > _LONG:
+                words = f"{self.work}: about {_rounded(each * of)}, {_pace(each, self.one)}"
+                self.bar.write(words, file=sys.stderr)
             self.work = ""
+
+
+def stopwatch(one: str) -> Callable[[int], str]:
+    """Says of so many that are done how long one took, `about 4 s a layer`; nothing before the first."""
+    began = perf_counter()
+    return lambda done: f"about {_pace((perf_counter() - began) / done, one)}" if done else ""
 
 
 def size_in_words(count: int) -> str:
@@ -59,8 +67,14 @@ def size_in_words(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{max(count / 1e6, 0.1):.1f} MB"
 
 
+def _pace(seconds: float, one: str) -> str:
+    return f"{_rounded(seconds)} a {one}"
+
+
 def _rounded(seconds: float) -> str:
     """Two digits are more than an estimate holds."""
+    if seconds < 10:
+        return f"{float(f'{seconds:.1g}'):g} s"
     if seconds < 100:
         return f"{round(seconds, -1):.0f} s"
     minutes = seconds / 60

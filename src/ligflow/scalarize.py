@@ -20,9 +20,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ligflow import names
 from ligflow.errors import LigflowError
 
-NAMES = ("l2", "projection")
+NAMES = tuple(names.SCALARIZATIONS.values())
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ligflow import baselines, scalarize
+from ligflow import baselines, names, scalarize
 from ligflow.baselines import Baseline
 from ligflow.errors import LigflowError
 from ligflow.precision import PRECISIONS
@@ -19,8 +19,8 @@ from ligflow.rules import fixed_rule
 from ligflow.scalarize import Direction, Scalarization
 
 Array = NDArray[Any]
-EXPERTS = ("routed", "frozen")
-ROUTES = ("z2u", "u2z", "z2z")
+EXPERTS = tuple(names.EXPERTS.values())
+ROUTES = tuple(names.ROUTES.values())
 
 
 @dataclass(frozen=True, eq=False)

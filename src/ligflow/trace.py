@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ligflow import paths
+from ligflow import names, paths
 from ligflow.compose import shared_out
 from ligflow.errors import LigflowError
 from ligflow.extras import need
@@ -41,7 +41,7 @@ BASELINES: Mapping[str, Mapping[str, Any]] = {
              "layer_baseline": "zero"},
     "itb_zero_ratio": {"routes": ("z2z",), "layer_baseline": "itb_zero_ratio"},
 }  # fmt: skip
-MAPS = ("composed", "z2z")
+MAPS = tuple(names.TRACED.values())
 _ROUTES = {"composed": ("z2u", "u2z"), "z2z": ("z2z",)}
 
 

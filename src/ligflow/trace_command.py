@@ -22,6 +22,7 @@ from ligflow.usage import (
     OUTPUT,
     SHOWN,
     TEXT,
+    Chat,
     Device,
     Dtype,
     File,
@@ -36,8 +37,8 @@ from ligflow.usage import (
     console,
     counted,
     explainer_of,
+    inputs_of,
     loading,
-    text_of,
 )
 from ligflow.view.colour import on, shade
 from ligflow.view.labels import trimmed
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from ligflow.explainer import Explainer
     from ligflow.flow import Flow
+    from ligflow.inputs import Inputs
     from ligflow.paths import Path as PathOfTokens
     from ligflow.trace import Trace
 
@@ -58,6 +60,7 @@ _CANCELS = 1.5  # magnitudes of relevance, of which 1 is the whole, beyond which
 def follow(
     text: Given = None,
     file: File = None,
+    chat: Chat = None,
     token: Annotated[
         str | None,
         typer.Option(
@@ -115,7 +118,7 @@ def follow(
     ] = 1e-3,
 ) -> None:
     """Follow a token from a layer down to the input: relevance at every depth, and the strongest paths."""
-    text = text_of(text, file)
+    inputs = inputs_of(text, file, chat)
     chosen = which or ("z2z" if baseline == "itb_zero_ratio" else "composed")
     if chosen == "composed" and baseline == "itb_zero_ratio":
         raise Usage(f"--baseline {baseline} is for --map layer (z2z).")
@@ -134,11 +137,11 @@ def follow(
         model, revision, device, dtype, local_files_only, towards is not None,
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
-    place = None if token is None else checked(token_position, token, explainer.labels(text))
+    place = None if token is None else checked(token_position, token, explainer.labels(inputs))
     row = None if towards is None else checked(unembedding_row, explainer.model, explainer.tokenizer, towards)
-    flow = _explained(explainer, text, layer, settings)
+    flow = _explained(explainer, inputs, layer, settings)
     place = highlights(flow).target if place is None else place
-    top = None if row is None else _towards(explainer, text, place, flow.layers[-1], row, settings)
+    top = None if row is None else _towards(explainer, inputs, place, flow.layers[-1], row, settings)
     top = top and replace(top, meta={**top.meta, "towards": towards})
     found = trace(flow, place, which=chosen, top=top)
     if top is not None:
@@ -199,23 +202,23 @@ class _Outputs:
         return written
 
 
-def _explained(explainer: Explainer, text: str, layer: int | None, settings: dict[str, object]) -> Flow:
-    count = explainer.size(text)[0]
+def _explained(explainer: Explainer, inputs: Inputs, layer: int | None, settings: dict[str, object]) -> Flow:
+    count = explainer.size(inputs)[0]
     top = count - 1 if layer is None else layer % count if -count <= layer < count else layer
     if not 0 <= top < count:
         raise LigflowError(f"There is no layer {layer}: there are {count}, numbered 0 to {count - 1}.")
     with counted("layers") as told:
-        return explainer.explain(text, layers=range(top + 1), progress=told, **settings)  # type: ignore[arg-type]
+        return explainer.explain(inputs, layers=range(top + 1), progress=told, **settings)  # type: ignore[arg-type]
 
 
 def _towards(
-    explainer: Explainer, text: str, place: int, layer: int, row: Tensor, settings: dict[str, object]
+    explainer: Explainer, inputs: Inputs, place: int, layer: int, row: Tensor, settings: dict[str, object]
 ) -> Flow:
     """The token's row of the layer, asked what speaks for a direction."""
     from ligflow.scalarize import direction
 
     asked = {"u2z": direction(row), "z2z": direction(row)}
-    return explainer.explain(text, layers=layer, targets=place, scalarization=asked, **settings)  # type: ignore[arg-type]
+    return explainer.explain(inputs, layers=layer, targets=place, scalarization=asked, **settings)  # type: ignore[arg-type]
 
 
 def _show(found: Trace, which: str, strongest: list[PathOfTokens], top: Flow | None) -> None:
@@ -226,12 +229,21 @@ def _show(found: Trace, which: str, strongest: list[PathOfTokens], top: Flow | N
         console().print(Text(_moved(top, "u2z" if which == "composed" else "z2z")))
     console().print(_table(found))
     missed = f"; {found.unmet} integrals have not converged" if found.unmet else ""
-    missed += f"; {found.still} rows did not move and kept their relevance" if found.still else ""
-    sums = f"the sum at every depth is 1 within {found.drift:.0e}"
-    left = f"the inputs are off by about {float(found.errors[-1]):.0e} together"
+    missed += f"; {_still(found.still)}" if found.still else ""
+    sums = f"shares sum to 1 at every depth, within {found.drift:.0e}"
+    left = f"estimated error of the input's shares, added up: {float(found.errors[-1]):.0e}"
     console().print(Text(f"{sums}; {left}{missed}"))
     for path in strongest:
         console().print(Text(f"{100 * path.weight:6.2f}%  {' ← '.join(_steps(found, path))}"), soft_wrap=True)
+
+
+def _still(count: int) -> str:
+    """Rows of maps that have nothing to share out."""
+    return (
+        "1 token did not move and keeps its share"
+        if count == 1
+        else f"{count} tokens did not move and keep their share"
+    )
 
 
 def _steps(found: Trace, path: PathOfTokens) -> Iterator[str]:

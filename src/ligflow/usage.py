@@ -6,6 +6,7 @@ PyTorch is imported where a model is loaded, and not before: help and bad usage 
 from __future__ import annotations
 
 import io
+import json
 import os.path
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from ligflow.explainer import Explainer
 
 T = TypeVar("T")
+_CHAT = 'give a list of messages: [{"role": "user", "content": "Hi"}].'
 TEXT, SHOWN, OUTPUT, METHOD = "Text and model", "What is shown", "Output", "Method (advanced)"
+CORPUS, COMPARED, MACHINES = "Which sentences", "What is compared", "Machines"
 
 
 class Usage(LigflowError):
@@ -37,6 +40,11 @@ class Usage(LigflowError):
 
 
 # --- options --------------------------------------------------------------------------------------
+
+
+def option(help: str, panel: str, *names: str, **more: Any) -> Any:
+    """An option in a panel of the help."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
 
 
 def choice(option: str, known: Mapping[str, str], help: str, panel: str | None = None) -> Any:
@@ -96,6 +104,14 @@ Given = Annotated[str | None, typer.Argument(metavar="TEXT", help="The text, or 
 File = Annotated[
     Path | None, typer.Option("--file", "-f", help="A file that holds the text.", rich_help_panel=TEXT)
 ]
+Chat = Annotated[
+    Path | None,
+    typer.Option(
+        "--chat",
+        help="A JSON file of the messages of a chat, role and content; - for standard input.",
+        rich_help_panel=TEXT,
+    ),
+]
 
 
 # --- streams --------------------------------------------------------------------------------------
@@ -127,11 +143,14 @@ def error(message: str) -> str:
 @contextmanager
 def counted(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error, where that is a terminal, to be told (done, of); it goes when it is done."""
-    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    from ligflow.progress import stopwatch
+
+    pace, said = TextColumn("{task.fields[pace]}"), stopwatch(what.removesuffix("s"))
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), pace
     screen = errors()
     with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
+        task = bar.add_task(what, total=None, pace="")
+        yield lambda done, of: bar.update(task, completed=done, total=of, pace=said(done))
 
 
 @cache
@@ -151,6 +170,32 @@ def checked(call: Callable[..., T], *arguments: Any) -> T:
         return call(*arguments)
     except LigflowError as problem:
         raise Usage(str(problem)) from problem
+
+
+def inputs_of(given: str | None, file: Path | None, chat: Path | None) -> str | list[dict[str, Any]]:
+    """The text, or the messages of a chat."""
+    if chat is None:
+        return text_of(given, file)
+    if given is not None or file is not None:
+        raise Usage("Give one: a text, --file with its file, or --chat with that of a chat.")
+    return _messages(chat)
+
+
+def _messages(chat: Path) -> list[dict[str, Any]]:
+    """The messages of a JSON file, or of standard input for `-`. Raises Usage that names the one at fault."""
+    name = "standard input" if str(chat) == "-" else repr(str(chat))
+    try:
+        found = json.loads(_read("-", None) if str(chat) == "-" else _read(None, chat))
+    except UnicodeError as problem:
+        raise Usage(f"The chat of {name} is not valid Unicode; give JSON in UTF-8.") from problem
+    except (ValueError, RecursionError) as problem:
+        raise Usage(f"{name} holds no JSON ({problem}); {_CHAT}") from problem
+    if not isinstance(found, list) or not found:
+        raise Usage(f"{name} holds no list of messages; {_CHAT}")
+    for number, one in enumerate(found):
+        if not isinstance(one, dict) or not {"role", "content"} <= {*one}:
+            raise Usage(f"Message {number} of {name} has no role and content; {_CHAT}")
+    return found
 
 
 def text_of(given: str | None, file: Path | None = None) -> str:

@@ -12,18 +12,27 @@ from rich.text import Text
 from ligflow.corpus.source_options import ALL, Draws, Part, SkipBad, Source, corpus_of, with_part
 from ligflow.errors import LigflowError
 from ligflow.extras import need
-from ligflow.names import MAX_NODES
+from ligflow.names import ENGINES, HEAD_BASELINES, MAX_NODES, PRECISIONS, SCALARIZATIONS, UNITS
 from ligflow.usage import (
+    COMPARED,
+    MACHINES,
+    METHOD,
+    OUTPUT,
     Device,
     Dtype,
     LocalOnly,
     Model,
     Revision,
+    TrustCode,
+    Usage,
     checked,
+    choice,
     console,
     enough_draws,
     errors,
     layer_range,
+    loading,
+    option,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -36,7 +45,7 @@ if TYPE_CHECKING:
 corpus = typer.Typer(
     help="Many sentences: run the consistency experiment on a corpus, and report on it.", no_args_is_help=True
 )
-Seed = Annotated[int, typer.Option(help="Of the bootstrap.")]
+Seed = Annotated[int, option("Seed of the sentences that are drawn for the intervals.", METHOD)]
 _STOPPED = 130  # the exit code of a command that Ctrl-C ended
 
 
@@ -44,58 +53,75 @@ _STOPPED = 130  # the exit code of a command that Ctrl-C ended
 @with_part
 def run_corpus(
     source: Source,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The run's folder; an interrupted run goes on.")],
+    out: Annotated[Path, option("The run's folder; an interrupted run goes on.", OUTPUT, "--out", "-o")],
     model: Model = None,
     revision: Revision = None,
     device: Device = None,
     dtype: Dtype = "float32",
     local_files_only: LocalOnly = False,
+    trust_remote_code: TrustCode = False,
     part: Part = ALL,
-    seed: Annotated[int, typer.Option(help="Of the sample, the shuffled control and the twin.")] = 0,
+    seed: Annotated[
+        int, option("Seed of what is drawn: the sample, the shuffled control, the twin.", METHOD)
+    ] = 0,
     skip_bad: SkipBad = False,
-    layers: Annotated[str | None, typer.Option(help="Layers to explain, e.g. 0-3,5; default: all.")] = None,
+    layers: Annotated[
+        str | None, option("Layers to explain, e.g. 0-3,5 (negative: from the end); default: all.", COMPARED)
+    ] = None,
     unit: Annotated[
-        list[str] | None, typer.Option(help="What is compared, repeatable: token, word; default: token.")
+        list[str] | None, choice("--unit", UNITS, "What is compared, repeatable, default token", COMPARED)
     ] = None,
     hide_special: Annotated[
-        bool, typer.Option("--hide-special", help="Leave special tokens out of the comparisons.")
+        bool, option("Leave special tokens out of the comparisons.", COMPARED, "--hide-special")
     ] = False,
-    top_k: Annotated[int, typer.Option(help="The k of the top-k overlap.")] = 3,
-    scalarization: Annotated[str, typer.Option(help="l2 or projection.")] = "l2",
-    quadrature: Annotated[str, typer.Option(help="adaptive, gauss-legendre:N, ...")] = "adaptive",
-    tol: Annotated[float, typer.Option(help="Relative tolerance of every integral.")] = 1e-3,
-    max_nodes: Annotated[int, typer.Option(help="Path points after which a target is given up.")] = MAX_NODES,
-    precision: Annotated[str, typer.Option(help="float32, or on CUDA tf32.")] = "float32",
-    maps: Annotated[bool, typer.Option("--maps", help="Keep all maps too (safetensors).")] = False,
-    twin: Annotated[
-        bool, typer.Option("--twin", help="Then the same on a copy with random weights.")
-    ] = False,
-    engine: Annotated[str, typer.Option(help="local (processes of this machine) or ray.")] = "local",
+    top_k: Annotated[int, option("The k of the top-k overlap.", COMPARED)] = 3,
+    scalarization: Annotated[
+        str, choice("--scalarization", SCALARIZATIONS, "The size of a vector", METHOD)
+    ] = "l2",
+    quadrature: Annotated[
+        str,
+        option(
+            "adaptive, fine (slow, a reference), gauss-legendre:N, midpoint:N, trapezoid:N, captum:N.", METHOD
+        ),
+    ] = "adaptive",
+    tol: Annotated[float, option("Relative tolerance of every cell.", METHOD)] = 1e-3,
+    max_nodes: Annotated[int, option("Steps after which a target is given up.", METHOD)] = MAX_NODES,
+    precision: Annotated[
+        str, choice("--precision", PRECISIONS, "Exact products, or on CUDA faster ones", METHOD)
+    ] = "float32",
+    maps: Annotated[bool, option("Keep all maps too (safetensors).", OUTPUT, "--maps")] = False,
+    twin: Annotated[bool, option("Then the same on a copy with random weights.", COMPARED, "--twin")] = False,
+    engine: Annotated[
+        str, choice("--engine", ENGINES, "Processes of this machine, or actors of Ray", MACHINES)
+    ] = "local",
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes or actors; default: one a device (ray: as many as fit)."),
+        option("How many processes or actors; default: one a device (ray: as many as fit).", MACHINES),
     ] = None,
-    cpus: Annotated[int | None, typer.Option(help="Cores of each Ray actor; default: 1.")] = None,
-    ray_address: Annotated[str | None, typer.Option(help="The Ray cluster; default: one here.")] = None,
+    cpus: Annotated[int | None, option("Cores of each Ray actor; default: 1.", MACHINES)] = None,
+    ray_address: Annotated[str | None, option("The Ray cluster; default: one here.", MACHINES)] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Sentences that go through a layer together; default: as many as pay.")
+        int | None,
+        option("Sentences that go through a layer together; default: as many as pay.", MACHINES),
     ] = None,
-    shard_size: Annotated[int, typer.Option(help="Sentences that are computed and stored together.")] = 32,
+    shard_size: Annotated[int, option("Sentences that are computed and stored together.", MACHINES)] = 32,
     redo_damaged: Annotated[
-        bool, typer.Option("--redo-damaged", help="Check every finished shard, and redo damaged ones.")
+        bool, option("Check every finished shard, and redo damaged ones.", MACHINES, "--redo-damaged")
     ] = False,
 ) -> None:
     """Compute the 24 pairs of baselines on every sentence. Run it again, and it goes on where it stopped."""
     need("corpus", "ligflow corpus")
+    chosen = layer_range("--layers", layers)
+    _refuse_options_of_ray(engine, cpus, ray_address)
+    loading(model)
     from ligflow.corpus import runner, worker
     from ligflow.corpus.variants import Experiment
 
-    chosen = layer_range("--layers", layers)
     experiment = checked(
         Experiment, None if chosen is None else tuple(chosen), tuple(unit or ["token"]), hide_special, top_k,
         seed, maps, scalarization, quadrature, tol, max_nodes, precision,
     )  # fmt: skip
-    loaded = worker.Model(model, revision, dtype, local_files_only)
+    loaded = worker.Model(model, revision, dtype, local_files_only, trust_remote_code=trust_remote_code)
     sentences = corpus_of(source, part, seed, skip_bad)
     workers_of = checked(_engine, engine, device, workers, cpus, ray_address)
     with _bar() as told:
@@ -109,11 +135,9 @@ def run_corpus(
 @corpus.command("report")
 def report_corpus(
     folder: Annotated[Path, typer.Argument(help="A run's folder.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Default: report in the run's folder.")
-    ] = None,
+    out: Annotated[Path | None, option("Default: report in the run's folder.", OUTPUT, "--out", "-o")] = None,
     twin: Annotated[
-        Path | None, typer.Option(help="A run on random weights; default: the one in the run's folder.")
+        Path | None, option("A run on random weights; default: the one in the run's folder.", COMPARED)
     ] = None,
     draws: Draws = 1000,
     seed: Seed = 0,
@@ -130,10 +154,10 @@ def report_corpus(
 @corpus.command("heads")
 def profile_heads(
     folder: Annotated[Path, typer.Argument(help="The folder of a run with --maps.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Default: heads in the run's folder.")
-    ] = None,
-    att_baseline: Annotated[str, typer.Option(help="The baseline of z2u.")] = "itb",
+    out: Annotated[Path | None, option("Default: heads in the run's folder.", OUTPUT, "--out", "-o")] = None,
+    att_baseline: Annotated[
+        str, choice("--att-baseline", HEAD_BASELINES, "Baseline of what heads read", METHOD)
+    ] = "target",
     draws: Draws = 1000,
     seed: Seed = 0,
 ) -> None:
@@ -143,6 +167,12 @@ def profile_heads(
 
     page = write(folder, out, att_baseline, enough_draws(draws), seed)
     console().print(Text(f"wrote {page}"), soft_wrap=True)
+
+
+def _refuse_options_of_ray(engine: str, cpus: int | None, ray_address: str | None) -> None:
+    for name, given in {"--ray-address": ray_address, "--cpus": cpus}.items():
+        if given is not None and engine != "ray":
+            raise Usage(f"{name} is for --engine ray.")
 
 
 def _engine(
@@ -155,11 +185,6 @@ def _engine(
         if device is not None and "," in device:
             raise LigflowError(f"--device {device!r} is for --engine local; with ray each actor takes a GPU.")
         return actors(device, workers, ray_address, 1 if cpus is None else cpus)
-    if name != "local":
-        raise LigflowError(f"Unknown engine {name!r}; choose from local, ray.")
-    for option, given in {"--ray-address": ray_address, "--cpus": cpus}.items():
-        if given is not None:
-            raise LigflowError(f"{option} is for --engine ray.")
     devices = device.split(",") if device else [None]
     count = len(devices) if workers is None else workers
     return here(devices[0]) if count == 1 else processes(devices, count)

@@ -3,23 +3,28 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.text import Text
 
 from ligflow.corpus.source_options import ALL, Draws, Part, SkipBad, Source, corpus_of, with_part
 from ligflow.extras import need
 from ligflow.usage import (
+    COMPARED,
+    METHOD,
+    OUTPUT,
     Device,
     Dtype,
     LocalOnly,
     Model,
     Revision,
+    TrustCode,
     checked,
     console,
     counted,
     enough_draws,
     explainer_of,
     layer_range,
+    loading,
+    option,
 )  # fmt: skip
 
 
@@ -27,26 +32,38 @@ from ligflow.usage import (
 def try_methods(
     source: Source,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the results; an interrupted trial goes on.")
+        Path, option("Folder of the results; an interrupted trial goes on.", OUTPUT, "--out", "-o")
     ],
     model: Model = None,
     revision: Revision = None,
     device: Device = None,
     dtype: Dtype = "float32",
     local_files_only: LocalOnly = False,
+    trust_remote_code: TrustCode = False,
     part: Part = ALL,
-    seed: Annotated[int, typer.Option(help="Of the sample, the random control and the shuffle.")] = 0,
+    seed: Annotated[
+        int, option("Seed of what is drawn: the sample, the random control, the shuffle.", METHOD)
+    ] = 0,
     skip_bad: SkipBad = False,
-    layers: Annotated[str | None, typer.Option(help="Layers to try, e.g. 0-3,5; default: all.")] = None,
-    steps: Annotated[int, typer.Option(help="Steps of the insertion and deletion curves.")] = 10,
-    top_k: Annotated[int, typer.Option(help="The k of comprehensiveness and sufficiency.")] = 3,
+    layers: Annotated[
+        str | None, option("Layers to try, e.g. 0-3,5 (negative: from the end); default: all.", COMPARED)
+    ] = None,
+    steps: Annotated[
+        int, option("In how many steps sources are removed and put back (deletion, insertion).", COMPARED)
+    ] = 10,
+    top_k: Annotated[
+        int, option("How many sources are removed or kept (comprehensiveness, sufficiency).", COMPARED)
+    ] = 3,
     shuffled: Annotated[
-        int, typer.Option(help="So many sentences also under shuffled weights; 0: none.")
+        int, option("So many sentences also under shuffled weights; 0: none.", COMPARED)
     ] = 20,
     draws: Draws = 1000,
 ) -> None:
     """Remove sources and see: which maps say what happens? Page, tables and a figure."""
     need("corpus", "ligflow corpus")
+    chosen = layer_range("--layers", layers)
+    enough_draws(draws)
+    loading(model)
     from ligflow.corpus.markdown import in_words
     from ligflow.corpus.standings import standings
     from ligflow.corpus.trial_page import verdict, write
@@ -54,12 +71,12 @@ def try_methods(
     from ligflow.explainer import Explainer
     from ligflow.shuffled import shuffled as shuffle
 
-    chosen = layer_range("--layers", layers)
     trial = checked(Trial, None if chosen is None else tuple(chosen), steps, top_k, seed, shuffled)
-    enough_draws(draws)
     corpus = corpus_of(source, part, seed, skip_bad)
     sentences = list(corpus.read())
-    explainer = explainer_of(model, revision, device, dtype, local_files_only)
+    explainer = explainer_of(
+        model, revision, device, dtype, local_files_only, trust_remote_code=trust_remote_code
+    )
     twin = Explainer(shuffle(explainer.model, seed), explainer.tokenizer, name=explainer.name)
     with counted("sentences") as told:
         frame = run(out / "sentences", explainer, twin, sentences, trial, told)

@@ -15,6 +15,7 @@ from importlib import import_module, resources
 from pathlib import Path
 from typing import Any, cast
 
+from ligflow import names
 from ligflow.corpus import columns, dependencies, hub
 from ligflow.corpus.sentence import BadLine, Sentence, printable
 from ligflow.errors import LigflowError
@@ -35,7 +36,7 @@ _SUFFIXES = {
     ".tsv": "tsv",
     ".parquet": "parquet",
 }
-FORMATS = ("text", "conllu", "ptb", "jsonl", "csv", "tsv", "parquet")
+FORMATS = tuple(names.FORMATS.values())
 _COLUMNS = ("jsonl", "csv", "tsv", "parquet")
 _HEAD = 65_536  # bytes that are looked at for what text does not hold
 

@@ -9,9 +9,10 @@
 
 import pyarrow as pa
 
+from ligflow import names
 from ligflow.consistency import METRICS
 
-UNITS = ("token", "word")
+UNITS = tuple(names.UNITS.values())
 DIRECT = ("zero", "itb", "itb_zero_ratio")
 ATT = ("zero", "itb", "itb_zero_ratio", "itb_map_ratio")
 MLP = ("zero", "att_itb_a0")

@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ligflow.names import FORMATS
+from ligflow.usage import CORPUS, METHOD, choice, option
+
 if TYPE_CHECKING:
     from ligflow.corpus.runner import Corpus
 
 _SOURCE = "A file, hf:NAME (or hf://datasets/NAME) for a dataset of the hub, or embedded:sentences."
 Source = Annotated[str, typer.Argument(help=_SOURCE)]
-SourceOption = Annotated[str, typer.Option(help=_SOURCE)]
+SourceOption = Annotated[str, option(_SOURCE, CORPUS)]
 Format = Annotated[
-    str | None,
-    typer.Option(
-        "--format", help="text, conllu, ptb, jsonl, csv, tsv, parquet; default: by the file's name."
-    ),
+    str | None, choice("--format", FORMATS, "How the file is read; by default as its name ends", CORPUS)
 ]
-Column = Annotated[str | None, typer.Option(help="The column that holds the sentences.")]
-Split = Annotated[str | None, typer.Option(help="Split of a dataset; default: train.")]
-Subset = Annotated[str | None, typer.Option(help="Configuration of a dataset.")]
-Start = Annotated[int, typer.Option(help="The first sentence, counted from 0.")]
-End = Annotated[int | None, typer.Option(help="The sentence to stop before.")]
-Sample = Annotated[int | None, typer.Option(help="Draw this many of them at random.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave malformed lines out, and list them.")]
-Draws = Annotated[int, typer.Option(help="Draws of the bootstrap over sentences.")]
+Column = Annotated[str | None, option("The column that holds the sentences.", CORPUS)]
+Split = Annotated[str | None, option("Split of a dataset; default: train.", CORPUS)]
+Subset = Annotated[str | None, option("Configuration of a dataset.", CORPUS)]
+Start = Annotated[int, option("The first sentence, counted from 0.", CORPUS)]
+End = Annotated[int | None, option("The sentence to stop before.", CORPUS)]
+Sample = Annotated[int | None, option("Draw this many of them at random.", CORPUS)]
+SkipBad = Annotated[bool, option("Leave malformed lines out, and list them.", CORPUS, "--skip-bad")]
+Draws = Annotated[int, option("How often sentences are drawn anew for the intervals.", METHOD)]
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class Model:
     dtype: str = "float32"
     local_files_only: bool = False
     random_weights: int | None = None
+    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ def loaded(model: Model, device: str | None = None, threads: int | None = None) 
         torch.set_num_threads(threads)
     if model.dtype not in _DTYPES:
         raise LigflowError(f"dtype is {model.dtype!r}; choose from {', '.join(_DTYPES)}.")
-    options: dict[str, Any] = {"local_files_only": model.local_files_only}
+    options: dict[str, Any] = {
+        "local_files_only": model.local_files_only, "trust_remote_code": model.trust_remote_code,
+    }  # fmt: skip
     options |= {"revision": model.revision} if model.revision else {}
     explainer = Explainer.from_pretrained(model.name, device, _DTYPES[model.dtype], **options)
     return (

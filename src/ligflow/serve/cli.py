@@ -12,7 +12,7 @@ from rich.text import Text
 from ligflow.errors import LigflowError
 from ligflow.extras import need
 from ligflow.names import DEFAULT_MODEL
-from ligflow.usage import Device, Dtype, LocalOnly, console, errors, explainer_of
+from ligflow.usage import Device, Dtype, LocalOnly, TrustCode, console, errors, explainer_of, loading
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -35,6 +35,7 @@ def serve(
     device: Device = None,
     dtype: Dtype = "float32",
     local_files_only: LocalOnly = False,
+    trust_remote_code: TrustCode = False,
     max_characters: Annotated[int, typer.Option(min=1, help="Of a text.")] = 2000,
     max_tokens: Annotated[int, typer.Option(min=1, help="Of a text.")] = 256,
     queue: Annotated[int, typer.Option(min=1, help="Texts that may wait.")] = 64,
@@ -42,13 +43,14 @@ def serve(
 ) -> None:
     """Serve a page that explains texts, on this machine: one computation at a time, nothing on disk."""
     need("serve", "ligflow serve")
+    loading(model[0] if model else None)
     from ligflow.serve import guard, jobs
     from ligflow.serve.app import create_app
     from ligflow.serve.request import Limits
 
     limits = Limits(max_characters, max_tokens, queue, keep)
     with _listen(host, port) as listening, jobs.Queue(queue, keep) as waiting:
-        offered = _load(model, device, dtype, local_files_only, limits)
+        offered = _load(model, device, dtype, local_files_only, trust_remote_code, limits)
         app = create_app(offered, waiting, limits, guard.hosts_of(host))
         _greet(host, listening.getsockname()[1], offered, guard.is_loopback(host))
         _run(app, listening)
@@ -71,12 +73,23 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _load(
-    names: list[str] | None, device: str | None, dtype: str, local_files_only: bool, limits: "Limits"
+    names: list[str] | None,
+    device: str | None,
+    dtype: str,
+    local_files_only: bool,
+    trust_remote_code: bool,
+    limits: "Limits",
 ) -> "list[Offered]":
     from ligflow.serve.request import Offered
 
     chosen = list(dict.fromkeys(names or [DEFAULT_MODEL]))
-    return [Offered.of(explainer_of(one, None, device, dtype, local_files_only), limits) for one in chosen]
+    return [
+        Offered.of(
+            explainer_of(one, None, device, dtype, local_files_only, trust_remote_code=trust_remote_code),
+            limits,
+        )
+        for one in chosen
+    ]
 
 
 def _greet(host: str, port: int, offered: "list[Offered]", private: bool) -> None:

@@ -17,7 +17,7 @@ from ligflow.names import NEEDS
 from ligflow.trace import trace
 from ligflow.view.canvas import LABELS, LETTER, colour_bar, colours, empty, matplotlib, short
 from ligflow.view.highlights import highlights, stands_aside
-from ligflow.view.labels import trimmed
+from ligflow.view.labels import told_apart
 from ligflow.view.select import available, row_shares, select
 
 if TYPE_CHECKING:
@@ -90,11 +90,10 @@ def traced(flow: Flow, layer: int, target: int | None, view: str | None) -> Figu
     which = {None: "composed" if "conserving" in available(flow) else "z2z", "conserving": "composed"}
     found = trace(flow, token, layer, which.get(view, str(view)))
     rows = [f"after layer {number}" for number in found.layers] + ["input"]
-    label = trimmed(flow.tokens[token])
+    label = told_apart(flow.tokens)[token]
     title = f"‘{label}’ from layer {layer} down to the input"
-    panel = Panel(
-        found.relevance.float(), rows, [short(trimmed(one)) for one in flow.tokens], [], title, "token"
-    )
+    names = [short(one) for one in told_apart(flow.tokens)]
+    panel = Panel(found.relevance.float(), rows, names, [], title, "token")
     return _alone(panel, "share", "% of the relevance")
 
 
@@ -142,7 +141,8 @@ def _panel(
         for cell in flow.unmet
         if cell.layer == layer and cell.route in NEEDS[view] and (head is None or cell.head == head)
     }
-    rows = [short(trimmed(flow.tokens[target])) for target in flow.targets]
+    names = told_apart(flow.tokens)
+    rows = [short(names[target]) for target in flow.targets]
     unmet = [row for row, target in enumerate(flow.targets) if target in bad]
     kind = "head" if view == "u2z" else "source"
     kept = [place for place in range(len(columns)) if kind == "head" or place not in hidden]

@@ -14,7 +14,7 @@ from ligflow.errors import LigflowError
 from ligflow.flow import Flow
 from ligflow.view.canvas import LABELS, LETTER, empty, short
 from ligflow.view.colour import shade
-from ligflow.view.labels import trimmed
+from ligflow.view.labels import told_apart
 from ligflow.view.select import by_head, knows_heads, select
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _ladder_view(flow: Flow) -> str | None:
 def ladder(flow: Flow, layer: int, target: int | None) -> Figure:
     """The links of one layer by weight, of one target or all."""
     found = links(flow, layer, target)
-    tokens = [short(trimmed(token)) for token in flow.tokens]
+    tokens = [short(label) for label in told_apart(flow.tokens)]
     names = [tokens, tokens] if found.last is None else [tokens, [f"h{h}" for h in range(flow.heads)], tokens]
     titles = ["sources", "targets"] if found.last is None else ["sources", "heads", "targets"]
     wide = max(5.0, 3.0 + 2 * LETTER * max(map(len, tokens)))

@@ -12,7 +12,7 @@ from ligflow.compose import shared_out
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
 from ligflow.names import NEEDS
-from ligflow.view.labels import trimmed
+from ligflow.view.labels import told_apart
 
 VIEWS = tuple(names.VIEWS.values())
 
@@ -54,7 +54,7 @@ def columns(flow: Flow, view: str) -> list[str]:
     """What the columns of a map are called."""
     if view == "u2z":
         return [f"h{head}" for head in range(flow.heads)] + ["res"]
-    return [trimmed(token) for token in flow.tokens]
+    return told_apart(flow.tokens)
 
 
 def row_shares(values: Float[Tensor, "*row column"]) -> Float[Tensor, "*row column"]:

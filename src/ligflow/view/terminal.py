@@ -29,7 +29,7 @@ from ligflow.view.highlights import (
     stands_aside,
     without,
 )
-from ligflow.view.labels import trimmed
+from ligflow.view.labels import told_apart
 from ligflow.view.select import columns, every_layer
 
 _LETTERS = 4  # of a column's name, at least
@@ -133,7 +133,8 @@ def _sources(shown: _Shown) -> str:
 
 def _tables(shown: _Shown, width: int) -> Iterator[Table]:
     """The map in blocks of columns that fit; every column is shown, with as much of its name as fits."""
-    every, wide = columns(shown.flow, shown.found.view), _wide(shown, width)
+    every, names = columns(shown.flow, shown.found.view), told_apart(shown.flow.tokens)
+    wide = _wide(shown, width)
     letters = _letters([cell_len(every[place]) for place in shown.columns], width - wide)
     cells = [min(letters, max(_LETTERS, cell_len(every[place]))) + 1 for place in shown.columns]
     for block in _blocks(cells, width - wide):
@@ -144,7 +145,7 @@ def _tables(shown: _Shown, width: int) -> Iterator[Table]:
             name = set_cell_size(name, min(cells[at] - 1, cell_len(name)))
             table.add_column(Text(name), width=cells[at], no_wrap=True, justify="right")
         for token, row in zip(shown.rows, shown.shares.tolist(), strict=True):
-            label = Text(f"{token} {trimmed(shown.flow.tokens[token])} ")
+            label = Text(f"{token} {names[token]} ")
             last = token if shown.causal else len(row)
             table.add_row(label, *(_cell(row, shown.columns[at], last, cells[at]) for at in block))
         yield table
@@ -152,7 +153,8 @@ def _tables(shown: _Shown, width: int) -> Iterator[Table]:
 
 def _wide(shown: _Shown, width: int) -> int:
     """How wide the names of the rows are."""
-    most = max(cell_len(f"{token} {trimmed(shown.flow.tokens[token])} ") for token in shown.rows)
+    names = told_apart(shown.flow.tokens)
+    most = max(cell_len(f"{token} {names[token]} ") for token in shown.rows)
     return min(most, max(1, width - 1 - (_LETTERS + 1)))
 
 

@@ -59,7 +59,7 @@ export function fillTrace(parts, found, chain, own, state, inks) {
   const { groups } = lensOf(chain.flow, { words: state.words, special: 0, map: "z2z" });
   fillText(parts.input, chain.flow, groups, input, most, inks, { marked: found.start });
   drawTrace(canvasPen(fit(parts.canvas, found.at.width, found.at.height)), found, found.at, inks);
-  const head = ["", "relevance, the strongest first", "how far the sums of its layer are off"].map((name) =>
+  const head = ["", "shares, the strongest first", "how far the sums of its layer are off"].map((name) =>
     make("th", { scope: "col" }, name),
   );
   const rows = found.relevance.map((row, depth) =>
@@ -94,6 +94,10 @@ function strongestWords(row, labels, count) {
   return order.map((i) => `‘${labels[i]}’ ${percent(row[i])}`).join(", ");
 }
 
+/** Tokens whose rows have nothing to share out. */
+const stillWords = (count) =>
+  count === 1 ? "1 token did not move and keeps its share" : `${count} tokens did not move and keep their share`;
+
 /** What is known of its accuracy, and of what maps it is made. */
 function aboutWords(found, { flow, state: seen, top }, own, state) {
   const other = flow !== own || seen.map !== state.map || seen.rule !== state.rule;
@@ -104,11 +108,12 @@ function aboutWords(found, { flow, state: seen, top }, own, state) {
     ? "; maps stored as 8-bit numbers, so that each share is rounded"
     : "";
   const missed = found.unmet ? `; ${found.unmet} integrals not converged` : "";
+  const still = found.still ? `; ${stillWords(found.still)}` : "";
   const hidden =
     state.special || state.prefix ? "; hidden tokens take part, since relevance would be lost without them" : "";
   const first = top ? `; first step: ${settingsWords(top)}` : "";
   return (
-    `${why}Maps: ${mapName(seen.map, "conserving")}${first}; the sum at every depth is 1 within ${found.drift.toExponential(0)}; ` +
-    `the sums of the integrals are off by up to ${Math.max(...found.certificates).toExponential(0)}${missed}${hidden}${coarse}.`
+    `${why}Maps: ${mapName(seen.map, "conserving")}${first}; shares sum to 1 at every depth, within ${found.drift.toExponential(0)}; ` +
+    `what the rows share out is off by up to ${Math.max(...found.certificates).toExponential(0)} of it${missed}${still}${hidden}${coarse}.`
   );
 }

@@ -83,7 +83,7 @@ export function traceOf(flow, state, token, top = null) {
   const layers = down(flow, state.layer);
   const relevance = [Float64Array.from(lens.groups, (_, i) => (i === start ? 1 : 0))];
   const [shares, certificates] = [[], []];
-  let unmet = 0;
+  let [unmet, still] = [0, 0];
   layers.forEach((layer, depth) => {
     const step = stepOf(depth || !top ? flow : top, layer, state);
     const next = new Float64Array(lens.groups.length);
@@ -94,6 +94,7 @@ export function traceOf(flow, state, token, top = null) {
         next[source] += held * share;
       });
       open += Math.abs(held) * step.open[target];
+      still += step.still[target];
     });
     relevance.push(next);
     shares.push(step.shares);
@@ -101,27 +102,28 @@ export function traceOf(flow, state, token, top = null) {
     unmet += step.unmet;
   });
   const drift = Math.max(...relevance.map((row) => Math.abs(row.reduce((sum, held) => sum + held, 0) - 1)));
-  return { layers, start, relevance, shares, certificates, unmet, drift, labels: lens.groups.map((g) => g.label) };
+  return { layers, start, relevance, shares, certificates, unmet, still, drift, labels: lens.groups.map((g) => g.label) };
 }
 
-/** One layer: what each token hands to its sources, how much of that is open, and how many cells miss the tolerance. */
+/** One layer: what each token hands to its sources, how much of that is open, which did not move, and how many cells miss the tolerance. */
 function stepOf(flow, layer, state) {
   const [row, lens] = [flow.layers.indexOf(layer), traced(flow, state)];
   const values = regroup(rawMap(flow, row, state.map, "conserving"), lens, flow.tokens.length);
   const count = lens.groups.length;
   const shares = lens.groups.map((_, i) => Float64Array.from(lens.groups, (_, j) => (i === j ? 1 : 0)));
-  const open = new Float64Array(count);
+  const [open, still] = [new Float64Array(count), new Uint8Array(count)];
   let unmet = 0;
   lens.rows.forEach((place, r) => {
     const own = values.subarray(r * count, (r + 1) * count);
     const [sum, size] = own.reduce(([a, b], value) => [a + value, b + Math.abs(value)], [0, 0]);
     const found = openOf(flow, row, state.map, lens.groups[place].rows);
     unmet += found.unmet;
-    if (Math.abs(sum) <= 1e-6 * size) return;
+    still[place] = Math.abs(sum) <= 1e-6 * size ? 1 : 0;
+    if (still[place]) return;
     shares[place] = Float64Array.from(own, (value) => value / sum);
     open[place] = found.open;
   });
-  return { shares, open, unmet };
+  return { shares, open, unmet, still };
 }
 
 /** The worst |residue| of a row relative to its total; of a head, to the scale of its certificate. */
