@@ -10,7 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, LigflowError
-from ligflow.pretrained import EMBEDDED, cache_folder, load, put_in_place
+from ligflow.pretrained import EMBEDDED, cache_folder, load, put_in_place, tokenizer_named
 
 
 def test_no_name_is_the_embedded_minilm() -> None:
@@ -157,6 +157,8 @@ def test_a_tokenizer_of_own_code_is_not_left_out(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("ligflow.pretrained.AutoTokenizer.from_pretrained", asks)
     with pytest.raises(LigflowError, match=r"The tokenizer of .* holds code of its own"):
         load()
+    with pytest.raises(LigflowError, match=r"holds code of its own.* load it yourself and pass it: AutoTok"):
+        tokenizer_named("own")
 
 
 # --- the cache of converted models ----------------------------------------------------------------

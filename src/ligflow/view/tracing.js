@@ -102,7 +102,17 @@ export function traceOf(flow, state, token, top = null) {
     unmet += step.unmet;
   });
   const drift = Math.max(...relevance.map((row) => Math.abs(row.reduce((sum, held) => sum + held, 0) - 1)));
-  return { layers, start, relevance, shares, certificates, unmet, still, drift, labels: lens.groups.map((g) => g.label) };
+  return {
+    layers,
+    start,
+    relevance,
+    shares,
+    certificates,
+    unmet,
+    still,
+    drift,
+    labels: lens.groups.map((g) => g.label),
+  };
 }
 
 /** One layer: what each token hands to its sources, how much of that is open, which did not move, and how many cells miss the tolerance. */
