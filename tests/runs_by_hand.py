@@ -41,8 +41,9 @@ def run_by_hand(
     texts = [Sentence(n, f"Sentence {n}.", f"made:{n + 1}") for n in range(sentences)]
     planned = write_sentences(folder, texts, shard_size)
     about: Row = {"fingerprint": planned.fingerprint, "source": "made", "bad_lines": len(bad), "file": None}
+    model: Row = {"name": name, "layers": 4, "dtype": "float32", "weights": "as loaded", "revision": None}
     begin(folder, {
-        "model": {"name": name, "layers": 4}, "settings": Experiment(units=units).describe(),
+        "model": model | {"fingerprint": "0"}, "settings": Experiment(units=units).describe(),
         "corpus": about | {"left_out_lines": list(bad)}, "ligflow": "0", "versions": {"torch": "0"},
         "shard_size": shard_size, "sentences": planned.sentences, "shards": planned.shards,
     })  # fmt: skip
