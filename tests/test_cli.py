@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -881,6 +882,22 @@ def test_trace_prints_relevance_and_paths_and_writes_them(follow: Run, tmp_path:
         sums[row["after_layer"]] += float(row["relevance"])
     assert list(sums.values()) == pytest.approx([1, 1, 1])
     assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["directed"]
+
+
+def test_trace_says_how_far_the_input_is_off_and_what_did_not_move(
+    follow: Run, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**trace.BASELINES["mean"], "routes": ("z2u", "u2z")}
+    known = trace.trace(Explainer.from_pretrained(model).explain(TEXT, **settings), 2)
+    error = f"estimated error of the input's shares, added up: {float(known.errors[-1]):.0e}"
+    assert f"; {error}\n" in follow("-t", "cat", "--paths", "0")[1]
+    for count, said in (
+        (1, "1 token did not move and keeps its share"),
+        (2, "2 tokens did not move and keep"),
+    ):
+        still = replace(known, still=count)
+        monkeypatch.setattr("ligflow.trace.trace", lambda *_, found=still, **__: found)
+        assert f"; {error}; {said}" in " ".join(follow("-t", "cat", "--paths", "0")[1].split())
 
 
 def test_trace_takes_a_position_a_layer_and_a_map(follow: Run) -> None:
