@@ -43,7 +43,7 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 docs: $(VENV)/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	PYTHONPATH=docs/scripts $(BIN)/zensical build --clean --strict
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,10 +1,8 @@
-"""Every work that the code or a page cites stands in docs/references.bib; links elsewhere lead to files."""
+"""Every work that the code or a page cites stands in docs/references.bib."""
 
 import re
 import sys
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "scripts"))
@@ -12,9 +10,7 @@ sys.path.insert(0, str(ROOT / "docs" / "scripts"))
 from references import PAGE, entries, page  # noqa: E402
 
 BIBLIOGRAPHY = (ROOT / "docs" / "references.bib").read_text(encoding="utf-8")
-PAGES = ["README.md", *(f"examples/{notebook.name}" for notebook in (ROOT / "examples").glob("*.ipynb"))]
 CITED = re.compile(r"\[([a-z]+[12]\d{3})\]")
-LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 
 
 def citations() -> dict[str, Path]:
@@ -41,11 +37,3 @@ def test_entries_are_whole_and_their_keys_single() -> None:
 
 def test_the_page_is_the_one_of_the_bibliography() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run python docs/scripts/references.py"
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_relative_links_outside_the_site_lead_to_files(page: str) -> None:
-    links = LINK.findall((ROOT / page).read_text(encoding="utf-8"))
-    paths = [(ROOT / page).parent / link for link in links if ":" not in link]
-    assert paths
-    assert [path for path in paths if not path.exists()] == []

@@ -1,4 +1,4 @@
-"""Typesets the formulas of the pages: LaTeX becomes MathML when the site is built. A hook of MkDocs.
+"""Typesets the formulas of the pages: LaTeX becomes MathML when the site is built. An extension of Markdown.
 
 A formula stands in a block ```math, or in a line between $` and `$. Both are what code hosts typeset, and
 where nothing does, a formula is still code to be read. No script goes into the page.
@@ -8,6 +8,8 @@ import html
 import re
 
 from latex2mathml.converter import convert
+from markdown import Extension, Markdown
+from markdown.postprocessors import Postprocessor
 
 BLOCK = re.compile(r'<pre class="math"><code>(.*?)</code></pre>', re.DOTALL)
 INLINE = re.compile(r"\$<code>(.*?)</code>\$")
@@ -25,6 +27,20 @@ def mathml(latex: str, display: str) -> str:
     return PRIMED_WITH_INDEX.sub(rf"<msub><mrow>\1{SIGN}</mrow>\2</msub>", markup)
 
 
-def on_page_content(text: str, **_: object) -> str:
-    text = BLOCK.sub(lambda found: mathml(html.unescape(found[1]).strip(), "block"), text)
-    return INLINE.sub(lambda found: mathml(html.unescape(found[1]), "inline"), text)
+class Formulas(Postprocessor):
+    """The blocks and spans of a page that hold LaTeX."""
+
+    def run(self, text: str) -> str:
+        text = BLOCK.sub(lambda found: mathml(html.unescape(found[1]).strip(), "block"), text)
+        return INLINE.sub(lambda found: mathml(html.unescape(found[1]), "inline"), text)
+
+
+class MathML(Extension):
+    """Runs after all others: code is in its place by then."""
+
+    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
+        md.postprocessors.register(Formulas(md), "mathml", 0)
+
+
+def makeExtension(**settings: object) -> MathML:  # noqa: N802
+    return MathML(**settings)

@@ -1,0 +1,36 @@
+"""What the builder of the site passes over: images, pages outside the menu, the README and the notebooks.
+
+Links between pages and their anchors are checked by `make docs`.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = [page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md")]
+NOTEBOOKS = [notebook.relative_to(ROOT).as_posix() for notebook in (ROOT / "examples").glob("*.ipynb")]
+CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(\s*([^)#\s]+)[^)]*\)")
+
+
+@pytest.mark.parametrize("page", ["README.md", *NOTEBOOKS, *DOCS])
+def test_relative_links_and_images_lead_to_files(page: str) -> None:
+    text = CODE.sub("", (ROOT / page).read_text(encoding="utf-8"))
+    paths = [(ROOT / page).parent / link for link in LINK.findall(text) if ":" not in link]
+    assert [path for path in paths if not path.exists()] == []
+
+
+def test_links_are_found() -> None:
+    found = {
+        page: len(LINK.findall((ROOT / page).read_text(encoding="utf-8")))
+        for page in ("README.md", *NOTEBOOKS)
+    }
+    assert found["README.md"] > 20
+    assert min(found.values()) > 0
+
+
+def test_every_page_is_in_the_menu() -> None:
+    menu = re.findall(r"^ +- .*: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(f"docs/{page}" for page in menu) == sorted(DOCS)
