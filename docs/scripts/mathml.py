@@ -21,8 +21,13 @@ SIGN = '<mo lspace="0" rspace="0">&#x02032;</mo>'
 
 
 def mathml(latex: str, display: str) -> str:
-    """A formula. Primes stand beside their letter, since most fonts have none that is made to be raised."""
+    """A formula. Primes stand beside their letter, since most fonts have none that is made to be raised.
+
+    Raises ValueError for a command that the converter does not know, which it would pass on as a letter.
+    """
     markup = convert(latex, display=display)
+    if "\\" in markup:
+        raise ValueError(f"{latex!r} holds a command that latex2mathml does not know: {markup}")
     markup = PRIMED.sub(rf"<mrow>\1{SIGN}</mrow>", markup)
     return PRIMED_WITH_INDEX.sub(rf"<msub><mrow>\1{SIGN}</mrow>\2</msub>", markup)
 
