@@ -561,6 +561,7 @@ def test_the_first_screen_says_what_it_found_and_a_click_goes_there(opened: Open
     assert float(shown.inner_text(".kept").split("holds ")[1].split("%")[0]) == pytest.approx(
         100 * hidden, abs=0.5
     )
+    assert shown.inner_text(".kept").endswith("of this row; percentages are of the rest")
     assert state_of(shown) == ""
     shown.select_option('[name="map"]', "h1")
     shown.click(".findings li:nth-child(2) button")

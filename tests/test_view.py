@@ -321,6 +321,8 @@ def test_special_tokens_are_hidden_as_sources_and_counted(flow: Flow) -> None:
     assert lines[2].split() == ["1", "old", "75", "25", "."]
     assert lines[3].split() == ["3", "house", "50", ".", "50"]
     assert "hidden: 2 special tokens, which hold 90% of what moved ‘house’ here (--special)" in lines
+    assert "percentages are of the sources shown" in lines
+    assert not any("percentages" in line for line in table(printed(flow, "z2z")))
     assert "  (not ranked: 2 special tokens)" in lines
     every = table(printed(marked, "z2z", special=True))
     assert every[3].split() == ["3", "house", "5", ".", ".", "5", "90"]

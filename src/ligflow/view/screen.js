@@ -155,7 +155,7 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     const row = pinned(current(), state)?.side === "target" ? view.rowIds.indexOf(pinned(current(), state).index) : -1;
     const held = row >= 0 ? view.hidden[row] : view.hidden.reduce((sum, part) => sum + part, 0) / view.rows;
     const one = view.lens.groups.length - view.lens.sources.length === 1;
-    const hidden = `${aside} hidden; ${one ? "it holds" : "they hold"} ${percent(held)} of ${row >= 0 ? "this row" : "a row on average"}`;
+    const hidden = `${aside} hidden; ${one ? "it holds" : "they hold"} ${percent(held)} of ${row >= 0 ? "this row" : "a row on average"}; percentages are of the rest`;
     return view.share < 1 ? `${drawn}; ${hidden}` : hidden;
   }
 

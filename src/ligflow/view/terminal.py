@@ -232,6 +232,7 @@ def _hidden(shown: _Shown) -> Iterator[str]:
         whole = held(shown.values[shown.rows.index(found.target)], found.hidden)
         part = f", which {verb} {100 * whole:.0f}% of what moved {named(shown.flow, found.target)} here"
     yield f"hidden: {said}{part} (--special)"
+    yield "percentages are of the sources shown"
 
 
 # --- in words -------------------------------------------------------------------------------------

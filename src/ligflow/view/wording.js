@@ -94,5 +94,5 @@ export const settingsOf = (flow) => {
 
 export const cut = (label, room) => (label.length > room ? `${label.slice(0, room - 1)}…` : label);
 export const form = (value) => (value === 0 ? "0" : Number(value.toPrecision(3)).toString());
-export const percent = (value) => `${(100 * value).toFixed(Math.abs(value) < 0.1 ? 1 : 0)}%`;
+export const percent = (value) => `${(100 * value).toFixed(Math.abs(value) < 0.0995 ? 1 : 0)}%`;
 export const counted = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
