@@ -90,6 +90,14 @@ def test_throughput(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> N
     assert one["million_days"] == pytest.approx(1e6 / one["a_minute"] / 1440)
 
 
+def test_start(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    benchmark("start").main(repeats=1, tiny=True, out=tmp_path / "start.json")
+    (row,) = read(tmp_path / "start.json")["rows"]
+    assert (row["what"], row["ratio"]) == ("ligflow --help", 1)
+    assert row["megabytes"] > 5
+    assert row["seconds"] > 0
+
+
 def test_page(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     benchmark("page").main(tiny=True, out=tmp_path / "page.json")
     (row,) = read(tmp_path / "page.json")["rows"]
