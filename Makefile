@@ -1,6 +1,7 @@
 # make demo: the main job on the embedded model. make test: the whole test suite. make bench: the benchmarks.
+# make lint: format, lint, types, dependencies, the rule of imports, the page's scripts. make coverage: what tests run.
 # make sweep: every model type of transformers, tiny (23 minutes, two cores); compared with docs/reference/models.json.
-# make oldest: the tests of what depends on transformers, with the oldest version that is supported.
+# make oldest: tests with the oldest version of every package that pyproject.toml admits.
 # make experiment: the experiment of docs/explanation/experiment.md (an hour on two cores; it can be interrupted).
 # make mutants: a random sample of changes to the numerical modules, which tests must notice (docs/explanation/mutants.md).
 PYTHON ?= python3
@@ -8,10 +9,14 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
-OLDEST_TESTS ?= $(addprefix tests/test_,oracle.py recording.py explainer.py routing.py batches.py)
+OLDEST_TESTS ?= $(addprefix tests/test_,oracle.py recording.py explainer.py routing.py batches.py tables.py \
+                view_figures.py serve.py corpus_readers.py corpus_run.py cli.py)
+COVERAGE_TESTS ?= -m "not slow"
 SENTENCE ?= The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light.
+# The wheel on the package index is for Linux; elsewhere the same version comes from npm.
+BIOME = $(if $(wildcard $(BIN)/biome),$(BIN)/biome,npx --yes @biomejs/biome@2.3.11)
 
-.PHONY: demo test oldest bench sweep experiment mutants lint docs clean
+.PHONY: demo test oldest bench sweep experiment mutants lint lint-python lint-js format coverage docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ligflow explain "$(SENTENCE)" --html demo.html
@@ -22,8 +27,13 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 	$(BIN)/python -m pytest -m slow -n auto --dist loadfile
 
+coverage: $(VENV)/.test
+	@sh .ci/browser
+	$(BIN)/python -m pytest --cov --cov-report term -n auto --dist loadfile $(COVERAGE_TESTS)
+
+# warnings are no errors here: old packages are warned of new ones
 oldest: $(VENV)/.oldest
-	PYTHONPATH=$(VENV)/oldest $(BIN)/python -m pytest -n auto $(OLDEST_TESTS)
+	PYTHONPATH=$(VENV)/oldest $(BIN)/python -m pytest -n auto -o filterwarnings=default $(OLDEST_TESTS)
 
 bench: $(VENV)/.test
 	for name in published captum_peer floor scaling; do $(BIN)/python benchmarks/$$name.py || exit 1; done
@@ -37,10 +47,21 @@ mutants: $(VENV)/.mutants
 experiment: $(VENV)/.test
 	$(BIN)/python docs/scripts/experiment.py
 
-lint: $(VENV)/.test
+lint: lint-python lint-js
+
+lint-python: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/deptry src
+	$(BIN)/lint-imports --no-logo
+
+lint-js: $(VENV)/.test
+	$(BIOME) check --error-on-warnings
+
+format: $(VENV)/.test
+	$(BIN)/ruff format .
+	$(BIOME) check --write
 
 docs: $(VENV)/.docs
 	PYTHONPATH=docs/scripts $(BIN)/zensical build --clean --strict
@@ -48,25 +69,33 @@ docs: $(VENV)/.docs
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+# pip that knows dependency groups
+$(VENV)/.pip: | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	touch $@
+
+$(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.pip
 	$(PIP_INSTALL) -e ".[minilm,tables]"
 	touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP_INSTALL) -e ".[test]"
+$(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.pip
+	$(PIP_INSTALL) -e ".[all]" --group test --group interop --group lint
 	touch $@
 
 $(VENV)/.mutants: $(VENV)/.test
-	$(PIP_INSTALL) -e ".[mutants]"
+	$(PIP_INSTALL) --group mutants
 	touch $@
 
-# in a folder of its own that goes before the newest one, which stays
+# in a folder of its own that goes before the newest ones, which stay
 $(VENV)/.oldest: tests/oldest.txt $(VENV)/.test
-	$(PIP_INSTALL) --no-deps --upgrade --target $(VENV)/oldest -r tests/oldest.txt
+	$(PIP_INSTALL) --group oldest
+	rm -rf $(VENV)/oldest
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(VENV)/oldest \
+	  --resolution lowest-direct --excludes tests/oldest.txt --all-extras -r pyproject.toml
 	touch $@
 
-$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP_INSTALL) -e ".[docs,minilm,tables]"
+$(VENV)/.docs: pyproject.toml constraints.txt $(VENV)/.pip
+	$(PIP_INSTALL) -e ".[minilm,tables]" --group docs
 	touch $@
 
 clean:

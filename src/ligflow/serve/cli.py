@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ligflow.errors import LigflowError
 from ligflow.extras import need
-from ligflow.names import DEFAULT_MODEL
+from ligflow.names import default_model
 from ligflow.usage import Device, Dtype, LocalOnly, TrustCode, console, errors, explainer_of, loading
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _load(
 ) -> "list[Offered]":
     from ligflow.serve.request import Offered
 
-    chosen = list(dict.fromkeys(names or [DEFAULT_MODEL]))
+    chosen = list(dict.fromkeys(names or [default_model()]))
     return [
         Offered.of(
             explainer_of(one, None, device, dtype, local_files_only, trust_remote_code=trust_remote_code),
