@@ -1,5 +1,6 @@
 """Models that change while an Explainer is kept: what it says is of the model as it is now."""
 
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, Qwen2Config, Qwen2Model
 
-from ligflow import Explainer, Flow
+from ligflow import Explainer, Flow, prepared_model
 from ligflow.fingerprint import Structure, checksum
 from ligflow.prepared_model import PreparedModel
 
@@ -96,6 +97,51 @@ def test_copies_of_half_precision_follow_their_model(change: Callable[[Any], Non
     late, new = explainer.explain(IDS), Explainer(model).explain(IDS)
     assert differ(before, new) > 0.02
     assert differ(late, new) < 1e-6
+
+
+def test_a_forward_in_the_place_of_one_that_is_gone_is_another() -> None:
+    """It may get the address of the first, and with it the identity."""
+    model = gpt2().bfloat16()
+    part = model.h[0].mlp
+
+    def times(factor: float) -> Any:
+        return types.MethodType(lambda self, given: factor * type(self).forward(self, given), part)
+
+    part.forward = times(1.0)
+    explainer, before, kept = Explainer(model), id(part.forward), list[Any]()
+    explainer.explain(IDS, routes="z2z")
+    del part.forward
+    while id(other := times(30.0)) != before:
+        kept.append(other)
+        assert len(kept) < 10000
+    part.forward = other
+    late, new = (one.explain(IDS, routes="z2z") for one in (explainer, Explainer(model)))
+    assert differ(late, new) == 0
+
+
+def test_a_call_that_ends_while_the_model_is_prepared_leaves_nothing_half(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("private_copy", "check_weights", "Validated"):
+        for model in (gpt2(), gpt2().bfloat16()):
+            explainer = Explainer(model)
+            other_eps(model)
+            with monkeypatch.context() as patch:
+                patch.setattr(prepared_model, name, interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    explainer.explain(IDS)
+            assert differ(explainer.explain(IDS), Explainer(model).explain(IDS)) == 0
+
+
+def test_numbers_that_change_places_show_in_a_checksum() -> None:
+    for shape in ((12, 16), (16,), (3, 4, 16)):
+        for kind in (torch.float32, torch.bfloat16, torch.int8):
+            weight = torch.randn(shape, generator=torch.Generator().manual_seed(0)).mul(50).to(kind)
+            for other in (weight.roll(8, -1), weight.roll(4, -1), weight.flip(-1), weight.roll(1, 0)):
+                assert checksum([other]) != checksum([weight])
 
 
 def test_models_of_other_kinds() -> None:

@@ -1,5 +1,6 @@
 """What the results on a model rest on, in a form that can be compared later: has the model changed since?"""
 
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,16 +18,16 @@ class Structure:
 
     Two are equal if nothing of this has changed. Numbers in weights are not looked at (see `checksum`), nor
     are training modes. It holds what it has seen, so that no other object gets the identity of one that is
-    gone; without `hold` it may take one for another that is alike.
+    gone; without `hold` it only notices when one is gone, and equals nothing from then on.
     """
 
     def __init__(self, model: nn.Module, hold: bool = True) -> None:
-        self._held: list[Any] | None = [] if hold else None
+        self._hold, self._held = hold, list[Any]()
         self._configs: set[int] = set()  # that were looked at: modules share them
         self.marks = tuple(self._of_module(part) for part in model.modules())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Structure) and self.marks == other.marks
+        return isinstance(other, Structure) and self.marks == other.marks and self._lives() and other._lives()
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -61,9 +62,20 @@ class Structure:
         return self._mark(vars(config))
 
     def _identity(self, value: Any) -> int:
-        if self._held is not None:
-            self._held.append(value)
+        self._held.append(value if self._hold else _weakly(value))
         return id(value)
+
+    def _lives(self) -> bool:
+        """Whether all that was seen is still there, so that its identity is its own."""
+        return self._hold or not any(type(one) is weakref.ref and one() is None for one in self._held)
+
+
+def _weakly(value: Any) -> Any:
+    """A reference that keeps nothing alive; the value itself, such as a builtin, where there is none."""
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return value
 
 
 def _place(tensor: Tensor) -> Any:
@@ -72,33 +84,35 @@ def _place(tensor: Tensor) -> Any:
 
 
 def checksum(weights: Iterable[Tensor]) -> tuple[Any, ...]:
-    """A number for each tensor that another value in it changes, whoever wrote it and however.
+    """Two numbers for each tensor that another value in it changes, whoever wrote it and however.
 
-    `sum_r (2 r + 1) sum_c bits[r, c]` over whole numbers of 64 bits, in which any single change shows. It
-    reads each number once, which a run of the model does too. Of tensors that are more than their numbers
-    it is the version that PyTorch counts.
+    `sum_r (2 r + 1) sum_c bits[r, c]` and `sum_c (2 c + 1) sum_r bits[r, c]` over whole numbers of 64 bits,
+    in which any single change shows, and so do rows, columns and heads that change places. Of tensors that are more
+    than their numbers it is the version that PyTorch counts.
     """
     sums, others = [], []
     for one in weights:
         if type(one) in (Tensor, nn.Parameter) and not one.is_meta and one.layout is torch.strided:
-            sums.append(_sum_of_bits(one.detach()).cpu())
+            sums.append(_sums_of_bits(one.detach()).cpu())
         else:
             others.append((id(one), None if one.is_inference() else one._version))
-    return (*torch.stack(sums).tolist(), *others) if sums else tuple(others)
+    return (*torch.cat(sums).tolist(), *others) if sums else tuple(others)
 
 
-def _sum_of_bits(numbers: Tensor) -> Tensor:
+def _sums_of_bits(numbers: Tensor) -> Tensor:
     if not numbers.numel():
-        return torch.zeros((), dtype=torch.int64, device=numbers.device)
+        return torch.zeros(2, dtype=torch.int64, device=numbers.device)
     rows = numbers.contiguous().reshape(-1, numbers.shape[-1] if numbers.ndim else 1)
     if rows.dtype is torch.bool or rows.is_quantized:
         bits = rows.view(torch.uint8) if rows.dtype is torch.bool else rows.int_repr()
     else:
         whole = rows.shape[1] * rows.element_size() % 8 == 0
         bits = rows.view(torch.int64 if whole else _OF_SIZE[rows.element_size()])
-    by_row = bits.sum(-1, dtype=torch.int64)
-    odd = torch.arange(1, 2 * len(by_row), 2, dtype=torch.int64, device=by_row.device)
-    return (by_row * odd).sum()
+    return torch.stack([_weighed(bits.sum(dim, dtype=torch.int64)) for dim in (1, 0)])
+
+
+def _weighed(sums: Tensor) -> Tensor:
+    return (sums * torch.arange(1, 2 * len(sums), 2, dtype=torch.int64, device=sums.device)).sum()
 
 
 _OF_SIZE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}

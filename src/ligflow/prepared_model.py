@@ -44,7 +44,6 @@ class PreparedModel:
         self.model = self._made(model)
         self._seen_given = None if self.model is model else _numbers_too(model)
         self._prepare()
-        check_weights(self.model)
 
     @property
     def home(self) -> torch.device:
@@ -66,7 +65,6 @@ class PreparedModel:
                     self.model, self._seen_given = self._made(given), seen
             if Structure(self.model) != self._seen:
                 self._prepare()
-                check_weights(self.model)
             return Prepared(self._prepared.places, self._prepared.validated.of_now())
 
     def places_of(self, module: nn.Module) -> Places:
@@ -84,12 +82,15 @@ class PreparedModel:
         return model if self._stay else usable(model, *self._devices)
 
     def _prepare(self) -> None:
-        self._seen = Structure(self.model)
+        """What was seen is noted last: where this ends early, the next call begins anew."""
+        seen = Structure(self.model)
+        check_weights(self.model)
         places = Places(private_copy(self.model), self._devices if self._stay else ())
         self._prepared = Prepared(places, Validated(places, fixed=self._folder is not None))
+        self._seen = seen
 
 
 def _numbers_too(model: nn.Module) -> tuple[Any, ...]:
     """All that a copy of the model rests on."""
     weights = (*model.parameters(), *model.buffers())
-    return Structure(model, hold=False).marks, checksum(weights)
+    return Structure(model, hold=False), checksum(weights)
