@@ -144,6 +144,16 @@ def test_numbers_that_change_places_show_in_a_checksum() -> None:
                 assert checksum([other]) != checksum([weight])
 
 
+def test_a_model_whose_type_changes_is_copied_from_then_on() -> None:
+    model = gpt2()
+    explainer = Explainer(model)
+    for kind in (torch.float64, torch.bfloat16, torch.float16, torch.float32, torch.bfloat16):
+        model.to(kind)
+        late, new = explainer.explain(IDS), Explainer(model).explain(IDS)
+        assert differ(late, new) == 0
+        assert late.z2z.dtype == new.z2z.dtype
+
+
 def test_models_of_other_kinds() -> None:
     for model in (BertModel(BertConfig(**SMALL)).eval(), Qwen2Model(Qwen2Config(**SMALL)).eval()):
         explainer = Explainer(model)

@@ -3,8 +3,10 @@
 import functools
 import threading
 import types
+import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -79,7 +81,80 @@ def with_object(attention: nn.Module) -> None:
     attention.forward = Halved(attention.forward)
 
 
-@pytest.mark.parametrize("patch", [with_closure, with_partial, with_default, with_list, with_object])
+def with_itself(attention: nn.Module) -> None:
+    """Functions and containers that hold themselves."""
+    table: dict[str, Any] = {"own": attention.forward}
+    table["all"] = table
+
+    def forward(*args: Any, deep: int = 1, **kwargs: Any) -> Any:
+        known = table["all"]["own"]
+        return forward(*args, deep=deep - 1, **kwargs) if deep else halved(known, *args, **kwargs)
+
+    attention.forward = forward
+
+
+def with_weak_reference(attention: nn.Module) -> None:
+    whole, own = weakref.ref(attention), type(attention).forward
+    attention.forward = lambda *args, **kwargs: halved(own, whole(), *args, **kwargs)
+
+
+def with_named_parts(attention: nn.Module) -> None:
+    held = SimpleNamespace(parts=defaultdict(list, own=[attention.forward]))
+    attention.forward = lambda *args, **kwargs: halved(held.parts["own"][0], *args, **kwargs)
+
+
+def with_compiled(attention: nn.Module) -> None:
+    with_closure(attention)
+    attention.forward = torch.compile(attention.forward, backend="eager")
+
+
+PATCHES = [
+    with_closure, with_partial, with_default, with_list, with_object, with_itself, with_weak_reference,
+    with_named_parts, with_compiled,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+def test_copies_in_float32_run_patched_forwards_on_their_own_parts(patch: Callable[..., None]) -> None:
+    """Of short weights, beside attributes that cannot be copied."""
+    model, plain = llama().bfloat16(), llama().bfloat16().float()
+    for layer, other in zip(model.layers, plain.layers, strict=True):
+        patch(layer.self_attn)
+        layer.lock, layer.random = threading.Lock(), torch.Generator()
+        other.self_attn.o_proj.weight.data /= 2
+    flow, expected = Explainer(model).explain(IDS), Explainer(plain).explain(IDS)
+    for route in flow.routes:
+        torch.testing.assert_close(flow.tensors[route], expected.tensors[route], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_what_patches_hold_may_change_later(kind: torch.dtype) -> None:
+    model = llama().to(kind)
+    attention = model.layers[0].self_attn
+    table = {"own": attention.forward, "factor": 1.0}
+    attention.forward = lambda *args, **kwargs: (table["factor"] * table["own"](*args, **kwargs)[0], None)
+    explainer = Explainer(model)
+    before = explainer.explain(IDS, routes="z2z")
+    table["factor"] = 3.0
+    late, new = (one.explain(IDS, routes="z2z") for one in (explainer, Explainer(model)))
+    torch.testing.assert_close(late.z2z, new.z2z, atol=0, rtol=0)
+    assert (late.z2z - before.z2z).abs().max() > 0.1 * before.z2z.abs().max()
+
+
+def test_compiled_models_and_layers_are_explained_as_they_were_written() -> None:
+    expected = Explainer(llama()).explain(IDS)
+    whole, each, inside = llama(), llama(), llama()
+    whole.compile(backend="eager")
+    for number in range(2):
+        each.layers[number] = torch.compile(each.layers[number], backend="eager")
+        inside.layers[number].mlp.compile(backend="eager")
+    for model in (whole, each, inside):
+        flow = Explainer(model).explain(IDS)
+        for route in flow.routes:
+            torch.testing.assert_close(flow.tensors[route], expected.tensors[route], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("patch", PATCHES)
 def test_patched_forwards_run_on_the_copys_own_parts(patch: Callable[[nn.Module], None]) -> None:
     model, plain = llama(), llama()
     for layer in model.layers:
@@ -131,37 +206,55 @@ def test_hooks_that_come_later_are_noticed() -> None:
     torch.testing.assert_close(explainer.explain(IDS, routes="z2z").z2z, before.z2z)
 
 
-class _Interrupted(TorchFunctionMode):
-    """Ctrl-C at the nth function of PyTorch."""
+class _Watching(TorchFunctionMode):
+    """Looks at the model, as its other users would, at every nth function of PyTorch; Ctrl-C at the last."""
 
-    def __init__(self, after: int) -> None:
+    def __init__(self, model: nn.Module, every: int = 1, last: int = -1) -> None:
         super().__init__()
-        self.left = after
+        self.model, self.every, self.last, self.count = model, every, last, 0
+        self.before, self.wrong = state(model), list[int]()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.left -= 1
-        if self.left == 0:
+        self.count += 1
+        if self.count == self.last:
             raise KeyboardInterrupt
+        if self.count % self.every == 0:
+            with torch._C.DisableTorchFunction():
+                self.wrong += [] if state(self.model) == self.before else [self.count]
         return func(*args, **(kwargs or {}))
 
 
-def test_an_interrupted_call_leaves_the_model_as_it_was() -> None:
+def state(model: nn.Module) -> Any:
+    """All that others see of a model, but for the numbers in its weights."""
+    training = [module.training for module in model.modules()]
+    return Structure(model), training, [one.requires_grad for one in model.parameters()]
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_at_no_moment_of_a_call_do_others_see_anything_on_the_model(kind: str) -> None:
+    model = MODELS[kind]().train()
+    with _Watching(model, every=211) as watching:
+        explainer = Explainer(model)
+        explainer.explain(IDS)
+    assert watching.count > 1000
+    assert not watching.wrong
+
+
+def test_an_interrupted_call_leaves_the_model_and_the_explainer_as_they_were() -> None:
     model = llama().train()
-    before, own, explainer = Structure(model), output(model), Explainer(model)
-    expected = explainer.explain(IDS)
+    before, own, expected = state(model), output(model), Explainer(model).explain(IDS)
+    explainer, moments = Explainer(model), [*range(1, 300, 23), *range(300, 4000, 401)]
     interrupted = 0
-    for moment in (*range(1, 300, 23), *range(300, 4000, 401)):
-        fresh = Explainer(model)
-        with suppress(KeyboardInterrupt), _Interrupted(moment):
-            fresh.explain(IDS)
-            interrupted -= 1
-        interrupted += 1
-        assert Structure(model) == before
+    for moment in moments:
+        try:
+            with _Watching(model, every=10**9, last=moment):
+                explainer.explain(IDS)
+        except KeyboardInterrupt:
+            interrupted += 1
+        assert state(model) == before
     assert interrupted > 15
-    assert all(module.training for module in model.modules())
-    assert all(parameter.requires_grad for parameter in model.parameters())
     torch.testing.assert_close(output(model), own)
-    torch.testing.assert_close(fresh.explain(IDS).z2z, expected.z2z)
+    torch.testing.assert_close(explainer.explain(IDS).z2z, expected.z2z)
 
 
 @pytest.mark.filterwarnings("ignore::ligflow.CompletenessWarning")  # jumps of experts

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
+from ligflow.references import References, parts_of
+
 _OWN = ("_parameters", "_buffers", "_modules")  # of a module, taken apart here
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type, torch.dtype, torch.device)
 _LONG = 1000  # a container of more entries is known by its identity and length
@@ -23,8 +25,10 @@ class Structure:
 
     def __init__(self, model: nn.Module, hold: bool = True) -> None:
         self._hold, self._held = hold, list[Any]()
-        self._configs: set[int] = set()  # that were looked at: modules share them
+        self._met: dict[int, Any] = {}  # what was taken apart, which modules share, and which may hold itself
+        self._references = References(model)
         self.marks = tuple(self._of_module(part) for part in model.modules())
+        del self._met, self._references
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Structure) and self.marks == other.marks and self._lives() and other._lives()
@@ -35,31 +39,29 @@ class Structure:
         settings = {name: value for name, value in vars(module).items() if name not in (*_OWN, "training")}
         children = {name: self._identity(child) for name, child in module._modules.items()}
         weights = {**module._parameters, **module._buffers}
-        return (
-            self._identity(module),
-            type(module),
-            self._mark(children),
-            self._mark(weights),
-            self._mark(settings),
-        )
+        marks = (self._mark(part, always=True) for part in (children, weights, settings))
+        return self._identity(module), type(module), *marks
 
-    def _mark(self, value: Any) -> Any:
+    def _mark(self, value: Any, always: bool = False) -> Any:
+        """What tells a value from others: by its parts where a copy of the model has copies of them."""
         if isinstance(value, _PLAIN):
             return repr(value) if isinstance(value, float) else value  # NaN equals itself
         if isinstance(value, Tensor):
             return self._identity(value), _place(value), value.dtype, tuple(value.shape)
         if isinstance(value, PreTrainedConfig):
-            return self._identity(value), self._of_config(value)
-        if isinstance(value, (dict, list, tuple, set)) and len(value) <= _LONG:
-            parts = value.items() if isinstance(value, dict) else value
-            return type(value), tuple(self._mark(part) for part in parts)
+            return self._identity(value), self._of_parts(value, vars(value), always=True)
+        if always and isinstance(value, (dict, list, tuple, set)) and len(value) <= _LONG:
+            return type(value), self._of_parts(value, value, always)
+        if not isinstance(value, nn.Module) and self._references.reach(value):
+            return self._identity(value), type(value), self._of_parts(value, parts_of(value))
         return self._identity(value), type(value), len(value) if isinstance(value, (dict, list, set)) else 0
 
-    def _of_config(self, config: PreTrainedConfig) -> Any:
-        if id(config) in self._configs:
+    def _of_parts(self, value: Any, parts: Iterable[Any], always: bool = False) -> Any:
+        if id(value) in self._met:
             return None
-        self._configs.add(id(config))
-        return self._mark(vars(config))
+        self._met[id(value)] = value
+        each = parts.items() if isinstance(parts, dict) else parts
+        return tuple(self._mark(part, always) for part in each)
 
     def _identity(self, value: Any) -> int:
         self._held.append(value if self._hold else _weakly(value))
@@ -71,11 +73,11 @@ class Structure:
 
 
 def _weakly(value: Any) -> Any:
-    """A reference that keeps nothing alive; the value itself, such as a builtin, where there is none."""
+    """A reference that keeps no model alive; the value itself, such as a builtin, where there is none."""
     try:
         return weakref.ref(value)
     except TypeError:
-        return value
+        return None if isinstance(value, (dict, list, tuple)) else value
 
 
 def _place(tensor: Tensor) -> Any:
@@ -87,8 +89,8 @@ def checksum(weights: Iterable[Tensor]) -> tuple[Any, ...]:
     """Two numbers for each tensor that another value in it changes, whoever wrote it and however.
 
     `sum_r (2 r + 1) sum_c bits[r, c]` and `sum_c (2 c + 1) sum_r bits[r, c]` over whole numbers of 64 bits,
-    in which any single change shows, and so do rows, columns and heads that change places. Of tensors that are more
-    than their numbers it is the version that PyTorch counts.
+    in which any single change shows, and so do rows, columns and heads that change places. Of tensors that
+    are more than their numbers it is the version that PyTorch counts.
     """
     sums, others = [], []
     for one in weights:

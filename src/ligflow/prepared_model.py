@@ -41,9 +41,7 @@ class PreparedModel:
     ) -> None:
         self._given, self._devices, self._stay, self._folder = weakref.ref(model), devices, stay, folder
         self._lock = threading.RLock()
-        self.model = self._made(model)
-        self._seen_given = None if self.model is model else _numbers_too(model)
-        self._prepare()
+        self._take(model)
 
     @property
     def home(self) -> torch.device:
@@ -59,12 +57,10 @@ class PreparedModel:
         """The copy of the model as it is now."""
         with self._lock, torch.inference_mode(False):
             given = self._given()
-            if given is not None and self._seen_given is not None:
-                seen = _numbers_too(given)
-                if seen != self._seen_given:
-                    self.model, self._seen_given = self._made(given), seen
-            if Structure(self.model) != self._seen:
-                self._prepare()
+            if given is not None and given is not self.model and _numbers_too(given) != self._seen_given:
+                self._take(given)
+            elif Structure(self.model) != self._seen:
+                self._take(given if given is self.model else None)
             return Prepared(self._prepared.places, self._prepared.validated.of_now())
 
     def places_of(self, module: nn.Module) -> Places:
@@ -73,6 +69,13 @@ class PreparedModel:
         if any(part is module for part in places.model.modules()):
             return places
         return Places(module, places.devices)
+
+    def _take(self, given: PreTrainedModel | None) -> None:
+        """Prepares what is run for a model; None: for the copy that there is."""
+        if given is not None:
+            made = self._made(given)
+            self.model, self._seen_given = made, None if made is given else _numbers_too(given)
+        self._prepare()
 
     def _made(self, model: PreTrainedModel) -> PreTrainedModel:
         if self._stay:

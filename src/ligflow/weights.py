@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ligflow.errors import LigflowError
+from ligflow.private_copy import with_others
 from ligflow.quantisation import Quantised, quantised, without_kernels
 from ligflow.storage import atomically
 
@@ -110,7 +110,7 @@ def with_weights(
     for tensor in (one for part in kept for one in _tensors(part)):
         if id(tensor) not in others:
             others[id(tensor)] = _like(tensor, change(tensor))
-    return deepcopy(model, others)
+    return with_others(model, others)
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
