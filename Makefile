@@ -9,8 +9,8 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
-OLDEST_TESTS ?= $(addprefix tests/test_,oracle.py recording.py explainer.py routing.py batches.py tables.py \
-                view_figures.py serve.py corpus_readers.py corpus_run.py cli.py)
+OLDEST_TESTS ?= $(addprefix tests/,routes/test_oracle.py recording/test_record.py explainer/test_explainer.py layer/test_experts.py explainer/test_batching.py \
+                results/test_tables.py view/test_figures.py serve/test_app.py corpus/test_readers.py corpus/test_run.py cli/test_main.py)
 COVERAGE_TESTS ?= -m "not slow"
 SENTENCE ?= The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light.
 # The wheel on the package index is for Linux; elsewhere the same version comes from npm.

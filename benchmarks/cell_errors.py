@@ -18,9 +18,9 @@ from torch import Tensor
 
 import measure
 from ligflow import Explainer
-from ligflow.quadrature import Integral, integrate
-from ligflow.replay import Layer
-from ligflow.routes import Tokens, explain_layer
+from ligflow.layer.layer import Layer
+from ligflow.method.quadrature import Integral, integrate
+from ligflow.routes.explain_layer import Selection, explain_layer
 from ligflow.settings import ROUTES, Settings
 from measure import Row, note, number, text
 
@@ -167,7 +167,7 @@ def of_layer(
 ) -> Iterator[Found]:
     """All targets of a layer under both rules."""
     everyone = torch.arange(len(layer.hidden))
-    place = Tokens(everyone, everyone)
+    place = Selection(everyone, everyone)
     for baseline in baselines:
         ours, exact = (
             Settings(

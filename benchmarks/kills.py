@@ -23,13 +23,14 @@ import psutil
 import torch
 import typer
 
-from ligflow.corpus.cluster import actors
-from ligflow.corpus.engines import Engine, here, processes
-from ligflow.corpus.runner import Corpus, run
-from ligflow.corpus.schema import TABLES
-from ligflow.corpus.sentence import Sentence
-from ligflow.corpus.store import Run, open_run
-from ligflow.corpus.variants import Experiment
+from ligflow.corpus.run.engines import Engine, here, processes
+from ligflow.corpus.run.ray_engine import actors
+from ligflow.corpus.run.runner import run
+from ligflow.corpus.run.store import Run, open_run
+from ligflow.corpus.sources.corpus import Corpus
+from ligflow.corpus.sources.sentence import Sentence
+from ligflow.corpus.tables.experiment import Experiment
+from ligflow.corpus.tables.schema import TABLES
 
 SUBJECTS = ("The baker", "A tired nurse", "Her older brother", "Nobody in town")
 ENDS = ("forgot the keys.", "saw the comet twice.", "wrote a long letter.", "sold the red boat.", "laughed.")
@@ -60,7 +61,7 @@ def disturbed(folder: Path, name: str, address: str | None, kills: int, worker_k
     """Kills and begins again, until the run is complete; the number of kills that hit it at work."""
     draw, hits = random.Random(seed), 0
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ligflow.corpus.runner"])
+    context.set_forkserver_preload(["ligflow.corpus.run.runner"])
     while True:
         process = context.Process(target=work, args=(str(folder), name, address))
         process.start()

@@ -8,12 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 import measure
-from ligflow import Explainer, direct
-from ligflow.attribution import Attribution
-from ligflow.baselines import source_start
-from ligflow.double import keep_double
-from ligflow.replay import Layer, borrowed, exact_mode
-from ligflow.routes import Tokens, explain_layer
+from ligflow import Explainer
+from ligflow.layer.float64 import keep_double
+from ligflow.layer.layer import Layer
+from ligflow.layer.model_state import exact_mode, prepared
+from ligflow.method.baselines import source_start
+from ligflow.routes import autograd
+from ligflow.routes.explain_layer import Selection, explain_layer
+from ligflow.routes.path_map import Attribution
 from ligflow.settings import Settings
 
 
@@ -37,18 +39,18 @@ class OneLayer:
         named = {"z2u": "att_baseline", "u2z": "mlp_baseline", "z2z": "layer_baseline"}
         settings = Settings(routes=(route,), quadrature=quadrature, **{named[route]: baseline})  # type: ignore[arg-type]
         model = self.explainer.model
-        with exact_mode(model.device), borrowed(self.layer.module, self.layer.implementation):
-            return explain_layer(self.layer, settings, Tokens(self.tokens, self.tokens))[route]
+        with exact_mode(model.device), prepared(self.layer.module, self.layer.implementation):
+            return explain_layer(self.layer, settings, Selection(self.tokens, self.tokens))[route]
 
     def ends(self, route: str) -> tuple[Float[Tensor, "target scalar"], Float[Tensor, "target scalar"]]:
         """`total = ||F_j(z) - F_j(z(0))||` under `itb`, by two forward passes in float64, and the scale of
         its relative errors: the total, but at least what float32 can tell from 0 in this layer.
         """
         model = self.explainer.model
-        with exact_mode(model.device), borrowed(self.layer.module, self.layer.implementation), keep_double():
+        with exact_mode(model.device), prepared(self.layer.module, self.layer.implementation), keep_double():
             layer = self.layer.in_double()
             start = source_start("itb", layer.hidden, self.tokens)
-            made = direct.z2u(layer, start) if route == "z2u" else direct.z2z(layer, start)
+            made = autograd.z2u(layer, start) if route == "z2u" else autograd.z2z(layer, start)
             first, last = made.image(torch.tensor([0.0, 1.0], device=self.tokens.device), self.tokens)
         total = (last - first).norm(dim=-1).cpu()
         size = last.norm(dim=-1).square().mean(0).sqrt().cpu()

@@ -22,7 +22,7 @@ COLUMNS: measure.Columns = {
     "over torch and transformers": number("ratio", ".2f"),
 }
 PEER = "import torch, transformers"
-COMMAND = "import sys\nfrom ligflow.cli import main\nsys.argv = ['ligflow', {}]\nmain()"
+COMMAND = "import sys\nfrom ligflow.cli.main import main\nsys.argv = ['ligflow', {}]\nmain()"
 PROGRAMS = {
     PEER: PEER,
     "the same, with models": "import torch; from transformers import AutoModel, PreTrainedModel",

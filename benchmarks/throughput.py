@@ -16,16 +16,17 @@ from typing import Any
 import torch
 
 import measure
-from ligflow.corpus.cluster import actors
-from ligflow.corpus.comparisons import compare
-from ligflow.corpus.engines import Engine, here, processes
-from ligflow.corpus.estimates import estimate
-from ligflow.corpus.readers import read
-from ligflow.corpus.runner import Corpus, run
-from ligflow.corpus.sentence import Sentence
-from ligflow.corpus.store import Run
-from ligflow.corpus.variants import Experiment, named
-from ligflow.corpus.worker import Model, loaded
+from ligflow.corpus.analysis.estimates import estimate
+from ligflow.corpus.run.engines import Engine, here, processes
+from ligflow.corpus.run.ray_engine import actors
+from ligflow.corpus.run.runner import run
+from ligflow.corpus.run.store import Run
+from ligflow.corpus.run.worker import Model, loaded
+from ligflow.corpus.sources.corpus import Corpus
+from ligflow.corpus.sources.readers import read
+from ligflow.corpus.sources.sentence import Sentence
+from ligflow.corpus.tables.comparisons import compare
+from ligflow.corpus.tables.experiment import Experiment, named
 from measure import Row, note, number, text
 
 SOME = 10  # sentences whose comparisons are timed

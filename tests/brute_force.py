@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from captum.attr import IntegratedGradients
 
-from ligflow import attribution, direct
-from ligflow.attribution import Map
-from ligflow.baselines import source_start
-from ligflow.replay import Layer
-from ligflow.routes import Tokens, Work, mlp_paths
-from ligflow.rules import Rule
-from ligflow.sentences import alone
+from ligflow.layer.layer import Layer
+from ligflow.method.baselines import source_start
+from ligflow.method.quadrature_rules import Rule
+from ligflow.paths.batch import alone
+from ligflow.routes import autograd, integration
+from ligflow.routes.explain_layer import Selection, Workspace, mlp_paths
+from ligflow.routes.path_map import PathMap
 
 
 def fine_rule(to_origin: bool, kinks: bool) -> Rule:
@@ -37,20 +37,20 @@ def _composite(count: int, edges: np.ndarray) -> Rule:
     )
 
 
-def pairs(layer: Layer, baseline: str, tokens: Tokens) -> Iterator[tuple[str, Map, Map]]:
+def pairs(layer: Layer, baseline: str, tokens: Selection) -> Iterator[tuple[str, PathMap, PathMap]]:
     """Each route as (name, engine, oracle)."""
     start = source_start(baseline, layer.hidden, tokens.visible)
-    work = Work(alone(layer), (tokens,))
+    work = Workspace(alone(layer), (tokens,))
     path = work.path(baseline)
     attention = (work.double() if work.starts_flat(baseline) else work).path(baseline)
-    oracle = direct.z2u_in_double if work.starts_flat(baseline) else direct.z2u
-    yield "z2u", attribution.z2u(attention), oracle(layer, attention.start)
-    yield "z2z", attribution.z2z(path), direct.z2z(layer, start)
+    oracle = autograd.z2u_in_double if work.starts_flat(baseline) else autograd.z2u
+    yield "z2u", integration.z2u(attention), oracle(layer, attention.start)
+    yield "z2z", integration.z2z(path), autograd.z2z(layer, start)
     starts = mlp_paths(work, "matched", baseline)
-    yield "u2z", attribution.u2z(work.sentences, starts), direct.u2z(layer, starts)
+    yield "u2z", integration.u2z(work.sentences, starts), autograd.u2z(layer, starts)
 
 
-def integrate(route: Map, tokens: Tokens, rule: Rule) -> torch.Tensor:
+def integrate(route: PathMap, tokens: Selection, rule: Rule) -> torch.Tensor:
     """L2 attributions `[target, scalar, source]` by a fixed rule, written out."""
     everyone = tokens.targets
     first = route.image(torch.zeros(1, dtype=torch.float64), everyone)[0]

@@ -40,7 +40,7 @@ def run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
     """Runs the command in this process: exit code, standard output, standard error."""
-    from ligflow.cli import main
+    from ligflow.cli.main import main
 
     def call(*arguments: Any, stdin: str | bytes = "", errors: str = "strict") -> tuple[int, str, str]:
         given = stdin.encode() if isinstance(stdin, str) else stdin

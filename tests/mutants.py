@@ -18,7 +18,7 @@ from pathlib import Path
 from scipy.stats import binomtest
 
 MUTMUT = Path(sys.executable).with_name("mutmut")
-FIRST = "ligflow.compose.x_product__mutmut_1"
+FIRST = "ligflow.method.composition.x_product__mutmut_1"
 
 
 def results() -> dict[str, int | None]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ligflow.consistency import METRICS
-from ligflow.corpus.schema import ATT, CELLS, DIRECT, METRIC_ROWS, MLP, RULES, SENTENCES
-from ligflow.corpus.sentence import Sentence
-from ligflow.corpus.store import Results, Run, begin, open_run, write_sentences
-from ligflow.corpus.variants import VARIANTS, Experiment
+from ligflow.corpus.run.store import Results, Run, begin, open_run, write_sentences
+from ligflow.corpus.sources.sentence import Sentence
+from ligflow.corpus.tables.experiment import VARIANTS, Experiment
+from ligflow.corpus.tables.schema import ATT, CELLS, DIRECT, METRIC_ROWS, MLP, RULES, SENTENCES
+from ligflow.evaluation.consistency import METRICS
 
 Row = dict[str, Any]
 Change = Callable[[Row], None]

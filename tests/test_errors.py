@@ -10,7 +10,7 @@ import torch
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import CompletenessWarning, Explainer, LigflowWarning, MemoryWarning, TextWarning
-from ligflow.memory import in_blocks
+from ligflow.devices.blocks import in_blocks
 
 BERT = ARCHITECTURES["bert"]
 ROUGH: dict[str, Any] = {"routes": "z2z", "quadrature": "midpoint:1"}

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 import ligflow
 from ligflow import CompletenessWarning, LigflowError, LigflowWarning, MemoryWarning, TextWarning
-from ligflow.corpus.runner import RunWarning
+from ligflow.errors import RunWarning
 from ligflow.extras import EXTRAS, need
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -61,7 +61,7 @@ def test_one_line_filters_every_warning(kind: type[Warning]) -> None:
 
 def test_ligflow_is_imported_where_the_system_has_no_resource_module() -> None:
     """As on Windows; psutil has code of its own for each system."""
-    script = "import sys, psutil; sys.modules['resource'] = None; import ligflow.explainer"
+    script = "import sys, psutil; sys.modules['resource'] = None; import ligflow.explainer.explainer"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -7,8 +7,8 @@ import pytest
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, LigflowError
+from ligflow.cli.options import counted
 from ligflow.progress import size_in_words, told
-from ligflow.usage import counted
 
 BERT = ARCHITECTURES["bert"]
 

@@ -8,13 +8,14 @@ import torch
 from transformers import PreTrainedModel
 
 from brute_force import by_captum
-from ligflow import Explainer, Flow, attribution
-from ligflow.attention_paths import attention_path
-from ligflow.attribution import attribute
-from ligflow.baselines import source_start
-from ligflow.pretrained import GEMMA
-from ligflow.replay import borrowed
-from ligflow.sentences import alone
+from ligflow import Explainer, Flow
+from ligflow.explainer.pretrained import GEMMA
+from ligflow.layer.model_state import prepared
+from ligflow.method.baselines import source_start
+from ligflow.paths.attention_path import attention_path
+from ligflow.paths.batch import alone
+from ligflow.routes import integration
+from ligflow.routes.integration import attribute
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_shape_checks")]
 
@@ -86,9 +87,9 @@ def test_captum_32_reproduces_captum_on_minilm(baseline: str) -> None:
     for layer in explainer.record("The storm broke the old wall.")[::5]:
         everyone = torch.arange(len(layer.hidden))
         start = source_start(baseline, layer.hidden, everyone)
-        with borrowed(layer.module):
+        with prepared(layer.module):
             ours = attribute(
-                attribution.z2z(attention_path(alone(layer), start)), everyone, "l2", "captum:32"
+                integration.z2z(attention_path(alone(layer), start)), everyone, "l2", "captum:32"
             ).value[:, 0]
             for target in (0, 3, 8):
                 first = start.vectors[target].expand_as(layer.hidden) if start.per_target else start.vectors

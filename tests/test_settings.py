@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from ligflow import LigflowError, direction
-from ligflow.baselines import LAYER_NAMES, MLP_NAMES, SOURCE_NAMES
-from ligflow.precision import PRECISIONS
-from ligflow.quadrature import MAX_NODES
-from ligflow.rules import FIXED_RULES
-from ligflow.scalarize import NAMES
+from ligflow.devices.precision import PRECISIONS
+from ligflow.method.baselines import LAYER_NAMES, MLP_NAMES, SOURCE_NAMES
+from ligflow.method.quadrature import MAX_NODES
+from ligflow.method.quadrature_rules import FIXED_RULES
+from ligflow.method.scalarization import NAMES
 from ligflow.settings import ROUTES, Settings
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ligflow import CompletenessWarning, Explainer, Flow
-from ligflow.consistency import agreement, shuffled
-from ligflow.corpus.readers import read
+from ligflow.corpus.sources.readers import read
+from ligflow.evaluation.consistency import agreement, shuffled
 
 SENTENCES = 8
 METRICS = ("relative_l2", "pearson", "spearman", "top_k")

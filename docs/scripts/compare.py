@@ -15,11 +15,11 @@ from blocks import put
 from torch import Tensor, nn
 
 from ligflow import Explainer
-from ligflow.corpus.compare_page import change_table, head_table, layer_table, verdict, write
-from ligflow.corpus.differences import compare
-from ligflow.corpus.readers import read
-from ligflow.corpus.sentence import Sentence
-from ligflow.pretrained import load
+from ligflow.corpus.analysis.model_differences import compare
+from ligflow.corpus.reports.comparison_page import change_table, head_table, layer_table, verdict, write
+from ligflow.corpus.sources.readers import read
+from ligflow.corpus.sources.sentence import Sentence
+from ligflow.explainer.pretrained import load
 
 DOCS = Path(__file__).parents[1]
 SENTENCES = 60

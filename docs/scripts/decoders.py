@@ -13,9 +13,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from blocks import put  # noqa: E402
 
-from ligflow.attribution import attribute  # noqa: E402
-from ligflow.replay import borrowed  # noqa: E402
-from test_cross_attention import explainer_of, inputs_of, pairs  # noqa: E402
+from layer.test_layer_cross_attention import explainer_of, inputs_of, pairs  # noqa: E402
+from ligflow.layer.model_state import prepared  # noqa: E402
+from ligflow.routes.integration import attribute  # noqa: E402
 
 MODELS = ("t5", "bart", "whisper")
 BASELINES = (("itb", "mean"), ("itb", "zero"), ("zero", "mean"), ("zero", "zero"))
@@ -25,7 +25,7 @@ def gap(name: str) -> float:
     """The worst cell of all routes, layers and baselines against autograd, over its target's total."""
     explainer, worst = explainer_of(name, torch.float64), 0.0
     for layer in explainer.record(inputs_of(name, 6, 0, torch.float64)):
-        with borrowed(layer.module, layer.implementation):
+        with prepared(layer.module, layer.implementation):
             for baseline, encoder in BASELINES:
                 for _, engine, oracle, place in pairs(layer, baseline, encoder, 0):
                     ours, theirs = (

@@ -14,11 +14,11 @@ from pathlib import Path
 import pandas
 from blocks import put
 
-from ligflow.consistency import METRICS
-from ligflow.corpus.markdown import table
-from ligflow.corpus.rankings import lower_is_better
-from ligflow.corpus.store import open_run
-from ligflow.corpus.verdict import NAMES, number
+from ligflow.corpus.analysis.rankings import lower_is_better
+from ligflow.corpus.analysis.rankings_in_words import NAMES, number
+from ligflow.corpus.reports.markdown import table
+from ligflow.corpus.run.store import open_run
+from ligflow.evaluation.consistency import METRICS
 
 DOCS = Path(__file__).parents[1]
 RUNS = DOCS.parent / "runs"

@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas
 from blocks import put
 
-from ligflow.corpus.standings import standings
-from ligflow.corpus.trial_page import shuffled_table, standing_table
-from ligflow.corpus.trials import Trial, described
+from ligflow.corpus.analysis.faithfulness_ranking import standings
+from ligflow.corpus.analysis.faithfulness_trial import Trial, described
+from ligflow.corpus.reports.faithfulness_page import shuffled_table, standing_table
 
 DOCS = Path(__file__).parents[1]
 RUNS = DOCS.parent / "runs" / "faithfulness"

@@ -16,10 +16,10 @@ from torch import Tensor
 from transformers import MixtralConfig, MixtralModel
 
 from ligflow import CompletenessWarning, Explainer, Flow, direction
-from ligflow.baselines import source_start
-from ligflow.fingerprint import Structure, checksum
-from ligflow.private_copy import private_copy
-from ligflow.trace import BASELINES, trace
+from ligflow.devices.private_copy import private_copy
+from ligflow.explainer.fingerprint import Structure, checksum
+from ligflow.method.baselines import source_start
+from ligflow.results.tracing import BASELINES, trace
 
 SENTENCE = (
     "The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light."

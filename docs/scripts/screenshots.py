@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from ligflow import Explainer
-from ligflow.trace import BASELINES
+from ligflow.results.tracing import BASELINES
 from ligflow.view.page import page
 
 DOCS = Path(__file__).parents[1]

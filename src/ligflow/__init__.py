@@ -10,31 +10,31 @@ from ligflow.errors import LigflowWarning as LigflowWarning
 from ligflow.errors import UnsupportedModel as UnsupportedModel
 
 if TYPE_CHECKING:
-    from ligflow.batches import TextWarning as TextWarning
-    from ligflow.explainer import CompletenessWarning as CompletenessWarning
-    from ligflow.explainer import Explainer as Explainer
-    from ligflow.explainer import explain as explain
+    from ligflow.errors import CompletenessWarning as CompletenessWarning
+    from ligflow.errors import MemoryWarning as MemoryWarning
+    from ligflow.errors import TextWarning as TextWarning
+    from ligflow.explainer.explainer import Explainer as Explainer
+    from ligflow.explainer.explainer import explain as explain
+    from ligflow.explainer.layer_hook import attribute_layer as attribute_layer
     from ligflow.flow import Flow as Flow
-    from ligflow.memory import MemoryWarning as MemoryWarning
-    from ligflow.pairs import Pair as Pair
-    from ligflow.pipelines import attribute_layer as attribute_layer
-    from ligflow.scalarize import direction as direction
-    from ligflow.tokens import Words as Words
+    from ligflow.inputs.pairs import Pair as Pair
+    from ligflow.inputs.words import Words as Words
+    from ligflow.method.scalarization import direction as direction
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless the program wants to hear
 
 # Imported when they are first asked for: PyTorch takes seconds, and `ligflow --help` needs none of it.
 _HOMES = {
-    "TextWarning": "batches",
-    "CompletenessWarning": "explainer",
-    "Explainer": "explainer",
-    "explain": "explainer",
+    "TextWarning": "errors",
+    "CompletenessWarning": "errors",
+    "Explainer": "explainer.explainer",
+    "explain": "explainer.explainer",
     "Flow": "flow",
-    "MemoryWarning": "memory",
-    "Pair": "pairs",
-    "attribute_layer": "pipelines",
-    "direction": "scalarize",
-    "Words": "tokens",
+    "MemoryWarning": "errors",
+    "Pair": "inputs.pairs",
+    "attribute_layer": "explainer.layer_hook",
+    "direction": "method.scalarization",
+    "Words": "inputs.words",
 }
 
 

@@ -1,5 +1,5 @@
 """`python -m ligflow` is the command `ligflow`."""
 
-from ligflow.cli import main
+from ligflow.cli.main import main
 
 main()

@@ -36,3 +36,19 @@ def _depth() -> int:
             outermost = depth
         frame, depth = frame.f_back, depth + 1
     return outermost + 1
+
+
+class TextWarning(LigflowWarning):
+    """One of several texts cannot be explained, and is left out."""
+
+
+class RunWarning(LigflowWarning):
+    """A run is continued under other versions than it was begun with."""
+
+
+class CompletenessWarning(LigflowWarning):
+    """Some cells miss the tolerance; `flow.unmet` names them."""
+
+
+class MemoryWarning(LigflowWarning):
+    """A block did not fit in memory and was halved; the result is the same."""

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ligflow import compose
 from ligflow.errors import LigflowError
 from ligflow.extras import need
+from ligflow.method import composition
 
 if TYPE_CHECKING:
     import networkx
@@ -214,11 +214,11 @@ class Flow:
             return stored
         z2u, u2z = self.z2u, self.u2z
         if rule == "product":
-            return compose.product(z2u, u2z)
+            return composition.product(z2u, u2z)
         floor = self.tensors["z2u.floor"][..., None].expand(z2u.shape[:-1])
         columns = torch.tensor(self.targets, device=z2u.device)
         residual = self.u2z_residual + (self._shared_memory()[1] if self.memory else 0)
-        return compose.conserving(z2u, u2z, residual, columns, z2u.sum(-1), floor)
+        return composition.conserving(z2u, u2z, residual, columns, z2u.sum(-1), floor)
 
     def composed_cross(self, rule: str = "conserving") -> Float[Tensor, "layer target memory"]:
         """e2u and u2z_cross composed: the part of the layer's composed map that the encoder's tokens have."""
@@ -226,32 +226,32 @@ class Flow:
         if stored is not None:
             return stored
         if rule == "product":
-            return compose.product(self.e2u, self.u2z_cross)
-        return compose.product(self._shared_memory()[0], self.u2z_cross)
+            return composition.product(self.e2u, self.u2z_cross)
+        return composition.product(self._shared_memory()[0], self.u2z_cross)
 
     def _stored_composition(self, name: str, rule: str) -> Tensor | None:
-        if rule not in compose.NAMES:
-            raise LigflowError(f"Unknown composition {rule!r}; choose from {', '.join(compose.NAMES)}.")
+        if rule not in composition.NAMES:
+            raise LigflowError(f"Unknown composition {rule!r}; choose from {', '.join(composition.NAMES)}.")
         return self.tensors.get(name)
 
     def _shared_memory(self) -> tuple[Tensor, Tensor]:
         """Shares of the encoder's tokens, and what heads of the second attention leave to the target."""
         e2u, u2z = self.e2u, self.u2z_cross
         floor = self.tensors["e2u.floor"][..., None].expand(e2u.shape[:-1])
-        return compose.shared_out(e2u, u2z, torch.zeros_like(self.u2z_residual), e2u.sum(-1), floor)
+        return composition.shared_out(e2u, u2z, torch.zeros_like(self.u2z_residual), e2u.sum(-1), floor)
 
     def over_both(self) -> Flow:
         """The same numbers with one list of sources: the encoder's tokens (`e:...`) after the layer's own.
 
         Its heads are those of both attentions. A flow without a memory is returned as it is.
         """
-        from ligflow.over_both import over_both
+        from ligflow.results.joint_sources import over_both
 
         return over_both(self)
 
     def merge_words(self) -> Flow:
         """The same maps over words: sums over a word's source tokens, means over its target tokens."""
-        from ligflow.regroup import merge_words
+        from ligflow.results.grouping import merge_words
 
         return merge_words(self)
 
@@ -260,20 +260,20 @@ class Flow:
 
         A decoder's flow is taken `over_both` sets of sources.
         """
-        from ligflow.regroup import hide_special
+        from ligflow.results.grouping import hide_special
 
         return hide_special(self.over_both())
 
     def save(self, path: str | Path) -> Path:
         """One safetensors file with JSON metadata, written beside `path` and renamed."""
-        from ligflow.storage import save
+        from ligflow.results.flow_file import save
 
         return save(self, path)
 
     @staticmethod
     def load(path: str | Path) -> Flow:
         """A saved flow. Raises LigflowError for a damaged or foreign file."""
-        from ligflow.storage import load
+        from ligflow.results.flow_file import load
 
         return load(path)
 
@@ -295,7 +295,7 @@ class Flow:
         `view` is how it opens, as the part behind # in the page's address, e.g. `"words=1&map=composed"`.
         Raises LigflowError if the maps are too many for a browser.
         """
-        from ligflow.storage import write_text
+        from ligflow.files import write_text
         from ligflow.view.page import page
 
         return write_text(path, page([self, *others], view=view))
@@ -388,7 +388,7 @@ class Flow:
 
 def _tables() -> Any:
     need("tables", "A table")
-    from ligflow import tables
+    from ligflow.results import tables
 
     return tables
 

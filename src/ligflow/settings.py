@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ligflow import baselines, names, scalarize
-from ligflow.baselines import Baseline
+from ligflow import names
+from ligflow.devices.precision import PRECISIONS
 from ligflow.errors import LigflowError
-from ligflow.precision import PRECISIONS
-from ligflow.quadrature import MAX_NODES
-from ligflow.rules import fixed_rule
-from ligflow.scalarize import Direction, Scalarization
+from ligflow.method import baselines, scalarization
+from ligflow.method.baselines import Baseline
+from ligflow.method.quadrature import MAX_NODES
+from ligflow.method.quadrature_rules import fixed_rule
+from ligflow.method.scalarization import Direction, Scalarization
 
 Array = NDArray[Any]
 EXPERTS = tuple(names.EXPERTS.values())
@@ -55,7 +56,7 @@ class Settings:
         for route in self.routes:
             kind = self.scalarization_of(route)
             if not isinstance(kind, Direction):
-                _one_of("scalarization", kind, scalarize.NAMES)
+                _one_of("scalarization", kind, scalarization.NAMES)
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("experts", self.experts, EXPERTS)
         if self.quadrature not in ("adaptive", "fine"):

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, MODEL_MAPPING, PreTrainedModel
 
 from ligflow import Explainer, LigflowError, UnsupportedModel
-from ligflow.conformance import Check, check
-from ligflow.recording import OFF_INTERFACE, stacks
-from ligflow.replay import Captured, acting, borrowed, plain
+from ligflow.evaluation.conformance import Check, check
+from ligflow.layer.interface import Captured, attention_action, plain
+from ligflow.layer.model_state import prepared
+from ligflow.recording.record import OFF_INTERFACE, stacks
 from sweep.made_up import given, runs
 from sweep.record import Stacks, Verdict
 from sweep.shrink import shrink
@@ -62,7 +63,7 @@ def _attends(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> bool:
         return plain(captured)
 
     try:
-        with torch.no_grad(), borrowed(model), acting(note):
+        with torch.no_grad(), prepared(model), attention_action(note):
             model(**inputs)
     except UnsupportedModel:  # an attention argument
         return True

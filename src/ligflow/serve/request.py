@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from ligflow.baselines import LAYER_NAMES, MLP_NAMES, SOURCE_NAMES
 from ligflow.errors import LigflowError
-from ligflow.explainer import Explainer
+from ligflow.explainer.explainer import Explainer
+from ligflow.inputs.tokens import position_limit
+from ligflow.method.baselines import LAYER_NAMES, MLP_NAMES, SOURCE_NAMES
+from ligflow.results.tracing import BASELINES as CHAINABLE
 from ligflow.settings import ROUTES
-from ligflow.tokens import position_limit
-from ligflow.trace import BASELINES as CHAINABLE
 
 TOLS = (1e-5, 0.5)  # a cell beyond the reach of float32 would cost all of its path points
 BASELINES = {"att_baseline": SOURCE_NAMES, "mlp_baseline": MLP_NAMES, "layer_baseline": LAYER_NAMES}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ligflow.errors import LigflowError
 from ligflow.extras import need
-from ligflow.storage import write_made
+from ligflow.files import write_made
 from ligflow.view.colour import shade
 
 if TYPE_CHECKING:

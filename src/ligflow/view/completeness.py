@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ligflow.flow import Cell, Flow
+from ligflow.inputs.labels import printable
 from ligflow.names import ROUTE_TITLES
-from ligflow.view.labels import printable
 
 _NAMED = 10  # rows that have not converged and are named one by one
 _AT_START = 0.01  # of a row that happens at the very start of the path, from which it is said

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
+from ligflow.inputs.token_names import token_position
 from ligflow.names import NEEDS
-from ligflow.token_names import token_position
-from ligflow.view import heatmaps
+from ligflow.view import heat_map
 from ligflow.view.canvas import SCALES, check_format, printing, save
 from ligflow.view.highlights import highlights
-from ligflow.view.ladders import ladder
+from ligflow.view.ladder import ladder
 from ligflow.view.select import VIEWS, available
 
 if TYPE_CHECKING:
@@ -71,12 +71,12 @@ def plot(
         raise LigflowError(f"head {head} is for view 'z2u', not for {shown!r}.")
     asked = scale or "share"
     figures: dict[str, Callable[[], Figure]] = {
-        "heat": lambda: heatmaps.heat(flow, shown, layer, head, asked),
-        "layers": lambda: heatmaps.by_layer(flow, shown, asked),
-        "heads": lambda: heatmaps.by_head(flow, layer, asked),
+        "heat": lambda: heat_map.heat(flow, shown, layer, head, asked),
+        "layers": lambda: heat_map.by_layer(flow, shown, asked),
+        "heads": lambda: heat_map.by_head(flow, layer, asked),
         "ladder": lambda: ladder(flow, layer, target),
-        "overview": lambda: heatmaps.overview(flow, layer, asked),
-        "trace": lambda: heatmaps.traced(flow, layer, target, view),
+        "overview": lambda: heat_map.overview(flow, layer, asked),
+        "trace": lambda: heat_map.traced(flow, layer, target, view),
     }
     with printing():
         figure = figures[kind]()

@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ligflow.flow import Flow
-from ligflow.over_both import MARK
-from ligflow.view.labels import is_blank, trimmed
+from ligflow.inputs.labels import is_blank, trimmed
+from ligflow.results.joint_sources import MARK
 from ligflow.view.select import available, by_head, every_layer, knows_heads, row_shares
 
 _SINK, _ROWS = 0.5, 3  # a sink holds more than this share of the rows that see it, of so many at least

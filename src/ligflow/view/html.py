@@ -3,11 +3,11 @@
 from html import escape
 
 from ligflow.flow import Flow
+from ligflow.inputs.labels import printable, trimmed
 from ligflow.names import NEEDS
 from ligflow.view.colour import on, shade
 from ligflow.view.completeness import verdict
 from ligflow.view.highlights import Highlights, highlights, sentences, stands_aside, without
-from ligflow.view.labels import printable, trimmed
 from ligflow.view.select import select
 
 _FRAGMENT_TOKENS = 32

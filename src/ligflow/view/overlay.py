@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
-from ligflow.patches import Patches
-from ligflow.token_names import token_position
+from ligflow.inputs.labels import printable
+from ligflow.inputs.patches import Patches
+from ligflow.inputs.token_names import token_position
 from ligflow.view import canvas
 from ligflow.view.figures import chosen_view
-from ligflow.view.labels import printable
 from ligflow.view.select import row_shares, select
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from importlib import resources
 
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
-from ligflow.view.labels import printable
+from ligflow.inputs.labels import printable
 from ligflow.view.payload import pack
 
 # nothing is fetched, from anywhere: the page is all there is
@@ -65,7 +65,7 @@ def style() -> str:
 
 
 def _read(name: str) -> str:
-    return resources.files("ligflow.view").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("ligflow.view").joinpath("viewer", name).read_text(encoding="utf-8")
 
 
 def _files(flows: Sequence[Flow], names: Sequence[str] | None) -> Iterator[str]:

@@ -7,14 +7,14 @@ from jaxtyping import Float, Int8
 from safetensors.torch import save
 from torch import Tensor
 
-from ligflow import compose
 from ligflow.errors import LigflowError
 from ligflow.flow import DIMS, Flow
-from ligflow.storage import header
+from ligflow.method import composition
+from ligflow.results.flow_file import header
 
 EXACT_BYTES = 24 * 2**20  # a map up to this size is kept in float32
 LIMIT_BYTES = 256 * 2**20
-_COMPOSED = tuple(f"composed.{rule}" for rule in compose.NAMES)
+_COMPOSED = tuple(f"composed.{rule}" for rule in composition.NAMES)
 
 
 def pack(flow: Flow, exact_bytes: int = EXACT_BYTES, limit_bytes: int = LIMIT_BYTES) -> bytes:
@@ -31,7 +31,7 @@ def pack(flow: Flow, exact_bytes: int = EXACT_BYTES, limit_bytes: int = LIMIT_BY
     tensors = {name: tensor for name, tensor in flow.tensors.items() if name not in large}
     maps = {name: flow.tensors[name] for name in large}
     if "z2u" in large and "u2z" in flow.routes:
-        for rule, name in zip(compose.NAMES, _COMPOSED, strict=True):
+        for rule, name in zip(composition.NAMES, _COMPOSED, strict=True):
             (tensors if _bytes(flow.composed(rule)) <= exact_bytes else maps)[name] = flow.composed(rule)
     size = sum(map(_bytes, tensors.values())) + sum(one.numel() for one in maps.values())
     if size > limit_bytes:

@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ligflow import names
-from ligflow.compose import shared_out
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
+from ligflow.inputs.labels import told_apart
+from ligflow.method.composition import shared_out
 from ligflow.names import NEEDS
-from ligflow.view.labels import told_apart
 
 VIEWS = tuple(names.VIEWS.values())
 

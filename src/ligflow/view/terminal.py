@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ligflow import names
 from ligflow.flow import Flow
+from ligflow.inputs.labels import told_apart
 from ligflow.view.colour import on, shade
 from ligflow.view.completeness import certified, details_of
 from ligflow.view.highlights import (
@@ -29,7 +30,6 @@ from ligflow.view.highlights import (
     stands_aside,
     without,
 )
-from ligflow.view.labels import told_apart
 from ligflow.view.select import columns, every_layer
 
 _LETTERS = 4  # of a column's name, at least

@@ -1,0 +1,85 @@
+"""The options that name a corpus, and which of its sentences: each is described here once."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ligflow.cli.options import CORPUS, METHOD, choice, option
+from ligflow.names import FORMATS
+
+if TYPE_CHECKING:
+    from ligflow.corpus.sources.corpus import Corpus
+
+_SOURCE = "A file, hf:NAME (or hf://datasets/NAME) for a dataset of the hub, or embedded:sentences."
+Source = Annotated[str, typer.Argument(help=_SOURCE)]
+SourceOption = Annotated[str, option(_SOURCE, CORPUS)]
+Format = Annotated[
+    str | None, choice("--format", FORMATS, "How the file is read; by default as its name ends", CORPUS)
+]
+Column = Annotated[str | None, option("The column that holds the sentences.", CORPUS)]
+Split = Annotated[str | None, option("Split of a dataset; default: train.", CORPUS)]
+Subset = Annotated[str | None, option("Configuration of a dataset.", CORPUS)]
+Start = Annotated[int, option("The first sentence, counted from 0.", CORPUS)]
+End = Annotated[int | None, option("The sentence to stop before.", CORPUS)]
+Sample = Annotated[int | None, option("Draw this many of them at random.", CORPUS)]
+SkipBad = Annotated[bool, option("Leave malformed lines out, and list them.", CORPUS, "--skip-bad")]
+Draws = Annotated[int, option("How often sentences are drawn anew for the intervals.", METHOD)]
+
+
+@dataclass(frozen=True)
+class Part:
+    """How a corpus is read, and which of its sentences: the options that `with_part` gives to a command."""
+
+    format: Format = None
+    column: Column = None
+    split: Split = None
+    subset: Subset = None
+    start: Start = 0
+    end: End = None
+    sample: Sample = None
+
+
+ALL = Part()
+
+
+def with_part(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose parameter `part` is filled from options, which stand in its place."""
+    signature = inspect.signature(command)
+    own, at = list(signature.parameters.values()), list(signature.parameters).index("part")
+    options = [own[at].replace(name=f.name, default=f.default, annotation=f.type) for f in fields(Part)]
+
+    @wraps(command)
+    def called(**given: Any) -> None:
+        part = Part(**{option.name: given.pop(option.name) for option in options})
+        command(**given, part=part)
+
+    # typer reads the options off these two
+    parameters = [*own[:at], *options, *own[at + 1 :]]
+    vars(called)["__signature__"] = signature.replace(parameters=parameters)
+    called.__annotations__ = {one.name: one.annotation for one in parameters}
+    return called
+
+
+def corpus_of(source: str, part: Part, seed: int = 0, skip_bad: bool = False) -> "Corpus":
+    """The corpus that the options name; `seed` is that of the sample."""
+    from ligflow.corpus.sources.corpus import Corpus
+    from ligflow.corpus.sources.readers import read
+    from ligflow.corpus.sources.selection import select, sentences_of
+    from ligflow.corpus.sources.sentence import BadLine, Sentence, printable
+
+    bad: list[BadLine] = []
+
+    def sentences() -> Iterator[Sentence]:
+        bad.clear()
+        items = read(source, format=part.format, column=part.column, split=part.split, subset=part.subset)
+        return sentences_of(select(items, part.start, part.end, part.sample, seed), skip_bad, bad.append)
+
+    path = Path(source)
+    name = printable(str(path.resolve()) if path.exists() else source)
+    about = {"source": name, **asdict(part), "seed": seed, "skip_bad": skip_bad}
+    return Corpus(sentences, about, bad, path if path.is_file() else None)

@@ -1,0 +1,90 @@
+"""The files that a command writes of a flow, and whether they can be written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ligflow.cli.options import Usage, checked
+
+if TYPE_CHECKING:
+    from ligflow.flow import Flow
+
+# How files of each kind end. A name that ends like another kind is a mistake; any other name is taken.
+ENDINGS = {
+    "--html": (".html", ".htm"),
+    "--json": (".json",),
+    "--csv": (".csv",),
+    "--save": (".safetensors",),
+    "--graph": (".graphml", ".json"),
+}
+_KINDS = {
+    "--html": "a web page",
+    "--json": "JSON",
+    "--csv": "a CSV table",
+    "--save": "a flow",
+    "--graph": "a graph",
+}
+_OTHERS = (".pdf", ".png", ".svg", ".jpg", ".jpeg", ".gif", ".txt", ".md", ".tsv", ".xlsx", ".parquet", ".pt")
+
+
+def check_endings(**paths: Path | None) -> None:
+    """Raises Usage for a file that by its name holds something else than the option writes."""
+    known = {ending for endings in ENDINGS.values() for ending in endings} | {*_OTHERS}
+    for name, path in paths.items():
+        option, ending = f"--{name}", path.suffix.lower() if path else ""
+        if ending in known and ending not in ENDINGS[option]:
+            raise Usage(
+                f"{option} writes {_KINDS[option]}, and {str(path)!r} ends in {ending}; "
+                f"end it in {' or '.join(ENDINGS[option])}."
+            )
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where `explain` and `view` write."""
+
+    json: Path | None = None
+    csv: Path | None = None
+    html: Path | None = None
+    save: Path | None = None
+
+    def check(self) -> None:
+        """Says before the computation starts what could not be written after it."""
+        check_endings(json=self.json, csv=self.csv, html=self.html, save=self.save)
+        for path in (self.csv, self.html, self.save):
+            if str(path) == "-":
+                raise Usage("Only --json writes to standard output with '-'; give the others a file.")
+        asked = [path for path in (self.json, self.csv, self.html, self.save) if path and str(path) != "-"]
+        if asked:
+            from ligflow.files import ensure_writable
+
+            for path in asked:
+                checked(ensure_writable, path)
+
+    def write(self, flow: Flow, shown: Flow, others: list[Flow], view: str) -> list[Path]:
+        """The flow as computed is saved and in the page; the other forms are of the flow as shown."""
+        from ligflow.files import write_text
+
+        written = [flow.save(self.save)] if self.save else []
+        if self.csv:
+            written.append(write_text(self.csv, shown.to_pandas().to_csv(index=False)))
+        if self.html:
+            written.append(flow.to_html(self.html, *others, view=view))
+        if self.json and str(self.json) != "-":
+            written.append(write_text(self.json, as_json(shown)))
+        return written
+
+
+def as_json(flow: Flow) -> str:
+    """Maps as nested lists, [layer][head][target][source], with totals and certificates."""
+    from ligflow.flow import DIMS
+
+    maps = {name: flow.tensors[name].tolist() for name in DIMS if name in flow.tensors}
+    for route in flow.routes:
+        maps[f"{route}_total"] = flow.total(route).tolist()
+        maps[f"{route}_certificate"] = flow.certificate(route).tolist()
+    head = {"tokens": flow.tokens, "layers": flow.layers, "targets": flow.targets, "meta": dict(flow.meta)}
+    return json.dumps(head | {"maps": maps}, ensure_ascii=False)

@@ -1,0 +1,118 @@
+"""`ligflow serve`."""
+
+import contextlib
+import errno
+import socket
+import warnings
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from ligflow.cli.options import Device, Dtype, LocalOnly, TrustCode, console, errors, explainer_of, loading
+from ligflow.errors import LigflowError
+from ligflow.extras import need
+from ligflow.names import default_model
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from ligflow.serve.request import Limits, Offered
+
+_HOST, _PORT = "127.0.0.1", 8517
+_GOODBYE_SECONDS = 3
+
+
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", "-m", help="A model that is offered, repeatable; default: the embedded MiniLM."
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on; default: this machine only.")] = _HOST,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = _PORT,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    local_files_only: LocalOnly = False,
+    trust_remote_code: TrustCode = False,
+    max_characters: Annotated[int, typer.Option(min=1, help="Of a text.")] = 2000,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Of a text.")] = 256,
+    queue: Annotated[int, typer.Option(min=1, help="Texts that may wait.")] = 64,
+    keep: Annotated[int, typer.Option(min=1, help="Finished flows that are kept, in memory only.")] = 32,
+) -> None:
+    """Serve a page that explains texts, on this machine: one computation at a time, nothing on disk."""
+    need("serve", "ligflow serve")
+    loading(model[0] if model else None)
+    from ligflow.serve import guard, jobs
+    from ligflow.serve.app import create_app
+    from ligflow.serve.request import Limits
+
+    limits = Limits(max_characters, max_tokens, queue, keep)
+    with _listen(host, port) as listening, jobs.Queue(queue, keep) as waiting:
+        offered = _load(model, device, dtype, local_files_only, trust_remote_code, limits)
+        app = create_app(offered, waiting, limits, guard.hosts_of(host))
+        _greet(host, listening.getsockname()[1], offered, guard.is_loopback(host))
+        _run(app, listening)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Before any model is loaded. Raises LigflowError if the address cannot be had."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, UnicodeError) as problem:
+        if getattr(problem, "errno", None) == errno.EADDRINUSE:
+            raise LigflowError(
+                f"Port {port} of {host} is in use, perhaps by another ligflow serve; end that, or give "
+                "another with --port (0: any free one)."
+            ) from problem
+        raise LigflowError(
+            f"Cannot listen on port {port} of {host!r}: {problem}; give an address of this machine with "
+            "--host, and a port that you may use with --port."
+        ) from problem
+
+
+def _load(
+    names: list[str] | None,
+    device: str | None,
+    dtype: str,
+    local_files_only: bool,
+    trust_remote_code: bool,
+    limits: "Limits",
+) -> "list[Offered]":
+    from ligflow.serve.request import Offered
+
+    chosen = list(dict.fromkeys(names or [default_model()]))
+    return [
+        Offered.of(
+            explainer_of(one, None, device, dtype, local_files_only, trust_remote_code=trust_remote_code),
+            limits,
+        )
+        for one in chosen
+    ]
+
+
+def _greet(host: str, port: int, offered: "list[Offered]", private: bool) -> None:
+    if not private:
+        warning = f"warning: anyone who can reach {host} may use this server; without --host nobody else can."
+        errors().print(Text(warning))
+    address = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    names = ", ".join(model.name for model in offered)
+    console().print(Text(f"ligflow serves {names} at {address} (Ctrl-C ends it)"), soft_wrap=True)
+
+
+def _run(app: "ASGIApp", listening: socket.socket) -> None:
+    """Until Ctrl-C. Flows that miss a tolerance say so themselves, so no warning is printed."""
+    import uvicorn
+
+    from ligflow.errors import CompletenessWarning
+    from ligflow.serve.protocol import HEADER_BYTES, Protocol
+
+    warnings.simplefilter("ignore", CompletenessWarning)
+    config = uvicorn.Config(
+        app, http=Protocol, h11_max_incomplete_event_size=HEADER_BYTES, ws="none", lifespan="off",
+        log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+        timeout_graceful_shutdown=_GOODBYE_SECONDS,
+    )  # fmt: skip
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,150 @@
+"""Every mean of a run with its draws, taken from the shards one at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Int
+
+from ligflow.corpus.run.store import Run
+from ligflow.corpus.tables.schema import ATT, DIRECT, MAPS, MLP, RULES
+from ligflow.errors import LigflowError
+from ligflow.evaluation.bootstrap import Sums, add, means, nothing, weights
+from ligflow.evaluation.consistency import METRICS
+
+PAIRS = [(att, mlp, rule) for att in ATT for mlp in MLP for rule in RULES]
+COMPOSED, SHUFFLED, ATTENTION = slice(0, 16), slice(16, 32), 32
+_OTHERS = 33
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """`draws[b]` is a mean in draw b (0: over the sentences as they are), by all that it is a mean of.
+
+    `others` are the 16 composed maps (in the order of PAIRS), the same shuffled, and raw attention; the
+    last layer is all layers together. `cells` is how many numbers a mean is of, `undefined` how many were
+    not defined.
+    """
+
+    units: tuple[str, ...]
+    layers: tuple[int, ...]
+    sentences: int
+    draws: Float[np.ndarray, "draw unit diagonal layer direct other metric"]
+    cells: Int[np.ndarray, "unit diagonal layer direct other metric"]
+    undefined: Int[np.ndarray, "unit diagonal layer direct other metric"]
+
+    @property
+    def mean(self) -> Float[np.ndarray, "unit diagonal layer direct other metric"]:
+        """The means over the sentences as they are."""
+        return self.draws[0]
+
+
+def estimate(run: Run, draws: int = 1000, seed: int = 0) -> Estimates:
+    """Means and draws over the finished shards.
+
+    Raises LigflowError if there are none, one is damaged, or the draws are too few.
+    """
+    units = tuple(run.manifest["settings"]["units"])
+    layers = _layers(run)
+    shape = (len(units), 2, len(layers), len(DIRECT), _OTHERS, len(METRICS))
+    size = int(np.prod(shape))
+    found, rows = nothing(draws, size), np.zeros(size, dtype=np.int64)
+    sentences = 0
+    for shard in run.done:
+        table = run.table(shard, "metrics")
+        numbers = np.unique(table["sentence"].to_numpy())
+        if not len(numbers):
+            continue
+        sums, counts, total = _by_sentence(table, numbers, units, layers, shape)
+        add(found, weights(seed, numbers.tolist(), draws), sums, counts)
+        rows += total.astype(np.int64)
+        sentences += len(numbers)
+    if not sentences:
+        raise LigflowError(
+            f"No sentence of {str(run.folder)!r} was explained, so there is nothing to report."
+        )
+    return _estimates(units, layers, sentences, found, rows.reshape(shape), shape)
+
+
+def _layers(run: Run) -> tuple[int, ...]:
+    """The layers that were explained; those that cannot be split are left out of a run."""
+    for shard in run.done:
+        table = run.table(shard, "metrics")
+        if table.num_rows:
+            return tuple(sorted({int(layer) for layer in table["layer"].unique().to_pylist()}))
+    raise LigflowError(
+        f"No shard of {str(run.folder)!r} holds an explained sentence yet; run ligflow corpus run to its end."
+    )
+
+
+def _by_sentence(
+    table: pa.Table,
+    numbers: np.ndarray,
+    units: Sequence[str],
+    layers: Sequence[int],
+    shape: tuple[int, ...],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums and counts [sentence, cell], and how many rows each cell has, defined or not."""
+    places = (
+        _codes(table, "unit", units),
+        1 - np.asarray(table["diagonal"].to_numpy(), dtype=np.int64),
+        np.searchsorted(np.asarray(layers), table["layer"].to_numpy()),
+        _codes(table, "direct", DIRECT),
+        _other(table),
+    )
+    cell = np.ravel_multi_index(places, shape[:-1])
+    cells = int(np.prod(shape[:-1]))
+    line = np.searchsorted(numbers, table["sentence"].to_numpy()) * cells + cell
+    sums, counts = [], []
+    for metric in METRICS:
+        value = table[metric].to_numpy().astype(np.float64)
+        defined = ~np.isnan(value)
+        size = len(numbers) * cells
+        sums.append(np.bincount(line[defined], weights=value[defined], minlength=size))
+        counts.append(np.bincount(line[defined], minlength=size).astype(np.float64))
+    total = np.repeat(np.bincount(cell, minlength=cells), len(METRICS))
+    return _wide(sums, len(numbers)), _wide(counts, len(numbers)), total
+
+
+def _wide(columns: Sequence[np.ndarray], sentences: int) -> np.ndarray:
+    """[sentence, cell and metric] from one column a metric."""
+    return np.stack(columns, axis=-1).reshape(sentences, -1)
+
+
+def _codes(table: pa.Table, column: str, known: Sequence[str]) -> np.ndarray:
+    """Places among the known names; -1 where there is no name."""
+    codes = table[column].to_pandas().cat.set_categories(list(known)).cat.codes
+    return codes.to_numpy().astype(np.int64)
+
+
+def _other(table: pa.Table) -> np.ndarray:
+    """The place of what is compared among the 33."""
+    kind, att, mlp, rule = (
+        _codes(table, name, known)
+        for name, known in (("map", MAPS), ("att", ATT), ("mlp", MLP), ("rule", RULES))
+    )
+    pair = (att * len(MLP) + mlp) * len(RULES) + rule
+    return np.where(kind == MAPS.index("attention"), ATTENTION, pair + SHUFFLED.start * kind)
+
+
+def _estimates(
+    units: tuple[str, ...],
+    layers: tuple[int, ...],
+    sentences: int,
+    found: Sums,
+    rows: np.ndarray,
+    shape: tuple[int, ...],
+) -> Estimates:
+    whole = Sums(_with_all(found.sums, shape), _with_all(found.counts, shape))
+    wide = (*shape[:2], shape[2] + 1, *shape[3:])
+    cells = whole.counts[0].reshape(wide).astype(np.int64)
+    every = np.concatenate([rows, rows.sum(axis=2, keepdims=True)], axis=2)
+    draws = means(whole).reshape(-1, *wide)
+    return Estimates(units, layers, sentences, draws, cells, every - cells)
+
+
+def _with_all(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """All layers together as one more layer."""
+    apart = values.reshape(len(values), *shape)
+    return np.concatenate([apart, apart.sum(axis=3, keepdims=True)], axis=3).reshape(len(values), -1)

@@ -1,0 +1,82 @@
+"""How methods stand under every measure of faithfulness: means with intervals over sentences, ranked."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas
+
+from ligflow.corpus.analysis.faithfulness_trial import LEAVE_ONE_OUT, NOT_RANKED
+from ligflow.corpus.analysis.rankings import best_first, tied
+from ligflow.evaluation.bootstrap import add, interval, means, nothing, weights
+from ligflow.evaluation.faithfulness import LOWER_IS_BETTER
+
+_CONTROLS = (LEAVE_ONE_OUT, "nearness", "random")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One method under one measure: its mean over targets, with a 95% interval over sentences.
+
+    `layer` is None over all layers. `place` counts from 1 among the methods that are not controls (which
+    have 0, and so have measures without a better end), and `as_good` says that the interval of the
+    difference from the first of them holds 0.
+    """
+
+    layer: int | None
+    replacement: str
+    measure: str
+    method: str
+    mean: float
+    low: float
+    high: float
+    place: int
+    as_good: bool
+    targets: int
+
+
+def is_control(method: str) -> bool:
+    """Whether a method reads nothing off the layer, or is what others are compared with."""
+    return method in _CONTROLS
+
+
+def standings(frame: pandas.DataFrame, draws: int = 1000, seed: int = 0) -> list[Standing]:
+    """Of the rows of a trial, over all layers and for each."""
+    found = list(_standings(frame, None, draws, seed))
+    for layer, of_layer in frame.groupby("layer"):
+        found += _standings(of_layer, int(str(layer)), draws, seed)
+    return found
+
+
+def _standings(frame: pandas.DataFrame, layer: int | None, draws: int, seed: int) -> Iterator[Standing]:
+    for (replacement, measure), some in frame.groupby(["replacement", "measure"], sort=False):
+        wide = some.pivot_table(index="sentence", columns="method", aggfunc="sum", sort=False)[
+            ["sum", "count"]
+        ]
+        total = nothing(draws, wide["sum"].shape[1])
+        weight = weights(seed, [int(number) for number in wide.index], draws)
+        add(total, weight, wide["sum"].fillna(0).to_numpy(), wide["count"].fillna(0).to_numpy(np.float64))
+        every = means(total)
+        low, high = interval(every[1:])
+        methods = list(wide["sum"].columns)
+        place, as_good = _places(every, methods, str(measure))
+        for number, method in enumerate(methods):
+            yield Standing(
+                layer, str(replacement), str(measure), method, float(every[0, number]), float(low[number]),
+                float(high[number]), place[number], as_good[number], int(total.counts[0, number]),
+            )  # fmt: skip
+
+
+def _places(every: np.ndarray, methods: list[str], measure: str) -> tuple[list[int], list[bool]]:
+    """The place of each method and whether it is as good as the first, by paired differences."""
+    place, as_good = [0] * len(methods), [False] * len(methods)
+    rated = np.array([number for number, method in enumerate(methods) if not is_control(method)])
+    if measure in NOT_RANKED:
+        return place, as_good
+    order = rated[best_first(every[0, rated], measure in LOWER_IS_BETTER)]
+    gaps = every - every[:, order[:1]]
+    low, high = interval(gaps[1:])
+    for position, number in enumerate(order, start=1):
+        place[number] = position
+        as_good[number] = tied(float(gaps[0, number]), float(low[number]), float(high[number]))
+    return place, as_good

@@ -1,0 +1,113 @@
+"""Head profiles as files: a page that labels heads, tables, and a figure."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas
+from matplotlib.figure import Figure
+
+from ligflow.corpus.analysis.head_profiles import (  # fmt: skip
+    MIXED,
+    OTHER,
+    ByHead,
+    Profile,
+    by_head,
+    labels,
+    neighbours,
+    profiles,
+)
+from ligflow.corpus.reports.files import write_figure, write_table
+from ligflow.corpus.reports.markdown import plain, table
+from ligflow.corpus.run.store import Run, open_run
+from ligflow.errors import LigflowError
+from ligflow.evaluation.head_profile import KINDS
+from ligflow.files import write_text
+
+_LOOK = {"font.size": 7, "svg.hashsalt": "ligflow"}  # many heads: small letters, and a full frame
+_EXPLAINED = (
+    "Shares of each row's magnitude, means over rows, with half the width of their 95% intervals over "
+    "sentences. A star: surely more than the same values in random order. A head is named after a kind of "
+    "place if more than half of its mass goes there, and surely more than chance."
+)
+
+
+def write(
+    folder: str | Path, out: str | Path | None = None, att: str = "itb", draws: int = 1000, seed: int = 0
+) -> Path:
+    """heads.md, heads.csv, heads.parquet and a figure (SVG and PNG) in `out`; the page's path."""
+    run = open_run(folder)
+    found = profiles(run, att, draws, seed)
+    place = Path(out) if out is not None else run.folder / "heads"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LigflowError(f"Cannot make the folder {str(place)!r}: {error.strerror or error}.") from error
+    frame = pandas.DataFrame([asdict(one) for one in found])
+    write_table(frame, place / "heads")
+    write_figure(place / "heads", _LOOK, _drawn, frame)
+    return write_text(place / "heads.md", page(run, found, att))
+
+
+def page(run: Run, found: Sequence[Profile], att: str) -> str:
+    """The profiles in Markdown: the labelled heads first, then every head."""
+    heads, known = by_head(found), labels(found)
+    sentences = sum(run.size(shard) - run.left_out(shard) for shard in run.done)
+    named = [
+        f"- layer {layer}, head {head}: mainly {label}"
+        for (layer, head), label in known.items()
+        if label != MIXED
+    ]
+    body = [
+        [str(layer), str(head), known[layer, head], *(_cell(of_head[m]) for m in (*KINDS, *OTHER))]
+        for (layer, head), of_head in heads.items()
+    ]
+    return "\n\n".join([
+        f"# Head profiles: {plain(run.manifest['model']['name'])}",
+        f"{sentences} sentences, `z2u` under `{att}`. {_EXPLAINED}",
+        "\n".join(named) or "No head routes mainly to one kind of place.",
+        _neighbours(run),
+        table(["layer", "head", "mainly", *KINDS, *OTHER], _starred(body, heads)),
+        "![Shares by head](heads.png)",
+    ]) + "\n"  # fmt: skip
+
+
+def _neighbours(run: Run) -> str:
+    before, after = neighbours(one for shard in run.done for one in run.sentences(shard))
+    if np.isnan(before):
+        return "The corpus has no syntactic heads, so there is no attachment."
+    return (
+        "Attachment without punctuation, for comparison: every word to the one before it "
+        f"{before:.2f}, to the one after it {after:.2f}."
+    )
+
+
+def _starred(body: list[list[str]], heads: ByHead) -> list[list[str]]:
+    for line, measures in zip(body, heads.values(), strict=True):
+        for place, kind in enumerate(KINDS, start=3):
+            if measures[f"{kind} over chance"].low > 0:
+                line[place] += " \\*"
+    return body
+
+
+def _cell(one: Profile) -> str:
+    if np.isnan(one.mean):
+        return "–"
+    half = (one.high - one.low) / 2
+    return f"{one.mean:.2f}" + ("" if np.isnan(half) else f" ± {half:.2f}")
+
+
+def _drawn(frame: pandas.DataFrame) -> Figure:
+    kinds = frame[frame.measure.isin(KINDS)]
+    wide = kinds.pivot_table(index=["layer", "head"], columns="measure", values="mean", dropna=False)[
+        list(KINDS)
+    ]
+    figure = Figure(figsize=(4.5, 0.8 + 0.13 * len(wide)), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(wide.to_numpy(), cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="none")
+    axes.set_xticks(range(len(KINDS)), list(KINDS), rotation=40, ha="right")
+    axes.set_yticks(range(len(wide)), [f"{layer}.{head}" for layer, head in wide.index], fontsize=5)
+    axes.set_ylabel("layer.head")
+    figure.colorbar(image, label="share of the row's magnitude", shrink=0.5)
+    return figure

@@ -1,0 +1,61 @@
+"""Which sentences of a corpus: a range of positions, a random sample; and what to do with bad lines."""
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from ligflow.corpus.sources.sentence import BadLine, Sentence
+from ligflow.errors import LigflowError
+
+Item = Sentence | BadLine
+
+
+def select(
+    items: Iterable[Item], start: int = 0, end: int | None = None, sample: int | None = None, seed: int = 0
+) -> Iterator[Item]:
+    """Positions `start` to before `end`, and of these `sample` sentences drawn without replacement.
+
+    The draw depends on the seed and the corpus alone, keeps only the sample in memory (Vitter's algorithm
+    R, 1985), and comes in the order of the corpus; bad lines are passed on before it. Raises LigflowError
+    for positions that make no sense, and for a sample of more sentences than there are.
+    """
+    if start < 0 or (end is not None and end <= start):
+        raise LigflowError(
+            f"start is {start} and end is {end}; give positions from 0, the end after the start."
+        )
+    if sample is not None and sample < 1:
+        raise LigflowError(f"sample is {sample}; give a whole number of sentences from 1.")
+    chosen = islice(items, start, end)
+    return chosen if sample is None else _drawn(chosen, sample, random.Random(seed))
+
+
+def _drawn(items: Iterable[Item], size: int, draw: random.Random) -> Iterator[Item]:
+    kept: list[Sentence] = []
+    seen = 0
+    for item in items:
+        if isinstance(item, BadLine):
+            yield item
+            continue
+        seen += 1
+        if len(kept) < size:
+            kept.append(item)
+        elif (place := draw.randrange(seen)) < size:
+            kept[place] = item
+    if seen < size:
+        raise LigflowError(f"A sample of {size} sentences was asked for, and there are {seen}.")
+    yield from sorted(kept, key=lambda one: one.number)
+
+
+def sentences_of(
+    items: Iterable[Item], skip_bad: bool, told: Callable[[BadLine], None]
+) -> Iterator[Sentence]:
+    """The sentences; with `skip_bad`, `told` hears of each bad line, else the first raises LigflowError."""
+    for item in items:
+        if isinstance(item, Sentence):
+            yield item
+        elif skip_bad:
+            told(item)
+        else:
+            raise LigflowError(
+                f"{item.place}: {item.problem}. Mend the line, or leave such lines out with --skip-bad."
+            )

@@ -1,0 +1,1 @@
+"""What a run stores of a sentence, as rows of tables."""

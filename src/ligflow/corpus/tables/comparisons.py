@@ -1,0 +1,169 @@
+"""One sentence: all composed maps, and the controls, against all direct ones, row by row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ligflow.corpus.tables.experiment import Experiment, Variants
+from ligflow.corpus.tables.schema import ATT, DIRECT, MAPS, METRIC_ROWS, MLP, RULES, UNITS
+from ligflow.evaluation.consistency import METRICS, agreement, shuffled
+from ligflow.flow import Flow
+from ligflow.results.grouping import Groups, words_of
+from ligflow.results.join import join
+
+_PAIRS = [(att, mlp) for att in ATT for mlp in MLP]
+_COMPOSED = [(att, mlp, rule) for att, mlp in _PAIRS for rule in RULES]
+# what is compared with each direct map, in the order of the rows: map, ATT, MLP, rule
+_OTHERS: list[tuple[str | None, ...]] = [
+    *(("composed", *names) for names in _COMPOSED),
+    *(("shuffled", *names) for names in _COMPOSED),
+    ("attention", None, None, None),
+]
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """All maps of a sentence; `still` marks rows that did not move, so that they share nothing out."""
+
+    direct: Float[Tensor, "direct layer target source"]
+    composed: Float[Tensor, "composed layer target source"]
+    attention: Float[Tensor, "layer target source"]
+    seen: Bool[Tensor, "layer target source"]
+    direct_still: Bool[Tensor, "direct layer target"]
+    composed_still: Bool[Tensor, "composed layer target"]
+
+
+def compare(
+    number: int,
+    variants: Variants,
+    attention: Float[Tensor, "layer head target source"],
+    experiment: Experiment,
+) -> pa.Table:
+    """The rows of the metrics table for sentence `number`; see `schema` and `consistency`.
+
+    A source counts where the target sees it: where some head has an attention weight above 0.
+    """
+    flow, tables = variants["z2z", DIRECT[0]], []
+    whole = _over_tokens(variants, attention)
+    for unit in experiment.units:
+        groups, places = _groups(flow, unit, experiment.hide_special)
+        if places:
+            maps = _over_groups(whole, groups)
+            draw = torch.Generator("cpu").manual_seed(_seed(experiment.seed, number, unit))
+            for diagonal in (True, False):
+                found, compared = _agreement(maps, diagonal, experiment.top_k, draw)
+                tables.append(_table(number, unit, diagonal, found, compared, flow.layers, places))
+    return pa.concat_tables(tables) if tables else METRIC_ROWS.empty_table()
+
+
+def _over_tokens(variants: Variants, attention: Tensor) -> _Maps:
+    direct = [variants["z2z", baseline] for baseline in DIRECT]
+    pairs = [join([variants["z2u", att], variants["u2z", mlp]]) for att, mlp in _PAIRS]
+    return _Maps(
+        direct=torch.stack([flow.z2z for flow in direct]),
+        composed=torch.stack([flow.composed(rule) for flow in pairs for rule in RULES]),
+        attention=attention.mean(dim=1),
+        seen=(attention > 0).any(dim=1),
+        direct_still=torch.stack([_still(flow, "z2z") for flow in direct]),
+        composed_still=torch.stack([_still(flow, "u2z") for flow in pairs for _ in RULES]),
+    )
+
+
+def _still(flow: Flow, route: str) -> Tensor:
+    """Rows whose total is rounding: their scale is not the total itself, but what rounds it."""
+    return flow.total(route) < (1 - 1e-5) * flow.tensors[f"{route}.scale"]
+
+
+def _groups(flow: Flow, unit: str, hide_special: bool) -> tuple[Groups, list[int]]:
+    """Tokens or words, without the special ones where that is asked, and their positions."""
+    eye = torch.eye(len(flow.tokens), dtype=torch.float64, device="cpu")
+    groups = words_of(flow) if unit == "word" else Groups(eye, eye)
+    special = groups.sources @ groups.sources.new_tensor(flow.special) > 0
+    kept = (~special if hide_special else torch.ones_like(special)).nonzero()[:, 0]
+    return Groups(groups.sources[kept], groups.targets[kept]), kept.tolist()
+
+
+def _over_groups(maps: _Maps, groups: Groups) -> _Maps:
+    """Sums over the sources of a group, means over its targets; a group is still if all of it is."""
+
+    def still(rows: Tensor) -> Tensor:
+        return rows.to(groups.targets) @ groups.targets.T > 1 - 1e-6
+
+    return _Maps(
+        groups.of(maps.direct),
+        groups.of(maps.composed),
+        groups.of(maps.attention),
+        groups.of(maps.seen.double()) > 0,
+        still(maps.direct_still),
+        still(maps.composed_still),
+    )
+
+
+def _agreement(
+    maps: _Maps, diagonal: bool, top_k: int, draw: torch.Generator
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Every metric as [direct, other, layer, target], and the sources that were compared."""
+    size = maps.seen.shape[-1]
+    own = torch.eye(size, dtype=torch.bool, device=maps.seen.device)
+    compared = maps.seen if diagonal else maps.seen & ~own
+    others = torch.cat([maps.composed, shuffled(maps.composed, compared, draw), maps.attention[None]])
+    never = torch.zeros_like(maps.composed_still[:1])
+    still = torch.cat([maps.composed_still, maps.composed_still, never])
+    still = maps.direct_still[:, None] | still[None]
+    return agreement(maps.direct[:, None], others[None], compared, still, top_k), compared.sum(dim=-1)
+
+
+def _table(
+    number: int,
+    unit: str,
+    diagonal: bool,
+    found: dict[str, Tensor],
+    compared: Tensor,
+    layers: Sequence[int],
+    places: Sequence[int],
+) -> pa.Table:
+    shape = found["l2"].shape
+    direct, other, layer, target = (axis.ravel() for axis in np.indices(shape))
+    columns = {
+        "sentence": pa.array(np.full(direct.shape, number)),
+        "unit": _names(np.full(direct.shape, UNITS.index(unit)), UNITS),
+        "layer": pa.array(np.asarray(layers, dtype=np.int16)[layer]),
+        "target": pa.array(np.asarray(places, dtype=np.int32)[target]),
+        "direct": _names(direct, DIRECT),
+        **{
+            name: _names(np.array([_index(one[column], known) for one in _OTHERS])[other], known)
+            for column, (name, known) in enumerate(
+                {"map": MAPS, "att": ATT, "mlp": MLP, "rule": RULES}.items()
+            )
+        },
+        "diagonal": pa.array(np.full(direct.shape, diagonal)),
+        "sources": pa.array(compared.numpy().astype(np.int32)[layer, target]),
+        **{name: _nullable(found[name]) for name in METRICS},
+    }
+    return pa.table(columns, schema=METRIC_ROWS)
+
+
+def _index(name: str | None, known: Sequence[str]) -> int:
+    return -1 if name is None else known.index(name)
+
+
+def _names(codes: np.ndarray, known: Sequence[str]) -> pa.DictionaryArray:
+    """Names by their place among the known ones; -1 is null."""
+    indices = pa.array(codes.astype(np.int8), mask=codes < 0)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(known))
+
+
+def _nullable(values: Tensor) -> pa.Array:
+    """As float32; NaN, which is what is not defined, becomes null."""
+    flat = values.flatten().numpy()
+    return pa.array(flat.astype(np.float32), mask=np.isnan(flat))
+
+
+def _seed(seed: int, number: int, unit: str) -> int:
+    """One for each sentence and unit, whatever shard it is in."""
+    return (seed * 1_000_003 + number) * len(UNITS) + UNITS.index(unit)

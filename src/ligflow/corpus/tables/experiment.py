@@ -1,0 +1,71 @@
+"""The nine integrals that the 24 pairs of baselines need: each is computed once a sentence."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, UNITS
+from ligflow.errors import LigflowError
+from ligflow.flow import Flow
+from ligflow.method.quadrature import MAX_NODES
+from ligflow.settings import ask
+
+VARIANTS = (
+    *(("z2u", baseline) for baseline in ATT),
+    *(("u2z", baseline) for baseline in MLP),
+    *(("z2z", baseline) for baseline in DIRECT),
+)
+_OPTION = {"z2u": "att_baseline", "u2z": "mlp_baseline", "z2z": "layer_baseline"}
+Variants = Mapping[tuple[str, str], Flow]  # by route and baseline
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is asked of each sentence; all of it decides about the numbers, and is kept in the manifest.
+
+    `units` are tokens, words or both; `hide_special` leaves special tokens out of the comparisons;
+    `top_k` is the k of that metric; `seed` is that of the shuffled control; `maps` keeps all maps.
+    The others are those of `Explainer.explain`.
+    """
+
+    layers: tuple[int, ...] | None = None
+    units: tuple[str, ...] = ("token",)
+    hide_special: bool = False
+    top_k: int = 3
+    seed: int = 0
+    maps: bool = False
+    scalarization: str = "l2"
+    quadrature: str = "adaptive"
+    tol: float = 1e-3
+    max_nodes: int = MAX_NODES
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        for unit in self.units:
+            if unit not in UNITS:
+                raise LigflowError(f"Unknown unit {unit!r}; choose from {', '.join(UNITS)}.")
+        if not self.units or len(set(self.units)) < len(self.units):
+            raise LigflowError(f"units is {self.units!r}; give each of {', '.join(UNITS)} at most once.")
+        if self.top_k < 1:
+            raise LigflowError(f"top_k is {self.top_k}; give a whole number from 1.")
+        ask(**self.integration)
+
+    @property
+    def integration(self) -> dict[str, Any]:
+        """How the integrals are taken, as `explain` calls it."""
+        names = ("scalarization", "quadrature", "tol", "max_nodes", "precision")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def variants(self) -> list[dict[str, Any]]:
+        """The settings of the nine, for `explain_many_under`."""
+        return [{"routes": route, _OPTION[route]: name} | self.integration for route, name in VARIANTS]
+
+    def describe(self) -> dict[str, Any]:
+        """As plain data, for the manifest."""
+        return asdict(self) | {"layers": None if self.layers is None else list(self.layers)}
+
+
+def named(flows: Sequence[Flow]) -> Variants:
+    """The nine flows by route and baseline."""
+    return dict(zip(VARIANTS, flows, strict=True))

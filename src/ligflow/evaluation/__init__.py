@@ -1,0 +1,1 @@
+"""Is it right, and is it good? Checks of a model, other methods, faithfulness, statistics."""

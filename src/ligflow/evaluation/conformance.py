@@ -1,0 +1,321 @@
+"""Checks that a user can run on their own model, with the numbers that were measured."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ligflow.errors import LigflowError
+from ligflow.explainer.explainer import Explainer
+from ligflow.inputs.checks import Inputs
+from ligflow.inputs.pairs import Pair
+from ligflow.inputs.tokens import text_config
+from ligflow.inputs.words import Words
+from ligflow.layer.experts import has_experts
+from ligflow.layer.layer import Layer
+from ligflow.method.baselines import source_start
+from ligflow.paths.batch import alone, frozen
+from ligflow.recording.tolerances import max_token_error
+from ligflow.routes import autograd, integration
+from ligflow.routes.explain_layer import Selection, Workspace, explain_layer, players_of
+from ligflow.routes.integration import attribute
+from ligflow.routes.path_map import Attribution, PathMap
+from ligflow.settings import ROUTES, Settings
+
+TEXTS = ("The cat sat on the mat.", "Rivers rarely run straight.")
+_NODES = "gauss-legendre:4"
+_CHOSEN = 3  # targets whose cells are computed by the fine rule, which is slow
+
+Recording = list[tuple[Layer, Selection]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check over all layers and inputs: the worst value measured against its limit.
+
+    `compared` is False where there was nothing to measure; such a check passes, and says nothing.
+    """
+
+    name: str
+    passed: bool
+    measured: str
+    limit: str
+    detail: str = ""
+    compared: bool = True
+
+
+def check(
+    explainer: Explainer,
+    inputs: Inputs | Sequence[Inputs] | None = None,
+    tol: float = 1e-3,
+    experts: str = "routed",
+) -> list[Check]:
+    """Runs every check on `inputs` (two short ones if None) and returns what was measured.
+
+    With `experts="frozen"` certificates are those of layers whose experts are held (see `routing`).
+    Layers that cannot be split are reported, and checked in z2z alone. Raises LigflowError where no input
+    can be made up for the model; pass `inputs` then.
+    """
+    if isinstance(inputs, str | Words | Pair | Mapping):
+        inputs = [inputs]
+    examples = list(inputs) if inputs is not None else _examples(explainer)
+    if not examples:
+        raise LigflowError("The inputs are empty; give at least one example, or None for two short ones.")
+    recordings = [_record(explainer, example) for example in examples]
+    checks = [_splits(recordings[0]), _shortcuts(recordings[0])]
+    checks += [_as_loaded(explainer, examples, recordings), _replays(explainer, recordings)]
+    for baseline in ("itb", "zero", "mean"):
+        checks.append(_engine(explainer, recordings, baseline))
+    checks.append(_cells(explainer, recordings[0], tol, experts))
+    checks.append(_certificates(explainer, recordings, tol, experts))
+    checks.append(_causal(explainer, recordings[0]))
+    return checks
+
+
+def _examples(explainer: Explainer) -> list[Inputs]:
+    if explainer.tokenizer is not None and explainer.decodes:
+        return [Pair(*TEXTS), Pair(*TEXTS[::-1])]
+    if explainer.tokenizer is not None:
+        return list(TEXTS)
+    config, name = explainer.model.config, explainer.model.main_input_name
+    generator = torch.Generator("cpu").manual_seed(0)
+    drawn: dict[str, Any] = {"generator": generator, "device": "cpu"}
+    if name == "pixel_values":
+        shape = (1, getattr(config, "num_channels", 3), config.image_size, config.image_size)
+        made = [torch.randn(shape, **drawn, dtype=torch.float32) for _ in range(2)]
+        return [{name: pixels.to(explainer.model.dtype)} for pixels in made]
+    if name == "input_ids":
+        size = text_config(config).vocab_size
+        names = (name, "decoder_input_ids") if explainer.decodes else (name,)
+        return [{n: torch.randint(3, size, (1, 6), **drawn) for n in names} for _ in range(2)]
+    raise LigflowError(f"No input can be made up for {name!r}; call check(explainer, inputs=[...]).")
+
+
+def _record(explainer: Explainer, example: Inputs) -> Recording:
+    """The layers of one example, each with the tokens that are not padding."""
+    layers = explainer.record(example)
+    inputs = example if isinstance(example, Mapping) else {}
+    return [(layer, explainer.place(inputs, layer)) for layer in layers]
+
+
+def _splits(recording: Recording) -> Check:
+    layers = [layer for layer, _ in recording]
+    refused = [layer for layer in layers if layer.refusal]
+    whole = len(layers) - len(refused)
+    detail = ", ".join(dict.fromkeys(type(layer.module).__name__ for layer in layers))
+    if refused:
+        detail += f"; layer {refused[0].index}: {refused[0].refusal}; z2z only"
+    if len(counts := dict.fromkeys(len(layer.hidden) for layer in layers)) > 1:
+        detail += f"; with {', '.join(map(str, counts))} tokens: explain layers of one number at a time"
+    count = f"{whole} of {len(layers)}"
+    return Check("layers split at their attention", True, count, "any", detail, compared=whole > 0)
+
+
+def _shortcuts(recording: Recording) -> Check:
+    """Whose keys and values have a closed form on the path; the others are slower, not wrong."""
+    layers = [layer for layer, _ in recording if not layer.refusal]
+    names = dict.fromkeys(layer.shortcut.name for layer in layers if layer.shortcut)
+    reasons = [f"layer {layer.index}: {layer.no_shortcut}" for layer in layers if layer.no_shortcut]
+    count = f"{sum(layer.shortcut is not None for layer in layers)} of {len(recording)}"
+    detail = "; ".join([*names, *reasons[:1]])
+    return Check("keys and values in closed form", True, count, "any", detail, compared=bool(names))
+
+
+def _as_loaded(explainer: Explainer, examples: list[Inputs], recordings: list[Recording]) -> Check:
+    """What the explained layers take and give, against a run of the model as it was loaded."""
+    name, gaps, limit = "layers are as the model runs", [], _rounding(explainer, 1e-4)
+    for example, recording in zip(examples, recordings, strict=True):
+        try:
+            seen = explainer.watched(example, {layer.name for layer, _ in recording})
+        except LigflowError as error:
+            return Check(name, False, "nothing", f"{limit:.0e}", str(error), compared=False)
+        for layer, _ in recording:
+            own = [layer.layout.rows(one)[0].to(layer.hidden) for one in seen[layer.name].pop(0)]
+            gaps += [max_token_error(*pair) for pair in zip((layer.hidden, layer.output), own, strict=True)]
+    worst = _worst(gaps)
+    return Check(name, worst <= limit, f"{worst:.1e}", f"{limit:.0e}")
+
+
+def _replays(explainer: Explainer, recordings: list[Recording]) -> Check:
+    """Each replayed layer against the output that the model itself computed."""
+    gaps = []
+    for layer, _ in _all(recordings):
+        with explainer.lent(layer), torch.no_grad():
+            hidden = layer.hidden[None]
+            ours = layer.forward(hidden) if layer.refusal else layer.finish(hidden, layer.attend(hidden))
+        gaps.append(float((ours[0] - layer.output).norm() / layer.output.norm()))
+    worst, limit = _worst(gaps), _rounding(explainer, 1e-4)
+    return Check("replay equals the model", worst <= limit, f"{worst:.1e}", f"{limit:.0e}")
+
+
+def _engine(explainer: Explainer, recordings: list[Recording], baseline: str) -> Check:
+    """Every route against brute-force autograd at the same path points."""
+    gaps, limit = [], _rounding(explainer, 1e-4)
+    for layer, tokens in _all(recordings):
+        with explainer.lent(layer):
+            for route, engine, oracle in _pairs(layer, baseline, tokens):
+                gap = _gap(engine, oracle, tokens, limit, layer.hidden.dtype)
+                gaps.append((math.isnan(gap), gap, f"worst: {route}, layer {layer.index}"))
+    name = f"engine equals autograd, {baseline}"
+    if not gaps:
+        said = "no layer can be split: nothing of z2u and u2z was compared, and z2z is autograd itself"
+        return Check(name, True, "nothing", f"{limit:.0e}", said, compared=False)
+    _, worst, where = max(gaps)
+    return Check(name, worst <= limit, f"{worst:.1e}", f"{limit:.0e}", where)
+
+
+def _pairs(layer: Layer, baseline: str, tokens: Selection) -> Iterator[tuple[str, PathMap, PathMap]]:
+    if layer.refusal:
+        return
+    work = Workspace(alone(layer), (tokens,))
+    yield from _pairs_with_memory(work, baseline) if layer.memory else _whole(work, baseline)
+    if not layer.entangled:
+        work_of_z2u = work.double() if work.starts_flat(baseline) else work
+        start = work_of_z2u.path(baseline).start
+        oracle = autograd.z2u_in_double if work.starts_flat(baseline) else autograd.z2u
+        yield "z2u", work_of_z2u.z2u(baseline), oracle(layer, start)
+    players = players_of(work, Settings(mlp_baseline="matched", att_baseline=baseline))
+    yield "u2z", integration.u2z(work.sentences, players), autograd.u2z(layer, players)
+
+
+def _whole(work: Workspace, baseline: str) -> Iterator[tuple[str, PathMap, PathMap]]:
+    (layer,), (tokens,) = work.sentences.layers, work.tokens
+    if not layer.entangled:  # where the engine is autograd itself
+        start = source_start(baseline, layer.hidden, tokens.visible)
+        yield "z2z", work.z2z(baseline), autograd.z2z(layer, start)
+
+
+def _pairs_with_memory(work: Workspace, baseline: str) -> Iterator[tuple[str, PathMap, PathMap]]:
+    """Routes in which the encoder's tokens move, from 0: so that nothing starts flat."""
+    (layer,), (tokens,) = work.sentences.layers, work.tokens
+    cross = work.cross("zero")
+    if cross is None:
+        return
+    start = source_start(baseline, layer.hidden, tokens.visible)
+    yield "z2z", integration.z2z(work.path(baseline), cross), autograd.z2z(layer, start, cross.start)
+    yield "e2u", integration.e2u(cross), autograd.e2u(layer, cross.start)
+
+
+def _gap(engine: PathMap, oracle: PathMap, tokens: Selection, limit: float, dtype: torch.dtype) -> float:
+    """The largest difference of a cell over the target's total; ten machine epsilons of the layer pass."""
+    ours = attribute(engine, tokens.targets, "l2", _NODES)
+    theirs = attribute(oracle, tokens.targets, "l2", _NODES)
+    floor = theirs.floor * (torch.finfo(dtype).eps / torch.finfo(theirs.floor.dtype).eps)
+    scale = theirs.scale.clamp(min=floor / 100 / limit)
+    return float(((ours.value - theirs.value).abs().amax(-1) / scale).max())
+
+
+def _cells(explainer: Explainer, recording: Recording, tol: float, experts: str) -> Check:
+    """Cells of a few targets of the middle layer against the fine rule; only met rows say anything."""
+    layer, tokens = recording[len(recording) // 2]
+    count = 1 if layer.refusal or layer.entangled else _CHOSEN  # plain autograd is slow
+    last = len(tokens.targets) - 1
+    chosen = tokens.targets[torch.linspace(last, 0, count, dtype=torch.float64, device="cpu").long()]
+    place = Selection(tokens.visible, chosen.unique(), tokens.memory)
+    routes, held = ("z2z",) if layer.refusal else ROUTES, experts if has_experts(layer) else "routed"
+    adaptive, fine = (
+        Settings(routes=routes, tol=tol, quadrature=rule, experts=held) for rule in ("adaptive", "fine")
+    )
+    with explainer.lent(layer):
+        ours, exact = (explain_layer(layer, settings, place) for settings in (adaptive, fine))
+    errors = {route: _errors(found, exact[route]) / tol for route, found in ours.items()}
+    worst, where = max(
+        ((float(found.max()), name) for name, found in errors.items() if found.numel()), default=(0.0, "none")
+    )
+    every = torch.cat([found.flatten() for found in errors.values()])
+    share = f"{int((every > 1).sum())} of {len(every)} over 1"
+    detail = f"in tolerances; {share}; worst: {where}, layer {layer.index}"
+    return Check("cells against a fine rule", worst <= 2, f"{worst:.2g}", "2", detail, len(every) > 0)
+
+
+def _errors(found: Attribution, exact: Attribution) -> Tensor:
+    """Errors of cells over the row's scale, where both rules say that they hold."""
+    both = found.met & exact.met
+    return ((found.value - exact.value).abs() / found.scale[..., None])[both]
+
+
+def _certificates(explainer: Explainer, recordings: list[Recording], tol: float, experts: str) -> Check:
+    gaps = []
+    for layer, tokens in _all(recordings):
+        with explainer.lent(layer):
+            for name, route in _default_routes(layer, tokens, experts == "frozen").items():
+                found = attribute(route, tokens.targets, "l2", tol=tol)
+                off = ((found.value.sum(-1) - found.total) / found.scale).abs().amax(-1)
+                gap, worst = float(off.max()), tokens.targets[off.argmax()]
+                jump = "" if gap <= tol else _jump(route, worst, float(found.scale.max()) * tol)
+                gaps.append((math.isnan(gap), gap, f"worst: {name}, layer {layer.index}{jump}"))
+    _, gap, where = max(gaps)
+    settings, passed = "default settings" if experts == "routed" else "experts held", gap <= tol
+    return Check(f"certificates, {settings}", passed, f"{gap:.1e}", f"{tol:.0e}", "" if passed else where)
+
+
+def _default_routes(layer: Layer, tokens: Selection, hold: bool = False) -> dict[str, PathMap]:
+    start, sentence = source_start("itb", layer.hidden, tokens.visible), alone(layer)
+    if hold and has_experts(layer):
+        sentence = frozen(sentence)
+    if layer.refusal:
+        return {"z2z": autograd.z2z(layer, start, held=sentence.held)}
+    work = Workspace(sentence, (tokens,))
+    cross = work.cross("zero")
+    found = {"z2u": work.z2u("itb"), "z2z": work.z2z("itb", cross)}
+    found["u2z"] = integration.u2z(work.sentences, players_of(work, Settings()))
+    return found if cross is None else found | {"e2u": integration.e2u(cross)}
+
+
+def _jump(route: PathMap, target: Tensor, least: float) -> str:
+    """Where the image jumps by more than `least` on its path: its largest step stays, however short."""
+    first, last = 0.0, 1.0
+    while last - first > 1e-6:
+        nodes = torch.linspace(first, last, 9, dtype=torch.float64, device=target.device)
+        image = route.image(nodes.to(torch.float32), target[None]).flatten(1)
+        steps = (image[1:] - image[:-1]).norm(dim=-1)
+        number = int(steps.argmax())
+        first, last, left = float(nodes[number]), float(nodes[number + 1]), float(steps[number])
+    return f"; it jumps at {last:.3f} of the path of token {int(target)}" if left > least else ""
+
+
+def _causal(explainer: Explainer, recording: Recording) -> Check:
+    """If no layer lets a token see later ones, no attribution may come from later ones."""
+    name = "no attribution from the future"
+    if len(recording[0][1].visible) == 1 or not all(_sees_back(explainer, *pair) for pair in recording):
+        return Check(name, True, "not causal", "0")
+    leaks = []
+    for layer, tokens in recording:
+        with explainer.lent(layer):
+            found = attribute(_default_routes(layer, tokens)["z2z"], tokens.targets, "l2", _NODES)
+            leaks.append(float(found.value[:, 0, tokens.visible].triu(1).abs().max()))
+    worst = _worst(leaks)
+    return Check(name, worst == 0, f"{worst:.1e}", "0")
+
+
+def _sees_back(explainer: Explainer, layer: Layer, tokens: Selection) -> bool:
+    """Whether tokens see earlier ones alone, at three cuts: after the first, in the middle, before the last.
+
+    The last token alone does not tell: a model that pads by itself hides its last tokens from all.
+    """
+    visible = tokens.visible
+    cuts = sorted({1, (len(visible) + 1) // 2, len(visible) - 1})
+    changed = layer.hidden.detach().repeat(len(cuts), 1, 1)
+    for number, cut in enumerate(cuts):
+        changed[number, visible[cut:]] *= -1
+    with explainer.lent(layer), torch.no_grad():
+        own, *others = layer.forward(torch.cat([layer.hidden.detach()[None], changed]))
+    earlier = [(visible[:cut], other) for cut, other in zip(cuts, others, strict=True)]
+    return all(torch.allclose(own[some], other[some], rtol=1e-5, atol=1e-6) for some, other in earlier)
+
+
+def _all(recordings: list[Recording]) -> Iterator[tuple[Layer, Selection]]:
+    for recording in recordings:
+        yield from recording
+
+
+def _worst(values: list[float]) -> float:
+    """The largest; NaN, which passes no limit, if there is one."""
+    return float(torch.tensor(values, dtype=torch.float64, device="cpu").max())
+
+
+def _rounding(explainer: Explainer, float32_limit: float) -> float:
+    return 1e-9 if explainer.model.dtype == torch.float64 else float32_limit

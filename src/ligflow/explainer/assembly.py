@@ -1,0 +1,181 @@
+"""From the attributions of the layers to a Flow, with the notes that its readers need."""
+
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+
+from ligflow._version import __version__
+from ligflow.errors import CompletenessWarning, UnsupportedModel, warn
+from ligflow.explainer.example import Example, Results
+from ligflow.explainer.placement import Placement
+from ligflow.flow import Flow
+from ligflow.layer.layer import Layer
+from ligflow.method.attention import attention_weights
+from ligflow.method.scalarization import Direction
+from ligflow.recording.call import takes_encoded
+from ligflow.routes.path_map import Attribution
+from ligflow.settings import Settings
+
+
+def flow_of(
+    example: Example, results: Results, settings: Settings, places: Placement, about: dict[str, Any]
+) -> Flow:
+    """The labelled result; `about` goes into its metadata."""
+    tensors: dict[str, Tensor] = {}
+    tokens, layers = example.tokens, example.layers
+    for route in results[0]:
+        cross = layers[0].cross_heads if example.memory is not None else 0
+        split = cross if route == "u2z" else len(tokens.labels)
+        tensors |= _stack(route, [result[route] for result in results], split)
+    meta = about | dict(tokens.layout) | {
+        "text": tokens.text,
+        "words": None if tokens.words is None else list(tokens.words),
+        "word_labels": list(tokens.word_labels),
+        "word_places": list(tokens.word_places),
+        "settings": settings.describe(memory=example.memory is not None),
+        "dtype": str(layers[0].hidden.dtype).removeprefix("torch."),
+        "versions": {
+            "ligflow": __version__, "torch": torch.__version__, "transformers": transformers.__version__,
+        },
+        "shortcuts": {str(layer.index): layer.shortcut.name if layer.shortcut else "" for layer in layers},
+        "notes": [*example.notes, *_notes(layers, settings, places, results)],
+    }  # fmt: skip
+    if example.memory is not None:
+        meta |= {"memory": list(example.memory.labels), "memory_special": list(example.memory.special)}
+    indices = tuple(layer.index for layer in layers)
+    return Flow(list(tokens.labels), indices, tuple(example.rows), tokens.special, tensors, meta)
+
+
+def _stack(route: str, parts: list[Attribution], split: int) -> dict[str, Tensor]:
+    """The layers' attributions as the tensors of a flow, on the CPU.
+
+    `split` is the number of heads of a second attention, or of the layer's own tokens among the sources.
+    """
+    try:
+        values = torch.stack([part.value for part in parts])
+    except RuntimeError as error:
+        raise UnsupportedModel(
+            "The chosen layers have different numbers of heads; explain them apart."
+        ) from error
+    cells = {
+        "total": [part.total for part in parts],
+        "scale": [part.scale for part in parts],
+        "residue": [part.value.sum(-1) - part.total for part in parts],
+        "error": [part.error * part.scale for part in parts],
+        "origin": [part.origin * part.scale for part in parts],
+        "met": [part.met for part in parts],
+    }
+    if any(part.jump is not None for part in parts):
+        cells["jump"] = [torch.zeros_like(p.total) if p.jump is None else p.jump * p.scale for p in parts]
+    stacked = {name: torch.stack(cell).transpose(1, 2) for name, cell in cells.items()}
+    nodes = torch.stack([part.nodes for part in parts])
+    if route in ("z2u", "e2u"):
+        maps = {
+            route: values.transpose(1, 2),
+            f"{route}.floor": torch.stack([part.floor[0] for part in parts]),
+        }
+    else:
+        stacked = {name: cell[:, 0] for name, cell in stacked.items()}
+        maps = (_own_and_memory if route == "z2z" else _heads_and_residual)(values[:, :, 0], split)
+    named = {f"{route}.{name}": cell for name, cell in stacked.items()}
+    tensors = maps | named | {f"{route}.nodes": nodes}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _own_and_memory(sources: Tensor, own: int) -> dict[str, Tensor]:
+    memory = {"z2z_cross": sources[..., own:]} if sources.shape[-1] > own else {}
+    return {"z2z": sources[..., :own]} | memory
+
+
+def _heads_and_residual(players: Tensor, cross: int) -> dict[str, Tensor]:
+    heads, residual = players[..., :-1].transpose(1, 2), players[..., -1]
+    own = heads.shape[1] - cross
+    second = {"u2z_cross": heads[:, own:]} if cross else {}
+    return {"u2z": heads[:, :own], "u2z_residual": residual} | second
+
+
+def _notes(
+    layers: list[Layer], settings: Settings, places: Placement, results: list[dict[str, Attribution]]
+) -> list[str]:
+    """What a reader of the numbers must know about the settings."""
+    notes = [
+        f"layer {layer.index}: projections are computed at every point, since {layer.no_shortcut}"
+        for layer in layers
+        if layer.no_shortcut
+    ]
+    notes += [
+        f"layer {layer.index}: z2u and z2z are plain autograd through its attention as a whole, since "
+        f"{layer.entangled}"
+        for layer in layers
+        if layer.entangled
+    ]
+    notes += [
+        f"layer {layer.index}: the encoder's tokens are held, and are no sources, since {layer.refusal}"
+        for layer in layers
+        if layer.refusal and takes_encoded(layer.arguments)
+    ]
+    at_softmax = [str(layer.index) for layer in layers if layer.forms and not layer.refusal]
+    if at_softmax:
+        notes.append(f"attention off the interface, seen at its softmax: layers {', '.join(at_softmax)}")
+    notes += [note for route in results[0] if (note := _of_jumps(route, results))]
+    for note in dict.fromkeys(layer.note for layer in layers if layer.note):
+        notes.append(f"{note}: layers {', '.join(str(one.index) for one in layers if one.note == note)}")
+    for route in results[0]:
+        flips = sum(int(f.sum()) for result in results if (f := result[route].flipped) is not None)
+        rows = sum(result[route].total.numel() for result in results)
+        if flips:
+            notes.append(f"{route}: a self share above 1 turned the signs of {flips} of {rows} rows")
+    both = {"z2u", "u2z"} <= set(settings.routes)
+    if both and isinstance(settings.scalarization_of("z2u"), Direction):
+        notes.append("composed: under a direction a head's sources may cancel, and its shares grow large")
+    asked = (settings.att_baseline, settings.layer_baseline)
+    if any(isinstance(b, str) and b == "mean" for b in asked) and _is_causal(layers[0], places):
+        notes.append(
+            "causal model: the sentence mean lets later tokens into the baseline; a corpus mean does not"
+        )
+    return notes
+
+
+def _of_jumps(route: str, results: list[dict[str, Attribution]]) -> str:
+    """How many targets of a route change experts on their paths, and how far F jumps there."""
+    found = [(one.jump, one.met) for result in results if (one := result[route]).jump is not None]
+    sizes = [float(jump) for jumps, _ in found for jump in jumps[jumps > 0]]
+    if not sizes:
+        return ""
+    within = sum(int(met[jumps > 0].sum()) for jumps, met in found)
+    return (
+        f"{route}: the experts of {len(sizes)} targets change on the path, where the output jumps by up to "
+        f"{max(sizes):.1e} of the total, which no integral sees ({within} of them are within the tolerance "
+        "all the same): all are in flow.routing_changes; experts='frozen' holds experts"
+    )
+
+
+def _is_causal(layer: Layer, places: Placement) -> bool:
+    if layer.refusal or layer.entangled or len(layer.hidden) == 1:
+        return False
+    with places.lent(layer), torch.no_grad():
+        seen = layer.capture(layer.hidden[None])
+        return bool(attention_weights(seen.query, seen.key, seen.form).p.triu(1).max() == 0)
+
+
+def describe_unmet(flow: Flow) -> str:
+    """How many cells miss the tolerance, which is the worst, and what to do."""
+    cells = flow.unmet
+    worst = max(cells, key=lambda cell: abs(cell.certificate) + cell.estimated_error)
+    head = "" if worst.head is None else f", head {worst.head}"
+    return (
+        f"{len(cells)} cells miss the tolerance; the worst is {worst.route}, layer {worst.layer}{head}, "
+        f"target {worst.target} ({worst.token!r}): certificate {worst.certificate:.1e}, estimated error "
+        f"{worst.estimated_error:.1e}. All are in flow.unmet. Raise max_nodes, or choose another baseline; "
+        "where that does not help, the layer jumps on the path (experts='frozen' holds choices of a mixture "
+        "of experts), or float32 is too coarse for what is left of the total (load the model in float64)."
+    )
+
+
+def warn_unmet(flow: Flow) -> Flow:
+    """The flow; warns (CompletenessWarning) when cells miss the tolerance."""
+    if flow.unmet:
+        warn(describe_unmet(flow), CompletenessWarning)
+    return flow

@@ -1,0 +1,102 @@
+"""Many texts: which go through the layers together, and what happens to those that cannot."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+from torch import Tensor
+
+from ligflow.errors import LigflowError, TextWarning, warn
+from ligflow.explainer.example import Example
+from ligflow.inputs.words import Words
+
+Item = TypeVar("Item")
+LeftOut = Callable[[int, object, LigflowError], None]  # a text's number, the text, and why it is left out
+_WINDOW = 256  # texts that are sorted by length together; results wait for those before them
+_ROWS_ON_CPU = 512
+_ROWS_ELSEWHERE = 8192
+
+
+def windows(items: Iterable[Item]) -> Iterator[list[tuple[int, Item]]]:
+    """Numbered items, a few hundred at a time."""
+    numbered = enumerate(items)
+    while window := list(islice(numbered, _WINDOW)):
+        yield window
+
+
+def length_of(inputs: Mapping[str, Tensor]) -> int:
+    """Something that grows with the number of tokens."""
+    return max((tensor.shape[1] for tensor in inputs.values() if tensor.ndim > 1), default=1)
+
+
+def by_length(lengths: Mapping[int, int], most: int | None, device: str) -> list[list[int]]:
+    """Numbers of texts grouped by similar length, so that little has to be filled up.
+
+    A group has at most `most` members; by default as many as make a few hundred tokens on a CPU, and a
+    few thousand elsewhere. Raises LigflowError if `most` is less than 1.
+    """
+    if most is not None and most < 1:
+        raise LigflowError(f"batch_size is {most}; give a whole number of at least 1, or None.")
+    rows = _ROWS_ON_CPU if device == "cpu" else _ROWS_ELSEWHERE
+    groups: list[list[int]] = []
+    for number in sorted(lengths, key=lambda n: lengths[n]):
+        size = len(groups[-1]) + 1 if groups else 1
+        fits = size * lengths[number] <= rows if most is None else size <= most
+        if groups and fits:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return groups
+
+
+def alike(examples: Mapping[int, Example]) -> list[list[int]]:
+    """Numbers of examples of which the same layers are explained."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for number, example in examples.items():
+        groups.setdefault(tuple(layer.index for layer in example.layers), []).append(number)
+    return list(groups.values())
+
+
+def warn_left_out(number: int, text: object, error: LigflowError) -> None:
+    """Warns (TextWarning) that a text is left out, and why."""
+    warn(f"Text {number}{_start(text)} is left out: {error}", TextWarning)
+
+
+@dataclass
+class Tally:
+    """Counts texts that are done; those at work count by the layers that they have behind them."""
+
+    told: Callable[[int, int], None] | None
+    of: int
+    done: int = 0
+    _last: int = 0
+
+    def at_work(self, texts: int) -> Callable[[int, int], None]:
+        """What is to hear of the layers of so many texts."""
+        return lambda layers, of: self._tell(self.done + texts * layers // of)
+
+    def add(self, texts: int) -> None:
+        """So many texts more are done, or left out."""
+        self.done += texts
+        self._tell(self.done)
+
+    def _tell(self, count: int) -> None:
+        if self.told is not None and count > self._last:
+            self._last = count
+            self.told(count, self.of)
+
+
+@contextmanager
+def leaving_out(number: int, text: object, left_out: LeftOut) -> Iterator[None]:
+    """Hands an error about one text to `left_out`, and goes on."""
+    try:
+        yield
+    except LigflowError as error:
+        left_out(number, text, error)
+
+
+def _start(text: object) -> str:
+    text = text.text if isinstance(text, Words) else text
+    return f" ({text[:60]!r})" if isinstance(text, str) else ""

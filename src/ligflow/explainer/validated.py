@@ -1,0 +1,92 @@
+"""Which layers were validated, and on what the verdict rests."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import nn
+
+from ligflow.explainer.fingerprint import checksum
+from ligflow.explainer.placement import Placement
+from ligflow.layer.arguments import flat_tensors
+from ligflow.layer.experts import has_experts
+from ligflow.layer.layer import Layer
+from ligflow.layer.model_state import prepared
+from ligflow.recording.validation import holds, validate
+
+
+@dataclass(frozen=True, eq=False)
+class Validated:
+    """Layers as they were validated, by what decides about it; inputs of one kind share the outcome.
+
+    Not so where there are more tokens than before, which experts may have no room for, and where attention is
+    seen at its softmax: what a layer computes around it may depend on the values.
+    """
+
+    places: Placement
+    fixed: bool = False  # nobody else can change the weights
+    known: dict[Any, tuple[Any, Layer]] = field(default_factory=dict)  # with the weights' checksums
+    routed: set[Any] = field(default_factory=set)  # kinds that choose experts
+    checksums: dict[nn.Module, Any] = field(default_factory=dict)  # of layers, as they are now
+
+    def of_now(self) -> "Validated":
+        """The same, with the weights looked at again."""
+        return replace(self, checksums={})
+
+    def __call__(self, layers: list[Layer]) -> list[Layer]:
+        """The layers with what validation found, now or before."""
+        waiting = [layer for layer in layers if layer.forms or not self._covers(layer)]
+        found = self.places.in_turn(waiting, lambda number: self._checked(waiting[number]))
+        now = dict(zip(waiting, found, strict=True))
+        return [_as_seen(layer, now.get(layer) or self.known[_kind(layer)][1]) for layer in layers]
+
+    def _covers(self, layer: Layer) -> bool:
+        """Whether its kind was validated on these weights, with as many tokens where that may matter."""
+        weights, seen = self.known.get(_kind(layer), (None, None))
+        if seen is None or weights != self._weights(layer):
+            return False
+        return len(layer.hidden) <= len(seen.hidden) or _kind(layer) not in self.routed
+
+    def _weights(self, layer: Layer) -> Any:
+        """What tells the layer's weights from others."""
+        if self.fixed:
+            return ()
+        if layer.module not in self.checksums:
+            weights = (*layer.module.parameters(), *layer.module.buffers())
+            self.checksums[layer.module] = checksum(weights)
+        return self.checksums[layer.module]
+
+    def _checked(self, layer: Layer) -> Layer:
+        if self._covers(layer):
+            seen = self.known[_kind(layer)][1]
+            return seen if holds(self.places.model, layer, seen) else validate(self.places.model, layer)
+        found = validate(self.places.model, layer)
+        self.known[_kind(layer)] = self._weights(layer), found
+        with prepared(self.places.model, found.implementation):
+            self.routed.update({_kind(layer)} if has_experts(found) else ())
+        return found
+
+
+def _as_seen(layer: Layer, seen: Layer) -> Layer:
+    """The layer with what was found when another one of its kind was validated."""
+    return replace(
+        layer, refusal=seen.refusal, entangled=seen.entangled, one_by_one=seen.one_by_one,
+        tiled=seen.tiled, windows=seen.windows, memory=seen.memory, cross_heads=seen.cross_heads,
+        projections=seen.projections, anywhere=seen.anywhere, shortcut=seen.shortcut,
+        no_shortcut=seen.no_shortcut, cost=seen.cost, repeats=seen.repeats, as_loaded=seen.as_loaded,
+    )  # fmt: skip
+
+
+def _kind(layer: Layer) -> Any:
+    """What a layer is called with, but for numbers of tokens and values."""
+    arguments = tuple((name, _shape(value)) for name, value in sorted(layer.arguments.items()))
+    device, dtype = layer.hidden.device, layer.hidden.dtype
+    windows = layer.windows and layer.windows.calls
+    called = (layer.index, layer.name, layer.refusal, layer.entangled, layer.as_loaded, windows)
+    return *called, len(layer.hidden) == 1, str(device), dtype, layer.positional, arguments
+
+
+def _shape(value: Any) -> Any:
+    tensors = flat_tensors(value)
+    if not tensors:
+        return str(type(value)) if value is None or not isinstance(value, bool | int | float | str) else value
+    return tuple((str(tensor.dtype), tensor.ndim, tensor.shape[:1] == (1,)) for tensor in tensors)

@@ -1,0 +1,86 @@
+"""Models and tokenizers as other programs hold them, and what of them is taken."""
+
+import os
+from typing import Any, NoReturn
+
+from tokenizers import Tokenizer
+from torch.nn import DataParallel
+from torch.nn.parallel import DistributedDataParallel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from ligflow.errors import LigflowError
+from ligflow.explainer import pretrained
+
+# Where other tools keep the model that they wrap, and cannot be taken off from here.
+_HELD = {
+    "_orig_mod": "pass the model that was compiled: model._orig_mod",
+    "_module": "pass the model that it wraps: model._module",
+    "original_model": "it has put its own attention into the model, so pass a copy made before that",
+}
+
+
+def model_of(given: Any) -> tuple[PreTrainedModel, Any]:
+    """The model of `transformers` in what is given, and the tokenizer that is there with it (None: none).
+
+    Taken from inside: DataParallel and DistributedDataParallel, adapters of peft, pipelines,
+    SentenceTransformer and CrossEncoder. Raises LigflowError, with what to pass, for anything else.
+    """
+    if isinstance(given, PreTrainedModel):
+        return given, None
+    if isinstance(given, DataParallel | DistributedDataParallel):
+        return model_of(given.module)
+    if _is(given, "PeftModel", "peft"):
+        if given.active_peft_config.is_prompt_learning:
+            raise LigflowError(
+                "This PeftModel puts tokens of its own before the text, which the model inside does not "
+                "have, so a flow would be that of another input; adapters of weights (LoRA) can be explained."
+            )
+        return model_of(given.get_base_model())
+    if _is(given, "SentenceTransformer", "sentence_transformers"):
+        return _with_tokenizer(given[0].auto_model, given.tokenizer)
+    if _is(given, "Pipeline", "transformers") or _is(given, "CrossEncoder", "sentence_transformers"):
+        return _with_tokenizer(given.model, given.tokenizer)
+    _refuse(given)
+
+
+def tokenizer_of(given: Any) -> Any:
+    """The tokenizer in what is given: itself, a processor's, a `tokenizers.Tokenizer`, or a name's.
+
+    Raises LigflowError for anything else.
+    """
+    if given is None or isinstance(given, PreTrainedTokenizerBase):
+        return given
+    if isinstance(given, str | os.PathLike):
+        return pretrained.tokenizer_named(given)
+    if isinstance(given, Tokenizer):
+        return PreTrainedTokenizerFast(tokenizer_object=given)
+    if _is(given, "ProcessorMixin", "transformers") and getattr(given, "tokenizer", None) is not None:
+        return tokenizer_of(given.tokenizer)
+    if callable(given) and hasattr(given, "convert_ids_to_tokens") and hasattr(given, "all_special_ids"):
+        return given
+    raise LigflowError(
+        f"{type(given).__name__} is no tokenizer; pass one of transformers, or its name. Inputs that a "
+        "processor makes are explained as they are: explain(dict(processor(..., return_tensors='pt')))."
+    )
+
+
+def _with_tokenizer(model: Any, tokenizer: Any) -> tuple[PreTrainedModel, Any]:
+    found, inner = model_of(model)
+    return found, tokenizer or inner
+
+
+def _is(given: Any, name: str, package: str) -> bool:
+    """Whether it is of a class of a package, which need not be installed or imported to know."""
+    return any(c.__name__ == name and c.__module__.startswith(f"{package}.") for c in type(given).__mro__)
+
+
+def _refuse(given: Any) -> NoReturn:
+    if isinstance(given, str | os.PathLike):
+        raise LigflowError(
+            f"Explainer needs a model, not a name; load it: Explainer.from_pretrained({str(given)!r})."
+        )
+    held = (name for name in _HELD if isinstance(getattr(given, name, None), PreTrainedModel))
+    hint = next((f"; {_HELD[name]}" for name in held), "")
+    raise LigflowError(
+        f"Explainer needs a model of transformers (PreTrainedModel), not {type(given).__name__}{hint}."
+    )

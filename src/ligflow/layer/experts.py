@@ -1,0 +1,145 @@
+"""Experts held at the choice of the real input.
+
+In a mixture of experts a token goes to the experts with the largest scores. Along a path scores change, and
+where another expert overtakes the layer jumps: no integral of gradients sees a jump, so that completeness
+fails and the certificate says so. With `experts="frozen"` every token keeps, at every point of its path, the
+experts that it has in the real input, with the weights that their scores give them there: another map,
+smooth where experts are, with the same end.
+
+Routers choose by `torch.topk`, or by `argmax` or `max` over their scores, which is all that this module
+knows of them. In a layer that is replayed whole (one that cannot be split), keys that an indexer chooses by
+`torch.topk` are held too.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from ligflow.errors import LigflowError, UnsupportedModel
+from ligflow.layer.layer import Layer
+
+Chosen = Int[Tensor, "row choice"]
+
+
+_TOPK, _MAX = (torch.topk, Tensor.topk), (torch.max, Tensor.max)
+_ARGMAX = (torch.argmax, Tensor.argmax)
+
+
+class _OnChoices(TorchFunctionMode):
+    """Hands the indices of every choice in this thread, if it leaves some out, to `answer`.
+
+    What it returns is chosen instead.
+    """
+
+    def __init__(self, answer: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        found = func(*args, **kwargs)
+        if func not in (*_TOPK, *_MAX, *_ARGMAX):
+            return found
+        scores = args[0] if args else kwargs["input"]
+        indices = _indices(func, found, scores, kwargs.get("dim", args[1] if len(args) > 1 else None))
+        if indices is None or indices.shape == scores.shape:
+            return found
+        return _chosen(func, found, scores, self.answer(indices, scores))
+
+
+def _indices(func: Any, found: Any, scores: Tensor, dim: Any) -> Tensor | None:
+    """The chosen indices `[..., choices]`, None for a maximum that is no choice among scores."""
+    if func in _TOPK:
+        return found.indices
+    if not isinstance(dim, int):  # of all numbers, or of two tensors
+        return None
+    if scores.ndim not in (2, 3) or dim not in (-1, scores.ndim - 1) or not scores.is_floating_point():
+        return None
+    indices = found if func in _ARGMAX else found.indices
+    return indices if indices.ndim == scores.ndim else indices[..., None]
+
+
+def _chosen(func: Any, found: Any, scores: Tensor, indices: Tensor) -> Any:
+    """What `func` gives where these are chosen."""
+    if func in _ARGMAX:
+        return indices.reshape(found.shape)
+    kind = torch.return_types.topk if func in _TOPK else torch.return_types.max
+    shape = found.indices.shape
+    return kind((scores.gather(-1, indices).reshape(shape), indices.reshape(shape)))
+
+
+def choices(layer: Layer) -> list[Chosen]:
+    """What each top-k of the layer chooses for its tokens."""
+    tokens, found = len(layer.hidden), list[Chosen]()
+
+    def note(indices: Tensor, scores: Tensor) -> Tensor:
+        if tokens not in indices.shape[:1] and indices.shape[:2] != (1, tokens):
+            raise UnsupportedModel(
+                f"Layer {layer.index} chooses among scores of shape {tuple(scores.shape)}, not experts for "
+                "each of its tokens; leave experts as they are routed."
+            )
+        found.append(indices.reshape(tokens, -1))
+        return indices
+
+    with torch.no_grad(), _OnChoices(note):
+        layer.forward(layer.hidden[None])
+    if not found:
+        raise LigflowError(
+            f"Layer {layer.index} chooses no experts, so that there is nothing to hold: leave "
+            "experts='frozen' out, or choose layers that have experts."
+        )
+    return found
+
+
+def noted(run: Callable[[], object], calls: int) -> Int[Tensor, "place choice"]:
+    """What is chosen at every place of a run in which the layer chooses `calls` times."""
+    seen: list[Tensor] = []
+
+    def note(indices: Tensor, _scores: Tensor) -> Tensor:
+        seen.append(indices.flatten(0, -2).sort(-1).values)
+        return indices
+
+    with _OnChoices(note):
+        run()
+    return torch.cat([torch.cat(seen[call::calls]) for call in range(calls)], dim=-1)
+
+
+def has_experts(layer: Layer) -> bool:
+    """Whether a layer chooses experts for its tokens."""
+    return count_of_choices(layer) > 0
+
+
+def count_of_choices(layer: Layer) -> int:
+    """How often a layer chooses among experts for each of its tokens."""
+    try:
+        return len(choices(layer))
+    except LigflowError:
+        return 0
+
+
+@contextmanager
+def holding(held: Sequence[Chosen], rows: Int[Tensor, " place"]) -> Iterator[None]:
+    """A run of a layer in which the token at each place has the experts of a row.
+
+    A layer that takes one example at a time runs once for each, on the next places.
+    """
+    with _OnChoices(_answers(held, rows)) if held else nullcontext():
+        yield
+
+
+def _answers(held: Sequence[Chosen], rows: Int[Tensor, " place"]) -> Callable[[Tensor, Tensor], Tensor]:
+    calls = itertools.count()
+
+    def answer(indices: Tensor, _scores: Tensor) -> Tensor:
+        run, choice = divmod(next(calls), len(held))
+        places = indices.numel() // held[choice].shape[1]
+        here = rows[run * places : (run + 1) * places]
+        return held[choice][here].reshape(indices.shape)
+
+    return answer

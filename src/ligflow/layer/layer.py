@@ -1,0 +1,303 @@
+"""One layer of a model, recorded once and replayed: the only file that knows the attention interface.
+
+`transformers` hands queries, keys and values to a registered attention function. Ours either
+*captures* them and stops the layer there, or *substitutes* an attention output u of our choice, so
+that the model's own unmodified layer does everything before and after.
+"""
+
+import contextlib
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from ligflow.errors import UnsupportedModel
+from ligflow.layer.arguments import first_tensor, snapshot, to_double, unpack
+from ligflow.layer.interface import (
+    IMPLEMENTATION,
+    Captured,
+    Stop,
+    attention_action,
+    batched,
+    current_action,
+    forward_mode,
+    hand_over,
+    plain,
+    side_by_side,
+    substitute,
+)
+from ligflow.layer.model_state import replaced_outputs
+from ligflow.layer.projections import ClosedForm, on_copy
+from ligflow.layer.softmax_watch import Watch
+from ligflow.layer.token_axes import USUAL, Layout
+from ligflow.layer.windows import Windows
+from ligflow.method.attention import ScoreTerms
+
+
+@dataclass(frozen=True, eq=False)
+class CapturedPath:
+    """Captured projections at points of a path, and their derivatives along it."""
+
+    at: Captured
+    query_step: Float[Tensor, "batch head target dim"]
+    key_step: Float[Tensor, "batch group source dim"]
+    value_step: Float[Tensor, "batch group source value_dim"]
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A recorded call of one layer: the module, its other arguments, and what went in and came out.
+
+    `hidden` is z `[T, D]`, `output` is z' as the model itself computed it. What validation found:
+
+    - `refusal`: why the layer cannot be split at its attention ('' where it can);
+    - `entangled`: why the engine takes its attention as one map of all hidden states, to be differentiated by
+      plain autograd ('' where every token has a query, a key and a value of its own);
+    - `layout`: which axes of its own hidden states are tokens;
+    - `one_by_one`: it takes one example at a time;
+    - `tiled`: the arguments to be repeated for each example, e.g. where heads and examples share an axis;
+    - `forms` of its attentions, and `groups` of heads that share keys, where they are not on the interface
+      but seen at their softmax;
+    - `windows`: the parts of the tokens that its attention sees, where it does not see all at once;
+    - `calls`: the heads of each of its attention calls, where several see all tokens;
+    - `memory`: the argument that holds the encoder's states e, where a second attention takes them, and
+      `cross_heads`, its heads;
+    - `projections`: the modules (and output sizes) that only feed attention;
+    - `anywhere`: what follows attention knows no positions;
+    - `shortcut`: how projections are made, or `no_shortcut`: why that is not known;
+    - `repeats`: it gives its recorded output again, to rounding;
+    - `as_loaded`: its eager attention is not what the model runs, so that what is not split is replayed
+      under the implementation that the model was loaded with;
+    - `positional`: the arguments that the model passes without their names;
+    - `note`: what a reader must know of how the model as loaded and its eager attention differ;
+    - `cost`: how many numbers a token keeps in memory while it is differentiated after its attention.
+    """
+
+    index: int
+    name: str
+    module: nn.Module
+    first: str
+    arguments: dict[str, Any]
+    hidden: Float[Tensor, "token dim"]
+    output: Float[Tensor, "token dim"]
+    refusal: str = ""
+    entangled: str = ""
+    layout: Layout = USUAL
+    one_by_one: bool = False
+    tiled: tuple[str, ...] = ()
+    forms: tuple[ScoreTerms, ...] = ()
+    groups: tuple[int, ...] = ()
+    windows: Windows | None = None
+    calls: tuple[int, ...] = ()
+    memory: str = ""
+    cross_heads: int = 0
+    projections: Mapping[nn.Module, int] = field(default_factory=dict)
+    anywhere: bool = False
+    shortcut: ClosedForm | None = None
+    no_shortcut: str = ""
+    cost: int = 0
+    repeats: bool = False
+    as_loaded: bool = False
+    positional: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def implementation(self) -> str | None:
+        """The attention implementation under which this layer is replayed; None is the model's own."""
+        if self.refusal or self.forms:
+            return None if self.as_loaded else "eager"
+        return IMPLEMENTATION
+
+    def forward(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token dim"]:
+        """z -> z' through the unmodified layer."""
+        return torch.cat([self._call(one) for one in self._calls(hidden)])
+
+    def capture(self, hidden: Float[Tensor, "batch token dim"]) -> Captured:
+        """The projections of `hidden`, as they reach the attention function."""
+        return batched([self._captured(one) for one in self._calls(hidden)])
+
+    def _captured(self, hidden: Tensor) -> Captured:
+        seen = self._seen(hidden)
+        return side_by_side(seen, self.windows) if self.windows else seen[0]
+
+    def _seen(self, hidden: Tensor) -> list[Captured]:
+        """What reaches its attention function: once, or in each call for windows."""
+        seen: list[Captured] = []
+
+        def stop(captured: Captured) -> Tensor:
+            seen.append(captured)
+            if len(seen) >= (len(self.windows.calls) if self.windows else 1):
+                raise Stop
+            return captured.query.new_zeros(*captured.query.shape[:3], captured.value.shape[-1])
+
+        with attention_action(stop):
+            try:
+                self._call(hidden)
+            except Stop:
+                return seen
+        raise UnsupportedModel(f"Layer {self.index} ({self.name}) did not reach its attention function.")
+
+    def capture_path(
+        self, hidden: Float[Tensor, "batch token dim"], step: Float[Tensor, "batch token dim"]
+    ) -> CapturedPath:
+        """The projections of `hidden` and their derivatives along `step`, by forward-mode AD."""
+        with forward_mode, torch.no_grad(), forward_ad.dual_level():
+            return _path(self, self.capture(forward_ad.make_dual(hidden, step)))
+
+    @property
+    def encoded(self) -> Float[Tensor, "memory memory_dim"]:
+        """The encoder's states e that the second attention sees."""
+        return self.layout.rows(self.arguments[self.memory])[0]
+
+    def with_encoded(self, memory: Float[Tensor, "batch memory memory_dim"]) -> "Layer":
+        """The same call with other states of the encoder."""
+        return replace(self, arguments=self.arguments | {self.memory: self.layout.own(memory)})
+
+    def capture_second(self, memory: Float[Tensor, "batch memory memory_dim"]) -> Captured:
+        """What reaches the second attention, the first one being as it is."""
+        seen: list[Captured] = []
+
+        def stop(captured: Captured) -> Tensor:
+            seen.append(captured)
+            raise Stop
+
+        hidden = self.hidden.expand(len(memory), -1, -1)
+        with contextlib.suppress(Stop):
+            self.with_encoded(memory).finish(hidden, self.attend(hidden), stop)
+        return seen[0]
+
+    def capture_second_path(
+        self, memory: Float[Tensor, "batch memory memory_dim"], step: Float[Tensor, "batch memory memory_dim"]
+    ) -> CapturedPath:
+        """The same, and the derivatives along `step`, by forward-mode AD."""
+        with forward_mode, torch.no_grad(), forward_ad.dual_level():
+            return _path(self, self.capture_second(forward_ad.make_dual(memory, step)))
+
+    def finish(
+        self,
+        hidden: Float[Tensor, "batch token dim"],
+        u: Float[Tensor, "batch token head value_dim"],
+        second: Callable[[Captured], Tensor] = plain,
+    ) -> Float[Tensor, "batch token dim"]:
+        """z' when the attention output is `u`: output projection, residual, norms, MLP, as they are.
+
+        Projections that only feed attention are not computed. `second` is what a second attention (to the
+        encoder's states) gives.
+        """
+        unused = {module: hidden.new_zeros(1, 1, width) for module, width in self.projections.items()}
+        done = []
+        for one, given in zip(self._calls(hidden), self._calls(u), strict=True):
+            parts = self._parts(given)
+            with attention_action(substitute(parts, second)), replaced_outputs(unused):
+                done.append(self._call(one))
+        return torch.cat(done)
+
+    def on_input(self, hidden: Float[Tensor, "token dim"]) -> "Layer":
+        """The same call on other hidden states, with what the layer makes of them."""
+        with torch.no_grad():
+            return replace(self, hidden=hidden, output=self.forward(hidden[None])[0])
+
+    def attend(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token head value_dim"]:
+        """u, by the plain definition of attention (differentiable)."""
+        return torch.cat([self._attended(one) for one in self._calls(hidden)]).transpose(1, 2)
+
+    def _attended(self, hidden: Tensor) -> Tensor:
+        if self.calls:
+            return torch.cat([u for _, u in self.each_attention(hidden)], dim=1)
+        if self.windows and self.entangled:  # a bias of its own for each example
+            return self.windows.whole([plain(one) for one in self._seen(hidden)])
+        return plain(self._captured(hidden))
+
+    def each_attention(self, hidden: Tensor) -> list[tuple[Captured, Tensor]]:
+        """What reaches each of several attention calls, and what it gives."""
+        found: list[tuple[Captured, Tensor]] = []
+
+        def note(captured: Captured) -> Tensor:
+            found.append((captured, plain(captured)))
+            if len(found) == len(self.calls):
+                raise Stop
+            return found[-1][1]
+
+        with attention_action(note), contextlib.suppress(Stop):
+            self._call(hidden)
+        return found
+
+    def _parts(self, u: Tensor) -> list[Tensor]:
+        """u as each attention call gives it."""
+        if self.windows:
+            return self.windows.parts(u)
+        return [part.transpose(1, 2) for part in u.split(self.calls or u.shape[2], dim=2)]
+
+    def in_double(self, module: nn.Module | None = None) -> "Layer":
+        """The same layer and call in float64, on a copy of its module (made here if none is given)."""
+        module = module or copy.deepcopy(self.module).double()
+        doubles = dict(zip(self.module.modules(), module.modules(), strict=True))
+        return replace(
+            self, module=module, arguments=snapshot(self.arguments, to_double),
+            hidden=self.hidden.double(), output=self.output.double(),
+            forms=tuple(_form(form, to_double) for form in self.forms),
+            projections={doubles[part]: width for part, width in self.projections.items()},
+            shortcut=on_copy(self.shortcut, doubles) if self.shortcut else None,
+        )  # fmt: skip
+
+    def on(self, device: torch.device) -> "Layer":
+        """The same call with its tensors on a device; the module stays where it is."""
+
+        def move(value: Any) -> Any:
+            return value.to(device) if isinstance(value, Tensor) else value
+
+        return replace(
+            self, arguments=snapshot(self.arguments, move), hidden=move(self.hidden),
+            output=move(self.output), windows=self.windows and self.windows.on(device),
+            forms=tuple(_form(form, move) for form in self.forms),
+        )  # fmt: skip
+
+    def _calls(self, batch: Tensor) -> Sequence[Tensor]:
+        """The parts of a batch that go through the module at once."""
+        return batch.split(1) if self.one_by_one else [batch]
+
+    def _call(self, hidden: Tensor) -> Tensor:
+        arguments = snapshot(self.arguments) | {self.first: self.layout.own(hidden).contiguous()}
+        arguments |= {name: torch.cat([arguments[name]] * len(hidden)) for name in self.tiled}
+        if self.memory:
+            memory = self.layout.rows(arguments[self.memory])
+            arguments[self.memory] = self.layout.own(memory.expand(len(hidden), -1, -1)).contiguous()
+        given = [arguments.pop(name) for name in self.positional]
+        with self._watched(len(hidden)):
+            return self.layout.rows(first_tensor(self.module(*given, **arguments)))
+
+    def _watched(self, examples: int) -> AbstractContextManager[Any]:
+        """Attentions off the interface act like those on it, where they are to do anything."""
+        if not self.forms or current_action.get() is None:
+            return nullcontext()
+        examples = 1 if self.layout.examples is None else examples * self.layout.parts
+        known = list(zip(self.forms, self.groups, strict=True))
+        return Watch(partial(hand_over, self.module), examples, known, moves=bool(self.entangled))
+
+
+def _form(form: ScoreTerms, change: Callable[[Any], Any]) -> ScoreTerms:
+    return replace(form, bias=change(form.bias), sink=change(form.sink), by_head=change(form.by_head))
+
+
+def _path(layer: Layer, dual: Captured) -> CapturedPath:
+    _refuse_moving_form(layer, dual.form)
+    query, query_step = unpack(dual.query)
+    key, key_step = unpack(dual.key)
+    value, value_step = unpack(dual.value)
+    return CapturedPath(Captured(query, key, value, dual.form), query_step, key_step, value_step)
+
+
+def _refuse_moving_form(layer: Layer, form: ScoreTerms) -> None:
+    for name, tensor in (("mask or position bias", form.bias), ("attention sink", form.sink)):
+        if tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None:
+            raise UnsupportedModel(f"Layer {layer.index}: its {name} depends on the hidden states.")
+
+
+# --- the model, borrowed and given back -----------------------------------------------------------

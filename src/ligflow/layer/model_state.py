@@ -1,0 +1,145 @@
+"""A model made ready for a run, and given back as it was."""
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ligflow.devices.precision import products_in
+from ligflow.layer.float64 import keep_double
+from ligflow.layer.interface import IMPLEMENTATION
+
+
+@contextmanager
+def replaced_outputs(outputs: Mapping[nn.Module, Float[Tensor, "#batch 1 width"]]) -> Iterator[None]:
+    """Modules that return given outputs instead of computing them (the model is borrowed meanwhile).
+
+    What is called on another number of examples, such as all unit vectors (DoRA), is computed.
+    """
+
+    def stand_in(own: Callable[..., Tensor], output: Tensor) -> Callable[..., Tensor]:
+        def forward(given: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            if len(output) not in (1, len(given)):
+                return own(given, *args, **kwargs)
+            shape = (len(output), *[1] * (given.ndim - 2), output.shape[-1])
+            return output.reshape(shape).expand(*given.shape[:-1], -1)
+
+        return forward
+
+    before = {module: vars(module).get("forward") for module in outputs}
+    try:
+        for module, output in outputs.items():
+            vars(module)["forward"] = stand_in(module.forward, output)
+        yield
+    finally:
+        for module, forward in before.items():
+            if forward is None:
+                vars(module).pop("forward", None)
+            else:
+                vars(module)["forward"] = forward
+
+
+_locks: dict[int, threading.RLock] = {}  # by the id of a config, for as long as that lives
+
+
+_locks_guard = threading.Lock()
+
+
+@contextmanager
+def exact_mode(device: torch.device, precision: str = "float32") -> Iterator[None]:
+    """Out of the caller's inference mode and autocast, in which gradients are missing or rounded.
+
+    Float32 products are computed in `precision` (see `precision`), whatever the process has set.
+    """
+    kinds = {"cpu", device.type, *(["cuda"] if torch.cuda.is_available() else [])}
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        for kind in kinds:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.enter_context(products_in(precision))
+        yield
+
+
+@contextmanager
+def prepared(model: nn.Module, implementation: str | None = IMPLEMENTATION) -> Iterator[None]:
+    """The model, or a layer of it, in eval mode, without parameter gradients, on an attention implementation.
+
+    With None on its own one. One thread at a time has a model; all settings are put back on leaving,
+    also after an error.
+    """
+    double = keep_double() if is_double(model) else nullcontext()
+    with locked(model), _implementation(model, implementation), _frozen(model), double:
+        yield
+
+
+@contextmanager
+def locked(model: nn.Module) -> Iterator[None]:
+    """The model for this thread alone, with all that shares its configs: its layers, taken one by one."""
+    with ExitStack() as stack:
+        for config in sorted(_configs(model), key=id):
+            stack.enter_context(_lock(config))
+        yield
+
+
+def _lock(config: Any) -> threading.RLock:
+    with _locks_guard:
+        if id(config) not in _locks:
+            _locks[id(config)] = threading.RLock()
+            weakref.finalize(config, _locks.pop, id(config))
+        return _locks[id(config)]
+
+
+@contextmanager
+def _implementation(model: nn.Module, name: str | None) -> Iterator[None]:
+    """Sets every config in the model; float64 needs the plain experts, fused kernels have none."""
+    names = {"_attn_implementation_internal": name} if name else {}
+    if is_double(model):
+        names["_experts_implementation_internal"] = "eager"
+    before = [(c, {k: getattr(c, k, None) for k in names}) for c in _configs(model)]
+    try:
+        for config, _ in before:
+            vars(config).update(names)
+        yield
+    finally:
+        for config, values in before:
+            vars(config).update(values)
+
+
+def is_double(model: nn.Module) -> bool:
+    """Whether a model computes in float64: the type of its first weights."""
+    floating = (one.dtype for one in model.parameters() if one.is_floating_point())
+    return next(floating, None) == torch.float64
+
+
+def _configs(model: nn.Module) -> list[Any]:
+    found: dict[int, Any] = {}
+    waiting = [m.config for m in model.modules() if hasattr(getattr(m, "config", None), "to_dict")]
+    while waiting:
+        config = waiting.pop()
+        if id(config) not in found:
+            found[id(config)] = config
+            parts = (getattr(config, key, None) for key in getattr(config, "sub_configs", {}))
+            waiting += [part for part in parts if part is not None]
+    return list(found.values())
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    training = [module for module in model.modules() if module.training]
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for module in training:
+            module.training = False
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module in training:
+            module.training = True
+        for parameter in learning:
+            parameter.requires_grad_(True)

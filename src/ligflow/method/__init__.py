@@ -1,0 +1,1 @@
+"""The paper's mathematics on tensors alone: no model is known here."""

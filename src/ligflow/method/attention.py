@@ -1,0 +1,153 @@
+"""Softmax attention in closed form: its output, and its derivative along every source's path.
+
+With a gate t_k per source, `u_j(t) = sum_k p_k(t) (V_k + t_k V'_k)` and
+`p(t) = softmax(cap(scale q_j . (K_k + t_k K'_k)) + bias)`. For a cotangent `g = dL/du_j`,
+
+    dL/ds_k  = p_k (g . V_k - sum_m p_m g . V_m)          s: scores after the soft cap
+    dL/dt_k  = dL/ds_k cap'_k scale q_j . K'_k + p_k g . V'_k
+    dL/dt_q  = sum_k dL/ds_k cap'_k scale q'_j . K_k       the target's own query
+
+Grouped key/value heads serve consecutive query heads. A sink is one more logit without a value.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTerms:
+    """What shapes the scores besides q and K: constants of one layer, the same along every path.
+
+    `by_head` are factors of heads that a layer applies to its products; the queries hold them already.
+    """
+
+    scaling: float
+    bias: Float[Tensor, "#batch #head target source"] | None = None
+    softcap: float | None = None
+    sink: Float[Tensor, " head"] | None = None
+    by_head: Float[Tensor, "head 1 1"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Attention weights and the slope of the soft cap, `1 - tanh^2`, where there is one."""
+
+    p: Float[Tensor, "batch head target source"]
+    slope: Float[Tensor, "batch head target source"] | None
+
+
+def attention_weights(
+    query: Float[Tensor, "batch head target dim"],
+    key: Float[Tensor, "batch group source dim"],
+    form: ScoreTerms,
+) -> Weights:
+    """Softmax weights of every source for every target and head."""
+    found, slope = scores(query, key, form)
+    return Weights(softmax(found, form.sink), slope)
+
+
+def scores(
+    query: Float[Tensor, "batch head target dim"],
+    key: Float[Tensor, "batch group source dim"],
+    form: ScoreTerms,
+) -> tuple[Float[Tensor, "batch head target source"], Float[Tensor, "batch head target source"] | None]:
+    """What the softmax takes, and the slope of the soft cap where there is one."""
+    found = dot(query, key) * form.scaling
+    slope = None
+    if form.softcap is not None:
+        bent = torch.tanh(found / form.softcap)
+        found, slope = bent * form.softcap, 1 - bent * bent
+    if form.bias is not None:
+        found = found + form.bias
+    return found, slope
+
+
+def additive(mask: Tensor | None, query: Float[Tensor, "batch head target dim"]) -> Tensor | None:
+    """A mask as a bias: one of truth values blocks where it is False."""
+    if mask is None or mask.dtype != torch.bool:
+        return mask
+    blocked = torch.finfo(query.dtype).min
+    return torch.zeros(mask.shape, dtype=query.dtype, device=query.device).masked_fill(~mask, blocked)
+
+
+def causal_mask(
+    query: Float[Tensor, "batch head target dim"], key: Float[Tensor, "batch group source dim"]
+) -> Bool[Tensor, "1 1 target source"]:
+    """No target sees a later source."""
+    allowed = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
+    return allowed[None, None]
+
+
+def softmax(
+    scores: Float[Tensor, "batch head *rest source"], sink: Float[Tensor, " head"] | None
+) -> Float[Tensor, "batch head *rest source"]:
+    """Over sources; a sink takes part and has no weight of its own."""
+    if sink is None:
+        return torch.softmax(scores, dim=-1)
+    extra = sink.to(scores).reshape(-1, *[1] * (scores.ndim - 2)).expand(*scores.shape[:-1], 1)
+    return torch.softmax(torch.cat([scores, extra], dim=-1), dim=-1)[..., :-1]
+
+
+def attention_output(
+    weights: Weights, value: Float[Tensor, "batch group source value_dim"]
+) -> Float[Tensor, "batch head target value_dim"]:
+    """`u_j = sum_k p_k V_k`."""
+    return spread(weights.p, value)
+
+
+def source_slope(
+    weights: Weights,
+    score_grad: Float[Tensor, "batch head target source"],
+    pull: Float[Tensor, "batch head target value_dim"],
+    query: Float[Tensor, "batch head target dim"],
+    key_step: Float[Tensor, "batch group source dim"],
+    value_step: Float[Tensor, "batch group source value_dim"],
+) -> Float[Tensor, "batch head target source"]:
+    """`dL/dt_k`: how L moves as source k alone moves along its path, through its key and value."""
+    return score_grad * dot(query, key_step) + weights.p * dot(pull, value_step)
+
+
+def query_slope(
+    score_grad: Float[Tensor, "batch head target source"],
+    query_step: Float[Tensor, "batch head target dim"],
+    key: Float[Tensor, "batch group source dim"],
+) -> Float[Tensor, "batch head target"]:
+    """`dL/dt_q`: how L moves as the target's query moves along its path."""
+    return (spread(score_grad, key) * query_step).sum(-1)
+
+
+def score_gradient(
+    weights: Weights,
+    pull: Float[Tensor, "batch head target value_dim"],
+    value: Float[Tensor, "batch group source value_dim"],
+    scaling: float,
+) -> Float[Tensor, "batch head target source"]:
+    """`dL/d(q . K_k)` for a cotangent `pull = dL/du`, through the softmax, the cap and the scale."""
+    worth = dot(pull, value)
+    grad = weights.p * (worth - (weights.p * worth).sum(-1, keepdim=True)) * scaling
+    return grad if weights.slope is None else grad * weights.slope
+
+
+def dot(
+    rows: Float[Tensor, "batch head target dim"], columns: Float[Tensor, "batch group source dim"]
+) -> Float[Tensor, "batch head target source"]:
+    """`x_j . y_k`, groups of columns serving consecutive heads."""
+    batch, heads, targets, _ = rows.shape
+    grouped = _by_group(rows, columns.shape[1])
+    return (grouped @ columns.transpose(-1, -2)).reshape(batch, heads, targets, -1)
+
+
+def spread(
+    rows: Float[Tensor, "batch head target source"], columns: Float[Tensor, "batch group source dim"]
+) -> Float[Tensor, "batch head target dim"]:
+    """`sum_k p_jk y_k`, groups of columns serving consecutive heads."""
+    batch, heads, targets, _ = rows.shape
+    return (_by_group(rows, columns.shape[1]) @ columns).reshape(batch, heads, targets, -1)
+
+
+def _by_group(rows: Tensor, groups: int) -> Tensor:
+    batch, heads, targets, width = rows.shape
+    return rows.reshape(batch, groups, heads // groups * targets, width)

@@ -1,0 +1,1 @@
+"""Attention along the paths of a baseline, from the sources to the target."""

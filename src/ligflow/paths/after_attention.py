@@ -1,0 +1,83 @@
+"""What a layer does with its attention output: z'_j of (node, row) pairs, and the way back.
+
+After attention tokens are alone, so pairs of any sentences can be replayed side by side. A layer that
+knows the positions of its tokens gets each pair in the token's own column.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ligflow.layer.experts import holding
+from ligflow.layer.interface import Captured, plain
+from ligflow.paths.batch import LayerBatch
+from ligflow.paths.cross_attention import GivenCrossAttention, MovingCrossAttention
+
+Cotangent = Callable[[Float[Tensor, "node row scalar dim"]], Float[Tensor, "node row scalar dim"]]
+
+
+def finish(
+    sentences: LayerBatch,
+    hidden: Float[Tensor, "node row dim"],
+    u: Float[Tensor, "node row head value_dim"],
+    rows: Int[Tensor, " row"],
+    second: Callable[[Captured], Tensor] = plain,
+) -> Float[Tensor, "node row one dim"]:
+    """z'_j of every pair. `second` is the second attention of a decoder's layer, if it has one."""
+    layer = sentences.host
+    if layer.anywhere:
+        pairs = _packed(sentences, hidden.flatten(0, 1), u.flatten(0, 1), rows.repeat(len(hidden)))
+        return pairs.unflatten(0, hidden.shape[:2])[:, :, None]
+    tokens = len(layer.hidden)
+    if len(rows) == tokens:
+        whole, parts = hidden, u
+    else:
+        whole = layer.hidden.expand(len(hidden), -1, -1).index_copy(1, rows, hidden)
+        parts = u.new_zeros(len(u), tokens, *u.shape[2:]).index_copy(1, rows, u)
+    with holding(sentences.held, torch.arange(tokens, device=rows.device).repeat(len(hidden))):
+        return layer.finish(whole, parts, second)[:, rows][:, :, None]
+
+
+def _packed(
+    sentences: LayerBatch,
+    hidden: Float[Tensor, "pair dim"],
+    u: Float[Tensor, "pair head value_dim"],
+    rows: Int[Tensor, " pair"],
+) -> Float[Tensor, "pair dim"]:
+    """Pairs as the tokens of as many sequences as it takes; the last one is filled up with copies."""
+    layer = sentences.host
+    pairs, tokens = len(hidden), len(layer.hidden)
+    more = -pairs % tokens
+    if more:
+        hidden = torch.cat([hidden, hidden[-1:].expand(more, -1)])
+        u = torch.cat([u, u[-1:].expand(more, -1, -1)])
+        rows = torch.cat([rows, rows[-1:].expand(more)])
+    with holding(sentences.held, rows):
+        done = layer.finish(hidden.unflatten(0, (-1, tokens)), u.unflatten(0, (-1, tokens)))
+    return done.flatten(0, 1)[:pairs]
+
+
+def pull_back(
+    sentences: LayerBatch,
+    hidden: Float[Tensor, "node row dim"],
+    u: Float[Tensor, "node row head value_dim"],
+    rows: Int[Tensor, " row"],
+    towards: Cotangent,
+    moves: bool,
+    second: MovingCrossAttention | GivenCrossAttention | None = None,
+) -> tuple[Float[Tensor, "node row dim"] | None, list[Tensor]]:
+    """`dL/dz_j` (all but attention; None unless z_j moves) and `dL/du_j`: one forward, one backward.
+
+    With a second attention `dL/du` of that follows, in the shape of `second.u`.
+    """
+    leaves = [u.detach().requires_grad_()]
+    if moves:
+        hidden = hidden.detach().requires_grad_()
+        leaves.append(hidden)
+    with torch.enable_grad():
+        image = finish(sentences, hidden, leaves[0], rows, second or plain)
+    inner = [] if second is None or second.u is None else [second.u]
+    found = torch.autograd.grad(image, [*leaves, *inner], towards(image.detach()), materialize_grads=True)
+    return (found[1] if moves else None), [found[0], *found[len(leaves) :]]

@@ -1,0 +1,130 @@
+"""The projections of all sentences of a batch as rays, filled up to one length."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ligflow.errors import LigflowError
+from ligflow.layer.closed_form import norm_affine_projections
+from ligflow.layer.interface import Captured
+from ligflow.layer.layer import Layer
+from ligflow.layer.rotary_probe import rotation_of
+from ligflow.method.attention import ScoreTerms
+from ligflow.method.norm_affine import NormAffine
+from ligflow.method.rotary import Rotation
+from ligflow.paths.batch import LayerBatch
+
+_ALIKE = 1e-5  # of a scale, between sentences
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """Rays of query, key and value at n given vectors a token; the queries of the last of them; the form.
+
+    The bias of the form blocks what fills up a short sentence.
+    """
+
+    rays: dict[str, NormAffine]
+    query: Float[Tensor, "sentence head token dim"]
+    form: ScoreTerms
+
+
+@dataclass(frozen=True, eq=False)
+class Turned:
+    """What position k makes of the key of token j: `cos_k base_j + sin_k other_j`."""
+
+    base: Float[Tensor, "sentence group token dim"]
+    other: Float[Tensor, "sentence group token dim"]
+    cos: Float[Tensor, "sentence token dim"]
+    sin: Float[Tensor, "sentence token dim"]
+
+
+def project(sentences: LayerBatch, vectors: Float[Tensor, "n row dim"]) -> Projected:
+    """One capture a sentence of `vectors`, the real ones last."""
+    found = []
+    for layer, some in zip(sentences.layers, vectors.split(sentences.tokens, dim=1), strict=True):
+        assert layer.shortcut is not None
+        found.append(norm_affine_projections(layer, layer.shortcut, some[:, : len(layer.hidden)]))
+    last = len(vectors) - 1
+    dtype, tokens = vectors.dtype, sentences.tokens
+    return Projected(
+        {part: _together([one[part] for _, one in found], tokens, dtype) for part in found[0][1]},
+        _stacked([seen.query[last] for seen, _ in found], tokens, dtype),
+        _form([seen for seen, _ in found], tokens, dtype),
+    )
+
+
+def turned_keys(sentences: LayerBatch, keys: Float[Tensor, "sentence group token dim"]) -> Turned | None:
+    """The keys taken back to position 0, and the turns; None where positions do nothing to keys."""
+    turns = [_turn(layer) for layer in sentences.layers]
+    if all(turn is None for turn in turns):
+        return None
+    parts = []
+    for layer, turn, key in zip(sentences.layers, turns, keys, strict=True):
+        own = key[:, : len(layer.hidden)]
+        ones = torch.ones_like(own[0])
+        turn = turn or Rotation(ones, torch.zeros_like(ones), torch.arange(own.shape[-1], device=own.device))
+        turn = Rotation(turn.cos.to(own), turn.sin.to(own), turn.partner)
+        base = turn.back(own)
+        parts.append((base, base[..., turn.partner], turn.cos, turn.sin))
+    return Turned(*(_stacked(part, sentences.tokens, keys.dtype) for part in zip(*parts, strict=True)))
+
+
+def _turn(layer: Layer) -> Rotation | None:
+    assert layer.shortcut is not None
+    return rotation_of(layer, layer.shortcut)
+
+
+def _together(parts: Sequence[NormAffine], tokens: int, dtype: torch.dtype) -> NormAffine:
+    """Tokens that fill up have the number 0 and a feature that is not."""
+    numerator = _stacked([part.numerator for part in parts], tokens, dtype)
+    features = [part.feature for part in parts if part.feature is not None]
+    offsets = [part.offset for part in parts if part.offset is not None]
+    return NormAffine(
+        numerator,
+        _stacked(features, tokens, dtype, 1.0) if features else None,
+        _stacked(offsets, tokens, dtype) if offsets else None,
+    )
+
+
+def _stacked(parts: Sequence[Tensor], tokens: int, dtype: torch.dtype, fill: float = 0.0) -> Tensor:
+    return torch.stack([pad(part, (0, 0, 0, tokens - part.shape[-2]), value=fill) for part in parts]).to(
+        dtype
+    )
+
+
+def _form(seen: Sequence[Captured], tokens: int, dtype: torch.dtype) -> ScoreTerms:
+    first = seen[0].form
+    sink = None if first.sink is None else first.sink.to(dtype)
+    lengths = {one.query.shape[2] for one in seen}
+    if len(lengths) == 1 and all(one.form.bias is None for one in seen):
+        return ScoreTerms(_scaling(seen), None, first.softcap, sink)
+    bias = torch.stack([_bias(one, tokens, dtype) for one in seen])
+    return ScoreTerms(_scaling(seen), bias, first.softcap, sink)
+
+
+def _scaling(seen: Sequence[Captured]) -> float:
+    """The scale that all sentences share; that of a sentence with one key says nothing."""
+    known = [one.form.scaling for one in seen if one.key.shape[2] > 1] or [seen[0].form.scaling]
+    if max(known) - min(known) > _ALIKE * max(map(abs, known)):
+        raise LigflowError(
+            f"The layer scales the scores of these sentences by {min(known):.4g} to {max(known):.4g}; "
+            "explain them one at a time."
+        )
+    return known[0]
+
+
+def _bias(seen: Captured, tokens: int, dtype: torch.dtype) -> Float[Tensor, "head token token"]:
+    own = seen.query.shape[2]
+    if seen.form.bias is None:
+        bias = seen.query.new_zeros(1, own, own)
+    else:
+        bias = seen.form.bias[0].expand(-1, own, own)
+    # what the model blocks stays blocked in a wider type
+    bias = torch.where(bias <= torch.finfo(bias.dtype).min / 2, torch.finfo(dtype).min, bias.to(dtype))
+    more = tokens - own
+    return pad(bias, (0, more, 0, more), value=torch.finfo(dtype).min)

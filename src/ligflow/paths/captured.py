@@ -1,0 +1,112 @@
+"""Attention along a path on which keys and values are at hand, point by point.
+
+For starts that all targets share, and for any start of a layer whose projections have no closed form.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ligflow.layer.interface import Captured
+from ligflow.layer.layer import Layer
+from ligflow.method.attention import (
+    ScoreTerms,
+    Weights,
+    attention_output,
+    attention_weights,
+    query_slope,
+    score_gradient,
+    source_slope,
+)
+from ligflow.method.baselines import Start, source_paths
+from ligflow.paths.batch import BatchRows
+
+
+@dataclass(frozen=True, eq=False)
+class CapturedAttention:
+    """Queries of the rows, keys and values of the sources, at points of a path, and their derivatives.
+
+    Batches are (node, sentence) with all rows of the sentence, or (node, row) with that one.
+    """
+
+    query: Float[Tensor, "batch head place dim"]
+    key: Float[Tensor, "batch group source dim"]
+    value: Float[Tensor, "batch group source value_dim"]
+    form: ScoreTerms
+    nodes: int
+    grid: BatchRows | None = None
+    query_step: Float[Tensor, "batch head place dim"] | None = None
+    key_step: Float[Tensor, "batch group source dim"] | None = None
+    value_step: Float[Tensor, "batch group source value_dim"] | None = None
+
+    def rows(self, batch: Float[Tensor, "batch head place last"]) -> Float[Tensor, "node row head last"]:
+        """From batches to rows."""
+        cells = batch.transpose(1, 2).flatten(0, 1).unflatten(0, (self.nodes, -1))
+        return cells if self.grid is None else self.grid.pick(cells)
+
+    def batches(self, rows: Float[Tensor, "node row head last"]) -> Float[Tensor, "batch head place last"]:
+        """From rows to batches."""
+        cells = rows if self.grid is None else self.grid.spread(rows)
+        return cells.flatten(0, 1).unflatten(0, (len(self.query), -1)).transpose(1, 2)
+
+    def weights(self) -> Weights:
+        """Softmax weights of every source."""
+        return attention_weights(self.query, self.key, self.form)
+
+    def u(self, weights: Weights) -> Float[Tensor, "node row head value_dim"]:
+        """The output of attention."""
+        return self.rows(attention_output(weights, self.value))
+
+    def gates(
+        self, weights: Weights, to_u: Float[Tensor, "node row head value_dim"]
+    ) -> tuple[Float[Tensor, "node row head source"], Float[Tensor, "node row head"]]:
+        """The integrands of the sources through keys and values, and of the row through its query."""
+        assert self.query_step is not None
+        assert self.key_step is not None
+        assert self.value_step is not None
+        pull = self.batches(to_u)
+        grad = score_gradient(weights, pull, self.value, self.form.scaling)
+        slope = source_slope(weights, grad, pull, self.query, self.key_step, self.value_step)
+        own = query_slope(grad, self.query_step, self.key)
+        return self.rows(slope), self.rows(own[..., None])[..., 0]
+
+
+def captured_streams(
+    layer: Layer, start: Start, nodes: Float[Tensor, " node"], rows: Int[Tensor, " row"], moving: bool
+) -> CapturedAttention:
+    """By plain capture of the path's points, with derivatives by forward-mode AD if `moving`."""
+    hidden, step = source_paths(start, layer.hidden, nodes.to(layer.hidden), rows)
+    if not moving:
+        with torch.no_grad():
+            seen = layer.capture(hidden)
+        query = _rows_of(seen.query, start, rows)
+        return CapturedAttention(
+            query, seen.key, seen.value, _form(seen, start, rows, len(nodes)), len(nodes)
+        )
+    path = layer.capture_path(hidden, step)
+    seen, form = path.at, _form(path.at, start, rows, len(nodes))
+    query, query_step = (_rows_of(q, start, rows) for q in (seen.query, path.query_step))
+    return CapturedAttention(
+        query, seen.key, seen.value, form, len(nodes), None, query_step, path.key_step, path.value_step
+    )
+
+
+def _rows_of(
+    query: Float[Tensor, "batch head token dim"], start: Start, rows: Tensor
+) -> Float[Tensor, "batch head place dim"]:
+    """The targets' own queries: every path holds all targets, or (`itb`) the one it belongs to."""
+    if not start.per_target:
+        return query[:, :, rows]
+    own = rows.repeat(len(query) // len(rows))
+    return query[torch.arange(len(query), device=query.device), :, own][:, :, None]
+
+
+def _form(seen: Captured, start: Start, rows: Tensor, nodes: int) -> ScoreTerms:
+    if seen.form.bias is None:
+        return seen.form
+    bias = seen.form.bias[:1].expand(-1, -1, seen.query.shape[2], -1)[:, :, rows]
+    if start.per_target:
+        bias = bias.permute(2, 1, 0, 3).repeat(nodes, 1, 1, 1)
+    return replace(seen.form, bias=bias)

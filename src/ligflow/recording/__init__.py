@@ -1,0 +1,1 @@
+"""From a model to its layers: recorded in one run, and validated."""

@@ -1,0 +1,153 @@
+"""What is explained is what the model runs: a recorded layer, held against the model as it was loaded.
+
+The recording run has an attention of ours, and the mask of the eager attention. The attention that a model
+was loaded with may mean another one: a causal module that was told not to be, a mask function or an attention
+function of somebody's own. So the model runs once more, untouched, and every layer is given the hidden states
+and the output of that run. Where the two runs differ, the arguments are looked for under which the split
+layer gives what the model gave. Of many texts each runs by itself: filled up to one length they would have a
+mask, and a model that makes none for a text alone may then attend in another way.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ligflow.layer.arguments import first_tensor
+from ligflow.layer.layer import Layer
+from ligflow.layer.model_state import prepared
+from ligflow.method.attention import additive, causal_mask
+from ligflow.recording.call import Call
+from ligflow.recording.tolerances import max_token_error, rounding
+
+WRONG = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError, ImportError)
+_MASK = "attention_mask"
+_OWN_MASK = "attention masked as the model was loaded, which its eager attention would not be"
+
+
+def followed(
+    model: nn.Module,
+    layers: Sequence[Layer],
+    recorded: Sequence[Call],
+    loaded: Sequence[Call],
+    layer_of: Callable[[int, Call], Layer],
+) -> list[Layer]:
+    """The layers on what the model as loaded gave them, with the arguments that its attention means.
+
+    `loaded` are their calls in that run. A layer whose attention is not the known one under another mask
+    carries the reason in `refusal`, and is replayed under the model's own implementation.
+    """
+    found = []
+    for number, (layer, call, own) in enumerate(zip(layers, recorded, loaded, strict=True)):
+        own = replace(own, attentions=call.attentions, inner=call.inner, at_softmax=call.at_softmax)
+        with torch.no_grad():
+            found.append(_follow(model, layer, layer_of(number, own)))
+    return found
+
+
+def not_run(model: nn.Module, layers: Sequence[Layer], error: Exception) -> list[Layer]:
+    """The layers of a model that does not run as it was loaded."""
+    said = (
+        f"the model does not run with the attention that it was loaded with ({_name(model)}: {error}), so "
+        "its eager one is explained"
+    )
+    return [replace(layer, note=said) for layer in layers]
+
+
+def other_attention(layer: Layer) -> Layer:
+    """The layer, not to be split, since its attention is not the one that is known."""
+    reason = (
+        f"the attention that the model was loaded with ({_name(layer.module)}) gives other than a softmax of "
+        "its queries and keys with a mask"
+    )
+    return replace(layer, refusal=layer.refusal or reason, as_loaded=True)
+
+
+def watched(
+    model: nn.Module, inputs: Mapping[str, Any], names: Iterable[str]
+) -> dict[str, list[tuple[Tensor, Tensor]]]:
+    """What modules take (first) and give in each of their calls, by name, in a run of the model as it is."""
+    taken: dict[str, list[Tensor]] = {name: [] for name in names}
+    given: dict[str, list[Tensor]] = {name: [] for name in taken}
+
+    def before(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            taken[name].append(next(iter([*args, *kwargs.values()])))
+
+        return hook
+
+    def after(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+            given[name].append(first_tensor(output))
+
+        return hook
+
+    handles = []
+    try:
+        for name in taken:
+            module = model.get_submodule(name)
+            handles.append(module.register_forward_pre_hook(before(name), prepend=True, with_kwargs=True))
+            handles.append(module.register_forward_hook(after(name)))
+        with torch.no_grad():
+            model(**inputs, **uncached(model))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: list(zip(taken[name], given[name], strict=True)) for name in taken}
+
+
+def uncached(model: nn.Module) -> dict[str, Any]:
+    """What a model is told so that it keeps no keys and values."""
+    return {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
+
+
+def _follow(model: nn.Module, layer: Layer, loaded: Layer) -> Layer:
+    """The recorded layer as it ran in the model as loaded."""
+    taken = replace(layer, hidden=loaded.hidden, output=loaded.output)
+    limit = rounding(loaded.output)
+    if max(max_token_error(layer.hidden, taken.hidden), max_token_error(layer.output, taken.output)) <= limit:
+        return taken
+    best, least = loaded, float("inf")
+    for candidate in _candidates(layer, loaded):
+        off = _off(model, candidate)
+        if off <= limit:
+            return candidate
+        best, least = (candidate, off) if off < least else (best, least)
+    return best if least <= 10 * limit else other_attention(loaded)
+
+
+def _candidates(layer: Layer, loaded: Layer) -> Iterator[Layer]:
+    """The layer with the mask of its eager attention, with the one it was given, and causal by itself."""
+    given = loaded.arguments
+    masks = {name: layer.arguments.get(name) for name in given if "mask" in name}
+    yield replace(loaded, arguments=given | masks)
+    heard = {name: _number(name, one, layer) for name, one in given.items()}
+    yield replace(loaded, arguments=heard, note=_OWN_MASK)
+    if _MASK in given and given[_MASK] is None and len(layer.hidden) > 1:
+        every = layer.hidden[None, None]
+        causal = additive(causal_mask(every, every), every)
+        yield replace(loaded, arguments=heard | {_MASK: causal}, note=_OWN_MASK)
+
+
+def _number(name: str, given: Any, layer: Layer) -> Any:
+    """Masks of truth values for attention as numbers, which mean the same to every implementation."""
+    mask = "mask" in name and isinstance(given, Tensor) and given.ndim == 4
+    return additive(given, layer.hidden[None, None]) if mask else given
+
+
+def _off(model: nn.Module, layer: Layer) -> float:
+    """How far a replay is from the output; infinitely, if the layer does not run on these arguments."""
+    try:
+        with prepared(model, layer.implementation), torch.no_grad():
+            return max_token_error(layer.forward(layer.hidden[None])[0], layer.output)
+    except WRONG:
+        return float("inf")
+
+
+def _name(model: nn.Module) -> str:
+    configs = (getattr(part, "config", None) for part in model.modules())
+    names = (getattr(config, "_attn_implementation", None) for config in configs)
+    return next((repr(name) for name in names if name), "its own")

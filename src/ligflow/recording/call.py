@@ -1,0 +1,203 @@
+"""One recorded call of a module, with the attention calls inside it, and the layer that it is."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from torch import Tensor, nn
+
+from ligflow.errors import LigflowError, UnsupportedModel
+from ligflow.layer.arguments import first_tensor
+from ligflow.layer.interface import (
+    CACHE_NAMES,
+    Captured,
+)
+from ligflow.layer.layer import Layer
+from ligflow.layer.token_axes import USUAL, Layout, layout_of, layout_of_parts
+from ligflow.layer.windows import Windows, windows_of
+
+_ENCODER_STATES = "encoder_hidden_states"
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of a member of a ModuleList, with the attention calls made inside it."""
+
+    name: str
+    module: nn.Module
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    output: Any = None
+    attentions: list[Captured] = field(default_factory=list)
+    inner: "list[Call]" = field(default_factory=list)
+    at_softmax: bool = False
+
+
+def keeps_shape(call: Call) -> bool:
+    """Whether the call gives hidden states of the shape that it takes."""
+    hidden = hidden_of(call)
+    output = call.output if isinstance(call.output, Tensor) else next(iter(call.output or ()), None)
+    if hidden is None or not isinstance(output, Tensor) or output.shape != hidden.shape:
+        return False
+    return hidden.is_floating_point() and (hidden.ndim == 3 or _layout(call, hidden) is not None)
+
+
+def _layout(call: Call, hidden: Tensor, single: bool = False) -> Layout | None:
+    """How the call's hidden states are laid out, judged by the queries of its attention.
+
+    If what the model was given is a `single` example, several in a layer are its parts.
+    """
+    seen, shape = [(len(one.query), one.query.shape[2]) for one in call.attentions], tuple(hidden.shape)
+    parts = layout_of_parts(shape, seen) if single else None
+    if hidden.ndim == 3:  # whose windows would look like examples
+        seen = [(examples, tokens) for examples, tokens in seen if examples == 1]
+    counts = [windows * tokens for windows, tokens in seen]
+    return layout_of(shape, {*counts[:1], sum(counts)} if call.attentions else ()) or parts
+
+
+def meet_in_attention(call: Call) -> bool:
+    """Whether an attention is about what counts as several examples: they are parts of one."""
+    hidden = hidden_of(call)
+    if hidden is None or hidden.ndim != 3 or call.at_softmax:  # where heads may count as examples
+        return False
+    parts, tokens = hidden.shape[:2]
+    return parts > 1 and any(
+        len(one.query) == 1 and one.query.shape[2] in (parts, parts * tokens) for one in call.attentions
+    )
+
+
+def hidden_of(call: Call) -> Tensor | None:
+    """Its first argument, if that is a tensor."""
+    first = call.args[0] if call.args else next(iter(call.kwargs.values()), None)
+    return first if isinstance(first, Tensor) else None
+
+
+def layer_of(index: int, call: Call, refusal: str, single: bool = False) -> Layer:
+    """The call with its arguments by name, without caches; `single` as for `_layout`."""
+    first, arguments = by_name(call)
+    own = arguments.pop(first)
+    layout = _layout(call, own, single) or _refuse_batch(len(own))
+    hidden, output = layout.rows(own), layout.rows(first_tensor(call.output))
+    memory = _memory(call, layout, hidden, arguments)
+    windows = None if memory else _windows(call, hidden)
+    calls = () if memory or windows else _calls_of_all(call, hidden)
+    in_parts = bool(memory or windows or calls)
+    refusal = refusal or _why_not(call, hidden, in_parts)
+    layer = Layer(
+        index, call.name, call.module, first, arguments, hidden[0], output[0], refusal,
+        entangled="" if refusal else _entangled(call, hidden, in_parts, calls), calls=calls,
+        layout=layout, one_by_one=layout.examples is None, windows=windows, memory=memory,
+        cross_heads=call.attentions[1].query.shape[1] if memory else 0,
+        forms=tuple(seen.form for seen in call.attentions) if call.at_softmax else (),
+        groups=tuple(seen.key.shape[1] for seen in call.attentions) if call.at_softmax else (),
+        positional=tuple(signature_of(call.module).parameters)[: len(call.args)],
+    )  # fmt: skip
+    return layer.on(output.device)  # of a model on several devices, where its weights are
+
+
+def _windows(call: Call, hidden: Tensor) -> Windows | None:
+    """The parts of the tokens that attention calls are about, if they are about parts."""
+    queries, keys = (
+        [(len(part), part.shape[2]) for part in parts]
+        for parts in ([one.query for one in call.attentions], [one.key for one in call.attentions])
+    )
+    same = {(one.form.scaling, one.form.softcap, one.form.sink is None) for one in call.attentions}
+    return windows_of(queries, keys, hidden.shape[1]) if len(same) == 1 else None
+
+
+def _memory(call: Call, layout: Layout, hidden: Tensor, arguments: Mapping[str, Any]) -> str:
+    """The argument that a second attention, after one among the tokens, takes its keys and values from."""
+    given: Any = arguments.get(_ENCODER_STATES)
+    if len(call.attentions) != 2 or not takes_encoded(arguments) or given.ndim != 3:
+        return ""
+    if layout != USUAL and (layout.examples, layout.tokens) != (1, (0,)):
+        return ""
+    tokens, encoded = hidden.shape[1], given.shape[layout.tokens[0]]
+    own, cross = ((one.query.shape[2], one.key.shape[2]) for one in call.attentions)
+    if given.shape[layout.examples or 0] != 1:
+        return ""
+    return _ENCODER_STATES if (own, cross) == ((tokens, tokens), (tokens, encoded)) else ""
+
+
+def takes_encoded(arguments: Mapping[str, Any]) -> bool:
+    """Whether a layer is given the states of an encoder."""
+    return isinstance(arguments.get(_ENCODER_STATES), Tensor)
+
+
+def by_name(call: Call) -> tuple[str, dict[str, Any]]:
+    """The name of the layer's input, and all arguments by name, without caches."""
+    signature = signature_of(call.module)
+    arguments = dict(signature.bind(*call.args, **call.kwargs).arguments)
+    kinds = {parameter.kind: name for name, parameter in signature.parameters.items()}
+    arguments |= arguments.pop(kinds.get(inspect.Parameter.VAR_KEYWORD, ""), {})
+    extra = arguments.pop(kinds.get(inspect.Parameter.VAR_POSITIONAL, ""), ())
+    if extra:
+        raise UnsupportedModel(
+            f"{call.name} ({type(call.module).__name__}) takes unnamed positional arguments, so it cannot be "
+            "replayed: a wrapper around the layer? Pass the model as transformers loads it."
+        )
+    arguments.update({name: None for name in CACHE_NAMES if name in arguments})
+    arguments.update({"use_cache": False} if "use_cache" in arguments else {})
+    return next(iter(signature.parameters)), arguments
+
+
+def signature_of(module: nn.Module) -> inspect.Signature:
+    """What `forward` takes; a wrapper in its place may show the signature of the function, with `self`."""
+    signature = inspect.signature(module.forward)
+    parameters = list(signature.parameters.values())
+    own = parameters[1:] if parameters and parameters[0].name == "self" else parameters
+    return signature.replace(parameters=own)
+
+
+def _refuse_batch(examples: int) -> NoReturn:
+    raise LigflowError(
+        f"explain takes one example at a time, and the layers see {examples}: in these inputs, or in what "
+        "the model makes of one (frames, tiles, pairs)."
+    )
+
+
+def _why_not(call: Call, hidden: Tensor, in_parts: bool) -> str:
+    """The reason why a layer cannot be split at its attention, '' if it can."""
+    tokens, kind = hidden.shape[1], type(call.module).__name__
+    if not call.attentions:
+        return f"{kind} makes no attention call"
+    if in_parts:
+        return ""
+    if len(call.attentions) > 1:
+        return f"{kind} calls attention {len(call.attentions)} times"
+    seen = call.attentions[0]
+    if (len(seen.query), seen.query.shape[2]) != (1, tokens):
+        return (
+            f"the attention of {kind} sees {tuple(seen.query.shape)} queries and {tuple(seen.key.shape)} "
+            f"keys, not the {tokens} tokens of the layer"
+        )
+    return ""
+
+
+def _calls_of_all(call: Call, hidden: Tensor) -> tuple[int, ...]:
+    """The heads of each attention call, where several see all tokens and give values of one size."""
+    seen, tokens = call.attentions, hidden.shape[1]
+    alike = all(
+        (len(one.query), one.query.shape[2], one.key.shape[2], one.value.shape[-1])
+        == (1, tokens, tokens, seen[0].value.shape[-1])
+        for one in seen
+    )
+    return tuple(one.query.shape[1] for one in seen) if len(seen) > 1 and alike else ()
+
+
+def _entangled(call: Call, hidden: Tensor, in_parts: bool, calls: tuple[int, ...]) -> str:
+    """Why the attention is no map of one query, key and value for each token."""
+    if calls:
+        return f"it is {len(calls)} attention calls, which may follow one another"
+    tokens, keys = hidden.shape[1], call.attentions[0].key.shape[2]
+    if in_parts or keys == tokens:
+        return ""
+    return f"it sees {keys} keys for {tokens} tokens (keys that are made of something else are held)"
+
+
+def flat(calls: list[Call]) -> Iterator[Call]:
+    """All calls, each before those inside it."""
+    for call in calls:
+        yield call
+        yield from flat(call.inner)

@@ -1,0 +1,99 @@
+"""What makes a layer fast: what may be left out, packed or computed in closed form, each checked."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ligflow.layer.layer import Layer
+from ligflow.layer.projections import ClosedForm
+from ligflow.recording.recognition import projections_of, recognise
+from ligflow.recording.tolerances import gap, max_token_error, rounding, tolerance
+
+
+def equipped(layer: Layer) -> Layer:
+    """The layer with what may be left out, packed or computed in closed form, each checked."""
+    if layer.entangled:
+        return replace(layer, anywhere=_is_anywhere(layer), cost=_cost(layer), repeats=_repeats(layer))
+    projections = projections_of(layer)
+    if not _unused(layer, projections):
+        projections = {}
+    layer = replace(
+        layer,
+        projections=projections,
+        anywhere=not layer.memory and _is_anywhere(layer),
+        cost=_cost(layer),
+        repeats=_repeats(layer),
+    )
+    shortcut = _recognised(layer, projections)
+    if isinstance(shortcut, str):
+        return replace(layer, no_shortcut=shortcut)
+    return replace(layer, shortcut=shortcut)
+
+
+def _recognised(layer: Layer, projections: Mapping[nn.Module, int]) -> ClosedForm | str:
+    """The shortcut, or why there is none: a part that cannot be called on other vectors is one reason."""
+    try:
+        return recognise(layer, projections)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        said = str(error).partition("\n")[0]
+        return f"its projections cannot be tried on other vectors ({type(error).__name__}: {said})"
+
+
+def _repeats(layer: Layer) -> bool:
+    again = layer.finish(layer.hidden[None], layer.attend(layer.hidden[None]))[0]
+    return gap(again, layer.output) <= tolerance(again) / 300
+
+
+def _unused(layer: Layer, projections: Mapping[nn.Module, int]) -> bool:
+    """Whether nothing but attention takes these projections."""
+    hidden, u = _unrelated(layer)
+    try:
+        without = replace(layer, projections=projections).finish(hidden, u)
+    except (RuntimeError, ValueError, TypeError):
+        return False
+    return max_token_error(without, layer.finish(hidden, u)) <= rounding(u)
+
+
+def _is_anywhere(layer: Layer) -> bool:
+    """Whether tokens may change places after attention, and stand beside any others.
+
+    Alike ones too: experts may have a capacity, which many tokens with one expert exceed.
+    """
+    hidden, u = _unrelated(layer)
+    own = layer.finish(hidden, u)
+    turned = layer.finish(hidden.flip(1), u.flip(1)).flip(1)
+    alike = layer.finish(hidden[:, :1].expand_as(hidden), u[:, :1].expand_as(u))
+    return max(max_token_error(turned, own), max_token_error(alike, own[:, :1].expand_as(own))) <= rounding(u)
+
+
+def _unrelated(layer: Layer) -> tuple[Tensor, Tensor]:
+    """Hidden states, and attention outputs that do not follow from them."""
+    other = layer.hidden.roll(1, 0) - layer.hidden / 2 + uneven(layer.hidden)
+    pair = torch.stack([layer.hidden, other])
+    return pair, layer.attend(pair).flip(0)
+
+
+def uneven(hidden: Float[Tensor, "token dim"]) -> Float[Tensor, "token dim"]:
+    """A change of each token in a direction of its own, as large as it is, also where all are alike."""
+    places = torch.arange(1, hidden.numel() + 1, device="cpu", dtype=torch.float64)
+    size = hidden.abs() + hidden.abs().mean(-1, keepdim=True)
+    return torch.cos(places.square()).view_as(hidden).to(hidden) * torch.where(size > 0, size, 1) / 2
+
+
+def _cost(layer: Layer) -> int:
+    """Numbers that a token keeps for the way back after attention, and as many again on the way."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    weights = {p.untyped_storage().data_ptr() for p in layer.module.parameters()}
+    u = layer.attend(layer.hidden[None]).requires_grad_()
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        layer.finish(layer.hidden[None], u)
+    held = sum(size for place, size in kept.items() if place not in weights)
+    return 2 * held // u.element_size() // len(layer.hidden) + 20 * layer.hidden.shape[1]

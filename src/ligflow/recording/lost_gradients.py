@@ -1,0 +1,53 @@
+"""Parts of a layer through which no gradient comes back, though what they give follows what they take."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ligflow.layer.layer import Layer
+
+_SCALED = 1.5
+_MOVED = 1e-3
+
+
+def lost_in(layer: Layer) -> str:
+    """The first part of a layer that loses the gradient, '' if none does.
+
+    Kernels for packed weights may have none. The residual around them has one, so that autograd raises no
+    error and gives zeros.
+    """
+    lost: list[str] = []
+    handles = [
+        part.register_forward_hook(_noting(name, lost), with_kwargs=True)
+        for name, part in layer.module.named_modules()
+    ]
+    try:
+        with torch.enable_grad():
+            layer.forward(layer.hidden.detach()[None].requires_grad_())
+    finally:
+        for handle in handles:
+            handle.remove()
+    return lost[0] if lost else ""
+
+
+def _noting(name: str, lost: list[str]) -> Callable[..., None]:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if not torch.is_grad_enabled():  # switched off by the model, e.g. where it only ranks
+            return
+        given = args[0] if args else None
+        if not isinstance(given, Tensor) or not isinstance(output, Tensor) or not given.requires_grad:
+            return
+        if output.is_floating_point() and not output.requires_grad and _follows(module, args, kwargs):
+            lost.append(f"{name} ({type(module).__name__})")
+
+    return hook
+
+
+def _follows(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a larger input gives another output; one that is read for its shape, or ranked, does not."""
+    with torch.no_grad():
+        given, *others = args
+        own, other = (module(factor * given.detach(), *others, **kwargs) for factor in (1, _SCALED))
+    return bool((other - own).norm() > _MOVED * own.norm())

@@ -1,0 +1,62 @@
+"""Where a token's experts change on its path, and how far F jumps there.
+
+Every path is looked at in some forty points, denser towards 0. Where the choice of a target's token differs
+between two neighbours, the change is closed in on until F hardly moves but for the jump. A choice that comes
+and goes between two points is not seen.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ligflow.devices.blocks import default_budget, in_blocks
+from ligflow.layer.experts import noted
+from ligflow.routes.path_map import PathMap
+
+_POINTS = (0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, *(part / 32 for part in range(1, 33)))
+_PARTS, _ROUNDS = 16, 3  # a stretch in which experts change is cut into parts, again and again
+
+_Choose = Callable[[Float[Tensor, " node"], Int[Tensor, " row"]], Int[Tensor, "node row one choice"]]
+
+
+def jumps(
+    route: PathMap, targets: Int[Tensor, " target"], calls: int, memory_budget: int | None = None
+) -> Float[Tensor, "target one"]:
+    """`sum ||F(a+) - F(a-)||` over the points of each target's path where its experts change.
+
+    `calls` is how often one run of the layer chooses (see `routing.choices`).
+    """
+    pairs = route.pairs(memory_budget or default_budget(targets.device))
+    choose = _choice(route, calls)
+    points = torch.tensor(_POINTS, dtype=torch.float32, device=targets.device)
+    chosen = in_blocks(choose, points, targets, pairs)[:, :, 0]
+    changes = (chosen[1:] != chosen[:-1]).any(-1)
+    found = points.new_zeros(len(targets), 1)
+    for row in changes.any(0).nonzero()[:, 0]:
+        here = targets[row : row + 1]
+        stretches = torch.stack([points[:-1], points[1:]], dim=-1)[changes[:, row]]
+        for _ in range(_ROUNDS):
+            edges = _parts(stretches)
+            chosen = in_blocks(choose, edges.flatten(), here, pairs)[:, 0, 0].unflatten(0, edges.shape)
+            stretches = edges.unfold(1, 2, 1)[(chosen[:, 1:] != chosen[:, :-1]).any(-1)]
+        ends = in_blocks(route.image, stretches.flatten(), here, pairs)[:, 0, 0]
+        found[row] = (ends[1::2] - ends[::2]).norm(dim=-1).sum()
+    return found
+
+
+def _parts(stretches: Float[Tensor, "stretch 2"]) -> Float[Tensor, "stretch edge"]:
+    low, high = stretches[:, :1], stretches[:, 1:]
+    return low + (high - low) * torch.linspace(0, 1, _PARTS + 1, dtype=low.dtype, device=low.device)
+
+
+def _choice(route: PathMap, calls: int) -> _Choose:
+    """What is chosen for the target's token of every (node, row) pair."""
+
+    def choose(nodes: Tensor, rows: Tensor) -> Tensor:
+        assert route.places is not None
+        made = noted(lambda: route.image(nodes, rows), calls)
+        return made[route.places(len(nodes), rows)].unflatten(0, (len(nodes), -1))[:, :, None]
+
+    return choose

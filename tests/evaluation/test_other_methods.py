@@ -1,0 +1,186 @@
+"""The methods compared, each against its own definition written out."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from architectures import ARCHITECTURES, build, example
+from ligflow import Explainer, UnsupportedModel
+from ligflow.evaluation.norm_based_attention import norm_based, with_residual_and_norm
+from ligflow.evaluation.other_methods import (
+    gradient_times_input,
+    lig,
+    nearness,
+    random,
+    rivals,
+    seen_by,
+    value_zeroing,
+)
+from ligflow.layer.layer import Layer
+from ligflow.method.attention import attention_weights
+from ligflow.routes.explain_layer import Selection
+from routes.test_oracle import CASES, recorded
+
+FAMILIES = ("bert", "llama", "gpt2", "gemma2", "t5", "gpt_oss", "gpt_neox")
+
+
+def one(name: str, tokens: int = 6) -> Iterator[tuple[Layer, Selection]]:
+    for _, layer, place in recorded(ARCHITECTURES[name], torch.float64, tokens, 0):
+        yield layer, place
+
+
+def shares(layer: Layer) -> tuple[Tensor, Tensor]:
+    """Attention weights [head, target, source] and values [head, source, dim]."""
+    seen = layer.capture(layer.hidden[None])
+    p = attention_weights(seen.query, seen.key, seen.form).p[0]
+    return p, seen.value[0].repeat_interleave(len(p) // seen.value.shape[1], dim=0)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_value_zeroing(name: str) -> None:
+    for layer, place in one(name):
+        p, value = shares(layer)
+        expected = torch.zeros(6, 6, dtype=torch.float64)
+        for k in range(6):
+            without = value.clone()
+            without[:, k] = 0
+            u = (p @ without).transpose(0, 1)[None]
+            image = layer.finish(layer.hidden[None], u)[0]
+            expected[:, k] = 1 - torch.cosine_similarity(image, layer.output, dim=-1)
+        torch.testing.assert_close(value_zeroing(layer, place), expected, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_gradient_times_input(name: str) -> None:
+    for layer, place in one(name):
+        found = gradient_times_input(layer, place)
+        for target in range(6):
+            hidden = layer.hidden.clone().requires_grad_()
+            layer.forward(hidden[None])[0, target].norm().backward()
+            assert hidden.grad is not None
+            expected = (hidden.grad * layer.hidden).sum(-1)
+            torch.testing.assert_close(found[target], expected, rtol=1e-7, atol=1e-9)
+
+
+# --- norm-based -----------------------------------------------------------------------------------
+
+PROJECTIONS = {
+    "bert": "attention.output.dense", "llama": "self_attn.o_proj", "gemma2": "self_attn.o_proj",
+    "t5": "layer.0.SelfAttention.o", "gpt_neox": "attention.dense",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROJECTIONS)
+def test_norm_based_attention_by_the_matrices(name: str) -> None:
+    for layer, place in one(name):
+        p, value = shares(layer)
+        weight = layer.module.get_submodule(PROJECTIONS[name]).weight
+        by_head = weight.unflatten(1, (len(p), -1))
+        expected = torch.einsum("hjk,hkd,ohd->jko", p, value, by_head).norm(dim=-1)
+        torch.testing.assert_close(norm_based(layer, place), expected, rtol=1e-8, atol=1e-10)
+
+
+def written(layer: Layer, name: str) -> Tensor:
+    p, value = shares(layer)
+    by_head = layer.module.get_submodule(PROJECTIONS[name]).weight.unflatten(1, (len(p), -1))
+    return torch.einsum("hjk,hkd,ohd->jko", p, value, by_head)
+
+
+def test_residual_and_norm_of_a_post_norm_model() -> None:
+    """LayerNorm(y) = gain (y - mean y) / sd y + shift, with sd y that of the real y."""
+    for layer, place in one("bert"):
+        output = layer.module.get_submodule("attention.output")
+        parts = written(layer, "bert")
+        parts[torch.arange(6), torch.arange(6)] += layer.hidden
+        norm = output.LayerNorm
+        total = parts.sum(1) + output.dense.bias
+        deviation = (total.var(-1, unbiased=False) + norm.eps).sqrt()
+        scaled = norm.weight * (parts - parts.mean(-1, keepdim=True)) / deviation[:, None, None]
+        assert torch.allclose(scaled.sum(1), norm(total) - norm.bias - norm.weight * (
+            (output.dense.bias - output.dense.bias.mean()) / deviation[:, None]))  # fmt: skip
+        found = with_residual_and_norm(layer, place)
+        torch.testing.assert_close(found, scaled.norm(dim=-1), rtol=1e-7, atol=1e-9)
+
+
+def test_residual_of_a_pre_norm_model() -> None:
+    for layer, place in one("llama"):
+        parts = written(layer, "llama")
+        parts[torch.arange(6), torch.arange(6)] += layer.hidden
+        torch.testing.assert_close(with_residual_and_norm(layer, place), parts.norm(dim=-1))
+
+
+def test_residual_of_a_model_with_a_norm_before_the_residual() -> None:
+    for layer, place in one("gemma2"):
+        parts = written(layer, "gemma2")
+        norm = layer.module.get_submodule("post_attention_layernorm")
+        divisor = (parts.sum(1).square().mean(-1) + norm.eps).sqrt()
+        scaled = parts * (1 + norm.weight) / divisor[:, None, None]
+        scaled[torch.arange(6), torch.arange(6)] += layer.hidden
+        torch.testing.assert_close(with_residual_and_norm(layer, place), scaled.norm(dim=-1))
+
+
+def test_heads_that_no_matrix_takes() -> None:
+    for layer, place in one("llama"):
+        layer.module.self_attn.o_proj = nn.Identity()
+        with pytest.raises(UnsupportedModel, match="no matrix takes the output of its heads side by side"):
+            norm_based(layer, place)
+
+
+# --- LIG, controls, and all of them ---------------------------------------------------------------
+
+
+def test_lig_is_that_of_explain() -> None:
+    model = build(ARCHITECTURES["bert"])
+    explainer = Explainer(model)
+    inputs = example(ARCHITECTURES["bert"], 7)
+    layer = explainer.record(inputs)[1]
+    place = Selection(torch.arange(7), torch.arange(7))
+    mean = torch.full((32,), 0.1)
+    with explainer.lent(layer):
+        maps, unmet = lig(layer, place, mean)
+    assert unmet == 0
+    flows = {
+        "itb": explainer.explain(inputs, layers=[1]),
+        "zero": explainer.explain(
+            inputs, layers=[1], att_baseline="zero", mlp_baseline="zero", layer_baseline="zero"
+        ),
+        "mean": explainer.explain(
+            inputs, layers=[1], att_baseline=mean, mlp_baseline="matched", layer_baseline=mean
+        ),
+    }
+    for name, flow in flows.items():
+        torch.testing.assert_close(maps[f"LIG direct {name}"], flow.z2z[0], rtol=1e-5, atol=1e-6)
+    for pair, name in {"itb / att_itb_a0": "itb", "zero / zero": "zero", "mean / matched": "mean"}.items():
+        for rule in ("conserving", "product"):
+            expected = flows[name].composed(rule)[0]
+            torch.testing.assert_close(maps[f"LIG {pair}, {rule}"], expected, rtol=1e-4, atol=1e-5)
+    along = explainer.explain(inputs, layers=[1], scalarization="projection")
+    torch.testing.assert_close(maps["LIG direct itb, projection"], along.z2z[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize(("name", "tokens", "padding"), [case for case in CASES if case[1] == 9])
+def test_every_family_has_every_method(name: str, tokens: int, padding: int) -> None:
+    for _, layer, place in recorded(ARCHITECTURES[name], torch.float32, tokens, padding):
+        count = len(place.visible)
+        maps = rivals(layer, place)
+        assert len(maps) == 7
+        for method, found in maps.items():
+            assert found.shape == (count, count), method
+            assert torch.isfinite(found).all(), method
+
+
+def test_causal_targets_see_no_later_source() -> None:
+    for layer, place in one("llama"):
+        assert seen_by(layer, place).tolist() == torch.ones(6, 6).tril().bool().tolist()
+    for layer, place in one("bert"):
+        assert seen_by(layer, place).all()
+
+
+def test_controls() -> None:
+    place = Selection(torch.arange(4), torch.tensor([1]))
+    assert nearness(place)[0].tolist() == pytest.approx([1 / 2, 1, 1 / 2, 1 / 3])
+    assert torch.equal(random(place, 3), random(place, 3))
+    assert not torch.equal(random(place, 3), random(place, 4))

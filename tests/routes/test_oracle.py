@@ -1,0 +1,97 @@
+"""The engine against brute-force autograd through the unmodified layer, family by family."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from architectures import ARCHITECTURES, WHOLE_ONLY, Architecture, build, example
+from brute_force import fine_rule, integrate, pairs
+from ligflow import Explainer
+from ligflow.evaluation.tested_models import SPLIT, WHOLE
+from ligflow.layer.layer import Layer
+from ligflow.layer.model_state import prepared
+from ligflow.method.baselines import source_start
+from ligflow.recording.record import OFF_INTERFACE
+from ligflow.routes import autograd
+from ligflow.routes.explain_layer import Selection, explain_layer
+from ligflow.routes.integration import attribute
+from ligflow.settings import Settings
+
+BASELINES = ("itb", "zero", "mean")
+LIMIT = {torch.float32: 1e-4, torch.float64: 1e-9}
+SIZES = ((1, 0), (2, 0), (9, 0), (9, 3))
+CASES = [
+    (name, tokens, padding)
+    for name, architecture in ARCHITECTURES.items()
+    for tokens, padding in (SIZES if architecture.inputs == "text" else ((9, 0),))
+]
+
+
+def recorded(
+    architecture: Architecture, dtype: torch.dtype, tokens: int, padding: int
+) -> Iterator[tuple[Explainer, Layer, Selection]]:
+    model = build(architecture, dtype)
+    if getattr(model.config, "attn_logit_softcapping", None):  # which older fused attention leaves out
+        model.set_attn_implementation("eager")
+    explainer = Explainer(model)
+    for layer in explainer.record(example(architecture, tokens, padding, dtype)):
+        visible = torch.arange(len(layer.hidden) - padding)
+        with prepared(layer.module, layer.implementation):
+            yield explainer, layer, Selection(visible, visible)
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize(("name", "tokens", "padding"), CASES)
+def test_engine_equals_autograd_at_the_same_nodes(
+    name: str, tokens: int, padding: int, dtype: torch.dtype
+) -> None:
+    for _, layer, place in recorded(ARCHITECTURES[name], dtype, tokens, padding):
+        assert layer.refusal == ""
+        for baseline in BASELINES:
+            for route, engine, oracle in pairs(layer, baseline, place):
+                ours = attribute(engine, place.targets, "l2", "gauss-legendre:3")
+                theirs = attribute(oracle, place.targets, "l2", "gauss-legendre:3")
+                gap = (ours.value - theirs.value).abs().amax(-1)
+                floor = theirs.floor * (torch.finfo(dtype).eps / torch.finfo(theirs.floor.dtype).eps)
+                rounding = floor / 100  # ten machine epsilons of the layer's own size
+                allowed = (LIMIT[dtype] * ours.scale).clamp(min=rounding)
+                assert (gap <= allowed).all(), f"{route} {baseline} layer {layer.index}"
+                torch.testing.assert_close(ours.total, theirs.total, rtol=1e-4, atol=float(floor.max()))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("name", [n for n, a in ARCHITECTURES.items() if not a.experts])
+def test_adaptive_result_is_within_twice_the_tolerance_of_the_exact_one(name: str, baseline: str) -> None:
+    """ReLU kinks in MLPs as narrow as these can hide from nested rules: for them, four times."""
+    settings = Settings(att_baseline=baseline, mlp_baseline="matched", layer_baseline=baseline)
+    kinks = name in ("opt", "t5")
+    rule = fine_rule(baseline == "zero", kinks)
+    exact = [
+        {route: integrate(oracle, place, rule) for route, _, oracle in pairs(layer, baseline, place)}
+        for _, layer, place in recorded(ARCHITECTURES[name], torch.float64, 6, 0)
+    ]
+    for _, layer, place in recorded(ARCHITECTURES[name], torch.float32, 6, 0):
+        for route, ours in explain_layer(layer, settings, place).items():
+            assert ours.met.all(), f"{route} layer {layer.index}"
+            gap = ((ours.value - exact[layer.index][route]).abs().amax(-1) / ours.scale).max()
+            assert gap <= (4 if kinks else 2) * settings.tol, f"{route} layer {layer.index}"
+
+
+@pytest.mark.parametrize("name", WHOLE_ONLY)
+def test_models_off_the_interface_are_certified_in_z2z(name: str) -> None:
+    for _, layer, place in recorded(WHOLE_ONLY[name], torch.float32, 5, 0):
+        assert layer.refusal == OFF_INTERFACE
+        found = attribute(
+            autograd.z2z(layer, source_start("itb", layer.hidden, place.visible)), place.targets, "l2"
+        )
+        assert found.met.all()
+        assert ((found.value.sum(-1) - found.total).abs() <= 1e-3 * found.scale).all()
+
+
+def test_the_list_of_known_models_is_what_is_tested() -> None:
+    assert set(SPLIT) == {*ARCHITECTURES, "deberta-v2"}
+    assert set(WHOLE) == set(WHOLE_ONLY)
