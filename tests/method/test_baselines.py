@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from ligflow import LigflowError
-from ligflow.method.baselines import map_ratio, own_path, source_paths, source_start, zero_ratio
+from ligflow.method.baselines import own_path, source_paths, source_start
+from ligflow.method.ratio_corrections import map_ratio, zero_ratio
 
 Z = torch.arange(12, dtype=torch.float64).reshape(4, 3)
 VISIBLE = torch.arange(4)

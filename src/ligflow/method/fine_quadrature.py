@@ -31,7 +31,7 @@ _POINTS, _WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.l
 
 
 @dataclass(frozen=True, eq=False)
-class Fine:
+class FineIntegral:
     """Attributions, the L1 sum of the differences that were let pass, and each target's points."""
 
     value: Float[Tensor, "target scalar source"]
@@ -39,7 +39,7 @@ class Fine:
     nodes: Int[Tensor, " target"]
 
 
-def fine(values: Values, total: Tensor, scale: Tensor, tol: float) -> Fine:
+def fine(values: Values, total: Tensor, scale: Tensor, tol: float) -> FineIntegral:
     """`∫_0^1 values da` for every target, to a small part of `tol * scale`."""
     targets = torch.arange(len(total), device=total.device)
     found = _halved(values, np.linspace(0, 1, PANELS + 1), targets, scale, tol)
@@ -50,14 +50,14 @@ def fine(values: Values, total: Tensor, scale: Tensor, tol: float) -> Fine:
     decades = np.concatenate([[0], 10.0 ** np.arange(-_DECADES, 0) / PANELS])
     graded = np.concatenate([decades, np.arange(1, PANELS + 1) / PANELS])
     again = _halved(values, graded, rows, scale, tol)
-    return Fine(
+    return FineIntegral(
         found.value.index_copy(0, rows, again.value[rows]),
         found.error.index_copy(0, rows, again.error[rows]),
         found.nodes + again.nodes,
     )
 
 
-def _halved(values: Values, edges: np.ndarray, targets: Tensor, scale: Tensor, tol: float) -> Fine:
+def _halved(values: Values, edges: np.ndarray, targets: Tensor, scale: Tensor, tol: float) -> FineIntegral:
     used = torch.zeros(len(scale), dtype=torch.long, device=scale.device)
     panels = _measured(values, [(float(a), float(b), targets) for a, b in pairwise(edges)], used)
     value = scale.new_zeros(len(scale), *panels[0][3].shape[1:], dtype=panels[0][3].dtype)
@@ -75,7 +75,7 @@ def _halved(values: Values, edges: np.ndarray, targets: Tensor, scale: Tensor, t
             error[rows[done]] += gap[done]
             rest += [(a, b, r[~done], v[~done]) for a, b, r, v in (left, right) if not done.all()]
         panels = rest
-    return Fine(value, error, used)
+    return FineIntegral(value, error, used)
 
 
 def _split(low: float, high: float, rows: Tensor) -> list[tuple[float, float, Tensor]]:

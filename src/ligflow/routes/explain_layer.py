@@ -13,15 +13,8 @@ from ligflow.layer.experts import count_of_choices
 from ligflow.layer.float64 import keep_double
 from ligflow.layer.layer import Layer
 from ligflow.method.attention import attention_weights
-from ligflow.method.baselines import (
-    Baseline,
-    Start,
-    cross_start,
-    map_ratio,
-    self_share,
-    source_start,
-    zero_ratio,
-)
+from ligflow.method.baselines import Baseline, Start, cross_start, source_start
+from ligflow.method.ratio_corrections import map_ratio, self_share, zero_ratio
 from ligflow.method.scalarization import Direction, Scalarization
 from ligflow.paths.attention_path import AttentionPath, attention_path
 from ligflow.paths.batch import LayerBatch, frozen, padded, starts_together, together

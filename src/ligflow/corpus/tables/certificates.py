@@ -8,7 +8,7 @@ from torch import Tensor
 from ligflow.corpus.tables.experiment import Variants
 from ligflow.corpus.tables.schema import CELLS
 from ligflow.flow import Flow
-from ligflow.method.baselines import self_share
+from ligflow.method.ratio_corrections import self_share
 
 
 def certify(number: int, variants: Variants) -> pa.Table:
