@@ -80,7 +80,7 @@ class Outputs:
 
 def as_json(flow: Flow) -> str:
     """Maps as nested lists, [layer][head][target][source], with totals and certificates."""
-    from ligflow.flow import DIMS
+    from ligflow.results.flow_data import DIMS
 
     maps = {name: flow.tensors[name].tolist() for name in DIMS if name in flow.tensors}
     for route in flow.routes:
