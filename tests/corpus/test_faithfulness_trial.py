@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from ligflow import Explainer, LigflowError
-from ligflow.corpus.analysis import faithfulness_trial
 from ligflow.corpus.analysis.faithfulness_ranking import Standing, is_control, standings
-from ligflow.corpus.analysis.faithfulness_trial import MEASURES, SHUFFLED, Trial, corpus_means, run
 from ligflow.corpus.reports.faithfulness_page import standing_table
-from ligflow.corpus.run.store import locked
+from ligflow.corpus.run.faithfulness_trial import corpus_means, run
+from ligflow.corpus.run.folders import locked
 from ligflow.corpus.sources.sentence import Sentence
+from ligflow.corpus.tables import faithfulness_rows
+from ligflow.corpus.tables.faithfulness_rows import MEASURES, SHUFFLED, Trial
 from ligflow.evaluation.ablation import ablation
 from ligflow.evaluation.faithfulness import measured
 from ligflow.evaluation.other_methods import value_zeroing
@@ -73,7 +74,7 @@ def test_what_is_done_is_not_done_again(
     numbers = ["sum", "count"]
     pandas.testing.assert_frame_equal(before.drop(columns=numbers), again.drop(columns=numbers))
     np.testing.assert_allclose(before["sum"], again["sum"], rtol=1e-4, atol=1e-4)
-    monkeypatch.setattr(faithfulness_trial, "of_sentence", None)  # nothing is left to do
+    monkeypatch.setattr(faithfulness_rows, "of_sentence", None)  # nothing is left to do
     run(folder, *pair, SENTENCES, TRIAL)
 
 

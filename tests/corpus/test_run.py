@@ -18,13 +18,14 @@ import pytest
 import torch
 
 from ligflow import Explainer, Flow, LigflowError, errors
-from ligflow.corpus.run import runner
+from ligflow.corpus.run import plan
 from ligflow.corpus.run.engines import here, processes
+from ligflow.corpus.run.folders import locked
 from ligflow.corpus.run.kept_maps import flow
 from ligflow.corpus.run.progress import EXPLAINING, LOADING, READING, Meter, Progress
 from ligflow.corpus.run.ray_engine import actors
 from ligflow.corpus.run.runner import run
-from ligflow.corpus.run.store import Run, locked, open_run
+from ligflow.corpus.run.store import Run, open_run
 from ligflow.corpus.run.watch import Watch, counting, look
 from ligflow.corpus.run.worker import Model
 from ligflow.corpus.sources.corpus import Corpus
@@ -304,7 +305,7 @@ def test_a_file_that_was_not_touched_is_not_read_again(tmp_path: Path) -> None:
 
 def test_other_versions_are_warned_of_and_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path, corpus(TEXTS[:1]), experiment=SMALL)
-    monkeypatch.setattr(runner, "_versions", lambda: {"torch": "9.9"})
+    monkeypatch.setattr(plan, "_versions", lambda: {"torch": "9.9"})
     with pytest.warns(errors.RunWarning, match="begun with torch"):
         run(tmp_path, corpus(TEXTS[:1]), experiment=SMALL)
     assert "versions differ" in (tmp_path / "run.log").read_text()

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas
 
-from ligflow.corpus.analysis.faithfulness_trial import LEAVE_ONE_OUT, NOT_RANKED
 from ligflow.corpus.analysis.rankings import best_first, tied
+from ligflow.corpus.tables.faithfulness_rows import LEAVE_ONE_OUT, NOT_RANKED
 from ligflow.evaluation.bootstrap import add, interval, means, nothing, weights
 from ligflow.evaluation.faithfulness import LOWER_IS_BETTER
 

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ligflow.corpus.analysis.faithfulness_ranking import Standing, is_control
-from ligflow.corpus.analysis.faithfulness_trial import MEASURES, SHUFFLED
 from ligflow.corpus.reports.files import LOOK, write_figure, write_table
 from ligflow.corpus.reports.markdown import plain, table
+from ligflow.corpus.tables.faithfulness_rows import MEASURES, SHUFFLED
 from ligflow.files import write_text
 
 NAMES = {

@@ -20,7 +20,7 @@ from multiprocessing.queues import Queue
 from typing import Any
 
 from ligflow.corpus.run.watch import LOOK, Watch, look
-from ligflow.corpus.run.worker import (  # fmt: skip
+from ligflow.corpus.run.worker import (
     Model,
     Outcome,
     Task,

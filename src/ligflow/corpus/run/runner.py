@@ -1,40 +1,22 @@
 """A run: planned once, and continued until every shard is there, whatever interrupts it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy
-import pyarrow
-import torch
-import transformers
-
-from ligflow._version import __version__
 from ligflow.corpus.run.engines import Engine, Workers, here
+from ligflow.corpus.run.folders import locked, make_folder
 from ligflow.corpus.run.interrupt import Interrupt
+from ligflow.corpus.run.plan import Plan, begun, planned
 from ligflow.corpus.run.progress import LOADING, READING, Meter, Told
-from ligflow.corpus.run.store import Digest, Run, begin, locked, make_folder, open_run, write_sentences
+from ligflow.corpus.run.store import Run
 from ligflow.corpus.run.watch import Watch
 from ligflow.corpus.run.worker import Model, Outcome, Task
 from ligflow.corpus.sources.corpus import Corpus
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.experiment import Experiment
-from ligflow.errors import LigflowError, RunWarning, warn
-
-_LISTED = 100  # bad lines that the manifest names; all are counted
-
-
-@dataclass(frozen=True)
-class _Work:
-    """All that decides what a run computes."""
-
-    corpus: Corpus
-    model: Model
-    experiment: Experiment
-    shard_size: int
-    batch_size: int | None
+from ligflow.errors import LigflowError
 
 
 def run(
@@ -64,7 +46,7 @@ def run(
     """
     _check_size("shard_size", shard_size)
     _check_size("batch_size", 1 if batch_size is None else batch_size)
-    work = _Work(corpus, model or Model(), experiment or Experiment(), shard_size, batch_size)
+    work = Plan(corpus, model or Model(), experiment or Experiment(), shard_size, batch_size)
     folder, engine = Path(folder), engine or here()
     make_folder(folder)
     with ExitStack() as stack:
@@ -82,7 +64,7 @@ def _check_size(name: str, size: int) -> None:
         raise LigflowError(f"{name} is {size}; give a whole number of sentences from 1.")
 
 
-def _twin_of(whole: Run, work: _Work) -> _Work:
+def _twin_of(whole: Run, work: Plan) -> Plan:
     """The same sentences, as they were planned, on random weights."""
 
     def read() -> Iterator[Sentence]:
@@ -95,7 +77,7 @@ def _twin_of(whole: Run, work: _Work) -> _Work:
 
 def _carry_on(
     folder: Path,
-    work: _Work,
+    work: Plan,
     engine: Engine,
     interrupt: Interrupt,
     redo_damaged: bool,
@@ -105,128 +87,16 @@ def _carry_on(
     interrupt.answer = meter.answer
     watch = Watch(interrupt.asked, meter.ticked, meter.lost, lambda what: meter.say(note=f"waits for {what}"))
     meter.say(READING)
-    manifest = _planned(folder, work)
+    manifest = planned(folder, work)
     meter.say(LOADING)
     with ExitStack() as stack:
         workers = stack.enter_context(engine(work.model, watch))
-        found = _begun(folder, manifest, workers)
+        found = begun(folder, manifest, workers)
         _check_shards(found, redo_damaged)
         found.tidy()
         stack.push(lambda *_: found.tidy())  # when workers have ended, however
         _compute(found, work, workers, meter)
     return found
-
-
-def _planned(folder: Path, work: _Work) -> dict[str, Any]:
-    """The manifest but for the model, which is loaded last. Raises LigflowError for another run's folder."""
-    there = (folder / "manifest.json").is_file()
-    found = open_run(folder).manifest if there else {}
-    asked: dict[str, Any] = {
-        "ligflow": __version__,
-        "settings": work.experiment.describe(),
-        "corpus": dict(work.corpus.about),
-        "shard_size": work.shard_size,
-    }
-    if there:
-        known = {name: found.get(name) for name in asked}
-        known["corpus"] = {name: found["corpus"].get(name) for name in asked["corpus"]}
-        _refuse_other(folder, known, asked)
-        _check_corpus(folder, work.corpus, found)
-        return dict(found) | {"versions": _versions()}
-    make_folder(folder)
-    planned = write_sentences(folder, work.corpus.read(), work.shard_size)
-    asked["corpus"] |= {
-        "fingerprint": planned.fingerprint,
-        "bad_lines": len(work.corpus.bad),
-        "left_out_lines": [f"{bad.place}: {bad.problem}" for bad in work.corpus.bad[:_LISTED]],
-        "file": _stamp(work.corpus.file),
-    }
-    return asked | {"sentences": planned.sentences, "shards": planned.shards, "versions": _versions()}
-
-
-def _begun(folder: Path, manifest: Mapping[str, Any], workers: Workers) -> Run:
-    """The run, whose workers have the model that the manifest names."""
-    model = workers.describe()
-    _check_layers(manifest["settings"]["layers"], model["layers"])
-    if not (folder / "manifest.json").is_file():
-        found = begin(folder, dict(manifest) | {"model": model})
-        found.log(f"begun: {found.manifest['sentences']} sentences in {found.shards} shards")
-        return found
-    found = open_run(folder)
-    _refuse_other(folder, {"model": found.manifest["model"]}, {"model": model})
-    _note_versions(found, manifest["versions"])
-    return found
-
-
-def _check_layers(layers: list[int] | None, count: int) -> None:
-    for index in layers or ():
-        if not -count <= index < count:
-            raise LigflowError(f"There is no layer {index}: there are {count}, numbered 0 to {count - 1}.")
-
-
-def _refuse_other(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Raises LigflowError that shows each difference."""
-    before, now = _flat(known), _flat(asked)
-    differences = [
-        f"  {name}: {before.get(name)!r} there, {now.get(name)!r} asked"
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
-    ]
-    if differences:
-        raise LigflowError(
-            f"{str(folder)!r} holds a run with other settings:\n" + "\n".join(differences) + "\n"
-            "Continue it with its own settings, or give this run another folder."
-        )
-
-
-def _flat(data: Mapping[str, Any], start: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in data.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{start}{name}.")
-        else:
-            found[f"{start}{name}"] = list(value) if isinstance(value, tuple) else value
-    return found
-
-
-def _check_corpus(folder: Path, corpus: Corpus, manifest: Mapping[str, Any]) -> None:
-    """Raises LigflowError if the corpus is not as it was; a file that was not touched is not read again."""
-    known = manifest["corpus"]
-    if known.get("file") is not None and known["file"] == _stamp(corpus.file):
-        return
-    digest = Digest()
-    for _ in digest.passing(corpus.read()):
-        pass
-    if digest.hexdigest() != known["fingerprint"]:
-        raise LigflowError(
-            f"The corpus is not the one that the run in {str(folder)!r} was begun with: its sentences have "
-            "changed. Give this run another folder, or bring the old corpus back."
-        )
-
-
-def _stamp(file: Path | None) -> list[int] | None:
-    """Size and time of the last change of a file."""
-    if file is None:
-        return None
-    found = file.stat()
-    return [found.st_size, found.st_mtime_ns]
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "numpy": numpy.__version__,
-        "pyarrow": pyarrow.__version__,
-    }
-
-
-def _note_versions(found: Run, now: Mapping[str, str]) -> None:
-    changed = {name: there for name, there in found.manifest["versions"].items() if now.get(name) != there}
-    if changed:
-        words = ", ".join(f"{name} {there}, now {now.get(name)}" for name, there in changed.items())
-        found.log(f"versions differ: begun with {words}")
-        warn(f"This run was begun with {words}: its shards may differ by rounding.", RunWarning)
 
 
 def _check_shards(found: Run, redo_damaged: bool) -> None:
@@ -243,7 +113,7 @@ def _check_shards(found: Run, redo_damaged: bool) -> None:
             found.remove(shard)
 
 
-def _compute(found: Run, work: _Work, workers: Workers, meter: Meter) -> None:
+def _compute(found: Run, work: Plan, workers: Workers, meter: Meter) -> None:
     missing = found.missing
     found.log(f"{len(missing)} of {found.shards} shards to compute")
     meter.begin(found)

@@ -1,0 +1,117 @@
+"""Methods tried on the sentences of a corpus: what they score under every measure of faithfulness.
+
+One file a sentence, so that an interrupted trial goes on where it stopped. (Not the shards of `store`: the
+tables there are those of the consistency experiment, and each shard is computed by itself, while here every
+sentence needs the means over all of them.)
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas
+from jaxtyping import Float
+from torch import Tensor
+
+from ligflow.corpus.run.folders import locked, make_folder
+from ligflow.corpus.run.manifest import Tried, check_fields, read_json
+from ligflow.corpus.sources.sentence import Sentence
+from ligflow.corpus.tables.faithfulness_rows import Trial, of_sentence
+from ligflow.errors import LigflowError
+from ligflow.explainer.explainer import Explainer
+from ligflow.files import atomically, write_text
+
+
+def run(
+    folder: Path, explainer: Explainer, twin: Explainer, sentences: Sequence[Sentence], trial: Trial,
+    done: Any = None,
+) -> pandas.DataFrame:  # fmt: skip
+    """Every method on every sentence, kept in `folder`; `twin` has the same layers with shuffled weights.
+
+    A row a sentence, layer, replacement, method and measure: `sum` over `count` targets, and `unmet`, the
+    integrals of LIG that miss the tolerance. Raises LigflowError for a folder that holds another trial, for
+    layers that are not there, where another process is at work in the folder, and, before any work, for a
+    sentence that cannot be explained.
+    """
+    if not sentences:
+        raise LigflowError("The corpus has no sentence; choose others.")
+    make_folder(folder)
+    with locked(folder):
+        return _carried_on(folder, explainer, twin, sentences, trial, done)
+
+
+def _carried_on(
+    folder: Path,
+    explainer: Explainer,
+    twin: Explainer,
+    sentences: Sequence[Sentence],
+    trial: Trial,
+    done: Any,
+) -> pandas.DataFrame:
+    """What is missing is computed, and all of it read."""
+    _same_trial(folder, {"model": explainer.name, "texts": _texts(sentences), **asdict(trial)})
+    missing = [number for number, one in enumerate(sentences) if not _file(folder, one).exists()]
+    means = corpus_means(explainer, sentences) if missing else {}
+    for count, number in enumerate(missing):
+        one = sentences[number]
+        rows = of_sentence(explainer, twin if number < trial.shuffled else None, one, trial, means)
+        _write(pandas.DataFrame(rows), _file(folder, one))
+        if done is not None:
+            done(count + 1, len(missing))
+    return pandas.concat([pandas.read_parquet(_file(folder, one)) for one in sentences], ignore_index=True)
+
+
+def described(frame: pandas.DataFrame, trial: Trial) -> str:
+    """What was tried, in words."""
+    layers = sorted(frame.layer.unique())
+    cells = frame.groupby(["sentence", "layer"])["unmet"].first()
+    which = f"layer{'s' * (len(layers) > 1)} {', '.join(map(str, layers))}"
+    return (
+        f"{frame.sentence.nunique()} sentences, {which}; curves of {trial.steps} steps, k = {trial.top_k}; "
+        f"{int(cells.sum())} integrals of LIG missed the tolerance."
+    )
+
+
+def _texts(sentences: Sequence[Sentence]) -> str:
+    """What tells one set of sentences from another."""
+    texts = "\0".join(f"{one.number}:{one.text}" for one in sentences)
+    return hashlib.sha256(texts.encode()).hexdigest()
+
+
+def _file(folder: Path, sentence: Sentence) -> Path:
+    return folder / f"{sentence.number:06d}.parquet"
+
+
+def _write(frame: pandas.DataFrame, path: Path) -> None:
+    atomically(path, lambda scratch: frame.to_parquet(scratch, index=False))
+
+
+def _same_trial(folder: Path, asked: dict[str, Any]) -> None:
+    """Writes down what is tried, or refuses a folder with another trial."""
+    place = folder / "trial.json"
+    if not place.exists():
+        write_text(place, json.dumps(asked, indent=1))
+    known, asked = read_json(place, "description of a trial"), json.loads(json.dumps(asked))
+    check_fields(place, Tried, known, "Bring back a copy of the file, or choose another folder.")
+    other = [name for name in asked if known.get(name) != asked[name]]
+    if other:
+        said = "; ".join(f"{name} {known.get(name)!r}, not {asked[name]!r}" for name in other)
+        raise LigflowError(f"{str(folder)!r} holds another trial ({said}); choose another folder.")
+
+
+def corpus_means(explainer: Explainer, sentences: Sequence[Sentence]) -> dict[int, Float[Tensor, " dim"]]:
+    """The mean of z over all tokens of the sentences, for every layer."""
+    sums: dict[int, Tensor] = {}
+    tokens = 0
+    for one in sentences:
+        try:
+            layers = explainer.record(one.inputs)
+        except LigflowError as error:
+            raise LigflowError(f"{one.place} cannot be tried, choose other sentences: {error}") from error
+        tokens += len(layers[0].hidden)
+        for layer in layers:
+            sums[layer.index] = sums.get(layer.index, 0) + layer.hidden.double().sum(dim=0)
+    return {index: total / tokens for index, total in sums.items()}
