@@ -14,7 +14,7 @@ from blocks import put
 
 from ligflow.corpus.analysis.faithfulness_ranking import standings
 from ligflow.corpus.reports.faithfulness_page import shuffled_table, standing_table
-from ligflow.corpus.run.faithfulness_trial import described
+from ligflow.corpus.runs.faithfulness_trial import described
 from ligflow.corpus.tables.faithfulness_rows import Trial
 
 DOCS = Path(__file__).parents[1]

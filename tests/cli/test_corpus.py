@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ligflow.corpus.reports import consistency_figures
-from ligflow.corpus.run.store import open_run
+from ligflow.corpus.runs.store import open_run
 from runs_by_hand import run_by_hand
 
 Result = tuple[int, str, str]

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from ligflow import LigflowError
-from ligflow.corpus.run.progress import Progress
-from ligflow.corpus.run.ray_engine import actors
-from ligflow.corpus.run.runner import run
-from ligflow.corpus.run.store import Run
+from ligflow.corpus.runs.progress import Progress
+from ligflow.corpus.runs.ray_engine import actors
+from ligflow.corpus.runs.runner import run
+from ligflow.corpus.runs.store import Run
 from ligflow.corpus.sources.corpus import Corpus
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.experiment import Experiment

@@ -18,7 +18,7 @@ from ligflow.corpus.reports import consistency_figures, latex_tables
 from ligflow.corpus.reports.files import numbered
 from ligflow.corpus.reports.markdown import plain
 from ligflow.corpus.reports.report import report
-from ligflow.corpus.run.store import Run, open_run
+from ligflow.corpus.runs.store import Run, open_run
 from ligflow.corpus.tables.schema import DIRECT
 from ligflow.evaluation.consistency import METRICS
 from runs_by_hand import Row, run_by_hand

@@ -18,16 +18,16 @@ import pytest
 import torch
 
 from ligflow import Explainer, Flow, LigflowError, errors
-from ligflow.corpus.run import plan
-from ligflow.corpus.run.engines import here, processes
-from ligflow.corpus.run.folders import locked
-from ligflow.corpus.run.kept_maps import flow
-from ligflow.corpus.run.progress import EXPLAINING, LOADING, READING, Meter, Progress
-from ligflow.corpus.run.ray_engine import actors
-from ligflow.corpus.run.runner import run
-from ligflow.corpus.run.store import Run, open_run
-from ligflow.corpus.run.watch import Watch, counting, look
-from ligflow.corpus.run.worker import Model
+from ligflow.corpus.runs import plan
+from ligflow.corpus.runs.engines import here, processes
+from ligflow.corpus.runs.folders import locked
+from ligflow.corpus.runs.kept_maps import flow
+from ligflow.corpus.runs.progress import EXPLAINING, LOADING, READING, Meter, Progress
+from ligflow.corpus.runs.ray_engine import actors
+from ligflow.corpus.runs.runner import run
+from ligflow.corpus.runs.store import Run, open_run
+from ligflow.corpus.runs.watch import Watch, counting, look
+from ligflow.corpus.runs.worker import Model
 from ligflow.corpus.sources.corpus import Corpus
 from ligflow.corpus.sources.sentence import BadLine, Sentence
 from ligflow.corpus.tables.experiment import Experiment

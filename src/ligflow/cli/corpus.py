@@ -8,7 +8,7 @@ from rich.text import Text
 
 from ligflow.cli.corpus_options import Draws, enough_draws
 from ligflow.cli.corpus_run import run_corpus
-from ligflow.cli.faithfulness import try_methods
+from ligflow.cli.faithfulness import faithfulness
 from ligflow.cli.options import COMPARED, METHOD, OUTPUT, AttBaseline, option
 from ligflow.cli.streams import console
 from ligflow.extras import need
@@ -57,4 +57,4 @@ def profile_heads(
         console().print(Text(line), soft_wrap=True)
 
 
-corpus.command("faithfulness")(try_methods)
+corpus.command("faithfulness")(faithfulness)

@@ -38,9 +38,9 @@ from ligflow.names import ENGINES, MAX_NODES, UNITS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ligflow.corpus.run.engines import Engine
-    from ligflow.corpus.run.progress import Told
-    from ligflow.corpus.run.store import Run
+    from ligflow.corpus.runs.engines import Engine
+    from ligflow.corpus.runs.progress import Told
+    from ligflow.corpus.runs.store import Run
 
 _STOPPED = 130  # the exit code of a command that Ctrl-C ended
 
@@ -100,7 +100,7 @@ def run_corpus(
     chosen = layer_range("--layers", layers)
     _refuse_options_of_ray(engine, cpus, ray_address)
     loading(model)
-    from ligflow.corpus.run import runner, worker
+    from ligflow.corpus.runs import runner, worker
     from ligflow.corpus.tables.experiment import Experiment
 
     experiment = checked(
@@ -127,8 +127,8 @@ def _refuse_options_of_ray(engine: str, cpus: int | None, ray_address: str | Non
 def _engine(
     name: str, device: str | None, workers: int | None, cpus: int | None, ray_address: str | None
 ) -> "Engine":
-    from ligflow.corpus.run.engines import here, processes
-    from ligflow.corpus.run.ray_engine import actors
+    from ligflow.corpus.runs.engines import here, processes
+    from ligflow.corpus.runs.ray_engine import actors
 
     if name == "ray":
         if device is not None and "," in device:

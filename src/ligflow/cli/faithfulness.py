@@ -25,7 +25,7 @@ from ligflow.extras import need
 
 
 @with_part
-def try_methods(
+def faithfulness(
     source: Source,
     out: Annotated[
         Path, option("Folder of the results; an interrupted trial goes on.", OUTPUT, "--out", "-o")
@@ -63,7 +63,7 @@ def try_methods(
     from ligflow.corpus.analysis.faithfulness_ranking import standings
     from ligflow.corpus.reports.faithfulness_page import verdict, write
     from ligflow.corpus.reports.markdown import in_words
-    from ligflow.corpus.run.faithfulness_trial import described, run
+    from ligflow.corpus.runs.faithfulness_trial import described, try_methods
     from ligflow.corpus.tables.faithfulness_rows import Trial
     from ligflow.evaluation.shuffled_weights import shuffled as shuffle
     from ligflow.explainer.explainer import Explainer
@@ -76,7 +76,7 @@ def try_methods(
     )
     twin = Explainer(shuffle(explainer.model, seed), explainer.tokenizer, name=explainer.name)
     with counted("sentences") as progress:
-        frame = run(out / "sentences", explainer, twin, sentences, trial, progress)
+        frame = try_methods(out / "sentences", explainer, twin, sentences, trial, progress)
     about = described(frame, trial) + (f" {len(corpus.bad)} malformed lines skipped." if corpus.bad else "")
     rows = standings(frame, draws)
     page = write(rows, out, explainer.name, about)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
-from ligflow.corpus.run.store import Run
+from ligflow.corpus.runs.store import Run
 from ligflow.corpus.tables.schema import ATT, DIRECT, MAPS, MLP, RULES
 from ligflow.errors import LigflowError
 from ligflow.evaluation.bootstrap import Sums, add, means, nothing, weights

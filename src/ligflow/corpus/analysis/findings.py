@@ -6,7 +6,7 @@ from ligflow.corpus.analysis import completeness
 from ligflow.corpus.analysis.completeness import Completeness, LeftOut
 from ligflow.corpus.analysis.estimates import Estimates, estimate
 from ligflow.corpus.analysis.rankings import Ranked, rank
-from ligflow.corpus.run.store import Run
+from ligflow.corpus.runs.store import Run
 from ligflow.errors import LigflowError
 
 _SHARED = ("settings", "shard_size", "sentences")  # what a twin must share with its run, beside the corpus

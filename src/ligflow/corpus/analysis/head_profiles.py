@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from ligflow.corpus.run.kept_maps import flows
-from ligflow.corpus.run.store import Run
+from ligflow.corpus.runs.kept_maps import flows
+from ligflow.corpus.runs.store import Run
 from ligflow.corpus.sources.sentence import ROOT, Sentence
 from ligflow.errors import LigflowError
 from ligflow.evaluation import head_profile

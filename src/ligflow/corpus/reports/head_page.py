@@ -20,7 +20,7 @@ from ligflow.corpus.analysis.head_profiles import (
 )
 from ligflow.corpus.reports.files import write_figure, write_table
 from ligflow.corpus.reports.markdown import in_words, plain, table
-from ligflow.corpus.run.store import Run, open_run
+from ligflow.corpus.runs.store import Run, open_run
 from ligflow.errors import LigflowError
 from ligflow.evaluation.head_profile import KINDS
 from ligflow.files import write_text

@@ -13,7 +13,7 @@ from ligflow.corpus.reports import consistency_figures, latex_tables
 from ligflow.corpus.reports.consistency_page import page, summary
 from ligflow.corpus.reports.files import numbered
 from ligflow.corpus.reports.markdown import in_words
-from ligflow.corpus.run.store import open_run
+from ligflow.corpus.runs.store import open_run
 from ligflow.errors import LigflowError
 from ligflow.files import write_text
 

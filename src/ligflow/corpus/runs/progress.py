@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ligflow.corpus.run.store import Run
+from ligflow.corpus.runs.store import Run
 
 READING, LOADING, EXPLAINING = "reading the corpus", "loading the model", "explaining"
 

@@ -23,8 +23,8 @@ import pyarrow as pa
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ligflow.corpus.run.manifest import Manifest, Sealed, check_fields, read_json
-from ligflow.corpus.run.shard_files import damaged, digest_of, read_table, rename, seal, write_table
+from ligflow.corpus.runs.manifest import Manifest, Sealed, check_fields, read_json
+from ligflow.corpus.runs.shard_files import damaged, digest_of, read_table, rename, seal, write_table
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.schema import CORPUS, TABLES
 from ligflow.corpus.tables.sentence_rows import sentence_of

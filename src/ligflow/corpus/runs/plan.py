@@ -16,11 +16,11 @@ import torch
 import transformers
 
 from ligflow._version import __version__
-from ligflow.corpus.run.engines import Workers
-from ligflow.corpus.run.folders import make_folder
-from ligflow.corpus.run.shard_files import write_table
-from ligflow.corpus.run.store import FORMAT, Run, open_run
-from ligflow.corpus.run.worker import Model
+from ligflow.corpus.runs.engines import Workers
+from ligflow.corpus.runs.folders import make_folder
+from ligflow.corpus.runs.shard_files import write_table
+from ligflow.corpus.runs.store import FORMAT, Run, open_run
+from ligflow.corpus.runs.worker import Model
 from ligflow.corpus.sources.corpus import Corpus
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.experiment import Experiment

@@ -5,14 +5,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from ligflow.corpus.run.engines import Engine, Workers, here
-from ligflow.corpus.run.folders import locked, make_folder
-from ligflow.corpus.run.interrupt import Interrupt
-from ligflow.corpus.run.plan import Plan, begun, planned
-from ligflow.corpus.run.progress import LOADING, READING, Meter, Told
-from ligflow.corpus.run.store import Run
-from ligflow.corpus.run.watch import Watch
-from ligflow.corpus.run.worker import Model, Outcome, Task
+from ligflow.corpus.runs.engines import Engine, Workers, here
+from ligflow.corpus.runs.folders import locked, make_folder
+from ligflow.corpus.runs.interrupt import Interrupt
+from ligflow.corpus.runs.plan import Plan, begun, planned
+from ligflow.corpus.runs.progress import LOADING, READING, Meter, Told
+from ligflow.corpus.runs.store import Run
+from ligflow.corpus.runs.watch import Watch
+from ligflow.corpus.runs.worker import Model, Outcome, Task
 from ligflow.corpus.sources.corpus import Corpus
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.experiment import Experiment

@@ -19,8 +19,8 @@ from multiprocessing.connection import wait as wait_for
 from multiprocessing.queues import Queue
 from typing import Any
 
-from ligflow.corpus.run.watch import LOOK, Watch, look
-from ligflow.corpus.run.worker import (
+from ligflow.corpus.runs.watch import LOOK, Watch, look
+from ligflow.corpus.runs.worker import (
     Model,
     Outcome,
     Task,

@@ -16,8 +16,8 @@ import pandas
 from jaxtyping import Float
 from torch import Tensor
 
-from ligflow.corpus.run.folders import locked, make_folder
-from ligflow.corpus.run.manifest import Tried, check_fields, read_json
+from ligflow.corpus.runs.folders import locked, make_folder
+from ligflow.corpus.runs.manifest import Tried, check_fields, read_json
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.faithfulness_rows import Trial, of_sentence
 from ligflow.errors import LigflowError
@@ -25,7 +25,7 @@ from ligflow.explainer.explainer import Explainer
 from ligflow.files import atomically, write_text
 
 
-def run(
+def try_methods(
     folder: Path, explainer: Explainer, twin: Explainer, sentences: Sequence[Sentence], trial: Trial,
     done: Any = None,
 ) -> pandas.DataFrame:  # fmt: skip
@@ -40,10 +40,10 @@ def run(
         raise LigflowError("The corpus has no sentence; choose others.")
     make_folder(folder)
     with locked(folder):
-        return _carried_on(folder, explainer, twin, sentences, trial, done)
+        return _continued(folder, explainer, twin, sentences, trial, done)
 
 
-def _carried_on(
+def _continued(
     folder: Path,
     explainer: Explainer,
     twin: Explainer,

@@ -7,7 +7,7 @@ from typing import Any
 from safetensors import safe_open
 from torch import Tensor
 
-from ligflow.corpus.run.store import MAPS, Run
+from ligflow.corpus.runs.store import MAPS, Run
 from ligflow.corpus.tables.experiment import VARIANTS, Variants
 from ligflow.corpus.tables.schema import ATT, DIRECT, MLP
 from ligflow.errors import LigflowError

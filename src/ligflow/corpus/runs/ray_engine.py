@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from ligflow.corpus.run.engines import TRIES, Engine, Workers
-from ligflow.corpus.run.watch import LOOK, Watch, look
-from ligflow.corpus.run.worker import Model, Outcome, Task, compute_shard_apart, describe, loaded
+from ligflow.corpus.runs.engines import TRIES, Engine, Workers
+from ligflow.corpus.runs.watch import LOOK, Watch, look
+from ligflow.corpus.runs.worker import Model, Outcome, Task, compute_shard_apart, describe, loaded
 from ligflow.errors import LigflowError
 
 _PATIENCE = 10.0  # seconds for a cluster to answer, and for a process to begin

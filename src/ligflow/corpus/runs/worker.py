@@ -12,9 +12,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from ligflow.corpus.run.kept_maps import header_of, tensors_of
-from ligflow.corpus.run.store import Results, open_run
-from ligflow.corpus.run.watch import Ticked, counting
+from ligflow.corpus.runs.kept_maps import header_of, tensors_of
+from ligflow.corpus.runs.store import Results, open_run
+from ligflow.corpus.runs.watch import Ticked, counting
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.certificates import certify
 from ligflow.corpus.tables.comparisons import compare
