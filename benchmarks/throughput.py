@@ -98,7 +98,7 @@ def of_engine(engine: Engine, model: Model, experiment: Experiment, count: int, 
     size = max(1, count // 6)
     with tempfile.TemporaryDirectory() as folder:
         found = run(folder, corpus(count), model, experiment, engine=engine, shard_size=size,
-                    told=lambda _: times.append(time.perf_counter()))  # fmt: skip
+                    progress=lambda _: times.append(time.perf_counter()))  # fmt: skip
         seconds = (times[-1] - times[0]) / count
         cost = {
             **costs(found, model),

@@ -47,7 +47,7 @@ def cluster() -> Iterator[Any]:
 
 def on_ray(folder: Path, cluster: Any, told: Any, **options: Any) -> Run:
     engine = actors(address=cluster.address, **options)
-    return run(folder, CORPUS, experiment=SMALL, shard_size=2, engine=engine, told=told)
+    return run(folder, CORPUS, experiment=SMALL, shard_size=2, engine=engine, progress=told)
 
 
 def assert_as_in_one_process(folder: Path, found: Run) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ligflow.corpus.runs.engines import Engine
-    from ligflow.corpus.runs.progress import Told
+    from ligflow.corpus.runs.progress import OnProgress
     from ligflow.corpus.runs.store import Run
 
 _STOPPED = 130  # the exit code of a command that Ctrl-C ended
@@ -110,10 +110,10 @@ def run_corpus(
     loaded = worker.Model(model, revision, dtype, local_files_only, trust_remote_code=trust_remote_code)
     sentences = corpus_of(source, part, seed, skip_bad)
     workers_of = checked(_engine, engine, device, workers, cpus, ray_address)
-    with _bar() as told:
+    with _bar() as progress:
         whole = runner.run(
             out, sentences, loaded, experiment, engine=workers_of, twin=twin, shard_size=shard_size,
-            batch_size=batch_size, redo_damaged=redo_damaged, told=told,
+            batch_size=batch_size, redo_damaged=redo_damaged, progress=progress,
         )  # fmt: skip
     _say(whole, twin)
 
@@ -140,7 +140,7 @@ def _engine(
 
 
 @contextmanager
-def _bar() -> "Iterator[Told]":
+def _bar() -> "Iterator[OnProgress]":
     """A bar over sentences on standard error, with rate and remaining time; notes go there in any case."""
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
@@ -151,7 +151,7 @@ def _bar() -> "Iterator[Told]":
         tasks: dict[str, Any] = {}
         since: dict[str, tuple[float, int]] = {}
 
-        def told(state: Any) -> None:
+        def show(state: Any) -> None:
             if state.part not in tasks:
                 tasks[state.part] = bar.add_task(state.part, total=None, rate="")
             if state.of_sentences:
@@ -166,7 +166,7 @@ def _bar() -> "Iterator[Told]":
             if state.note:
                 screen.print(Text(state.note))
 
-        yield told
+        yield show
 
 
 def _say(whole: "Run", twin: bool) -> None:

@@ -11,76 +11,82 @@ from ligflow.corpus.tables.schema import DIRECT, RULES
 from ligflow.evaluation.consistency import METRICS
 
 
-def summary(found: Findings) -> list[str]:
+def summary(findings: Findings) -> list[str]:
     """The warnings, and whether the paper's finding holds."""
-    lines = _warnings_of(found)[:-1]  # the last is the same in all reports
-    for unit in found.estimates.units:
+    lines = _warnings_of(findings)[:-1]  # the last is the same in all reports
+    for unit in findings.estimates.units:
         lines += [
             f"Over {unit}s, does the paper's finding hold?",
-            *rankings_in_words.finding(found.ranked, found.by_product, unit),
+            *rankings_in_words.finding(findings.ranked, findings.by_product, unit),
         ]
     return lines
 
 
-def page(found: Findings) -> str:
+def page(findings: Findings) -> str:
     """The report in Markdown."""
-    parts = [_head(found), _warnings(found)]
-    for unit in found.estimates.units:
-        parts += [_verdict(found, unit), _rankings(found, unit)]
-    parts += [_figures(), _completeness(found), _flips(found), _left_out(found), _provenance(found)]
+    parts = [_head(findings), _warnings(findings)]
+    for unit in findings.estimates.units:
+        parts += [_verdict(findings, unit), _rankings(findings, unit)]
+    parts += [
+        _figures(),
+        _completeness(findings),
+        _flips(findings),
+        _left_out(findings),
+        _provenance(findings),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
-def _head(found: Findings) -> str:
-    model, of = found.run.manifest["model"], found.estimates
+def _head(findings: Findings) -> str:
+    model, of = findings.run.manifest["model"], findings.estimates
     layers = ", ".join(map(str, of.layers))
     return (
         f"# Consistency of composed and direct maps: {plain(model['name'])}\n\n"
         f"{of.sentences} sentences, layers {layers}. Composed maps of {len(PAIRS)} configurations (4 ATT "
         f"baselines, 2 MLP baselines, 2 rules) against direct maps of {len(DIRECT)}. A mean is over all "
-        f"rows (targets) of all sentences; intervals are 95%, from {found.draws} bootstrap draws of whole "
+        f"rows (targets) of all sentences; intervals are 95%, from {findings.draws} bootstrap draws of whole "
         "sentences."
     )
 
 
-def _warnings(found: Findings) -> str:
-    return "## Before you read the numbers\n\n" + "\n".join(f"- {line}" for line in _warnings_of(found))
+def _warnings(findings: Findings) -> str:
+    return "## Before you read the numbers\n\n" + "\n".join(f"- {line}" for line in _warnings_of(findings))
 
 
-def _warnings_of(found: Findings) -> list[str]:
-    runs = {"run": found.run, "twin on random weights": found.twin_run}
+def _warnings_of(findings: Findings) -> list[str]:
+    runs = {"run": findings.run, "twin on random weights": findings.twin_run}
     unfinished = [
         f"The {what} is not finished: {len(run.done)} of {run.shards} shards are in this report."
         for what, run in runs.items()
         if run is not None and run.missing
     ]
-    unmet = sum(row.unmet for row in found.certified if row.layer is None)
+    unmet = sum(row.unmet for row in findings.certified if row.layer is None)
     return rankings_in_words.warnings_of(
-        found.ranked,
-        found.estimates.units[0],
-        found.estimates.sentences,
+        findings.ranked,
+        findings.estimates.units[0],
+        findings.estimates.sentences,
         unmet,
-        found.left_out.count,
+        findings.left_out.count,
         unfinished,
     )
 
 
-def _verdict(found: Findings, unit: str) -> str:
+def _verdict(findings: Findings, unit: str) -> str:
     lines = [
         f"## Over {unit}s: does the paper's finding hold?",
         "The paper (Suzuki, Hino and Murata 2026) finds ITB for ATT with ATTITBa=0 or zero for MLP the most "
         "consistent. Here, with the target among the sources:",
-        "\n".join(rankings_in_words.finding(found.ranked, found.by_product, unit)),
+        "\n".join(rankings_in_words.finding(findings.ranked, findings.by_product, unit)),
         f"## Over {unit}s: what agrees best",
         "With the target among the sources:",
-        "\n".join(rankings_in_words.best(found.ranked, unit, True)),
+        "\n".join(rankings_in_words.best(findings.ranked, unit, True)),
         "Without it:",
-        "\n".join(rankings_in_words.best(found.ranked, unit, False)),
+        "\n".join(rankings_in_words.best(findings.ranked, unit, False)),
     ]
     return "\n\n".join(lines)
 
 
-def _rankings(found: Findings, unit: str) -> str:
+def _rankings(findings: Findings, unit: str) -> str:
     parts = [
         f"## Over {unit}s: all configurations",
         "All layers, with the target among the sources. Bold: the best of a column; a star: not to be told "
@@ -88,21 +94,23 @@ def _rankings(found: Findings, unit: str) -> str:
         "of each pair, and all of it without the diagonal; `layers.csv` layer by layer.",
     ]
     for direct in DIRECT:
-        parts += [f"### Direct baseline `{direct}`", _ranking_table(found, unit, direct)]
+        parts += [f"### Direct baseline `{direct}`", _ranking_table(findings, unit, direct)]
     return "\n\n".join(parts)
 
 
-def _ranking_table(found: Findings, unit: str, direct: str) -> str:
-    by_metric = {metric: ranking(found.ranked, unit, True, direct, metric) for metric in METRICS}
-    rows = {(row.att, row.mlp, row.rule, metric): row for metric, some in by_metric.items() for row in some}
+def _ranking_table(findings: Findings, unit: str, direct: str) -> str:
+    by_metric = {metric: ranking(findings.ranked, unit, True, direct, metric) for metric in METRICS}
+    rows = {
+        (row.att, row.mlp, row.rule, metric): row for metric, ranked in by_metric.items() for row in ranked
+    }
     body = [
         [f"`{att}`", f"`{mlp}`", rule, *(_cell(rows[att, mlp, rule, metric]) for metric in METRICS)]
         for att, mlp, rule in PAIRS
     ]
-    firsts = [some[0] for some in by_metric.values()]
+    firsts = [ranked[0] for ranked in by_metric.values()]
     body.append(["raw attention", "", "", *(number(row.attention) for row in firsts)])
     body.append(["the best, shuffled", "", "", *(number(row.shuffled) for row in firsts)])
-    if found.twin is not None:
+    if findings.twin is not None:
         body.append(["the best, random weights", "", "", *(number(row.twin) for row in firsts)])
     heads = [f"{NAMES[metric]} {'↓' if lower_is_better(metric) else '↑'}" for metric in METRICS]
     return table(["ATT", "MLP", "rule", *heads], body)
@@ -131,9 +139,9 @@ def _figures() -> str:
     return "\n\n".join(lines)
 
 
-def _completeness(found: Findings) -> str:
-    rows = [row for row in found.certified if row.layer is None]
-    tol = found.run.manifest["settings"]["tol"]
+def _completeness(findings: Findings) -> str:
+    rows = [row for row in findings.certified if row.layer is None]
+    tol = findings.run.manifest["settings"]["tol"]
     body = [
         [
             row.route, f"`{row.baseline}`", str(row.integrals), f"{row.median:.1e}", f"{row.quantile_99:.1e}",
@@ -153,8 +161,8 @@ def _completeness(found: Findings) -> str:
     return f"## Completeness\n\n{note}\n\n{table(heads, body)}"
 
 
-def _flips(found: Findings) -> str:
-    rows = [row for row in found.certified if row.baseline == "itb_zero_ratio"]
+def _flips(findings: Findings) -> str:
+    rows = [row for row in findings.certified if row.baseline == "itb_zero_ratio"]
     layers = sorted({row.layer for row in rows if row.layer is not None})
     body = []
     for route in ("z2u", "z2z"):
@@ -167,8 +175,8 @@ def _flips(found: Findings) -> str:
     return f"## Flipped signs\n\n{note}\n\n{table(['route', 'all', *map(str, layers)], body)}"
 
 
-def _left_out(found: Findings) -> str:
-    bad, of = found.run.manifest["corpus"], found.left_out
+def _left_out(findings: Findings) -> str:
+    bad, of = findings.run.manifest["corpus"], findings.left_out
     lines = [f"{of.explained} sentences explained, {of.count} left out."]
     lines += [f"- {count} times: {plain(reason)}" for reason, count in of.reasons.most_common()]
     lines += [f"- sentence {n} ({plain(place)}): {plain(reason)}" for n, place, reason in of.first]
@@ -178,9 +186,9 @@ def _left_out(found: Findings) -> str:
     return "## Left out\n\n" + "\n".join(lines)
 
 
-def _provenance(found: Findings) -> str:
-    manifest = found.run.manifest
-    told = {
+def _provenance(findings: Findings) -> str:
+    manifest = findings.run.manifest
+    sources = {
         "model": manifest["model"],
         "corpus": {k: v for k, v in manifest["corpus"].items() if k not in ("left_out_lines", "file")},
         "settings": manifest["settings"],
@@ -189,7 +197,7 @@ def _provenance(found: Findings) -> str:
     }
     body = [
         [name, plain(str(key)), plain(str(value))]
-        for name, part in told.items()
+        for name, part in sources.items()
         for key, value in part.items()
     ]
     return f"## Settings and versions\n\n{table(['', 'what', 'value'], body)}"

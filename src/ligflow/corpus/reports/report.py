@@ -40,13 +40,13 @@ def reported(
 ) -> tuple[Path, list[str]]:
     """`report`, and what it finds in words: the warnings, and whether the paper's finding holds."""
     run = open_run(folder)
-    found = findings_of(run, fitting_twin(run, run.twin if twin is None else open_run(twin)), draws, seed)
+    findings = findings_of(run, fitting_twin(run, run.twin if twin is None else open_run(twin)), draws, seed)
     place = Path(out) if out is not None else run.folder / "report"
     try:
         place.mkdir(parents=True, exist_ok=True)
-        _write_tables(found, place)
-        consistency_figures.draw(found.estimates, found.twin, place)
-        return write_text(place / "report.md", page(found)), in_words(summary(found))
+        _write_tables(findings, place)
+        consistency_figures.draw(findings.estimates, findings.twin, place)
+        return write_text(place / "report.md", page(findings)), in_words(summary(findings))
     except OSError as error:
         raise LigflowError(
             f"The report cannot be written to {str(place)!r}: {error.strerror or error}."
@@ -56,25 +56,26 @@ def reported(
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def _write_tables(found: Findings, place: Path) -> None:
-    by_layer = rank(found.estimates, found.twin, by_layer=True)
+def _write_tables(findings: Findings, place: Path) -> None:
+    by_layer = rank(findings.estimates, findings.twin, by_layer=True)
     tables: dict[str, Iterable[Any]] = {
-        "pairs": map(asdict, found.ranked),
+        "pairs": map(asdict, findings.ranked),
         "layers": map(asdict, by_layer),
-        "completeness": map(asdict, found.certified),
+        "completeness": map(asdict, findings.certified),
         "left_out": [
-            {"sentence": n, "place": where, "reason": reason} for n, where, reason in found.left_out.first
+            {"sentence": n, "place": where, "reason": reason} for n, where, reason in findings.left_out.first
         ],
     }
     for name, rows in tables.items():
         columns = ["sentence", "place", "reason"] if name == "left_out" else None
         frame = pandas.DataFrame(list(rows), columns=columns)
         write_text(place / f"{name}.csv", numbered(frame).to_csv(index=False))
-    unit = found.estimates.units[0]
-    shown = [row for row in found.ranked if row.unit == unit and row.diagonal]
+    unit = findings.estimates.units[0]
+    shown = [row for row in findings.ranked if row.unit == unit and row.diagonal]
+    model, sentences = findings.run.manifest["model"]["name"], findings.estimates.sentences
     caption = (
-        f"{found.run.manifest['model']['name']}, {found.estimates.sentences} sentences, {unit}s, all layers; "
-        "means with half the width of their 95% intervals over sentences."
+        f"{model}, {sentences} sentences, {unit}s, all layers; means with half the width of their "
+        "95% intervals over sentences."
     )
     write_text(place / "pairs.tex", latex_tables.tables(shown, caption))
 

@@ -161,6 +161,6 @@ def _computed(
             return
         done, _ = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
         look(watch, task.folder, list(running.values()))
-        for one in done:
-            del running[one]
-            yield one.result()
+        for future in done:
+            del running[future]
+            yield future.result()

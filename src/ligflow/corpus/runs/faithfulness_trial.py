@@ -27,7 +27,7 @@ from ligflow.files import atomically, write_text
 
 def try_methods(
     folder: Path, explainer: Explainer, twin: Explainer, sentences: Sequence[Sentence], trial: Trial,
-    done: Any = None,
+    progress: Any = None,
 ) -> pandas.DataFrame:  # fmt: skip
     """Every method on every sentence, kept in `folder`; `twin` has the same layers with shuffled weights.
 
@@ -40,7 +40,7 @@ def try_methods(
         raise LigflowError("The corpus has no sentence; choose others.")
     make_folder(folder)
     with locked(folder):
-        return _continued(folder, explainer, twin, sentences, trial, done)
+        return _continued(folder, explainer, twin, sentences, trial, progress)
 
 
 def _continued(
@@ -49,19 +49,21 @@ def _continued(
     twin: Explainer,
     sentences: Sequence[Sentence],
     trial: Trial,
-    done: Any,
+    progress: Any,
 ) -> pandas.DataFrame:
     """What is missing is computed, and all of it read."""
     _same_trial(folder, {"model": explainer.name, "texts": _texts(sentences), **asdict(trial)})
-    missing = [number for number, one in enumerate(sentences) if not _file(folder, one).exists()]
+    missing = [number for number, sentence in enumerate(sentences) if not _file(folder, sentence).exists()]
     means = corpus_means(explainer, sentences) if missing else {}
     for count, number in enumerate(missing):
-        one = sentences[number]
-        rows = of_sentence(explainer, twin if number < trial.shuffled else None, one, trial, means)
-        _write(pandas.DataFrame(rows), _file(folder, one))
-        if done is not None:
-            done(count + 1, len(missing))
-    return pandas.concat([pandas.read_parquet(_file(folder, one)) for one in sentences], ignore_index=True)
+        sentence = sentences[number]
+        rows = of_sentence(explainer, twin if number < trial.shuffled else None, sentence, trial, means)
+        _write(pandas.DataFrame(rows), _file(folder, sentence))
+        if progress is not None:
+            progress(count + 1, len(missing))
+    return pandas.concat(
+        [pandas.read_parquet(_file(folder, sentence)) for sentence in sentences], ignore_index=True
+    )
 
 
 def described(frame: pandas.DataFrame, trial: Trial) -> str:
@@ -77,7 +79,7 @@ def described(frame: pandas.DataFrame, trial: Trial) -> str:
 
 def _texts(sentences: Sequence[Sentence]) -> str:
     """What tells one set of sentences from another."""
-    texts = "\0".join(f"{one.number}:{one.text}" for one in sentences)
+    texts = "\0".join(f"{sentence.number}:{sentence.text}" for sentence in sentences)
     return hashlib.sha256(texts.encode()).hexdigest()
 
 
@@ -89,16 +91,16 @@ def _write(frame: pandas.DataFrame, path: Path) -> None:
     atomically(path, lambda scratch: frame.to_parquet(scratch, index=False))
 
 
-def _same_trial(folder: Path, asked: dict[str, Any]) -> None:
+def _same_trial(folder: Path, wanted: dict[str, Any]) -> None:
     """Writes down what is tried, or refuses a folder with another trial."""
     place = folder / "trial.json"
     if not place.exists():
-        write_text(place, json.dumps(asked, indent=1))
-    known, asked = read_json(place, "description of a trial"), json.loads(json.dumps(asked))
+        write_text(place, json.dumps(wanted, indent=1))
+    known, wanted = read_json(place, "description of a trial"), json.loads(json.dumps(wanted))
     check_fields(place, Tried, known, "Bring back a copy of the file, or choose another folder.")
-    other = [name for name in asked if known.get(name) != asked[name]]
+    other = [name for name in wanted if known.get(name) != wanted[name]]
     if other:
-        said = "; ".join(f"{name} {known.get(name)!r}, not {asked[name]!r}" for name in other)
+        said = "; ".join(f"{name} {known.get(name)!r}, not {wanted[name]!r}" for name in other)
         raise LigflowError(f"{str(folder)!r} holds another trial ({said}); choose another folder.")
 
 
@@ -106,11 +108,13 @@ def corpus_means(explainer: Explainer, sentences: Sequence[Sentence]) -> dict[in
     """The mean of z over all tokens of the sentences, for every layer."""
     sums: dict[int, Tensor] = {}
     tokens = 0
-    for one in sentences:
+    for sentence in sentences:
         try:
-            layers = explainer.record(one.inputs)
+            layers = explainer.record(sentence.inputs)
         except LigflowError as error:
-            raise LigflowError(f"{one.place} cannot be tried, choose other sentences: {error}") from error
+            raise LigflowError(
+                f"{sentence.place} cannot be tried, choose other sentences: {error}"
+            ) from error
         tokens += len(layers[0].hidden)
         for layer in layers:
             sums[layer.index] = sums.get(layer.index, 0) + layer.hidden.double().sum(dim=0)

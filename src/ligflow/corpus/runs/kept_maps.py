@@ -51,9 +51,9 @@ def flow(run: Run, sentence: int, att: str = "itb", mlp: str = "att_itb_a0", dir
     """
     for shard in run.done:
         if sentence in run.table(shard, "sentences")["sentence"].to_pylist():
-            for number, found in flows(run, shard, att, mlp, direct):
+            for number, maps in flows(run, shard, att, mlp, direct):
                 if number == sentence:
-                    return found
+                    return maps
             raise LigflowError(f"Sentence {sentence} was left out of this run; its reason is in the report.")
     raise LigflowError(f"No finished shard of this run holds sentence {sentence}.")
 

@@ -46,28 +46,28 @@ class Plan:
 def planned(folder: Path, work: Plan) -> dict[str, Any]:
     """The manifest but for the model, which is loaded last. Raises LigflowError for another run's folder."""
     there = (folder / "manifest.json").is_file()
-    found = open_run(folder).manifest if there else {}
-    asked: dict[str, Any] = {
+    written = open_run(folder).manifest if there else {}
+    plan: dict[str, Any] = {
         "ligflow": __version__,
         "settings": work.experiment.describe(),
         "corpus": dict(work.corpus.about),
         "shard_size": work.shard_size,
     }
     if there:
-        known = {name: found.get(name) for name in asked}
-        known["corpus"] = {name: found["corpus"].get(name) for name in asked["corpus"]}
-        _refuse_other(folder, known, asked)
-        _check_corpus(folder, work.corpus, found)
-        return dict(found) | {"versions": _versions()}
+        known = {name: written.get(name) for name in plan}
+        known["corpus"] = {name: written["corpus"].get(name) for name in plan["corpus"]}
+        _refuse_other(folder, known, plan)
+        _check_corpus(folder, work.corpus, written)
+        return dict(written) | {"versions": _versions()}
     make_folder(folder)
     sentences = write_sentences(folder, work.corpus.read(), work.shard_size)
-    asked["corpus"] |= {
+    plan["corpus"] |= {
         "fingerprint": sentences.fingerprint,
         "bad_lines": len(work.corpus.bad),
         "left_out_lines": [f"{bad.place}: {bad.problem}" for bad in work.corpus.bad[:_LISTED]],
         "file": _stamp(work.corpus.file),
     }
-    return asked | {"sentences": sentences.sentences, "shards": sentences.shards, "versions": _versions()}
+    return plan | {"sentences": sentences.sentences, "shards": sentences.shards, "versions": _versions()}
 
 
 def begun(folder: Path, manifest: Mapping[str, Any], workers: Workers) -> Run:
@@ -75,13 +75,13 @@ def begun(folder: Path, manifest: Mapping[str, Any], workers: Workers) -> Run:
     model = workers.describe()
     _check_layers(manifest["settings"]["layers"], model["layers"])
     if not (folder / "manifest.json").is_file():
-        found = begin(folder, dict(manifest) | {"model": model})
-        found.log(f"begun: {found.manifest['sentences']} sentences in {found.shards} shards")
-        return found
-    found = open_run(folder)
-    _refuse_other(folder, {"model": found.manifest["model"]}, {"model": model})
-    _note_versions(found, manifest["versions"])
-    return found
+        run = begin(folder, dict(manifest) | {"model": model})
+        run.log(f"begun: {run.manifest['sentences']} sentences in {run.shards} shards")
+        return run
+    run = open_run(folder)
+    _refuse_other(folder, {"model": run.manifest["model"]}, {"model": model})
+    _note_versions(run, manifest["versions"])
+    return run
 
 
 def _check_layers(layers: list[int] | None, count: int) -> None:
@@ -90,9 +90,9 @@ def _check_layers(layers: list[int] | None, count: int) -> None:
             raise LigflowError(f"There is no layer {index}: there are {count}, numbered 0 to {count - 1}.")
 
 
-def _refuse_other(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+def _refuse_other(folder: Path, known: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raises LigflowError that shows each difference."""
-    before, now = _flat(known), _flat(asked)
+    before, now = _flat(known), _flat(wanted)
     differences = [
         f"  {name}: {before.get(name)!r} there, {now.get(name)!r} asked"
         for name in sorted(before.keys() | now.keys())
@@ -106,13 +106,13 @@ def _refuse_other(folder: Path, known: Mapping[str, Any], asked: Mapping[str, An
 
 
 def _flat(data: Mapping[str, Any], start: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in data.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{start}{name}.")
+            flat |= _flat(value, f"{start}{name}.")
         else:
-            found[f"{start}{name}"] = list(value) if isinstance(value, tuple) else value
-    return found
+            flat[f"{start}{name}"] = list(value) if isinstance(value, tuple) else value
+    return flat
 
 
 def _check_corpus(folder: Path, corpus: Corpus, manifest: Mapping[str, Any]) -> None:
@@ -134,8 +134,8 @@ def _stamp(file: Path | None) -> list[int] | None:
     """Size and time of the last change of a file."""
     if file is None:
         return None
-    found = file.stat()
-    return [found.st_size, found.st_mtime_ns]
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _versions() -> dict[str, str]:
@@ -147,11 +147,11 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _note_versions(found: Run, now: Mapping[str, str]) -> None:
-    changed = {name: there for name, there in found.manifest["versions"].items() if now.get(name) != there}
+def _note_versions(run: Run, now: Mapping[str, str]) -> None:
+    changed = {name: there for name, there in run.manifest["versions"].items() if now.get(name) != there}
     if changed:
         words = ", ".join(f"{name} {there}, now {now.get(name)}" for name, there in changed.items())
-        found.log(f"versions differ: begun with {words}")
+        run.log(f"versions differ: begun with {words}")
         warn(f"This run was begun with {words}: its shards may differ by rounding.", RunWarning)
 
 
@@ -172,10 +172,10 @@ def write_sentences(folder: Path, sentences: Iterable[Sentence], shard_size: int
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         passing = digest.passing(sentences)
-        while some := list(islice(passing, shard_size)):
-            rows = pa.Table.from_pylist([row_of(one) for one in some], schema=CORPUS)
+        while batch := list(islice(passing, shard_size)):
+            rows = pa.Table.from_pylist([row_of(sentence) for sentence in batch], schema=CORPUS)
             write_table(rows, place / f"{shards:05d}.parquet")
-            count, shards = count + len(some), shards + 1
+            count, shards = count + len(batch), shards + 1
     except OSError as error:
         raise LigflowError(f"Cannot write to {str(folder)!r}: {error.strerror or error}.") from error
     except UnicodeEncodeError as error:
@@ -203,10 +203,10 @@ class Digest:
 
     def passing(self, sentences: Iterable[Sentence]) -> Iterator[Sentence]:
         """The sentences, each taken into the digest as it passes."""
-        for one in sentences:
-            what = (one.number, one.text, one.spans, one.heads, one.relations)
+        for sentence in sentences:
+            what = (sentence.number, sentence.text, sentence.spans, sentence.heads, sentence.relations)
             self._sha.update(repr(what).encode("utf-8", "surrogatepass"))
-            yield one
+            yield sentence
 
     def hexdigest(self) -> str:
         """The digest of what has passed."""

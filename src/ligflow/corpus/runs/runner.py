@@ -9,7 +9,7 @@ from ligflow.corpus.runs.engines import Engine, Workers, here
 from ligflow.corpus.runs.folders import locked, make_folder
 from ligflow.corpus.runs.interrupt import Interrupt
 from ligflow.corpus.runs.plan import Plan, begun, planned
-from ligflow.corpus.runs.progress import LOADING, READING, Meter, Told
+from ligflow.corpus.runs.progress import LOADING, READING, Meter, OnProgress
 from ligflow.corpus.runs.store import Run
 from ligflow.corpus.runs.watch import Watch
 from ligflow.corpus.runs.worker import Model, Outcome, Task
@@ -30,13 +30,13 @@ def run(
     shard_size: int = 32,
     batch_size: int | None = None,
     redo_damaged: bool = False,
-    told: Told | None = None,
+    progress: OnProgress | None = None,
 ) -> Run:
     """Computes what is missing of a run in `folder`, which is made if it is not there.
 
     `engine` computes the shards of `shard_size` sentences (by default this process); `batch_size`
     sentences go through a layer together. With `twin` the same is then done for a copy of the model with
-    random weights, in `folder/twin`. `told` hears where the run stands whenever that changes. Ctrl-C lets
+    random weights, in `folder/twin`. `progress` hears where it stands whenever that changes. Ctrl-C lets
     the shards at work finish: `missing` of the result then says what is left, and the same call goes on with
     it. A second one raises KeyboardInterrupt, and leaves nothing that is half written.
 
@@ -52,10 +52,10 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(locked(folder))
         interrupt = stack.enter_context(Interrupt())
-        whole = _carry_on(folder, work, engine, interrupt, redo_damaged, Meter("model", told))
+        whole = _carry_on(folder, work, engine, interrupt, redo_damaged, Meter("model", progress))
         if twin and not whole.missing:
             other = _twin_of(whole, work)
-            _carry_on(folder / "twin", other, engine, interrupt, redo_damaged, Meter("twin", told))
+            _carry_on(folder / "twin", other, engine, interrupt, redo_damaged, Meter("twin", progress))
         return whole
 
 
@@ -91,46 +91,46 @@ def _carry_on(
     meter.say(LOADING)
     with ExitStack() as stack:
         workers = stack.enter_context(engine(work.model, watch))
-        found = begun(folder, manifest, workers)
-        _check_shards(found, redo_damaged)
-        found.tidy()
-        stack.push(lambda *_: found.tidy())  # when workers have ended, however
-        _compute(found, work, workers, meter)
-    return found
+        run = begun(folder, manifest, workers)
+        _check_shards(run, redo_damaged)
+        run.tidy()
+        stack.push(lambda *_: run.tidy())  # when workers have ended, however
+        _compute(run, work, workers, meter)
+    return run
 
 
-def _check_shards(found: Run, redo_damaged: bool) -> None:
+def _check_shards(run: Run, redo_damaged: bool) -> None:
     """Raises LigflowError that names a damaged shard; with `redo_damaged` it is removed instead."""
-    for shard in found.done:
-        damage = found.damage(shard, thorough=redo_damaged)
+    for shard in run.done:
+        damage = run.damage(shard, thorough=redo_damaged)
         if damage and not redo_damaged:
             raise LigflowError(
-                f"Shard {shard} of {str(found.folder)!r} is damaged: {damage}. Compute it again with "
+                f"Shard {shard} of {str(run.folder)!r} is damaged: {damage}. Compute it again with "
                 "--redo-damaged (redo_damaged=True)."
             )
         if damage:
-            found.log(f"shard {shard} is damaged ({damage}) and computed again")
-            found.remove(shard)
+            run.log(f"shard {shard} is damaged ({damage}) and computed again")
+            run.remove(shard)
 
 
-def _compute(found: Run, work: Plan, workers: Workers, meter: Meter) -> None:
-    missing = found.missing
-    found.log(f"{len(missing)} of {found.shards} shards to compute")
-    meter.begin(found)
-    task = Task(str(found.folder.absolute()), work.experiment, work.batch_size)
+def _compute(run: Run, work: Plan, workers: Workers, meter: Meter) -> None:
+    missing = run.missing
+    run.log(f"{len(missing)} of {run.shards} shards to compute")
+    meter.begin(run)
+    task = Task(str(run.folder.absolute()), work.experiment, work.batch_size)
     for outcome in workers.shards(task, missing):
-        _check_there(found, outcome)
-        found.log(
+        _check_there(run, outcome)
+        run.log(
             f"shard {outcome.shard}: {outcome.explained} sentences explained, {outcome.left_out} left out, "
             f"{outcome.seconds:.1f} s"
         )
         meter.finished(outcome.shard)
-    found.log(f"stopped, {len(found.missing)} shards are missing" if found.missing else "complete")
+    run.log(f"stopped, {len(run.missing)} shards are missing" if run.missing else "complete")
 
 
-def _check_there(found: Run, outcome: Outcome) -> None:
-    if not found.place(outcome.shard).is_dir():
+def _check_there(run: Run, outcome: Outcome) -> None:
+    if not run.place(outcome.shard).is_dir():
         raise LigflowError(
-            f"Shard {outcome.shard} is not in {str(found.folder)!r}: its worker wrote to a disk of its own. "
+            f"Shard {outcome.shard} is not in {str(run.folder)!r}: its worker wrote to a disk of its own. "
             "Put the run's folder on storage that all workers share."
         )

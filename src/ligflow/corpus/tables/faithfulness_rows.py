@@ -70,13 +70,13 @@ def of_sentence(
         with exact_mode(layer.hidden.device), explainer.lent(layer):
             maps, unmet = _maps(layer, tokens, mean, seed)
             players = seen_by(layer, tokens)
-            found = list(_measured(layer, tokens, mean, maps, players, trial))
+            parts = list(_measured(layer, tokens, mean, maps, players, trial))
         if twin is not None and others is not None:
             with exact_mode(layer.hidden.device), twin.lent(others[number]):
                 moved, _ = _maps(others[number].on_input(layer.hidden), tokens, mean, seed + 1)
-            found.append(("", SHUFFLED, maps, _alike(maps, moved, _without_itself(players))))
+            parts.append(("", SHUFFLED, maps, _alike(maps, moved, _without_itself(players))))
         about = {"sentence": sentence.number, "layer": number, "unmet": unmet}
-        rows += [about | row for part in found for row in _rows(*part)]
+        rows += [about | row for part in parts for row in _rows(*part)]
     return rows
 
 
@@ -86,12 +86,12 @@ def _all(layer: Layer) -> Selection:
 
 
 def _maps(layer: Layer, tokens: Selection, mean: Tensor, seed: int) -> tuple[Maps, int]:
-    found, unmet = lig(layer, tokens, mean)
-    return found | rivals(layer, tokens, seed), unmet
+    maps, unmet = lig(layer, tokens, mean)
+    return maps | rivals(layer, tokens, seed), unmet
 
 
-def _without_itself(seen: Bool[Tensor, "target source"]) -> Bool[Tensor, "target source"]:
-    return seen & ~torch.eye(len(seen), dtype=torch.bool, device=seen.device)
+def _without_itself(visible: Bool[Tensor, "target source"]) -> Bool[Tensor, "target source"]:
+    return visible & ~torch.eye(len(visible), dtype=torch.bool, device=visible.device)
 
 
 Part = tuple[str, str, Maps, Float[Tensor, "method target"]]
@@ -102,25 +102,27 @@ def _measured(
     tokens: Selection,
     mean: Tensor,
     maps: Maps,
-    seen: Bool[Tensor, "target source"],
+    visible: Bool[Tensor, "target source"],
     trial: Trial,
 ) -> Iterator[Part]:
     """(replacement, measure, maps, values) of every measure; a target itself stays, but in WITH_ITSELF."""
     for name in REPLACEMENTS:
         image = ablation(layer, tokens, mean if name == "mean" else name).image
-        effect = faithfulness.leave_one_out(image, seen)
+        effect = faithfulness.leave_one_out(image, visible)
         both = maps | {LEAVE_ONE_OUT: effect}
-        stacked = torch.stack([one.float() for one in both.values()])
-        found = faithfulness.measured(image, stacked, _without_itself(seen), trial.steps, trial.top_k)
-        found[WITH_ITSELF] = spearman(stacked.abs().double(), effect.double()[None], seen[None])
-        for measure, values in found.items():
+        stacked = torch.stack([attribution.float() for attribution in both.values()])
+        scores = faithfulness.measured(image, stacked, _without_itself(visible), trial.steps, trial.top_k)
+        scores[WITH_ITSELF] = spearman(stacked.abs().double(), effect.double()[None], visible[None])
+        for measure, values in scores.items():
             yield name, measure, both, values
 
 
 def _alike(maps: Maps, others: Maps, players: Tensor) -> Float[Tensor, "method target"]:
     """Rank correlation of the magnitudes of two sets of maps."""
-    some, more = (torch.stack([one.abs().double() for one in each.values()]) for each in (maps, others))
-    return spearman(some, more, players[None])
+    first, second = (
+        torch.stack([attribution.abs().double() for attribution in each.values()]) for each in (maps, others)
+    )
+    return spearman(first, second, players[None])
 
 
 def _rows(

@@ -6,12 +6,12 @@ from typing import Any
 from ligflow.corpus.sources.sentence import Sentence
 
 
-def row_of(one: Sentence) -> dict[str, Any]:
+def row_of(sentence: Sentence) -> dict[str, Any]:
     """A sentence as a row of the table of sentences (see `schema.CORPUS`)."""
-    spans = None if one.spans is None else [edge for span in one.spans for edge in span]
+    spans = None if sentence.spans is None else [edge for span in sentence.spans for edge in span]
     return {
-        "sentence": one.number, "text": one.text, "place": one.place, "spans": spans,
-        "heads": one.heads, "relations": one.relations,
+        "sentence": sentence.number, "text": sentence.text, "place": sentence.place, "spans": spans,
+        "heads": sentence.heads, "relations": sentence.relations,
     }  # fmt: skip
 
 
