@@ -81,7 +81,7 @@ class Flow(FlowData):
         Raises LigflowError if the maps are too many for a browser.
         """
         from ligflow.files import write_text
-        from ligflow.view.page import page
+        from ligflow.view.interactive_page import page
 
         return write_text(path, page([self, *others], view=view))
 
@@ -95,14 +95,14 @@ class Flow(FlowData):
         return show([self, *others], view)
 
     def plot(self, kind: str = "heat", **options: Any) -> Figure:
-        """A figure for print: `heat`, `layers`, `heads` or `ladder`; see `ligflow.view.figures.plot`."""
+        """A figure for print: `heat`, `layers`, `heads` or `ladder`; see `ligflow.view.plot`."""
         from ligflow.view.figures import plot
 
         return plot(self.over_both(), kind, **options)
 
     def overlay(self, image: Any, target: int | str | None = None, **options: Any) -> Figure:
         """What the patches of an image contribute to one target, over it; see `ligflow.view.overlay`."""
-        from ligflow.view.overlay import overlay
+        from ligflow.view.image_overlay import overlay
 
         return overlay(self, image, target, **options)
 

@@ -28,7 +28,7 @@ from ligflow.files import ensure_writable, write_text
 from ligflow.results.flow_file import FORMAT, save
 from ligflow.results.layer_graph import save_graph
 from ligflow.results.tracing import trace
-from ligflow.view.page import page
+from ligflow.view.interactive_page import page
 from ligflow.view.terminal import report
 
 HOSTILE = ["<script>", 'say "hi"', "👍🏽", "שלום", "tab\tline\n", "\x1b[31m", "naïve"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ligflow.extras import need
 from ligflow.results.flow_data import FlowData
-from ligflow.view.page import module, style
+from ligflow.view.interactive_page import module, style
 from ligflow.view.payload import pack
 
 if TYPE_CHECKING:
