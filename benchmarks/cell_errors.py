@@ -20,7 +20,8 @@ import measure
 from ligflow import Explainer
 from ligflow.layer.layer import Layer
 from ligflow.method.quadrature import Integral, integrate
-from ligflow.routes.explain_layer import Selection, explain_layer
+from ligflow.routes.explain_layer import explain_layer
+from ligflow.routes.workspace import Selection
 from ligflow.settings import ROUTES, Settings
 from measure import Row, note, number, text
 

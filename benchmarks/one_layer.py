@@ -14,8 +14,9 @@ from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import exact_mode, prepared
 from ligflow.method.baselines import source_start
 from ligflow.routes import autograd
-from ligflow.routes.explain_layer import Selection, explain_layer
-from ligflow.routes.path_map import Attribution
+from ligflow.routes.attribution import Attribution
+from ligflow.routes.explain_layer import explain_layer
+from ligflow.routes.workspace import Selection
 from ligflow.settings import Settings
 
 

@@ -10,9 +10,14 @@ from ligflow.layer.layer import Layer
 from ligflow.method.baselines import source_start
 from ligflow.method.quadrature_rules import Rule
 from ligflow.paths.batch import alone
-from ligflow.routes import autograd, integration
-from ligflow.routes.explain_layer import Selection, Workspace, mlp_paths
+from ligflow.routes import autograd
+from ligflow.routes.double_precision import double_workspace, starts_flat
 from ligflow.routes.path_map import PathMap
+from ligflow.routes.players import first_players
+from ligflow.routes.u2z import u2z_map
+from ligflow.routes.workspace import Selection, Workspace
+from ligflow.routes.z2u import z2u_map
+from ligflow.routes.z2z import z2z_map
 
 
 def fine_rule(to_origin: bool, kinks: bool) -> Rule:
@@ -42,12 +47,12 @@ def pairs(layer: Layer, baseline: str, tokens: Selection) -> Iterator[tuple[str,
     start = source_start(baseline, layer.hidden, tokens.visible)
     work = Workspace(alone(layer), (tokens,))
     path = work.path(baseline)
-    attention = (work.double() if work.starts_flat(baseline) else work).path(baseline)
-    oracle = autograd.z2u_in_double if work.starts_flat(baseline) else autograd.z2u
-    yield "z2u", integration.z2u(attention), oracle(layer, attention.start)
-    yield "z2z", integration.z2z(path), autograd.z2z(layer, start)
-    starts = mlp_paths(work, "matched", baseline)
-    yield "u2z", integration.u2z(work.sentences, starts), autograd.u2z(layer, starts)
+    attention = (double_workspace(work) if starts_flat(work, baseline) else work).path(baseline)
+    oracle = autograd.z2u_in_double if starts_flat(work, baseline) else autograd.z2u
+    yield "z2u", z2u_map(attention), oracle(layer, attention.start)
+    yield "z2z", z2z_map(path), autograd.z2z(layer, start)
+    starts = first_players(work, "matched", baseline)
+    yield "u2z", u2z_map(work.batch, starts), autograd.u2z(layer, starts)
 
 
 def integrate(route: PathMap, tokens: Selection, rule: Rule) -> torch.Tensor:
@@ -61,7 +66,7 @@ def integrate(route: PathMap, tokens: Selection, rule: Rule) -> torch.Tensor:
 
     parts = []
     for nodes, weights in zip(rule.nodes.split(256), rule.weights.split(256), strict=True):
-        parts.append(torch.einsum("s,stgk->tgk", weights, route.pull(nodes, everyone, towards)))
+        parts.append(torch.einsum("s,stgk->tgk", weights, route.pullback(nodes, everyone, towards)))
     return torch.stack(parts).sum(0)
 
 

@@ -14,8 +14,8 @@ from ligflow.layer.model_state import prepared
 from ligflow.method.baselines import source_start
 from ligflow.paths.attention_path import attention_path
 from ligflow.paths.batch import alone
-from ligflow.routes import integration
 from ligflow.routes.integration import attribute
+from ligflow.routes.z2z import z2z_map
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_shape_checks")]
 
@@ -88,9 +88,9 @@ def test_captum_32_reproduces_captum_on_minilm(baseline: str) -> None:
         everyone = torch.arange(len(layer.hidden))
         start = source_start(baseline, layer.hidden, everyone)
         with prepared(layer.module):
-            ours = attribute(
-                integration.z2z(attention_path(alone(layer), start)), everyone, "l2", "captum:32"
-            ).value[:, 0]
+            ours = attribute(z2z_map(attention_path(alone(layer), start)), everyone, "l2", "captum:32").value[
+                :, 0
+            ]
             for target in (0, 3, 8):
                 first = start.vectors[target].expand_as(layer.hidden) if start.per_target else start.vectors
                 torch.testing.assert_close(

@@ -8,7 +8,7 @@ from architectures import ARCHITECTURES, WHOLE_ONLY, build, example
 from ligflow import Explainer, LigflowError, UnsupportedModel
 from ligflow.evaluation.ablation import REPLACEMENTS, ablation
 from ligflow.layer.layer import Layer
-from ligflow.routes.explain_layer import Selection
+from ligflow.routes.workspace import Selection
 from routes.test_oracle import CASES, recorded
 
 

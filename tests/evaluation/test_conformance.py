@@ -13,8 +13,9 @@ from ligflow.evaluation.conformance import _jump, check
 from ligflow.layer.interface import _attention
 from ligflow.layer.layer import Layer
 from ligflow.paths import per_target
-from ligflow.routes.explain_layer import Selection
-from ligflow.routes.path_map import Attribution, PathMap
+from ligflow.routes.attribution import Attribution
+from ligflow.routes.path_map import PathMap
+from ligflow.routes.workspace import Selection
 from ligflow.settings import Settings
 from sweep.made_up import runs
 from sweep.verdicts import build as build_tiny

@@ -72,7 +72,7 @@ def test_scales_that_differ_from_text_to_text_are_not_taken_for_one() -> None:
 
 
 def test_layers_that_know_positions_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ligflow.recording.capabilities._is_anywhere", lambda _: False)
+    monkeypatch.setattr("ligflow.recording.capabilities._is_positionwise", lambda _: False)
     explainer, examples = Explainer(build(ARCHITECTURES["bert"])), inputs_of(ARCHITECTURES["bert"])
     whole = list(explainer.explain_many(examples))
     monkeypatch.undo()
@@ -141,7 +141,7 @@ def test_groups_are_of_similar_length() -> None:
 
 
 def test_variants_equal_single_explanations_and_share_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ligflow.routes import explain_layer, integration
+    from ligflow.routes import explain_map, integration
 
     explainer, inputs = Explainer(build(ARCHITECTURES["bert"])), example(ARCHITECTURES["bert"], 6)
     variants = [
@@ -152,7 +152,7 @@ def test_variants_equal_single_explanations_and_share_their_work(monkeypatch: py
     ]
     counted: list[object] = []
     own = integration.attribute
-    monkeypatch.setattr(explain_layer, "attribute", lambda *a, **k: counted.append(a[0]) or own(*a, **k))
+    monkeypatch.setattr(explain_map, "attribute", lambda *a, **k: counted.append(a[0]) or own(*a, **k))
     flows = explainer.explain_under(inputs, variants)
     assert len(flows) == 24
     assert len(counted) == 2 * 6  # two layers: 2 paths of each route

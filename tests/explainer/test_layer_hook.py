@@ -17,7 +17,7 @@ from transformers import GPT2LMHeadModel, PreTrainedModel
 from architectures import ARCHITECTURES, WHOLE_ONLY, build, example
 from brute_force import fine_rule, integrate, pairs
 from ligflow import CompletenessWarning, Explainer, Flow, LigflowError, UnsupportedModel, attribute_layer
-from ligflow.routes.explain_layer import Selection
+from ligflow.routes.workspace import Selection
 
 ROUTES = ("z2u", "u2z", "z2z")
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "pipelines.md"

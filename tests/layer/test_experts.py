@@ -13,11 +13,13 @@ from architectures import ARCHITECTURES, build, example
 from ligflow import CompletenessWarning, Explainer, LigflowError
 from ligflow.layer.experts import choices, holding
 from ligflow.method.baselines import source_start
+from ligflow.paths.after_attention import Cotangent
 from ligflow.paths.attention_path import attention_path
 from ligflow.paths.batch import LayerBatch, alone, frozen
-from ligflow.routes import autograd, integration
+from ligflow.routes import autograd
 from ligflow.routes.integration import attribute
 from ligflow.routes.path_map import PathMap
+from ligflow.routes.z2z import z2z_map
 from routes.test_oracle import recorded
 from sweep.shrink import shrink
 from sweep.verdicts import build as build_tiny
@@ -63,9 +65,9 @@ def held_by_hand(route: PathMap, sentences: LayerBatch) -> PathMap:
         with holding(sentences.held, rows(nodes, targets)):
             return route.image(nodes, targets)
 
-    def pull(nodes: Tensor, targets: Tensor, towards: integration.Cotangent) -> Tensor:
+    def pull(nodes: Tensor, targets: Tensor, towards: Cotangent) -> Tensor:
         with holding(sentences.held, rows(nodes, targets)):
-            return route.pull(nodes, targets, towards)
+            return route.pullback(nodes, targets, towards)
 
     return replace(route, image=image, pull=pull)
 
@@ -76,7 +78,7 @@ def test_the_engine_equals_autograd_through_the_layer_with_held_experts(name: st
     for _, layer, place in recorded(ARCHITECTURES[name], torch.float64, 6, 0):
         sentences = frozen(alone(layer))
         start = source_start(baseline, layer.hidden, place.visible)
-        engine = integration.z2z(attention_path(sentences, start))
+        engine = z2z_map(attention_path(sentences, start))
         oracle = held_by_hand(autograd.z2z(layer, start), sentences)
         ours, theirs = (attribute(one, place.targets, "l2", "gauss-legendre:5") for one in (engine, oracle))
         size = float(theirs.scale.max())
@@ -135,7 +137,7 @@ def test_a_layer_that_is_not_split_holds_its_experts(name: str, one_by_one: bool
         start = source_start("itb", layer.hidden, place.visible)
         whole = replace(layer, refusal="it is not split", one_by_one=one_by_one)
         held = autograd.z2z(whole, start, held=frozen(alone(whole)).held)
-        split = integration.z2z(attention_path(sentences, start))
+        split = z2z_map(attention_path(sentences, start))
         ours, theirs = (attribute(one, place.targets, "l2", "gauss-legendre:5") for one in (held, split))
         torch.testing.assert_close(ours.value, theirs.value, rtol=1e-7, atol=1e-9 * float(theirs.scale.max()))
 

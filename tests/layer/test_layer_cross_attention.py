@@ -20,10 +20,14 @@ from ligflow.paths.batch import alone
 from ligflow.paths.cross_attention import CrossPath
 from ligflow.results.join import join
 from ligflow.results.tracing import trace
-from ligflow.routes import autograd, integration
-from ligflow.routes.explain_layer import Selection, Workspace, players_of
+from ligflow.routes import autograd
+from ligflow.routes.e2u import e2u_map
 from ligflow.routes.integration import attribute
 from ligflow.routes.path_map import PathMap
+from ligflow.routes.players import players_of
+from ligflow.routes.u2z import u2z_map
+from ligflow.routes.workspace import Selection, Workspace
+from ligflow.routes.z2z import z2z_map
 from ligflow.settings import Settings
 from ligflow.view.terminal import report
 
@@ -75,12 +79,12 @@ def pairs(
     memory = cross_start(encoder, layer.encoded, place.memory)
     cross = work.cross(encoder)
     assert isinstance(cross, CrossPath)
-    yield "z2z", integration.z2z(work.path(baseline), cross), autograd.z2z(layer, start, memory), place
-    yield "e2u", integration.e2u(cross), autograd.e2u(layer, memory), place
+    yield "z2z", z2z_map(work.path(baseline), cross), autograd.z2z(layer, start, memory), place
+    yield "e2u", e2u_map(cross), autograd.e2u(layer, memory), place
     players = players_of(
         work, Settings(att_baseline=baseline, mlp_baseline="matched", encoder_baseline=encoder)
     )
-    yield "u2z", integration.u2z(work.sentences, players), autograd.u2z(layer, players), place
+    yield "u2z", u2z_map(work.batch, players), autograd.u2z(layer, players), place
 
 
 @pytest.mark.usefixtures("no_shape_checks")

@@ -9,9 +9,13 @@ from ligflow.layer.model_state import prepared
 from ligflow.layer.token_axes import USUAL, Layout, layout_of
 from ligflow.method.baselines import source_start
 from ligflow.paths.batch import alone
-from ligflow.routes import autograd, integration
-from ligflow.routes.explain_layer import Selection, Workspace, players_of
+from ligflow.routes import autograd
 from ligflow.routes.integration import attribute
+from ligflow.routes.players import players_of
+from ligflow.routes.u2z import u2z_map
+from ligflow.routes.workspace import Selection, Workspace
+from ligflow.routes.z2u import z2u_map
+from ligflow.routes.z2z import z2z_map
 from ligflow.settings import Settings
 
 CASES = {
@@ -107,9 +111,9 @@ def test_tokens_of_several_streams_are_explained_as_autograd_does(tokens: int) -
             start = source_start("itb", layer.hidden, everyone)
             players = players_of(work, Settings(att_baseline="itb", mlp_baseline="matched"))
             pairs = {
-                "z2u": (integration.z2u(work.path("itb")), autograd.z2u(layer, start)),
-                "u2z": (integration.u2z(work.sentences, players), autograd.u2z(layer, players)),
-                "z2z": (integration.z2z(work.path("itb")), autograd.z2z(layer, start)),
+                "z2u": (z2u_map(work.path("itb")), autograd.z2u(layer, start)),
+                "u2z": (u2z_map(work.batch, players), autograd.u2z(layer, players)),
+                "z2z": (z2z_map(work.path("itb")), autograd.z2z(layer, start)),
             }
             for route, both in pairs.items():
                 ours, theirs = (attribute(one, everyone, "l2", "gauss-legendre:3") for one in both)

@@ -11,9 +11,13 @@ from ligflow.layer.windows import Windows, order_by_bits, windows_of
 from ligflow.method.attention import ScoreTerms, attention_output, attention_weights
 from ligflow.method.baselines import source_start
 from ligflow.paths.batch import alone
-from ligflow.routes import autograd, integration
-from ligflow.routes.explain_layer import Selection, Workspace, players_of
+from ligflow.routes import autograd
 from ligflow.routes.integration import attribute
+from ligflow.routes.players import players_of
+from ligflow.routes.u2z import u2z_map
+from ligflow.routes.workspace import Selection, Workspace
+from ligflow.routes.z2u import z2u_from
+from ligflow.routes.z2z import z2z_from
 from ligflow.settings import Settings
 
 ORDER = torch.tensor([0, 1, 4, 5, 2, 3, 6, 7, 8, 9])
@@ -82,9 +86,9 @@ def gaps(explainer: Explainer, layer: Layer) -> dict[str, float]:
             players = players_of(work, Settings(att_baseline=baseline, mlp_baseline="matched"))
             start = source_start(baseline, layer.hidden, everyone)
             pairs = {
-                "z2u": (work.z2u(baseline), autograd.z2u(layer, start)),
-                "z2z": (work.z2z(baseline), autograd.z2z(layer, start)),
-                "u2z": (integration.u2z(work.sentences, players), autograd.u2z(layer, players)),
+                "z2u": (z2u_from(work, baseline), autograd.z2u(layer, start)),
+                "z2z": (z2z_from(work, baseline), autograd.z2z(layer, start)),
+                "u2z": (u2z_map(work.batch, players), autograd.u2z(layer, players)),
             }
             for route, both in pairs.items():
                 ours, theirs = (attribute(one, everyone[::5], "l2", "gauss-legendre:3") for one in both)

@@ -11,8 +11,9 @@ from ligflow.method.baselines import source_start
 from ligflow.method.fine_quadrature import fine
 from ligflow.method.quadrature import Integral, integrate
 from ligflow.routes import autograd
-from ligflow.routes.explain_layer import Selection, explain_layer
+from ligflow.routes.explain_layer import explain_layer
 from ligflow.routes.integration import attribute
+from ligflow.routes.workspace import Selection
 from ligflow.settings import Settings
 
 OPENAI = Architecture(

@@ -11,7 +11,7 @@ from hand_made import Model, build, places
 from ligflow import Explainer, Flow
 from ligflow.evaluation.ablation import ablation
 from ligflow.evaluation.faithfulness import leave_one_out, measured
-from ligflow.routes.explain_layer import Selection
+from ligflow.routes.workspace import Selection
 
 T, DIM = 6, 12
 PATTERNS = ("first", "previous", "all")

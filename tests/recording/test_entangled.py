@@ -11,8 +11,10 @@ from ligflow.evaluation.ablation import ablation
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.paths.batch import alone
-from ligflow.routes.explain_layer import Selection, Workspace, explain_layer
+from ligflow.routes.explain_layer import explain_layer
 from ligflow.routes.integration import attribute
+from ligflow.routes.workspace import Selection, Workspace
+from ligflow.routes.z2u import z2u_from
 from ligflow.settings import Settings
 from sweep.made_up import runs
 from sweep.verdicts import build as build_tiny
@@ -56,7 +58,7 @@ def test_z2u_is_autograd_through_the_unmodified_layer(tokens: int) -> None:
         assert layer.entangled == "its mask or position bias depends on the hidden states"
         everyone = torch.arange(tokens)
         with prepared(layer.module):
-            route = Workspace(alone(layer), (Selection(everyone, everyone),)).z2u("itb")
+            route = z2u_from(Workspace(alone(layer), (Selection(everyone, everyone),)), "itb")
             found = attribute(route, everyone, "l2", "gauss-legendre:3")
         for target, head in ((tokens - 1, 0), (tokens - 1, 3), (1, 2)):
             expected = by_hand(explainer.model, layer, target, head)

@@ -36,7 +36,7 @@ def test_every_family_has_a_shortcut(name: str, dtype: torch.dtype) -> None:
     for layer in layers_of(name, dtype):
         assert layer.no_shortcut == ""
         assert layer.shortcut is not None
-        assert layer.anywhere
+        assert layer.positionwise
         assert layer.projections
         key = layer.shortcut.recipes["key"].name
         assert (key == "affine") == (name in AFFINE or (name == "modernbert" and layer.index == 0))
@@ -54,7 +54,7 @@ def test_attention_by_shortcut_equals_attention_by_capture(name: str, baseline: 
         quick = attention_path(alone(layer), start).moving(nodes, rows)
         torch.testing.assert_close(quick.u, plain.u)
         pull = torch.randn(plain.u.shape, generator=torch.Generator().manual_seed(1), dtype=plain.u.dtype)
-        (ours, own), (theirs, theirs_own) = quick.gates(pull), plain.gates(pull)
+        (ours, own), (theirs, theirs_own) = quick.source_integrands(pull), plain.source_integrands(pull)
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
         assert theirs_own is not None
         assert theirs_own.abs().max() <= 1e-12 if own is None else torch.allclose(own, theirs_own, rtol=1e-6)

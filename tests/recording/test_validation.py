@@ -176,10 +176,10 @@ def test_experts_with_a_capacity_are_not_packed_where_it_may_be_exceeded() -> No
         Explainer(build(Architecture("SwitchTransformersModel", sizes | {"expert_capacity": capacity})))
         for capacity in (6, 64)
     )
-    assert [layer.anywhere for layer in small.record(example(ARCHITECTURES["t5"], 6))] == [True, True]
+    assert [layer.positionwise for layer in small.record(example(ARCHITECTURES["t5"], 6))] == [True, True]
     longer = example(ARCHITECTURES["t5"], 8)  # though six were validated before
-    assert not all(layer.anywhere for layer in small.record(longer))
-    assert all(layer.anywhere for layer in large.record(longer))
+    assert not all(layer.positionwise for layer in small.record(longer))
+    assert all(layer.positionwise for layer in large.record(longer))
 
 
 def test_hidden_states_of_zeros_are_changed_too() -> None:

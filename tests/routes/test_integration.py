@@ -13,12 +13,17 @@ from ligflow import Explainer, direction
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.method.baselines import Start, source_start
+from ligflow.paths.after_attention import Cotangent
 from ligflow.paths.attention_path import attention_path
 from ligflow.paths.batch import alone
-from ligflow.routes import autograd, integration
-from ligflow.routes.explain_layer import Selection, Workspace, u_end
+from ligflow.routes import autograd
+from ligflow.routes.attribution import Attribution
 from ligflow.routes.integration import attribute
-from ligflow.routes.path_map import Attribution, PathMap
+from ligflow.routes.path_map import PathMap
+from ligflow.routes.players import u_at, u_end
+from ligflow.routes.workspace import Selection, Workspace
+from ligflow.routes.z2u import z2u_from
+from ligflow.routes.z2z import z2z_map
 
 FAMILIES = ("bert", "llama", "gemma2", "gpt_neox")
 
@@ -32,7 +37,7 @@ def layer_of(name: str, dtype: torch.dtype = torch.float64) -> Iterator[tuple[Ex
 
 
 def z2z_of(layer: Layer, start: Start) -> PathMap:
-    return integration.z2z(attention_path(alone(layer), start))
+    return z2z_map(attention_path(alone(layer), start))
 
 
 @pytest.mark.usefixtures("no_shape_checks")
@@ -60,9 +65,7 @@ def test_vector_identity_with_unit_directions(name: str, baseline: str) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_direction_is_linear_and_signed(name: str) -> None:
     for _, layer, place in layer_of(name):
-        route = integration.z2z(
-            attention_path(alone(layer), source_start("itb", layer.hidden, place.visible))
-        )
+        route = z2z_map(attention_path(alone(layer), source_start("itb", layer.hidden, place.visible)))
         vector = torch.linspace(-1, 1, 32, dtype=torch.float64)
         plus = attribute(route, place.targets, direction(vector), "gauss-legendre:8")
         minus = attribute(route, place.targets, direction(-2 * vector), "gauss-legendre:8")
@@ -139,7 +142,7 @@ def test_blocks_do_not_change_a_result(name: str, baseline: str, monkeypatch: py
     explainer = Explainer(build(architecture))
 
     def run(pairs: int) -> Tensor:
-        monkeypatch.setattr(integration, "_pairs", lambda *_: pairs)
+        monkeypatch.setattr(PathMap, "pairs", lambda *_: pairs)
         flow = explainer.explain(
             example(architecture, 9), att_baseline=baseline, layer_baseline=baseline,
             mlp_baseline="matched", quadrature="gauss-legendre:5", tol=0.999,
@@ -196,11 +199,11 @@ def test_captum_rule_reproduces_captum_on_the_unmodified_layer(name: str) -> Non
 def test_u_at_the_start_is_attention_over_copies_of_the_target() -> None:
     for _, layer, place in layer_of("llama"):
         work = Workspace(alone(layer), (place,))
-        found = work.u_at("itb", 0.0)
+        found = u_at(work, "itb", 0.0)
         for target in range(6):
             copies = layer.hidden[target].expand(1, 6, -1)
             torch.testing.assert_close(found[target], layer.attend(copies)[0, target])
-        end = work.z2u("itb").image(torch.ones(1, dtype=torch.float64), place.targets)[0]
+        end = z2u_from(work, "itb").image(torch.ones(1, dtype=torch.float64), place.targets)[0]
         torch.testing.assert_close(end, u_end(layer))
 
 
@@ -279,7 +282,7 @@ def straight(length: float, dtype: torch.dtype, recorded: Tensor | None = None) 
         moved = torch.tensor([3.0, 4.0], dtype=torch.float64) + nodes.double()[:, None, None] * step[rows]
         return moved.to(dtype)[:, :, None]
 
-    def pull(nodes: Tensor, rows: Tensor, towards: integration.Cotangent) -> Tensor:
+    def pull(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
         halves = torch.tensor([0.25, 0.75], dtype=dtype)[:, None] * step.to(dtype)[rows][:, None]
         return (towards(image(nodes, rows))[:, :, :, None] * halves[:, None]).sum(-1)
 
@@ -337,7 +340,7 @@ def written_out(function: Callable[[Tensor], Tensor], start: list[float], end: l
     def image(nodes: Tensor, rows: Tensor) -> Tensor:
         return function(at(nodes))[:, None, None].expand(-1, len(rows), 1, -1)
 
-    def pull(nodes: Tensor, rows: Tensor, towards: integration.Cotangent) -> Tensor:
+    def pull(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
         x = at(nodes).requires_grad_()
         with torch.enable_grad():
             value = function(x)

@@ -12,8 +12,9 @@ from ligflow import Explainer, Flow
 from ligflow.method.baselines import source_start
 from ligflow.paths.attention_path import attention_path
 from ligflow.paths.batch import alone
-from ligflow.routes import autograd, integration
+from ligflow.routes import autograd
 from ligflow.routes.jumps import jumps
+from ligflow.routes.z2z import z2z_map
 
 pytestmark = [
     pytest.mark.usefixtures("no_shape_checks"),
@@ -134,10 +135,10 @@ def test_a_layer_that_is_not_split_sees_the_same_jumps() -> None:
     everyone = torch.arange(TOKENS)
     with explainer.lent(layer):
         start = source_start("itb", layer.hidden, everyone)
-        split = jumps(integration.z2z(attention_path(alone(layer), start)), everyone, 1)
+        split = jumps(z2z_map(attention_path(alone(layer), start)), everyone, 1)
         whole = jumps(autograd.z2z(replace(layer, refusal="it is not split"), start), everyone, 1)
-        in_place = alone(replace(layer, anywhere=False))
-        columns = jumps(integration.z2z(attention_path(in_place, start)), torch.tensor([3, 7, 8]), 1)
+        in_place = alone(replace(layer, positionwise=False))
+        columns = jumps(z2z_map(attention_path(in_place, start)), torch.tensor([3, 7, 8]), 1)
     assert (split > 0).sum() >= 4
     torch.testing.assert_close(whole, split, rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(columns, split[[3, 7, 8]], rtol=1e-3, atol=1e-5)

@@ -14,8 +14,9 @@ from ligflow.layer.model_state import prepared
 from ligflow.method.baselines import source_start
 from ligflow.recording.record import OFF_INTERFACE
 from ligflow.routes import autograd
-from ligflow.routes.explain_layer import Selection, explain_layer
+from ligflow.routes.explain_layer import explain_layer
 from ligflow.routes.integration import attribute
+from ligflow.routes.workspace import Selection
 from ligflow.settings import Settings
 
 BASELINES = ("itb", "zero", "mean")

@@ -19,8 +19,8 @@ from ligflow.method.attention import scores, softmax, spread
 from ligflow.method.baselines import Baseline, Start, source_start
 from ligflow.paths.after_attention import finish
 from ligflow.paths.batch import LayerBatch, alone
-from ligflow.paths.captured import captured_streams
-from ligflow.routes.explain_layer import Selection
+from ligflow.paths.captured import captured_attention
+from ligflow.routes.workspace import Selection
 
 REPLACEMENTS = {"zero": "zero", "target": "itb", "mean": "mean"}
 _REMOVED, _REAL = 0, 1
@@ -85,7 +85,7 @@ def ablation(layer: Layer, tokens: Selection, replacement: Baseline) -> Ablation
     name = REPLACEMENTS[replacement] if isinstance(replacement, str) else replacement
     start = source_start(name, layer.hidden, tokens.visible)
     ends = layer.hidden.new_tensor([_REMOVED, _REAL])
-    streams = captured_streams(layer, start, ends, tokens.targets, moving=False)
+    streams = captured_attention(layer, start, ends, tokens.targets, moving=False)
     query, key, value = (part.unflatten(0, (2, -1)) for part in (streams.query, streams.key, streams.value))
     bias = streams.form.bias
     form = replace(streams.form, bias=None if bias is None else bias[: query.shape[1]])

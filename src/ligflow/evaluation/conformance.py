@@ -19,10 +19,18 @@ from ligflow.layer.layer import Layer
 from ligflow.method.baselines import source_start
 from ligflow.paths.batch import alone, frozen
 from ligflow.recording.tolerances import max_token_error
-from ligflow.routes import autograd, integration
-from ligflow.routes.explain_layer import Selection, Workspace, explain_layer, players_of
+from ligflow.routes import autograd
+from ligflow.routes.attribution import Attribution
+from ligflow.routes.double_precision import double_workspace, starts_flat
+from ligflow.routes.e2u import e2u_map
+from ligflow.routes.explain_layer import explain_layer
 from ligflow.routes.integration import attribute
-from ligflow.routes.path_map import Attribution, PathMap
+from ligflow.routes.path_map import PathMap
+from ligflow.routes.players import players_of
+from ligflow.routes.u2z import u2z_map
+from ligflow.routes.workspace import Selection, Workspace
+from ligflow.routes.z2u import z2u_from
+from ligflow.routes.z2z import z2z_from, z2z_map
 from ligflow.settings import ROUTES, Settings
 
 TEXTS = ("The cat sat on the mat.", "Rivers rarely run straight.")
@@ -173,30 +181,30 @@ def _pairs(layer: Layer, baseline: str, tokens: Selection) -> Iterator[tuple[str
     work = Workspace(alone(layer), (tokens,))
     yield from _pairs_with_memory(work, baseline) if layer.memory else _whole(work, baseline)
     if not layer.entangled:
-        work_of_z2u = work.double() if work.starts_flat(baseline) else work
+        work_of_z2u = double_workspace(work) if starts_flat(work, baseline) else work
         start = work_of_z2u.path(baseline).start
-        oracle = autograd.z2u_in_double if work.starts_flat(baseline) else autograd.z2u
-        yield "z2u", work_of_z2u.z2u(baseline), oracle(layer, start)
+        oracle = autograd.z2u_in_double if starts_flat(work, baseline) else autograd.z2u
+        yield "z2u", z2u_from(work_of_z2u, baseline), oracle(layer, start)
     players = players_of(work, Settings(mlp_baseline="matched", att_baseline=baseline))
-    yield "u2z", integration.u2z(work.sentences, players), autograd.u2z(layer, players)
+    yield "u2z", u2z_map(work.batch, players), autograd.u2z(layer, players)
 
 
 def _whole(work: Workspace, baseline: str) -> Iterator[tuple[str, PathMap, PathMap]]:
-    (layer,), (tokens,) = work.sentences.layers, work.tokens
+    (layer,), (tokens,) = work.batch.layers, work.selections
     if not layer.entangled:  # where the engine is autograd itself
         start = source_start(baseline, layer.hidden, tokens.visible)
-        yield "z2z", work.z2z(baseline), autograd.z2z(layer, start)
+        yield "z2z", z2z_from(work, baseline), autograd.z2z(layer, start)
 
 
 def _pairs_with_memory(work: Workspace, baseline: str) -> Iterator[tuple[str, PathMap, PathMap]]:
     """Routes in which the encoder's tokens move, from 0: so that nothing starts flat."""
-    (layer,), (tokens,) = work.sentences.layers, work.tokens
+    (layer,), (tokens,) = work.batch.layers, work.selections
     cross = work.cross("zero")
     if cross is None:
         return
     start = source_start(baseline, layer.hidden, tokens.visible)
-    yield "z2z", integration.z2z(work.path(baseline), cross), autograd.z2z(layer, start, cross.start)
-    yield "e2u", integration.e2u(cross), autograd.e2u(layer, cross.start)
+    yield "z2z", z2z_map(work.path(baseline), cross), autograd.z2z(layer, start, cross.start)
+    yield "e2u", e2u_map(cross), autograd.e2u(layer, cross.start)
 
 
 def _gap(engine: PathMap, oracle: PathMap, tokens: Selection, limit: float, dtype: torch.dtype) -> float:
@@ -260,9 +268,9 @@ def _default_routes(layer: Layer, tokens: Selection, hold: bool = False) -> dict
         return {"z2z": autograd.z2z(layer, start, held=sentence.held)}
     work = Workspace(sentence, (tokens,))
     cross = work.cross("zero")
-    found = {"z2u": work.z2u("itb"), "z2z": work.z2z("itb", cross)}
-    found["u2z"] = integration.u2z(work.sentences, players_of(work, Settings()))
-    return found if cross is None else found | {"e2u": integration.e2u(cross)}
+    found = {"z2u": z2u_from(work, "itb"), "z2z": z2z_from(work, "itb", cross)}
+    found["u2z"] = u2z_map(work.batch, players_of(work, Settings()))
+    return found if cross is None else found | {"e2u": e2u_map(cross)}
 
 
 def _jump(route: PathMap, target: Tensor, least: float) -> str:

@@ -22,7 +22,7 @@ from ligflow.layer.closed_form import is_leaf, psi
 from ligflow.layer.layer import Layer
 from ligflow.method.attention import attention_weights
 from ligflow.recording.recognition import norm_of
-from ligflow.routes.explain_layer import Selection
+from ligflow.routes.workspace import Selection
 
 _CLOSE = 1e-4
 

@@ -18,9 +18,11 @@ from ligflow.method.baselines import Baseline, source_start
 from ligflow.paths.after_attention import finish
 from ligflow.paths.attention_path import attention_path
 from ligflow.paths.batch import alone
-from ligflow.routes import integration
-from ligflow.routes.explain_layer import Selection, explain_together, shown_attention
-from ligflow.routes.path_map import Attribution
+from ligflow.routes.attribution import Attribution
+from ligflow.routes.corrections import model_attention
+from ligflow.routes.explain_layer import explain_together
+from ligflow.routes.workspace import Selection
+from ligflow.routes.z2z import z2z_map
 from ligflow.settings import Settings, ask
 
 Map = Float[Tensor, "target source"]
@@ -88,7 +90,7 @@ def _composed(found: Mapping[str, Attribution], tokens: Selection, rule: str) ->
 def rivals(layer: Layer, tokens: Selection, seed: int = 0) -> dict[str, Map]:
     """What others use to read a layer, and two controls that know nothing of its numbers."""
     return {
-        "raw attention": shown_attention(layer, tokens.targets).mean(dim=1)[:, tokens.visible],
+        "raw attention": model_attention(layer, tokens.targets).mean(dim=1)[:, tokens.visible],
         "norm-based (2020)": norm_based_attention.norm_based(layer, tokens)[:, tokens.visible],
         "norm-based, residual and norm (2021)": norm_based_attention.with_residual_and_norm(layer, tokens)[
             :, tokens.visible
@@ -131,7 +133,7 @@ def gradient_times_input(layer: Layer, tokens: Selection) -> Map:
     def towards(value: Tensor) -> Tensor:
         return value / value.norm(dim=-1, keepdim=True)
 
-    return integration.z2z(path).pull(end, tokens.targets, towards)[0, :, 0][:, tokens.visible]
+    return z2z_map(path).pullback(end, tokens.targets, towards)[0, :, 0][:, tokens.visible]
 
 
 def nearness(tokens: Selection) -> Map:
@@ -148,6 +150,6 @@ def random(tokens: Selection, seed: int = 0) -> Map:
 
 def seen_by(layer: Layer, tokens: Selection) -> Bool[Tensor, "target source"]:
     """The sources that can move a target: those that it attends to at all, and itself."""
-    seen = (shown_attention(layer, tokens.targets) > 0).any(dim=1)
+    seen = (model_attention(layer, tokens.targets) > 0).any(dim=1)
     seen[torch.arange(len(seen), device=seen.device), tokens.targets] = True
     return seen[:, tokens.visible]

@@ -15,7 +15,7 @@ from ligflow.layer.layer import Layer
 from ligflow.method.attention import attention_weights
 from ligflow.method.scalarization import Direction
 from ligflow.recording.call import takes_encoded
-from ligflow.routes.path_map import Attribution
+from ligflow.routes.attribution import Attribution
 from ligflow.settings import Settings
 
 

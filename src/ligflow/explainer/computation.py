@@ -9,9 +9,9 @@ from ligflow.errors import LigflowError
 from ligflow.explainer.example import Example, Results
 from ligflow.explainer.placement import Done, Placement
 from ligflow.layer.layer import Layer
-from ligflow.routes.explain_layer import Selection as LayerTokens
+from ligflow.routes.attribution import Attribution, on_cpu
 from ligflow.routes.explain_layer import explain_together
-from ligflow.routes.path_map import Attribution, on_cpu
+from ligflow.routes.workspace import Selection as LayerTokens
 from ligflow.settings import Settings
 
 
@@ -40,7 +40,7 @@ def _of_layer(examples: Sequence[Example], settings: Sequence[Settings], index: 
     """For each of the settings, for each example, every route of one layer."""
     found: list[Results] = [[] for _ in settings]
     layers = [example.layers[index] for example in examples]
-    one_call = all(layer.shortcut is not None and layer.anywhere for layer in layers)
+    one_call = all(layer.shortcut is not None and layer.positionwise for layer in layers)
     groups = [range(len(examples))] if one_call else [range(n, n + 1) for n in range(len(examples))]
     for group in groups:
         some = [examples[n] for n in group]

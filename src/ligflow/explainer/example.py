@@ -8,8 +8,8 @@ from ligflow.errors import UnsupportedModel
 from ligflow.explainer.placement import Placement
 from ligflow.inputs.tokens import Tokens
 from ligflow.layer.layer import Layer
-from ligflow.routes.explain_layer import Selection as LayerTokens
-from ligflow.routes.path_map import Attribution
+from ligflow.routes.attribution import Attribution
+from ligflow.routes.workspace import Selection as LayerTokens
 
 Results = list[dict[str, Attribution]]  # of one example: for each layer, every route
 

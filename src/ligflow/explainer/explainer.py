@@ -65,8 +65,8 @@ from ligflow.recording.as_loaded import watched
 from ligflow.recording.inner_padding import given_rows, is_unseen
 from ligflow.recording.record import record
 from ligflow.recording.stacks import refuse_uneven
-from ligflow.routes.explain_layer import Selection as LayerTokens
-from ligflow.routes.explain_layer import shown_attention
+from ligflow.routes.corrections import model_attention
+from ligflow.routes.workspace import Selection as LayerTokens
 from ligflow.settings import ROUTES, Array, Settings, ask, every_route
 
 _Encoded = tuple[dict[str, Tensor], Tokens | None]
@@ -420,7 +420,7 @@ class Explainer:
             def of_layer(number: int) -> Tensor:
                 layer = example.layers[number]
                 tokens = place.on(layer.hidden.device)
-                found = shown_attention(layer, tokens.targets)
+                found = model_attention(layer, tokens.targets)
                 return found[..., tokens.visible].transpose(0, 1).cpu()
 
             return torch.stack(example.places.compute(example.layers, of_layer, None))

@@ -27,7 +27,7 @@ from ligflow.method.quadrature import MAX_NODES
 from ligflow.method.scalarization import Scalarization
 from ligflow.recording.record import record_call
 from ligflow.recording.validation import validate
-from ligflow.routes.explain_layer import Selection as Rows
+from ligflow.routes.workspace import Selection as Rows
 from ligflow.settings import ROUTES, Array, Settings, ask
 
 _HELD = "the encoder's states are held, so that sources are the layer's own tokens; Explainer moves both"

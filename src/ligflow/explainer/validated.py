@@ -71,7 +71,7 @@ def _as_seen(layer: Layer, seen: Layer) -> Layer:
     return replace(
         layer, refusal=seen.refusal, entangled=seen.entangled, one_by_one=seen.one_by_one,
         tiled=seen.tiled, windows=seen.windows, memory=seen.memory, cross_heads=seen.cross_heads,
-        projections=seen.projections, anywhere=seen.anywhere, shortcut=seen.shortcut,
+        projections=seen.projections, positionwise=seen.positionwise, shortcut=seen.shortcut,
         no_shortcut=seen.no_shortcut, cost=seen.cost, repeats=seen.repeats, as_loaded=seen.as_loaded,
     )  # fmt: skip
 

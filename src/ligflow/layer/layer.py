@@ -70,7 +70,7 @@ class Layer:
     - `memory`: the argument that holds the encoder's states e, where a second attention takes them, and
       `cross_heads`, its heads;
     - `projections`: the modules (and output sizes) that only feed attention;
-    - `anywhere`: what follows attention knows no positions;
+    - `positionwise`: what follows attention knows no positions;
     - `shortcut`: how projections are made, or `no_shortcut`: why that is not known;
     - `repeats`: it gives its recorded output again, to rounding;
     - `as_loaded`: its eager attention is not what the model runs, so that what is not split is replayed
@@ -99,7 +99,7 @@ class Layer:
     memory: str = ""
     cross_heads: int = 0
     projections: Mapping[nn.Module, int] = field(default_factory=dict)
-    anywhere: bool = False
+    positionwise: bool = False
     shortcut: ClosedForm | None = None
     no_shortcut: str = ""
     cost: int = 0

@@ -5,6 +5,7 @@ knows the positions of its tokens gets each pair in the token's own column.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -19,16 +20,16 @@ Cotangent = Callable[[Float[Tensor, "node row scalar dim"]], Float[Tensor, "node
 
 
 def finish(
-    sentences: LayerBatch,
+    batch: LayerBatch,
     hidden: Float[Tensor, "node row dim"],
     u: Float[Tensor, "node row head value_dim"],
     rows: Int[Tensor, " row"],
     second: Callable[[Captured], Tensor] = plain,
 ) -> Float[Tensor, "node row one dim"]:
     """z'_j of every pair. `second` is the second attention of a decoder's layer, if it has one."""
-    layer = sentences.host
-    if layer.anywhere:
-        pairs = _packed(sentences, hidden.flatten(0, 1), u.flatten(0, 1), rows.repeat(len(hidden)))
+    layer = batch.host
+    if layer.positionwise:
+        pairs = _packed(batch, hidden.flatten(0, 1), u.flatten(0, 1), rows.repeat(len(hidden)))
         return pairs.unflatten(0, hidden.shape[:2])[:, :, None]
     tokens = len(layer.hidden)
     if len(rows) == tokens:
@@ -36,31 +37,31 @@ def finish(
     else:
         whole = layer.hidden.expand(len(hidden), -1, -1).index_copy(1, rows, hidden)
         parts = u.new_zeros(len(u), tokens, *u.shape[2:]).index_copy(1, rows, u)
-    with holding(sentences.held, torch.arange(tokens, device=rows.device).repeat(len(hidden))):
+    with holding(batch.held, torch.arange(tokens, device=rows.device).repeat(len(hidden))):
         return layer.finish(whole, parts, second)[:, rows][:, :, None]
 
 
 def _packed(
-    sentences: LayerBatch,
+    batch: LayerBatch,
     hidden: Float[Tensor, "pair dim"],
     u: Float[Tensor, "pair head value_dim"],
     rows: Int[Tensor, " pair"],
 ) -> Float[Tensor, "pair dim"]:
     """Pairs as the tokens of as many sequences as it takes; the last one is filled up with copies."""
-    layer = sentences.host
+    layer = batch.host
     pairs, tokens = len(hidden), len(layer.hidden)
     more = -pairs % tokens
     if more:
         hidden = torch.cat([hidden, hidden[-1:].expand(more, -1)])
         u = torch.cat([u, u[-1:].expand(more, -1, -1)])
         rows = torch.cat([rows, rows[-1:].expand(more)])
-    with holding(sentences.held, rows):
-        done = layer.finish(hidden.unflatten(0, (-1, tokens)), u.unflatten(0, (-1, tokens)))
-    return done.flatten(0, 1)[:pairs]
+    with holding(batch.held, rows):
+        outputs = layer.finish(hidden.unflatten(0, (-1, tokens)), u.unflatten(0, (-1, tokens)))
+    return outputs.flatten(0, 1)[:pairs]
 
 
 def pull_back(
-    sentences: LayerBatch,
+    batch: LayerBatch,
     hidden: Float[Tensor, "node row dim"],
     u: Float[Tensor, "node row head value_dim"],
     rows: Int[Tensor, " row"],
@@ -77,7 +78,21 @@ def pull_back(
         hidden = hidden.detach().requires_grad_()
         leaves.append(hidden)
     with torch.enable_grad():
-        image = finish(sentences, hidden, leaves[0], rows, second or plain)
+        image = finish(batch, hidden, leaves[0], rows, second or plain)
     inner = [] if second is None or second.u is None else [second.u]
-    found = torch.autograd.grad(image, [*leaves, *inner], towards(image.detach()), materialize_grads=True)
-    return (found[1] if moves else None), [found[0], *found[len(leaves) :]]
+    slopes = torch.autograd.grad(image, [*leaves, *inner], towards(image.detach()), materialize_grads=True)
+    return (slopes[1] if moves else None), [slopes[0], *slopes[len(leaves) :]]
+
+
+@dataclass(frozen=True, eq=False)
+class Players:
+    """Where the players of u2z start and end: the heads of the attention, and of a second one if there is.
+
+    The residual stays at z_j where it has no start.
+    """
+
+    start: Float[Tensor, "row head value_dim"]
+    end: Float[Tensor, "row head value_dim"]
+    residual_start: Float[Tensor, "row dim"] | None = None
+    second_start: Float[Tensor, "row cross_head cross_dim"] | None = None
+    second_end: Float[Tensor, "row cross_head cross_dim"] | None = None

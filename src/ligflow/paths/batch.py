@@ -4,7 +4,7 @@ A row is a token of one of the sentences: row `b T + j` is token j of sentence b
 longest. Rows, and the sources that belong to them, are all that the engine sees of a batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,7 +21,7 @@ from ligflow.method.baselines import Start
 class LayerBatch:
     """The layer as recorded on each sentence, and `z` of all rows (0 where a sentence is shorter).
 
-    `held` are the experts that rows keep on their paths, one tensor a choice (see `routing`).
+    `held` are the experts that rows keep on their paths, one tensor a choice (see `ligflow.layer.experts`).
     """
 
     layers: tuple[Layer, ...]
@@ -46,25 +46,25 @@ class LayerBatch:
         """The positions of rows in their sentences."""
         return rows % self.tokens
 
-    def places(self, nodes: int, rows: Int[Tensor, " row"]) -> Int[Tensor, " pair"]:
-        """Where (node, row) pairs stand among the tokens of the runs in which they are replayed."""
+    def replayed_tokens(self, nodes: int, rows: Int[Tensor, " row"]) -> Int[Tensor, " pair"]:
+        """Which tokens of the replayed runs (node, row) pairs are."""
         at = torch.arange(nodes, device=rows.device)[:, None]
-        if self.host.anywhere:  # side by side
+        if self.host.positionwise:  # side by side
             return (at * len(rows) + torch.arange(len(rows), device=rows.device)).flatten()
         return (at * len(self.host.hidden) + rows).flatten()
 
-    def grid(self, rows: Int[Tensor, " row"]) -> "BatchRows":
+    def table(self, rows: Int[Tensor, " row"]) -> "BatchRows":
         """Rows (in order) as a table with a line for each sentence that has some."""
         if len(self.layers) == 1:
             return BatchRows(rows.new_zeros(1), rows[None], None)
         owner = rows // self.tokens
-        found, line, count = owner.unique_consecutive(return_inverse=True, return_counts=True)
+        sentences, line, count = owner.unique_consecutive(return_inverse=True, return_counts=True)
         width = int(count.max())
-        place = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[line]
-        columns = rows.new_zeros(len(found), width)
-        columns[line, place] = self.columns(rows)
+        slot = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[line]
+        columns = rows.new_zeros(len(sentences), width)
+        columns[line, slot] = self.columns(rows)
         full = len(rows) == columns.numel()
-        return BatchRows(found, columns, None if full else line * width + place)
+        return BatchRows(sentences, columns, None if full else line * width + slot)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +72,14 @@ class BatchRows:
     """Rows by sentence. `cells` are the cells that are rows; None means all, in order."""
 
     sentences: Int[Tensor, " sentence"]
-    columns: Int[Tensor, "sentence place"]
+    columns: Int[Tensor, "sentence slot"]
     cells: Int[Tensor, " row"] | None
 
-    def of(self, tokens: Float[Tensor, "all *head token dim"]) -> Float[Tensor, "sentence *head place dim"]:
+    def of(self, tokens: Float[Tensor, "all *head token dim"]) -> Float[Tensor, "sentence *head slot dim"]:
         """What belongs to the rows, of tensors with tokens before the last axis."""
         index = self.columns.reshape(len(self.columns), *[1] * (tokens.ndim - 3), -1, 1)
-        some = tokens[self.sentences]
-        return some.gather(-2, index.expand(*some.shape[:-2], -1, some.shape[-1]))
+        own = tokens[self.sentences]
+        return own.gather(-2, index.expand(*own.shape[:-2], -1, own.shape[-1]))
 
     def pick(self, cells: Shaped[Tensor, "node cell *rest"]) -> Shaped[Tensor, "node row *rest"]:
         """The cells that are rows."""
@@ -115,14 +115,22 @@ def padded(vectors: Float[Tensor, "token dim"], tokens: int) -> Float[Tensor, "l
     return pad(vectors, (0, 0, 0, tokens - len(vectors)))
 
 
-def frozen(sentences: LayerBatch) -> LayerBatch:
+def frozen(batch: LayerBatch) -> LayerBatch:
     """The same rows, each with the experts that it has in the real input.
 
     Raises LigflowError for a layer that chooses no experts.
     """
-    by_sentence = [choices(layer) for layer in sentences.layers]
+    by_sentence = [choices(layer) for layer in batch.layers]
     held = [
-        torch.cat([pad(one, (0, 0, 0, sentences.tokens - len(one))) for one in call])
+        torch.cat([pad(experts, (0, 0, 0, batch.tokens - len(experts))) for experts in call])
         for call in zip(*by_sentence, strict=True)
     ]
-    return replace(sentences, held=tuple(held))
+    return replace(batch, held=tuple(held))
+
+
+def recorded_output(batch: LayerBatch) -> Callable[[Tensor], Tensor] | None:
+    """z' as the model computed it, if replays repeat it to rounding."""
+    if not all(layer.repeats for layer in batch.layers):
+        return None
+    output = batch.output()
+    return lambda rows: output[rows][:, None]

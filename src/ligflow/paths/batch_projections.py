@@ -1,4 +1,4 @@
-"""The projections of all sentences of a batch as rays, filled up to one length."""
+"""The projections of all sentences of a batch in closed form, filled up to one length."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ _ALIKE = 1e-5  # of a scale, between sentences
 
 @dataclass(frozen=True, eq=False)
 class Projected:
-    """Rays of query, key and value at n given vectors a token; the queries of the last of them; the form.
+    """Query, key and value at n vectors a token in closed form; the queries of the last of them; the form.
 
     The bias of the form blocks what fills up a short sentence.
     """
 
-    rays: dict[str, NormAffine]
+    norm_affine: dict[str, NormAffine]
     query: Float[Tensor, "sentence head token dim"]
     form: ScoreTerms
 
@@ -43,35 +43,38 @@ class Turned:
     sin: Float[Tensor, "sentence token dim"]
 
 
-def project(sentences: LayerBatch, vectors: Float[Tensor, "n row dim"]) -> Projected:
+def project(batch: LayerBatch, vectors: Float[Tensor, "n row dim"]) -> Projected:
     """One capture a sentence of `vectors`, the real ones last."""
-    found = []
-    for layer, some in zip(sentences.layers, vectors.split(sentences.tokens, dim=1), strict=True):
+    by_sentence = []
+    for layer, own in zip(batch.layers, vectors.split(batch.tokens, dim=1), strict=True):
         assert layer.shortcut is not None
-        found.append(norm_affine_projections(layer, layer.shortcut, some[:, : len(layer.hidden)]))
+        by_sentence.append(norm_affine_projections(layer, layer.shortcut, own[:, : len(layer.hidden)]))
     last = len(vectors) - 1
-    dtype, tokens = vectors.dtype, sentences.tokens
+    dtype, tokens = vectors.dtype, batch.tokens
     return Projected(
-        {part: _together([one[part] for _, one in found], tokens, dtype) for part in found[0][1]},
-        _stacked([seen.query[last] for seen, _ in found], tokens, dtype),
-        _form([seen for seen, _ in found], tokens, dtype),
+        {
+            part: _together([forms[part] for _, forms in by_sentence], tokens, dtype)
+            for part in by_sentence[0][1]
+        },
+        _stacked([captured.query[last] for captured, _ in by_sentence], tokens, dtype),
+        _form([captured for captured, _ in by_sentence], tokens, dtype),
     )
 
 
-def turned_keys(sentences: LayerBatch, keys: Float[Tensor, "sentence group token dim"]) -> Turned | None:
+def turned_keys(batch: LayerBatch, keys: Float[Tensor, "sentence group token dim"]) -> Turned | None:
     """The keys taken back to position 0, and the turns; None where positions do nothing to keys."""
-    turns = [_turn(layer) for layer in sentences.layers]
+    turns = [_turn(layer) for layer in batch.layers]
     if all(turn is None for turn in turns):
         return None
     parts = []
-    for layer, turn, key in zip(sentences.layers, turns, keys, strict=True):
+    for layer, turn, key in zip(batch.layers, turns, keys, strict=True):
         own = key[:, : len(layer.hidden)]
         ones = torch.ones_like(own[0])
         turn = turn or Rotation(ones, torch.zeros_like(ones), torch.arange(own.shape[-1], device=own.device))
         turn = Rotation(turn.cos.to(own), turn.sin.to(own), turn.partner)
         base = turn.back(own)
         parts.append((base, base[..., turn.partner], turn.cos, turn.sin))
-    return Turned(*(_stacked(part, sentences.tokens, keys.dtype) for part in zip(*parts, strict=True)))
+    return Turned(*(_stacked(part, batch.tokens, keys.dtype) for part in zip(*parts, strict=True)))
 
 
 def _turn(layer: Layer) -> Rotation | None:
@@ -97,19 +100,20 @@ def _stacked(parts: Sequence[Tensor], tokens: int, dtype: torch.dtype, fill: flo
     )
 
 
-def _form(seen: Sequence[Captured], tokens: int, dtype: torch.dtype) -> ScoreTerms:
-    first = seen[0].form
+def _form(by_sentence: Sequence[Captured], tokens: int, dtype: torch.dtype) -> ScoreTerms:
+    first = by_sentence[0].form
     sink = None if first.sink is None else first.sink.to(dtype)
-    lengths = {one.query.shape[2] for one in seen}
-    if len(lengths) == 1 and all(one.form.bias is None for one in seen):
-        return ScoreTerms(_scaling(seen), None, first.softcap, sink)
-    bias = torch.stack([_bias(one, tokens, dtype) for one in seen])
-    return ScoreTerms(_scaling(seen), bias, first.softcap, sink)
+    lengths = {captured.query.shape[2] for captured in by_sentence}
+    if len(lengths) == 1 and all(captured.form.bias is None for captured in by_sentence):
+        return ScoreTerms(_scaling(by_sentence), None, first.softcap, sink)
+    bias = torch.stack([_bias(captured, tokens, dtype) for captured in by_sentence])
+    return ScoreTerms(_scaling(by_sentence), bias, first.softcap, sink)
 
 
-def _scaling(seen: Sequence[Captured]) -> float:
+def _scaling(by_sentence: Sequence[Captured]) -> float:
     """The scale that all sentences share; that of a sentence with one key says nothing."""
-    known = [one.form.scaling for one in seen if one.key.shape[2] > 1] or [seen[0].form.scaling]
+    known = [captured.form.scaling for captured in by_sentence if captured.key.shape[2] > 1]
+    known = known or [by_sentence[0].form.scaling]
     if max(known) - min(known) > _ALIKE * max(map(abs, known)):
         raise LigflowError(
             f"The layer scales the scores of these sentences by {min(known):.4g} to {max(known):.4g}; "
@@ -118,12 +122,12 @@ def _scaling(seen: Sequence[Captured]) -> float:
     return known[0]
 
 
-def _bias(seen: Captured, tokens: int, dtype: torch.dtype) -> Float[Tensor, "head token token"]:
-    own = seen.query.shape[2]
-    if seen.form.bias is None:
-        bias = seen.query.new_zeros(1, own, own)
+def _bias(captured: Captured, tokens: int, dtype: torch.dtype) -> Float[Tensor, "head token token"]:
+    own = captured.query.shape[2]
+    if captured.form.bias is None:
+        bias = captured.query.new_zeros(1, own, own)
     else:
-        bias = seen.form.bias[0].expand(-1, own, own)
+        bias = captured.form.bias[0].expand(-1, own, own)
     # what the model blocks stays blocked in a wider type
     bias = torch.where(bias <= torch.finfo(bias.dtype).min / 2, torch.finfo(dtype).min, bias.to(dtype))
     more = tokens - own

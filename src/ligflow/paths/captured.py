@@ -31,24 +31,24 @@ class CapturedAttention:
     Batches are (node, sentence) with all rows of the sentence, or (node, row) with that one.
     """
 
-    query: Float[Tensor, "batch head place dim"]
+    query: Float[Tensor, "batch head slot dim"]
     key: Float[Tensor, "batch group source dim"]
     value: Float[Tensor, "batch group source value_dim"]
     form: ScoreTerms
     nodes: int
-    grid: BatchRows | None = None
-    query_step: Float[Tensor, "batch head place dim"] | None = None
+    table: BatchRows | None = None
+    query_step: Float[Tensor, "batch head slot dim"] | None = None
     key_step: Float[Tensor, "batch group source dim"] | None = None
     value_step: Float[Tensor, "batch group source value_dim"] | None = None
 
-    def rows(self, batch: Float[Tensor, "batch head place last"]) -> Float[Tensor, "node row head last"]:
+    def rows(self, batch: Float[Tensor, "batch head slot last"]) -> Float[Tensor, "node row head last"]:
         """From batches to rows."""
         cells = batch.transpose(1, 2).flatten(0, 1).unflatten(0, (self.nodes, -1))
-        return cells if self.grid is None else self.grid.pick(cells)
+        return cells if self.table is None else self.table.pick(cells)
 
-    def batches(self, rows: Float[Tensor, "node row head last"]) -> Float[Tensor, "batch head place last"]:
+    def batches(self, rows: Float[Tensor, "node row head last"]) -> Float[Tensor, "batch head slot last"]:
         """From rows to batches."""
-        cells = rows if self.grid is None else self.grid.spread(rows)
+        cells = rows if self.table is None else self.table.spread(rows)
         return cells.flatten(0, 1).unflatten(0, (len(self.query), -1)).transpose(1, 2)
 
     def weights(self) -> Weights:
@@ -59,7 +59,7 @@ class CapturedAttention:
         """The output of attention."""
         return self.rows(attention_output(weights, self.value))
 
-    def gates(
+    def source_integrands(
         self, weights: Weights, to_u: Float[Tensor, "node row head value_dim"]
     ) -> tuple[Float[Tensor, "node row head source"], Float[Tensor, "node row head"]]:
         """The integrands of the sources through keys and values, and of the row through its query."""
@@ -73,29 +73,37 @@ class CapturedAttention:
         return self.rows(slope), self.rows(own[..., None])[..., 0]
 
 
-def captured_streams(
+def captured_attention(
     layer: Layer, start: Start, nodes: Float[Tensor, " node"], rows: Int[Tensor, " row"], moving: bool
 ) -> CapturedAttention:
     """By plain capture of the path's points, with derivatives by forward-mode AD if `moving`."""
     hidden, step = source_paths(start, layer.hidden, nodes.to(layer.hidden), rows)
     if not moving:
         with torch.no_grad():
-            seen = layer.capture(hidden)
-        query = _rows_of(seen.query, start, rows)
+            captured = layer.capture(hidden)
+        query = _rows_of(captured.query, start, rows)
         return CapturedAttention(
-            query, seen.key, seen.value, _form(seen, start, rows, len(nodes)), len(nodes)
+            query, captured.key, captured.value, _form(captured, start, rows, len(nodes)), len(nodes)
         )
     path = layer.capture_path(hidden, step)
-    seen, form = path.at, _form(path.at, start, rows, len(nodes))
-    query, query_step = (_rows_of(q, start, rows) for q in (seen.query, path.query_step))
+    captured, form = path.at, _form(path.at, start, rows, len(nodes))
+    query, query_step = (_rows_of(q, start, rows) for q in (captured.query, path.query_step))
     return CapturedAttention(
-        query, seen.key, seen.value, form, len(nodes), None, query_step, path.key_step, path.value_step
+        query,
+        captured.key,
+        captured.value,
+        form,
+        len(nodes),
+        None,
+        query_step,
+        path.key_step,
+        path.value_step,
     )
 
 
 def _rows_of(
     query: Float[Tensor, "batch head token dim"], start: Start, rows: Tensor
-) -> Float[Tensor, "batch head place dim"]:
+) -> Float[Tensor, "batch head slot dim"]:
     """The targets' own queries: every path holds all targets, or (`itb`) the one it belongs to."""
     if not start.per_target:
         return query[:, :, rows]
@@ -103,10 +111,10 @@ def _rows_of(
     return query[torch.arange(len(query), device=query.device), :, own][:, :, None]
 
 
-def _form(seen: Captured, start: Start, rows: Tensor, nodes: int) -> ScoreTerms:
-    if seen.form.bias is None:
-        return seen.form
-    bias = seen.form.bias[:1].expand(-1, -1, seen.query.shape[2], -1)[:, :, rows]
+def _form(captured: Captured, start: Start, rows: Tensor, nodes: int) -> ScoreTerms:
+    if captured.form.bias is None:
+        return captured.form
+    bias = captured.form.bias[:1].expand(-1, -1, captured.query.shape[2], -1)[:, :, rows]
     if start.per_target:
         bias = bias.permute(2, 1, 0, 3).repeat(nodes, 1, 1, 1)
-    return replace(seen.form, bias=bias)
+    return replace(captured.form, bias=bias)

@@ -27,7 +27,7 @@ _FIT = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
+class MemoryOnPath:
     """Keys and values of the memory at points of its path, and their derivatives along it."""
 
     key: Float[Tensor, "node group memory dim"]
@@ -44,7 +44,7 @@ class CrossPath:
     start: Float[Tensor, "memory memory_dim"]
     query: Float[Tensor, "one head token dim"]
     form: ScoreTerms
-    at: Callable[[Float[Tensor, " node"]], Memory]
+    at: Callable[[Float[Tensor, " node"]], MemoryOnPath]
 
     @property
     def tokens(self) -> int:
@@ -68,14 +68,15 @@ def cross_path(layer: Layer, start: Float[Tensor, "memory memory_dim"]) -> Cross
         return start + nodes.to(start)[:, None, None] * step
 
     with torch.no_grad():
-        seen = layer.capture_second(memory_at(start.new_tensor([0.0, 0.5, 1.0])))
+        captured = layer.capture_second(memory_at(start.new_tensor([0.0, 0.5, 1.0])))
 
-    def by_capture(nodes: Tensor) -> Memory:
+    def by_capture(nodes: Tensor) -> MemoryOnPath:
         path = layer.capture_second_path(memory_at(nodes), step.expand(len(nodes), -1, -1))
-        return Memory(path.at.key, path.at.value, path.key_step, path.value_step)
+        return MemoryOnPath(path.at.key, path.at.value, path.key_step, path.value_step)
 
-    at = _straight(seen) if _is_straight(seen.key) and _is_straight(seen.value) else by_capture
-    return CrossPath(layer, start, seen.query[-1:], seen.form, at)
+    straight = _is_straight(captured.key) and _is_straight(captured.value)
+    at = _straight(captured) if straight else by_capture
+    return CrossPath(layer, start, captured.query[-1:], captured.form, at)
 
 
 def _is_straight(ends: Float[Tensor, "three group memory dim"]) -> bool:
@@ -84,12 +85,14 @@ def _is_straight(ends: Float[Tensor, "three group memory dim"]) -> bool:
     return float(bend.norm()) <= exact * float(ends.norm())
 
 
-def _straight(ends: Captured) -> Callable[[Tensor], Memory]:
+def _straight(ends: Captured) -> Callable[[Tensor], MemoryOnPath]:
     key_step, value_step = (ends.key[2:] - ends.key[:1]), (ends.value[2:] - ends.value[:1])
 
-    def at(nodes: Tensor) -> Memory:
+    def at(nodes: Tensor) -> MemoryOnPath:
         a = nodes.to(key_step)[:, None, None, None]
-        return Memory(ends.key[:1] + a * key_step, ends.value[:1] + a * value_step, key_step, value_step)
+        return MemoryOnPath(
+            ends.key[:1] + a * key_step, ends.value[:1] + a * value_step, key_step, value_step
+        )
 
     return at
 
@@ -97,8 +100,8 @@ def _straight(ends: Captured) -> Callable[[Tensor], Memory]:
 class MovingCrossAttention:
     """The second attention inside a replayed layer, at points of the memory's path: one a batch element.
 
-    After the replay `u` is what it gave, in the graph of autograd, and `sources` turns `dL/du` into the
-    integrands of the memory's tokens.
+    After the replay `u` is what it gave, in the graph of autograd, and `source_integrands` turns `dL/du` into
+    the integrands of the memory's tokens.
     """
 
     def __init__(self, path: CrossPath, nodes: Float[Tensor, " node"]) -> None:
@@ -114,11 +117,13 @@ class MovingCrossAttention:
             self.u.requires_grad_()
         return self.u
 
-    def sources(self, pull: Float[Tensor, "node head token value_dim"]) -> Float[Tensor, "node token memory"]:
+    def source_integrands(
+        self, to_u: Float[Tensor, "node head token value_dim"]
+    ) -> Float[Tensor, "node token memory"]:
         """`dL/dt_m`, summed over heads."""
         query = self.captured.query.detach()
-        found = _slopes(self.weights, pull, query, self.memory, self.captured.form.scaling)
-        return found.sum(dim=1)
+        by_head = _slopes(self.weights, to_u, query, self.memory, self.captured.form.scaling)
+        return by_head.sum(dim=1)
 
 
 class GivenCrossAttention:
@@ -135,14 +140,14 @@ class GivenCrossAttention:
         return self._whole.transpose(1, 2)
 
 
-def _slopes(weights: Weights, pull: Tensor, query: Tensor, memory: Memory, scaling: float) -> Tensor:
+def _slopes(weights: Weights, to_u: Tensor, query: Tensor, memory: MemoryOnPath, scaling: float) -> Tensor:
     weights = Weights(weights.p.detach(), None if weights.slope is None else weights.slope.detach())
-    grad = score_gradient(weights, pull, memory.value, scaling)
-    steps = (one.expand(len(query), -1, -1, -1) for one in (memory.key_step, memory.value_step))
-    return source_slope(weights, grad, pull, query, *steps)
+    grad = score_gradient(weights, to_u, memory.value, scaling)
+    steps = (step.expand(len(query), -1, -1, -1) for step in (memory.key_step, memory.value_step))
+    return source_slope(weights, grad, to_u, query, *steps)
 
 
-def attended(
+def cross_image(
     path: CrossPath, nodes: Float[Tensor, " node"], rows: Int[Tensor, " row"]
 ) -> Float[Tensor, "node row head value_dim"]:
     """u of the second attention at points of the memory's path, the targets' queries being as they are."""
@@ -151,7 +156,7 @@ def attended(
     return attention_output(attention_weights(query, memory.key, form), memory.value).transpose(1, 2)
 
 
-def pulled(
+def cross_pullback(
     path: CrossPath,
     nodes: Float[Tensor, " node"],
     rows: Int[Tensor, " row"],
@@ -161,5 +166,5 @@ def pulled(
     query, form = path.rows(rows, len(nodes))
     memory = path.at(nodes)
     weights = attention_weights(query, memory.key, form)
-    pull = towards(attention_output(weights, memory.value).transpose(1, 2)).transpose(1, 2)
-    return _slopes(weights, pull, query, memory, form.scaling).transpose(1, 2)
+    to_u = towards(attention_output(weights, memory.value).transpose(1, 2)).transpose(1, 2)
+    return _slopes(weights, to_u, query, memory, form.scaling).transpose(1, 2)

@@ -1,7 +1,7 @@
 """Attention along paths that start at the target's own vector (`itb`), in closed form.
 
 The key of source k on the path of target j is `O_k + N_jk(a)/|ψ_jk(a)|`, with N the straight line from
-what target j would be at position k to `N_k` (see `rays`). Its score is
+what target j would be at position k to `N_k` (see `ligflow.method.norm_affine`). Its score is
 
     scale q_j . K_jk(a) = ((1-a) B_jk + a A_jk) / |ψ_jk(a)| + C_jk
     A_jk = q_j . N_k      B_jk = q_j . (N_j at position k)      C_jk = q_j . O_k
@@ -24,7 +24,7 @@ from ligflow.paths.batch_projections import Turned
 
 @dataclass(frozen=True, eq=False)
 class PerTargetAttention:
-    """Queries, and rays of keys and values at the real input, of all sentences."""
+    """Queries, and keys and values in closed form at the real input, of all sentences."""
 
     query: Float[Tensor, "sentence head token dim"]
     key: NormAffine
@@ -32,39 +32,39 @@ class PerTargetAttention:
     turned: Turned | None
     form: ScoreTerms
 
-    def block(self, nodes: Float[Tensor, " node"], grid: BatchRows) -> "PerTargetBlock":
-        """The rows of a grid at points of their paths."""
-        some = grid.sentences
-        query = grid.of(self.query) * self.form.scaling
-        key, value = (of_each(ray, lambda part: part[some]) for ray in (self.key, self.value))
+    def block(self, nodes: Float[Tensor, " node"], table: BatchRows) -> "PerTargetBlock":
+        """The rows of a table at points of their paths."""
+        sentences = table.sentences
+        query = table.of(self.query) * self.form.scaling
+        key, value = (of_each(form, lambda part: part[sentences]) for form in (self.key, self.value))
         end = dot(query, key.numerator)
         bias = self.form.bias
         return PerTargetBlock(
             nodes.to(query)[:, None, None],
-            grid,
-            _turned(query, self.turned, grid) if self.turned else _same(query, grid.of(self.key.numerator)),
+            table,
+            _turned(query, self.turned, table) if self.turned else _same(query, table.of(self.key.numerator)),
             end,
             None if key.offset is None else dot(query, key.offset),
             value.numerator,
-            grid.of(self.value.numerator),
+            table.of(self.value.numerator),
             value.offset,
-            _squares(self.key, grid, query.shape[1]),
-            _squares(self.value, grid, query.shape[1]),
-            replace(self.form, bias=None if bias is None else grid.of(bias)),
+            _squares(self.key, table, query.shape[1]),
+            _squares(self.value, table, query.shape[1]),
+            replace(self.form, bias=None if bias is None else table.of(bias)),
         )
 
 
 @dataclass(frozen=True, eq=False)
 class PerTargetBlock:
-    """Scores and values of some rows, `[sentence, head, node, place, source]` once they meet `a`."""
+    """Scores and values of some rows, `[sentence, head, node, slot, source]` once they meet `a`."""
 
     a: Float[Tensor, "node 1 1"]
-    grid: BatchRows
-    score_start: Float[Tensor, "sentence head place #source"]
-    score_end: Float[Tensor, "sentence head place source"]
-    score_shift: Float[Tensor, "sentence head place source"] | None
+    table: BatchRows
+    score_start: Float[Tensor, "sentence head slot #source"]
+    score_end: Float[Tensor, "sentence head slot source"]
+    score_shift: Float[Tensor, "sentence head slot source"] | None
     value: Float[Tensor, "sentence group source value_dim"]
-    own_value: Float[Tensor, "sentence group place value_dim"]
+    own_value: Float[Tensor, "sentence group slot value_dim"]
     value_shift: Float[Tensor, "sentence group source value_dim"] | None
     key_squares: tuple[Tensor, Tensor, Tensor] | None
     value_squares: tuple[Tensor, Tensor, Tensor] | None
@@ -89,7 +89,7 @@ class PerTargetBlock:
         return softmax(scores, self.form.sink), slope
 
     def u(
-        self, p: Float[Tensor, "sentence head node place source"]
+        self, p: Float[Tensor, "sentence head node slot source"]
     ) -> Float[Tensor, "node row head value_dim"]:
         """`sum_k p_k V_jk(a)`."""
         pull = p if self.value_squares is None else p * self._inverse(self.value_squares)[0]
@@ -100,7 +100,7 @@ class PerTargetBlock:
             u = u + self._spread(p, self.value_shift)
         return self._rows(u)
 
-    def gates(
+    def source_integrands(
         self, p: Tensor, slope: Tensor, to_u: Float[Tensor, "node row head value_dim"]
     ) -> Float[Tensor, "node row head source"]:
         """The integrand of every source through its key and value; 0 for the target itself."""
@@ -115,16 +115,16 @@ class PerTargetBlock:
         if self.value_shift is not None:
             worth = worth + self._dot(pull, self.value_shift)
         score_grad = worth.sub_((p * worth).sum(-1, keepdim=True)).mul_(slope).add_(step).mul_(p)
-        found = self._rows(score_grad)
-        index = self.grid.pick(self.grid.columns.reshape(1, -1)).reshape(1, -1, 1, 1)
-        return found.scatter_(-1, index.expand(*found.shape[:-1], 1), 0)
+        integrands = self._rows(score_grad)
+        index = self.table.pick(self.table.columns.reshape(1, -1)).reshape(1, -1, 1, 1)
+        return integrands.scatter_(-1, index.expand(*integrands.shape[:-1], 1), 0)
 
     def _inverse(self, squares: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """`1/|ψ|` and its derivative, over heads."""
         start, cross, end = (square[:, :, None] for square in squares)
         return inverse_norm(start, cross, end, self.a)
 
-    def _heads(self, groups: Float[Tensor, "sentence group place dim"]) -> Tensor:
+    def _heads(self, groups: Float[Tensor, "sentence group slot dim"]) -> Tensor:
         return _over_heads(groups, self.score_end.shape[1])
 
     def _spread(self, p: Tensor, values: Tensor) -> Tensor:
@@ -134,11 +134,11 @@ class PerTargetBlock:
         return dot(pull.flatten(2, 3), values).unflatten(2, pull.shape[2:4])
 
     def _rows(self, cells: Tensor) -> Tensor:
-        """`[sentence, head, node, place, last]` to `[node, row, head, last]`."""
-        return self.grid.pick(cells.permute(2, 0, 3, 1, 4).flatten(1, 2))
+        """`[sentence, head, node, slot, last]` to `[node, row, head, last]`."""
+        return self.table.pick(cells.permute(2, 0, 3, 1, 4).flatten(1, 2))
 
     def _cells(self, rows: Tensor) -> Tensor:
-        cells = self.grid.spread(rows).unflatten(1, self.grid.columns.shape)
+        cells = self.table.spread(rows).unflatten(1, self.table.columns.shape)
         return cells.permute(1, 3, 0, 2, 4)
 
 
@@ -147,18 +147,18 @@ def _same(query: Tensor, own: Tensor) -> Tensor:
     return (query * _over_heads(own, query.shape[1])).sum(-1, keepdim=True)
 
 
-def _turned(query: Tensor, turned: Turned, grid: BatchRows) -> Tensor:
+def _turned(query: Tensor, turned: Turned, table: BatchRows) -> Tensor:
     """`q_j . (N_j at position k)`: two products with the turns."""
-    base, other = (_over_heads(grid.of(part), query.shape[1]) for part in (turned.base, turned.other))
-    cos, sin = turned.cos[grid.sentences][:, None], turned.sin[grid.sentences][:, None]
+    base, other = (_over_heads(table.of(part), query.shape[1]) for part in (turned.base, turned.other))
+    cos, sin = turned.cos[table.sentences][:, None], turned.sin[table.sentences][:, None]
     return dot(query * base, cos) + dot(query * other, sin)
 
 
-def _squares(ray: NormAffine, grid: BatchRows, heads: int) -> tuple[Tensor, Tensor, Tensor] | None:
+def _squares(form: NormAffine, table: BatchRows, heads: int) -> tuple[Tensor, Tensor, Tensor] | None:
     """`|ψ_j|²`, `ψ_j . ψ_k` and `|ψ_k|²` over heads, or once for all."""
-    if ray.feature is None:
+    if form.feature is None:
         return None
-    own, every = grid.of(ray.feature), ray.feature[grid.sentences]
+    own, every = table.of(form.feature), form.feature[table.sentences]
     start, end = own.square().sum(-1)[..., None], every.square().sum(-1)[:, :, None]
     cross = own @ every.transpose(-1, -2)
     if cross.shape[1] == 1:

@@ -16,14 +16,16 @@ from ligflow.recording.tolerances import gap, max_token_error, rounding, toleran
 def equipped(layer: Layer) -> Layer:
     """The layer with what may be left out, packed or computed in closed form, each checked."""
     if layer.entangled:
-        return replace(layer, anywhere=_is_anywhere(layer), cost=_cost(layer), repeats=_repeats(layer))
+        return replace(
+            layer, positionwise=_is_positionwise(layer), cost=_cost(layer), repeats=_repeats(layer)
+        )
     projections = projections_of(layer)
     if not _unused(layer, projections):
         projections = {}
     layer = replace(
         layer,
         projections=projections,
-        anywhere=not layer.memory and _is_anywhere(layer),
+        positionwise=not layer.memory and _is_positionwise(layer),
         cost=_cost(layer),
         repeats=_repeats(layer),
     )
@@ -57,7 +59,7 @@ def _unused(layer: Layer, projections: Mapping[nn.Module, int]) -> bool:
     return max_token_error(without, layer.finish(hidden, u)) <= rounding(u)
 
 
-def _is_anywhere(layer: Layer) -> bool:
+def _is_positionwise(layer: Layer) -> bool:
     """Whether tokens may change places after attention, and stand beside any others.
 
     Alike ones too: experts may have a capacity, which many tokens with one expert exceed.

@@ -10,12 +10,7 @@ from torch import nn
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
-from ligflow.recording.call import (
-    Call,
-    flat,
-    hidden_of,
-    keeps_shape,
-)
+from ligflow.recording.call import Call, flat, hidden_of, keeps_shape
 from ligflow.recording.tolerances import gap
 from ligflow.recording.validation import replaying
 

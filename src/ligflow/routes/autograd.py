@@ -17,8 +17,8 @@ from ligflow.layer.float64 import keep_double
 from ligflow.layer.interface import plain
 from ligflow.layer.layer import Layer
 from ligflow.method.baselines import Start, own_path
-from ligflow.paths.after_attention import Cotangent
-from ligflow.routes.path_map import PathMap, Players
+from ligflow.paths.after_attention import Cotangent, Players
+from ligflow.routes.path_map import PathMap
 
 _KEPT = 4096  # bytes for each of a target's sources
 
@@ -28,10 +28,10 @@ def z2z(
 ) -> PathMap:
     """`{z_k} -> z'_j` through the layer as it is; with a start of its memory `{z_k}, {e_m} -> z'_j`.
 
-    `held` are the experts that tokens keep on their paths (see `routing`).
+    `held` are the experts that tokens keep on their paths (see `ligflow.layer.experts`).
     """
 
-    def places(nodes: int, targets: Tensor) -> Tensor:
+    def own_tokens(nodes: int, targets: Tensor) -> Tensor:
         own = targets.repeat(nodes)
         return torch.arange(len(own), device=own.device) * len(layer.hidden) + own
 
@@ -40,14 +40,14 @@ def z2z(
             return _own_rows(of.forward(hidden), targets)[:, None]
 
     if memory_start is None:
-        return replace(_map(layer, start, run), places=places)
+        return replace(_map(layer, start, run), own_tokens=own_tokens)
     width, (tokens, dim) = layer.hidden.shape[1], memory_start.shape
 
     def run_both(sources: Tensor, targets: Tensor) -> Tensor:
         hidden, memory = sources[:, :-tokens, :width], sources[:, -tokens:, :dim]
         return run(hidden, targets, layer.with_encoded(memory))
 
-    return replace(_map(layer, start, run_both, memory_start), places=places)
+    return replace(_map(layer, start, run_both, memory_start), own_tokens=own_tokens)
 
 
 def e2u(layer: Layer, memory_start: Float[Tensor, "memory dim"]) -> PathMap:
@@ -76,11 +76,11 @@ def z2u_in_double(layer: Layer, start: Start) -> PathMap:
         with keep_double():
             return route.image(nodes, targets)
 
-    def pull(nodes: Tensor, targets: Tensor, towards: Cotangent) -> Tensor:
+    def pullback(nodes: Tensor, targets: Tensor, towards: Cotangent) -> Tensor:
         with keep_double():
-            return route.pull(nodes, targets, towards)
+            return route.pullback(nodes, targets, towards)
 
-    return PathMap(image, pull, route.cost, route.kept)
+    return PathMap(image, pullback, route.pair_bytes, route.target_bytes)
 
 
 def u2z(layer: Layer, players: Players) -> PathMap:
@@ -111,7 +111,7 @@ def u2z(layer: Layer, players: Players) -> PathMap:
         with torch.no_grad():
             return run(targets, *paths(nodes, targets))
 
-    def pull(nodes: Tensor, targets: Tensor, towards: Cotangent) -> Tensor:
+    def pullback(nodes: Tensor, targets: Tensor, towards: Cotangent) -> Tensor:
         leaves = [part.requires_grad_() for part in paths(nodes, targets)]
         with torch.enable_grad():
             value = run(targets, *leaves)
@@ -122,7 +122,7 @@ def u2z(layer: Layer, players: Players) -> PathMap:
         mine = (to_own * (layer.hidden - residual.vectors)[targets]).sum(-1, keepdim=True)
         return torch.cat([*heads, mine], dim=-1)[:, :, None]
 
-    return PathMap(image, pull, _copy_cost(layer), _KEPT * (sum(end.shape[1] for _, end in moved) + 1))
+    return PathMap(image, pullback, _copy_cost(layer), _KEPT * (sum(end.shape[1] for _, end in moved) + 1))
 
 
 def _map(
@@ -144,7 +144,7 @@ def _map(
         with torch.no_grad():
             return run(sources, targets.repeat(len(nodes))).unflatten(0, (len(nodes), -1))
 
-    def pull(nodes: Tensor, targets: Tensor, towards: Cotangent) -> Tensor:
+    def pullback(nodes: Tensor, targets: Tensor, towards: Cotangent) -> Tensor:
         sources, step = _copies(start, end, nodes, targets, memory)
         sources.requires_grad_()
         with torch.enable_grad():
@@ -156,7 +156,7 @@ def _map(
             scalars.append((grad * step).sum(-1))
         return torch.stack(scalars, dim=1).unflatten(0, (len(nodes), -1))
 
-    return PathMap(image, pull, _copy_cost(layer), _KEPT * len(layer.hidden))
+    return PathMap(image, pullback, _copy_cost(layer), _KEPT * len(layer.hidden))
 
 
 def _copies(

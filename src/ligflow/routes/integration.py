@@ -1,33 +1,21 @@
-"""z2u, u2z and z2z of one replayed layer, for all targets at once.
+"""Integration of a map along its path: integrated gradients of every target, with their certificate.
 
-Each route is a set-to-set map F along a path, given as two functions: `image(nodes, targets)`, the
-values `F_j(x(a))`, and `pull(nodes, targets, cotangent)`, the integrand of every source:
+For sources x_k that go from x_k(0) to x_k, and a scalar L_j of the move of F_j ([suzuki2026], section 3),
 
-    integrand_k(a) = (x_k - x_k(0)) . dL_j/dx_k,    dL_j/dF_j = cotangent(F_j(x(a)))
+    IG_kj = integral over a from 0 to 1 of (x_k - x_k(0)) . dL_j/dx_k     sum_k IG_kj = L_j(1) - L_j(0)
+
+the right side of which is known, so that what the quadrature misses shows ([sundararajan2017], completeness).
 """
-
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ligflow.devices.blocks import default_budget, in_blocks
-from ligflow.layer.interface import plain
-from ligflow.method.baselines import Start, own_path
 from ligflow.method.quadrature import MAX_NODES, Integral, integrate
 from ligflow.method.scalarization import Direction, Scalarization, cotangent, natural_scale, total
-from ligflow.paths.after_attention import Cotangent, finish, pull_back
-from ligflow.paths.attention_path import AttentionPath
-from ligflow.paths.batch import LayerBatch
-from ligflow.paths.cross_attention import (
-    CrossPath,
-    GivenCrossAttention,
-    MovingCrossAttention,
-    attended,
-    pulled,
-)
-from ligflow.routes.path_map import KEPT, Attribution, PathMap, Players, with_self
+from ligflow.routes.attribution import Attribution
+from ligflow.routes.path_map import PathMap
 
 ORIGIN = 1e-6
 _ROUNDING = 100  # machine epsilons of F: what comes back to its start by less has not moved
@@ -61,9 +49,9 @@ def attribute(
     floor = floor_of(last, sentence) if floor is None else floor.to(end)
     scale = natural_scale(kind, end).clamp(min=floor)
     known = total(kind, end)
-    pairs = _pairs(route, budget)
+    pairs = route.pairs(budget)
 
-    def pull(nodes: Tensor, rows: Tensor) -> Tensor:
+    def pulled_back(nodes: Tensor, rows: Tensor) -> Tensor:
         own, began = _rows(kind, rows), nodes[:, None, None, None] == 0
         stays = torch.where((end[rows] == 0).all(-1, keepdim=True), rounding[rows], 0)
 
@@ -71,16 +59,18 @@ def attribute(
             moved = torch.where(began, 0, value - first[rows])  # at a = 0 not even rounding moves
             return cotangent(own, _unless_rounding(moved, stays), end[rows])
 
-        return route.pull(nodes, targets[rows], towards)
+        return route.pullback(nodes, targets[rows], towards)
 
-    def some(rows: Tensor) -> Integral:
+    def integral_of(rows: Tensor) -> Integral:
         def integrand(nodes: Tensor, chosen: Tensor) -> Tensor:
-            return in_blocks(pull, nodes, rows[chosen], pairs)
+            return in_blocks(pulled_back, nodes, rows[chosen], pairs)
 
         return integrate(integrand, known[rows], scale[rows], quadrature, tol, max_nodes)
 
     everyone = torch.arange(len(targets), device=targets.device)
-    result = _joined([some(rows) for rows in everyone.split(max(1, budget // 2 // route.kept))])
+    result = _joined(
+        [integral_of(rows) for rows in everyone.split(max(1, budget // 2 // route.target_bytes))]
+    )
     origin = _origin(route, targets, kind, first, end, result.divided, pairs) / scale
     return Attribution(
         result.value, known, scale, result.error / scale, origin, result.met, result.nodes, floor
@@ -122,12 +112,7 @@ def _image_at(
     route: PathMap, node: float, targets: Tensor, budget: int
 ) -> Float[Tensor, "target scalar dim"]:
     at = torch.full((1,), node, dtype=torch.float32, device=targets.device)
-    return in_blocks(route.image, at, targets, _pairs(route, budget))[0]
-
-
-def _pairs(route: PathMap, budget: int) -> int:
-    """How many (node, row) pairs half of the budget holds."""
-    return route.pairs(budget)
+    return in_blocks(route.image, at, targets, route.pairs(budget))[0]
 
 
 def _joined(parts: list[Integral]) -> Integral:
@@ -147,13 +132,13 @@ def _origin(
     pairs: int,
 ) -> Float[Tensor, "target scalar"]:
     """L at a = 1e-6. Where the integral converged without a division it is on the line to L(1)."""
-    found = ORIGIN * total(kind, end)
+    origin = ORIGIN * total(kind, end)
     rows = divided.nonzero()[:, 0]
     if len(rows):
         at = torch.tensor([ORIGIN], dtype=torch.float32, device=targets.device)
         near = in_blocks(route.image, at, targets[rows], pairs)[0] - first[rows]
-        found[rows] = (cotangent(_rows(kind, rows), near, end[rows]) * near).sum(-1)
-    return found
+        origin[rows] = (cotangent(_rows(kind, rows), near, end[rows]) * near).sum(-1)
+    return origin
 
 
 def floor_of(
@@ -180,124 +165,3 @@ def _rows(scalarization: Scalarization, rows: Int[Tensor, " row"]) -> Scalarizat
 
 
 # --- the three routes -----------------------------------------------------------------------------
-
-
-def z2u(path: AttentionPath) -> PathMap:
-    """Attention alone: `{z_k} -> u_j^h`, one scalar a head; sources are tokens."""
-
-    def image(nodes: Tensor, rows: Tensor) -> Tensor:
-        with torch.no_grad():
-            return path.at(nodes, rows)
-
-    def pull(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
-        with torch.no_grad():
-            here = path.moving(nodes, rows)
-            sources, own = here.gates(towards(here.u))
-            return with_self(sources, own, path.sentences.columns(rows))
-
-    tokens, size = path.sentences.tokens, path.sentences.z.element_size()
-    return PathMap(image, pull, size * path.cost, size * KEPT * path.heads * tokens)
-
-
-def e2u(path: CrossPath) -> PathMap:
-    """A decoder's second attention: `{e_m} -> u_j^h`, its queries held; sources are the encoder's tokens."""
-
-    def image(nodes: Tensor, rows: Tensor) -> Tensor:
-        with torch.no_grad():
-            return attended(path, nodes.to(path.start), rows)
-
-    def pull(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
-        with torch.no_grad():
-            return pulled(path, nodes, rows, towards)
-
-    heads, size = path.query.shape[1], path.start.element_size()
-    cost = heads * (12 * path.tokens + 8 * path.query.shape[3])
-    return PathMap(image, pull, size * cost, size * KEPT * heads * path.tokens)
-
-
-def u2z(sentences: LayerBatch, players: Players) -> PathMap:
-    """All that follows attention: `{u_j^h}_h, z_j -> z'_j`.
-
-    Sources are the heads, then those of a second attention, then the residual.
-    """
-    moves = players.residual_start is not None
-    residual = Start(sentences.z if players.residual_start is None else players.residual_start, False)
-    starts = [players.start, *([players.second_start] if players.second_start is not None else [])]
-    ends = [players.end, *([players.second_end] if players.second_end is not None else [])]
-    steps = [end - start for start, end in zip(starts, ends, strict=True)]
-    z_step = sentences.z - residual.vectors
-
-    def paths(nodes: Tensor, rows: Tensor) -> tuple[Tensor, list[Tensor]]:
-        a = nodes.to(z_step)
-        moved = [
-            start[rows] + a[:, None, None, None] * step[rows]
-            for start, step in zip(starts, steps, strict=True)
-        ]
-        return own_path(residual, sentences.z, a, rows), moved
-
-    def image(nodes: Tensor, rows: Tensor) -> Tensor:
-        with torch.no_grad():
-            hidden, (u, *second) = paths(nodes, rows)
-            given = GivenCrossAttention(second[0], rows, sentences.tokens) if second else plain
-            return finish(sentences, hidden, u, rows, given)
-
-    def pull(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
-        hidden, (u, *second) = paths(nodes, rows)
-        given = GivenCrossAttention(second[0].requires_grad_(), rows, sentences.tokens) if second else None
-        to_hidden, to_us = pull_back(sentences, hidden, u, rows, towards, moves, given)
-        found = [(to_u * step[rows]).sum(-1) for to_u, step in zip(to_us, steps, strict=True)]
-        own = torch.zeros_like(found[0][..., :1])
-        if to_hidden is not None:
-            own = (to_hidden * z_step[rows]).sum(-1, keepdim=True)
-        return torch.cat([*found, own], dim=-1)[:, :, None]
-
-    size, heads = sentences.z.element_size(), sum(end.shape[1] for end in ends)
-    cost, kept = size * sentences.host.cost, size * KEPT * (heads + 1)
-    return PathMap(image, pull, cost, kept, sentences.tokens, _recorded(sentences), sentences.places)
-
-
-def z2z(path: AttentionPath, cross: CrossPath | None = None) -> PathMap:
-    """The whole layer `{z_k} -> z'_j`, split at its attention; sources are tokens.
-
-    With a second attention, `{z_k}, {e_m} -> z'_j`: sources are tokens, then those of the encoder.
-    """
-    sentences, start = path.sentences, path.start
-
-    def image(nodes: Tensor, rows: Tensor) -> Tensor:
-        with torch.no_grad():
-            own = own_path(start, sentences.z, nodes.to(sentences.z), rows)
-            second = plain if cross is None else MovingCrossAttention(cross, nodes.to(sentences.z))
-            return finish(sentences, own, path.at(nodes, rows), rows, second)
-
-    def pull(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
-        with torch.no_grad():
-            here = path.moving(nodes, rows)
-        own = own_path(start, sentences.z, nodes, rows)
-        second = None if cross is None else MovingCrossAttention(cross, nodes)
-        to_hidden, (to_u, *to_second) = pull_back(
-            sentences, own, here.u, rows, towards, not start.per_target, second
-        )
-        with torch.no_grad():
-            sources, through_query = here.gates(to_u)
-            sources = sources.sum(dim=2)
-            mine = None if through_query is None else through_query.sum(dim=2)
-            if to_hidden is not None:
-                residual = (to_hidden * (sentences.z - start.vectors)[rows]).sum(-1)
-                mine = residual if mine is None else mine + residual
-            sources = with_self(sources, mine, sentences.columns(rows))
-            if second is not None:
-                sources = torch.cat([sources, second.sources(*to_second)[:, rows]], dim=-1)
-            return sources[:, :, None]
-
-    size, tokens = sentences.z.element_size(), sentences.tokens
-    cost, more = size * (path.cost + sentences.host.cost), 0 if cross is None else cross.tokens
-    kept = size * KEPT * (tokens + more)
-    return PathMap(image, pull, cost, kept, tokens, _recorded(sentences), sentences.places)
-
-
-def _recorded(sentences: LayerBatch) -> Callable[[Tensor], Tensor] | None:
-    """z' as the model computed it, if replays repeat it to rounding."""
-    if not all(layer.repeats for layer in sentences.layers):
-        return None
-    output = sentences.output()
-    return lambda rows: output[rows][:, None]

@@ -26,14 +26,14 @@ def jumps(
 ) -> Float[Tensor, "target one"]:
     """`sum ||F(a+) - F(a-)||` over the points of each target's path where its experts change.
 
-    `calls` is how often one run of the layer chooses (see `routing.choices`).
+    `calls` is how often one run of the layer chooses (see `ligflow.layer.experts`).
     """
     pairs = route.pairs(memory_budget or default_budget(targets.device))
     choose = _choice(route, calls)
     points = torch.tensor(_POINTS, dtype=torch.float32, device=targets.device)
     chosen = in_blocks(choose, points, targets, pairs)[:, :, 0]
     changes = (chosen[1:] != chosen[:-1]).any(-1)
-    found = points.new_zeros(len(targets), 1)
+    size = points.new_zeros(len(targets), 1)
     for row in changes.any(0).nonzero()[:, 0]:
         here = targets[row : row + 1]
         stretches = torch.stack([points[:-1], points[1:]], dim=-1)[changes[:, row]]
@@ -42,8 +42,8 @@ def jumps(
             chosen = in_blocks(choose, edges.flatten(), here, pairs)[:, 0, 0].unflatten(0, edges.shape)
             stretches = edges.unfold(1, 2, 1)[(chosen[:, 1:] != chosen[:, :-1]).any(-1)]
         ends = in_blocks(route.image, stretches.flatten(), here, pairs)[:, 0, 0]
-        found[row] = (ends[1::2] - ends[::2]).norm(dim=-1).sum()
-    return found
+        size[row] = (ends[1::2] - ends[::2]).norm(dim=-1).sum()
+    return size
 
 
 def _parts(stretches: Float[Tensor, "stretch 2"]) -> Float[Tensor, "stretch edge"]:
@@ -55,8 +55,8 @@ def _choice(route: PathMap, calls: int) -> _Choose:
     """What is chosen for the target's token of every (node, row) pair."""
 
     def choose(nodes: Tensor, rows: Tensor) -> Tensor:
-        assert route.places is not None
+        assert route.own_tokens is not None
         made = noted(lambda: route.image(nodes, rows), calls)
-        return made[route.places(len(nodes), rows)].unflatten(0, (len(nodes), -1))[:, :, None]
+        return made[route.own_tokens(len(nodes), rows)].unflatten(0, (len(nodes), -1))[:, :, None]
 
     return choose

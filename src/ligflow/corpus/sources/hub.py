@@ -31,12 +31,12 @@ def dataset_of(source: str) -> Dataset:
     """
     if not source.startswith("hf://"):
         return Dataset(source.removeprefix("hf:"))
-    address = _URI.fullmatch(source.rstrip("/"))
-    if address is None:
+    found = _URI.fullmatch(source.rstrip("/"))
+    if found is None:
         raise LigflowError(
             f"{source!r} is no dataset of the hub; give hf:ORG/NAME or hf://datasets/ORG/NAME."
         )
-    return Dataset(address["name"], address["revision"], address["file"])
+    return Dataset(found["name"], found["revision"], found["file"])
 
 
 def read(

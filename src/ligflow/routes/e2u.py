@@ -1,0 +1,49 @@
+"""e2u: a decoder's second attention, from the encoder's tokens e_m to each head's context vector u_j^h."""
+
+import torch
+from torch import Tensor
+
+from ligflow.method.baselines import Baseline
+from ligflow.paths.after_attention import Cotangent
+from ligflow.paths.cross_attention import CrossPath, cross_image, cross_pullback
+from ligflow.routes.attribution import Attribution, in_single
+from ligflow.routes.double_precision import attribute_in_double, has_wider
+from ligflow.routes.explain_map import explain_map
+from ligflow.routes.path_map import POINTS_HELD, PathMap
+from ligflow.routes.workspace import Workspace, key_of_settings
+from ligflow.settings import Settings
+
+
+def explain_e2u(work: Workspace, settings: Settings) -> Attribution:
+    """The second attention, in float64 where there is one: from the mean of its memory u starts flat."""
+    baseline = settings.encoder_baseline
+
+    def run() -> Attribution:
+        if not has_wider(work):
+            return explain_map(e2u_from(work, baseline), settings, work, "z2u")
+        return in_single(attribute_in_double(lambda space: e2u_from(space, baseline), settings, work, "z2u"))
+
+    return work.once(("e2u", *key_of_settings(settings, "z2u", baseline)), run)
+
+
+def e2u_from(work: Workspace, baseline: Baseline) -> PathMap:
+    """The second attention from a baseline of its memory."""
+    path = work.cross(baseline)
+    assert path is not None  # only layers with a memory are asked
+    return e2u_map(path)
+
+
+def e2u_map(path: CrossPath) -> PathMap:
+    """`{e_m} -> u_j^h` along the memory's path, its queries held; sources are the encoder's tokens."""
+
+    def image(nodes: Tensor, rows: Tensor) -> Tensor:
+        with torch.no_grad():
+            return cross_image(path, nodes.to(path.start), rows)
+
+    def pullback(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
+        with torch.no_grad():
+            return cross_pullback(path, nodes, rows, towards)
+
+    heads, size = path.query.shape[1], path.start.element_size()
+    cost = heads * (12 * path.tokens + 8 * path.query.shape[3])
+    return PathMap(image, pullback, size * cost, size * POINTS_HELD * heads * path.tokens)

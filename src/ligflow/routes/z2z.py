@@ -1,0 +1,103 @@
+"""z2z: the whole layer, from the tokens z_k (and the encoder's e_m) to the target's output z'_j."""
+
+import torch
+from torch import Tensor
+
+from ligflow.layer.interface import plain
+from ligflow.method.baselines import Baseline, cross_start, own_path, source_start
+from ligflow.paths.after_attention import Cotangent, finish, pull_back
+from ligflow.paths.attention_path import AttentionPath
+from ligflow.paths.batch import recorded_output
+from ligflow.paths.cross_attention import CrossPath, MovingCrossAttention
+from ligflow.routes import autograd
+from ligflow.routes.attribution import Attribution, in_single
+from ligflow.routes.corrections import with_correction
+from ligflow.routes.double_precision import attribute_in_double, starts_flat
+from ligflow.routes.explain_map import explain_map
+from ligflow.routes.path_map import POINTS_HELD, PathMap, with_own
+from ligflow.routes.workspace import Workspace, key_of, key_of_settings, key_of_start
+from ligflow.settings import Settings
+
+
+def explain_z2z(work: Workspace, settings: Settings) -> Attribution:
+    """z2z of all targets as the settings say, corrected where their baseline is a ratio."""
+
+    def run(baseline: Baseline) -> Attribution:
+        key = key_of_start(work, settings, key_of(baseline)), *key_of_settings(settings, "z2z", baseline)
+        return work.once(("z2z", *key), lambda: _attribute(baseline, settings, work))
+
+    return with_correction(run, settings.layer_baseline, work)
+
+
+def _attribute(baseline: Baseline, settings: Settings, work: Workspace) -> Attribution:
+    layer, encoder = work.batch.layers[0], settings.encoder_baseline
+    if layer.refusal:
+        return explain_map(_by_autograd(work, baseline, encoder), settings, work, "z2z")
+    if layer.memory and starts_flat(work, encoder):
+        # what the memory adds to a target starts flat where it starts at its mean
+        attribution = attribute_in_double(
+            lambda space: z2z_from(space, baseline, space.cross(encoder)), settings, work, "z2z"
+        )
+        return in_single(attribution)
+    start = key_of_start(work, settings, key_of(baseline))
+    route = z2z_from(work, baseline, work.cross(encoder))
+    return explain_map(route, settings, work, "z2z", start=start)
+
+
+def _by_autograd(work: Workspace, baseline: Baseline, encoder_baseline: Baseline) -> PathMap:
+    """The whole layer as it is, from baselines of its tokens and of its memory."""
+    layer, selection = work.batch.layers[0], work.selections[0]
+    start, memory = source_start(baseline, layer.hidden, selection.visible), None
+    if selection.memory is not None:
+        memory = cross_start(encoder_baseline, layer.encoded, selection.memory)
+    return autograd.z2z(layer, start, memory, work.batch.held)
+
+
+def z2z_from(work: Workspace, baseline: Baseline, cross: CrossPath | None = None) -> PathMap:
+    """The whole layer from a baseline; by plain autograd where its attention is one map of all tokens."""
+    layer = work.batch.layers[0]
+    if layer.entangled:
+        return autograd.z2z(layer, work.start(baseline), held=work.batch.held)
+    return z2z_map(work.path(baseline), cross)
+
+
+def z2z_map(path: AttentionPath, cross: CrossPath | None = None) -> PathMap:
+    """`{z_k} -> z'_j` along a path of attention, the layer split there; sources are tokens.
+
+    With a second attention, `{z_k}, {e_m} -> z'_j`: sources are tokens, then those of the encoder.
+    """
+    batch, start = path.batch, path.start
+
+    def image(nodes: Tensor, rows: Tensor) -> Tensor:
+        with torch.no_grad():
+            own = own_path(start, batch.z, nodes.to(batch.z), rows)
+            second = plain if cross is None else MovingCrossAttention(cross, nodes.to(batch.z))
+            return finish(batch, own, path.at(nodes, rows), rows, second)
+
+    def pullback(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
+        # Source k moves z'_j through its key and value; the target's own stream also through its query and
+        # the residual. With g_u = dL/du_j from one backward pass behind attention,
+        #     integrand_k = sum_h integrand_k^h(g_u)    and at k = j also  sum_h own^h(g_u) + dL/dz_j . step_j
+        with torch.no_grad():
+            attention = path.moving(nodes, rows)
+        own = own_path(start, batch.z, nodes, rows)
+        second = None if cross is None else MovingCrossAttention(cross, nodes)
+        to_hidden, (to_u, *to_second) = pull_back(
+            batch, own, attention.u, rows, towards, not start.per_target, second
+        )
+        with torch.no_grad():
+            sources, through_query = attention.source_integrands(to_u)
+            sources = sources.sum(dim=2)
+            diagonal = None if through_query is None else through_query.sum(dim=2)
+            if to_hidden is not None:
+                residual = (to_hidden * (batch.z - start.vectors)[rows]).sum(-1)
+                diagonal = residual if diagonal is None else diagonal + residual
+            sources = with_own(sources, diagonal, batch.columns(rows))
+            if second is not None:
+                sources = torch.cat([sources, second.source_integrands(*to_second)[:, rows]], dim=-1)
+            return sources[:, :, None]
+
+    size, tokens = batch.z.element_size(), batch.tokens
+    cost, more = size * (path.cost + batch.host.cost), 0 if cross is None else cross.tokens
+    kept = size * POINTS_HELD * (tokens + more)
+    return PathMap(image, pullback, cost, kept, tokens, recorded_output(batch), batch.replayed_tokens)
