@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from blocks import put  # noqa: E402
 
-from layer.test_layer_cross_attention import explainer_of, inputs_of, pairs  # noqa: E402
+from encoder_decoders import explainer_of, inputs_of, pairs  # noqa: E402
 from ligflow.layer.model_state import prepared  # noqa: E402
 from ligflow.routes.integration import attribute  # noqa: E402
 

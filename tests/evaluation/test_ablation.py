@@ -9,7 +9,7 @@ from ligflow import Explainer, LigflowError, UnsupportedModel
 from ligflow.evaluation.ablation import REPLACEMENTS, ablation
 from ligflow.layer.layer import Layer
 from ligflow.routes.workspace import Selection
-from routes.test_oracle import CASES, recorded
+from recorded_layers import CASES, recorded
 
 
 def by_forward(layer: Layer, place: Selection, replacement: str, removed: Tensor) -> Tensor:

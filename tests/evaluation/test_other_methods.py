@@ -21,7 +21,7 @@ from ligflow.evaluation.other_methods import (
 from ligflow.layer.layer import Layer
 from ligflow.method.attention import attention_weights
 from ligflow.routes.workspace import Selection
-from routes.test_oracle import CASES, recorded
+from recorded_layers import CASES, recorded
 
 FAMILIES = ("bert", "llama", "gpt2", "gemma2", "t5", "gpt_oss", "gpt_neox")
 

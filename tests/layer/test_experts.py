@@ -20,7 +20,7 @@ from ligflow.routes import autograd
 from ligflow.routes.integration import attribute
 from ligflow.routes.path_map import PathMap
 from ligflow.routes.z2z import z2z_map
-from routes.test_oracle import recorded
+from recorded_layers import recorded
 from sweep.shrink import shrink
 from sweep.verdicts import build as build_tiny
 

@@ -13,7 +13,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 import hand_made
 from architectures import ARCHITECTURES, Architecture, build, example
-from layer.test_layer_cross_attention import DECODERS, inputs_of
+from encoder_decoders import DECODERS, inputs_of
 from ligflow import Explainer, UnsupportedModel
 from ligflow.layer.layer import Layer
 from ligflow.recording.tolerances import error_over_allowance, max_token_error

@@ -1,7 +1,6 @@
-"""Identities of the method, as numbers: completeness, vectors, both compositions, matched ends."""
+"""Integration of a map: completeness, vectors, scalarisations, kinks, rounding."""
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,31 +8,17 @@ from torch import Tensor
 
 from architectures import ARCHITECTURES, build, example
 from brute_force import by_captum
+from families import FAMILIES, layer_of
 from ligflow import Explainer, direction
 from ligflow.layer.layer import Layer
-from ligflow.layer.model_state import prepared
 from ligflow.method.baselines import Start, source_start
 from ligflow.paths.after_attention import Cotangent
 from ligflow.paths.attention_path import attention_path
 from ligflow.paths.batch import alone
-from ligflow.routes import autograd
 from ligflow.routes.attribution import Attribution
 from ligflow.routes.integration import attribute
 from ligflow.routes.path_map import PathMap
-from ligflow.routes.players import u_at, u_end
-from ligflow.routes.workspace import Selection, Workspace
-from ligflow.routes.z2u import z2u_from
 from ligflow.routes.z2z import z2z_map
-
-FAMILIES = ("bert", "llama", "gemma2", "gpt_neox")
-
-
-def layer_of(name: str, dtype: torch.dtype = torch.float64) -> Iterator[tuple[Explainer, Layer, Selection]]:
-    explainer = Explainer(build(ARCHITECTURES[name], dtype))
-    layer = explainer.record(example(ARCHITECTURES[name], 6, dtype=dtype))[1]
-    visible = torch.arange(6)
-    with prepared(layer.module):
-        yield explainer, layer, Selection(visible, visible)
 
 
 def z2z_of(layer: Layer, start: Start) -> PathMap:
@@ -76,64 +61,6 @@ def test_a_direction_is_linear_and_signed(name: str) -> None:
 
 
 @pytest.mark.usefixtures("no_shape_checks")
-@pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("att_baseline", ["itb", "zero", "mean"])
-def test_matched_ends_and_sums_of_both_compositions(name: str, att_baseline: str) -> None:
-    """z2z and u2z have equal totals, target by target, and the conserving map shares out exactly them."""
-    explainer = Explainer(build(ARCHITECTURES[name], torch.float64))
-    flow = explainer.explain(
-        example(ARCHITECTURES[name], 6), att_baseline=att_baseline, mlp_baseline="matched",
-        layer_baseline=att_baseline, tol=1e-6 if att_baseline == "itb" else 1e-4,
-    )  # fmt: skip
-    certified = 1e-5 if att_baseline == "itb" else 2e-4
-    torch.testing.assert_close(flow.total("z2z"), flow.total("u2z"), rtol=1e-9, atol=1e-12)
-    players = flow.u2z.sum(dim=1) + flow.u2z_residual
-    torch.testing.assert_close(flow.composed("conserving").sum(-1), players, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(players, flow.total("z2z"), rtol=certified, atol=1e-9)
-    torch.testing.assert_close(flow.z2z.sum(-1), flow.total("z2z"), rtol=certified, atol=1e-9)
-    expected = (flow.z2u.sum(-1) * flow.u2z).sum(dim=1)
-    torch.testing.assert_close(flow.composed("product").sum(-1), expected, rtol=1e-9, atol=1e-9)
-
-
-def test_matched_equals_att_itb_a0_under_itb() -> None:
-    model = build(ARCHITECTURES["llama"], torch.float64)
-    inputs = example(ARCHITECTURES["llama"], 5)
-    matched = Explainer(model).explain(inputs, routes=("u2z",), mlp_baseline="matched")
-    named = Explainer(model).explain(inputs, routes=("u2z",), mlp_baseline="att_itb_a0")
-    assert torch.equal(matched.u2z, named.u2z)
-    assert matched.u2z_residual.abs().max() == 0
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_itb_has_no_self_term(name: str) -> None:
-    flow = Explainer(build(ARCHITECTURES[name])).explain(
-        example(ARCHITECTURES[name], 5), routes=("z2u", "z2z")
-    )
-    assert flow.z2u.diagonal(dim1=-2, dim2=-1).abs().max() == 0
-    assert flow.z2z.diagonal(dim1=-2, dim2=-1).abs().max() == 0
-
-
-@pytest.mark.usefixtures("no_shape_checks")
-@pytest.mark.filterwarnings("ignore::ligflow.CompletenessWarning")
-@pytest.mark.parametrize("name", [n for n, a in ARCHITECTURES.items() if a.causal])
-def test_nothing_comes_from_the_future_in_a_causal_model(name: str) -> None:
-    flow = Explainer(build(ARCHITECTURES[name])).explain(
-        example(ARCHITECTURES[name], 5), routes=("z2u", "z2z"), quadrature="gauss-legendre:3",
-        att_baseline="zero", layer_baseline="mean", tol=0.999,
-    )  # fmt: skip
-    assert flow.z2u.triu(1).abs().max() == 0
-    assert flow.z2z.triu(1).abs().max() == 0
-
-
-def test_nothing_comes_from_beyond_a_sliding_window() -> None:
-    flow = Explainer(build(ARCHITECTURES["mistral"])).explain(example(ARCHITECTURES["mistral"], 9))
-    beyond = torch.ones(9, 9, dtype=torch.bool).tril(-4)
-    assert flow.z2z[:, beyond].abs().max() == 0
-    assert flow.z2u[:, :, beyond].abs().max() == 0
-    assert flow.z2z[:, torch.ones(9, 9, dtype=torch.bool).tril(-1) & ~beyond].abs().min() > 0
-
-
-@pytest.mark.usefixtures("no_shape_checks")
 @pytest.mark.filterwarnings("ignore::ligflow.CompletenessWarning")
 @pytest.mark.parametrize("name", ["bert", "gpt_oss", "t5"])
 @pytest.mark.parametrize("baseline", ["itb", "zero"])
@@ -154,35 +81,6 @@ def test_blocks_do_not_change_a_result(name: str, baseline: str, monkeypatch: py
         torch.testing.assert_close(run(pairs), whole, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
 
 
-@pytest.mark.parametrize("name", ["bert", "llama", "albert"])
-def test_padding_does_not_change_a_result(name: str) -> None:
-    architecture = ARCHITECTURES[name]
-    explainer = Explainer(build(architecture))
-    padded = example(architecture, 6, padding=4)
-    bare = {key: value[:, :6] for key, value in padded.items()}
-    for baseline in ("itb", "zero", "mean"):
-        settings = {"att_baseline": baseline, "layer_baseline": baseline, "mlp_baseline": "matched"}
-        ours, theirs = explainer.explain(padded, **settings), explainer.explain(bare, **settings)
-        assert len(ours.tokens) == 6
-        for name_ in ("z2u", "u2z", "u2z_residual", "z2z"):
-            scale = float(theirs.tensors[name_].abs().max()) or 1.0
-            torch.testing.assert_close(
-                ours.tensors[name_], theirs.tensors[name_], rtol=1e-3, atol=1e-4 * scale
-            )
-
-
-def test_subsets_of_targets_and_layers_are_rows_of_the_whole() -> None:
-    architecture = ARCHITECTURES["gemma3_text"]
-    explainer = Explainer(build(architecture))
-    whole = explainer.explain(example(architecture, 7))
-    part = explainer.explain(example(architecture, 7), layers=[-1], targets=[5, 2])
-    assert part.targets == (2, 5)
-    assert part.layers == (1,)
-    for route, index in (("z2u", (slice(1, 2), slice(None), [2, 5])), ("z2z", (slice(1, 2), [2, 5]))):
-        torch.testing.assert_close(part.tensors[route], whole.tensors[route][index], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(part.composed(), whole.composed()[1:2, [2, 5]], rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("name", ["bert", "llama"])
 def test_captum_rule_reproduces_captum_on_the_unmodified_layer(name: str) -> None:
     for _, layer, place in layer_of(name):
@@ -194,83 +92,6 @@ def test_captum_rule_reproduces_captum_on_the_unmodified_layer(name: str) -> Non
                     layer, start.vectors[target].expand(6, -1) if start.per_target else start.vectors, target
                 )
                 torch.testing.assert_close(ours[target], theirs, rtol=1e-6, atol=1e-6)
-
-
-def test_u_at_the_start_is_attention_over_copies_of_the_target() -> None:
-    for _, layer, place in layer_of("llama"):
-        work = Workspace(alone(layer), (place,))
-        found = u_at(work, "itb", 0.0)
-        for target in range(6):
-            copies = layer.hidden[target].expand(1, 6, -1)
-            torch.testing.assert_close(found[target], layer.attend(copies)[0, target])
-        end = z2u_from(work, "itb").image(torch.ones(1, dtype=torch.float64), place.targets)[0]
-        torch.testing.assert_close(end, u_end(layer))
-
-
-def test_a_tensor_baseline_of_zeros_is_the_zero_baseline() -> None:
-    architecture = ARCHITECTURES["bert"]
-    explainer = Explainer(build(architecture))
-    named = explainer.explain(
-        example(architecture, 5), att_baseline="zero", layer_baseline="zero", mlp_baseline="zero"
-    )
-    given = explainer.explain(
-        example(architecture, 5), att_baseline=torch.zeros(32), layer_baseline=torch.zeros(5, 32),
-        mlp_baseline=torch.zeros(4, 8),
-    )  # fmt: skip
-    for route in ("z2u", "u2z", "z2z"):
-        torch.testing.assert_close(named.tensors[route], given.tensors[route], rtol=1e-4, atol=1e-5)
-
-
-def test_ratio_corrections_give_the_self_share_of_the_other_map() -> None:
-    architecture = ARCHITECTURES["bert"]
-    explainer = Explainer(build(architecture))
-    inputs = example(architecture, 6)
-    itb = explainer.explain(inputs, routes=("z2u", "z2z"))
-    zero = explainer.explain(inputs, routes=("z2u", "z2z"), att_baseline="zero", layer_baseline="zero")
-    ratio = explainer.explain(
-        inputs, routes=("z2u", "z2z"), att_baseline="itb_zero_ratio", layer_baseline="itb_zero_ratio"
-    )
-    for route in ("z2u", "z2z"):
-        ours, theirs = ratio.tensors[route], zero.tensors[route]
-        torch.testing.assert_close(ours.sum(-1), itb.tensors[route].sum(-1), rtol=1e-4, atol=1e-5)
-        share = ours.diagonal(dim1=-2, dim2=-1) / ours.sum(-1)
-        expected = theirs.diagonal(dim1=-2, dim2=-1) / theirs.sum(-1)
-        torch.testing.assert_close(share, expected, rtol=1e-4, atol=1e-5)
-    by_map = explainer.explain(inputs, routes=("z2u",), att_baseline="itb_map_ratio")
-    alpha = attention_of(explainer, inputs)
-    share = by_map.z2u.diagonal(dim1=-2, dim2=-1) / by_map.z2u.sum(-1)
-    torch.testing.assert_close(share, alpha.diagonal(dim1=-2, dim2=-1), rtol=1e-4, atol=1e-5)
-
-
-def attention_of(explainer: Explainer, inputs: dict[str, Tensor]) -> Tensor:
-    """The weights that transformers itself returns, `[layer, head, target, source]`."""
-    model = copy.deepcopy(explainer.model)
-    model.set_attn_implementation("eager")
-    with torch.no_grad():
-        return torch.stack(model(**inputs, output_attentions=True).attentions)[:, 0]
-
-
-def test_one_token_has_nothing_to_attribute_under_itb() -> None:
-    for name in ("bert", "llama", "gpt2"):
-        flow = Explainer(build(ARCHITECTURES[name])).explain(
-            example(ARCHITECTURES[name], 1), att_baseline="itb_zero_ratio", layer_baseline="itb_zero_ratio"
-        )
-        assert flow.z2z.abs().max() == 0
-        assert flow.z2u.abs().max() == 0
-        assert not flow.unmet
-        assert torch.isfinite(flow.certificate("z2z")).all()
-
-
-def test_direct_z2z_serves_models_off_the_interface() -> None:
-    from architectures import WHOLE_ONLY
-
-    explainer = Explainer(build(WHOLE_ONLY["longformer"], torch.float64))
-    for layer in explainer.record(example(WHOLE_ONLY["longformer"], 5)):
-        with prepared(layer.module, layer.implementation):
-            visible = torch.arange(5)
-            start = source_start("zero", layer.hidden, visible)
-            found = attribute(autograd.z2z(layer, start), visible, "l2", "captum:16").value[:, 0]
-            torch.testing.assert_close(found[3], by_captum(layer, start.vectors, 3, 16), rtol=1e-6, atol=1e-6)
 
 
 def straight(length: float, dtype: torch.dtype, recorded: Tensor | None = None) -> PathMap:

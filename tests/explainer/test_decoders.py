@@ -1,7 +1,6 @@
-"""Decoders with a second attention: the engine against autograd with both sets of sources."""
+"""Flows of decoders with a second attention: both sets of sources, certificates, files, tables, refusals."""
 
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,122 +8,18 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
-from torch import Tensor, nn
 
-from architectures import ARCHITECTURES, Architecture, build
+from architectures import ARCHITECTURES, build
+from encoder_decoders import DECODERS, explainer_of, inputs_of
 from ligflow import Explainer, Flow, LigflowError, attribute_layer
-from ligflow.layer.layer import Layer
-from ligflow.layer.model_state import prepared
-from ligflow.method.baselines import cross_start, source_start
-from ligflow.paths.batch import alone
-from ligflow.paths.cross_attention import CrossPath
 from ligflow.results.join import join
 from ligflow.results.tracing import trace
-from ligflow.routes import autograd
-from ligflow.routes.e2u import e2u_map
-from ligflow.routes.integration import attribute
-from ligflow.routes.path_map import PathMap
-from ligflow.routes.players import players_of
-from ligflow.routes.u2z import u2z_map
-from ligflow.routes.workspace import Selection, Workspace
-from ligflow.routes.z2z import z2z_map
-from ligflow.settings import Settings
 from ligflow.view.terminal import report
-
-LIMIT = {torch.float32: 1e-4, torch.float64: 1e-9}
-_BART = ARCHITECTURES["bart"].config | {"decoder_layers": 2}
-DECODERS = {
-    "t5": ARCHITECTURES["t5"],
-    "bart": Architecture("BartModel", _BART),
-    "mvp": Architecture("MvpModel", _BART),  # off the interface, with a mask for each example
-    "fsmt": Architecture(  # tokens before examples
-        "FSMTModel",
-        {"langs": ["en", "de"], "src_vocab_size": 64, "tgt_vocab_size": 64}
-        | {name: value for name, value in _BART.items() if name != "vocab_size"},
-    ),
-    "marian": Architecture("MarianModel", _BART | {"pad_token_id": 0, "decoder_start_token_id": 0}),
-    "pegasus": Architecture("PegasusModel", _BART),
-    "whisper": ARCHITECTURES["whisper"],
-}
-CASES = [
-    (name, tokens, padding) for name in DECODERS for tokens in (1, 2, 6) for padding in (0, 2)
-    if (name != "whisper" or not padding) and (name != "fsmt" or tokens > 1)  # of one, its axes do not tell
-]  # fmt: skip
-
-
-def inputs_of(name: str, tokens: int, padding: int, dtype: torch.dtype) -> dict[str, Tensor]:
-    """A decoder's input of `tokens` tokens beside an encoder's of 7, some of them padding."""
-    generator = torch.Generator().manual_seed(tokens)
-    decoder = {"decoder_input_ids": torch.randint(3, 60, (1, tokens), generator=generator)}
-    if name == "whisper":
-        return decoder | {"input_features": torch.randn(1, 8, 18, generator=generator).to(dtype)}
-    mask = torch.ones(1, 7, dtype=torch.long)
-    mask[:, 7 - padding :] = 0
-    ids = torch.randint(3, 60, (1, 7), generator=generator)
-    return decoder | {"input_ids": ids, "attention_mask": mask}
-
-
-def explainer_of(name: str, dtype: torch.dtype = torch.float32) -> Explainer:
-    return Explainer(build(DECODERS[name], dtype), stack="decoder")
-
-
-def pairs(
-    layer: Layer, baseline: str, encoder: str, padding: int
-) -> Iterator[tuple[str, PathMap, PathMap, Selection]]:
-    """Each route as engine and oracle, with the tokens that are not padding."""
-    everyone = torch.arange(len(layer.hidden))
-    place = Selection(everyone, everyone, torch.arange(len(layer.encoded) - padding))
-    work = Workspace(alone(layer), (place,))
-    start = source_start(baseline, layer.hidden, everyone)
-    memory = cross_start(encoder, layer.encoded, place.memory)
-    cross = work.cross(encoder)
-    assert isinstance(cross, CrossPath)
-    yield "z2z", z2z_map(work.path(baseline), cross), autograd.z2z(layer, start, memory), place
-    yield "e2u", e2u_map(cross), autograd.e2u(layer, memory), place
-    players = players_of(
-        work, Settings(att_baseline=baseline, mlp_baseline="matched", encoder_baseline=encoder)
-    )
-    yield "u2z", u2z_map(work.batch, players), autograd.u2z(layer, players), place
-
-
-@pytest.mark.usefixtures("no_shape_checks")
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize(("name", "tokens", "padding"), CASES)
-def test_engine_equals_autograd_through_the_unmodified_layer(
-    name: str, tokens: int, padding: int, dtype: torch.dtype
-) -> None:
-    explainer = explainer_of(name, dtype)
-    for layer in explainer.record(inputs_of(name, tokens, padding, dtype)):
-        assert (layer.refusal, layer.memory) == ("", "encoder_hidden_states")
-        with prepared(layer.module, layer.implementation):
-            for baseline, encoder in (("itb", "mean"), ("zero", "zero"), ("mean", "zero"), ("zero", "mean")):
-                for route, engine, oracle, place in pairs(layer, baseline, encoder, padding):
-                    if route != "u2z" and (encoder, dtype) == ("mean", torch.float32):
-                        continue  # its direction is rounding at the start: integrated in float64
-                    ours = attribute(engine, place.targets, "l2", "gauss-legendre:3")
-                    theirs = attribute(oracle, place.targets, "l2", "gauss-legendre:3")
-                    gap = (ours.value - theirs.value).abs().amax(-1)
-                    allowed = (LIMIT[dtype] * ours.scale).clamp(min=theirs.floor / 100)
-                    assert (gap <= allowed).all(), f"{route} {baseline} {encoder} layer {layer.index}"
-                    floor = float(theirs.floor.max())
-                    torch.testing.assert_close(ours.total, theirs.total, rtol=1e-4, atol=floor)
 
 
 @pytest.fixture(scope="module", params=list(DECODERS))
 def flow(request: pytest.FixtureRequest) -> Flow:
     return explainer_of(request.param).explain(inputs_of(request.param, 5, 0, torch.float32))
-
-
-@pytest.mark.filterwarnings("ignore::ligflow.errors.CompletenessWarning")
-@pytest.mark.parametrize("name", list(DECODERS))
-def test_float32_gives_what_float64_gives(name: str) -> None:
-    single, double = (
-        explainer_of(name, dtype).explain(inputs_of(name, 5, 0, dtype), quadrature="gauss-legendre:64")
-        for dtype in (torch.float32, torch.float64)
-    )
-    for route, part in (("z2z", "z2z"), ("z2z", "z2z_cross"), ("e2u", "e2u")):
-        gap = (single.tensors[part] - double.tensors[part]).abs().amax(-1)
-        assert (gap <= 2e-4 * double.tensors[f"{route}.scale"]).all(), part
 
 
 def test_both_sets_of_sources_share_one_certificate(flow: Flow) -> None:
@@ -305,22 +200,6 @@ def test_joined_flows_of_a_decoder_share_the_start_of_its_encoder() -> None:
     torch.testing.assert_close(found.composed_cross(), whole.composed_cross(), rtol=1e-4, atol=1e-5)
     with pytest.raises(LigflowError, match="start them elsewhere"):
         join([parts[0], decoder.explain(given, routes="u2z", encoder_baseline="zero")])
-
-
-@pytest.mark.usefixtures("no_shape_checks")
-def test_keys_of_the_encoder_that_no_straight_line_gives_are_captured() -> None:
-    model = build(DECODERS["bart"], torch.float64)
-    for layer in model.decoder.layers:
-        layer.encoder_attn.k_proj = nn.Sequential(layer.encoder_attn.k_proj, nn.LayerNorm(32).double())
-    explainer = Explainer(model, stack="decoder")
-    for layer in explainer.record(inputs_of("bart", 4, 0, torch.float64)):
-        with prepared(layer.module, layer.implementation):
-            for route, engine, oracle, place in pairs(layer, "itb", "zero", 0):
-                ours, theirs = (
-                    attribute(one, place.targets, "l2", "gauss-legendre:3") for one in (engine, oracle)
-                )
-                gap = ((ours.value - theirs.value).abs().amax(-1) / theirs.scale).max()
-                assert gap < 1e-9, route
 
 
 @pytest.mark.parametrize(

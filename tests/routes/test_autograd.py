@@ -1,45 +1,25 @@
 """The engine against brute-force autograd through the unmodified layer, family by family."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
-from architectures import ARCHITECTURES, WHOLE_ONLY, Architecture, build, example
-from brute_force import fine_rule, integrate, pairs
+from architectures import ARCHITECTURES, WHOLE_ONLY, build, example
+from brute_force import by_captum, fine_rule, integrate, pairs
 from ligflow import Explainer
 from ligflow.evaluation.tested_models import SPLIT, WHOLE
-from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.method.baselines import source_start
 from ligflow.recording.record import OFF_INTERFACE
 from ligflow.routes import autograd
 from ligflow.routes.explain_layer import explain_layer
 from ligflow.routes.integration import attribute
-from ligflow.routes.workspace import Selection
 from ligflow.settings import Settings
+from recorded_layers import CASES, recorded
 
 BASELINES = ("itb", "zero", "mean")
+
+
 LIMIT = {torch.float32: 1e-4, torch.float64: 1e-9}
-SIZES = ((1, 0), (2, 0), (9, 0), (9, 3))
-CASES = [
-    (name, tokens, padding)
-    for name, architecture in ARCHITECTURES.items()
-    for tokens, padding in (SIZES if architecture.inputs == "text" else ((9, 0),))
-]
-
-
-def recorded(
-    architecture: Architecture, dtype: torch.dtype, tokens: int, padding: int
-) -> Iterator[tuple[Explainer, Layer, Selection]]:
-    model = build(architecture, dtype)
-    if getattr(model.config, "attn_logit_softcapping", None):  # which older fused attention leaves out
-        model.set_attn_implementation("eager")
-    explainer = Explainer(model)
-    for layer in explainer.record(example(architecture, tokens, padding, dtype)):
-        visible = torch.arange(len(layer.hidden) - padding)
-        with prepared(layer.module, layer.implementation):
-            yield explainer, layer, Selection(visible, visible)
 
 
 @pytest.mark.usefixtures("no_shape_checks")
@@ -96,3 +76,15 @@ def test_models_off_the_interface_are_certified_in_z2z(name: str) -> None:
 def test_the_list_of_known_models_is_what_is_tested() -> None:
     assert set(SPLIT) == {*ARCHITECTURES, "deberta-v2"}
     assert set(WHOLE) == set(WHOLE_ONLY)
+
+
+def test_direct_z2z_serves_models_off_the_interface() -> None:
+    from architectures import WHOLE_ONLY
+
+    explainer = Explainer(build(WHOLE_ONLY["longformer"], torch.float64))
+    for layer in explainer.record(example(WHOLE_ONLY["longformer"], 5)):
+        with prepared(layer.module, layer.implementation):
+            visible = torch.arange(5)
+            start = source_start("zero", layer.hidden, visible)
+            found = attribute(autograd.z2z(layer, start), visible, "l2", "captum:16").value[:, 0]
+            torch.testing.assert_close(found[3], by_captum(layer, start.vectors, 3, 16), rtol=1e-6, atol=1e-6)

@@ -1,0 +1,33 @@
+"""Layers of the tested families, recorded and ready to be replayed."""
+
+from collections.abc import Iterator
+
+import torch
+
+from architectures import ARCHITECTURES, Architecture, build, example
+from ligflow import Explainer
+from ligflow.layer.layer import Layer
+from ligflow.layer.model_state import prepared
+from ligflow.routes.workspace import Selection
+
+SIZES = ((1, 0), (2, 0), (9, 0), (9, 3))
+
+
+CASES = [
+    (name, tokens, padding)
+    for name, architecture in ARCHITECTURES.items()
+    for tokens, padding in (SIZES if architecture.inputs == "text" else ((9, 0),))
+]
+
+
+def recorded(
+    architecture: Architecture, dtype: torch.dtype, tokens: int, padding: int
+) -> Iterator[tuple[Explainer, Layer, Selection]]:
+    model = build(architecture, dtype)
+    if getattr(model.config, "attn_logit_softcapping", None):  # which older fused attention leaves out
+        model.set_attn_implementation("eager")
+    explainer = Explainer(model)
+    for layer in explainer.record(example(architecture, tokens, padding, dtype)):
+        visible = torch.arange(len(layer.hidden) - padding)
+        with prepared(layer.module, layer.implementation):
+            yield explainer, layer, Selection(visible, visible)
