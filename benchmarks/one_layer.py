@@ -28,8 +28,8 @@ class OneLayer:
     layer: Layer
 
     def __post_init__(self) -> None:
-        if self.layer.refusal:
-            raise SystemExit(f"Layer {self.layer.index} cannot be split: {self.layer.refusal}")
+        if self.layer.mode == "whole":
+            raise SystemExit(f"Layer {self.layer.index} cannot be split: {self.layer.findings.reason}")
 
     @property
     def tokens(self) -> Tensor:

@@ -60,8 +60,8 @@ def test_attention_off_the_interface_gives_the_same(name: str, monkeypatch: pyte
     explainer = Explainer.from_pretrained(name)
     off_the_interface(explainer.model, monkeypatch)
     for layer in explainer.record(EIGHTEEN)[:6:5]:
-        assert (layer.refusal, layer.entangled, len(layer.forms)) == ("", "", 1)
-        assert layer.shortcut is not None
+        assert (layer.mode, len(layer.forms)) == ("split", 1)
+        assert layer.findings.closed_form is not None
     found = explainer.explain(EIGHTEEN, layers=[0, 5])
     for route in expected.routes:
         largest = expected.tensors[route].abs().amax(-1, keepdim=True)

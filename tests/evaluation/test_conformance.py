@@ -163,9 +163,9 @@ def test_layers_that_take_one_image_at_a_time_are_split() -> None:
     inputs, _ = runs(model)
     explainer = Explainer(model)
     layers = explainer.record(inputs)
-    assert [(one.one_by_one, one.refusal, one.no_shortcut) for one in layers] == [
-        (True, "", "it takes one example at a time")
-    ] * 2
+    assert [
+        (one.findings.one_by_one, one.findings.reason, one.findings.no_closed_form) for one in layers
+    ] == [(True, "", "it takes one example at a time")] * 2
     assert [one.name for one in check(explainer, inputs) if not one.passed] == []
 
 

@@ -135,7 +135,7 @@ def test_a_layer_that_is_not_split_holds_its_experts(name: str, one_by_one: bool
     for _, layer, place in recorded(ARCHITECTURES[name], torch.float64, 6, 0):
         sentences = frozen(alone(layer))
         start = source_start("itb", layer.hidden, place.visible)
-        whole = replace(layer, refusal="it is not split", one_by_one=one_by_one)
+        whole = layer.whole("it is not split").with_findings(one_by_one=one_by_one)
         held = autograd.z2z(whole, start, held=frozen(alone(whole)).held)
         split = z2z_map(attention_path(sentences, start))
         ours, theirs = (attribute(one, place.targets, "l2", "gauss-legendre:5") for one in (held, split))
@@ -162,7 +162,10 @@ def test_keys_that_an_indexer_chooses() -> None:
         small = shrink(config().to_dict()) | {"index_topk": chosen}
         torch.manual_seed(0)
         layers = Explainer(model(config.from_dict(small)).eval()).record(inputs)
-        assert all(refusal in layer.refusal and bool(layer.refusal) == bool(refusal) for layer in layers)
+        assert all(
+            refusal in layer.findings.reason and bool(layer.findings.reason) == bool(refusal)
+            for layer in layers
+        )
 
 
 def test_experts_chosen_by_a_maximum_are_held() -> None:

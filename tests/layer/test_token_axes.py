@@ -86,8 +86,8 @@ def test_tokens_may_stand_before_examples() -> None:
     inputs = {"input_ids": torch.tensor([[5, 6, 7, 8]])}
     for layer in explainer.record(inputs):
         assert (layer.hidden.shape, layer.layout.tokens) == ((4, 32), (0,))
-        assert layer.refusal == ""
-        assert layer.entangled == "its mask or position bias depends on the hidden states"
+        assert layer.mode != "whole"
+        assert layer.findings.reason == "its mask or position bias depends on the hidden states"
     flow = explainer.explain(inputs)
     assert not flow.unmet
     assert flow.routes == ("z2u", "u2z", "z2z")
@@ -104,7 +104,11 @@ def test_tokens_of_several_streams_are_explained_as_autograd_does(tokens: int) -
     explainer = Explainer(build(GEMMA3N, torch.float64))
     everyone = torch.arange(tokens)
     for layer in explainer.record(example(GEMMA3N, tokens)):
-        assert (layer.refusal, layer.hidden.shape, layer.one_by_one) == ("", (tokens, 128), False)
+        assert (layer.findings.reason, layer.hidden.shape, layer.findings.one_by_one) == (
+            "",
+            (tokens, 128),
+            False,
+        )
         place = Selection(everyone, everyone)
         with prepared(layer.module):
             work = Workspace(alone(layer), (place,))

@@ -78,7 +78,7 @@ def test_an_order_is_read_from_its_bits() -> None:
 
 def gaps(explainer: Explainer, layer: Layer) -> dict[str, float]:
     """The largest difference of a cell from plain autograd, over the target's total."""
-    assert (layer.refusal, layer.entangled) == ("", "")
+    assert layer.mode == "split"
     everyone, found = torch.arange(len(layer.hidden)), {}
     with prepared(layer.module):
         work = Workspace(alone(layer), (Selection(everyone, everyone),))
@@ -106,8 +106,12 @@ def pixels() -> dict[str, torch.Tensor]:
 def test_windows_of_patches_are_explained_as_autograd_does() -> None:
     explainer = Explainer(build(SAM, torch.float64))
     layers = explainer.record(pixels())
-    assert [layer.windows and layer.windows.calls for layer in layers] == [((4, 4),), ((4, 4),), None]
-    assert layers[0].windows.order[:8].tolist() == [0, 1, 4, 5, 2, 3, 6, 7]
+    assert [layer.findings.windows and layer.findings.windows.calls for layer in layers] == [
+        ((4, 4),),
+        ((4, 4),),
+        None,
+    ]
+    assert layers[0].findings.windows.order[:8].tolist() == [0, 1, 4, 5, 2, 3, 6, 7]
     for layer in layers:
         assert layer.hidden.shape == (16, 32)
         assert max(gaps(explainer, layer).values()) < 1e-9, layer.index
@@ -125,7 +129,7 @@ def test_shifted_windows_of_two_stages_are_explained_as_autograd_does(version: s
     explainer = Explainer(build(Architecture(f"{version}Model", SWIN), torch.float64))
     layers = explainer.record(pixels())
     assert [len(layer.hidden) for layer in layers] == [16, 16, 4, 4]
-    assert layers[1].windows.order[:4].tolist() == [5, 6, 9, 10]  # shifted by one, and masked
+    assert layers[1].findings.windows.order[:4].tolist() == [5, 6, 9, 10]  # shifted by one, and masked
     for layer in layers:
         assert max(gaps(explainer, layer).values()) < 1e-9, layer.index
     flow = explainer.explain(pixels(), layers=1, targets=[0], layer_baseline="mean")
@@ -153,8 +157,8 @@ def test_windows_whose_position_bias_moves_are_explained() -> None:
     explainer = Explainer(build(Architecture("SamVisionModel", config), torch.float64))
     first, second = explainer.record(pixels())
     for layer in (first, second):
-        assert (layer.refusal, bool(layer.windows)) == ("", layer is first)
-        assert layer.entangled == "its mask or position bias depends on the hidden states"
+        assert (layer.mode, bool(layer.findings.windows)) == ("coupled", layer is first)
+        assert layer.findings.reason == "its mask or position bias depends on the hidden states"
         with prepared(layer.module, layer.implementation):
             others = torch.stack([-layer.hidden, layer.hidden.flip(0), layer.hidden.roll(3, 1)])
             whole = layer.forward(others)
@@ -183,9 +187,13 @@ FILM = {
 def test_tiles_that_count_as_examples_are_one_image() -> None:
     explainer = Explainer(build(LW_DETR, torch.float64))
     layers = explainer.record(pixels())
-    assert [layer.windows and layer.windows.calls for layer in layers] == [((4, 4),), None, ((4, 4),)]
+    assert [layer.findings.windows and layer.findings.windows.calls for layer in layers] == [
+        ((4, 4),),
+        None,
+        ((4, 4),),
+    ]
     for layer in layers:
-        assert (layer.hidden.shape, layer.layout.parts, layer.one_by_one) == ((16, 32), 4, False)
+        assert (layer.hidden.shape, layer.layout.parts, layer.findings.one_by_one) == ((16, 32), 4, False)
         assert max(gaps(explainer, layer).values()) < 1e-9, layer.index
     flow = explainer.explain(pixels())
     assert (flow.tokens[0], flow.tokens[5], flow.tokens[15]) == ("0:0", "1:1", "3:3")
@@ -204,7 +212,7 @@ def test_frames_of_a_film_see_each_other_where_the_model_lets_them(
     explainer = Explainer(build(Architecture("VideoPrismVisionModel", FILM), torch.float64), stack=stack)
     inputs = {"pixel_values_videos": torch.randn(1, 3, 3, 8, 8, dtype=torch.float64)}
     for layer in explainer.record(inputs):
-        assert layer.windows.calls == (calls,)
+        assert layer.findings.windows.calls == (calls,)
         assert max(gaps(explainer, layer).values()) < 1e-9, layer.index
     with pytest.raises(LigflowError, match="explain takes one example at a time"):
         explainer.explain({"pixel_values_videos": torch.randn(2, 3, 3, 8, 8, dtype=torch.float64)})

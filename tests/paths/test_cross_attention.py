@@ -21,7 +21,7 @@ def test_engine_equals_autograd_through_the_unmodified_layer(
 ) -> None:
     explainer = explainer_of(name, dtype)
     for layer in explainer.record(inputs_of(name, tokens, padding, dtype)):
-        assert (layer.refusal, layer.memory) == ("", "encoder_hidden_states")
+        assert (layer.mode, layer.findings.memory) == ("split", "encoder_hidden_states")
         with prepared(layer.module, layer.implementation):
             for baseline, encoder in (("itb", "mean"), ("zero", "zero"), ("mean", "zero"), ("zero", "mean")):
                 for route, engine, oracle, place in pairs(layer, baseline, encoder, padding):

@@ -54,8 +54,8 @@ def by_hand(model: PreTrainedModel, layer: Layer, target: int, head: int) -> Ten
 def test_z2u_is_autograd_through_the_unmodified_layer(tokens: int) -> None:
     explainer = Explainer(build(DOGE, torch.float64))
     for layer in explainer.record(example(DOGE, tokens)):
-        assert layer.refusal == ""
-        assert layer.entangled == "its mask or position bias depends on the hidden states"
+        assert layer.mode != "whole"
+        assert layer.findings.reason == "its mask or position bias depends on the hidden states"
         everyone = torch.arange(tokens)
         with prepared(layer.module):
             route = z2u_from(Workspace(alone(layer), (Selection(everyone, everyone),)), "itb")
@@ -84,7 +84,7 @@ def test_what_autograd_gives_is_what_the_engine_gives() -> None:
     for layer in explainer.record(inputs):
         everyone = torch.arange(5)
         place = Selection(everyone, everyone)
-        other = Layer(**(vars(layer) | {"entangled": "for the test", "shortcut": None, "projections": {}}))
+        other = layer.coupled("for the test").with_findings(closed_form=None, projections={})
         with prepared(layer.module):
             ours, theirs = (explain_layer(one, settings, place) for one in (layer, other))
         for route, one in ours.items():
@@ -173,6 +173,6 @@ def test_a_second_attention_to_something_else_is_no_more_heads(monkeypatch: pyte
     explainer = Explainer(build(ARCHITECTURES["bart"]), stack="decoder")
     ids = torch.tensor([[5, 6, 7]])
     layers = explainer.record({"input_ids": ids, "decoder_input_ids": ids + 1})
-    assert [layer.refusal for layer in layers] == [
+    assert [layer.findings.reason for layer in layers] == [
         "it calls attention 2 times, not always with keys of its own tokens"
     ]

@@ -1,7 +1,6 @@
 """Closed forms are found for every family, equal the plain capture, and give way to it when they fail."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 import torch
@@ -34,11 +33,11 @@ def layers_of(name: str, dtype: torch.dtype = torch.float64, tokens: int = 7) ->
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_family_has_a_shortcut(name: str, dtype: torch.dtype) -> None:
     for layer in layers_of(name, dtype):
-        assert layer.no_shortcut == ""
-        assert layer.shortcut is not None
-        assert layer.positionwise
-        assert layer.projections
-        key = layer.shortcut.recipes["key"].name
+        assert layer.findings.no_closed_form == ""
+        assert layer.findings.closed_form is not None
+        assert layer.findings.positionwise
+        assert layer.findings.projections
+        key = layer.findings.closed_form.recipes["key"].name
         assert (key == "affine") == (name in AFFINE or (name == "modernbert" and layer.index == 0))
 
 
@@ -50,7 +49,7 @@ def test_attention_by_shortcut_equals_attention_by_capture(name: str, baseline: 
         if len(layer.hidden) < 7:
             rows = rows.clamp(max=len(layer.hidden) - 1).unique()
         start = source_start(baseline, layer.hidden, torch.arange(len(layer.hidden)))
-        plain = attention_path(alone(replace(layer, shortcut=None)), start).moving(nodes, rows)
+        plain = attention_path(alone(layer.with_findings(closed_form=None)), start).moving(nodes, rows)
         quick = attention_path(alone(layer), start).moving(nodes, rows)
         torch.testing.assert_close(quick.u, plain.u)
         pull = torch.randn(plain.u.shape, generator=torch.Generator().manual_seed(1), dtype=plain.u.dtype)
@@ -181,10 +180,14 @@ def test_an_activation_after_the_turn_is_noticed(monkeypatch: pytest.MonkeyPatch
 def test_only_what_feeds_attention_is_left_out() -> None:
     """Three projections are not computed after attention; the MLP is."""
     for layer in layers_of("llama"):
-        names = {name for name, module in layer.module.named_modules() if module in layer.projections}
+        names = {
+            name for name, module in layer.module.named_modules() if module in layer.findings.projections
+        }
         assert names == {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}
     for layer in layers_of("gpt_neox"):
-        names = {name for name, module in layer.module.named_modules() if module in layer.projections}
+        names = {
+            name for name, module in layer.module.named_modules() if module in layer.findings.projections
+        }
         assert names == {"attention.query_key_value"}
 
 

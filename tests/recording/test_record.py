@@ -41,7 +41,7 @@ def test_groups_of_several_layers_are_opened() -> None:
     config = {**architecture.config, "inner_group_num": 2, "num_hidden_layers": 2}
     layers = record(build(type(architecture)(architecture.model, config)), example(architecture))
     assert len(layers) == 4
-    assert not any(layer.refusal for layer in layers)
+    assert all(layer.mode == "split" for layer in layers)
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "t5"])
@@ -70,7 +70,11 @@ def test_a_decoder_with_cross_attention_has_the_given_states_as_memory() -> None
     model = BertModel(config).eval()
     inputs = example(ARCHITECTURES["bert"], 5) | {"encoder_hidden_states": torch.randn(1, 5, 32)}
     (layer, *_) = Explainer(model).record(inputs)
-    assert (layer.refusal, layer.memory, layer.cross_heads) == ("", "encoder_hidden_states", 4)
+    assert (layer.findings.reason, layer.findings.memory, layer.findings.cross_heads) == (
+        "",
+        "encoder_hidden_states",
+        4,
+    )
     torch.testing.assert_close(layer.encoded, inputs["encoder_hidden_states"][0])
 
 
@@ -127,7 +131,7 @@ def test_a_layer_that_mixes_tokens_after_attention_is_refused() -> None:
     for layer in model.layers:
         layer.post_attention_layernorm = Mixing(layer.post_attention_layernorm)
     layers = record(model, example(ARCHITECTURES["llama"]))
-    assert "the output of a token depends on other tokens" in layers[0].refusal
+    assert "the output of a token depends on other tokens" in layers[0].findings.reason
 
 
 @pytest.mark.parametrize("name", WHOLE_ONLY)
@@ -238,7 +242,7 @@ def test_with_a_table_of_implementations_of_its_own_attention_is_seen_at_its_sof
 
     monkeypatch.setattr(attention, "forward", forward)
     for layer in Explainer(model).record(IDS):
-        assert (layer.refusal, len(layer.forms)) == ("", 1)
+        assert (layer.findings.reason, len(layer.forms)) == ("", 1)
     found, expected = (Explainer(one).explain(IDS) for one in (model, build(ARCHITECTURES["bert"])))
     torch.testing.assert_close(found.z2u, expected.z2u, rtol=1e-4, atol=1e-5)
     said = (

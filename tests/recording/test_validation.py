@@ -51,12 +51,12 @@ def quiet_bloom() -> PreTrainedModel:
 
 
 def refusals(model: PreTrainedModel) -> set[str]:
-    return {layer.refusal for layer in Explainer(model).record(TEXT)}
+    return {layer.findings.reason for layer in Explainer(model).record(TEXT)}
 
 
 def test_a_small_branch_is_split_like_a_large_one() -> None:
     layers = Explainer(quiet_bloom()).record(TEXT)
-    assert all((layer.refusal, layer.entangled) == ("", "") for layer in layers)
+    assert all(layer.mode == "split" for layer in layers)
     moved = max(float((layer.output - layer.hidden).norm() / layer.hidden.norm()) for layer in layers)
     assert moved < 0.02
 
@@ -100,7 +100,11 @@ def test_what_a_layer_does_to_values_is_looked_at_for_every_text() -> None:
         for layer in model.encoder.layer:
             layer.attention.attn.dropout = Then(nn.Identity(), lambda weights: weights.clamp(max=0.3))
         explainer = Explainer(model)
-        found = {len(layer.hidden): bool(layer.refusal) for text in order for layer in explainer.record(text)}
+        found = {
+            len(layer.hidden): bool(layer.findings.reason)
+            for text in order
+            for layer in explainer.record(text)
+        }
         assert found == {30: False, 2: True}
 
 
@@ -131,13 +135,16 @@ def test_keys_that_the_hidden_states_choose_are_noticed() -> None:
     model = hand_made.build()
     model.layers[0].attention = Choosing(model.config)
     (layer,) = Explainer(model).record({"input_ids": torch.tensor([[3, 9, 4, 7, 5]])})
-    assert (layer.refusal, layer.entangled) == ("", "its mask or position bias depends on the hidden states")
+    assert (layer.mode, layer.findings.reason) == (
+        "coupled",
+        "its mask or position bias depends on the hidden states",
+    )
 
 
 def test_keys_of_the_memory_that_mix_are_noticed() -> None:
     for layer in decoder_with(mix_keys):
-        assert layer.refusal == "the keys of an encoder's token depend on its other tokens"
-        assert layer.memory == ""
+        assert layer.findings.reason == "the keys of an encoder's token depend on its other tokens"
+        assert layer.findings.memory == ""
 
 
 def read_memory_twice(layer: nn.Module) -> None:
@@ -155,7 +162,7 @@ def read_memory_twice(layer: nn.Module) -> None:
 
 def test_memory_that_is_read_beside_its_attention_is_noticed() -> None:
     for layer in decoder_with(read_memory_twice):
-        assert layer.refusal == "it uses the encoder's states outside its second attention"
+        assert layer.findings.reason == "it uses the encoder's states outside its second attention"
 
 
 def test_a_flow_says_that_the_encoder_is_held() -> None:
@@ -176,10 +183,13 @@ def test_experts_with_a_capacity_are_not_packed_where_it_may_be_exceeded() -> No
         Explainer(build(Architecture("SwitchTransformersModel", sizes | {"expert_capacity": capacity})))
         for capacity in (6, 64)
     )
-    assert [layer.positionwise for layer in small.record(example(ARCHITECTURES["t5"], 6))] == [True, True]
+    assert [layer.findings.positionwise for layer in small.record(example(ARCHITECTURES["t5"], 6))] == [
+        True,
+        True,
+    ]
     longer = example(ARCHITECTURES["t5"], 8)  # though six were validated before
-    assert not all(layer.positionwise for layer in small.record(longer))
-    assert all(layer.positionwise for layer in large.record(longer))
+    assert not all(layer.findings.positionwise for layer in small.record(longer))
+    assert all(layer.findings.positionwise for layer in large.record(longer))
 
 
 def test_hidden_states_of_zeros_are_changed_too() -> None:
@@ -188,7 +198,7 @@ def test_hidden_states_of_zeros_are_changed_too() -> None:
     pixels = {"pixel_values": torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))}
     first = Explainer(model, stack="decoder").record(pixels)[0]
     assert first.hidden.abs().max() == 0
-    assert "its keys and values come from another layer" not in first.refusal
+    assert "its keys and values come from another layer" not in first.findings.reason
     flow = Explainer(model).explain(pixels, routes="z2u", layers=0, targets=[0])  # the encoder
     assert (flow.meta["stack"], flow.unmet) == ("encoder", [])
 
@@ -199,7 +209,7 @@ def test_masks_that_the_eager_attention_takes_for_numbers_are_read_as_the_model_
     inputs, why = runs(model)
     assert inputs is not None, why
     for layer in Explainer(model, stack="text_backbone").record(inputs):
-        assert (layer.refusal, layer.entangled) == ("", "")
+        assert layer.mode == "split"
 
 
 def test_without_eager_attention_a_split_is_compared_with_the_layers_own() -> None:
@@ -208,13 +218,13 @@ def test_without_eager_attention_a_split_is_compared_with_the_layers_own() -> No
     assert inputs is not None, why
     explainer = Explainer(model)
     for layer in explainer.record(inputs):
-        assert (layer.refusal, layer.entangled) == ("", "")
+        assert layer.mode == "split"
     assert not explainer.explain(inputs).unmet
     for layer in model.transformer_blocks:
         layer.ff = Then(layer.ff, lambda given: given + given.flip(1))
     changed = Explainer(model)
     for layer in changed.record(inputs):
-        assert "the output of a token depends on other tokens" in layer.refusal
+        assert "the output of a token depends on other tokens" in layer.findings.reason
     assert not changed.explain(inputs, routes="z2z").unmet  # under the attention that it was loaded with
 
 
@@ -325,7 +335,9 @@ def test_a_norm_that_cannot_be_called_on_other_vectors_has_no_closed_form() -> N
     for layer in model.layers:
         layer.input_layernorm = Strict(layer.input_layernorm)
     explainer = Explainer(model)
-    assert all("tokens of one text alone" in layer.no_shortcut for layer in explainer.record(TEXT))
+    assert all(
+        "tokens of one text alone" in layer.findings.no_closed_form for layer in explainer.record(TEXT)
+    )
     ours, theirs = explainer.explain(TEXT), Explainer(plain).explain(TEXT)
     for route in theirs.routes:
         limit = 1e-3 * float(theirs.tensors[route].abs().max())

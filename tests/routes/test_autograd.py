@@ -29,7 +29,7 @@ def test_engine_equals_autograd_at_the_same_nodes(
     name: str, tokens: int, padding: int, dtype: torch.dtype
 ) -> None:
     for _, layer, place in recorded(ARCHITECTURES[name], dtype, tokens, padding):
-        assert layer.refusal == ""
+        assert layer.mode != "whole"
         for baseline in BASELINES:
             for route, engine, oracle in pairs(layer, baseline, place):
                 ours = attribute(engine, place.targets, "l2", "gauss-legendre:3")
@@ -65,7 +65,7 @@ def test_adaptive_result_is_within_twice_the_tolerance_of_the_exact_one(name: st
 @pytest.mark.parametrize("name", WHOLE_ONLY)
 def test_models_off_the_interface_are_certified_in_z2z(name: str) -> None:
     for _, layer, place in recorded(WHOLE_ONLY[name], torch.float32, 5, 0):
-        assert layer.refusal == OFF_INTERFACE
+        assert layer.findings.reason == OFF_INTERFACE
         found = attribute(
             autograd.z2z(layer, source_start("itb", layer.hidden, place.visible)), place.targets, "l2"
         )

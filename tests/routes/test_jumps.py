@@ -136,8 +136,8 @@ def test_a_layer_that_is_not_split_sees_the_same_jumps() -> None:
     with explainer.lent(layer):
         start = source_start("itb", layer.hidden, everyone)
         split = jumps(z2z_map(attention_path(alone(layer), start)), everyone, 1)
-        whole = jumps(autograd.z2z(replace(layer, refusal="it is not split"), start), everyone, 1)
-        in_place = alone(replace(layer, positionwise=False))
+        whole = jumps(autograd.z2z(layer.whole("it is not split"), start), everyone, 1)
+        in_place = alone(layer.with_findings(positionwise=False))
         columns = jumps(z2z_map(attention_path(in_place, start)), torch.tensor([3, 7, 8]), 1)
     assert (split > 0).sum() >= 4
     torch.testing.assert_close(whole, split, rtol=1e-3, atol=1e-5)

@@ -203,9 +203,9 @@ def _only_jumps(checks: list[Check]) -> bool:
 
 
 def _summary(layers: list[Any], checks: list[Check]) -> Verdict:
-    split = [layer for layer in layers if not layer.refusal]
+    split = [layer for layer in layers if layer.mode != "whole"]
     failed = [f"{one.name}: {one.measured} {one.detail}".strip() for one in checks if not one.passed]
-    refusals = dict.fromkeys(layer.refusal for layer in layers if layer.refusal)
+    refusals = dict.fromkeys(layer.findings.reason for layer in layers if layer.mode == "whole")
     kinds = {
         "uncertified" if one.name.startswith("certificates") else "failed" for one in checks if not one.passed
     }

@@ -48,7 +48,7 @@ class Ablation:
     def _at_once(self) -> int:
         """How many sets fit in memory."""
         host, z = self.sentences.host, self.sentences.z
-        pair = host.cost + 8 * self.scores.shape[2] * self.scores.shape[-1]
+        pair = host.findings.cost + 8 * self.scores.shape[2] * self.scores.shape[-1]
         return max(1, default_budget(z.device) // (z.element_size() * pair * len(self.tokens.targets)))
 
     def _image(self, removed: Tensor) -> Tensor:
@@ -80,8 +80,8 @@ def ablation(layer: Layer, tokens: Selection, replacement: Baseline) -> Ablation
     """
     if isinstance(replacement, str) and replacement not in REPLACEMENTS:
         raise LigflowError(f"Unknown replacement {replacement!r}; choose from {', '.join(REPLACEMENTS)}.")
-    if why := layer.refusal or layer.entangled:
-        raise UnsupportedModel(f"Sources of layer {layer.index} cannot be removed: {why}.")
+    if layer.mode != "split":
+        raise UnsupportedModel(f"Sources of layer {layer.index} cannot be removed: {layer.findings.reason}.")
     name = REPLACEMENTS[replacement] if isinstance(replacement, str) else replacement
     start = source_start(name, layer.hidden, tokens.visible)
     ends = layer.hidden.new_tensor([_REMOVED, _REAL])

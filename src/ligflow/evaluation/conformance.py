@@ -111,11 +111,11 @@ def _record(explainer: Explainer, example: Inputs) -> Recording:
 
 def _splits(recording: Recording) -> Check:
     layers = [layer for layer, _ in recording]
-    refused = [layer for layer in layers if layer.refusal]
+    refused = [layer for layer in layers if layer.mode == "whole"]
     whole = len(layers) - len(refused)
     detail = ", ".join(dict.fromkeys(type(layer.module).__name__ for layer in layers))
     if refused:
-        detail += f"; layer {refused[0].index}: {refused[0].refusal}; z2z only"
+        detail += f"; layer {refused[0].index}: {refused[0].findings.reason}; z2z only"
     if len(counts := dict.fromkeys(len(layer.hidden) for layer in layers)) > 1:
         detail += f"; with {', '.join(map(str, counts))} tokens: explain layers of one number at a time"
     count = f"{whole} of {len(layers)}"
@@ -124,10 +124,11 @@ def _splits(recording: Recording) -> Check:
 
 def _shortcuts(recording: Recording) -> Check:
     """Whose keys and values have a closed form on the path; the others are slower, not wrong."""
-    layers = [layer for layer, _ in recording if not layer.refusal]
-    names = dict.fromkeys(layer.shortcut.name for layer in layers if layer.shortcut)
-    reasons = [f"layer {layer.index}: {layer.no_shortcut}" for layer in layers if layer.no_shortcut]
-    count = f"{sum(layer.shortcut is not None for layer in layers)} of {len(recording)}"
+    layers = [layer for layer, _ in recording if layer.mode != "whole"]
+    forms = [form for layer in layers if (form := layer.findings.closed_form) is not None]
+    names = dict.fromkeys(form.name for form in forms)
+    reasons = [f"layer {layer.index}: {why}" for layer in layers if (why := layer.findings.no_closed_form)]
+    count = f"{len(forms)} of {len(recording)}"
     detail = "; ".join([*names, *reasons[:1]])
     return Check("keys and values in closed form", True, count, "any", detail, compared=bool(names))
 
@@ -153,7 +154,8 @@ def _replays(explainer: Explainer, recordings: list[Recording]) -> Check:
     for layer, _ in _all(recordings):
         with explainer.lent(layer), torch.no_grad():
             hidden = layer.hidden[None]
-            ours = layer.forward(hidden) if layer.refusal else layer.finish(hidden, layer.attend(hidden))
+            whole = layer.mode == "whole"
+            ours = layer.forward(hidden) if whole else layer.finish(hidden, layer.attend(hidden))
         gaps.append(float((ours[0] - layer.output).norm() / layer.output.norm()))
     worst, limit = _worst(gaps), _rounding(explainer, 1e-4)
     return Check("replay equals the model", worst <= limit, f"{worst:.1e}", f"{limit:.0e}")
@@ -176,11 +178,11 @@ def _engine(explainer: Explainer, recordings: list[Recording], baseline: str) ->
 
 
 def _pairs(layer: Layer, baseline: str, tokens: Selection) -> Iterator[tuple[str, PathMap, PathMap]]:
-    if layer.refusal:
+    if layer.mode == "whole":
         return
     work = Workspace(alone(layer), (tokens,))
-    yield from _pairs_with_memory(work, baseline) if layer.memory else _whole(work, baseline)
-    if not layer.entangled:
+    yield from _pairs_with_memory(work, baseline) if layer.findings.memory else _whole(work, baseline)
+    if layer.mode == "split":
         work_of_z2u = double_workspace(work) if starts_flat(work, baseline) else work
         start = work_of_z2u.path(baseline).start
         oracle = autograd.z2u_in_double if starts_flat(work, baseline) else autograd.z2u
@@ -191,7 +193,7 @@ def _pairs(layer: Layer, baseline: str, tokens: Selection) -> Iterator[tuple[str
 
 def _whole(work: Workspace, baseline: str) -> Iterator[tuple[str, PathMap, PathMap]]:
     (layer,), (tokens,) = work.batch.layers, work.selections
-    if not layer.entangled:  # where the engine is autograd itself
+    if layer.mode == "split":  # where the engine is autograd itself
         start = source_start(baseline, layer.hidden, tokens.visible)
         yield "z2z", z2z_from(work, baseline), autograd.z2z(layer, start)
 
@@ -219,11 +221,12 @@ def _gap(engine: PathMap, oracle: PathMap, tokens: Selection, limit: float, dtyp
 def _cells(explainer: Explainer, recording: Recording, tol: float, experts: str) -> Check:
     """Cells of a few targets of the middle layer against the fine rule; only met rows say anything."""
     layer, tokens = recording[len(recording) // 2]
-    count = 1 if layer.refusal or layer.entangled else _CHOSEN  # plain autograd is slow
+    count = 1 if layer.mode != "split" else _CHOSEN  # plain autograd is slow
     last = len(tokens.targets) - 1
     chosen = tokens.targets[torch.linspace(last, 0, count, dtype=torch.float64, device="cpu").long()]
     place = Selection(tokens.visible, chosen.unique(), tokens.memory)
-    routes, held = ("z2z",) if layer.refusal else ROUTES, experts if has_experts(layer) else "routed"
+    routes = ("z2z",) if layer.mode == "whole" else ROUTES
+    held = experts if has_experts(layer) else "routed"
     adaptive, fine = (
         Settings(routes=routes, tol=tol, quadrature=rule, experts=held) for rule in ("adaptive", "fine")
     )
@@ -264,7 +267,7 @@ def _default_routes(layer: Layer, tokens: Selection, hold: bool = False) -> dict
     start, sentence = source_start("itb", layer.hidden, tokens.visible), alone(layer)
     if hold and has_experts(layer):
         sentence = frozen(sentence)
-    if layer.refusal:
+    if layer.mode == "whole":
         return {"z2z": autograd.z2z(layer, start, held=sentence.held)}
     work = Workspace(sentence, (tokens,))
     cross = work.cross("zero")

@@ -26,7 +26,7 @@ def flow_of(
     tensors: dict[str, Tensor] = {}
     tokens, layers = example.tokens, example.layers
     for route in results[0]:
-        cross = layers[0].cross_heads if example.memory is not None else 0
+        cross = layers[0].findings.cross_heads if example.memory is not None else 0
         split = cross if route == "u2z" else len(tokens.labels)
         tensors |= _stack(route, [result[route] for result in results], split)
     meta = about | dict(tokens.layout) | {
@@ -39,7 +39,7 @@ def flow_of(
         "versions": {
             "ligflow": __version__, "torch": torch.__version__, "transformers": transformers.__version__,
         },
-        "shortcuts": {str(layer.index): layer.shortcut.name if layer.shortcut else "" for layer in layers},
+        "shortcuts": {str(layer.index): _closed_form(layer) for layer in layers},
         "notes": [*example.notes, *_notes(layers, settings, places, results)],
     }  # fmt: skip
     if example.memory is not None:
@@ -96,27 +96,34 @@ def _heads_and_residual(players: Tensor, cross: int) -> dict[str, Tensor]:
     return {"u2z": heads[:, :own], "u2z_residual": residual} | second
 
 
+def _closed_form(layer: Layer) -> str:
+    """The name of a layer's closed form, '' if it has none."""
+    form = layer.findings.closed_form
+    return "" if form is None else form.name
+
+
 def _notes(
     layers: list[Layer], settings: Settings, places: Placement, results: list[dict[str, Attribution]]
 ) -> list[str]:
     """What a reader of the numbers must know about the settings."""
     notes = [
-        f"layer {layer.index}: projections are computed at every point, since {layer.no_shortcut}"
+        f"layer {layer.index}: projections are computed at every point, since {why}"
         for layer in layers
-        if layer.no_shortcut
+        if (why := layer.findings.no_closed_form)
     ]
     notes += [
         f"layer {layer.index}: z2u and z2z are plain autograd through its attention as a whole, since "
-        f"{layer.entangled}"
+        f"{layer.findings.reason}"
         for layer in layers
-        if layer.entangled
+        if layer.mode == "coupled"
     ]
     notes += [
-        f"layer {layer.index}: the encoder's tokens are held, and are no sources, since {layer.refusal}"
+        f"layer {layer.index}: the encoder's tokens are held, and are no sources, since "
+        f"{layer.findings.reason}"
         for layer in layers
-        if layer.refusal and takes_encoded(layer.arguments)
+        if layer.mode == "whole" and takes_encoded(layer.arguments)
     ]
-    at_softmax = [str(layer.index) for layer in layers if layer.forms and not layer.refusal]
+    at_softmax = [str(layer.index) for layer in layers if layer.forms and layer.mode != "whole"]
     if at_softmax:
         notes.append(f"attention off the interface, seen at its softmax: layers {', '.join(at_softmax)}")
     notes += [note for route in results[0] if (note := _of_jumps(route, results))]
@@ -153,7 +160,7 @@ def _of_jumps(route: str, results: list[dict[str, Attribution]]) -> str:
 
 
 def _is_causal(layer: Layer, places: Placement) -> bool:
-    if layer.refusal or layer.entangled or len(layer.hidden) == 1:
+    if layer.mode != "split" or len(layer.hidden) == 1:
         return False
     with places.lent(layer), torch.no_grad():
         seen = layer.capture(layer.hidden[None])

@@ -40,7 +40,7 @@ def _of_layer(examples: Sequence[Example], settings: Sequence[Settings], index: 
     """For each of the settings, for each example, every route of one layer."""
     found: list[Results] = [[] for _ in settings]
     layers = [example.layers[index] for example in examples]
-    one_call = all(layer.shortcut is not None and layer.positionwise for layer in layers)
+    one_call = all(layer.findings.closed_form is not None and layer.findings.positionwise for layer in layers)
     groups = [range(len(examples))] if one_call else [range(n, n + 1) for n in range(len(examples))]
     for group in groups:
         some = [examples[n] for n in group]

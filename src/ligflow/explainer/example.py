@@ -41,12 +41,12 @@ def shown(tokens: Tokens, visible: Tensor) -> Tokens:
 
 def splittable(layers: list[Layer], asked: bool, routes: tuple[str, ...]) -> tuple[list[Layer], list[str]]:
     """The layers to explain; those not asked for by number are left out, with a note, where they refuse."""
-    refused = [layer for layer in layers if layer.refusal] if set(routes) != {"z2z"} else []
+    refused = [layer for layer in layers if layer.mode == "whole"] if set(routes) != {"z2z"} else []
     if refused and (asked or len(refused) == len(layers)):
         first = refused[0]
         raise UnsupportedModel(
-            f"Layer {first.index} ({type(first.module).__name__}) offers no z2u and u2z: {first.refusal}. "
-            "z2z is available: routes=('z2z',)."
+            f"Layer {first.index} ({type(first.module).__name__}) offers no z2u and u2z: "
+            f"{first.findings.reason}. z2z is available: routes=('z2z',)."
         )
-    notes = [f"layer {layer.index} left out: {layer.refusal}" for layer in refused]
+    notes = [f"layer {layer.index} left out: {layer.findings.reason}" for layer in refused]
     return [layer for layer in layers if layer not in refused], notes

@@ -482,7 +482,7 @@ class Explainer:
 
     def _memory(self, inputs: Mapping[str, Tensor], layer: Layer) -> tuple[Tensor | None, Tokens | None]:
         """The tokens of the encoder that a layer attends to, and which of them are not padding."""
-        if not layer.memory:
+        if not layer.findings.memory:
             return None, None
         given = inputs if self.decodes else {}
         mask = given.get("attention_mask", inputs.get("encoder_attention_mask"))
@@ -547,7 +547,7 @@ class Explainer:
         with exact_mode(self._prepared.home):
             now = self._prepared.now()
             layers = self._record(self._encode(inputs, truncate)[0], now)
-            split = [layer for layer in layers if not layer.refusal]
+            split = [layer for layer in layers if layer.mode != "whole"]
 
             def heads(number: int) -> int:
                 layer = split[number]

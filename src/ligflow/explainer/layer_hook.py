@@ -175,13 +175,13 @@ def _example(
     tokens = shown(Tokens(labels, (False,) * len(labels)), visible)
     rows = token_positions(targets, tokens.labels)
     place = Rows(visible, visible[torch.tensor(rows, device=visible.device)])
-    return Example(tokens, rows, chosen, place, [_HELD] if layer.memory else [], Placement(module))
+    return Example(tokens, rows, chosen, place, [_HELD] if layer.findings.memory else [], Placement(module))
 
 
 def _attended(module: nn.Module, layer: Layer) -> Int[Tensor, " visible"]:
     """Positions that some token may attend to; all of them where it cannot be split into heads."""
     everyone = torch.arange(len(layer.hidden), device=layer.hidden.device)
-    if layer.refusal or layer.entangled:
+    if layer.mode != "split":
         return everyone
     with prepared(module, layer.implementation), torch.no_grad():
         bias = layer.capture(layer.hidden[None]).form.bias

@@ -68,20 +68,15 @@ class Validated:
 
 def _as_seen(layer: Layer, seen: Layer) -> Layer:
     """The layer with what was found when another one of its kind was validated."""
-    return replace(
-        layer, refusal=seen.refusal, entangled=seen.entangled, one_by_one=seen.one_by_one,
-        tiled=seen.tiled, windows=seen.windows, memory=seen.memory, cross_heads=seen.cross_heads,
-        projections=seen.projections, positionwise=seen.positionwise, shortcut=seen.shortcut,
-        no_shortcut=seen.no_shortcut, cost=seen.cost, repeats=seen.repeats, as_loaded=seen.as_loaded,
-    )  # fmt: skip
+    return replace(layer, findings=seen.findings)
 
 
 def _kind(layer: Layer) -> Any:
     """What a layer is called with, but for numbers of tokens and values."""
     arguments = tuple((name, _shape(value)) for name, value in sorted(layer.arguments.items()))
     device, dtype = layer.hidden.device, layer.hidden.dtype
-    windows = layer.windows and layer.windows.calls
-    called = (layer.index, layer.name, layer.refusal, layer.entangled, layer.as_loaded, windows)
+    windows = layer.findings.windows and layer.findings.windows.calls
+    called = (layer.index, layer.name, layer.mode, layer.findings.reason, layer.findings.as_loaded, windows)
     return *called, len(layer.hidden) == 1, str(device), dtype, layer.positional, arguments
 
 

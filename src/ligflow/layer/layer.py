@@ -7,7 +7,7 @@ that the model's own unmodified layer does everything before and after.
 
 import contextlib
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,6 +20,7 @@ from torch.autograd import forward_ad
 
 from ligflow.errors import UnsupportedModel
 from ligflow.layer.arguments import first_tensor, snapshot, to_double, unpack
+from ligflow.layer.findings import Findings, Mode
 from ligflow.layer.interface import (
     IMPLEMENTATION,
     Captured,
@@ -34,10 +35,8 @@ from ligflow.layer.interface import (
     substitute,
 )
 from ligflow.layer.model_state import replaced_outputs
-from ligflow.layer.projections import ClosedForm, on_copy
 from ligflow.layer.softmax_watch import Watch
 from ligflow.layer.token_axes import USUAL, Layout
-from ligflow.layer.windows import Windows
 from ligflow.method.attention import ScoreTerms
 
 
@@ -53,31 +52,17 @@ class CapturedPath:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A recorded call of one layer: the module, its other arguments, and what went in and came out.
+    """A recorded call of one layer: the module, its arguments, what went in and came out, and the findings.
 
-    `hidden` is z `[T, D]`, `output` is z' as the model itself computed it. What validation found:
+    `hidden` is z `[T, D]`, given as the argument `first`, and `output` is z' as the model itself computed it.
+    What recording saw of the call:
 
-    - `refusal`: why the layer cannot be split at its attention ('' where it can);
-    - `entangled`: why the engine takes its attention as one map of all hidden states, to be differentiated by
-      plain autograd ('' where every token has a query, a key and a value of its own);
+    - `positional`: the arguments that the model passes without their names;
     - `layout`: which axes of its own hidden states are tokens;
-    - `one_by_one`: it takes one example at a time;
-    - `tiled`: the arguments to be repeated for each example, e.g. where heads and examples share an axis;
     - `forms` of its attentions, and `groups` of heads that share keys, where they are not on the interface
       but seen at their softmax;
-    - `windows`: the parts of the tokens that its attention sees, where it does not see all at once;
     - `calls`: the heads of each of its attention calls, where several see all tokens;
-    - `memory`: the argument that holds the encoder's states e, where a second attention takes them, and
-      `cross_heads`, its heads;
-    - `projections`: the modules (and output sizes) that only feed attention;
-    - `positionwise`: what follows attention knows no positions;
-    - `shortcut`: how projections are made, or `no_shortcut`: why that is not known;
-    - `repeats`: it gives its recorded output again, to rounding;
-    - `as_loaded`: its eager attention is not what the model runs, so that what is not split is replayed
-      under the implementation that the model was loaded with;
-    - `positional`: the arguments that the model passes without their names;
-    - `note`: what a reader must know of how the model as loaded and its eager attention differ;
-    - `cost`: how many numbers a token keeps in memory while it is differentiated after its attention.
+    - `note`: what a reader must know of how the model as loaded and its eager attention differ.
     """
 
     index: int
@@ -87,32 +72,36 @@ class Layer:
     arguments: dict[str, Any]
     hidden: Float[Tensor, "token dim"]
     output: Float[Tensor, "token dim"]
-    refusal: str = ""
-    entangled: str = ""
+    positional: tuple[str, ...] = ()
     layout: Layout = USUAL
-    one_by_one: bool = False
-    tiled: tuple[str, ...] = ()
     forms: tuple[ScoreTerms, ...] = ()
     groups: tuple[int, ...] = ()
-    windows: Windows | None = None
     calls: tuple[int, ...] = ()
-    memory: str = ""
-    cross_heads: int = 0
-    projections: Mapping[nn.Module, int] = field(default_factory=dict)
-    positionwise: bool = False
-    shortcut: ClosedForm | None = None
-    no_shortcut: str = ""
-    cost: int = 0
-    repeats: bool = False
-    as_loaded: bool = False
-    positional: tuple[str, ...] = ()
     note: str = ""
+    findings: Findings = field(default_factory=Findings)
+
+    @property
+    def mode(self) -> Mode:
+        """What its attention is to the engine: `split`, `coupled` or `whole` (see `Findings`)."""
+        return self.findings.mode
+
+    def with_findings(self, **changes: Any) -> "Layer":
+        """The same layer with some findings changed."""
+        return replace(self, findings=replace(self.findings, **changes))
+
+    def coupled(self, reason: str) -> "Layer":
+        """The same layer, its attention taken as one map of all hidden states."""
+        return self.with_findings(mode="coupled", reason=reason)
+
+    def whole(self, reason: str) -> "Layer":
+        """The same layer, not to be split at its attention."""
+        return self.with_findings(mode="whole", reason=reason)
 
     @property
     def implementation(self) -> str | None:
         """The attention implementation under which this layer is replayed; None is the model's own."""
-        if self.refusal or self.forms:
-            return None if self.as_loaded else "eager"
+        if self.mode == "whole" or self.forms:
+            return None if self.findings.as_loaded else "eager"
         return IMPLEMENTATION
 
     def forward(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token dim"]:
@@ -125,15 +114,17 @@ class Layer:
 
     def _captured(self, hidden: Tensor) -> Captured:
         seen = self._seen(hidden)
-        return side_by_side(seen, self.windows) if self.windows else seen[0]
+        windows = self.findings.windows
+        return side_by_side(seen, windows) if windows else seen[0]
 
     def _seen(self, hidden: Tensor) -> list[Captured]:
         """What reaches its attention function: once, or in each call for windows."""
         seen: list[Captured] = []
+        count = len(self.findings.windows.calls) if self.findings.windows else 1
 
         def stop(captured: Captured) -> Tensor:
             seen.append(captured)
-            if len(seen) >= (len(self.windows.calls) if self.windows else 1):
+            if len(seen) >= count:
                 raise Stop
             return captured.query.new_zeros(*captured.query.shape[:3], captured.value.shape[-1])
 
@@ -154,11 +145,11 @@ class Layer:
     @property
     def encoded(self) -> Float[Tensor, "memory memory_dim"]:
         """The encoder's states e that the second attention sees."""
-        return self.layout.rows(self.arguments[self.memory])[0]
+        return self.layout.rows(self.arguments[self.findings.memory])[0]
 
     def with_encoded(self, memory: Float[Tensor, "batch memory memory_dim"]) -> "Layer":
         """The same call with other states of the encoder."""
-        return replace(self, arguments=self.arguments | {self.memory: self.layout.own(memory)})
+        return replace(self, arguments=self.arguments | {self.findings.memory: self.layout.own(memory)})
 
     def capture_second(self, memory: Float[Tensor, "batch memory memory_dim"]) -> Captured:
         """What reaches the second attention, the first one being as it is."""
@@ -191,7 +182,9 @@ class Layer:
         Projections that only feed attention are not computed. `second` is what a second attention (to the
         encoder's states) gives.
         """
-        unused = {module: hidden.new_zeros(1, 1, width) for module, width in self.projections.items()}
+        unused = {
+            module: hidden.new_zeros(1, 1, width) for module, width in self.findings.projections.items()
+        }
         done = []
         for one, given in zip(self._calls(hidden), self._calls(u), strict=True):
             parts = self._parts(given)
@@ -211,8 +204,9 @@ class Layer:
     def _attended(self, hidden: Tensor) -> Tensor:
         if self.calls:
             return torch.cat([u for _, u in self.each_attention(hidden)], dim=1)
-        if self.windows and self.entangled:  # a bias of its own for each example
-            return self.windows.whole([plain(one) for one in self._seen(hidden)])
+        windows = self.findings.windows
+        if windows and self.mode == "coupled":  # a bias of its own for each example
+            return windows.whole([plain(one) for one in self._seen(hidden)])
         return plain(self._captured(hidden))
 
     def each_attention(self, hidden: Tensor) -> list[tuple[Captured, Tensor]]:
@@ -231,8 +225,8 @@ class Layer:
 
     def _parts(self, u: Tensor) -> list[Tensor]:
         """u as each attention call gives it."""
-        if self.windows:
-            return self.windows.parts(u)
+        if self.findings.windows:
+            return self.findings.windows.parts(u)
         return [part.transpose(1, 2) for part in u.split(self.calls or u.shape[2], dim=2)]
 
     def in_double(self, module: nn.Module | None = None) -> "Layer":
@@ -243,8 +237,7 @@ class Layer:
             self, module=module, arguments=snapshot(self.arguments, to_double),
             hidden=self.hidden.double(), output=self.output.double(),
             forms=tuple(_form(form, to_double) for form in self.forms),
-            projections={doubles[part]: width for part, width in self.projections.items()},
-            shortcut=on_copy(self.shortcut, doubles) if self.shortcut else None,
+            findings=self.findings.on_copy(doubles),
         )  # fmt: skip
 
     def on(self, device: torch.device) -> "Layer":
@@ -255,20 +248,20 @@ class Layer:
 
         return replace(
             self, arguments=snapshot(self.arguments, move), hidden=move(self.hidden),
-            output=move(self.output), windows=self.windows and self.windows.on(device),
-            forms=tuple(_form(form, move) for form in self.forms),
+            output=move(self.output), forms=tuple(_form(form, move) for form in self.forms),
+            findings=self.findings.on(device),
         )  # fmt: skip
 
     def _calls(self, batch: Tensor) -> Sequence[Tensor]:
         """The parts of a batch that go through the module at once."""
-        return batch.split(1) if self.one_by_one else [batch]
+        return batch.split(1) if self.findings.one_by_one else [batch]
 
     def _call(self, hidden: Tensor) -> Tensor:
         arguments = snapshot(self.arguments) | {self.first: self.layout.own(hidden).contiguous()}
-        arguments |= {name: torch.cat([arguments[name]] * len(hidden)) for name in self.tiled}
-        if self.memory:
-            memory = self.layout.rows(arguments[self.memory])
-            arguments[self.memory] = self.layout.own(memory.expand(len(hidden), -1, -1)).contiguous()
+        arguments |= {name: torch.cat([arguments[name]] * len(hidden)) for name in self.findings.tiled}
+        if name := self.findings.memory:
+            memory = self.layout.rows(arguments[name])
+            arguments[name] = self.layout.own(memory.expand(len(hidden), -1, -1)).contiguous()
         given = [arguments.pop(name) for name in self.positional]
         with self._watched(len(hidden)):
             return self.layout.rows(first_tensor(self.module(*given, **arguments)))
@@ -279,7 +272,7 @@ class Layer:
             return nullcontext()
         examples = 1 if self.layout.examples is None else examples * self.layout.parts
         known = list(zip(self.forms, self.groups, strict=True))
-        return Watch(partial(hand_over, self.module), examples, known, moves=bool(self.entangled))
+        return Watch(partial(hand_over, self.module), examples, known, moves=self.mode == "coupled")
 
 
 def _form(form: ScoreTerms, change: Callable[[Any], Any]) -> ScoreTerms:
@@ -298,6 +291,3 @@ def _refuse_moving_form(layer: Layer, form: ScoreTerms) -> None:
     for name, tensor in (("mask or position bias", form.bias), ("attention sink", form.sink)):
         if tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None:
             raise UnsupportedModel(f"Layer {layer.index}: its {name} depends on the hidden states.")
-
-
-# --- the model, borrowed and given back -----------------------------------------------------------

@@ -28,7 +28,7 @@ def finish(
 ) -> Float[Tensor, "node row one dim"]:
     """z'_j of every pair. `second` is the second attention of a decoder's layer, if it has one."""
     layer = batch.host
-    if layer.positionwise:
+    if layer.findings.positionwise:
         pairs = _packed(batch, hidden.flatten(0, 1), u.flatten(0, 1), rows.repeat(len(hidden)))
         return pairs.unflatten(0, hidden.shape[:2])[:, :, None]
     tokens = len(layer.hidden)

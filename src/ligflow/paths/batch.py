@@ -49,7 +49,7 @@ class LayerBatch:
     def replayed_tokens(self, nodes: int, rows: Int[Tensor, " row"]) -> Int[Tensor, " pair"]:
         """Which tokens of the replayed runs (node, row) pairs are."""
         at = torch.arange(nodes, device=rows.device)[:, None]
-        if self.host.positionwise:  # side by side
+        if self.host.findings.positionwise:  # side by side
             return (at * len(rows) + torch.arange(len(rows), device=rows.device)).flatten()
         return (at * len(self.host.hidden) + rows).flatten()
 
@@ -130,7 +130,7 @@ def frozen(batch: LayerBatch) -> LayerBatch:
 
 def recorded_output(batch: LayerBatch) -> Callable[[Tensor], Tensor] | None:
     """z' as the model computed it, if replays repeat it to rounding."""
-    if not all(layer.repeats for layer in batch.layers):
+    if not all(layer.findings.repeats for layer in batch.layers):
         return None
     output = batch.output()
     return lambda rows: output[rows][:, None]

@@ -47,8 +47,10 @@ def project(batch: LayerBatch, vectors: Float[Tensor, "n row dim"]) -> Projected
     """One capture a sentence of `vectors`, the real ones last."""
     by_sentence = []
     for layer, own in zip(batch.layers, vectors.split(batch.tokens, dim=1), strict=True):
-        assert layer.shortcut is not None
-        by_sentence.append(norm_affine_projections(layer, layer.shortcut, own[:, : len(layer.hidden)]))
+        assert layer.findings.closed_form is not None
+        by_sentence.append(
+            norm_affine_projections(layer, layer.findings.closed_form, own[:, : len(layer.hidden)])
+        )
     last = len(vectors) - 1
     dtype, tokens = vectors.dtype, batch.tokens
     return Projected(
@@ -78,8 +80,8 @@ def turned_keys(batch: LayerBatch, keys: Float[Tensor, "sentence group token dim
 
 
 def _turn(layer: Layer) -> Rotation | None:
-    assert layer.shortcut is not None
-    return rotation_of(layer, layer.shortcut)
+    assert layer.findings.closed_form is not None
+    return rotation_of(layer, layer.findings.closed_form)
 
 
 def _together(parts: Sequence[NormAffine], tokens: int, dtype: torch.dtype) -> NormAffine:

@@ -38,7 +38,7 @@ def followed(
     """The layers on what the model as loaded gave them, with the arguments that its attention means.
 
     `loaded` are their calls in that run. A layer whose attention is not the known one under another mask
-    carries the reason in `refusal`, and is replayed under the model's own implementation.
+    is `whole`, with the reason in its findings, and is replayed under the model's own implementation.
     """
     found = []
     for number, (layer, call, own) in enumerate(zip(layers, recorded, loaded, strict=True)):
@@ -63,7 +63,8 @@ def other_attention(layer: Layer) -> Layer:
         f"the attention that the model was loaded with ({_name(layer.module)}) gives other than a softmax of "
         "its queries and keys with a mask"
     )
-    return replace(layer, refusal=layer.refusal or reason, as_loaded=True)
+    layer = layer.with_findings(as_loaded=True)
+    return layer if layer.mode == "whole" else layer.whole(reason)
 
 
 def watched(

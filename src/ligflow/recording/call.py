@@ -9,7 +9,11 @@ from torch import Tensor, nn
 
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.layer.arguments import first_tensor
-from ligflow.layer.interface import CACHE_NAMES, Captured
+from ligflow.layer.findings import Findings, Mode
+from ligflow.layer.interface import (
+    CACHE_NAMES,
+    Captured,
+)
 from ligflow.layer.layer import Layer
 from ligflow.layer.token_axes import USUAL, Layout, layout_of, layout_of_parts
 from ligflow.layer.windows import Windows, windows_of
@@ -80,17 +84,29 @@ def layer_of(index: int, call: Call, refusal: str, single: bool = False) -> Laye
     windows = None if memory else _windows(call, hidden)
     calls = () if memory or windows else _calls_of_all(call, hidden)
     in_parts = bool(memory or windows or calls)
-    refusal = refusal or _why_not(call, hidden, in_parts)
-    layer = Layer(
-        index, call.name, call.module, first, arguments, hidden[0], output[0], refusal,
-        entangled="" if refusal else _entangled(call, hidden, in_parts, calls), calls=calls,
-        layout=layout, one_by_one=layout.examples is None, windows=windows, memory=memory,
+    mode, reason = _mode(call, hidden, in_parts, calls, refusal)
+    findings = Findings(
+        mode, reason, one_by_one=layout.examples is None, windows=windows, memory=memory,
         cross_heads=call.attentions[1].query.shape[1] if memory else 0,
+    )  # fmt: skip
+    layer = Layer(
+        index, call.name, call.module, first, arguments, hidden[0], output[0],
+        positional=tuple(signature_of(call.module).parameters)[: len(call.args)], layout=layout, calls=calls,
         forms=tuple(seen.form for seen in call.attentions) if call.at_softmax else (),
         groups=tuple(seen.key.shape[1] for seen in call.attentions) if call.at_softmax else (),
-        positional=tuple(signature_of(call.module).parameters)[: len(call.args)],
+        findings=findings,
     )  # fmt: skip
     return layer.on(output.device)  # of a model on several devices, where its weights are
+
+
+def _mode(
+    call: Call, hidden: Tensor, in_parts: bool, calls: tuple[int, ...], refusal: str
+) -> tuple[Mode, str]:
+    """What the attention is to the engine, as far as its shapes tell, and why it is not split."""
+    if reason := refusal or _why_not(call, hidden, in_parts):
+        return "whole", reason
+    reason = _why_coupled(call, hidden, in_parts, calls)
+    return ("coupled" if reason else "split"), reason
 
 
 def _windows(call: Call, hidden: Tensor) -> Windows | None:
@@ -183,7 +199,7 @@ def _calls_of_all(call: Call, hidden: Tensor) -> tuple[int, ...]:
     return tuple(one.query.shape[1] for one in seen) if len(seen) > 1 and alike else ()
 
 
-def _entangled(call: Call, hidden: Tensor, in_parts: bool, calls: tuple[int, ...]) -> str:
+def _why_coupled(call: Call, hidden: Tensor, in_parts: bool, calls: tuple[int, ...]) -> str:
     """Why the attention is no map of one query, key and value for each token."""
     if calls:
         return f"it is {len(calls)} attention calls, which may follow one another"

@@ -1,7 +1,6 @@
 """What makes a layer fast: what may be left out, packed or computed in closed form, each checked."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -15,28 +14,22 @@ from ligflow.recording.tolerances import gap, max_token_error, rounding, toleran
 
 def equipped(layer: Layer) -> Layer:
     """The layer with what may be left out, packed or computed in closed form, each checked."""
-    if layer.entangled:
-        return replace(
-            layer, positionwise=_is_positionwise(layer), cost=_cost(layer), repeats=_repeats(layer)
-        )
+    findings = {"cost": _cost(layer), "repeats": _repeats(layer)}
+    if layer.mode == "coupled":
+        return layer.with_findings(**findings, positionwise=_is_positionwise(layer))
     projections = projections_of(layer)
     if not _unused(layer, projections):
         projections = {}
-    layer = replace(
-        layer,
-        projections=projections,
-        positionwise=not layer.memory and _is_positionwise(layer),
-        cost=_cost(layer),
-        repeats=_repeats(layer),
-    )
-    shortcut = _recognised(layer, projections)
-    if isinstance(shortcut, str):
-        return replace(layer, no_shortcut=shortcut)
-    return replace(layer, shortcut=shortcut)
+    positionwise = not layer.findings.memory and _is_positionwise(layer)
+    layer = layer.with_findings(**findings, positionwise=positionwise, projections=projections)
+    form = _recognised(layer, projections)
+    if isinstance(form, str):
+        return layer.with_findings(no_closed_form=form)
+    return layer.with_findings(closed_form=form)
 
 
 def _recognised(layer: Layer, projections: Mapping[nn.Module, int]) -> ClosedForm | str:
-    """The shortcut, or why there is none: a part that cannot be called on other vectors is one reason."""
+    """The closed form, or why there is none: a part that cannot be called on other vectors is one reason."""
     try:
         return recognise(layer, projections)
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
@@ -53,7 +46,7 @@ def _unused(layer: Layer, projections: Mapping[nn.Module, int]) -> bool:
     """Whether nothing but attention takes these projections."""
     hidden, u = _unrelated(layer)
     try:
-        without = replace(layer, projections=projections).finish(hidden, u)
+        without = layer.with_findings(projections=projections).finish(hidden, u)
     except (RuntimeError, ValueError, TypeError):
         return False
     return max_token_error(without, layer.finish(hidden, u)) <= rounding(u)

@@ -36,11 +36,11 @@ _FLOAT32_LIMIT = 2e-5
 
 def recognise(layer: Layer, projections: Mapping[nn.Module, int]) -> ClosedForm | str:
     """The layer's shortcut, validated against the plain capture; or the reason why it has none."""
-    if layer.one_by_one and layer.layout.examples is not None:
+    if layer.findings.one_by_one and layer.layout.examples is not None:
         return "it takes one example at a time"
     if layer.layout.examples:
         return "its hidden states count tokens before examples"
-    if layer.windows and any(windows > 1 for windows, _ in layer.windows.calls):
+    if layer.findings.windows and any(windows > 1 for windows, _ in layer.findings.windows.calls):
         return "its attention takes windows for examples"
     ends = torch.stack([layer.hidden, random_like(layer.hidden)])
     mixed = (ends[0] + _AT * (ends[1] - ends[0]))[None]

@@ -39,7 +39,7 @@ def record(model: PreTrainedModel, inputs: Mapping[str, Any], stack: str | None 
 
     `stack` is a part of the stack's name, e.g. `decoder`; a model with one stack needs none.
 
-    A layer that cannot be split at its attention carries the reason in `refusal`; z2z remains
+    A layer that cannot be split at its attention is `whole`, with the reason in its findings; z2z remains
     possible for it. Raises UnsupportedModel where no stack of layers is found at all, or one in
     which tokens never meet.
     """

@@ -21,7 +21,7 @@ from ligflow.recording.tolerances import error_over_allowance, gap, max_token_er
 
 
 def validate(model: nn.Module, layer: Layer) -> Layer:
-    """The layer, with a `refusal` if it is not what the method relies on.
+    """The layer with its findings, `whole` if it is not what the method relies on.
 
     Checked: the split layer reproduces what the model itself computed; replays in a batch; a
     token's projections, and what follows attention, depend on no other token; mask and position
@@ -31,9 +31,9 @@ def validate(model: nn.Module, layer: Layer) -> Layer:
         layer = _judged(model, layer)
         with prepared(model, layer.implementation), torch.no_grad():
             _refuse_lost_gradient(layer)
-            if layer.refusal or layer.entangled:  # whose maps are plain autograd through the layer
+            if layer.mode != "split":  # whose maps are plain autograd through the layer
                 _refuse_no_gradient(layer)
-            if layer.refusal:
+            if layer.mode == "whole":
                 _refuse_other_replay(layer)
                 return layer
             return equipped(layer)
@@ -45,15 +45,10 @@ def holds(model: nn.Module, layer: Layer, seen: Layer) -> bool:
     What does not depend on values is not looked at again.
     """
     with replaying(layer):
-        if seen.refusal:
-            return _judged(model, layer).refusal == seen.refusal
-        layer = replace(
-            layer,
-            entangled=seen.entangled,
-            one_by_one=seen.one_by_one,
-            tiled=seen.tiled,
-            windows=seen.windows,
-        )
+        if seen.mode == "whole":
+            again = _judged(model, layer)
+            return (again.mode, again.findings.reason) == ("whole", seen.findings.reason)
+        layer = replace(layer, findings=seen.findings)
         with prepared(model, layer.implementation), torch.no_grad():
             own = layer.forward(layer.hidden[None])[0]
             return not (_differs(layer, own) or _forms_move(layer))
@@ -80,29 +75,29 @@ def _judged(model: nn.Module, layer: Layer) -> Layer:
     layer, own = _with_reference(model, layer)
     with prepared(model, layer.implementation), torch.no_grad():
         _refuse_other_output(layer, layer.forward(layer.hidden[None])[0])
-    reference = None if layer.as_loaded else "eager"
+    reference = None if layer.findings.as_loaded else "eager"
     with prepared(model, reference), torch.no_grad():
-        layer = layer if layer.one_by_one or _batches(layer, own) else _tiled(layer, own)
-    if layer.refusal:
+        layer = layer if layer.findings.one_by_one or _batches(layer, own) else _tiled(layer, own)
+    if layer.mode == "whole":
         return layer
-    if layer.one_by_one and layer.memory:
+    if layer.findings.one_by_one and layer.findings.memory:
         return _without_memory(layer, "it takes one example at a time, and it attends to an encoder")
     with prepared(model, layer.implementation), torch.no_grad():
-        layer = _in_order(layer) if layer.windows else layer
+        layer = _in_order(layer) if layer.findings.windows else layer
         layer = _with_own_keys(layer) if layer.calls else layer
-        refusal = layer.refusal or _differs(layer, own) or _leaks_after(layer)
-        if refusal:
-            return replace(layer, refusal=refusal)
-        if refusal := _leaks_in_memory(layer) if layer.memory else "":
-            return _without_memory(layer, refusal)
-        entangled = layer.entangled or _leaks_before(layer) or _no_path(layer)
-        if entangled and layer.memory:
-            return _without_memory(layer, entangled)
-        layer = replace(layer, entangled=entangled)
-        if entangled and layer.forms and _forms_move(layer):
-            return replace(
-                layer, refusal="on other hidden states its attention is no softmax of its products"
-            )
+        if layer.mode == "whole":
+            return layer
+        if reason := _differs(layer, own) or _leaks_after(layer):
+            return layer.whole(reason)
+        if reason := _leaks_in_memory(layer) if layer.findings.memory else "":
+            return _without_memory(layer, reason)
+        if layer.mode == "split" and (reason := _leaks_before(layer) or _no_path(layer)):
+            layer = layer.coupled(reason)
+        coupled = layer.mode == "coupled"
+        if coupled and layer.findings.memory:
+            return _without_memory(layer, layer.findings.reason)
+        if coupled and layer.forms and _forms_move(layer):
+            return layer.whole("on other hidden states its attention is no softmax of its products")
         return layer
 
 
@@ -112,7 +107,7 @@ def _with_reference(model: nn.Module, layer: Layer) -> tuple[Layer, Tensor]:
     That is the eager one where it gives what the model gave. Not so where it adds masks of truth values as
     numbers (Grounding DINO's text), is not there, or is not what the model was loaded with.
     """
-    if not layer.as_loaded:
+    if not layer.findings.as_loaded:
         try:
             eager = _run(model, layer, "eager")
         except KeyError as error:
@@ -121,8 +116,8 @@ def _with_reference(model: nn.Module, layer: Layer) -> tuple[Layer, Tensor]:
         else:
             if _is_output(layer, eager):
                 return layer, eager
-    own, layer = _run(model, layer, None), replace(layer, as_loaded=True)
-    if not layer.refusal and _is_output(layer, own):
+    own, layer = _run(model, layer, None), layer.with_findings(as_loaded=True)
+    if layer.mode != "whole" and _is_output(layer, own):
         split = _run(model, layer, layer.implementation)
         layer = layer if _is_output(layer, split) else other_attention(layer)
     return layer, own
@@ -137,8 +132,8 @@ def _run(model: nn.Module, layer: Layer, implementation: str | None) -> Tensor:
         return layer.forward(layer.hidden[None])[0]
 
 
-def _without_memory(layer: Layer, refusal: str) -> Layer:
-    return replace(layer, refusal=refusal, memory="", cross_heads=0)
+def _without_memory(layer: Layer, reason: str) -> Layer:
+    return layer.whole(reason).with_findings(memory="", cross_heads=0)
 
 
 def _with_own_keys(layer: Layer) -> Layer:
@@ -149,12 +144,12 @@ def _with_own_keys(layer: Layer) -> Layer:
     if all(one.key.requires_grad for one, _ in seen):
         return layer
     count = len(layer.calls)
-    return replace(layer, refusal=f"it calls attention {count} times, not always with keys of its own tokens")
+    return layer.whole(f"it calls attention {count} times, not always with keys of its own tokens")
 
 
 def _in_order(layer: Layer) -> Layer:
     """The layer with the order in which tokens stand in its windows, found by changing some at a time."""
-    assert layer.windows
+    assert layer.findings.windows
     before, places = layer.capture(layer.hidden[None]).query, torch.arange(len(layer.hidden), device="cpu")
     changed = []
     for bit in range(max(1, (len(places) - 1).bit_length())):
@@ -164,8 +159,8 @@ def _in_order(layer: Layer) -> Layer:
         changed.append(moved > tolerance(before) * size)
     order = order_by_bits(changed)
     if order is None:
-        return replace(layer, refusal="the windows of its attention do not hold each token once")
-    return replace(layer, windows=layer.windows.in_order(order))
+        return layer.whole("the windows of its attention do not hold each token once")
+    return layer.with_findings(windows=layer.findings.windows.in_order(order))
 
 
 def _refuse_other_output(layer: Layer, again: Tensor) -> None:
@@ -191,8 +186,8 @@ def _refuse_other_replay(layer: Layer) -> None:
         off = max_token_error(again, layer.output)
         raise UnsupportedModel(
             f"Layer {layer.index} ({layer.name}, {type(layer.module).__name__}) cannot be explained: "
-            f"{layer.refusal}, and its {layer.implementation or 'own'} attention, through which z2z would "
-            f"go, gives other than the model by {off:.1e}."
+            f"{layer.findings.reason}, and its {layer.implementation or 'own'} attention, through which z2z "
+            f"would go, gives other than the model by {off:.1e}."
         )
 
 
@@ -233,18 +228,20 @@ def _tiled(layer: Layer, own: Tensor) -> Layer:
     heads = {form.bias.shape[1] for form in layer.forms if form.bias is not None} - {1}
     given = {name: one for name, one in layer.arguments.items() if isinstance(one, Tensor) and one.ndim > 1}
     for counts in (heads, {layer.layout.parts}):
-        tiled = tuple(name for name in given if given[name].shape[0] in counts and name != layer.memory)
-        batched = replace(layer, tiled=tiled)
+        tiled = tuple(
+            name for name in given if given[name].shape[0] in counts and name != layer.findings.memory
+        )
+        batched = layer.with_findings(tiled=tiled)
         if tiled and _batches(batched, own):
             return batched
-    return replace(layer, one_by_one=True)
+    return layer.with_findings(one_by_one=True)
 
 
 def _differs(layer: Layer, own: Tensor) -> str:
     pair = layer.hidden.expand(2, -1, -1)
     u = layer.attend(pair)
     split, still = layer.finish(pair, u), layer.finish(pair[:1], torch.zeros_like(u[:1]))[0]
-    for name, other in (("loaded" if layer.as_loaded else "eager", own), ("recorded", layer.output)):
+    for name, other in (("loaded" if layer.findings.as_loaded else "eager", own), ("recorded", layer.output)):
         if not max(error_over_allowance(one, other, still) for one in split) <= 1:
             off = max(max_token_error(one, other) for one in split)
             return f"split at its attention it differs from the model's own ({name}) output by {off:.1e}"
@@ -255,7 +252,7 @@ def _leaks_after(layer: Layer) -> str:
     """Changes what attention gives to one token and looks at what the layer makes of the others."""
     for one in dict.fromkeys((0, len(layer.hidden) - 1)):
         pair = _changed(layer, one)
-        if not layer.entangled and _is_held(layer):
+        if layer.mode == "split" and _is_held(layer):
             return "its keys and values come from another layer, not from its own input"
         u = layer.attend(pair)
         mixed = u[:1].repeat(2, 1, 1, 1)

@@ -55,7 +55,7 @@ def model_attention(layer: Layer, targets: Int[Tensor, " target"]) -> Float[Tens
         captured = layer.capture(layer.hidden[None])
         if layer.calls or captured.key.shape[2] != len(layer.hidden):
             raise UnsupportedModel(
-                f"Layer {layer.index} has no attention weights from token to token: {layer.entangled}."
+                f"Layer {layer.index} has no attention weights from token to token: {layer.findings.reason}."
             )
         weights = attention_weights(captured.query, captured.key, captured.form)
         return weights.p[0].transpose(0, 1)[targets]

@@ -50,7 +50,7 @@ def _by_sentence(work: Workspace, settings: Settings) -> list[dict[str, Attribut
     _check_encoder_baseline(work, settings)
     _check_budget(work, settings)
     routes = {route: _EXPLAIN[route](work, settings) for route in settings.routes}
-    if "z2u" in routes and work.batch.layers[0].memory and work.selections[0].memory is not None:
+    if "z2u" in routes and work.batch.layers[0].findings.memory and work.selections[0].memory is not None:
         routes["e2u"] = explain_e2u(work, settings)
     return [_of_sentence(routes, work, number) for number in range(len(work.selections))]
 
@@ -80,7 +80,7 @@ def _check_encoder_baseline(work: Workspace, settings: Settings) -> None:
 def _check_budget(work: Workspace, settings: Settings) -> None:
     """Raises LigflowError, with the least that works, for a budget under one target at one point."""
     budget, layer = settings.memory_budget, work.batch.layers[0]
-    if budget is None or layer.refusal:
+    if budget is None or layer.mode == "whole":
         return
     maps = {
         "z2u": lambda: z2u_as_integrated(work, uncorrected(settings.att_baseline)),

@@ -75,5 +75,5 @@ def u2z_map(batch: LayerBatch, players: Players) -> PathMap:
         return torch.cat([*heads, own], dim=-1)[:, :, None]
 
     size, count = batch.z.element_size(), sum(end.shape[1] for end in ends)
-    cost, kept = size * batch.host.cost, size * POINTS_HELD * (count + 1)
+    cost, kept = size * batch.host.findings.cost, size * POINTS_HELD * (count + 1)
     return PathMap(image, pullback, cost, kept, batch.tokens, recorded_output(batch), batch.replayed_tokens)

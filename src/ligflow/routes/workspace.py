@@ -76,7 +76,7 @@ class Workspace:
     def cross(self, baseline: Baseline) -> CrossPath | None:
         """The second attention along the path of its memory; None where the layer has none."""
         (layer, *_), (selection, *_) = self.batch.layers, self.selections
-        if not layer.memory or selection.memory is None:
+        if not layer.findings.memory or selection.memory is None:
             return None
         start = cross_start(baseline, layer.encoded, selection.memory)
         return self.once(("cross", key_of(baseline)), lambda: cross_path(layer, start))
@@ -95,5 +95,5 @@ def key_of_settings(settings: Settings, route: str, baseline: Baseline) -> tuple
 
 def key_of_start(work: Workspace, settings: Settings, key: Any) -> Any:
     """What tells starts apart: that of the memory too, where there is one."""
-    memory = work.batch.layers[0].memory
+    memory = work.batch.layers[0].findings.memory
     return (key, key_of(settings.encoder_baseline)) if memory and key is not None else key

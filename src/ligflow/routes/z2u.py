@@ -30,7 +30,7 @@ def explain_z2u(work: Workspace, settings: Settings) -> Attribution:
 def z2u_from(work: Workspace, baseline: Baseline) -> PathMap:
     """Attention alone from a baseline; by plain autograd where it is one map of all tokens."""
     layer = work.batch.layers[0]
-    if layer.entangled:
+    if layer.mode == "coupled":
         return autograd.z2u(layer, work.start(baseline))
     return z2u_map(work.path(baseline))
 

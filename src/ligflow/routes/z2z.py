@@ -31,9 +31,9 @@ def explain_z2z(work: Workspace, settings: Settings) -> Attribution:
 
 def _attribute(baseline: Baseline, settings: Settings, work: Workspace) -> Attribution:
     layer, encoder = work.batch.layers[0], settings.encoder_baseline
-    if layer.refusal:
+    if layer.mode == "whole":
         return explain_map(_by_autograd(work, baseline, encoder), settings, work, "z2z")
-    if layer.memory and starts_flat(work, encoder):
+    if layer.findings.memory and starts_flat(work, encoder):
         # what the memory adds to a target starts flat where it starts at its mean
         attribution = attribute_in_double(
             lambda space: z2z_from(space, baseline, space.cross(encoder)), settings, work, "z2z"
@@ -56,7 +56,7 @@ def _by_autograd(work: Workspace, baseline: Baseline, encoder_baseline: Baseline
 def z2z_from(work: Workspace, baseline: Baseline, cross: CrossPath | None = None) -> PathMap:
     """The whole layer from a baseline; by plain autograd where its attention is one map of all tokens."""
     layer = work.batch.layers[0]
-    if layer.entangled:
+    if layer.mode == "coupled":
         return autograd.z2z(layer, work.start(baseline), held=work.batch.held)
     return z2z_map(work.path(baseline), cross)
 
@@ -98,6 +98,6 @@ def z2z_map(path: AttentionPath, cross: CrossPath | None = None) -> PathMap:
             return sources[:, :, None]
 
     size, tokens = batch.z.element_size(), batch.tokens
-    cost, more = size * (path.cost + batch.host.cost), 0 if cross is None else cross.tokens
+    cost, more = size * (path.cost + batch.host.findings.cost), 0 if cross is None else cross.tokens
     kept = size * POINTS_HELD * (tokens + more)
     return PathMap(image, pullback, cost, kept, tokens, recorded_output(batch), batch.replayed_tokens)
