@@ -23,10 +23,10 @@ import psutil
 import torch
 import typer
 
-from ligflow.corpus.run.engines import Engine, here, processes
-from ligflow.corpus.run.ray_engine import actors
-from ligflow.corpus.run.runner import run
-from ligflow.corpus.run.store import Run, open_run
+from ligflow.corpus.runs.engines import Engine, here, processes
+from ligflow.corpus.runs.ray_engine import actors
+from ligflow.corpus.runs.runner import run
+from ligflow.corpus.runs.store import Run, open_run
 from ligflow.corpus.sources.corpus import Corpus
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.experiment import Experiment
@@ -61,7 +61,7 @@ def disturbed(folder: Path, name: str, address: str | None, kills: int, worker_k
     """Kills and begins again, until the run is complete; the number of kills that hit it at work."""
     draw, hits = random.Random(seed), 0
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ligflow.corpus.run.runner"])
+    context.set_forkserver_preload(["ligflow.corpus.runs.runner"])
     while True:
         process = context.Process(target=work, args=(str(folder), name, address))
         process.start()

@@ -14,7 +14,7 @@ import torch
 
 import measure
 from ligflow.flow import Flow
-from ligflow.view.page import page
+from ligflow.view.interactive_page import page
 from measure import Row, note, number, text
 
 COLUMNS: measure.Columns = {

@@ -17,11 +17,11 @@ import torch
 
 import measure
 from ligflow.corpus.analysis.estimates import estimate
-from ligflow.corpus.run.engines import Engine, here, processes
-from ligflow.corpus.run.ray_engine import actors
-from ligflow.corpus.run.runner import run
-from ligflow.corpus.run.store import Run
-from ligflow.corpus.run.worker import Model, loaded
+from ligflow.corpus.runs.engines import Engine, here, processes
+from ligflow.corpus.runs.ray_engine import actors
+from ligflow.corpus.runs.runner import run
+from ligflow.corpus.runs.store import Run
+from ligflow.corpus.runs.worker import Model, loaded
 from ligflow.corpus.sources.corpus import Corpus
 from ligflow.corpus.sources.readers import read
 from ligflow.corpus.sources.sentence import Sentence
@@ -98,7 +98,7 @@ def of_engine(engine: Engine, model: Model, experiment: Experiment, count: int, 
     size = max(1, count // 6)
     with tempfile.TemporaryDirectory() as folder:
         found = run(folder, corpus(count), model, experiment, engine=engine, shard_size=size,
-                    told=lambda _: times.append(time.perf_counter()))  # fmt: skip
+                    progress=lambda _: times.append(time.perf_counter()))  # fmt: skip
         seconds = (times[-1] - times[0]) / count
         cost = {
             **costs(found, model),

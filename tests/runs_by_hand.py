@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ligflow.corpus.run.store import Results, Run, begin, open_run, write_sentences
+from ligflow.corpus.runs.plan import begin, write_sentences
+from ligflow.corpus.runs.store import Results, Run, open_run
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.experiment import VARIANTS, Experiment
 from ligflow.corpus.tables.schema import ATT, CELLS, DIRECT, METRIC_ROWS, MLP, RULES, SENTENCES

@@ -1,6 +1,7 @@
 """Flow: shapes, certificates, composition against loops, chosen targets, unmet cells and messages."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import CompletenessWarning, Explainer, Flow, LigflowError
+from ligflow.results.join import join
 
 LAYERS, HEADS, TOKENS = 2, 4, 5
 CELL_SHAPE = {
@@ -301,3 +303,19 @@ def test_repr_counts_the_cells_that_miss_the_tolerance(by_hand: Flow) -> None:
     met = torch.zeros_like(by_hand.tensors["u2z.met"])
     assert "4 cells miss 0.001" in repr(replace(by_hand, tensors={**by_hand.tensors, "u2z.met": met}))
     assert "layers 1,3, 2 heads, routes z2u+u2z, " in repr(by_hand)
+
+
+def test_a_new_flow_is_of_the_class_of_the_old_one(flow: Flow, tmp_path: Path) -> None:
+    class Mine(Flow):
+        pass
+
+    words = {"words": [0, 1, 1, 2, 3], "word_labels": list("abcd")}
+    mine = Mine(**{**vars(flow), "meta": {**flow.meta, **words}})
+    for other in (
+        Mine.load(mine.save(tmp_path / "flow")),
+        mine.merge_words(),
+        mine.hide_special(),
+        join([mine]),
+    ):
+        assert type(other) is Mine
+        assert repr(other).startswith("Mine(")

@@ -7,7 +7,7 @@ import pytest
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, LigflowError
-from ligflow.cli.options import counted
+from ligflow.cli.streams import counted
 from ligflow.progress import size_in_words, told
 
 BERT = ARCHITECTURES["bert"]

@@ -17,7 +17,7 @@ from blocks import put
 from ligflow.corpus.analysis.rankings import lower_is_better
 from ligflow.corpus.analysis.rankings_in_words import NAMES, number
 from ligflow.corpus.reports.markdown import table
-from ligflow.corpus.run.store import open_run
+from ligflow.corpus.runs.store import open_run
 from ligflow.evaluation.consistency import METRICS
 
 DOCS = Path(__file__).parents[1]

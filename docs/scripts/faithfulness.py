@@ -13,8 +13,9 @@ import pandas
 from blocks import put
 
 from ligflow.corpus.analysis.faithfulness_ranking import standings
-from ligflow.corpus.analysis.faithfulness_trial import Trial, described
 from ligflow.corpus.reports.faithfulness_page import shuffled_table, standing_table
+from ligflow.corpus.runs.faithfulness_trial import described
+from ligflow.corpus.tables.faithfulness_rows import Trial
 
 DOCS = Path(__file__).parents[1]
 RUNS = DOCS.parent / "runs" / "faithfulness"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ligflow import Explainer
 from ligflow.results.tracing import BASELINES
-from ligflow.view.page import page
+from ligflow.view.interactive_page import page
 
 DOCS = Path(__file__).parents[1]
 SENTENCE = (

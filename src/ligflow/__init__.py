@@ -1,13 +1,13 @@
 """ligflow: correct, fast, certified Layer-wise Integrated Gradients for Transformers."""
 
 import logging
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ligflow._version import __version__ as __version__
 from ligflow.errors import LigflowError as LigflowError
 from ligflow.errors import LigflowWarning as LigflowWarning
 from ligflow.errors import UnsupportedModel as UnsupportedModel
+from ligflow.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from ligflow.errors import CompletenessWarning as CompletenessWarning
@@ -23,28 +23,18 @@ if TYPE_CHECKING:
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless the program wants to hear
 
-# Imported when they are first asked for: PyTorch takes seconds, and `ligflow --help` needs none of it.
-_HOMES = {
-    "TextWarning": "errors",
-    "CompletenessWarning": "errors",
-    "Explainer": "explainer.explainer",
-    "explain": "explainer.explainer",
-    "Flow": "flow",
-    "MemoryWarning": "errors",
-    "Pair": "inputs.pairs",
-    "attribute_layer": "explainer.layer_hook",
-    "direction": "method.scalarization",
-    "Words": "inputs.words",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'ligflow' has no attribute {name!r}")
-    found = getattr(import_module(f"ligflow.{_HOMES[name]}"), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "CompletenessWarning": "ligflow.errors",
+        "Explainer": "ligflow.explainer.explainer",
+        "Flow": "ligflow.flow",
+        "MemoryWarning": "ligflow.errors",
+        "Pair": "ligflow.inputs.pairs",
+        "TextWarning": "ligflow.errors",
+        "Words": "ligflow.inputs.words",
+        "attribute_layer": "ligflow.explainer.layer_hook",
+        "direction": "ligflow.method.scalarization",
+        "explain": "ligflow.explainer.explainer",
+    },
+)

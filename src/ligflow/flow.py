@@ -1,22 +1,13 @@
-"""Flow: the labelled maps of one example, each cell with its certificate.
-
-Rows are targets and columns are sources, everywhere: `flow.z2z[layer, target, source]`.
-"""
+"""Flow: the labelled maps of one example and its verbs: regrouped, saved, in tables, pages and figures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
-
-from ligflow.errors import LigflowError
 from ligflow.extras import need
-from ligflow.method import composition
+from ligflow.results.flow_data import FlowData
 
 if TYPE_CHECKING:
     import networkx
@@ -26,221 +17,15 @@ if TYPE_CHECKING:
 
     from ligflow.view.notebook import FlowWidget
 
-DIMS = {
-    "z2u": ("layer", "head", "target", "source"),
-    "u2z": ("layer", "head", "target"),
-    "u2z_residual": ("layer", "target"),
-    "z2z": ("layer", "target", "source"),
-    "e2u": ("layer", "cross_head", "target", "memory"),
-    "u2z_cross": ("layer", "cross_head", "target"),
-    "z2z_cross": ("layer", "target", "memory"),
-}
-CELL_DIMS = {
-    "z2u": ("layer", "head", "target"),
-    "u2z": ("layer", "target"),
-    "z2z": ("layer", "target"),
-    "e2u": ("layer", "cross_head", "target"),
-}
-CELL_PARTS = ("total", "scale", "residue", "error", "origin", "met")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A (route, layer, head, target) that does not meet the tolerance, with its two errors."""
-
-    route: str
-    layer: int
-    head: int | None
-    target: int
-    token: str
-    certificate: float
-    estimated_error: float
-
-
-@dataclass(frozen=True)
-class RoutingChange:
-    """A target whose experts change on its path: how far F jumps there in all, relative to the total."""
-
-    route: str
-    layer: int
-    target: int
-    token: str
-    jump: float
-    certificate: float
-    met: bool
-
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Flow:
-    """Signed attributions inside the layers of one example.
+class Flow(FlowData):
+    """The labelled maps of one example: what they hold, saved, shown and put in tables.
 
-    | attribute | shape | what |
-    |---|---|---|
-    | `z2u` | layer head target source | attention: source token -> head output u |
-    | `u2z` | layer head target | MLP: head output u -> layer output z' |
-    | `u2z_residual` | layer target | the residual as a player of the MLP map (0 where it does not move) |
-    | `z2z` | layer target source | the whole layer: source token -> z' |
-
-    A decoder whose layers attend to an encoder has a second set of sources, the encoder's tokens (`memory`):
-
-    | attribute | shape | what |
-    |---|---|---|
-    | `e2u` | layer cross_head target memory | second attention: encoder token -> head output u |
-    | `u2z_cross` | layer cross_head target | MLP: head output u of the second attention -> z' |
-    | `z2z_cross` | layer target memory | the whole layer: encoder token -> z'; sums with `z2z` to one total |
-
-    Units are those of the scalarised image, for `l2` the norm of the layer's output (u for z2u).
-    `tensors` holds everything by name, as saved in a file.
+    What it holds, `z2u`, `u2z`, `z2z`, totals and certificates, is described in `ligflow.results.FlowData`.
     """
 
-    tokens: list[str]
-    layers: tuple[int, ...]
-    targets: tuple[int, ...]
-    special: tuple[bool, ...]
-    tensors: Mapping[str, Tensor]
-    meta: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def routes(self) -> tuple[str, ...]:
-        """The routes that were computed."""
-        return tuple(route for route in CELL_DIMS if f"{route}.total" in self.tensors)
-
-    @property
-    def heads(self) -> int:
-        """The number of heads; 0 where no route has heads."""
-        return next((self.tensors[name].shape[1] for name in ("z2u", "u2z") if name in self.tensors), 0)
-
-    @property
-    def z2u(self) -> Float[Tensor, "layer head target source"]:
-        """`A_kjh`: what source k contributes to head h's output at target j."""
-        return self._map("z2u")
-
-    @property
-    def u2z(self) -> Float[Tensor, "layer head target"]:
-        """`M_hj`: what head h contributes to the layer's output at target j."""
-        return self._map("u2z")
-
-    @property
-    def u2z_residual(self) -> Float[Tensor, "layer target"]:
-        """`M_res,j`: what the residual contributes, where the MLP baseline moves it."""
-        self._map("u2z")
-        return self.tensors["u2z_residual"]
-
-    @property
-    def z2z(self) -> Float[Tensor, "layer target source"]:
-        """The direct map of the whole layer."""
-        return self._map("z2z")
-
-    @property
-    def memory(self) -> list[str]:
-        """The encoder's tokens that the layers attend to; none where they have no second attention."""
-        return list(self.meta.get("memory", ()))
-
-    @property
-    def cross_heads(self) -> int:
-        """The number of heads of the second attention; 0 where there is none or no route has heads."""
-        return next((self.tensors[n].shape[1] for n in ("e2u", "u2z_cross") if n in self.tensors), 0)
-
-    @property
-    def e2u(self) -> Float[Tensor, "layer cross_head target memory"]:
-        """What encoder token m contributes to the output of head h of the second attention at target j."""
-        return self._map("e2u")
-
-    @property
-    def u2z_cross(self) -> Float[Tensor, "layer cross_head target"]:
-        """What head h of the second attention contributes to the layer's output at target j."""
-        return self._map("u2z_cross")
-
-    @property
-    def z2z_cross(self) -> Float[Tensor, "layer target memory"]:
-        """What encoder tokens contribute to the whole layer, beside the tokens in `z2z`."""
-        return self._map("z2z_cross")
-
-    def total(self, route: str) -> Float[Tensor, "layer *head target"]:
-        """`||F(1) - F(0)||` (or its projection or direction): what the sources of a cell sum to."""
-        return self._cell(route, "total")
-
-    def certificate(self, route: str) -> Float[Tensor, "layer *head target"]:
-        """Signed relative completeness error, `(sum IG - total) / scale`.
-
-        `scale` is the total, or 1000 machine epsilons of the layer's output where that is more; for
-        a direction v it is `||v|| ||F(1) - F(0)||`, which does not cancel.
-        """
-        return self._cell(route, "residue") / self._cell(route, "scale")
-
-    def estimated_error(self, route: str) -> Float[Tensor, "layer *head target"]:
-        """The quadrature's estimate of a cell's L1 error, relative as the certificate; 0 for fixed rules."""
-        return self._cell(route, "error") / self._cell(route, "scale")
-
-    def nodes(self, route: str) -> Int[Tensor, "layer target"]:
-        """Path points that each target took."""
-        self._cell(route, "total")
-        return self.tensors[f"{route}.nodes"]
-
-    def origin_mass(self, route: str) -> Float[Tensor, "layer *head target"]:
-        """`(L(1e-6) - L(0)) / scale`: large where a norm jumps at a zero baseline, 0 where the path is tame.
-
-        It can pass 1, since L may rise above its end and come back.
-        """
-        return self._cell(route, "origin") / self._cell(route, "scale")
-
-    def hidden(self, route: str) -> Float[Tensor, "layer *head target"]:
-        """What sources that are hidden from this view contribute; 0 for a flow that shows all."""
-        total = self._cell(route, "total")
-        return self.tensors.get(f"{route}.hidden", torch.zeros_like(total))
-
-    @property
-    def unmet(self) -> list[Cell]:
-        """The cells whose certificate or estimate misses the tolerance."""
-        return [cell for route in self.routes for cell in self._unmet(route)]
-
-    @property
-    def routing_changes(self) -> list[RoutingChange]:
-        """The targets of a mixture of experts whose experts change on the path, where F jumps.
-
-        No gradient sees a jump: the certificate misses what L jumps by, which can be much less than F does,
-        so that a row may be met all the same. Empty with `experts="frozen"`.
-        """
-        return [change for route in self.routes for change in self._routing_changes(route)]
-
-    def worst_certificate(self) -> float:
-        """The largest |certificate| of all cells."""
-        return max(float(self.certificate(route).abs().max()) for route in self.routes)
-
-    def composed(self, rule: str = "conserving") -> Float[Tensor, "layer target source"]:
-        """z2u and u2z composed into a map of the layer, `conserving` or `product` (see `compose`)."""
-        stored = self._stored_composition(f"composed.{rule}", rule)
-        if stored is not None:
-            return stored
-        z2u, u2z = self.z2u, self.u2z
-        if rule == "product":
-            return composition.product(z2u, u2z)
-        floor = self.tensors["z2u.floor"][..., None].expand(z2u.shape[:-1])
-        columns = torch.tensor(self.targets, device=z2u.device)
-        residual = self.u2z_residual + (self._shared_memory()[1] if self.memory else 0)
-        return composition.conserving(z2u, u2z, residual, columns, z2u.sum(-1), floor)
-
-    def composed_cross(self, rule: str = "conserving") -> Float[Tensor, "layer target memory"]:
-        """e2u and u2z_cross composed: the part of the layer's composed map that the encoder's tokens have."""
-        stored = self._stored_composition(f"composed_cross.{rule}", rule)
-        if stored is not None:
-            return stored
-        if rule == "product":
-            return composition.product(self.e2u, self.u2z_cross)
-        return composition.product(self._shared_memory()[0], self.u2z_cross)
-
-    def _stored_composition(self, name: str, rule: str) -> Tensor | None:
-        if rule not in composition.NAMES:
-            raise LigflowError(f"Unknown composition {rule!r}; choose from {', '.join(composition.NAMES)}.")
-        return self.tensors.get(name)
-
-    def _shared_memory(self) -> tuple[Tensor, Tensor]:
-        """Shares of the encoder's tokens, and what heads of the second attention leave to the target."""
-        e2u, u2z = self.e2u, self.u2z_cross
-        floor = self.tensors["e2u.floor"][..., None].expand(e2u.shape[:-1])
-        return composition.shared_out(e2u, u2z, torch.zeros_like(self.u2z_residual), e2u.sum(-1), floor)
-
-    def over_both(self) -> Flow:
+    def over_both(self) -> Self:
         """The same numbers with one list of sources: the encoder's tokens (`e:...`) after the layer's own.
 
         Its heads are those of both attentions. A flow without a memory is returned as it is.
@@ -249,13 +34,13 @@ class Flow:
 
         return over_both(self)
 
-    def merge_words(self) -> Flow:
+    def merge_words(self) -> Self:
         """The same maps over words: sums over a word's source tokens, means over its target tokens."""
         from ligflow.results.grouping import merge_words
 
         return merge_words(self)
 
-    def hide_special(self) -> Flow:
+    def hide_special(self) -> Self:
         """The same maps without special tokens; what they contributed stays in `hidden(route)`.
 
         A decoder's flow is taken `over_both` sets of sources.
@@ -270,12 +55,12 @@ class Flow:
 
         return save(self, path)
 
-    @staticmethod
-    def load(path: str | Path) -> Flow:
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
         """A saved flow. Raises LigflowError for a damaged or foreign file."""
         from ligflow.results.flow_file import load
 
-        return load(path)
+        return load(path, cls)
 
     def to_pandas(self) -> pandas.DataFrame:
         """One row a cell of every map: route, layer, head, target, source, value, total, certificate."""
@@ -289,18 +74,18 @@ class Flow:
         """The graph inside a layer: z_i -> u_j^h -> z'_j, and the residual z_j -> z'_j."""
         return _tables().to_networkx(self.over_both(), layer)
 
-    def to_html(self, path: str | Path, *others: Flow, view: str = "") -> Path:
+    def to_html(self, path: str | Path, *others: FlowData, view: str = "") -> Path:
         """One interactive page with this flow, and `others` to choose or lay beside; needs no network.
 
         `view` is how it opens, as the part behind # in the page's address, e.g. `"words=1&map=composed"`.
         Raises LigflowError if the maps are too many for a browser.
         """
         from ligflow.files import write_text
-        from ligflow.view.page import page
+        from ligflow.view.interactive_page import page
 
         return write_text(path, page([self, *others], view=view))
 
-    def show(self, *others: Flow, view: str = "") -> FlowWidget:
+    def show(self, *others: FlowData, view: str = "") -> FlowWidget:
         """The same in a notebook, as a widget; what is pinned in it is in `.selection`.
 
         Raises LigflowError if anywidget is not installed.
@@ -310,80 +95,21 @@ class Flow:
         return show([self, *others], view)
 
     def plot(self, kind: str = "heat", **options: Any) -> Figure:
-        """A figure for print: `heat`, `layers`, `heads` or `ladder`; see `ligflow.view.figures.plot`."""
+        """A figure for print: `heat`, `layers`, `heads` or `ladder`; see `ligflow.view.plot`."""
         from ligflow.view.figures import plot
 
         return plot(self.over_both(), kind, **options)
 
     def overlay(self, image: Any, target: int | str | None = None, **options: Any) -> Figure:
         """What the patches of an image contribute to one target, over it; see `ligflow.view.overlay`."""
-        from ligflow.view.overlay import overlay
+        from ligflow.view.image_overlay import overlay
 
         return overlay(self, image, target, **options)
-
-    def row(self, layer: int) -> int:
-        """Where a layer of the model stands on the layer axis."""
-        if layer not in self.layers:
-            raise LigflowError(f"Layer {layer} is not in this flow, which holds {list(self.layers)}.")
-        return self.layers.index(layer)
-
-    def __repr__(self) -> str:
-        settings = self.meta.get("settings", {})
-        count = len(self.unmet)
-        met = (
-            f"all cells within {settings.get('tol')}"
-            if not count
-            else f"{count} cells miss {settings.get('tol')}"
-        )
-        return (
-            f"Flow({len(self.tokens)} tokens, {len(self.targets)} targets, layers {_span(self.layers)}, "
-            f"{self.heads} heads, routes {'+'.join(self.routes)}, model {self.meta.get('model')!r}, "
-            f"worst |certificate| {self.worst_certificate():.1e}, {met})"
-        )
 
     def _repr_html_(self) -> str:
         from ligflow.view.html import fragment
 
         return fragment(self.over_both())
-
-    def _map(self, route: str) -> Tensor:
-        if route not in self.tensors:
-            ask = f"ask for it: explain(..., routes=({route!r},))"
-            if route == "e2u":
-                ask = "it comes with z2u where layers attend to an encoder: Explainer(model, stack='decoder')"
-            raise LigflowError(f"This flow holds {', '.join(self.routes)}, not {route}; {ask}.")
-        return self.tensors[route]
-
-    def _cell(self, route: str, part: str) -> Tensor:
-        if route not in CELL_DIMS:
-            raise LigflowError(f"Unknown route {route!r}; choose from {', '.join(CELL_DIMS)}.")
-        self._map(route)
-        return self.tensors[f"{route}.{part}"]
-
-    def _unmet(self, route: str) -> list[Cell]:
-        certificate, error = self.certificate(route), self.estimated_error(route)
-        return [
-            self._describe(route, tuple(index), float(certificate[tuple(index)]), float(error[tuple(index)]))
-            for index in (~self._cell(route, "met").bool()).nonzero().tolist()
-        ]
-
-    def _routing_changes(self, route: str) -> list[RoutingChange]:
-        if f"{route}.jump" not in self.tensors:
-            return []
-        jump, certificate = self._cell(route, "jump"), self.certificate(route)
-        relative, met = jump / self._cell(route, "scale"), self._cell(route, "met").bool()
-        return [
-            RoutingChange(
-                route, self.layers[row], self.targets[place], self.tokens[self.targets[place]],
-                float(relative[row, place]), float(certificate[row, place]), bool(met[row, place]),
-            )
-            for row, place in jump.nonzero().tolist()
-        ]  # fmt: skip
-
-    def _describe(self, route: str, index: tuple[int, ...], certificate: float, error: float) -> Cell:
-        head = index[1] if len(index) == 3 else None
-        target = self.targets[index[-1]]
-        return Cell(route, self.layers[index[0]], head, target, self.tokens[target], certificate, error)
 
 
 def _tables() -> Any:
@@ -391,9 +117,3 @@ def _tables() -> Any:
     from ligflow.results import tables
 
     return tables
-
-
-def _span(layers: tuple[int, ...]) -> str:
-    if len(layers) > 2 and layers == tuple(range(layers[0], layers[-1] + 1)):
-        return f"{layers[0]}-{layers[-1]}"
-    return ",".join(map(str, layers))

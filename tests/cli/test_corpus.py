@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ligflow.corpus.reports import figures
-from ligflow.corpus.run.store import open_run
+from ligflow.corpus.reports import consistency_figures
+from ligflow.corpus.runs.store import open_run
 from runs_by_hand import run_by_hand
 
 Result = tuple[int, str, str]
@@ -50,7 +50,7 @@ def test_a_run_and_its_report(run: Run, texts: Path, tmp_path: Path, monkeypatch
     before = {path: path.stat().st_mtime_ns for path in folder.glob("shards/*/*")}
     assert run("run", texts, *options)[0] == 0
     assert {path: path.stat().st_mtime_ns for path in folder.glob("shards/*/*")} == before
-    monkeypatch.setattr(figures, "draw", lambda *_: [])
+    monkeypatch.setattr(consistency_figures, "draw", lambda *_: [])
     code, out, _ = run("report", folder, "--draws", "100", "--out", tmp_path / "report")
     said = out.splitlines()
     assert (code, said[-1]) == (0, f"wrote {tmp_path / 'report' / 'report.md'}")

@@ -21,7 +21,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel, MambaConfig, Mamb
 
 import language_models
 from ligflow import Explainer, Flow, LigflowError, __version__, direction, names, settings  # fmt: skip
-from ligflow.cli.options import loading
+from ligflow.cli.streams import loading
 from ligflow.evaluation.conformance import Check
 from ligflow.evaluation.tested_models import SPLIT, WHOLE
 from ligflow.method import baselines, scalarization
@@ -911,8 +911,8 @@ def test_trace_takes_a_position_a_layer_and_a_map(follow: Run) -> None:
         (("-t", "1", "--baseline", "itb_zero_ratio", "--map", "composed"), 2, "is for --map layer (z2z)"),
         (("-t", "1", "--sign", "odd"), 2, "--sign 'odd' is unknown"),
         (("-t", "1", "--paths", "99999"), 2, "99999 paths were asked for, and there are"),
-        (("-t", "1", "--csv", "/nowhere/t.csv"), 1, "no folder '/nowhere'"),
-        (("-t", "1", "--html", "/nowhere/t.html"), 1, "no folder '/nowhere'"),
+        (("-t", "1", "--csv", "/nowhere/t.csv"), 2, "no folder '/nowhere'"),
+        (("-t", "1", "--html", "/nowhere/t.html"), 2, "no folder '/nowhere'"),
         (("-t", "1", "--threshold", "1"), 2, "--threshold is 1.0; give a share of the relevance from 0"),
         (("-t", "1", "--towards", "cat"), 1, "has no unembedding: its checkpoint lacks 'cls.predictions"),
     ],

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from ligflow import Explainer, LigflowError
-from ligflow.corpus.analysis import faithfulness_trial
 from ligflow.corpus.analysis.faithfulness_ranking import Standing, is_control, standings
-from ligflow.corpus.analysis.faithfulness_trial import MEASURES, SHUFFLED, Trial, corpus_means, run
 from ligflow.corpus.reports.faithfulness_page import standing_table
-from ligflow.corpus.run.store import locked
+from ligflow.corpus.runs.faithfulness_trial import corpus_means, try_methods
+from ligflow.corpus.runs.folders import locked
 from ligflow.corpus.sources.sentence import Sentence
+from ligflow.corpus.tables import faithfulness_rows
+from ligflow.corpus.tables.faithfulness_rows import MEASURES, SHUFFLED, Trial
 from ligflow.evaluation.ablation import ablation
 from ligflow.evaluation.faithfulness import measured
 from ligflow.evaluation.other_methods import value_zeroing
@@ -39,12 +40,12 @@ def pair() -> tuple[Explainer, Explainer]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, pair: tuple[Explainer, Explainer]) -> Path:
     place = tmp_path_factory.mktemp("trial") / "sentences"
-    run(place, *pair, SENTENCES, TRIAL)
+    try_methods(place, *pair, SENTENCES, TRIAL)
     return place
 
 
 def test_rows_are_those_of_the_layer(folder: Path, pair: tuple[Explainer, Explainer]) -> None:
-    frame = run(folder, *pair, SENTENCES, TRIAL)
+    frame = try_methods(folder, *pair, SENTENCES, TRIAL)
     assert set(frame.measure) == set(MEASURES)
     assert set(frame[frame.measure == SHUFFLED].sentence) == {0}
     assert frame.unmet.sum() == 0
@@ -65,23 +66,23 @@ def test_rows_are_those_of_the_layer(folder: Path, pair: tuple[Explainer, Explai
 def test_what_is_done_is_not_done_again(
     folder: Path, pair: tuple[Explainer, Explainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = run(folder, *pair, SENTENCES, TRIAL)
+    before = try_methods(folder, *pair, SENTENCES, TRIAL)
     (folder / "000001.parquet").unlink()
     done: list[tuple[int, int]] = []
-    again = run(folder, *pair, SENTENCES, TRIAL, lambda *state: done.append(state))
+    again = try_methods(folder, *pair, SENTENCES, TRIAL, lambda *state: done.append(state))
     assert done == [(1, 1)]
     numbers = ["sum", "count"]
     pandas.testing.assert_frame_equal(before.drop(columns=numbers), again.drop(columns=numbers))
     np.testing.assert_allclose(before["sum"], again["sum"], rtol=1e-4, atol=1e-4)
-    monkeypatch.setattr(faithfulness_trial, "of_sentence", None)  # nothing is left to do
-    run(folder, *pair, SENTENCES, TRIAL)
+    monkeypatch.setattr(faithfulness_rows, "of_sentence", None)  # nothing is left to do
+    try_methods(folder, *pair, SENTENCES, TRIAL)
 
 
 def test_another_trial_in_the_same_folder(folder: Path, pair: tuple[Explainer, Explainer]) -> None:
     with pytest.raises(LigflowError, match=r"holds another trial \(steps 4, not 5\); choose another folder"):
-        run(folder, *pair, SENTENCES, Trial(layers=(2,), steps=5, shuffled=1))
+        try_methods(folder, *pair, SENTENCES, Trial(layers=(2,), steps=5, shuffled=1))
     with pytest.raises(LigflowError, match=r"holds another trial \(texts "):
-        run(folder, *pair, SENTENCES[:2], TRIAL)
+        try_methods(folder, *pair, SENTENCES[:2], TRIAL)
     assert json.loads((folder / "trial.json").read_text())["steps"] == 4
 
 
@@ -99,7 +100,7 @@ def test_a_damaged_description_of_a_trial(
 ) -> None:
     (tmp_path / "trial.json").write_text(text)
     with pytest.raises(LigflowError, match=said):
-        run(tmp_path, *pair, SENTENCES, TRIAL)
+        try_methods(tmp_path, *pair, SENTENCES, TRIAL)
 
 
 def test_the_mean_of_the_corpus(pair: tuple[Explainer, Explainer]) -> None:
@@ -124,13 +125,13 @@ def test_shuffled_weights_keep_their_values_and_lose_their_places(pair: tuple[Ex
 
 def test_bad_input(tmp_path: Path, pair: tuple[Explainer, Explainer]) -> None:
     with pytest.raises(LigflowError, match="There is no layer 9: there are 6"):
-        run(tmp_path / "a", *pair, SENTENCES, Trial(layers=(9,)))
+        try_methods(tmp_path / "a", *pair, SENTENCES, Trial(layers=(9,)))
     long = Sentence(3, "word " * 600, "made:4")
     with pytest.raises(LigflowError, match="made:4 cannot be tried, choose other sentences: "):
-        run(tmp_path / "b", *pair, [*SENTENCES, long], TRIAL)
+        try_methods(tmp_path / "b", *pair, [*SENTENCES, long], TRIAL)
     assert not list((tmp_path / "b").glob("*.parquet"))
     with pytest.raises(LigflowError, match="The corpus has no sentence"):
-        run(tmp_path / "c", *pair, [], TRIAL)
+        try_methods(tmp_path / "c", *pair, [], TRIAL)
     with pytest.raises(LigflowError, match="steps is 1; give a whole number from 2"):
         Trial(steps=1)
 
@@ -214,11 +215,11 @@ def test_the_command(tmp_path: Path, run: Command) -> None:
 
 def test_two_processes_in_one_folder_are_kept_apart(folder: Path, pair: tuple[Explainer, Explainer]) -> None:
     with locked(folder), pytest.raises(LigflowError, match="Another run is at work in"):
-        run(folder, *pair, SENTENCES, TRIAL)
-    assert len(run(folder, *pair, SENTENCES, TRIAL)) > 0
+        try_methods(folder, *pair, SENTENCES, TRIAL)
+    assert len(try_methods(folder, *pair, SENTENCES, TRIAL)) > 0
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path, pair: tuple[Explainer, Explainer]) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LigflowError, match="Cannot make the folder"):
-        run(tmp_path / "file" / "trial", *pair, SENTENCES, TRIAL)
+        try_methods(tmp_path / "file" / "trial", *pair, SENTENCES, TRIAL)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from ligflow import LigflowError
-from ligflow.corpus.run.progress import Progress
-from ligflow.corpus.run.ray_engine import actors
-from ligflow.corpus.run.runner import run
-from ligflow.corpus.run.store import Run
+from ligflow.corpus.runs.progress import Progress
+from ligflow.corpus.runs.ray_engine import actors
+from ligflow.corpus.runs.runner import run
+from ligflow.corpus.runs.store import Run
 from ligflow.corpus.sources.corpus import Corpus
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.experiment import Experiment
@@ -47,7 +47,7 @@ def cluster() -> Iterator[Any]:
 
 def on_ray(folder: Path, cluster: Any, told: Any, **options: Any) -> Run:
     engine = actors(address=cluster.address, **options)
-    return run(folder, CORPUS, experiment=SMALL, shard_size=2, engine=engine, told=told)
+    return run(folder, CORPUS, experiment=SMALL, shard_size=2, engine=engine, progress=told)
 
 
 def assert_as_in_one_process(folder: Path, found: Run) -> None:

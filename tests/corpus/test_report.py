@@ -14,11 +14,11 @@ from ligflow.corpus.analysis.completeness import certify, left_out
 from ligflow.corpus.analysis.estimates import ATTENTION, PAIRS, SHUFFLED, estimate
 from ligflow.corpus.analysis.rankings import best_first, rank, ranking
 from ligflow.corpus.analysis.rankings_in_words import best, finding, number, warnings_of
-from ligflow.corpus.reports import figures, latex
+from ligflow.corpus.reports import consistency_figures, latex_tables
 from ligflow.corpus.reports.files import numbered
 from ligflow.corpus.reports.markdown import plain
 from ligflow.corpus.reports.report import report
-from ligflow.corpus.run.store import Run, open_run
+from ligflow.corpus.runs.store import Run, open_run
 from ligflow.corpus.tables.schema import DIRECT
 from ligflow.evaluation.consistency import METRICS
 from runs_by_hand import Row, run_by_hand
@@ -40,7 +40,7 @@ def favouring(att: str, mlp: str, rule: str) -> Any:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the pictures, which take most of a report's time."""
-    monkeypatch.setattr(figures, "draw", lambda *_: [])
+    monkeypatch.setattr(consistency_figures, "draw", lambda *_: [])
 
 
 def frame_of(found: Run) -> pandas.DataFrame:
@@ -371,7 +371,7 @@ def test_text_from_outside_is_escaped(written: Path) -> None:
     assert r"\input{y}" not in tex
     assert r"\textbackslash{}input\{y\}" in tex
     assert plain("a|b\nc*") == "a\\|b c\\*"
-    assert latex.escape("50% & _x_ #1 $") == r"50\% \& \_x\_ \#1 \$"
+    assert latex_tables.escape("50% & _x_ #1 $") == r"50\% \& \_x\_ \#1 \$"
 
 
 def test_latex_tables_are_whole(written: Path) -> None:
@@ -395,7 +395,7 @@ def test_figures_are_well_formed_and_the_same_each_time(written: Path, tmp_path:
 
 def test_the_heat_map_frames_the_best(tmp_path: Path) -> None:
     change = favouring("zero", "zero", "product")
-    figure = figures.heat_map(estimate(run_by_hand(tmp_path, change=change), draws=100))
+    figure = consistency_figures.heat_map(estimate(run_by_hand(tmp_path, change=change), draws=100))
     for axes in figure.axes:
         assert [patch.get_y() for patch in axes.patches] == [
             PAIRS.index(("zero", "zero", "product")) - 0.48

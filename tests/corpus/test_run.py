@@ -18,15 +18,16 @@ import pytest
 import torch
 
 from ligflow import Explainer, Flow, LigflowError, errors
-from ligflow.corpus.run import runner
-from ligflow.corpus.run.engines import here, processes
-from ligflow.corpus.run.kept_maps import flow
-from ligflow.corpus.run.progress import EXPLAINING, LOADING, READING, Meter, Progress
-from ligflow.corpus.run.ray_engine import actors
-from ligflow.corpus.run.runner import run
-from ligflow.corpus.run.store import Run, locked, open_run
-from ligflow.corpus.run.watch import Watch, counting, look
-from ligflow.corpus.run.worker import Model
+from ligflow.corpus.runs import plan
+from ligflow.corpus.runs.engines import here, processes
+from ligflow.corpus.runs.folders import locked
+from ligflow.corpus.runs.kept_maps import flow
+from ligflow.corpus.runs.progress import EXPLAINING, LOADING, READING, Meter, Progress
+from ligflow.corpus.runs.ray_engine import actors
+from ligflow.corpus.runs.runner import run
+from ligflow.corpus.runs.store import Run, open_run
+from ligflow.corpus.runs.watch import Watch, counting, look
+from ligflow.corpus.runs.worker import Model
 from ligflow.corpus.sources.corpus import Corpus
 from ligflow.corpus.sources.sentence import BadLine, Sentence
 from ligflow.corpus.tables.experiment import Experiment
@@ -123,7 +124,7 @@ def test_the_numbers_are_those_of_one_sentence_alone(whole: Run) -> None:
 def test_running_again_computes_nothing(whole: Run) -> None:
     before = {path: path.stat().st_mtime_ns for path in whole.folder.glob("shards/*/*")}
     told: list[Progress] = []
-    run(whole.folder, corpus(), experiment=SMALL, shard_size=2, told=told.append)
+    run(whole.folder, corpus(), experiment=SMALL, shard_size=2, progress=told.append)
     assert {path: path.stat().st_mtime_ns for path in whole.folder.glob("shards/*/*")} == before
     doing = [Progress("model", READING, 0, 0, 0, 0), Progress("model", LOADING, 0, 0, 0, 0)]
     assert told == [*doing, Progress("model", EXPLAINING, 3, 3, 5, 5)]
@@ -158,7 +159,7 @@ def stopping(after: int, presses: int = 1, sentences: int = 0) -> Any:
 def test_ctrl_c_finishes_the_shard_and_the_same_call_goes_on(tmp_path: Path, whole: Run) -> None:
     before = signal.getsignal(signal.SIGINT)
     told = stopping(1)
-    found = run(tmp_path / "run", corpus(), experiment=SMALL, shard_size=2, told=told)
+    found = run(tmp_path / "run", corpus(), experiment=SMALL, shard_size=2, progress=told)
     assert (found.done, found.missing) == ([0], [1, 2])
     assert told.notes == ["stopping; Ctrl-C again stops now"]
     assert "stopped, 2 shards are missing" in (tmp_path / "run" / "run.log").read_text()
@@ -170,7 +171,7 @@ def test_ctrl_c_finishes_the_shard_and_the_same_call_goes_on(tmp_path: Path, who
 
 def test_a_second_ctrl_c_stops_at_once_and_loses_nothing(tmp_path: Path, whole: Run) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, corpus(), experiment=SMALL, shard_size=2, told=stopping(1, presses=2))
+        run(tmp_path, corpus(), experiment=SMALL, shard_size=2, progress=stopping(1, presses=2))
     assert open_run(tmp_path).done == [0]
     assert equal(run(tmp_path, corpus(), experiment=SMALL, shard_size=2), whole)
 
@@ -183,7 +184,7 @@ def test_sentences_are_counted_and_ctrl_c_is_answered_within_a_shard(tmp_path: P
         seen.append(state.sentences)
         told(state)
 
-    found = run(tmp_path, corpus(), experiment=SMALL, shard_size=3, batch_size=1, told=hears)
+    found = run(tmp_path, corpus(), experiment=SMALL, shard_size=3, batch_size=1, progress=hears)
     assert (found.done, found.missing) == ([0], [1])
     assert seen == sorted(seen)
     assert {1, 2, 3} <= set(seen)
@@ -220,7 +221,7 @@ def test_a_meter_does_not_go_back_but_for_a_shard_that_is_lost(whole: Run) -> No
 
 
 def test_what_a_killed_writer_left_is_tidied_away(tmp_path: Path, whole: Run) -> None:
-    run(tmp_path, corpus(), experiment=SMALL, shard_size=2, told=stopping(1))
+    run(tmp_path, corpus(), experiment=SMALL, shard_size=2, progress=stopping(1))
     left = tmp_path / "shards" / ".00001.abc.part"
     left.mkdir()
     (left / "metrics.parquet").write_bytes(b"half")
@@ -304,7 +305,7 @@ def test_a_file_that_was_not_touched_is_not_read_again(tmp_path: Path) -> None:
 
 def test_other_versions_are_warned_of_and_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path, corpus(TEXTS[:1]), experiment=SMALL)
-    monkeypatch.setattr(runner, "_versions", lambda: {"torch": "9.9"})
+    monkeypatch.setattr(plan, "_versions", lambda: {"torch": "9.9"})
     with pytest.warns(errors.RunWarning, match="begun with torch"):
         run(tmp_path, corpus(TEXTS[:1]), experiment=SMALL)
     assert "versions differ" in (tmp_path / "run.log").read_text()
@@ -608,7 +609,7 @@ def test_a_second_ctrl_c_with_processes_stops_them_at_once(tmp_path: Path, whole
     engine = processes([None], 2)
     told = stopping(5, presses=2)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, corpus(texts), shard_size=1, engine=engine, told=told)
+        run(tmp_path, corpus(texts), shard_size=1, engine=engine, progress=told)
     assert open_run(tmp_path).missing == [5]
     assert not list(tmp_path.glob("shards/.*"))
     assert not multiprocessing.active_children()
@@ -617,7 +618,7 @@ def test_a_second_ctrl_c_with_processes_stops_them_at_once(tmp_path: Path, whole
 @pytest.mark.slow
 def test_ctrl_c_with_processes(tmp_path: Path, whole: Run) -> None:
     engine = processes([None], 2)
-    found = run(tmp_path, corpus(), experiment=SMALL, shard_size=1, engine=engine, told=stopping(1))
+    found = run(tmp_path, corpus(), experiment=SMALL, shard_size=1, engine=engine, progress=stopping(1))
     assert 1 <= len(found.done) <= 3
     again = run(tmp_path, corpus(), experiment=SMALL, shard_size=1, engine=here())
     close(again, whole)

@@ -16,8 +16,8 @@ from browser import flow_of
 from ligflow import LigflowError, Words
 from ligflow.corpus.analysis.head_profiles import KINDS, MEASURES, labels, measured, neighbours, profiles
 from ligflow.corpus.reports.head_page import write
-from ligflow.corpus.run.runner import run
-from ligflow.corpus.run.store import Run
+from ligflow.corpus.runs.runner import run
+from ligflow.corpus.runs.store import Run
 from ligflow.corpus.sources.corpus import Corpus
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.experiment import Experiment

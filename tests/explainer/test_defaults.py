@@ -14,8 +14,8 @@ from ligflow.evaluation.conformance import check
 from ligflow.explainer.pretrained import _folder
 from ligflow.results.tracing import trace
 from ligflow.view.html import fragment
+from ligflow.view.interactive_page import page
 from ligflow.view.ladder import links
-from ligflow.view.page import page
 
 SMALL: dict[str, Any] = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,

@@ -25,10 +25,10 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, Flow, LigflowError
 from ligflow.files import ensure_writable, write_text
-from ligflow.results.flow_file import FORMAT, load, save
+from ligflow.results.flow_file import FORMAT, save
 from ligflow.results.layer_graph import save_graph
 from ligflow.results.tracing import trace
-from ligflow.view.page import page
+from ligflow.view.interactive_page import page
 from ligflow.view.terminal import report
 
 HOSTILE = ["<script>", 'say "hi"', "👍🏽", "שלום", "tab\tline\n", "\x1b[31m", "naïve"]
@@ -129,7 +129,7 @@ def test_a_file_holds_data_and_no_pickle(saved: Path) -> None:
 def test_an_old_file_is_replaced_and_nothing_is_left_beside_it(flow: Flow, saved: Path) -> None:
     saved.write_text("old")
     assert flow.save(str(saved)) == saved
-    assert load(saved).tokens == HOSTILE
+    assert Flow.load(saved).tokens == HOSTILE
     assert list(saved.parent.iterdir()) == [saved]
 
 
@@ -245,9 +245,9 @@ def test_text_that_cannot_be_encoded_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(LigflowError, match=r"There is no flow file '.*nothing.safetensors'"):
-        load(tmp_path / "nothing.safetensors")
+        Flow.load(tmp_path / "nothing.safetensors")
     with pytest.raises(LigflowError, match="There is no flow file"):
-        load(tmp_path)
+        Flow.load(tmp_path)
 
 
 @pytest.mark.parametrize("keep", [0, 4, 8, 100, 0.5, -1])
@@ -255,7 +255,7 @@ def test_a_truncated_file_is_refused(saved: Path, keep: float) -> None:
     content = saved.read_bytes()
     saved.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
     with pytest.raises(LigflowError, match="truncated or foreign"):
-        load(saved)
+        Flow.load(saved)
 
 
 def test_random_bytes_are_refused(tmp_path: Path) -> None:
@@ -263,27 +263,27 @@ def test_random_bytes_are_refused(tmp_path: Path) -> None:
     noise = torch.randint(0, 256, (5000,), generator=generator, dtype=torch.uint8)
     (tmp_path / "noise").write_bytes(noise.numpy().tobytes())
     with pytest.raises(LigflowError, match="not a readable flow file"):
-        load(tmp_path / "noise")
+        Flow.load(tmp_path / "noise")
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"ligflow": "{"}, {"ligflow": "[1]"}], ids=str)
 def test_a_foreign_safetensors_file_is_refused(tmp_path: Path, metadata: dict[str, str] | None) -> None:
     save_file({"weight": torch.zeros(3)}, tmp_path / "model.safetensors", metadata=metadata)
     with pytest.raises(LigflowError, match="not a ligflow flow"):
-        load(tmp_path / "model.safetensors")
+        Flow.load(tmp_path / "model.safetensors")
 
 
 def test_a_newer_format_asks_for_an_upgrade(saved: Path) -> None:
     rewrite(saved, lambda header, _: header.update(format=FORMAT + 1))
     with pytest.raises(LigflowError, match=rf"has flow format {FORMAT + 1}, .* up to {FORMAT}; upgrade"):
-        load(saved)
+        Flow.load(saved)
 
 
 @pytest.mark.parametrize("key", ["format", "tokens", "layers", "targets", "special", "meta"])
 def test_a_header_without_one_of_its_parts_is_refused(saved: Path, key: str) -> None:
     rewrite(saved, lambda header, _: header.pop(key))
     with pytest.raises(LigflowError, match=f"is damaged: {key}: Field required"):
-        load(saved)
+        Flow.load(saved)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_a_header_without_one_of_its_parts_is_refused(saved: Path, key: str) -> 
 def test_a_damaged_file_is_refused(saved: Path, damage: Callable[[Any, Any], Any]) -> None:
     rewrite(saved, damage)
     with pytest.raises(LigflowError, match=r"damaged|not a ligflow flow"):
-        load(saved)
+        Flow.load(saved)
 
 
 WRONG = {
@@ -348,7 +348,7 @@ def test_a_wrong_field_is_named(saved: Path, place: tuple[Any, ...], value: Any,
 
     rewrite(saved, change)
     with pytest.raises(LigflowError, match=rf"is damaged: .*{re.escape(said)}"):
-        load(saved)
+        Flow.load(saved)
 
 
 @pytest.mark.parametrize(
@@ -362,18 +362,18 @@ def test_a_wrong_field_is_named(saved: Path, place: tuple[Any, ...], value: Any,
 def test_a_tensor_of_another_type_is_named(saved: Path, name: str, dtype: torch.dtype, said: str) -> None:
     rewrite(saved, lambda _, tensors: tensors.update({name: tensors[name].to(dtype)}))
     with pytest.raises(LigflowError, match=said):
-        load(saved)
+        Flow.load(saved)
 
 
 def test_fields_that_this_version_does_not_know_are_kept(flow: Flow, saved: Path) -> None:
     rewrite(saved, lambda header, _: header["meta"].update(later={"a": [1]}))
-    assert load(saved).meta == {**flow.meta, "later": {"a": [1]}}
+    assert Flow.load(saved).meta == {**flow.meta, "later": {"a": [1]}}
 
 
 def test_a_file_of_the_first_version_is_read(saved: Path) -> None:
     """It had fewer fields; only the labels of its axes need to be there."""
     rewrite(saved, lambda header, _: header.update(meta={}))
-    assert "model None" in repr(load(saved))
+    assert "model None" in repr(Flow.load(saved))
 
 
 # --- one thing changed ----------------------------------------------------------------------------
@@ -461,7 +461,7 @@ USES: dict[str, Callable[[Flow], object]] = {
 def raised(path: Path) -> Iterator[tuple[str, Exception]]:
     """What loading a file raises, and if nothing, what is raised by all that is done with it."""
     try:
-        flow = load(path)
+        flow = Flow.load(path)
     except Exception as error:
         yield "load", error
         return

@@ -31,7 +31,7 @@ from ligflow.serve.app import create_app
 from ligflow.serve.guard import HEADERS, hosts_of
 from ligflow.serve.jobs import Full, Queue, Told, Unfinished, Unknown
 from ligflow.serve.request import Limits, Offered
-from ligflow.view.page import module, style
+from ligflow.view.interactive_page import module, style
 
 HERE = "http://127.0.0.1:8517"
 TEXT = "The cat's whiskers"

@@ -11,7 +11,7 @@ import pytest
 
 from browser import chromium, flow_of
 from ligflow import Flow, LigflowError
-from ligflow.view.page import module, style
+from ligflow.view.interactive_page import module, style
 from ligflow.view.payload import pack
 
 TOKENS = ["[CLS]", "the", "light", "[SEP]"]

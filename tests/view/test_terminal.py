@@ -12,12 +12,12 @@ from rich.console import Console
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, Flow, LigflowError
-from ligflow.cli.options import error
+from ligflow.cli.streams import error
 from ligflow.inputs.labels import is_blank, printable, told_apart, trimmed
 from ligflow.view.colour import on, shade
 from ligflow.view.completeness import details_of
 from ligflow.view.html import fragment
-from ligflow.view.page import page
+from ligflow.view.interactive_page import page
 from ligflow.view.select import available, row_shares, select
 from ligflow.view.terminal import report
 

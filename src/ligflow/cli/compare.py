@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ligflow.cli.corpus_options import ALL, Draws, Part, SkipBad, SourceOption, corpus_of, with_part
+from ligflow.cli.corpus_options import (
+    ALL,
+    Draws,
+    Part,
+    SkipBad,
+    SourceOption,
+    corpus_of,
+    enough_draws,
+    with_part,
+)
 from ligflow.cli.options import (
     COMPARED,
     METHOD,
@@ -15,15 +24,11 @@ from ligflow.cli.options import (
     Dtype,
     LocalOnly,
     TrustCode,
-    Usage,
-    console,
-    counted,
-    enough_draws,
     explainer_of,
-    layer_range,
-    loading,
     option,
 )
+from ligflow.cli.streams import console, counted, loading
+from ligflow.cli.usage import Usage, layer_range
 from ligflow.extras import need
 
 
@@ -72,12 +77,12 @@ def compare_models(
         for name in (a, b)
     )
     shared, pairs = not (own_inputs or words), []
-    with counted("sentences") as told:
-        for one in sentences:
-            pairs.append(pair(first, other, one, chosen, shared, words))
-            told(len(pairs), len(sentences))
+    with counted("sentences") as progress:
+        for sentence in sentences:
+            pairs.append(pair(first, other, sentence, chosen, shared, words))
+            progress(len(pairs), len(sentences))
     about = described(pairs, shared, words)
-    found = summed(pairs, margin, draws, seed)
-    page = write(found, out, f"{first.name} and {other.name}", about)
-    for line in (about, *in_words(verdict(found).split("\n")), f"wrote {page}"):
+    differences = summed(pairs, margin, draws, seed)
+    page = write(differences, out, f"{first.name} and {other.name}", about)
+    for line in (about, *in_words(verdict(differences).split("\n")), f"wrote {page}"):
         console().print(Text(line), soft_wrap=True)

@@ -1,135 +1,24 @@
-"""`ligflow corpus run` and `ligflow corpus report`."""
+"""`ligflow corpus`: its commands, and those that report on a finished run."""
 
-import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ligflow.cli.corpus_options import ALL, Draws, Part, SkipBad, Source, corpus_of, with_part
-from ligflow.cli.options import (
-    COMPARED,
-    MACHINES,
-    METHOD,
-    OUTPUT,
-    Device,
-    Dtype,
-    LocalOnly,
-    Model,
-    Revision,
-    TrustCode,
-    Usage,
-    checked,
-    choice,
-    console,
-    enough_draws,
-    errors,
-    layer_range,
-    loading,
-    option,
-)
-from ligflow.errors import LigflowError
+from ligflow.cli.corpus_options import Draws, enough_draws
+from ligflow.cli.corpus_run import run_corpus
+from ligflow.cli.faithfulness import faithfulness
+from ligflow.cli.options import COMPARED, METHOD, OUTPUT, AttBaseline, option
+from ligflow.cli.streams import console
 from ligflow.extras import need
-from ligflow.names import ENGINES, HEAD_BASELINES, MAX_NODES, PRECISIONS, SCALARIZATIONS, UNITS
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ligflow.corpus.run.engines import Engine
-    from ligflow.corpus.run.progress import Told
-    from ligflow.corpus.run.store import Run
+Seed = Annotated[int, option("Seed of the sentences that are drawn for the intervals.", METHOD)]
 
 corpus = typer.Typer(
     help="Many sentences: run the consistency experiment on a corpus, and report on it.", no_args_is_help=True
 )
-Seed = Annotated[int, option("Seed of the sentences that are drawn for the intervals.", METHOD)]
-_STOPPED = 130  # the exit code of a command that Ctrl-C ended
-
-
-@corpus.command("run")
-@with_part
-def run_corpus(
-    source: Source,
-    out: Annotated[Path, option("The run's folder; an interrupted run goes on.", OUTPUT, "--out", "-o")],
-    model: Model = None,
-    revision: Revision = None,
-    device: Device = None,
-    dtype: Dtype = "float32",
-    local_files_only: LocalOnly = False,
-    trust_remote_code: TrustCode = False,
-    part: Part = ALL,
-    seed: Annotated[
-        int, option("Seed of what is drawn: the sample, the shuffled control, the twin.", METHOD)
-    ] = 0,
-    skip_bad: SkipBad = False,
-    layers: Annotated[
-        str | None, option("Layers to explain, e.g. 0-3,5 (negative: from the end); default: all.", COMPARED)
-    ] = None,
-    unit: Annotated[
-        list[str] | None, choice("--unit", UNITS, "What is compared, repeatable, default token", COMPARED)
-    ] = None,
-    hide_special: Annotated[
-        bool, option("Leave special tokens out of the comparisons.", COMPARED, "--hide-special")
-    ] = False,
-    top_k: Annotated[int, option("The k of the top-k overlap.", COMPARED)] = 3,
-    scalarization: Annotated[
-        str, choice("--scalarization", SCALARIZATIONS, "The size of a vector", METHOD)
-    ] = "l2",
-    quadrature: Annotated[
-        str,
-        option(
-            "adaptive, fine (slow, a reference), gauss-legendre:N, midpoint:N, trapezoid:N, captum:N.", METHOD
-        ),
-    ] = "adaptive",
-    tol: Annotated[float, option("Relative tolerance of every cell.", METHOD)] = 1e-3,
-    max_nodes: Annotated[int, option("Steps after which a target is given up.", METHOD)] = MAX_NODES,
-    precision: Annotated[
-        str, choice("--precision", PRECISIONS, "Exact products, or on CUDA faster ones", METHOD)
-    ] = "float32",
-    maps: Annotated[bool, option("Keep all maps too (safetensors).", OUTPUT, "--maps")] = False,
-    twin: Annotated[bool, option("Then the same on a copy with random weights.", COMPARED, "--twin")] = False,
-    engine: Annotated[
-        str, choice("--engine", ENGINES, "Processes of this machine, or actors of Ray", MACHINES)
-    ] = "local",
-    workers: Annotated[
-        int | None,
-        option("How many processes or actors; default: one a device (ray: as many as fit).", MACHINES),
-    ] = None,
-    cpus: Annotated[int | None, option("Cores of each Ray actor; default: 1.", MACHINES)] = None,
-    ray_address: Annotated[str | None, option("The Ray cluster; default: one here.", MACHINES)] = None,
-    batch_size: Annotated[
-        int | None,
-        option("Sentences that go through a layer together; default: as many as pay.", MACHINES),
-    ] = None,
-    shard_size: Annotated[int, option("Sentences that are computed and stored together.", MACHINES)] = 32,
-    redo_damaged: Annotated[
-        bool, option("Check every finished shard, and redo damaged ones.", MACHINES, "--redo-damaged")
-    ] = False,
-) -> None:
-    """Compute the 24 pairs of baselines on every sentence. Run it again, and it goes on where it stopped."""
-    need("corpus", "ligflow corpus")
-    chosen = layer_range("--layers", layers)
-    _refuse_options_of_ray(engine, cpus, ray_address)
-    loading(model)
-    from ligflow.corpus.run import runner, worker
-    from ligflow.corpus.tables.experiment import Experiment
-
-    experiment = checked(
-        Experiment, None if chosen is None else tuple(chosen), tuple(unit or ["token"]), hide_special, top_k,
-        seed, maps, scalarization, quadrature, tol, max_nodes, precision,
-    )  # fmt: skip
-    loaded = worker.Model(model, revision, dtype, local_files_only, trust_remote_code=trust_remote_code)
-    sentences = corpus_of(source, part, seed, skip_bad)
-    workers_of = checked(_engine, engine, device, workers, cpus, ray_address)
-    with _bar() as told:
-        found = runner.run(
-            out, sentences, loaded, experiment, engine=workers_of, twin=twin, shard_size=shard_size,
-            batch_size=batch_size, redo_damaged=redo_damaged, told=told,
-        )  # fmt: skip
-    _say(found, twin)
+corpus.command("run")(run_corpus)
 
 
 @corpus.command("report")
@@ -155,89 +44,17 @@ def report_corpus(
 def profile_heads(
     folder: Annotated[Path, typer.Argument(help="The folder of a run with --maps.")],
     out: Annotated[Path | None, option("Default: heads in the run's folder.", OUTPUT, "--out", "-o")] = None,
-    att_baseline: Annotated[
-        str, choice("--att-baseline", HEAD_BASELINES, "Baseline of what heads read", METHOD)
-    ] = "target",
+    att_baseline: AttBaseline = "target",
     draws: Draws = 1000,
     seed: Seed = 0,
 ) -> None:
     """Profile every head: what it routes to, with intervals, beside chance; needs a run with --maps."""
     need("corpus", "ligflow corpus")
-    from ligflow.corpus.reports.head_page import write
+    from ligflow.corpus.reports.head_page import profiled
 
-    page = write(folder, out, att_baseline, enough_draws(draws), seed)
-    console().print(Text(f"wrote {page}"), soft_wrap=True)
-
-
-def _refuse_options_of_ray(engine: str, cpus: int | None, ray_address: str | None) -> None:
-    for name, given in {"--ray-address": ray_address, "--cpus": cpus}.items():
-        if given is not None and engine != "ray":
-            raise Usage(f"{name} is for --engine ray.")
+    page, words = profiled(folder, out, att_baseline, enough_draws(draws), seed)
+    for line in (*words, f"wrote {page}"):
+        console().print(Text(line), soft_wrap=True)
 
 
-def _engine(
-    name: str, device: str | None, workers: int | None, cpus: int | None, ray_address: str | None
-) -> "Engine":
-    from ligflow.corpus.run.engines import here, processes
-    from ligflow.corpus.run.ray_engine import actors
-
-    if name == "ray":
-        if device is not None and "," in device:
-            raise LigflowError(f"--device {device!r} is for --engine local; with ray each actor takes a GPU.")
-        return actors(device, workers, ray_address, 1 if cpus is None else cpus)
-    devices = device.split(",") if device else [None]
-    count = len(devices) if workers is None else workers
-    return here(devices[0]) if count == 1 else processes(devices, count)
-
-
-@contextmanager
-def _bar() -> "Iterator[Told]":
-    """A bar over sentences on standard error, with rate and remaining time; notes go there in any case."""
-    columns = (
-        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-        TextColumn("sentences"), TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
-    )  # fmt: skip
-    screen = errors()
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
-        tasks: dict[str, Any] = {}
-        since: dict[str, tuple[float, int]] = {}
-
-        def told(state: Any) -> None:
-            if state.part not in tasks:
-                tasks[state.part] = bar.add_task(state.part, total=None, rate="")
-            if state.of_sentences:
-                since.setdefault(state.part, (time.monotonic(), state.sentences))
-            began, before = since.get(state.part, (0.0, 0))
-            minutes = (time.monotonic() - began) / 60
-            rate = f"{(state.sentences - before) / minutes:.0f} a minute" if state.sentences > before else ""
-            bar.update(
-                tasks[state.part], description=f"{state.part}: {state.doing}", completed=state.sentences,
-                total=state.of_sentences or None, rate=rate,
-            )  # fmt: skip
-            if state.note:
-                screen.print(Text(state.note))
-
-        yield told
-
-
-def _say(found: "Run", twin: bool) -> None:
-    """What was done, and what to do next."""
-    other = found.twin if twin else None
-    for each in (found, other):
-        if each is not None and each.missing:
-            done = len(each.done)
-            errors().print(
-                Text(f"Stopped: {done} of {each.shards} shards of {each.folder} are done, and safe. "
-                     "Run the same command again to go on.")
-            )  # fmt: skip
-            raise typer.Exit(_STOPPED)
-    if twin and other is None:
-        raise typer.Exit(_STOPPED)
-    left_out = sum(found.left_out(shard) for shard in range(found.shards))
-    bad = found.manifest["corpus"]["bad_lines"]
-    count = int(found.manifest["sentences"])
-    words = [f"{count - left_out} of {count} sentences explained"]
-    words += [f"{left_out} left out (the report says why)"] if left_out else []
-    words += [f"{bad} malformed lines skipped"] if bad else []
-    console().print(Text(f"{', '.join(words)}: {found.folder}"), soft_wrap=True)
-    console().print(Text(f"Next: ligflow corpus report {found.folder}"), soft_wrap=True)
+corpus.command("faithfulness")(faithfulness)

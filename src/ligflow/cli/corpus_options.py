@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ligflow.cli.options import CORPUS, METHOD, choice, option
+from ligflow.cli.usage import Usage
 from ligflow.names import FORMATS
 
 if TYPE_CHECKING:
@@ -54,14 +55,14 @@ def with_part(command: Callable[..., None]) -> Callable[..., None]:
     options = [own[at].replace(name=f.name, default=f.default, annotation=f.type) for f in fields(Part)]
 
     @wraps(command)
-    def called(**given: Any) -> None:
-        part = Part(**{option.name: given.pop(option.name) for option in options})
-        command(**given, part=part)
+    def called(**values: Any) -> None:
+        part = Part(**{option.name: values.pop(option.name) for option in options})
+        command(**values, part=part)
 
     # typer reads the options off these two
     parameters = [*own[:at], *options, *own[at + 1 :]]
     vars(called)["__signature__"] = signature.replace(parameters=parameters)
-    called.__annotations__ = {one.name: one.annotation for one in parameters}
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return called
 
 
@@ -83,3 +84,10 @@ def corpus_of(source: str, part: Part, seed: int = 0, skip_bad: bool = False) ->
     name = printable(str(path.resolve()) if path.exists() else source)
     about = {"source": name, **asdict(part), "seed": seed, "skip_bad": skip_bad}
     return Corpus(sentences, about, bad, path if path.is_file() else None)
+
+
+def enough_draws(draws: int) -> int:
+    """The draws of a bootstrap, if they make an interval."""
+    if draws < 100:
+        raise Usage(f"--draws is {draws}; an interval takes at least 100.")
+    return draws

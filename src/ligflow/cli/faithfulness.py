@@ -5,7 +5,7 @@ from typing import Annotated
 
 from rich.text import Text
 
-from ligflow.cli.corpus_options import ALL, Draws, Part, SkipBad, Source, corpus_of, with_part
+from ligflow.cli.corpus_options import ALL, Draws, Part, SkipBad, Source, corpus_of, enough_draws, with_part
 from ligflow.cli.options import (
     COMPARED,
     METHOD,
@@ -16,20 +16,16 @@ from ligflow.cli.options import (
     Model,
     Revision,
     TrustCode,
-    checked,
-    console,
-    counted,
-    enough_draws,
     explainer_of,
-    layer_range,
-    loading,
     option,
 )
+from ligflow.cli.streams import console, counted, loading
+from ligflow.cli.usage import checked, layer_range
 from ligflow.extras import need
 
 
 @with_part
-def try_methods(
+def faithfulness(
     source: Source,
     out: Annotated[
         Path, option("Folder of the results; an interrupted trial goes on.", OUTPUT, "--out", "-o")
@@ -65,9 +61,10 @@ def try_methods(
     enough_draws(draws)
     loading(model)
     from ligflow.corpus.analysis.faithfulness_ranking import standings
-    from ligflow.corpus.analysis.faithfulness_trial import Trial, described, run
     from ligflow.corpus.reports.faithfulness_page import verdict, write
     from ligflow.corpus.reports.markdown import in_words
+    from ligflow.corpus.runs.faithfulness_trial import described, try_methods
+    from ligflow.corpus.tables.faithfulness_rows import Trial
     from ligflow.evaluation.shuffled_weights import shuffled as shuffle
     from ligflow.explainer.explainer import Explainer
 
@@ -78,10 +75,10 @@ def try_methods(
         model, revision, device, dtype, local_files_only, trust_remote_code=trust_remote_code
     )
     twin = Explainer(shuffle(explainer.model, seed), explainer.tokenizer, name=explainer.name)
-    with counted("sentences") as told:
-        frame = run(out / "sentences", explainer, twin, sentences, trial, told)
+    with counted("sentences") as progress:
+        frame = try_methods(out / "sentences", explainer, twin, sentences, trial, progress)
     about = described(frame, trial) + (f" {len(corpus.bad)} malformed lines skipped." if corpus.bad else "")
-    found = standings(frame, draws)
-    page = write(found, out, explainer.name, about)
-    for line in (about, *in_words(verdict(found)), f"wrote {page}"):
+    rows = standings(frame, draws)
+    page = write(rows, out, explainer.name, about)
+    for line in (about, *in_words(verdict(rows)), f"wrote {page}"):
         console().print(Text(line), soft_wrap=True)

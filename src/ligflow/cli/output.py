@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from ligflow.cli.options import Usage, checked
+from ligflow.cli.options import OUTPUT, option
+from ligflow.cli.usage import Usage, checked
 
 if TYPE_CHECKING:
     from ligflow.flow import Flow
@@ -42,6 +43,16 @@ def check_endings(**paths: Path | None) -> None:
             )
 
 
+def check_writable(*paths: Path | None) -> None:
+    """Raises Usage, before a computation starts, for a file that could not be written after it."""
+    files = [path for path in paths if path and str(path) != "-"]
+    if files:
+        from ligflow.files import ensure_writable
+
+        for path in files:
+            checked(ensure_writable, path)
+
+
 @dataclass(frozen=True)
 class Outputs:
     """Where `explain` and `view` write."""
@@ -57,12 +68,7 @@ class Outputs:
         for path in (self.csv, self.html, self.save):
             if str(path) == "-":
                 raise Usage("Only --json writes to standard output with '-'; give the others a file.")
-        asked = [path for path in (self.json, self.csv, self.html, self.save) if path and str(path) != "-"]
-        if asked:
-            from ligflow.files import ensure_writable
-
-            for path in asked:
-                checked(ensure_writable, path)
+        check_writable(self.json, self.csv, self.html, self.save)
 
     def write(self, flow: Flow, shown: Flow, others: list[Flow], view: str) -> list[Path]:
         """The flow as computed is saved and in the page; the other forms are of the flow as shown."""
@@ -80,7 +86,7 @@ class Outputs:
 
 def as_json(flow: Flow) -> str:
     """Maps as nested lists, [layer][head][target][source], with totals and certificates."""
-    from ligflow.flow import DIMS
+    from ligflow.results.flow_data import DIMS
 
     maps = {name: flow.tensors[name].tolist() for name in DIMS if name in flow.tensors}
     for route in flow.routes:
@@ -88,3 +94,9 @@ def as_json(flow: Flow) -> str:
         maps[f"{route}_certificate"] = flow.certificate(route).tolist()
     head = {"tokens": flow.tokens, "layers": flow.layers, "targets": flow.targets, "meta": dict(flow.meta)}
     return json.dumps(head | {"maps": maps}, ensure_ascii=False)
+
+
+Save = Annotated[Path | None, option("Save the flow (safetensors).", OUTPUT, "--save")]
+Json = Annotated[Path | None, option("Write all maps as JSON; - for standard output.", OUTPUT, "--json")]
+Csv = Annotated[Path | None, option("Write all cells as a CSV table.", OUTPUT, "--csv")]
+Html = Annotated[Path | None, option("Write an interactive page with all layers.", OUTPUT, "--html")]

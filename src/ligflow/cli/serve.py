@@ -6,10 +6,20 @@ import socket
 import warnings
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.text import Text
 
-from ligflow.cli.options import Device, Dtype, LocalOnly, TrustCode, console, errors, explainer_of, loading
+from ligflow.cli.options import (
+    ADDRESS,
+    LIMITS,
+    TEXT,
+    Device,
+    Dtype,
+    LocalOnly,
+    TrustCode,
+    explainer_of,
+    option,
+)
+from ligflow.cli.streams import console, errors, loading
 from ligflow.errors import LigflowError
 from ligflow.extras import need
 from ligflow.names import default_model
@@ -26,20 +36,18 @@ _GOODBYE_SECONDS = 3
 def serve(
     model: Annotated[
         list[str] | None,
-        typer.Option(
-            "--model", "-m", help="A model that is offered, repeatable; default: the embedded MiniLM."
-        ),
+        option("A model that is offered, repeatable; default: the embedded MiniLM.", TEXT, "--model", "-m"),
     ] = None,
-    host: Annotated[str, typer.Option(help="The address to listen on; default: this machine only.")] = _HOST,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = _PORT,
     device: Device = None,
     dtype: Dtype = "float32",
     local_files_only: LocalOnly = False,
     trust_remote_code: TrustCode = False,
-    max_characters: Annotated[int, typer.Option(min=1, help="Of a text.")] = 2000,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Of a text.")] = 256,
-    queue: Annotated[int, typer.Option(min=1, help="Texts that may wait.")] = 64,
-    keep: Annotated[int, typer.Option(min=1, help="Finished flows that are kept, in memory only.")] = 32,
+    host: Annotated[str, option("The address to listen on; default: this machine only.", ADDRESS)] = _HOST,
+    port: Annotated[int, option("0: any free one.", ADDRESS, min=0, max=65535)] = _PORT,
+    max_characters: Annotated[int, option("Of a text.", LIMITS, min=1)] = 2000,
+    max_tokens: Annotated[int, option("Of a text.", LIMITS, min=1)] = 256,
+    queue: Annotated[int, option("Texts that may wait.", LIMITS, min=1)] = 64,
+    keep: Annotated[int, option("Finished flows that are kept, in memory only.", LIMITS, min=1)] = 32,
 ) -> None:
     """Serve a page that explains texts, on this machine: one computation at a time, nothing on disk."""
     need("serve", "ligflow serve")
@@ -85,10 +93,10 @@ def _load(
     chosen = list(dict.fromkeys(names or [default_model()]))
     return [
         Offered.of(
-            explainer_of(one, None, device, dtype, local_files_only, trust_remote_code=trust_remote_code),
+            explainer_of(name, None, device, dtype, local_files_only, trust_remote_code=trust_remote_code),
             limits,
         )
-        for one in chosen
+        for name in chosen
     ]
 
 

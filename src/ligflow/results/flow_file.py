@@ -10,19 +10,19 @@ from safetensors.torch import save_file
 
 from ligflow.errors import LigflowError
 from ligflow.files import atomically
-from ligflow.flow import CELL_DIMS, CELL_PARTS, DIMS, Flow
+from ligflow.results.flow_data import CELL_DIMS, CELL_PARTS, DIMS, AnyFlow, FlowData
 from ligflow.results.flow_header import Header, wrong_field
 
 FORMAT = 1
 
 
-def save(flow: Flow, path: str | Path) -> Path:
+def save(flow: FlowData, path: str | Path) -> Path:
     """Writes the flow under a temporary name in the same folder, then renames it."""
     tensors = {name: tensor.contiguous() for name, tensor in flow.tensors.items()}
     return atomically(path, lambda scratch: save_file(tensors, scratch, metadata=header(flow)))
 
 
-def header(flow: Flow) -> dict[str, str]:
+def header(flow: FlowData) -> dict[str, str]:
     """What a flow file says beside its tensors: labels and how it was computed, as JSON."""
     labels = {
         "format": FORMAT,
@@ -35,8 +35,8 @@ def header(flow: Flow) -> dict[str, str]:
     return {"ligflow": json.dumps(labels, ensure_ascii=False)}
 
 
-def load(path: str | Path) -> Flow:
-    """Reads a flow and checks that its parts fit together.
+def load(path: str | Path, kind: type[AnyFlow]) -> AnyFlow:
+    """Reads a flow of class `kind` and checks that its parts fit together.
 
     Raises LigflowError if the file is missing, truncated, foreign, or from a newer format; it names the
     field or tensor that is wrong.
@@ -53,7 +53,7 @@ def load(path: str | Path) -> Flow:
             f"{str(path)!r} is not a readable flow file (truncated or foreign): {error}"
         ) from error
     labels = _labels(metadata.get("ligflow"), path)
-    flow = Flow(
+    flow = kind(
         tokens=labels["tokens"],
         layers=tuple(labels["layers"]),
         targets=tuple(labels["targets"]),
@@ -84,7 +84,7 @@ def _labels(header: str | None, path: Path) -> dict[str, Any]:
     return labels
 
 
-def _check_parts(flow: Flow, path: Path) -> None:
+def _check_parts(flow: FlowData, path: Path) -> None:
     """All tensors that the flow's maps need are there, in the sizes of its labels."""
     maps = [name for name in DIMS if name in flow.tensors]
     routes = [name for name in CELL_DIMS if name in maps]
@@ -112,7 +112,7 @@ def _check_parts(flow: Flow, path: Path) -> None:
             raise LigflowError(f"{str(path)!r} is damaged: tensor {name!r} holds NaN or infinite entries.")
 
 
-def _heads(flow: Flow, *names: str) -> int:
+def _heads(flow: FlowData, *names: str) -> int:
     """The size of the axis of heads that some tensors share, by the first of them."""
     first = next((flow.tensors[name] for name in names if name in flow.tensors), None)
     return first.shape[1] if first is not None and first.ndim > 1 else 0

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ligflow.errors import LigflowError
-from ligflow.flow import CELL_PARTS, DIMS, Flow
 from ligflow.method import composition
+from ligflow.results.flow_data import CELL_PARTS, DIMS, AnyFlow, FlowData
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Groups:
         return torch.einsum("...ts,gt->...gs", summed, self.targets.to(maps))
 
 
-def words_of(flow: Flow) -> Groups:
+def words_of(flow: FlowData) -> Groups:
     """Tokens by word; only words that hold a target have a row. Raises LigflowError without words."""
     words = flow.meta.get("words")
     if words is None:
@@ -42,11 +42,11 @@ def words_of(flow: Flow) -> Groups:
     return Groups(sources, rows / rows.sum(-1, keepdim=True))
 
 
-def _present(flow: Flow) -> list[int]:
+def _present(flow: FlowData) -> list[int]:
     return sorted({flow.meta["words"][target] for target in flow.targets})
 
 
-def merge_words(flow: Flow) -> Flow:
+def merge_words(flow: AnyFlow) -> AnyFlow:
     """Sum over the source tokens of a word, mean over its target tokens.
 
     A word's certificate is the mean residue over the mean scale of its targets. Raises LigflowError
@@ -55,11 +55,17 @@ def merge_words(flow: Flow) -> Flow:
     groups = words_of(flow)
     special = tuple(bool(members @ members.new_tensor(flow.special)) for members in groups.sources)
     meta = {k: v for k, v in flow.meta.items() if k not in ("words", "word_labels")} | {"merged": "words"}
-    labels = list(flow.meta["word_labels"])
-    return Flow(labels, flow.layers, tuple(_present(flow)), special, _regrouped(flow, groups), meta)
+    return replace(
+        flow,
+        tokens=list(flow.meta["word_labels"]),
+        targets=tuple(_present(flow)),
+        special=special,
+        tensors=_regrouped(flow, groups),
+        meta=meta,
+    )
 
 
-def hide_special(flow: Flow) -> Flow:
+def hide_special(flow: AnyFlow) -> AnyFlow:
     """Drop the rows and columns of special tokens; `hidden(route)` keeps what their columns held."""
     shown = [i for i, special in enumerate(flow.special) if not special]
     rows = [row for row, target in enumerate(flow.targets) if not flow.special[target]]
@@ -81,7 +87,7 @@ def hide_special(flow: Flow) -> Flow:
     )
 
 
-def _without_hidden(flow: Flow, shown: list[int]) -> dict[str, object]:
+def _without_hidden(flow: FlowData, shown: list[int]) -> dict[str, object]:
     meta: dict[str, Any] = dict(flow.meta) | {
         "hidden_tokens": [t for i, t in enumerate(flow.tokens) if i not in shown]
     }
@@ -101,7 +107,7 @@ def _without_hidden(flow: Flow, shown: list[int]) -> dict[str, object]:
     return meta | named | {"words": [order.index(word) for word in kept]}
 
 
-def _regrouped(flow: Flow, groups: Groups) -> dict[str, Tensor]:
+def _regrouped(flow: FlowData, groups: Groups) -> dict[str, Tensor]:
     """Every tensor of the flow over the groups, composed maps included."""
     tensors = {}
     dims = {name: axes for name, axes in DIMS.items() if name in flow.tensors}
@@ -115,7 +121,7 @@ def _regrouped(flow: Flow, groups: Groups) -> dict[str, Tensor]:
     return tensors
 
 
-def _cells(flow: Flow, route: str, groups: Groups) -> dict[str, Tensor]:
+def _cells(flow: FlowData, route: str, groups: Groups) -> dict[str, Tensor]:
     cells = {}
     for part in (*CELL_PARTS, "hidden", "jump"):
         tensor = flow.tensors.get(f"{route}.{part}")

@@ -1,14 +1,15 @@
 """Flows of one example, each with other routes, as one flow."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ligflow.errors import LigflowError
-from ligflow.flow import Flow
+from ligflow.results.flow_data import AnyFlow, FlowData
 
 _BASELINE_OF = {"z2u": "att_baseline", "u2z": "mlp_baseline", "z2z": "layer_baseline"}
 
 
-def join(flows: Sequence[Flow]) -> Flow:
+def join(flows: Sequence[AnyFlow]) -> AnyFlow:
     """One flow with the routes of all, e.g. z2u under one baseline and u2z under another, to be composed.
 
     Raises LigflowError if they are not of the same tokens and layers, two hold the same route, or the
@@ -36,8 +37,8 @@ def join(flows: Sequence[Flow]) -> Flow:
     notes = list(dict.fromkeys(note for flow in flows for note in flow.meta.get("notes", ())))
     tensors = {name: tensor for flow in flows for name, tensor in flow.tensors.items()}
     meta = dict(first.meta) | {"settings": settings, "notes": notes}
-    return Flow(first.tokens, first.layers, first.targets, first.special, tensors, meta)
+    return replace(first, tensors=tensors, meta=meta)
 
 
-def _encoder(flow: Flow) -> tuple[list[str], str]:
+def _encoder(flow: FlowData) -> tuple[list[str], str]:
     return flow.memory, flow.meta["settings"].get("encoder_baseline", "")

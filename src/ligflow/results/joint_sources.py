@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ligflow.flow import CELL_PARTS, Flow
+from ligflow.results.flow_data import CELL_PARTS, AnyFlow, FlowData
 
 MARK = "e:"
 
 
-def over_both(flow: Flow) -> Flow:
+def over_both(flow: AnyFlow) -> AnyFlow:
     """The same numbers over both sets of sources; a flow without a memory as it is."""
     memory = flow.memory
     if not memory:
@@ -36,7 +36,7 @@ def over_both(flow: Flow) -> Flow:
 _DROPPED = ("memory", "memory_special", "words", "word_labels", "word_places")
 
 
-def _note(flow: Flow) -> list[str]:
+def _note(flow: FlowData) -> list[str]:
     said = [f"tokens with {MARK} are the encoder's: sources, which no row is about"]
     if flow.cross_heads:
         last = flow.heads + flow.cross_heads - 1
@@ -44,7 +44,7 @@ def _note(flow: Flow) -> list[str]:
     return said
 
 
-def _tensors(flow: Flow) -> dict[str, Tensor]:
+def _tensors(flow: FlowData) -> dict[str, Tensor]:
     own, memory, found = len(flow.tokens), len(flow.memory), dict(flow.tensors)
     if "z2z_cross" in found:
         found["z2z"] = torch.cat([found["z2z"], found.pop("z2z_cross")], dim=-1)

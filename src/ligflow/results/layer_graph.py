@@ -11,7 +11,7 @@ import networkx
 
 from ligflow.errors import LigflowError
 from ligflow.files import write_made, write_text
-from ligflow.flow import Flow
+from ligflow.results.flow_data import FlowData
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Parts:
     total: float
 
 
-def balance(flow: Flow, layer: int) -> list[Balance]:
+def balance(flow: FlowData, layer: int) -> list[Balance]:
     """Conservation at every node of a layer: u against the totals of z2u, z' against those of u2z.
 
     `relative` is their difference over the scale of the certificate, that is, the node's certificate.
@@ -53,13 +53,13 @@ def balance(flow: Flow, layer: int) -> list[Balance]:
 
 
 def _balance(
-    flow: Flow, route: str, at: tuple[int, ...], target: int, head: int | None, arriving: float
+    flow: FlowData, route: str, at: tuple[int, ...], target: int, head: int | None, arriving: float
 ) -> Balance:
     total, scale = float(flow.total(route)[at]), float(flow.tensors[f"{route}.scale"][at])
     return Balance(target, head, arriving, total, (arriving - total) / scale)
 
 
-def contributions(flow: Flow, layer: int) -> list[Parts]:
+def contributions(flow: FlowData, layer: int) -> list[Parts]:
     """u2z target by target: each head, the residual, and their sum."""
     row = flow.row(layer)
     heads, residual, total = flow.u2z[row].T, flow.u2z_residual[row], flow.total("u2z")[row]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas
 import xarray
 
-from ligflow.flow import CELL_DIMS, DIMS, Flow
+from ligflow.results.flow_data import CELL_DIMS, DIMS, FlowData
 
 COLUMNS = (
     "route", "layer", "head", "target", "target_token", "source", "source_token",
@@ -15,13 +15,13 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def to_pandas(flow: Flow) -> pandas.DataFrame:
+def to_pandas(flow: FlowData) -> pandas.DataFrame:
     """Long form: one row a cell of a map. For u2z the source is a head, or `residual` (head -1)."""
     frames = [_frame(flow, name) for name in DIMS if name in flow.tensors]
     return pandas.concat(frames, ignore_index=True)[list(COLUMNS)]
 
 
-def _frame(flow: Flow, name: str) -> pandas.DataFrame:
+def _frame(flow: FlowData, name: str) -> pandas.DataFrame:
     route = "u2z" if name == "u2z_residual" else name
     dims, cells = DIMS[name], CELL_DIMS[route]
     names = pandas.Series(list(flow.tokens), dtype="string")
@@ -41,7 +41,7 @@ def _frame(flow: Flow, name: str) -> pandas.DataFrame:
     )
 
 
-def _labels(flow: Flow, dim: str) -> Sequence[int]:
+def _labels(flow: FlowData, dim: str) -> Sequence[int]:
     labels: dict[str, Sequence[int]] = {
         "layer": flow.layers,
         "target": flow.targets,
@@ -58,7 +58,7 @@ def _spread(
     return np.broadcast_to(values[index], shape).ravel()
 
 
-def to_xarray(flow: Flow) -> xarray.Dataset:
+def to_xarray(flow: FlowData) -> xarray.Dataset:
     """A dataset with a variable a map, and `<route>_total` and `<route>_certificate` beside it."""
     variables = {name: (DIMS[name], flow.tensors[name].numpy()) for name in DIMS if name in flow.tensors}
     for route in flow.routes:
@@ -74,7 +74,7 @@ def to_xarray(flow: Flow) -> xarray.Dataset:
     )
 
 
-def to_networkx(flow: Flow, layer: int) -> networkx.DiGraph:
+def to_networkx(flow: FlowData, layer: int) -> networkx.DiGraph:
     """Nodes `("z", i)`, `("u", h, j)`, `("z'", j)`; edge attribute `weight` is the signed attribution.
 
     Edges z -> u are z2u, u -> z' are u2z, z -> z' the residual's share of u2z. Needs both routes.

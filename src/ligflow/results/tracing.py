@@ -26,10 +26,10 @@ from torch import Tensor
 from ligflow import names
 from ligflow.errors import LigflowError
 from ligflow.extras import need
-from ligflow.flow import Flow
 from ligflow.inputs.token_names import token_position
 from ligflow.method.composition import shared_out
 from ligflow.results import strongest_paths
+from ligflow.results.flow_data import FlowData
 
 if TYPE_CHECKING:
     import networkx
@@ -140,7 +140,11 @@ class Trace:
 
 
 def trace(
-    flow: Flow, token: int | str, layer: int | None = None, which: str = "composed", top: Flow | None = None
+    flow: FlowData,
+    token: int | str,
+    layer: int | None = None,
+    which: str = "composed",
+    top: FlowData | None = None,
 ) -> Trace:
     """Follows a token after layer `layer` (by default the last of the flow) down to its first layer.
 
@@ -184,7 +188,7 @@ def _errors(relevance: Float[Tensor, "depth token"], steps: Sequence[_Step]) -> 
     return apart.sum(-1)
 
 
-def _down(flow: Flow, layer: int) -> tuple[int, ...]:
+def _down(flow: FlowData, layer: int) -> tuple[int, ...]:
     """The layers from `layer` down to the first, without a gap."""
     layers = [number for number in flow.layers if number <= layer]
     if layers != list(range(layers[0], layer + 1)):
@@ -195,7 +199,7 @@ def _down(flow: Flow, layer: int) -> tuple[int, ...]:
     return tuple(reversed(layers))
 
 
-def _check(sources: Sequence[Flow], layers: Sequence[int], token: int, which: str) -> None:
+def _check(sources: Sequence[FlowData], layers: Sequence[int], token: int, which: str) -> None:
     if which not in MAPS:
         raise LigflowError(f"Unknown map {which!r}; choose from {', '.join(MAPS)}.")
     for depth, (flow, layer) in enumerate(zip(sources, layers, strict=True)):
@@ -223,7 +227,7 @@ def _check(sources: Sequence[Flow], layers: Sequence[int], token: int, which: st
         _check_chained(flow, which)
 
 
-def _check_chained(flow: Flow, which: str) -> None:
+def _check_chained(flow: FlowData, which: str) -> None:
     """Raises LigflowError where the maps leave out what a token keeps of itself."""
     settings = flow.meta.get("settings", {})
     names = ("att_baseline", "mlp_baseline") if which == "composed" else ("layer_baseline",)
@@ -248,7 +252,7 @@ class _Step:
     still: Bool[Tensor, " target"]
 
 
-def _step(flow: Flow, layer: int, which: str) -> _Step:
+def _step(flow: FlowData, layer: int, which: str) -> _Step:
     row, count = flow.row(layer), len(flow.tokens)
     maps = (flow.composed() if which == "composed" else flow.z2z)[row].double()
     targets = torch.tensor(flow.targets, dtype=torch.int64, device="cpu")
@@ -273,13 +277,13 @@ def _step(flow: Flow, layer: int, which: str) -> _Step:
     )
 
 
-def _error(flow: Flow, route: str, row: int) -> tuple[Tensor, Tensor]:
+def _error(flow: FlowData, route: str, row: int) -> tuple[Tensor, Tensor]:
     """The L1 error of a cell, at least what its sum misses; and that."""
     error, residue = (flow.tensors[f"{route}.{part}"][row].abs().double() for part in ("error", "residue"))
     return error.maximum(residue), residue
 
 
-def _composed_error(flow: Flow, row: int) -> tuple[Float[Tensor, " target"], Float[Tensor, " target"]]:
+def _composed_error(flow: FlowData, row: int) -> tuple[Float[Tensor, " target"], Float[Tensor, " target"]]:
     """The L1 error of a composed row: those of the heads' shares, weighted by `M`, and those of `M`."""
     z2u, u2z = flow.z2u[row : row + 1].double(), flow.u2z[row : row + 1].double()
     whole, floor = z2u.sum(-1), flow.tensors["z2u.floor"][row : row + 1, :, None].double()
@@ -291,7 +295,7 @@ def _composed_error(flow: Flow, row: int) -> tuple[Float[Tensor, " target"], Flo
     return (u2z[0].abs() * apart).sum(0) + of_players * size.amax(0).clamp(min=1), residue
 
 
-def _open(flow: Flow, route: str, row: int) -> Float[Tensor, " target"]:
+def _open(flow: FlowData, route: str, row: int) -> Float[Tensor, " target"]:
     """|residue| over |total|; the certificate of a direction is relative to a scale that does not cancel."""
     if route == "z2u":
         return flow.certificate(route)[row].abs().amax(0).double()
@@ -299,7 +303,7 @@ def _open(flow: Flow, route: str, row: int) -> Float[Tensor, " target"]:
     return (residue.abs() / total.abs().maximum(1e-12 * scale)).double()
 
 
-def _unmet(flow: Flow, layer: int, which: str) -> int:
+def _unmet(flow: FlowData, layer: int, which: str) -> int:
     """How many cells of a layer's maps miss the tolerance."""
     row = flow.row(layer)
     return sum(int((~flow.tensors[f"{route}.met"][row].bool()).sum()) for route in _ROUTES[which])

@@ -17,7 +17,7 @@ from ligflow.errors import LigflowError
 from ligflow.serve.guard import LOOPBACK, Guard
 from ligflow.serve.jobs import Full, Queue, Told, Unfinished, Unknown, Work
 from ligflow.serve.request import CHAINED, TOLS, Ask, Limits, Malformed, Offered, check, read
-from ligflow.view.page import module, style
+from ligflow.view.interactive_page import module, style
 
 _RETRY_SECONDS = 5
 _BODY_SECONDS = 20.0

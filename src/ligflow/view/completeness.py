@@ -6,21 +6,21 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ligflow.flow import Cell, Flow
 from ligflow.inputs.labels import printable
 from ligflow.names import ROUTE_TITLES
+from ligflow.results.flow_data import Cell, FlowData
 
 _NAMED = 10  # rows that have not converged and are named one by one
 _AT_START = 0.01  # of a row that happens at the very start of the path, from which it is said
 
 
-def certified(flow: Flow) -> RenderableType:
+def certified(flow: FlowData) -> RenderableType:
     """One line, and one more where much happens at the very start of a path."""
     lines = [verdict(flow) + ("; --details names them" if flow.unmet else "")]
     return Group(*map(Text, [*lines, *_starts(flow)]))
 
 
-def details_of(flow: Flow) -> RenderableType:
+def details_of(flow: FlowData) -> RenderableType:
     """For every map its rows, errors and steps, and the rows that have not converged."""
     table = Table(box=None, padding=(0, 1, 0, 0))
     columns = ("map", "rows", "completeness error", "estimate", "steps", "at start", "not converged")
@@ -43,7 +43,7 @@ def details_of(flow: Flow) -> RenderableType:
     return Group(Text(verdict(flow)), table, *map(Text, [*lines, *_starts(flow)]))
 
 
-def verdict(flow: Flow) -> str:
+def verdict(flow: FlowData) -> str:
     """Whether all rows of a flow sum to what is known of them."""
     tol, missed = flow.meta.get("settings", {}).get("tol"), len(flow.unmet)
     count = sum(flow.total(route).numel() for route in flow.routes)
@@ -53,7 +53,7 @@ def verdict(flow: Flow) -> str:
     return f"✓ certified: all {count} rows sum to how far their target moved, within {within}"
 
 
-def _starts(flow: Flow) -> Iterator[str]:
+def _starts(flow: FlowData) -> Iterator[str]:
     most = max(float(flow.origin_mass(route).max()) for route in flow.routes)
     if most > _AT_START:
         yield f"up to {100 * most:.0f}% of a row happened at the very start of the path"

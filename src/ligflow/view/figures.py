@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ligflow.errors import LigflowError
-from ligflow.flow import Flow
 from ligflow.inputs.token_names import token_position
 from ligflow.names import NEEDS
+from ligflow.results.flow_data import FlowData
 from ligflow.view import heat_map
 from ligflow.view.canvas import SCALES, check_format, printing, save
 from ligflow.view.highlights import highlights
@@ -31,7 +31,7 @@ KINDS = tuple(TAKES)
 
 
 def plot(
-    flow: Flow,
+    flow: FlowData,
     kind: str = "heat",
     *,
     view: str | None = None,
@@ -100,7 +100,7 @@ def _check(kind: str, path: str | Path | None, given: dict[str, Any]) -> None:
         check_format(path)
 
 
-def chosen_view(flow: Flow, view: str | None) -> str:
+def chosen_view(flow: FlowData, view: str | None) -> str:
     """The view that is asked for, or the first that the flow's routes allow. Raises LigflowError."""
     if view is not None and view not in VIEWS:
         raise LigflowError(f"Unknown view {view!r}; choose from {', '.join(VIEWS)}.")

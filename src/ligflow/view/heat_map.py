@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ligflow import names
 from ligflow.errors import LigflowError
-from ligflow.flow import Flow
 from ligflow.inputs.labels import told_apart
 from ligflow.names import NEEDS
+from ligflow.results.flow_data import FlowData
 from ligflow.results.tracing import trace
 from ligflow.view.canvas import LABELS, LETTER, colour_bar, colours, empty, matplotlib, short
 from ligflow.view.highlights import highlights, stands_aside
@@ -42,19 +42,19 @@ class Panel:
     kind: str  # of the columns: source, head or token
 
 
-def heat(flow: Flow, view: str, layer: int, head: int | None, scale: str) -> Figure:
+def heat(flow: FlowData, view: str, layer: int, head: int | None, scale: str) -> Figure:
     """One map."""
     panel = _panel(flow, view, layer, head, scale)
     return _alone(panel, scale)
 
 
-def by_layer(flow: Flow, view: str, scale: str) -> Figure:
+def by_layer(flow: FlowData, view: str, scale: str) -> Figure:
     """The same map of every layer."""
     panels = [_panel(flow, view, layer, None, scale) for layer in flow.layers]
     return _grid(panels, [f"layer {layer}" for layer in flow.layers], scale, names.title(view).capitalize())
 
 
-def by_head(flow: Flow, layer: int, scale: str) -> Figure:
+def by_head(flow: FlowData, layer: int, scale: str) -> Figure:
     """What every head of a layer reads."""
     if "z2u" not in flow.routes:
         raise LigflowError("Kind 'heads' needs route z2u; explain with it.")
@@ -63,7 +63,7 @@ def by_head(flow: Flow, layer: int, scale: str) -> Figure:
     return _grid(panels, titles, scale, f"Layer {layer}: what each head reads")
 
 
-def overview(flow: Flow, layer: int, scale: str) -> Figure:
+def overview(flow: FlowData, layer: int, scale: str) -> Figure:
     """The maps of a layer side by side: direct, through the heads, and which heads write."""
     views = [view for view in ("z2z", "conserving", "u2z") if view in available(flow)] or available(flow)[:1]
     hidden = highlights(flow).hidden
@@ -84,7 +84,7 @@ def overview(flow: Flow, layer: int, scale: str) -> Figure:
     return figure
 
 
-def traced(flow: Flow, layer: int, target: int | None, view: str | None) -> Figure:
+def traced(flow: FlowData, layer: int, target: int | None, view: str | None) -> Figure:
     """A token followed down to the input: the relevance of every token at every depth."""
     token = highlights(flow).target if target is None else target
     which = {None: "composed" if "conserving" in available(flow) else "z2z", "conserving": "composed"}
@@ -133,7 +133,7 @@ def _grid(panels: Sequence[Panel], titles: Sequence[str], scale: str, name: str)
 
 
 def _panel(
-    flow: Flow, view: str, layer: int, head: int | None, scale: str, hidden: Sequence[int] = ()
+    flow: FlowData, view: str, layer: int, head: int | None, scale: str, hidden: Sequence[int] = ()
 ) -> Panel:
     values, columns, name = select(flow, view, layer, head)
     bad = {

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ligflow.flow import Flow
 from ligflow.inputs.labels import is_blank, trimmed
+from ligflow.results.flow_data import FlowData
 from ligflow.results.joint_sources import MARK
 from ligflow.view.select import available, by_head, every_layer, knows_heads, row_shares
 
@@ -61,7 +61,7 @@ class Highlights:
 
 
 def highlights(
-    flow: Flow,
+    flow: FlowData,
     view: str | None = None,
     head: int | None = None,
     target: int | None = None,
@@ -87,12 +87,14 @@ def highlights(
     return Highlights(view, head, target, layer, special, sinks, findings, unranked)
 
 
-def default_view(flow: Flow) -> str:
+def default_view(flow: FlowData) -> str:
     """Through the heads, else the direct map, else what the heads read, else which heads write."""
     return available(flow)[0]
 
 
-def aside(flow: Flow, maps: Float[Tensor, "layer target source"]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def aside(
+    flow: FlowData, maps: Float[Tensor, "layer target source"]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The special tokens and the sinks; neither where no source would be left.
 
     A sink is a token that is not special and holds on average more than half of a row: over all layers, and
@@ -108,19 +110,19 @@ def aside(flow: Flow, maps: Float[Tensor, "layer target source"]) -> tuple[tuple
     return (special, sinks) if len(special) + len(sinks) < len(flow.tokens) else ((), ())
 
 
-def is_causal(flow: Flow, maps: Float[Tensor, "layer target source"]) -> bool:
+def is_causal(flow: FlowData, maps: Float[Tensor, "layer target source"]) -> bool:
     """Whether no layer of the map has a cell whose source stands after its target, of 3 tokens or more."""
     targets, sources = _positions(flow)
     later = sources > targets
     return len(flow.tokens) >= 3 and not bool((maps != 0)[:, later].any())
 
 
-def _positions(flow: Flow) -> tuple[Int[Tensor, "target one"], Int[Tensor, " source"]]:
+def _positions(flow: FlowData) -> tuple[Int[Tensor, "target one"], Int[Tensor, " source"]]:
     targets = torch.tensor(flow.targets, device="cpu")[:, None]
     return targets, torch.arange(len(flow.tokens), device="cpu")
 
 
-def default_target(flow: Flow, maps: Float[Tensor, "layer target column"]) -> int:
+def default_target(flow: FlowData, maps: Float[Tensor, "layer target column"]) -> int:
     """The token that is shown first.
 
     In a causal flow the last that is neither special nor blank; otherwise token 0 where it is special ([CLS])
@@ -154,7 +156,7 @@ def is_punctuation(token: str) -> bool:
     return is_blank(shown) or not any(unicodedata.category(letter)[0] in "LNS" for letter in shown)
 
 
-def rankable(flow: Flow, view: str, target: int, hidden: Collection[int]) -> list[int]:
+def rankable(flow: FlowData, view: str, target: int, hidden: Collection[int]) -> list[int]:
     """The columns that a sentence may name: heads, or tokens that are shown, without marks and the target."""
     if view == "u2z":
         return list(range(flow.heads))
@@ -179,7 +181,7 @@ def _best(shares: Float[Tensor, "layer column"], ranked: list[int]) -> list[tupl
 
 
 def _finding(
-    flow: Flow, view: str, target: int, shares: Float[Tensor, "layer column"], row: int, column: int
+    flow: FlowData, view: str, target: int, shares: Float[Tensor, "layer column"], row: int, column: int
 ) -> Finding:
     layer, share = flow.layers[row], float(shares[row, column])
     if view == "u2z":
@@ -188,7 +190,7 @@ def _finding(
     return Finding(layer, column, share, head, mostly)
 
 
-def _head(flow: Flow, layer: int, target: int, source: int) -> tuple[int | None, bool]:
+def _head(flow: FlowData, layer: int, target: int, source: int) -> tuple[int | None, bool]:
     """The head that carries most of a composed cell, and whether that is less than half.
 
     None where the composed map is of words, whose means over targets no head has.
@@ -204,7 +206,7 @@ def _most(parts: Float[Tensor, " head"]) -> tuple[int, bool]:
     return head, bool(size[head] < 0.5 * size.sum())
 
 
-def heads_of_words(found: Highlights, tokens: Flow) -> Highlights:
+def heads_of_words(found: Highlights, tokens: FlowData) -> Highlights:
     """The same findings about words, with their heads, which the flow of the words' tokens knows."""
     if found.view != "conserving" or not knows_heads(tokens) or "words" not in tokens.meta:
         return found  # of a decoder with an encoder: over both sets of sources words are not known
@@ -221,7 +223,7 @@ def heads_of_words(found: Highlights, tokens: Flow) -> Highlights:
 # --- in words -------------------------------------------------------------------------------------
 
 
-def sentences(flow: Flow, found: Highlights) -> Iterator[str]:
+def sentences(flow: FlowData, found: Highlights) -> Iterator[str]:
     """The findings, a sentence each, and what they are shares of."""
     for finding in found.findings:
         yield sentence(flow, found, finding)
@@ -229,7 +231,7 @@ def sentences(flow: Flow, found: Highlights) -> Iterator[str]:
         yield of_what(flow, found)
 
 
-def sentence(flow: Flow, found: Highlights, finding: Finding) -> str:
+def sentence(flow: FlowData, found: Highlights, finding: Finding) -> str:
     """`‘France’ reaches ‘is’ in layer 12 through head 2 (75%)`."""
     target, share = named(flow, found.target), f"({100 * finding.share:.0f}%)"
     if finding.source is None:
@@ -244,14 +246,14 @@ def sentence(flow: Flow, found: Highlights, finding: Finding) -> str:
     )
 
 
-def of_what(flow: Flow, found: Highlights) -> str:
+def of_what(flow: FlowData, found: Highlights) -> str:
     """What the shares are shares of, and what they leave out."""
     left = f", {stands_aside(flow, found)} aside" if found.hidden else ""
     marks = f"; punctuation not ranked ({found.unranked} left out)" if found.unranked else ""
     return f"of what moved {named(flow, found.target)}{left}{marks}"
 
 
-def stands_aside(flow: Flow, found: Highlights) -> str:
+def stands_aside(flow: FlowData, found: Highlights) -> str:
     """`2 special tokens and the first token`."""
     count = len(found.special)
     special = [f"{count} special token{'s' if count > 1 else ''}"] if count else []
@@ -260,7 +262,7 @@ def stands_aside(flow: Flow, found: Highlights) -> str:
     return " and ".join([*special, *sinks])
 
 
-def named(flow: Flow, token: int) -> str:
+def named(flow: FlowData, token: int) -> str:
     """`‘France’`; where several tokens are called so, with its place: `‘the’ (5)`."""
     label = trimmed(flow.tokens[token])
     place = f" ({token})" if sum(trimmed(one) == label for one in flow.tokens) > 1 else ""

@@ -2,9 +2,9 @@
 
 from html import escape
 
-from ligflow.flow import Flow
 from ligflow.inputs.labels import printable, trimmed
 from ligflow.names import NEEDS
+from ligflow.results.flow_data import FlowData
 from ligflow.view.colour import on, shade
 from ligflow.view.completeness import verdict
 from ligflow.view.highlights import Highlights, highlights, sentences, stands_aside, without
@@ -23,7 +23,7 @@ _STYLE = """
 """
 
 
-def fragment(flow: Flow) -> str:
+def fragment(flow: FlowData) -> str:
     """What the flow shows first: a map without the sources that stand aside, its findings, one verdict."""
     found = highlights(flow)
     count = _FRAGMENT_TOKENS
@@ -39,13 +39,13 @@ def fragment(flow: Flow) -> str:
     return f'<div class="ligflow-static"><style>{_STYLE}</style>{body}</div>'
 
 
-def _certificate(flow: Flow) -> str:
+def _certificate(flow: FlowData) -> str:
     """One line: what is certified, of which model."""
     notes = "".join(f"<p>note: {escape(note)}</p>" for note in flow.meta.get("notes", []))
     return f"<p>{escape(verdict(flow))} ({escape(printable(str(flow.meta.get('model'))))})</p>{notes}"
 
 
-def _figure(flow: Flow, found: Highlights, count: int) -> str:
+def _figure(flow: FlowData, found: Highlights, count: int) -> str:
     """A heat map of the first `count` targets and columns that are shown."""
     values, names, title = select(flow, found.view, found.layer, None)
     bad = {
@@ -62,7 +62,7 @@ def _figure(flow: Flow, found: Highlights, count: int) -> str:
     return f"<figure><figcaption>{escape(title)}</figcaption>{table}</figure>"
 
 
-def _row(flow: Flow, target: int, shares: list[float], values: list[float], bad: bool) -> str:
+def _row(flow: FlowData, target: int, shares: list[float], values: list[float], bad: bool) -> str:
     mark = ' class="unmet"' if bad else ""
     cells = "".join(
         f'<td{mark} style="background:{(ink := shade(share))};color:{on(ink)}" title="{value:.4g}">'

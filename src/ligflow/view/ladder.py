@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ligflow.errors import LigflowError
-from ligflow.flow import Flow
 from ligflow.inputs.labels import told_apart
+from ligflow.results.flow_data import FlowData
 from ligflow.view.canvas import LABELS, LETTER, empty, short
 from ligflow.view.colour import shade
 from ligflow.view.select import by_head, knows_heads, select
@@ -36,7 +36,7 @@ class Links:
     name: str = ""
 
 
-def links(flow: Flow, layer: int, target: int | None = None) -> Links:
+def links(flow: FlowData, layer: int, target: int | None = None) -> Links:
     """What flows through each link of a ladder, summed over the targets, or of one target (a token).
 
     Through head h from source i to target j: `A_ijh / sum_k A_kjh * M_hj`. A head that did not move hands its
@@ -59,7 +59,7 @@ def links(flow: Flow, layer: int, target: int | None = None) -> Links:
     return Links(weights.sum(1).T, last)
 
 
-def _ladder_view(flow: Flow) -> str | None:
+def _ladder_view(flow: FlowData) -> str | None:
     """The whole map to draw where links through heads cannot be: without both parts, or over words."""
     if not {"z2u", "u2z"} <= {*flow.routes}:
         if "z2z" not in flow.routes:
@@ -69,7 +69,7 @@ def _ladder_view(flow: Flow) -> str | None:
     return None if knows_heads(flow) else "conserving"
 
 
-def ladder(flow: Flow, layer: int, target: int | None) -> Figure:
+def ladder(flow: FlowData, layer: int, target: int | None) -> Figure:
     """The links of one layer by weight, of one target or all."""
     found = links(flow, layer, target)
     tokens = [short(label) for label in told_apart(flow.tokens)]

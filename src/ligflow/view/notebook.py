@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ligflow.extras import need
-from ligflow.flow import Flow
-from ligflow.view.page import module, style
+from ligflow.results.flow_data import FlowData
+from ligflow.view.interactive_page import module, style
 from ligflow.view.payload import pack
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         selection: dict[str, Any]
 
 
-def show(flows: Sequence[Flow], view: str = "") -> FlowWidget:
+def show(flows: Sequence[FlowData], view: str = "") -> FlowWidget:
     """The widget of some flows. Raises LigflowError if anywidget is not installed."""
     names = [f"flow {number}" for number in range(1, len(flows) + 1)]
     return _widget()(files=[pack(flow) for flow in flows], names=names, view=view)

@@ -8,16 +8,17 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ligflow.errors import LigflowError
-from ligflow.flow import DIMS, Flow
 from ligflow.method import composition
+from ligflow.results.flow_data import DIMS, FlowData
 from ligflow.results.flow_file import header
+from ligflow.results.joint_sources import over_both
 
 EXACT_BYTES = 24 * 2**20  # a map up to this size is kept in float32
 LIMIT_BYTES = 256 * 2**20
 _COMPOSED = tuple(f"composed.{rule}" for rule in composition.NAMES)
 
 
-def pack(flow: Flow, exact_bytes: int = EXACT_BYTES, limit_bytes: int = LIMIT_BYTES) -> bytes:
+def pack(flow: FlowData, exact_bytes: int = EXACT_BYTES, limit_bytes: int = LIMIT_BYTES) -> bytes:
     """The flow as a safetensors file in memory, in float32.
 
     A map of more than `exact_bytes` is stored as int8 with a step for each row, `NAME.step`, so that a cell
@@ -26,7 +27,7 @@ def pack(flow: Flow, exact_bytes: int = EXACT_BYTES, limit_bytes: int = LIMIT_BY
 
     Raises LigflowError if the file would have more than `limit_bytes`.
     """
-    flow = flow.over_both()
+    flow = over_both(flow)
     large = [n for n in (*DIMS, *_COMPOSED) if n in flow.tensors and _bytes(flow.tensors[n]) > exact_bytes]
     tensors = {name: tensor for name, tensor in flow.tensors.items() if name not in large}
     maps = {name: flow.tensors[name] for name in large}

@@ -9,21 +9,21 @@ from torch.nn.functional import normalize
 
 from ligflow import names
 from ligflow.errors import LigflowError
-from ligflow.flow import Flow
 from ligflow.inputs.labels import told_apart
 from ligflow.method.composition import shared_out
 from ligflow.names import NEEDS
+from ligflow.results.flow_data import FlowData
 
 VIEWS = tuple(names.VIEWS.values())
 
 
-def available(flow: Flow) -> list[str]:
+def available(flow: FlowData) -> list[str]:
     """The views that the flow's routes allow: through the heads, direct, parts, and the product rule last."""
     return [view for view in VIEWS if NEEDS[view] <= set(flow.routes)]
 
 
 def select(
-    flow: Flow, view: str, layer: int, head: int | None
+    flow: FlowData, view: str, layer: int, head: int | None
 ) -> tuple[Float[Tensor, "target column"], list[str], str]:
     """One map of one layer, what its columns are, and its title."""
     row = flow.row(layer)
@@ -31,7 +31,7 @@ def select(
     return values, columns(flow, view), f"Layer {layer}: {names.title(view, head)}"
 
 
-def every_layer(flow: Flow, view: str, head: int | None) -> Float[Tensor, "layer target column"]:
+def every_layer(flow: FlowData, view: str, head: int | None) -> Float[Tensor, "layer target column"]:
     """One map of all layers; the columns of `u2z` are the heads and the residual."""
     if view == "z2z":
         return flow.z2z
@@ -50,7 +50,7 @@ def every_layer(flow: Flow, view: str, head: int | None) -> Float[Tensor, "layer
     return flow.z2u[:, head]
 
 
-def columns(flow: Flow, view: str) -> list[str]:
+def columns(flow: FlowData, view: str) -> list[str]:
     """What the columns of a map are called."""
     if view == "u2z":
         return [f"h{head}" for head in range(flow.heads)] + ["res"]
@@ -62,12 +62,12 @@ def row_shares(values: Float[Tensor, "*row column"]) -> Float[Tensor, "*row colu
     return normalize(values, p=1.0, dim=-1, eps=torch.finfo(values.dtype).tiny)
 
 
-def knows_heads(flow: Flow) -> bool:
+def knows_heads(flow: FlowData) -> bool:
     """Whether what passes through single heads is known: of tokens, not of words, which are means of rows."""
     return {"z2u", "u2z"} <= {*flow.routes} and "merged" not in flow.meta
 
 
-def by_head(flow: Flow, layer: int, targets: Sequence[int]) -> Float[Tensor, "middle target source"]:
+def by_head(flow: FlowData, layer: int, targets: Sequence[int]) -> Float[Tensor, "middle target source"]:
     """What passes through each head, and last the residual with heads that did not move.
 
     Through head h from source i to target j: `A_ijh / sum_k A_kjh * M_hj`, whose sum over h and the residual

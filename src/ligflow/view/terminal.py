@@ -13,8 +13,10 @@ from rich.text import Text
 from torch import Tensor
 
 from ligflow import names
-from ligflow.flow import Flow
 from ligflow.inputs.labels import told_apart
+from ligflow.results.flow_data import FlowData
+from ligflow.results.grouping import merge_words
+from ligflow.results.joint_sources import over_both
 from ligflow.view.colour import on, shade
 from ligflow.view.completeness import certified, details_of
 from ligflow.view.highlights import (
@@ -41,7 +43,7 @@ _STRONGEST, _OF_MANY = 5, 10  # flows that are named below a table, and instead 
 class _Shown:
     """One map of one layer: `values` [row, column] of the printed rows, with the columns that are printed."""
 
-    flow: Flow
+    flow: FlowData
     found: Highlights
     layer: int
     rows: list[int]  # tokens
@@ -52,7 +54,7 @@ class _Shown:
 
 
 def report(
-    flow: Flow,
+    flow: FlowData,
     console: Console,
     *,
     words: bool = False,
@@ -71,8 +73,8 @@ def report(
     either. A map that does not fit in the window is printed with `full` alone; without it a line a layer and
     the strongest flows stand for it.
     """
-    tokens = flow.over_both()
-    flow = flow.merge_words().over_both() if words else tokens
+    tokens = over_both(flow)
+    flow = over_both(merge_words(flow)) if words else tokens
     found = highlights(flow, view, head, every=special)
     if targets_only and flow.special[found.target]:
         left = [target for target in flow.targets if not flow.special[target]]
@@ -92,7 +94,7 @@ def report(
     console.print(details_of(flow) if details else certified(flow))
 
 
-def _shown(flow: Flow, found: Highlights, layer: int, targets_only: bool) -> _Shown:
+def _shown(flow: FlowData, found: Highlights, layer: int, targets_only: bool) -> _Shown:
     maps = every_layer(flow, found.view, found.head)
     values = maps[flow.row(layer)]
     kept = [row for row, target in enumerate(flow.targets) if not (targets_only and flow.special[target])]

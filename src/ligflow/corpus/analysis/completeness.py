@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas
 
-from ligflow.corpus.run.store import Run
+from ligflow.corpus.runs.store import Run
 from ligflow.corpus.tables.experiment import VARIANTS
 
 _EDGES = 10.0 ** np.linspace(-12, 2, 14 * 50 + 1)  # |certificates|, 50 bins a decade

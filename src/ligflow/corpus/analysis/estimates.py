@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
-from ligflow.corpus.run.store import Run
+from ligflow.corpus.runs.store import Run
 from ligflow.corpus.tables.schema import ATT, DIRECT, MAPS, MLP, RULES
 from ligflow.errors import LigflowError
 from ligflow.evaluation.bootstrap import Sums, add, means, nothing, weights
@@ -49,7 +49,7 @@ def estimate(run: Run, draws: int = 1000, seed: int = 0) -> Estimates:
     layers = _layers(run)
     shape = (len(units), 2, len(layers), len(DIRECT), _OTHERS, len(METRICS))
     size = int(np.prod(shape))
-    found, rows = nothing(draws, size), np.zeros(size, dtype=np.int64)
+    totals, rows = nothing(draws, size), np.zeros(size, dtype=np.int64)
     sentences = 0
     for shard in run.done:
         table = run.table(shard, "metrics")
@@ -57,14 +57,14 @@ def estimate(run: Run, draws: int = 1000, seed: int = 0) -> Estimates:
         if not len(numbers):
             continue
         sums, counts, total = _by_sentence(table, numbers, units, layers, shape)
-        add(found, weights(seed, numbers.tolist(), draws), sums, counts)
+        add(totals, weights(seed, numbers.tolist(), draws), sums, counts)
         rows += total.astype(np.int64)
         sentences += len(numbers)
     if not sentences:
         raise LigflowError(
             f"No sentence of {str(run.folder)!r} was explained, so there is nothing to report."
         )
-    return _estimates(units, layers, sentences, found, rows.reshape(shape), shape)
+    return _estimates(units, layers, sentences, totals, rows.reshape(shape), shape)
 
 
 def _layers(run: Run) -> tuple[int, ...]:
@@ -132,11 +132,11 @@ def _estimates(
     units: tuple[str, ...],
     layers: tuple[int, ...],
     sentences: int,
-    found: Sums,
+    totals: Sums,
     rows: np.ndarray,
     shape: tuple[int, ...],
 ) -> Estimates:
-    whole = Sums(_with_all(found.sums, shape), _with_all(found.counts, shape))
+    whole = Sums(_with_all(totals.sums, shape), _with_all(totals.counts, shape))
     wide = (*shape[:2], shape[2] + 1, *shape[3:])
     cells = whole.counts[0].reshape(wide).astype(np.int64)
     every = np.concatenate([rows, rows.sum(axis=2, keepdims=True)], axis=2)

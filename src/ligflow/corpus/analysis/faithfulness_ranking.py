@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas
 
-from ligflow.corpus.analysis.faithfulness_trial import LEAVE_ONE_OUT, NOT_RANKED
 from ligflow.corpus.analysis.rankings import best_first, tied
+from ligflow.corpus.tables.faithfulness_rows import LEAVE_ONE_OUT, NOT_RANKED
 from ligflow.evaluation.bootstrap import add, interval, means, nothing, weights
 from ligflow.evaluation.faithfulness import LOWER_IS_BETTER
 
@@ -42,15 +42,15 @@ def is_control(method: str) -> bool:
 
 def standings(frame: pandas.DataFrame, draws: int = 1000, seed: int = 0) -> list[Standing]:
     """Of the rows of a trial, over all layers and for each."""
-    found = list(_standings(frame, None, draws, seed))
+    rows = list(_standings(frame, None, draws, seed))
     for layer, of_layer in frame.groupby("layer"):
-        found += _standings(of_layer, int(str(layer)), draws, seed)
-    return found
+        rows += _standings(of_layer, int(str(layer)), draws, seed)
+    return rows
 
 
 def _standings(frame: pandas.DataFrame, layer: int | None, draws: int, seed: int) -> Iterator[Standing]:
-    for (replacement, measure), some in frame.groupby(["replacement", "measure"], sort=False):
-        wide = some.pivot_table(index="sentence", columns="method", aggfunc="sum", sort=False)[
+    for (replacement, measure), scores in frame.groupby(["replacement", "measure"], sort=False):
+        wide = scores.pivot_table(index="sentence", columns="method", aggfunc="sum", sort=False)[
             ["sum", "count"]
         ]
         total = nothing(draws, wide["sum"].shape[1])

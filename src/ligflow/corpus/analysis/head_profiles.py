@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from ligflow.corpus.run.kept_maps import flows
-from ligflow.corpus.run.store import Run
+from ligflow.corpus.runs.kept_maps import flows
+from ligflow.corpus.runs.store import Run
 from ligflow.corpus.sources.sentence import ROOT, Sentence
 from ligflow.errors import LigflowError
 from ligflow.evaluation import head_profile
@@ -57,9 +57,9 @@ def profiles(run: Run, att: str = "itb", draws: int = 1000, seed: int = 0) -> li
     """
     total: Sums | None = None
     shape, layers = (0, 0, 0), tuple[int, ...]()
-    for sentence, of_one in _flows(run, att):
-        values = measured(of_one, sentence)
-        layers, shape = of_one.layers, (values.shape[0], values.shape[1], values.shape[2])
+    for sentence, flow in _flows(run, att):
+        values = measured(flow, sentence)
+        layers, shape = flow.layers, (values.shape[0], values.shape[1], values.shape[2])
         sums, counts = np.nansum(values, -1).reshape(1, -1), (~np.isnan(values)).sum(-1).reshape(1, -1)
         total = total or nothing(draws, sums.shape[1])
         add(total, weights(seed, [sentence.number], draws), sums, counts.astype(np.float64))
@@ -79,45 +79,45 @@ def _profiles(total: Sums, shape: tuple[int, int, int], layers: Sequence[int]) -
 def _flows(run: Run, att: str) -> Iterator[tuple[Sentence, Flow]]:
     for shard in run.done:
         of_number = {sentence.number: sentence for sentence in run.sentences(shard)}
-        for number, of_one in flows(run, shard, att=att):
-            yield of_number[number], of_one
+        for number, flow in flows(run, shard, att=att):
+            yield of_number[number], flow
 
 
-def measured(of_one: Flow, sentence: Sentence) -> np.ndarray:
+def measured(flow: Flow, sentence: Sentence) -> np.ndarray:
     """All measures of one sentence [layer, head, measure, target]; NaN where a row has none."""
-    share = head_profile.shares(of_one.z2u.double())
-    seen = _seen(of_one)
-    relation = relations(of_one, sentence)
-    expected = head_profile.chance(relation, seen)
+    share = head_profile.shares(flow.z2u.double())
+    visible = _seen(flow)
+    relation = relations(flow, sentence)
+    expected = head_profile.chance(relation, visible)
     masses = torch.where(expected.isnan(), torch.nan, head_profile.mass(share, relation))
     parts = [
         masses,
         masses - expected,
-        head_profile.entropy(share, seen)[:, :, None],
+        head_profile.entropy(share, visible)[:, :, None],
         head_profile.distance(share)[:, :, None],
     ]
-    parts += [score[:, :, None] for score in _attached(of_one, sentence)]
+    parts += [score[:, :, None] for score in _attached(flow, sentence)]
     return torch.cat(parts, dim=2).numpy()
 
 
-def _seen(of_one: Flow) -> Bool[Tensor, "target source"]:
+def _seen(flow: Flow) -> Bool[Tensor, "target source"]:
     """The sources that some head of some layer moves a target by."""
-    size = of_one.z2u.abs().amax(dim=(0, 1))
-    seen = size > 0
-    seen[list(range(len(of_one.targets))), list(of_one.targets)] = True
-    return seen
+    size = flow.z2u.abs().amax(dim=(0, 1))
+    visible = size > 0
+    visible[list(range(len(flow.targets))), list(flow.targets)] = True
+    return visible
 
 
-def relations(of_one: Flow, sentence: Sentence) -> Bool[Tensor, "kind target source"]:
+def relations(flow: Flow, sentence: Sentence) -> Bool[Tensor, "kind target source"]:
     """Which source is in which relation to which target, over tokens."""
-    count = len(of_one.tokens)
-    words, places = of_one.meta.get("words") or list(range(count)), of_one.meta.get("word_places") or []
-    given = [places[word] if word < len(places) else -1 for word in words]
-    above = [_head(sentence, place) for place in given]
-    special = list(of_one.special)
-    marks = [not special[i] and is_punctuation(of_one.tokens[i]) for i in range(count)]
+    count = len(flow.tokens)
+    words, places = flow.meta.get("words") or list(range(count)), flow.meta.get("word_places") or []
+    of_corpus = [places[word] if word < len(places) else -1 for word in words]
+    above = [_head(sentence, place) for place in of_corpus]
+    special = list(flow.special)
+    marks = [not special[i] and is_punctuation(flow.tokens[i]) for i in range(count)]
     rows = [
-        [_related(j, i, words, given, above, special, marks) for i in range(count)] for j in of_one.targets
+        [_related(j, i, words, of_corpus, above, special, marks) for i in range(count)] for j in flow.targets
     ]
     return torch.tensor(rows, device="cpu").permute(2, 0, 1)
 
@@ -126,7 +126,7 @@ def _related(
     j: int,
     i: int,
     words: Sequence[int],
-    given: Sequence[int],
+    of_corpus: Sequence[int],
     above: Sequence[int | None],
     special: Sequence[bool],
     marks: Sequence[bool],
@@ -136,7 +136,7 @@ def _related(
     return [
         not other, i == j - 1, i == j + 1, other and i == 0, other and i != 0 and special[i],
         other and marks[i], other and words[i] == words[j] and not special[i],
-        given[i] >= 0 and given[i] == above[j], given[j] >= 0 and above[i] == given[j],
+        of_corpus[i] >= 0 and of_corpus[i] == above[j], of_corpus[j] >= 0 and above[i] == of_corpus[j],
     ]  # fmt: skip
 
 
@@ -153,26 +153,27 @@ def is_punctuation(token: str) -> bool:
     return bool(letters) and all(unicodedata.category(c)[0] in "PS" for c in letters)
 
 
-def _attached(of_one: Flow, sentence: Sentence) -> list[Tensor]:
+def _attached(flow: Flow, sentence: Sentence) -> list[Tensor]:
     """The measures of attachment over words, in as many columns as targets.
 
     Only words can be chosen, no special tokens: the rules that a head is held against choose none either.
     """
-    none = of_one.z2u.new_full((*of_one.z2u.shape[:2], len(of_one.targets)), torch.nan, dtype=torch.float64)
-    if sentence.heads is None or of_one.meta.get("words") is None:
+    none = flow.z2u.new_full((*flow.z2u.shape[:2], len(flow.targets)), torch.nan, dtype=torch.float64)
+    if sentence.heads is None or flow.meta.get("words") is None:
         return [none] * 3
-    maps, places = words_of(of_one).of(of_one.z2u.double()), of_one.meta["word_places"]
+    maps, places = words_of(flow).of(flow.z2u.double()), flow.meta["word_places"]
     group = {place: number for number, place in enumerate(places) if place >= 0}
     above = [_head(sentence, place) for place in places]
     known = [None if head is None else group.get(head) for head in above]
-    labels = of_one.meta["word_labels"]
+    labels = flow.meta["word_labels"]
     plain_words = [None if is_punctuation(labels[w]) else head for w, head in enumerate(known)]
     words = torch.tensor([place >= 0 for place in places], device="cpu")
-    scores = [head_profile.attached(maps, one, words) for one in (known, plain_words)]
+    scores = [head_profile.attached(maps, column, words) for column in (known, plain_words)]
     next_word = words.new_tensor([head == place + 1 for head, place in zip(above, places, strict=True)])
     scores.append(scores[1] - next_word.double())
     return [
-        torch.nn.functional.pad(one, (0, none.shape[-1] - one.shape[-1]), value=torch.nan) for one in scores
+        torch.nn.functional.pad(column, (0, none.shape[-1] - column.shape[-1]), value=torch.nan)
+        for column in scores
     ]
 
 
@@ -182,26 +183,26 @@ def neighbours(sentences: Iterable[Sentence]) -> tuple[float, float]:
     A head that only knows where a word's neighbour stands scores as much.
     """
     hits, count = [0, 0], 0
-    for one in sentences:
-        if one.heads is None or one.spans is None:
+    for sentence in sentences:
+        if sentence.heads is None or sentence.spans is None:
             continue
-        for place, (head, (begin, end)) in enumerate(zip(one.heads, one.spans, strict=True)):
-            if head != ROOT and not is_punctuation(one.text[begin:end]):
+        for place, (head, (begin, end)) in enumerate(zip(sentence.heads, sentence.spans, strict=True)):
+            if head != ROOT and not is_punctuation(sentence.text[begin:end]):
                 count += 1
                 hits = [hits[0] + (head == place - 1), hits[1] + (head == place + 1)]
     return (hits[0] / count, hits[1] / count) if count else (float("nan"), float("nan"))
 
 
-def labels(found: Sequence[Profile]) -> dict[tuple[int, int], str]:
+def labels(rows: Sequence[Profile]) -> dict[tuple[int, int], str]:
     """What each head mainly routes to: the kind with most mass, if over half and surely over chance."""
-    return {key: _label(measures) for key, measures in by_head(found).items()}
+    return {key: _label(measures) for key, measures in by_head(rows).items()}
 
 
-def by_head(found: Sequence[Profile]) -> ByHead:
+def by_head(rows: Sequence[Profile]) -> ByHead:
     """The measures of each (layer, head) by name."""
     grouped: ByHead = {}
-    for one in found:
-        grouped.setdefault((one.layer, one.head), {})[one.measure] = one
+    for profile in rows:
+        grouped.setdefault((profile.layer, profile.head), {})[profile.measure] = profile
     return grouped
 
 

@@ -96,7 +96,9 @@ def compare(
 
     Raises LigflowError for models that do not fit each other, and where no sentence is given.
     """
-    return summed([pair(a, b, one, layers, shared, words) for one in sentences], margin, draws, seed)
+    return summed(
+        [pair(a, b, sentence, layers, shared, words) for sentence in sentences], margin, draws, seed
+    )
 
 
 def pair(
@@ -132,7 +134,7 @@ def _distance(
     a: Float[Tensor, "*map target source"], b: Float[Tensor, "*map target source"]
 ) -> Float[Tensor, "*map target"]:
     """Half the summed difference of signed shares; 1 where one of the rows alone moved."""
-    some, others = (normalize(one.double(), p=1.0, dim=-1, eps=_TINY) for one in (a, b))
+    some, others = (normalize(row.double(), p=1.0, dim=-1, eps=_TINY) for row in (a, b))
     alone = (a != 0).any(-1) != (b != 0).any(-1)
     return torch.where(alone, 1.0, (some - others).abs().sum(-1) / 2)
 
@@ -185,14 +187,14 @@ def summed(
         raise LigflowError(f"margin is {margin}; what stands out is over the others, so give 1 or more.")
     if not pairs:
         raise LigflowError("There is no sentence to compare on; choose others.")
-    route = np.stack([one.route for one in pairs])
-    layer = np.stack([one.layer for one in pairs])
-    change = np.stack([one.change for one in pairs])
-    numbers, layers = [one.sentence for one in pairs], pairs[0].layers
-    found = [*_family("route", route, margin * _others(route), numbers, layers, draws, seed)]
-    found += _family("layer", layer, margin * _others(layer), numbers, layers, draws, seed)
-    found += _family("change", change, None, numbers, layers, draws, seed)
-    return found
+    route = np.stack([of_one.route for of_one in pairs])
+    layer = np.stack([of_one.layer for of_one in pairs])
+    change = np.stack([of_one.change for of_one in pairs])
+    numbers, layers = [of_one.sentence for of_one in pairs], pairs[0].layers
+    differences = [*_family("route", route, margin * _others(route), numbers, layers, draws, seed)]
+    differences += _family("layer", layer, margin * _others(layer), numbers, layers, draws, seed)
+    differences += _family("change", change, None, numbers, layers, draws, seed)
+    return differences
 
 
 def described(pairs: Sequence[Pair], shared: bool, words: bool) -> str:

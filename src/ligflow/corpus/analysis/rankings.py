@@ -49,16 +49,16 @@ class Ranked:
 
 
 def rank(
-    found: Estimates,
+    estimates: Estimates,
     twin: Estimates | None = None,
     by_layer: bool = False,
     rules: Sequence[str] = RULES,
 ) -> list[Ranked]:
     """All pairs of some rules, best first within each unit, diagonal, layer, direct baseline and metric."""
-    layers = range(len(found.layers)) if by_layer else [len(found.layers)]
-    places = product(range(len(found.units)), range(2), layers, range(len(DIRECT)), range(len(METRICS)))
+    layers = range(len(estimates.layers)) if by_layer else [len(estimates.layers)]
+    places = product(range(len(estimates.units)), range(2), layers, range(len(DIRECT)), range(len(METRICS)))
     chosen = np.array([n for n, pair in enumerate(PAIRS) if pair[2] in rules])
-    return [row for place in places for row in _ranked(found, twin, place, chosen)]
+    return [row for place in places for row in _ranked(estimates, twin, place, chosen)]
 
 
 def lower_is_better(metric: str) -> bool:
@@ -67,26 +67,26 @@ def lower_is_better(metric: str) -> bool:
 
 
 def _ranked(
-    found: Estimates,
+    estimates: Estimates,
     twin: Estimates | None,
     place: tuple[int, int, int, int, int],
     chosen: np.ndarray,
 ) -> Iterator[Ranked]:
     unit, diagonal, layer, direct, metric = place
     at = (unit, diagonal, layer, direct)
-    draws = found.draws[:, unit, diagonal, layer, direct, COMPOSED, metric]
+    draws = estimates.draws[:, unit, diagonal, layer, direct, COMPOSED, metric]
     order = chosen[best_first(draws[0, chosen], lower_is_better(METRICS[metric]))]
     low, high = interval(draws[1:])
     gaps = draws - draws[:, order[:1]]
     gap_low, gap_high = interval(gaps[1:])
-    controls = _controls(found, twin, place)
+    controls = _controls(estimates, twin, place)
     beaten = {name: _beaten(draws, values, METRICS[metric]) for name, values in controls.items()}
     for position, pair in enumerate(order, start=1):
         att, mlp, rule = PAIRS[pair]
         yield Ranked(
-            unit=found.units[unit],
+            unit=estimates.units[unit],
             diagonal=diagonal == 0,
-            layer=found.layers[layer] if layer < len(found.layers) else None,
+            layer=estimates.layers[layer] if layer < len(estimates.layers) else None,
             direct=DIRECT[direct],
             metric=METRICS[metric],
             att=att,
@@ -106,8 +106,8 @@ def _ranked(
             beats_attention=bool(beaten["attention"][pair]),
             beats_shuffled=bool(beaten["shuffled"][pair]),
             beats_twin=bool(beaten["twin"][pair]),
-            rows=int(found.cells[at][pair, metric]),
-            undefined=int(found.undefined[at][pair, metric]),
+            rows=int(estimates.cells[at][pair, metric]),
+            undefined=int(estimates.undefined[at][pair, metric]),
         )
 
 
@@ -117,11 +117,11 @@ def tied(gap: float, low: float, high: float) -> bool:
 
 
 def _controls(
-    found: Estimates, twin: Estimates | None, place: tuple[int, int, int, int, int]
+    estimates: Estimates, twin: Estimates | None, place: tuple[int, int, int, int, int]
 ) -> dict[str, np.ndarray]:
     """Draws of each control [draw, pair]: raw attention, the pair shuffled, the pair on random weights."""
     unit, diagonal, layer, direct, metric = place
-    here = found.draws[:, unit, diagonal, layer, direct, :, metric]
+    here = estimates.draws[:, unit, diagonal, layer, direct, :, metric]
     nothing = np.full_like(here[:, COMPOSED], np.nan)
     return {
         "attention": here[:, [ATTENTION] * len(PAIRS)],

@@ -94,27 +94,27 @@ def warnings_of(
     ranked: list[Ranked], unit: str, sentences: int, unmet: int, left_out: int, unfinished: Sequence[str]
 ) -> list[str]:
     """What a reader must know before the numbers."""
-    found = [*unfinished]
+    lines = [*unfinished]
     if sentences < _FEW:
-        found.append(
+        lines.append(
             f"Sentences: {sentences}. Intervals from so few are too narrow, and one has none at all."
         )
     if unmet:
-        found.append(f"Integrals that miss the tolerance: {unmet}; see Completeness.")
+        lines.append(f"Integrals that miss the tolerance: {unmet}; see Completeness.")
     if left_out:
-        found.append(f"Sentences that were left out: {left_out}; see Left out.")
-    found += _magnitude(ranked, unit)
+        lines.append(f"Sentences that were left out: {left_out}; see Left out.")
+    lines += _magnitude(ranked, unit)
     if not all(math.isnan(row.twin) for row in ranked):
-        found.append(
+        lines.append(
             "Random weights are no floor. A pair that agrees as well on them as on the trained model agrees "
             "because of how a layer is built, whatever the model has learnt."
         )
-    found.append(
+    lines.append(
         "With direct `itb`, ATT `itb` and MLP `att_itb_a0` both routes start and end at the same points, so "
         "that under the conserving rule the sums of their rows are equal by construction. They can differ "
         "in how a row is shared out, and in nothing else: this pair has a head start where magnitude counts."
     )
-    return found
+    return lines
 
 
 def _magnitude(ranked: list[Ranked], unit: str) -> list[str]:

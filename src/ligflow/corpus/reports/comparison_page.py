@@ -23,36 +23,46 @@ _EXPLAINED = (
 )
 
 
-def write(found: Sequence[Difference], place: Path, title: str, about: str) -> Path:
+def write(differences: Sequence[Difference], place: Path, title: str, about: str) -> Path:
     """compare.md, differences.csv and .parquet, and a figure (SVG and PNG) in `place`; the page's path."""
     place.mkdir(parents=True, exist_ok=True)
-    frame = pandas.DataFrame([{**asdict(one), "found": one.found} for one in found])
+    frame = pandas.DataFrame([{**asdict(row), "found": row.found} for row in differences])
     write_table(frame, place / "differences")
-    write_figure(place / "compare", LOOK, drawn, found)
-    return write_text(place / "compare.md", page(found, title, about))
+    write_figure(place / "compare", LOOK, drawn, differences)
+    return write_text(place / "compare.md", page(differences, title, about))
 
 
-def page(found: Sequence[Difference], title: str, about: str) -> str:
+def page(differences: Sequence[Difference], title: str, about: str) -> str:
     """What differs, in words and tables."""
-    parts = [f"# {plain(title)}", f"{about} {_EXPLAINED}", verdict(found)]
-    if any(one.mean for one in found):
-        parts += ["## Layers", layer_table(found), "## Heads", head_table(found)]
-        parts += ["## How heads changed", change_table(found), "![Distances by layer and head](compare.png)"]
+    parts = [f"# {plain(title)}", f"{about} {_EXPLAINED}", verdict(differences)]
+    if any(row.mean for row in differences):
+        parts += ["## Layers", layer_table(differences), "## Heads", head_table(differences)]
+        parts += [
+            "## How heads changed",
+            change_table(differences),
+            "![Distances by layer and head](compare.png)",
+        ]
     return "\n\n".join(parts) + "\n"
 
 
-def verdict(found: Sequence[Difference]) -> str:
+def verdict(differences: Sequence[Difference]) -> str:
     """The finding in words."""
-    if not any(one.mean for one in found):
+    if not any(row.mean for row in differences):
         return "**No difference at all**: every row of every map is the same."
-    lines = [_size(found), _heads(found), _layers(found), _changes(found), *_too_few(found)]
+    lines = [
+        _size(differences),
+        _heads(differences),
+        _layers(differences),
+        _changes(differences),
+        *_too_few(differences),
+    ]
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _too_few(found: Sequence[Difference]) -> Iterator[str]:
+def _too_few(differences: Sequence[Difference]) -> Iterator[str]:
     """Says for which tests there are so few sentences that nothing could be found."""
     for family, sides in {"route": 1, "layer": 1, "change": 2}.items():
-        rows = [one for one in found if one.family == family]
+        rows = [row for row in differences if row.family == family]
         needed = ceil(log2(sides * len(rows) / LEVEL))
         if rows[0].sentences < needed:
             yield (
@@ -61,73 +71,73 @@ def _too_few(found: Sequence[Difference]) -> Iterator[str]:
             )
 
 
-def _size(found: Sequence[Difference]) -> str:
+def _size(differences: Sequence[Difference]) -> str:
     """How much heads differ at all, before what stands out is named."""
-    sizes = sorted(one.mean for one in found if one.family == "route")
+    sizes = sorted(row.mean for row in differences if row.family == "route")
     middle = _number(float(np.median(sizes)))
     return f"Distances of heads: {middle} at the median, from {_number(sizes[0])} to {_number(sizes[-1])}."
 
 
-def _heads(found: Sequence[Difference]) -> str:
-    rows = [one for one in found if one.family == "route"]
+def _heads(differences: Sequence[Difference]) -> str:
+    rows = [row for row in differences if row.family == "route"]
     out = _first(rows)
     if not out:
         return f"No head stands out from the others of its layer ({len(rows)} heads tested)."
-    named = ", ".join(f"layer {one.layer} head {one.head} ({_number(one.mean)})" for one in out[:_NAMED])
+    named = ", ".join(f"layer {row.layer} head {row.head} ({_number(row.mean)})" for row in out[:_NAMED])
     return (
         f"**{len(out)} of {len(rows)} heads stand out** from the others of their layer: {named}{_more(out)}."
     )
 
 
-def _layers(found: Sequence[Difference]) -> str:
-    rows = [one for one in found if one.family == "layer"]
-    first = max(rows, key=lambda one: one.mean)
+def _layers(differences: Sequence[Difference]) -> str:
+    rows = [row for row in differences if row.family == "layer"]
+    first = max(rows, key=lambda row: row.mean)
     said = f"The layers' own maps differ most in layer {first.layer} ({_number(first.mean)})"
     out = _first(rows)
-    stands = ", ".join(str(one.layer) for one in out)
+    stands = ", ".join(str(row.layer) for row in out)
     return said + (f"; standing out from the other layers: {stands}." if out else "; no layer stands out.")
 
 
-def _changes(found: Sequence[Difference]) -> str:
-    rows = [one for one in found if one.family == "change"]
+def _changes(differences: Sequence[Difference]) -> str:
+    rows = [row for row in differences if row.family == "change"]
     out = _first(rows)
     if not out:
         return f"No measure of any head moves to one side ({len(rows)} tested)."
     named = ", ".join(
-        f"layer {one.layer} head {one.head}, {one.measure} {one.mean:+.3f}" for one in out[:_NAMED]
+        f"layer {row.layer} head {row.head}, {row.measure} {row.mean:+.3f}" for row in out[:_NAMED]
     )
     return f"{len(out)} of {len(rows)} measures of heads move to one side; the largest: {named}{_more(out)}."
 
 
 def _first(rows: Sequence[Difference]) -> list[Difference]:
-    return sorted((one for one in rows if one.found), key=lambda one: -abs(one.mean))
+    return sorted((row for row in rows if row.found), key=lambda row: -abs(row.mean))
 
 
 def _more(rows: Sequence[Difference]) -> str:
     return f", and {len(rows) - _NAMED} more (`differences.csv`)" if len(rows) > _NAMED else ""
 
 
-def layer_table(found: Sequence[Difference]) -> str:
+def layer_table(differences: Sequence[Difference]) -> str:
     """Each layer's distance, beside its limit."""
-    rows = [one for one in found if one.family == "layer"]
-    body = [[str(one.layer), _interval(one), _number(one.others), _p(one)] for one in rows]
+    rows = [row for row in differences if row.family == "layer"]
+    body = [[str(row.layer), _interval(row), _number(row.others), _p(row)] for row in rows]
     return table(["layer", "distance of z2z", "limit", "adjusted p"], body)
 
 
-def head_table(found: Sequence[Difference]) -> str:
+def head_table(differences: Sequence[Difference]) -> str:
     """The heads with the largest distances, beside their limits."""
-    moved = [one for one in found if one.family == "route" and one.mean > 0]
-    rows = sorted(moved, key=lambda one: -one.mean)[:_NAMED]
-    body = [[str(one.layer), str(one.head), _interval(one), _number(one.others), _p(one)] for one in rows]
+    moved = [row for row in differences if row.family == "route" and row.mean > 0]
+    rows = sorted(moved, key=lambda row: -row.mean)[:_NAMED]
+    body = [[str(row.layer), str(row.head), _interval(row), _number(row.others), _p(row)] for row in rows]
     return table(["layer", "head", "distance of z2u", "limit", "adjusted p"], body)
 
 
-def change_table(found: Sequence[Difference]) -> str:
+def change_table(differences: Sequence[Difference]) -> str:
     """The largest changes that stand after all tests."""
-    out = _first([one for one in found if one.family == "change"])[:_NAMED]
+    out = _first([row for row in differences if row.family == "change"])[:_NAMED]
     if not out:
         return "None stands after all tests."
-    body = [[str(one.layer), str(one.head), one.measure, _interval(one, sign=True), _p(one)] for one in out]
+    body = [[str(row.layer), str(row.head), row.measure, _interval(row, sign=True), _p(row)] for row in out]
     return table(["layer", "head", "measure", "B less A", "adjusted p"], body)
 
 
@@ -135,35 +145,35 @@ def _number(value: float) -> str:
     return "–" if np.isnan(value) else f"{value:.3g}"
 
 
-def _interval(one: Difference, sign: bool = False) -> str:
+def _interval(row: Difference, sign: bool = False) -> str:
     mark = "+" if sign else ""
-    inside = "" if np.isnan(one.low) else f" [{one.low:{mark}.3g}, {one.high:{mark}.3g}]"
-    text = f"{one.mean:{mark}.3g}{inside}"
-    return f"**{text}**" if one.found else text
+    inside = "" if np.isnan(row.low) else f" [{row.low:{mark}.3g}, {row.high:{mark}.3g}]"
+    text = f"{row.mean:{mark}.3g}{inside}"
+    return f"**{text}**" if row.found else text
 
 
-def _p(one: Difference) -> str:
-    return f"{one.adjusted:.2g}"
+def _p(row: Difference) -> str:
+    return f"{row.adjusted:.2g}"
 
 
-def drawn(found: Sequence[Difference]) -> Figure:
+def drawn(differences: Sequence[Difference]) -> Figure:
     """Distances of all heads, and of the layers beside them; a dot marks what stands out."""
-    heads, layers = ([one for one in found if one.family == name] for name in ("route", "layer"))
-    numbers = list(dict.fromkeys(one.layer for one in heads))
-    grid = np.array([one.mean for one in heads]).reshape(len(numbers), -1)
+    heads, layers = ([row for row in differences if row.family == name] for name in ("route", "layer"))
+    numbers = list(dict.fromkeys(row.layer for row in heads))
+    grid = np.array([row.mean for row in heads]).reshape(len(numbers), -1)
     size = (2.6 + 0.32 * grid.shape[1], 1.3 + 0.28 * len(numbers))
     figure = Figure(figsize=size, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[grid.shape[1], 4])
     image = left.imshow(grid, cmap="Blues", vmin=0, aspect="auto", interpolation="none")
-    for one in heads:
-        if one.found and one.head is not None:
-            left.plot(one.head, numbers.index(one.layer), "o", color="#D55E00", markersize=4)
+    for row in heads:
+        if row.found and row.head is not None:
+            left.plot(row.head, numbers.index(row.layer), "o", color="#D55E00", markersize=4)
     left.set(xlabel="head", ylabel="layer", xticks=range(grid.shape[1]))
     left.set_yticks(range(len(numbers)), [str(number) for number in numbers])
     left.set_title("z2u, by head", fontsize=8)
     figure.colorbar(image, ax=left, label="distance", shrink=0.9)
-    colours = ["#D55E00" if one.found else "#9ecae1" for one in layers]
-    right.barh(range(len(layers)), [one.mean for one in layers], color=colours)
+    colours = ["#D55E00" if row.found else "#9ecae1" for row in layers]
+    right.barh(range(len(layers)), [row.mean for row in layers], color=colours)
     right.set_title("z2z", fontsize=8)
     right.set_xlabel("distance")
     figure.supxlabel("orange: stands out from the others", fontsize=7)

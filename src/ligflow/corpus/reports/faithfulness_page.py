@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ligflow.corpus.analysis.faithfulness_ranking import Standing, is_control
-from ligflow.corpus.analysis.faithfulness_trial import MEASURES, SHUFFLED
 from ligflow.corpus.reports.files import LOOK, write_figure, write_table
 from ligflow.corpus.reports.markdown import plain, table
+from ligflow.corpus.tables.faithfulness_rows import MEASURES, SHUFFLED
 from ligflow.files import write_text
 
 NAMES = {
@@ -30,32 +30,32 @@ _EXPLAINED = (
 )
 
 
-def write(found: Sequence[Standing], place: Path, model: str, about: str) -> Path:
+def write(standings: Sequence[Standing], place: Path, model: str, about: str) -> Path:
     """faithfulness.md, standings.csv and .parquet and a figure (SVG and PNG) in `place`; the page's path."""
-    frame = pandas.DataFrame([asdict(one) for one in found])
+    frame = pandas.DataFrame([asdict(row) for row in standings])
     write_table(frame, place / "standings")
-    write_figure(place / "faithfulness", LOOK, drawn, found)
-    return write_text(place / "faithfulness.md", page(found, model, about))
+    write_figure(place / "faithfulness", LOOK, drawn, standings)
+    return write_text(place / "faithfulness.md", page(standings, model, about))
 
 
-def page(found: Sequence[Standing], model: str, about: str) -> str:
+def page(standings: Sequence[Standing], model: str, about: str) -> str:
     """The standings over all layers in Markdown: a table for each replacement, and the shuffled weights."""
-    pooled = [one for one in found if one.layer is None]
-    replacements = dict.fromkeys(one.replacement for one in pooled if one.measure != SHUFFLED)
-    parts = [f"# Faithfulness: {plain(model)}", f"{about} {_EXPLAINED}", "\n".join(verdict(found))]
+    pooled = [row for row in standings if row.layer is None]
+    replacements = dict.fromkeys(row.replacement for row in pooled if row.measure != SHUFFLED)
+    parts = [f"# Faithfulness: {plain(model)}", f"{about} {_EXPLAINED}", "\n".join(verdict(standings))]
     for replacement in replacements:
         parts += [f"## Sources replaced by: {replacement}", standing_table(pooled, replacement)]
     parts += ["## Weights shuffled", shuffled_table(pooled), "![All methods](faithfulness.png)"]
     return "\n\n".join(parts) + "\n"
 
 
-def verdict(found: Sequence[Standing]) -> list[str]:
+def verdict(standings: Sequence[Standing]) -> list[str]:
     """For each replacement the best method by the area between the curves, and what is as good."""
-    rows = [one for one in found if one.layer is None and one.measure == "between" and one.place]
+    rows = [row for row in standings if row.layer is None and row.measure == "between" and row.place]
     lines = []
-    for replacement in dict.fromkeys(one.replacement for one in rows):
-        here = sorted((one for one in rows if one.replacement == replacement), key=lambda one: one.place)
-        also = ", ".join(f"`{one.method}`" for one in here[1:] if one.as_good)
+    for replacement in dict.fromkeys(row.replacement for row in rows):
+        here = sorted((row for row in rows if row.replacement == replacement), key=lambda row: row.place)
+        also = ", ".join(f"`{row.method}`" for row in here[1:] if row.as_good)
         rivals = f"; not to be told from it: {also}" if also else f"; the next is `{here[1].method}`"
         lines.append(
             f"- Sources replaced by {replacement}, area between the curves: **{here[0].method}** is best "
@@ -64,59 +64,59 @@ def verdict(found: Sequence[Standing]) -> list[str]:
     return lines
 
 
-def standing_table(found: Sequence[Standing], replacement: str) -> str:
+def standing_table(standings: Sequence[Standing], replacement: str) -> str:
     """Every method under every measure, by its place between the curves; controls last."""
-    here = {(one.method, one.measure): one for one in found if one.replacement == replacement}
+    here = {(row.method, row.measure): row for row in standings if row.replacement == replacement}
     measures = [name for name in MEASURES if name != SHUFFLED]
     methods = sorted({method for method, _ in here}, key=lambda m: _rank(here[m, "between"]))
     body = [[method, *(_cell(here[method, measure]) for measure in measures)] for method in methods]
     return table(["method", *(NAMES[measure] for measure in measures)], body)
 
 
-def shuffled_table(found: Sequence[Standing]) -> str:
+def shuffled_table(standings: Sequence[Standing]) -> str:
     """How alike the maps of a method are with the layer's weights in random order."""
-    rows = sorted((one for one in found if one.measure == SHUFFLED), key=lambda one: abs(one.mean))
+    rows = sorted((row for row in standings if row.measure == SHUFFLED), key=lambda row: abs(row.mean))
     return table(
-        ["method", "rank correlation with the real map"], [[one.method, _plain(one)] for one in rows]
+        ["method", "rank correlation with the real map"], [[row.method, _plain(row)] for row in rows]
     )
 
 
-def _rank(one: Standing) -> tuple[bool, int, str]:
-    return is_control(one.method), one.place, one.method
+def _rank(row: Standing) -> tuple[bool, int, str]:
+    return is_control(row.method), row.place, row.method
 
 
-def _cell(one: Standing) -> str:
-    return f"**{_plain(one)}**" if one.as_good and not is_control(one.method) else _plain(one)
+def _cell(row: Standing) -> str:
+    return f"**{_plain(row)}**" if row.as_good and not is_control(row.method) else _plain(row)
 
 
-def _plain(one: Standing) -> str:
-    if np.isnan(one.mean):
+def _plain(row: Standing) -> str:
+    if np.isnan(row.mean):
         return "–"
-    half = (one.high - one.low) / 2
-    return f"{one.mean:.3f}" + ("" if np.isnan(half) else f" ± {half:.3f}")
+    half = (row.high - row.low) / 2
+    return f"{row.mean:.3f}" + ("" if np.isnan(half) else f" ± {half:.3f}")
 
 
 # --- the figure -----------------------------------------------------------------------------------
 
 
-def drawn(found: Sequence[Standing]) -> Figure:
+def drawn(standings: Sequence[Standing]) -> Figure:
     """Rank correlation and the area between the curves, a panel for each replacement."""
-    pooled = [one for one in found if one.layer is None and one.measure in _FIGURE]
-    replacements = list(dict.fromkeys(one.replacement for one in pooled))
-    methods = list(dict.fromkeys(one.method for one in pooled))[::-1]
+    pooled = [row for row in standings if row.layer is None and row.measure in _FIGURE]
+    replacements = list(dict.fromkeys(row.replacement for row in pooled))
+    methods = list(dict.fromkeys(row.method for row in pooled))[::-1]
     figure = Figure(figsize=(2.2 + 2.1 * len(replacements), 0.9 + 0.16 * len(methods)), layout="constrained")
     panels = figure.subplots(1, len(replacements), sharey=True, squeeze=False)[0]
     for panel, replacement in zip(panels, replacements, strict=True):
-        _panel(panel, [one for one in pooled if one.replacement == replacement], methods)
+        _panel(panel, [row for row in pooled if row.replacement == replacement], methods)
         panel.set_title(f"replaced by: {replacement}", fontsize=8)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
-def _panel(panel: Axes, found: Sequence[Standing], methods: Sequence[str]) -> None:
+def _panel(panel: Axes, standings: Sequence[Standing], methods: Sequence[str]) -> None:
     for shift, (measure, colour) in enumerate(zip(_FIGURE, _COLOURS, strict=True)):
-        points = list(_points([one for one in found if one.measure == measure], methods))
+        points = list(_points([row for row in standings if row.measure == measure], methods))
         x, low, high, y = (np.array(column) for column in zip(*points, strict=True))
         panel.errorbar(
             x, y + 0.15 - 0.3 * shift, xerr=np.stack([x - low, high - x]), fmt="os"[shift], color=colour,
@@ -128,8 +128,10 @@ def _panel(panel: Axes, found: Sequence[Standing], methods: Sequence[str]) -> No
     panel.set_axisbelow(True)
 
 
-def _points(found: Sequence[Standing], methods: Sequence[str]) -> Iterator[tuple[float, float, float, int]]:
-    for one in found:
-        if not np.isnan(one.mean):
-            low, high = (one.mean if np.isnan(edge) else edge for edge in (one.low, one.high))
-            yield one.mean, min(low, one.mean), max(high, one.mean), methods.index(one.method)
+def _points(
+    standings: Sequence[Standing], methods: Sequence[str]
+) -> Iterator[tuple[float, float, float, int]]:
+    for row in standings:
+        if not np.isnan(row.mean):
+            low, high = (row.mean if np.isnan(edge) else edge for edge in (row.low, row.high))
+            yield row.mean, min(low, row.mean), max(high, row.mean), methods.index(row.method)

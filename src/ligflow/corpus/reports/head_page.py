@@ -19,13 +19,14 @@ from ligflow.corpus.analysis.head_profiles import (
     profiles,
 )
 from ligflow.corpus.reports.files import write_figure, write_table
-from ligflow.corpus.reports.markdown import plain, table
-from ligflow.corpus.run.store import Run, open_run
+from ligflow.corpus.reports.markdown import in_words, plain, table
+from ligflow.corpus.runs.store import Run, open_run
 from ligflow.errors import LigflowError
 from ligflow.evaluation.head_profile import KINDS
 from ligflow.files import write_text
 
 _LOOK = {"font.size": 7, "svg.hashsalt": "ligflow"}  # many heads: small letters, and a full frame
+_NAMED = 12  # heads that a line names; the table has all
 _EXPLAINED = (
     "Shares of each row's magnitude, means over rows, with half the width of their 95% intervals over "
     "sentences. A star: surely more than the same values in random order. A head is named after a kind of "
@@ -37,44 +38,74 @@ def write(
     folder: str | Path, out: str | Path | None = None, att: str = "itb", draws: int = 1000, seed: int = 0
 ) -> Path:
     """heads.md, heads.csv, heads.parquet and a figure (SVG and PNG) in `out`; the page's path."""
+    return profiled(folder, out, att, draws, seed)[0]
+
+
+def profiled(
+    folder: str | Path, out: str | Path | None, att: str, draws: int, seed: int
+) -> tuple[Path, list[str]]:
+    """`write`, and what the profiles say in words: which heads route mainly to one kind of place."""
     run = open_run(folder)
-    found = profiles(run, att, draws, seed)
+    measures = profiles(run, att, draws, seed)
     place = Path(out) if out is not None else run.folder / "heads"
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LigflowError(f"Cannot make the folder {str(place)!r}: {error.strerror or error}.") from error
-    frame = pandas.DataFrame([asdict(one) for one in found])
+    frame = pandas.DataFrame([asdict(profile) for profile in measures])
     write_table(frame, place / "heads")
     write_figure(place / "heads", _LOOK, _drawn, frame)
-    return write_text(place / "heads.md", page(run, found, att))
+    path = write_text(place / "heads.md", page(run, measures, att))
+    return path, in_words([_about(run, att), *verdict(measures)])
 
 
-def page(run: Run, found: Sequence[Profile], att: str) -> str:
+def verdict(measures: Sequence[Profile]) -> list[str]:
+    """How many heads route mainly to one kind of place, and which: a line for each kind that has any."""
+    mainly = labels(measures)
+    by_kind = {
+        kind: [f"layer {layer} head {head}" for (layer, head), label in mainly.items() if label == kind]
+        for kind in KINDS
+    }
+    count = sum(map(len, by_kind.values()))
+    if not count:
+        return [f"None of {len(mainly)} heads routes mainly to one kind of place."]
+    lines = [f"**{count} of {len(mainly)} heads route mainly to one kind of place**:"]
+    for kind, heads in by_kind.items():
+        if heads:
+            more = f", and {len(heads) - _NAMED} more (`heads.csv`)" if len(heads) > _NAMED else ""
+            lines.append(f"- {kind}: {len(heads)} ({', '.join(heads[:_NAMED])}{more})")
+    return lines
+
+
+def page(run: Run, measures: Sequence[Profile], att: str) -> str:
     """The profiles in Markdown: the labelled heads first, then every head."""
-    heads, known = by_head(found), labels(found)
-    sentences = sum(run.size(shard) - run.left_out(shard) for shard in run.done)
-    named = [
+    heads, mainly = by_head(measures), labels(measures)
+    labelled = [
         f"- layer {layer}, head {head}: mainly {label}"
-        for (layer, head), label in known.items()
+        for (layer, head), label in mainly.items()
         if label != MIXED
     ]
     body = [
-        [str(layer), str(head), known[layer, head], *(_cell(of_head[m]) for m in (*KINDS, *OTHER))]
+        [str(layer), str(head), mainly[layer, head], *(_cell(of_head[m]) for m in (*KINDS, *OTHER))]
         for (layer, head), of_head in heads.items()
     ]
     return "\n\n".join([
         f"# Head profiles: {plain(run.manifest['model']['name'])}",
-        f"{sentences} sentences, `z2u` under `{att}`. {_EXPLAINED}",
-        "\n".join(named) or "No head routes mainly to one kind of place.",
+        f"{_about(run, att)} {_EXPLAINED}",
+        "\n".join(labelled) or "No head routes mainly to one kind of place.",
         _neighbours(run),
         table(["layer", "head", "mainly", *KINDS, *OTHER], _starred(body, heads)),
         "![Shares by head](heads.png)",
     ]) + "\n"  # fmt: skip
 
 
+def _about(run: Run, att: str) -> str:
+    sentences = sum(run.size(shard) - run.left_out(shard) for shard in run.done)
+    return f"{sentences} sentences, `z2u` under `{att}`."
+
+
 def _neighbours(run: Run) -> str:
-    before, after = neighbours(one for shard in run.done for one in run.sentences(shard))
+    before, after = neighbours(sentence for shard in run.done for sentence in run.sentences(shard))
     if np.isnan(before):
         return "The corpus has no syntactic heads, so there is no attachment."
     return (
@@ -91,11 +122,11 @@ def _starred(body: list[list[str]], heads: ByHead) -> list[list[str]]:
     return body
 
 
-def _cell(one: Profile) -> str:
-    if np.isnan(one.mean):
+def _cell(profile: Profile) -> str:
+    if np.isnan(profile.mean):
         return "–"
-    half = (one.high - one.low) / 2
-    return f"{one.mean:.2f}" + ("" if np.isnan(half) else f" ± {half:.2f}")
+    half = (profile.high - profile.low) / 2
+    return f"{profile.mean:.2f}" + ("" if np.isnan(half) else f" ± {half:.2f}")
 
 
 def _drawn(frame: pandas.DataFrame) -> Figure:

@@ -23,9 +23,9 @@ _ONE_LINE = (
 )
 
 
-def choose(known: Sequence[str], asked: str | None, what: str) -> str:
+def choose(known: Sequence[str], wanted: str | None, what: str) -> str:
     """The column with the sentences: the one that is asked for, or the one with a usual name."""
-    usual = [asked] if asked is not None else [name for name in USUAL if name in known]
+    usual = [wanted] if wanted is not None else [name for name in USUAL if name in known]
     if len(usual) != 1:
         raise LigflowError(
             f"Which column of {what} holds the sentences? Give --column: {', '.join(map(repr, known))}."

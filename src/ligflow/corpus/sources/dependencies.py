@@ -50,7 +50,7 @@ def treebank(lines: Iterator[tuple[int, str | None]], name: str) -> Iterator[Sen
 
 def _blocks(lines: Iterator[tuple[int, str | None]], comment: str | None = None) -> Iterator[Block]:
     """Lines between blank lines, without blocks of comments alone."""
-    for blank, group in groupby(lines, key=lambda one: one[1] is not None and not one[1].strip()):
+    for blank, group in groupby(lines, key=lambda line: line[1] is not None and not line[1].strip()):
         block = list(group)
         if not blank and not (comment and all((line or "").startswith(comment) for _, line in block)):
             yield block
@@ -126,10 +126,10 @@ def _parsed(block: Block) -> tuple[list[Any], dict[str, Any]]:
         if not cells[1].strip():
             raise _Bad(line, f"the word is blank: {cells[1]!r}")
     try:
-        (found,) = conllu.parse("\n".join(_texts(block)) + "\n\n")
+        (parsed,) = conllu.parse("\n".join(_texts(block)) + "\n\n")
     except (ParseException, ValueError) as error:
         raise _Bad(block[0][0], f"no CoNLL-U sentence: {error}") from error
-    return list(found), dict(found.metadata)
+    return list(parsed), dict(parsed.metadata)
 
 
 def _surface(rows: Sequence[tuple[int, Any]]) -> list[tuple[str, bool, list[int]]]:
@@ -137,7 +137,7 @@ def _surface(rows: Sequence[tuple[int, Any]]) -> list[tuple[str, bool, list[int]
 
     A multiword token whose words make up its form (do + n't) is several words, another (du = de + le) one.
     """
-    found: list[tuple[str, bool, list[int]]] = []
+    words: list[tuple[str, bool, list[int]]] = []
     within = 0
     forms = {token["id"]: token["form"] for _, token in rows if isinstance(token["id"], int)}
     for line, token in rows:
@@ -145,20 +145,20 @@ def _surface(rows: Sequence[tuple[int, Any]]) -> list[tuple[str, bool, list[int]
         blank = (token["misc"] or {}).get("SpaceAfter") != "No"
         if isinstance(place, int):
             if place > within:
-                found.append((form, blank, [place]))
+                words.append((form, blank, [place]))
         elif place[1] == "-":
             members, within = list(range(place[0], place[2] + 1)), place[2]
             if any(member not in forms for member in members):
                 raise _Bad(line, f"the range {place[0]}-{place[2]} has no lines for all of its words")
             parts = [forms[member] for member in members]
             if "".join(parts) == form:
-                found += [(part, False, [member]) for part, member in zip(parts, members, strict=True)]
-                found[-1] = (parts[-1], blank, [members[-1]])
+                words += [(part, False, [member]) for part, member in zip(parts, members, strict=True)]
+                words[-1] = (parts[-1], blank, [members[-1]])
             else:
-                found.append((form, blank, members))
-    if [member for _, _, members in found for member in members] != list(range(1, len(forms) + 1)):
+                words.append((form, blank, members))
+    if [member for _, _, members in words for member in members] != list(range(1, len(forms) + 1)):
         raise _Bad(rows[0][0] if rows else 0, "the ids of the words are not 1, 2, 3, ...")
-    return found
+    return words
 
 
 def _as_written(text: str | None, words: Words) -> tuple[str, tuple[tuple[int, int], ...]]:
@@ -179,13 +179,13 @@ def _as_written(text: str | None, words: Words) -> tuple[str, tuple[tuple[int, i
 def _heads(rows: Sequence[tuple[int, Any]]) -> list[int] | None:
     """Heads of the syntactic words, counted from 0; None where the sentence has none."""
     words = [(line, token) for line, token in rows if isinstance(token["id"], int)]
-    given = [token["head"] for _, token in words]
-    if all(head is None for head in given):
+    numbers = [token["head"] for _, token in words]
+    if all(head is None for head in numbers):
         return None
-    for (line, _), head in zip(words, given, strict=True):
+    for (line, _), head in zip(words, numbers, strict=True):
         if head is None:
             raise _Bad(line, "HEAD is missing here and given elsewhere in the sentence")
-    heads = [head - 1 for head in given]
+    heads = [head - 1 for head in numbers]
     _check_tree(heads, [line for line, _ in words])
     return heads
 

@@ -31,12 +31,12 @@ def dataset_of(source: str) -> Dataset:
     """
     if not source.startswith("hf://"):
         return Dataset(source.removeprefix("hf:"))
-    found = _URI.fullmatch(source.rstrip("/"))
-    if found is None:
+    address = _URI.fullmatch(source.rstrip("/"))
+    if address is None:
         raise LigflowError(
             f"{source!r} is no dataset of the hub; give hf:ORG/NAME or hf://datasets/ORG/NAME."
         )
-    return Dataset(found["name"], found["revision"], found["file"])
+    return Dataset(address["name"], address["revision"], address["file"])
 
 
 def read(

@@ -63,9 +63,9 @@ def read(
         raise LigflowError(f"format {format!r} is for files, not for {source!r}.")
     if source.startswith(HUB):
         return hub.read(hub.dataset_of(source), column, split, subset)
-    for name, given in {"split": split, "subset": subset}.items():
-        if given is not None:
-            raise LigflowError(f"{name} {given!r} is for datasets of the hub (hf:NAME), not for {source!r}.")
+    for name, value in {"split": split, "subset": subset}.items():
+        if value is not None:
+            raise LigflowError(f"{name} {value!r} is for datasets of the hub (hf:NAME), not for {source!r}.")
     if source == EMBEDDED:
         path = resources.files("ligflow.corpus").joinpath("data/sentences.conllu")
         return _read(Path(str(path)), "conllu", column)
@@ -73,11 +73,11 @@ def read(
     return _read(path, _format(path, format), column)
 
 
-def _format(path: Path, given: str | None) -> str:
-    if given is not None:
-        if given not in FORMATS:
-            raise LigflowError(f"Unknown format {given!r}; choose from {', '.join(FORMATS)}.")
-        return given
+def _format(path: Path, name: str | None) -> str:
+    if name is not None:
+        if name not in FORMATS:
+            raise LigflowError(f"Unknown format {name!r}; choose from {', '.join(FORMATS)}.")
+        return name
     suffix = path.with_suffix("").suffix if path.suffix in _PACKED else path.suffix
     if suffix.lower() not in _SUFFIXES:
         raise LigflowError(
@@ -147,11 +147,11 @@ class _Unpacked(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         try:
-            some = self._packed.read(len(buffer))
+            piece = self._packed.read(len(buffer))
         except Exception as error:
             raise OSError(f"it is damaged or no {self._suffix} ({error})") from error
-        buffer[: len(some)] = some
-        return len(some)
+        buffer[: len(piece)] = piece
+        return len(piece)
 
     def close(self) -> None:
         self._packed.close()

@@ -31,30 +31,30 @@ def select(
 
 def _drawn(items: Iterable[Item], size: int, draw: random.Random) -> Iterator[Item]:
     kept: list[Sentence] = []
-    seen = 0
+    count = 0
     for item in items:
         if isinstance(item, BadLine):
             yield item
             continue
-        seen += 1
+        count += 1
         if len(kept) < size:
             kept.append(item)
-        elif (place := draw.randrange(seen)) < size:
+        elif (place := draw.randrange(count)) < size:
             kept[place] = item
-    if seen < size:
-        raise LigflowError(f"A sample of {size} sentences was asked for, and there are {seen}.")
-    yield from sorted(kept, key=lambda one: one.number)
+    if count < size:
+        raise LigflowError(f"A sample of {size} sentences was asked for, and there are {count}.")
+    yield from sorted(kept, key=lambda sentence: sentence.number)
 
 
 def sentences_of(
-    items: Iterable[Item], skip_bad: bool, told: Callable[[BadLine], None]
+    items: Iterable[Item], skip_bad: bool, report: Callable[[BadLine], None]
 ) -> Iterator[Sentence]:
-    """The sentences; with `skip_bad`, `told` hears of each bad line, else the first raises LigflowError."""
+    """The sentences; with `skip_bad`, `report` hears of each bad line, else the first raises LigflowError."""
     for item in items:
         if isinstance(item, Sentence):
             yield item
         elif skip_bad:
-            told(item)
+            report(item)
         else:
             raise LigflowError(
                 f"{item.place}: {item.problem}. Mend the line, or leave such lines out with --skip-bad."

@@ -56,8 +56,8 @@ def compare(
             maps = _over_groups(whole, groups)
             draw = torch.Generator("cpu").manual_seed(_seed(experiment.seed, number, unit))
             for diagonal in (True, False):
-                found, compared = _agreement(maps, diagonal, experiment.top_k, draw)
-                tables.append(_table(number, unit, diagonal, found, compared, flow.layers, places))
+                metrics, compared = _agreement(maps, diagonal, experiment.top_k, draw)
+                tables.append(_table(number, unit, diagonal, metrics, compared, flow.layers, places))
     return pa.concat_tables(tables) if tables else METRIC_ROWS.empty_table()
 
 
@@ -122,12 +122,12 @@ def _table(
     number: int,
     unit: str,
     diagonal: bool,
-    found: dict[str, Tensor],
+    metrics: dict[str, Tensor],
     compared: Tensor,
     layers: Sequence[int],
     places: Sequence[int],
 ) -> pa.Table:
-    shape = found["l2"].shape
+    shape = metrics["l2"].shape
     direct, other, layer, target = (axis.ravel() for axis in np.indices(shape))
     columns = {
         "sentence": pa.array(np.full(direct.shape, number)),
@@ -136,14 +136,14 @@ def _table(
         "target": pa.array(np.asarray(places, dtype=np.int32)[target]),
         "direct": _names(direct, DIRECT),
         **{
-            name: _names(np.array([_index(one[column], known) for one in _OTHERS])[other], known)
+            name: _names(np.array([_index(names[column], known) for names in _OTHERS])[other], known)
             for column, (name, known) in enumerate(
                 {"map": MAPS, "att": ATT, "mlp": MLP, "rule": RULES}.items()
             )
         },
         "diagonal": pa.array(np.full(direct.shape, diagonal)),
         "sources": pa.array(compared.numpy().astype(np.int32)[layer, target]),
-        **{name: _nullable(found[name]) for name in METRICS},
+        **{name: _nullable(metrics[name]) for name in METRICS},
     }
     return pa.table(columns, schema=METRIC_ROWS)
 

@@ -24,13 +24,13 @@ _GREY = "#777777"
 _DARK = 0.7  # shades that black text would drown in
 
 
-def draw(found: Estimates, twin: Estimates | None, folder: Path) -> list[Path]:
+def draw(estimates: Estimates, twin: Estimates | None, folder: Path) -> list[Path]:
     """All figures of the first unit, with the target among the sources; their files."""
-    written = write_figure(folder / "pairs", LOOK, heat_map, found)
+    written = write_figure(folder / "pairs", LOOK, heat_map, estimates)
     for direct in DIRECT:
         for rule in RULES:
             path = folder / f"layers-{direct}-{rule}"
-            written += write_figure(path, LOOK, by_layer, found, twin, direct, rule)
+            written += write_figure(path, LOOK, by_layer, estimates, twin, direct, rule)
     return written
 
 
@@ -42,12 +42,12 @@ def better(metric: str) -> str:
 # --- by layer -------------------------------------------------------------------------------------
 
 
-def by_layer(found: Estimates, twin: Estimates | None, direct: str, rule: str) -> Figure:
+def by_layer(estimates: Estimates, twin: Estimates | None, direct: str, rule: str) -> Figure:
     """One panel a metric, one line a pair; bands are 95% intervals over sentences, controls are grey."""
     figure = Figure(figsize=(7.2, 5.8), layout="constrained")
     axes = figure.subplots(2, 3, sharex=True)
     for panel, metric in zip(axes.flat, METRICS, strict=True):
-        _panel(panel, found, twin, direct, rule, metric)
+        _panel(panel, estimates, twin, direct, rule, metric)
     for panel in axes[1]:
         panel.set_xlabel("layer")
     handles, labels = axes.flat[0].get_legend_handles_labels()
@@ -57,21 +57,25 @@ def by_layer(found: Estimates, twin: Estimates | None, direct: str, rule: str) -
 
 
 def _panel(
-    panel: Axes, found: Estimates, twin: Estimates | None, direct: str, rule: str, metric: str
+    panel: Axes, estimates: Estimates, twin: Estimates | None, direct: str, rule: str, metric: str
 ) -> None:
-    at = (slice(None), 0, 0, slice(0, len(found.layers)), DIRECT.index(direct))
-    draws = found.draws[at][..., METRICS.index(metric)]
+    at = (slice(None), 0, 0, slice(0, len(estimates.layers)), DIRECT.index(direct))
+    draws = estimates.draws[at][..., METRICS.index(metric)]
     chosen = [n for n, pair in enumerate(PAIRS) if pair[2] == rule]
     for pair in chosen:
         att, mlp, _ = PAIRS[pair]
         low, high = interval(draws[1:, :, pair])
         line: dict[str, Any] = {"color": _COLOURS[att], "linestyle": _STYLES[mlp], "linewidth": 1.2}
-        panel.plot(found.layers, draws[0, :, pair], label=f"ATT {att}, MLP {mlp}", marker=".", ms=3, **line)
-        panel.fill_between(found.layers, low, high, color=_COLOURS[att], alpha=0.15, linewidth=0)
+        panel.plot(
+            estimates.layers, draws[0, :, pair], label=f"ATT {att}, MLP {mlp}", marker=".", ms=3, **line
+        )
+        panel.fill_between(estimates.layers, low, high, color=_COLOURS[att], alpha=0.15, linewidth=0)
     grey: dict[str, Any] = {"color": _GREY, "linewidth": 1.0}
-    panel.plot(found.layers, draws[0, :, ATTENTION], label="raw attention", linestyle=":", **grey)
+    panel.plot(estimates.layers, draws[0, :, ATTENTION], label="raw attention", linestyle=":", **grey)
     shuffled = draws[0, :, SHUFFLED][:, chosen]
-    panel.plot(found.layers, _best(shuffled, metric), label="shuffled (best pair)", linestyle="-.", **grey)
+    panel.plot(
+        estimates.layers, _best(shuffled, metric), label="shuffled (best pair)", linestyle="-.", **grey
+    )
     if twin is not None:
         random = twin.mean[0, 0, : len(twin.layers), DIRECT.index(direct), COMPOSED, METRICS.index(metric)]
         panel.plot(
@@ -101,12 +105,12 @@ def _limit(panel: Axes, values: np.ndarray, metric: str) -> None:
 # --- pairs ----------------------------------------------------------------------------------------
 
 
-def heat_map(found: Estimates) -> Figure:
+def heat_map(estimates: Estimates) -> Figure:
     """Rows: ATT, MLP and rule; columns: the direct baseline. One panel a metric, the best are framed."""
     figure = Figure(figsize=(7.2, 7.6), layout="constrained")
     axes = figure.subplots(2, 3, sharey=True)
     for panel, metric in zip(axes.flat, METRICS, strict=True):
-        whole = found.mean[0, 0, len(found.layers)]
+        whole = estimates.mean[0, 0, len(estimates.layers)]
         _heat(panel, whole[:, COMPOSED, METRICS.index(metric)].T, metric)
     figure.suptitle(
         "Agreement of composed with direct maps, all layers; the best of each column is framed", fontsize=9

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ligflow.errors import LigflowError
-from ligflow.flow import Flow
 from ligflow.inputs.labels import printable
 from ligflow.inputs.patches import Patches
 from ligflow.inputs.token_names import token_position
+from ligflow.results.flow_data import FlowData
 from ligflow.view import canvas
 from ligflow.view.figures import chosen_view
 from ligflow.view.select import row_shares, select
@@ -27,7 +27,7 @@ _CLEAR, _WIDTH = 0.65, 3.6  # how strong the colours lie over the image; inches
 
 
 def overlay(
-    flow: Flow,
+    flow: FlowData,
     image: Any,
     target: int | str | None = None,
     *,
@@ -63,7 +63,7 @@ def overlay(
     return figure
 
 
-def grid_of(flow: Flow) -> Patches:
+def grid_of(flow: FlowData) -> Patches:
     """The patches that a flow's tokens are."""
     layout = flow.meta.get("patches")
     if layout is None:
@@ -137,7 +137,7 @@ def _draw(
     canvas.colour_bar([axes], "share")
 
 
-def _title(flow: Flow, shares: Float[Tensor, " source"], grid: Patches, title: str, target: int) -> str:
+def _title(flow: FlowData, shares: Float[Tensor, " source"], grid: Patches, title: str, target: int) -> str:
     others = [
         f"{printable(flow.tokens[n])} {100 * float(shares[n]):+.0f}%"
         for n in range(len(flow.tokens))

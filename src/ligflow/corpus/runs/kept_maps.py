@@ -7,7 +7,7 @@ from typing import Any
 from safetensors import safe_open
 from torch import Tensor
 
-from ligflow.corpus.run.store import MAPS, Run
+from ligflow.corpus.runs.store import MAPS, Run
 from ligflow.corpus.tables.experiment import VARIANTS, Variants
 from ligflow.corpus.tables.schema import ATT, DIRECT, MLP
 from ligflow.errors import LigflowError
@@ -51,9 +51,9 @@ def flow(run: Run, sentence: int, att: str = "itb", mlp: str = "att_itb_a0", dir
     """
     for shard in run.done:
         if sentence in run.table(shard, "sentences")["sentence"].to_pylist():
-            for number, found in flows(run, shard, att, mlp, direct):
+            for number, maps in flows(run, shard, att, mlp, direct):
                 if number == sentence:
-                    return found
+                    return maps
             raise LigflowError(f"Sentence {sentence} was left out of this run; its reason is in the report.")
     raise LigflowError(f"No finished shard of this run holds sentence {sentence}.")
 

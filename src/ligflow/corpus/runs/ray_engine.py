@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from ligflow.corpus.run.engines import TRIES, Engine, Workers
-from ligflow.corpus.run.watch import LOOK, Watch, look
-from ligflow.corpus.run.worker import Model, Outcome, Task, compute_shard_apart, describe, loaded
+from ligflow.corpus.runs.engines import TRIES, Engine, Workers
+from ligflow.corpus.runs.watch import LOOK, Watch, look
+from ligflow.corpus.runs.worker import Model, Outcome, Task, compute_shard_apart, describe, loaded
 from ligflow.errors import LigflowError
 
 _PATIENCE = 10.0  # seconds for a cluster to answer, and for a process to begin
@@ -146,11 +146,15 @@ class _Pool:
 
     def _wait(self, left: list[int]) -> Iterator[Outcome]:
         """Waits for a moment; outcomes that have come. A shard whose actor is lost goes back to `left`."""
-        found, _ = self._ray.wait([*self._asked, *self._running], num_returns=1, timeout=LOOK)
-        for one in found:
-            actor, shard = self._running.pop(one) if one in self._running else (self._asked.pop(one), None)
+        ready, _ = self._ray.wait([*self._asked, *self._running], num_returns=1, timeout=LOOK)
+        for reference in ready:
+            actor, shard = (
+                self._running.pop(reference)
+                if reference in self._running
+                else (self._asked.pop(reference), None)
+            )
             try:
-                result = self._ray.get(one)
+                result = self._ray.get(reference)
             except self._ray.exceptions.RayTaskError as error:
                 raise error.cause from None
             except self._ray.exceptions.RayActorError as error:
@@ -242,19 +246,19 @@ def _problem(address: str) -> str:
     except OSError as error:
         return f"{error}."
     command = [sys.executable, "-c", _ASK, address]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as asked:
-        assert asked.stderr is not None
-        patience, last = threading.Timer(3 * _PATIENCE, asked.kill), "it does not answer"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+        assert process.stderr is not None
+        patience, last = threading.Timer(3 * _PATIENCE, process.kill), "it does not answer"
         patience.start()
         try:
-            for line in asked.stderr:
+            for line in process.stderr:
                 last = line.strip() or last
                 if "InvalidAuthToken" in line or "AuthenticationError" in line:
                     return _NO_TOKEN
-            return f"{last.removeprefix('ConnectionError: ').rstrip('.')}." if asked.wait() else ""
+            return f"{last.removeprefix('ConnectionError: ').rstrip('.')}." if process.wait() else ""
         finally:
             patience.cancel()
-            asked.kill()
+            process.kill()
 
 
 def _knock(address: str) -> None:

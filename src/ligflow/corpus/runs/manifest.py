@@ -83,12 +83,12 @@ class Tried(Part):
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """What a file holds. Raises LigflowError if it is not JSON, or no object."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise LigflowError(f"{str(path)!r} is no {what}: {error}.") from error
-    if not isinstance(found, dict):
-        raise LigflowError(f"{str(path)!r} is no {what}: it holds {found!r:.40}, not named fields.")
-    return found
+    if not isinstance(data, dict):
+        raise LigflowError(f"{str(path)!r} is no {what}: it holds {data!r:.40}, not named fields.")
+    return data
 
 
 def check_fields(path: Path, schema: type[Part], data: dict[str, Any], instead: str) -> None:

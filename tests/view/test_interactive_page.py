@@ -19,7 +19,7 @@ from browser import chromium, flow_of, still_head
 from ligflow import Flow, LigflowError, view
 from ligflow.results.tracing import trace
 from ligflow.view.highlights import highlights, sentences
-from ligflow.view.page import module, page
+from ligflow.view.interactive_page import module, page
 from ligflow.view.payload import pack, quantise
 
 TOKENS = ["[CLS]", "the", "light", "house", "keeper", "[SEP]"]

@@ -8,8 +8,8 @@ from html import escape
 from importlib import resources
 
 from ligflow.errors import LigflowError
-from ligflow.flow import Flow
 from ligflow.inputs.labels import printable
+from ligflow.results.flow_data import FlowData
 from ligflow.view.payload import pack
 
 # nothing is fetched, from anywhere: the page is all there is
@@ -32,7 +32,7 @@ mount(document.body, files, { fragment: true, start: document.body.dataset.view 
 """
 
 
-def page(flows: Sequence[Flow], names: Sequence[str] | None = None, view: str = "") -> str:
+def page(flows: Sequence[FlowData], names: Sequence[str] | None = None, view: str = "") -> str:
     """The page in HTML. The first flow is shown; the others, of other settings or texts, can be chosen.
 
     `view` is how the page opens, written like the part behind # in its address.
@@ -68,7 +68,7 @@ def _read(name: str) -> str:
     return resources.files("ligflow.view").joinpath("viewer", name).read_text(encoding="utf-8")
 
 
-def _files(flows: Sequence[Flow], names: Sequence[str] | None) -> Iterator[str]:
+def _files(flows: Sequence[FlowData], names: Sequence[str] | None) -> Iterator[str]:
     for number, flow in enumerate(flows):
         name = names[number] if names else f"flow {number + 1}"
         data = base64.b64encode(pack(flow)).decode("ascii")

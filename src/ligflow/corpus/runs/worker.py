@@ -12,9 +12,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from ligflow.corpus.run.kept_maps import header_of, tensors_of
-from ligflow.corpus.run.store import Results, open_run
-from ligflow.corpus.run.watch import Ticked, counting
+from ligflow.corpus.runs.kept_maps import header_of, tensors_of
+from ligflow.corpus.runs.store import Results, open_run
+from ligflow.corpus.runs.watch import Ticked, counting
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.certificates import certify
 from ligflow.corpus.tables.comparisons import compare
@@ -145,18 +145,18 @@ def results_of(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CompletenessWarning)  # every cell is in the tables
-        found = explainer.explain_many_under(
-            [one.inputs for one in sentences], experiment.variants, layers=experiment.layers,
+        explained = explainer.explain_many_under(
+            [sentence.inputs for sentence in sentences], experiment.variants, layers=experiment.layers,
             batch_size=task.batch_size, progress=progress, left_out=left_out,
         )  # fmt: skip
-        for flow in found:
+        for flow in explained:
             flows[flow[0].meta["index"]] = flow
     metrics, cells = [METRIC_ROWS.empty_table()], [CELLS.empty_table()]
-    for place, of_one in sorted(flows.items()):
-        one = sentences[place]
-        attention = explainer.attention(one.inputs, layers=list(of_one[0].layers))
-        metrics.append(compare(one.number, named(of_one), attention, experiment))
-        cells.append(certify(one.number, named(of_one)))
+    for place, nine in sorted(flows.items()):
+        sentence = sentences[place]
+        attention = explainer.attention(sentence.inputs, layers=list(nine[0].layers))
+        metrics.append(compare(sentence.number, named(nine), attention, experiment))
+        cells.append(certify(sentence.number, named(nine)))
     tables = {
         "sentences": _sentences(sentences, flows, reasons),
         "metrics": pa.concat_tables(metrics).unify_dictionaries(),
@@ -164,7 +164,7 @@ def results_of(
     }
     if not experiment.maps:
         return Results(tables), len(flows)
-    kept = {sentences[place].number: named(of_one) for place, of_one in flows.items()}
+    kept = {sentences[place].number: named(nine) for place, nine in flows.items()}
     return Results(tables, tensors_of(kept), header_of(kept)), len(flows)
 
 
@@ -173,11 +173,11 @@ def _sentences(
 ) -> pa.Table:
     rows = [
         {
-            "sentence": one.number,
-            "place": one.place,
+            "sentence": sentence.number,
+            "place": sentence.place,
             "tokens": len(flows[place][0].tokens) if place in flows else None,
             "left_out": reasons.get(place),
         }
-        for place, one in enumerate(sentences)
+        for place, sentence in enumerate(sentences)
     ]
     return pa.Table.from_pylist(rows, schema=SENTENCES)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ligflow.corpus.run.store import Run
+from ligflow.corpus.runs.store import Run
 
 READING, LOADING, EXPLAINING = "reading the corpus", "loading the model", "explaining"
 
@@ -26,7 +26,7 @@ class Progress:
     note: str = ""
 
 
-Told = Callable[[Progress], None]
+OnProgress = Callable[[Progress], None]
 
 
 class Meter:
@@ -35,8 +35,8 @@ class Meter:
     Sentences of shards at work count as their layers get done. It may be asked from another thread.
     """
 
-    def __init__(self, part: str, told: Told | None) -> None:
-        self._part, self._told, self._lock = part, told, threading.Lock()
+    def __init__(self, part: str, report: OnProgress | None) -> None:
+        self._part, self._report, self._lock = part, report, threading.Lock()
         self._run: Run | None = None
         self._doing = ""
         self._shards = self._sentences = 0
@@ -47,10 +47,10 @@ class Meter:
         """Tells where the run stands; `doing` is what it is at from now on."""
         with self._lock:
             self._doing = doing or self._doing
-            if self._told is not None:
+            if self._report is not None:
                 run, count = self._run, self._count()
                 of = (0, 0) if run is None else (run.shards, int(run.manifest["sentences"]))
-                self._told(Progress(self._part, self._doing, self._shards, of[0], count, of[1], note))
+                self._report(Progress(self._part, self._doing, self._shards, of[0], count, of[1], note))
 
     def begin(self, run: Run) -> None:
         """The plan is known, and what is done of it."""

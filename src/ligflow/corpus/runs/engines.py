@@ -19,8 +19,8 @@ from multiprocessing.connection import wait as wait_for
 from multiprocessing.queues import Queue
 from typing import Any
 
-from ligflow.corpus.run.watch import LOOK, Watch, look
-from ligflow.corpus.run.worker import (
+from ligflow.corpus.runs.watch import LOOK, Watch, look
+from ligflow.corpus.runs.worker import (
     Model,
     Outcome,
     Task,
@@ -161,6 +161,6 @@ def _computed(
             return
         done, _ = wait(running, timeout=LOOK, return_when=FIRST_COMPLETED)
         look(watch, task.folder, list(running.values()))
-        for one in done:
-            del running[one]
-            yield one.result()
+        for future in done:
+            del running[future]
+            yield future.result()

@@ -1,0 +1,203 @@
+"""The report on a run as a page: words first, then tables and figures, then what they rest on."""
+
+from ligflow._version import __version__
+from ligflow.corpus.analysis import rankings_in_words
+from ligflow.corpus.analysis.estimates import PAIRS
+from ligflow.corpus.analysis.findings import Findings
+from ligflow.corpus.analysis.rankings import Ranked, lower_is_better, ranking
+from ligflow.corpus.analysis.rankings_in_words import NAMES, number
+from ligflow.corpus.reports.markdown import plain, table
+from ligflow.corpus.tables.schema import DIRECT, RULES
+from ligflow.evaluation.consistency import METRICS
+
+
+def summary(findings: Findings) -> list[str]:
+    """The warnings, and whether the paper's finding holds."""
+    lines = _warnings_of(findings)[:-1]  # the last is the same in all reports
+    for unit in findings.estimates.units:
+        lines += [
+            f"Over {unit}s, does the paper's finding hold?",
+            *rankings_in_words.finding(findings.ranked, findings.by_product, unit),
+        ]
+    return lines
+
+
+def page(findings: Findings) -> str:
+    """The report in Markdown."""
+    parts = [_head(findings), _warnings(findings)]
+    for unit in findings.estimates.units:
+        parts += [_verdict(findings, unit), _rankings(findings, unit)]
+    parts += [
+        _figures(),
+        _completeness(findings),
+        _flips(findings),
+        _left_out(findings),
+        _provenance(findings),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(findings: Findings) -> str:
+    model, of = findings.run.manifest["model"], findings.estimates
+    layers = ", ".join(map(str, of.layers))
+    return (
+        f"# Consistency of composed and direct maps: {plain(model['name'])}\n\n"
+        f"{of.sentences} sentences, layers {layers}. Composed maps of {len(PAIRS)} configurations (4 ATT "
+        f"baselines, 2 MLP baselines, 2 rules) against direct maps of {len(DIRECT)}. A mean is over all "
+        f"rows (targets) of all sentences; intervals are 95%, from {findings.draws} bootstrap draws of whole "
+        "sentences."
+    )
+
+
+def _warnings(findings: Findings) -> str:
+    return "## Before you read the numbers\n\n" + "\n".join(f"- {line}" for line in _warnings_of(findings))
+
+
+def _warnings_of(findings: Findings) -> list[str]:
+    runs = {"run": findings.run, "twin on random weights": findings.twin_run}
+    unfinished = [
+        f"The {what} is not finished: {len(run.done)} of {run.shards} shards are in this report."
+        for what, run in runs.items()
+        if run is not None and run.missing
+    ]
+    unmet = sum(row.unmet for row in findings.certified if row.layer is None)
+    return rankings_in_words.warnings_of(
+        findings.ranked,
+        findings.estimates.units[0],
+        findings.estimates.sentences,
+        unmet,
+        findings.left_out.count,
+        unfinished,
+    )
+
+
+def _verdict(findings: Findings, unit: str) -> str:
+    lines = [
+        f"## Over {unit}s: does the paper's finding hold?",
+        "The paper (Suzuki, Hino and Murata 2026) finds ITB for ATT with ATTITBa=0 or zero for MLP the most "
+        "consistent. Here, with the target among the sources:",
+        "\n".join(rankings_in_words.finding(findings.ranked, findings.by_product, unit)),
+        f"## Over {unit}s: what agrees best",
+        "With the target among the sources:",
+        "\n".join(rankings_in_words.best(findings.ranked, unit, True)),
+        "Without it:",
+        "\n".join(rankings_in_words.best(findings.ranked, unit, False)),
+    ]
+    return "\n\n".join(lines)
+
+
+def _rankings(findings: Findings, unit: str) -> str:
+    parts = [
+        f"## Over {unit}s: all configurations",
+        "All layers, with the target among the sources. Bold: the best of a column; a star: not to be told "
+        "from it. `pairs.csv` has intervals, differences to the best with their intervals, the shuffled row "
+        "of each pair, and all of it without the diagonal; `layers.csv` layer by layer.",
+    ]
+    for direct in DIRECT:
+        parts += [f"### Direct baseline `{direct}`", _ranking_table(findings, unit, direct)]
+    return "\n\n".join(parts)
+
+
+def _ranking_table(findings: Findings, unit: str, direct: str) -> str:
+    by_metric = {metric: ranking(findings.ranked, unit, True, direct, metric) for metric in METRICS}
+    rows = {
+        (row.att, row.mlp, row.rule, metric): row for metric, ranked in by_metric.items() for row in ranked
+    }
+    body = [
+        [f"`{att}`", f"`{mlp}`", rule, *(_cell(rows[att, mlp, rule, metric]) for metric in METRICS)]
+        for att, mlp, rule in PAIRS
+    ]
+    firsts = [ranked[0] for ranked in by_metric.values()]
+    body.append(["raw attention", "", "", *(number(row.attention) for row in firsts)])
+    body.append(["the best, shuffled", "", "", *(number(row.shuffled) for row in firsts)])
+    if findings.twin is not None:
+        body.append(["the best, random weights", "", "", *(number(row.twin) for row in firsts)])
+    heads = [f"{NAMES[metric]} {'↓' if lower_is_better(metric) else '↑'}" for metric in METRICS]
+    return table(["ATT", "MLP", "rule", *heads], body)
+
+
+def _cell(row: Ranked) -> str:
+    if row.rank == 1:
+        return f"**{number(row.mean)}**"
+    return number(row.mean) + (" \\*" if row.tied else "")
+
+
+def _figures() -> str:
+    lines = [
+        "## Figures",
+        "![All configurations under every metric](pairs.png)\n\nShades are by rank within a column: dark is "
+        "good. Also as `pairs.svg`.",
+    ]
+    for direct in DIRECT:
+        for rule in RULES:
+            name = f"layers-{direct}-{rule}"
+            lines.append(f"![By layer, direct {direct}, {rule}]({name}.png)")
+    lines.append(
+        "By layer, bands are 95% intervals over sentences; a band that is narrower than its line cannot be "
+        "seen. Grey lines are controls."
+    )
+    return "\n\n".join(lines)
+
+
+def _completeness(findings: Findings) -> str:
+    rows = [row for row in findings.certified if row.layer is None]
+    tol = findings.run.manifest["settings"]["tol"]
+    body = [
+        [
+            row.route, f"`{row.baseline}`", str(row.integrals), f"{row.median:.1e}", f"{row.quantile_99:.1e}",
+            f"{row.largest:.1e}", str(row.unmet), f"{row.nodes:.1f}", f"{row.origin_mass:.1e}",
+            f"{row.far_from_tame:.1%}",
+        ]
+        for row in rows
+    ]  # fmt: skip
+    heads = [
+        "route", "baseline", "integrals", "median", "99%", "largest |certificate|", "unmet", "mean points",
+        "largest origin mass", "rows with origin mass above 0.1",
+    ]  # fmt: skip
+    note = (
+        f"Tolerance {tol}. Quantiles are of the worst |certificate| of each target. A ratio has the points "
+        "of both its integrals. `completeness.csv` has every layer."
+    )
+    return f"## Completeness\n\n{note}\n\n{table(heads, body)}"
+
+
+def _flips(findings: Findings) -> str:
+    rows = [row for row in findings.certified if row.baseline == "itb_zero_ratio"]
+    layers = sorted({row.layer for row in rows if row.layer is not None})
+    body = []
+    for route in ("z2u", "z2z"):
+        of_route = {row.layer: row.flipped for row in rows if row.route == route}
+        body.append([route, *(f"{of_route.get(layer, 0):.2%}" for layer in [None, *layers])])
+    note = (
+        "Rows of `itb_zero_ratio` whose estimated self share is above 1, which turns the signs of all other "
+        "sources (a row of `z2u` is one of a head). `itb_map_ratio` cannot flip."
+    )
+    return f"## Flipped signs\n\n{note}\n\n{table(['route', 'all', *map(str, layers)], body)}"
+
+
+def _left_out(findings: Findings) -> str:
+    bad, of = findings.run.manifest["corpus"], findings.left_out
+    lines = [f"{of.explained} sentences explained, {of.count} left out."]
+    lines += [f"- {count} times: {plain(reason)}" for reason, count in of.reasons.most_common()]
+    lines += [f"- sentence {n} ({plain(place)}): {plain(reason)}" for n, place, reason in of.first]
+    if bad.get("bad_lines"):
+        lines.append(f"\n{bad['bad_lines']} malformed lines of the corpus were skipped:\n")
+        lines += [f"- {plain(line)}" for line in bad["left_out_lines"]]
+    return "## Left out\n\n" + "\n".join(lines)
+
+
+def _provenance(findings: Findings) -> str:
+    manifest = findings.run.manifest
+    sources = {
+        "model": manifest["model"],
+        "corpus": {k: v for k, v in manifest["corpus"].items() if k not in ("left_out_lines", "file")},
+        "settings": manifest["settings"],
+        "versions": {"ligflow (run)": manifest["ligflow"], "ligflow (report)": __version__}
+        | dict(manifest["versions"]),
+    }
+    body = [
+        [name, plain(str(key)), plain(str(value))]
+        for name, part in sources.items()
+        for key, value in part.items()
+    ]
+    return f"## Settings and versions\n\n{table(['', 'what', 'value'], body)}"

@@ -1,0 +1,136 @@
+"""What a trial stores of a sentence: what each method scores under each measure of faithfulness, as rows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ligflow.corpus.sources.sentence import Sentence
+from ligflow.errors import LigflowError
+from ligflow.evaluation import faithfulness
+from ligflow.evaluation.ablation import REPLACEMENTS, ablation
+from ligflow.evaluation.consistency import spearman
+from ligflow.evaluation.other_methods import lig, rivals, seen_by
+from ligflow.explainer.explainer import Explainer
+from ligflow.inputs.positions import positions
+from ligflow.layer.layer import Layer
+from ligflow.layer.model_state import exact_mode
+from ligflow.routes.workspace import Selection
+
+LEAVE_ONE_OUT = "leave one out"
+
+
+WITH_ITSELF = "rank_with_itself"
+
+
+SHUFFLED = "shuffled_weights"
+
+
+MEASURES = (*faithfulness.MEASURES, WITH_ITSELF, SHUFFLED)
+
+
+NOT_RANKED = (SHUFFLED,)  # neither end is the better one: near 0 is
+
+
+Maps = dict[str, Float[Tensor, "target source"]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is tried: these layers, curves of so many steps, the first k sources; `seed` of what is random.
+
+    The maps of so many sentences, the first, are compared with those under shuffled weights.
+    """
+
+    layers: tuple[int, ...] | None = None
+    steps: int = 10
+    top_k: int = 3
+    seed: int = 0
+    shuffled: int = 20
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 2), ("top_k", 1), ("shuffled", 0)):
+            if getattr(self, name) < least:
+                raise LigflowError(f"{name} is {getattr(self, name)}; give a whole number from {least}.")
+
+
+def of_sentence(
+    explainer: Explainer, twin: Explainer | None, sentence: Sentence, trial: Trial, means: dict[int, Tensor]
+) -> list[dict[str, Any]]:
+    """The rows of one sentence."""
+    rows = []
+    layers, seed = explainer.record(sentence.inputs), trial.seed + sentence.number
+    others = None if twin is None else twin.record(sentence.inputs)
+    for number in positions("layer", trial.layers, len(layers)):
+        layer, mean = layers[number], means[number].to(layers[number].hidden)
+        tokens = _all(layer)
+        with exact_mode(layer.hidden.device), explainer.lent(layer):
+            maps, unmet = _maps(layer, tokens, mean, seed)
+            players = seen_by(layer, tokens)
+            parts = list(_measured(layer, tokens, mean, maps, players, trial))
+        if twin is not None and others is not None:
+            with exact_mode(layer.hidden.device), twin.lent(others[number]):
+                moved, _ = _maps(others[number].on_input(layer.hidden), tokens, mean, seed + 1)
+            parts.append(("", SHUFFLED, maps, _alike(maps, moved, _without_itself(players))))
+        about = {"sentence": sentence.number, "layer": number, "unmet": unmet}
+        rows += [about | row for part in parts for row in _rows(*part)]
+    return rows
+
+
+def _all(layer: Layer) -> Selection:
+    everyone = torch.arange(len(layer.hidden), device=layer.hidden.device)
+    return Selection(everyone, everyone)
+
+
+def _maps(layer: Layer, tokens: Selection, mean: Tensor, seed: int) -> tuple[Maps, int]:
+    maps, unmet = lig(layer, tokens, mean)
+    return maps | rivals(layer, tokens, seed), unmet
+
+
+def _without_itself(visible: Bool[Tensor, "target source"]) -> Bool[Tensor, "target source"]:
+    return visible & ~torch.eye(len(visible), dtype=torch.bool, device=visible.device)
+
+
+Part = tuple[str, str, Maps, Float[Tensor, "method target"]]
+
+
+def _measured(
+    layer: Layer,
+    tokens: Selection,
+    mean: Tensor,
+    maps: Maps,
+    visible: Bool[Tensor, "target source"],
+    trial: Trial,
+) -> Iterator[Part]:
+    """(replacement, measure, maps, values) of every measure; a target itself stays, but in WITH_ITSELF."""
+    for name in REPLACEMENTS:
+        image = ablation(layer, tokens, mean if name == "mean" else name).image
+        effect = faithfulness.leave_one_out(image, visible)
+        both = maps | {LEAVE_ONE_OUT: effect}
+        stacked = torch.stack([attribution.float() for attribution in both.values()])
+        scores = faithfulness.measured(image, stacked, _without_itself(visible), trial.steps, trial.top_k)
+        scores[WITH_ITSELF] = spearman(stacked.abs().double(), effect.double()[None], visible[None])
+        for measure, values in scores.items():
+            yield name, measure, both, values
+
+
+def _alike(maps: Maps, others: Maps, players: Tensor) -> Float[Tensor, "method target"]:
+    """Rank correlation of the magnitudes of two sets of maps."""
+    first, second = (
+        torch.stack([attribution.abs().double() for attribution in each.values()]) for each in (maps, others)
+    )
+    return spearman(first, second, players[None])
+
+
+def _rows(
+    replacement: str, measure: str, maps: Maps, values: Float[Tensor, "method target"]
+) -> Iterator[dict[str, Any]]:
+    for method, of_method in zip(maps, values, strict=True):
+        known = of_method[~of_method.isnan()]
+        yield {
+            "replacement": replacement, "method": method, "measure": measure,
+            "sum": float(known.sum()), "count": len(known),
+        }  # fmt: skip
