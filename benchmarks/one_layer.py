@@ -9,9 +9,10 @@ from torch import Tensor
 
 import measure
 from ligflow import Explainer
+from ligflow.devices.precision import exact_mode
 from ligflow.layer.float64 import keep_double
 from ligflow.layer.layer import Layer
-from ligflow.layer.model_state import exact_mode, prepared
+from ligflow.layer.model_state import prepared
 from ligflow.method.baselines import source_start
 from ligflow.routes import autograd
 from ligflow.routes.attribution import Attribution

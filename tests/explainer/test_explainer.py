@@ -11,10 +11,10 @@ import torch
 
 from architectures import ARCHITECTURES, WHOLE_ONLY, Architecture, build, example, since
 from ligflow import CompletenessWarning, Explainer, Flow, LigflowError, Words, direction
-from ligflow.devices.precision import check_precision
+from ligflow.devices.precision import check_precision, exact_mode
 from ligflow.devices.weights import fresh, with_weights
 from ligflow.evaluation.conformance import check
-from ligflow.layer.model_state import exact_mode, prepared
+from ligflow.layer.model_state import prepared
 
 BERT = ARCHITECTURES["bert"]
 

@@ -9,7 +9,7 @@ from ligflow import Explainer
 from ligflow.evaluation.tested_models import SPLIT, WHOLE
 from ligflow.layer.model_state import prepared
 from ligflow.method.baselines import source_start
-from ligflow.recording.record import OFF_INTERFACE
+from ligflow.recording.runs import OFF_INTERFACE
 from ligflow.routes import autograd
 from ligflow.routes.explain_layer import explain_layer
 from ligflow.routes.integration import attribute

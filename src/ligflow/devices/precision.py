@@ -6,7 +6,7 @@ exact as long as one call asks for it, and what was set before comes back when t
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -109,3 +109,18 @@ def _owner(name: str) -> Any:
     for part in filter(None, name.split(".")):
         found = getattr(found, part, None)
     return found
+
+
+@contextmanager
+def exact_mode(device: torch.device, precision: str = "float32") -> Iterator[None]:
+    """Out of the caller's inference mode and autocast, in which gradients are missing or rounded.
+
+    Float32 products are computed in `precision` (see `precision`), whatever the process has set.
+    """
+    kinds = {"cpu", device.type, *(["cuda"] if torch.cuda.is_available() else [])}
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        for kind in kinds:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.enter_context(products_in(precision))
+        yield

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ligflow.devices.available import Devices, devices_of, present
-from ligflow.devices.precision import check_precision
+from ligflow.devices.precision import check_precision, exact_mode
 from ligflow.devices.weights import weights_notes
 from ligflow.errors import LigflowError
 from ligflow.explainer import pretrained
@@ -54,8 +54,9 @@ from ligflow.inputs.patches import name_patches, patches_of
 from ligflow.inputs.token_names import Layers, Names, layer_positions, token_positions
 from ligflow.inputs.tokens import Tokens, encode, name_inputs, name_parts, position_limit, text_config
 from ligflow.inputs.words import Words
+from ligflow.layer.float64 import real_type_of
 from ligflow.layer.layer import Layer
-from ligflow.layer.model_state import exact_mode, is_double, prepared
+from ligflow.layer.model_state import prepared
 from ligflow.method.baselines import Baseline
 from ligflow.method.quadrature import MAX_NODES
 from ligflow.method.scalarization import Scalarization
@@ -581,7 +582,7 @@ class Explainer:
 
     def _own(self, given: Tensor) -> Tensor:
         """An input where the model takes it, real numbers in the type that is integrated in."""
-        real = torch.float64 if is_double(self.model) else torch.float32
+        real = real_type_of(self.model)
         return given.to(self._prepared.home, real if given.is_floating_point() else given.dtype)
 
     def _decoder_inputs(self) -> list[str] | None:

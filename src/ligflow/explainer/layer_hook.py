@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ligflow.devices.precision import check_precision
+from ligflow.devices.precision import check_precision, exact_mode
 from ligflow.devices.private_copy import private_copy, without_hooks
 from ligflow.devices.weights import check_weights, is_short, usable, weights_notes
 from ligflow.errors import LigflowError
@@ -20,12 +20,13 @@ from ligflow.flow import Flow
 from ligflow.inputs.token_names import Names, token_positions
 from ligflow.inputs.tokens import Tokens
 from ligflow.layer.arguments import snapshot
+from ligflow.layer.float64 import real_type
 from ligflow.layer.layer import Layer
-from ligflow.layer.model_state import exact_mode, prepared
+from ligflow.layer.model_state import prepared
 from ligflow.method.baselines import Baseline
 from ligflow.method.quadrature import MAX_NODES
 from ligflow.method.scalarization import Scalarization
-from ligflow.recording.record import record_call
+from ligflow.recording.lone_call import record_call
 from ligflow.recording.validation import validate
 from ligflow.routes.workspace import Selection as Rows
 from ligflow.settings import ROUTES, Array, Settings, ask
@@ -119,7 +120,7 @@ def _check_hidden(layer: nn.Module, hidden: object) -> None:
         raise LigflowError(f"The hidden states are on {hidden.device}, and the layer on {weight.device}.")
     if not torch.isfinite(hidden).all():
         raise LigflowError("The hidden states hold NaN or infinite values.")
-    kinds = {torch.float64 if one == torch.float64 else torch.float32 for one in (hidden.dtype, weight.dtype)}
+    kinds = {real_type(numbers.dtype) for numbers in (hidden, weight)}
     if len(kinds) > 1:
         raise LigflowError(
             f"The hidden states are {hidden.dtype}, and the layer's weights {weight.dtype}; pass both in one "

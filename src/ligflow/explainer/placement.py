@@ -12,9 +12,9 @@ from torch import nn
 from ligflow.devices import streaming
 from ligflow.devices.streaming import Stream
 from ligflow.devices.weights import resident
-from ligflow.layer.float64 import keep_double
+from ligflow.layer.float64 import keeping, real_type_of
 from ligflow.layer.layer import Layer
-from ligflow.layer.model_state import is_double, locked, prepared
+from ligflow.layer.model_state import locked, prepared
 
 Done = Callable[[int, int], None]
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class Placement:
         note: Callable[[int, T], None],
     ) -> None:
         """A thread for each device; the first error stops them all, once their layers are done."""
-        double = is_double(self.model)
+        real = real_type_of(self.model)
         with ExitStack() as stack:
             futures: dict[Future[T], int] = {}
             for lane in self._lanes(layers, some):
@@ -115,7 +115,7 @@ class Placement:
                 stream = stack.enter_context(Stream(spots))
                 worker = stack.enter_context(ThreadPoolExecutor(1, "ligflow-layers"))
                 for number in lane:
-                    futures[worker.submit(_in_thread, stream, layers[number], work, number, double)] = number
+                    futures[worker.submit(_in_thread, stream, layers[number], work, number, real)] = number
             try:
                 for future in as_completed(futures):
                     note(futures[future], future.result())
@@ -136,12 +136,12 @@ class Placement:
         return list(lanes.values())
 
 
-def _in_thread(stream: Stream, layer: Layer, work: Callable[[int], T], number: int, double: bool) -> T:
+def _in_thread(stream: Stream, layer: Layer, work: Callable[[int], T], number: int, real: torch.dtype) -> T:
     """Modes of PyTorch belong to a thread, so a worker enters its own."""
     device = layer.hidden.device
     with (
         torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
-        keep_double() if double else nullcontext(),
+        keeping(real),
     ):
         stream.bring(layer.module, device)
         return work(number)

@@ -10,8 +10,6 @@ from torch.autograd import forward_ad
 
 from ligflow.errors import UnsupportedModel
 
-_PROJECTED = ("query", "key", "value")
-
 
 def snapshot(value: Any, leaf: Callable[[Any], Any] = lambda leaf: leaf) -> Any:
     """The value with its containers copied, since layers write into those that they share."""
@@ -31,11 +29,6 @@ def flat_tensors(value: Any) -> list[Tensor]:
     if isinstance(value, (tuple, list)):
         return [tensor for part in value for tensor in flat_tensors(part)]
     return [value] if isinstance(value, Tensor) else []
-
-
-def to_double(value: Any) -> Any:
-    """A tensor of real numbers in float64; all else as it is."""
-    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def unpack(dual: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,12 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ligflow.layer.interface import Captured
+from ligflow.layer.interface import PROJECTIONS, Captured
 from ligflow.layer.layer import Layer
 from ligflow.layer.projections import ClosedForm, Norm, ProjectionForm
 from ligflow.method.norm_affine import NormAffine
-
-PARTS = ("query", "key", "value")
 
 
 def norm_affine_projections(
@@ -23,7 +21,7 @@ def norm_affine_projections(
     watched = {norm.module for r in shortcut.recipes.values() for norm in (r.before, r.after) if norm}
     captured, seen = capture_with_inputs(layer, given, watched)
     found = {}
-    for part in PARTS:
+    for part in PROJECTIONS:
         values, recipe = getattr(captured, part), shortcut.recipes[part]
         offset = values[-1:] if recipe.shifted else None
         found[part] = norm_affine_of(values[: len(vectors)], offset, recipe, seen, len(vectors))

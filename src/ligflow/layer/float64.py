@@ -1,15 +1,41 @@
-"""Float64 that stays float64 through model code which rounds to float32.
+"""Float64: which models compute in it, and how it stays float64 through code that rounds to float32.
 
-Model code upcasts half precision to float32 in norms, softmaxes and routers; in a float64 model
-the same lines round down. Inside `keep_double()` those casts leave float64 tensors alone.
+A model whose first weights are float64 is computed in float64, any other in float32. Model code upcasts half
+precision to float32 in norms, softmaxes and routers; in a float64 model the same lines round down. Inside
+`keep_double()` those casts leave float64 tensors alone.
+
+Three decisions stand elsewhere, since they are about other things: where one layer of a float32 model is
+computed on a float64 copy (routes/double_precision: where u leaves its start flat), how near two replays must
+be in each type (recording/tolerances), and what short weights become on a device (devices/weights).
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+
+def real_type(own: torch.dtype) -> torch.dtype:
+    """The type in which numbers of a type are computed with: float64 stays, all others are float32."""
+    return torch.float64 if own == torch.float64 else torch.float32
+
+
+def real_type_of(model: nn.Module) -> torch.dtype:
+    """The type in which a model is computed, by its first weights."""
+    return real_type(next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32))
+
+
+def to_double(value: Any) -> Any:
+    """A tensor of real numbers in float64; all else as it is."""
+    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+def keeping(real: torch.dtype) -> AbstractContextManager[Any]:
+    """The mode in which a computation in this type stays in it."""
+    return keep_double() if real == torch.float64 else nullcontext()
 
 
 class keep_double(TorchFunctionMode):  # noqa: N801 (used as a context manager)

@@ -15,12 +15,12 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 from ligflow.errors import LigflowError, UnsupportedModel
-from ligflow.layer.arguments import _PROJECTED
 from ligflow.layer.softmax_watch import finding
 from ligflow.layer.windows import Windows
 from ligflow.method.attention import ScoreTerms, additive, attention_output, attention_weights, causal_mask
 
 IMPLEMENTATION = "ligflow"
+PROJECTIONS = ("query", "key", "value")
 
 
 CACHE_NAMES = ("past_key_values", "past_key_value", "layer_past", "cache_params", "cache")
@@ -178,7 +178,7 @@ def substitute(parts: Sequence[Tensor], second: Callable[[Captured], Tensor]) ->
 def side_by_side(seen: Sequence[Captured], windows: Windows) -> Captured:
     """Attention calls for windows as one call for all tokens, in which no window sees another."""
     first = seen[0]
-    query, key, value = (windows.whole([getattr(one, name) for one in seen]) for name in _PROJECTED)
+    query, key, value = (windows.whole([getattr(one, name) for one in seen]) for name in PROJECTIONS)
     bias = windows.bias([one.form.bias for one in seen], first.query)
     return Captured(query, key, value, replace(first.form, bias=bias), first.module)
 
@@ -188,7 +188,7 @@ def batched(seen: Sequence[Captured]) -> Captured:
     first, *others = seen
     if not others:
         return first
-    query, key, value = (torch.cat([getattr(one, name) for one in seen]) for name in _PROJECTED)
+    query, key, value = (torch.cat([getattr(one, name) for one in seen]) for name in PROJECTIONS)
     return Captured(query, key, value, first.form, first.module)
 
 

@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from ligflow.errors import UnsupportedModel
-from ligflow.layer.arguments import first_tensor, snapshot, to_double, unpack
+from ligflow.layer.arguments import first_tensor, snapshot
+from ligflow.layer.captured_path import CapturedPath, captured_path
 from ligflow.layer.findings import Findings, Mode
+from ligflow.layer.float64 import to_double
 from ligflow.layer.interface import (
     IMPLEMENTATION,
     Captured,
@@ -38,16 +40,6 @@ from ligflow.layer.model_state import replaced_outputs
 from ligflow.layer.softmax_watch import Watch
 from ligflow.layer.token_axes import USUAL, Layout
 from ligflow.method.attention import ScoreTerms
-
-
-@dataclass(frozen=True, eq=False)
-class CapturedPath:
-    """Captured projections at points of a path, and their derivatives along it."""
-
-    at: Captured
-    query_step: Float[Tensor, "batch head target dim"]
-    key_step: Float[Tensor, "batch group source dim"]
-    value_step: Float[Tensor, "batch group source value_dim"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +132,7 @@ class Layer:
     ) -> CapturedPath:
         """The projections of `hidden` and their derivatives along `step`, by forward-mode AD."""
         with forward_mode, torch.no_grad(), forward_ad.dual_level():
-            return _path(self, self.capture(forward_ad.make_dual(hidden, step)))
+            return captured_path(self.index, self.capture(forward_ad.make_dual(hidden, step)))
 
     @property
     def encoded(self) -> Float[Tensor, "memory memory_dim"]:
@@ -169,7 +161,7 @@ class Layer:
     ) -> CapturedPath:
         """The same, and the derivatives along `step`, by forward-mode AD."""
         with forward_mode, torch.no_grad(), forward_ad.dual_level():
-            return _path(self, self.capture_second(forward_ad.make_dual(memory, step)))
+            return captured_path(self.index, self.capture_second(forward_ad.make_dual(memory, step)))
 
     def finish(
         self,
@@ -277,17 +269,3 @@ class Layer:
 
 def _form(form: ScoreTerms, change: Callable[[Any], Any]) -> ScoreTerms:
     return replace(form, bias=change(form.bias), sink=change(form.sink), by_head=change(form.by_head))
-
-
-def _path(layer: Layer, dual: Captured) -> CapturedPath:
-    _refuse_moving_form(layer, dual.form)
-    query, query_step = unpack(dual.query)
-    key, key_step = unpack(dual.key)
-    value, value_step = unpack(dual.value)
-    return CapturedPath(Captured(query, key, value, dual.form), query_step, key_step, value_step)
-
-
-def _refuse_moving_form(layer: Layer, form: ScoreTerms) -> None:
-    for name, tensor in (("mask or position bias", form.bias), ("attention sink", form.sink)):
-        if tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None:
-            raise UnsupportedModel(f"Layer {layer.index}: its {name} depends on the hidden states.")

@@ -3,15 +3,14 @@
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ligflow.devices.precision import products_in
-from ligflow.layer.float64 import keep_double
+from ligflow.layer.float64 import keeping, real_type_of
 from ligflow.layer.interface import IMPLEMENTATION
 
 
@@ -51,29 +50,14 @@ _locks_guard = threading.Lock()
 
 
 @contextmanager
-def exact_mode(device: torch.device, precision: str = "float32") -> Iterator[None]:
-    """Out of the caller's inference mode and autocast, in which gradients are missing or rounded.
-
-    Float32 products are computed in `precision` (see `precision`), whatever the process has set.
-    """
-    kinds = {"cpu", device.type, *(["cuda"] if torch.cuda.is_available() else [])}
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        for kind in kinds:
-            stack.enter_context(torch.autocast(kind, enabled=False))
-        stack.enter_context(products_in(precision))
-        yield
-
-
-@contextmanager
 def prepared(model: nn.Module, implementation: str | None = IMPLEMENTATION) -> Iterator[None]:
     """The model, or a layer of it, in eval mode, without parameter gradients, on an attention implementation.
 
     With None on its own one. One thread at a time has a model; all settings are put back on leaving,
     also after an error.
     """
-    double = keep_double() if is_double(model) else nullcontext()
-    with locked(model), _implementation(model, implementation), _frozen(model), double:
+    kept = keeping(real_type_of(model))
+    with locked(model), _implementation(model, implementation), _frozen(model), kept:
         yield
 
 
@@ -98,7 +82,7 @@ def _lock(config: Any) -> threading.RLock:
 def _implementation(model: nn.Module, name: str | None) -> Iterator[None]:
     """Sets every config in the model; float64 needs the plain experts, fused kernels have none."""
     names = {"_attn_implementation_internal": name} if name else {}
-    if is_double(model):
+    if real_type_of(model) == torch.float64:
         names["_experts_implementation_internal"] = "eager"
     before = [(c, {k: getattr(c, k, None) for k in names}) for c in _configs(model)]
     try:
@@ -108,12 +92,6 @@ def _implementation(model: nn.Module, name: str | None) -> Iterator[None]:
     finally:
         for config, values in before:
             vars(config).update(values)
-
-
-def is_double(model: nn.Module) -> bool:
-    """Whether a model computes in float64: the type of its first weights."""
-    floating = (one.dtype for one in model.parameters() if one.is_floating_point())
-    return next(floating, None) == torch.float64
 
 
 def _configs(model: nn.Module) -> list[Any]:

@@ -10,10 +10,7 @@ from torch import Tensor, nn
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.layer.arguments import first_tensor
 from ligflow.layer.findings import Findings, Mode
-from ligflow.layer.interface import (
-    CACHE_NAMES,
-    Captured,
-)
+from ligflow.layer.interface import CACHE_NAMES, Captured
 from ligflow.layer.layer import Layer
 from ligflow.layer.token_axes import USUAL, Layout, layout_of, layout_of_parts
 from ligflow.layer.windows import Windows, windows_of

@@ -6,13 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ligflow.errors import UnsupportedModel
 from ligflow.layer.layer import Layer
 
 _SCALED = 1.5
 _MOVED = 1e-3
 
 
-def lost_in(layer: Layer) -> str:
+def part_without_gradient(layer: Layer) -> str:
     """The first part of a layer that loses the gradient, '' if none does.
 
     Kernels for packed weights may have none. The residual around them has one, so that autograd raises no
@@ -51,3 +52,26 @@ def _follows(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         given, *others = args
         own, other = (module(factor * given.detach(), *others, **kwargs) for factor in (1, _SCALED))
     return bool((other - own).norm() > _MOVED * own.norm())
+
+
+def refuse_no_gradient(layer: Layer) -> None:
+    """A layer must let its output be differentiated: nothing that is needed for it may be overwritten."""
+    hidden = layer.hidden.detach()[None].requires_grad_()
+    try:
+        with torch.enable_grad():
+            torch.autograd.grad(layer.forward(hidden).sum(), hidden)
+    except RuntimeError as error:
+        raise UnsupportedModel(
+            f"Layer {layer.index} ({layer.name}, {type(layer.module).__name__}) cannot be differentiated: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+
+
+def refuse_lost_gradient(layer: Layer) -> None:
+    """A layer with a part that has no gradient would have maps that leave out what goes through it."""
+    lost = part_without_gradient(layer)
+    if lost:
+        raise UnsupportedModel(
+            f"Layer {layer.index} ({layer.name}, {type(layer.module).__name__}) cannot be explained: no "
+            f"gradient comes back through {lost}. If a quantisation packs its weights, load it without."
+        )

@@ -13,14 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ligflow.layer.closed_form import (
-    PARTS,
-    LeafInputs,
-    capture_with_inputs,
-    norm_affine_of,
-    norm_affine_projections,
-)
-from ligflow.layer.interface import Captured
+from ligflow.layer.closed_form import LeafInputs, capture_with_inputs, norm_affine_of, norm_affine_projections
+from ligflow.layer.interface import PROJECTIONS, Captured
 from ligflow.layer.layer import Layer
 from ligflow.layer.projections import ClosedForm, Norm, ProjectionForm
 from ligflow.layer.rotary_probe import random_like, rotation_of
@@ -46,7 +40,7 @@ def recognise(layer: Layer, projections: Mapping[nn.Module, int]) -> ClosedForm 
     mixed = (ends[0] + _AT * (ends[1] - ends[0]))[None]
     captured, seen = capture_with_inputs(layer, torch.cat([ends, mixed, torch.zeros_like(mixed)]))
     recipes = {}
-    for part in PARTS:
+    for part in PROJECTIONS:
         recipe = _first_that_fits(part, captured, seen, ends)
         if recipe is None:
             return f"its {part} is neither affine nor norm-then-affine in the hidden states"

@@ -11,8 +11,8 @@ from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.recording.call import Call, flat, hidden_of, keeps_shape
+from ligflow.recording.replays import replaying
 from ligflow.recording.tolerances import gap
-from ligflow.recording.validation import replaying
 
 
 def stack_of(model: nn.Module, calls: list[Call], asked: str | None) -> list[Call]:

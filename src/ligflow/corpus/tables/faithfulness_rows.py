@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ligflow.corpus.sources.sentence import Sentence
+from ligflow.devices.precision import exact_mode
 from ligflow.errors import LigflowError
 from ligflow.evaluation import faithfulness
 from ligflow.evaluation.ablation import REPLACEMENTS, ablation
@@ -17,7 +18,6 @@ from ligflow.evaluation.other_methods import lig, rivals, seen_by
 from ligflow.explainer.explainer import Explainer
 from ligflow.inputs.positions import positions
 from ligflow.layer.layer import Layer
-from ligflow.layer.model_state import exact_mode
 from ligflow.routes.workspace import Selection
 
 LEAVE_ONE_OUT = "leave one out"
