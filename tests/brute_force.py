@@ -1,6 +1,6 @@
 """The oracle of the tests: every route by plain autograd, and a rule fine enough to be called exact."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -82,3 +82,15 @@ def by_captum(layer: Layer, baseline: torch.Tensor, target: int, steps: int = 32
         layer.hidden[None], baseline[None], n_steps=steps, method="riemann_trapezoid", internal_batch_size=1
     )
     return found[0].sum(-1).detach()
+
+
+def by_differences(
+    scalars: Callable[[torch.Tensor], torch.Tensor], at: torch.Tensor, step: torch.Tensor
+) -> torch.Tensor:
+    """`dL/dt_k` `[scalar, source]` as source k alone moves to `at_k + t step_k`, by central differences.
+
+    `scalars` takes copies of all sources `[copy, source, dim]` and gives `[copy, scalar]`.
+    """
+    moved = 1e-5 * torch.eye(len(at), dtype=at.dtype)[:, :, None] * step
+    with torch.no_grad():
+        return ((scalars(at + moved) - scalars(at - moved)) / 2e-5).T

@@ -69,7 +69,7 @@ def held_by_hand(route: PathMap, sentences: LayerBatch) -> PathMap:
         with holding(sentences.held, rows(nodes, targets)):
             return route.pullback(nodes, targets, towards)
 
-    return replace(route, image=image, pull=pull)
+    return replace(route, image=image, pullback=pull)
 
 
 @pytest.mark.parametrize("baseline", ["itb", "zero", "mean"])
