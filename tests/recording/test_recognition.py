@@ -37,7 +37,7 @@ def test_every_family_has_a_shortcut(name: str, dtype: torch.dtype) -> None:
         assert layer.findings.closed_form is not None
         assert layer.findings.positionwise
         assert layer.findings.projections
-        key = layer.findings.closed_form.recipes["key"].name
+        key = layer.findings.closed_form.forms["key"].name
         assert (key == "affine") == (name in AFFINE or (name == "modernbert" and layer.index == 0))
 
 

@@ -11,33 +11,33 @@ Device = str | torch.device
 Devices = Device | Sequence[Device]
 
 
-def devices_of(given: Devices | None) -> tuple[torch.device, ...]:
+def devices_of(devices: Devices | None) -> tuple[torch.device, ...]:
     """One device or several; none for None. Raises LigflowError, listing those present, for others."""
-    if given is None:
+    if devices is None:
         return ()
-    if isinstance(given, Sequence) and not isinstance(given, str):
-        if not given:
+    if isinstance(devices, Sequence) and not isinstance(devices, str):
+        if not devices:
             raise LigflowError(f"No device was given; present: {', '.join(present())}.")
-        return tuple(device_of(one) for one in given)
-    return (device_of(given),)
+        return tuple(device_of(device) for device in devices)
+    return (device_of(devices),)
 
 
-def device_of(given: Any) -> torch.device:
+def device_of(name: Any) -> torch.device:
     """The device with its number, as tensors name it."""
     try:
-        device = torch.empty(0, device=torch.device(given)).device
+        device = torch.empty(0, device=torch.device(name)).device
     except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError) as error:
-        raise _unusable(given) from error
+        raise _unusable(name) from error
     if device.type == "meta":
-        raise _unusable(given)
+        raise _unusable(name)
     return device
 
 
 def present() -> list[str]:
     """The devices of this machine."""
-    found = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
-    return [*found, "mps"] if torch.backends.mps.is_available() else found
+    devices = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    return [*devices, "mps"] if torch.backends.mps.is_available() else devices
 
 
-def _unusable(given: object) -> LigflowError:
-    return LigflowError(f"Device {str(given)!r} is not usable; present: {', '.join(present())}.")
+def _unusable(name: object) -> LigflowError:
+    return LigflowError(f"Device {str(name)!r} is not usable; present: {', '.join(present())}.")

@@ -22,16 +22,16 @@ class References:
 
     def reach(self, value: Any) -> bool:
         """Whether it is one of them, or holds one, however deep."""
-        seen: dict[int, Any] = {}
+        reached: dict[int, Any] = {}
         waiting = [value]
         while waiting:
-            one = waiting.pop()
-            if id(one) in self._known:
+            part = waiting.pop()
+            if id(part) in self._known:
                 return True
-            if id(one) not in seen and id(one) not in self._apart:
-                seen[id(one)] = one
-                waiting += parts_of(one)
-        self._apart |= seen
+            if id(part) not in reached and id(part) not in self._apart:
+                reached[id(part)] = part
+                waiting += parts_of(part)
+        self._apart |= reached
         return False
 
 

@@ -105,10 +105,10 @@ def _known(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _owner(name: str) -> Any:
-    found: Any = torch.backends
+    owner: Any = torch.backends
     for part in filter(None, name.split(".")):
-        found = getattr(found, part, None)
-    return found
+        owner = getattr(owner, part, None)
+    return owner
 
 
 @contextmanager

@@ -55,16 +55,16 @@ def quantised(model: nn.Module) -> Quantised:
 
     Raises LigflowError, with the name of the first weight, where nobody says what its numbers mean.
     """
-    found, parts = Quantised(), set[nn.Module]()
+    parts, inner = Quantised(), set[nn.Module]()
     for name, module in model.named_modules():
-        kind = None if module in parts else _kind_of_linear(module)
+        kind = None if module in inner else _kind_of_linear(module)
         if kind is not None:
-            found.modules[module] = partial(_plain_linear, module)
-            found.kinds.add(kind)
-            parts.update(module.modules())
-        elif module not in parts:
-            _note_weights(name, module, found)
-    return found
+            parts.modules[module] = partial(_plain_linear, module)
+            parts.kinds.add(kind)
+            inner.update(module.modules())
+        elif module not in inner:
+            _note_weights(name, module, parts)
+    return parts
 
 
 def without_kernels(model: M, names: Iterable[str]) -> M:
@@ -76,26 +76,26 @@ def without_kernels(model: M, names: Iterable[str]) -> M:
     return model
 
 
-def _note_weights(name: str, module: nn.Module, found: Quantised) -> None:
+def _note_weights(name: str, module: nn.Module, parts: Quantised) -> None:
     own = dict(module.named_parameters(recurse=False)) | dict(module.named_buffers(recurse=False))
     for key, weight in own.items():
         place, narrow = f"{name}.{key}" if name else key, _is_narrow(weight)
         if narrow and key + _SCALE in own:
             blocks = getattr(module, "block_size", None)
-            found.weights[id(weight)] = partial(_by_blocks, weight, own[key + _SCALE], blocks)
-            found.places.append(name)
-            found.kinds.add(f"{_type(weight)} with scales")
+            parts.weights[id(weight)] = partial(_by_blocks, weight, own[key + _SCALE], blocks)
+            parts.places.append(name)
+            parts.kinds.add(f"{_type(weight)} with scales")
         elif _is_own_class(weight):
             if not _can_dequantise(weight):
                 _refuse(place, module, type(weight).__name__)
-            found.weights[id(weight)] = partial(_dequantised, weight)
-            found.kinds.add(type(weight).__name__)
+            parts.weights[id(weight)] = partial(_dequantised, weight)
+            parts.kinds.add(type(weight).__name__)
         elif narrow and _is_scale(key, own):  # a power of two
-            found.weights[id(weight)] = weight.float
+            parts.weights[id(weight)] = weight.float
         elif narrow and not _scales_rows(module):
             _refuse(place, module, _type(weight))
         elif weight.dtype in _PACKED and weight.ndim > 1 and any("scale" in other for other in own):
-            found.packed.append(place)
+            parts.packed.append(place)
 
 
 # --- weights --------------------------------------------------------------------------------------

@@ -92,12 +92,12 @@ def running(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 def _stacked(model: nn.Module) -> dict[nn.Module, nn.Module]:
     """Every module in a member of a ModuleList, with that member (the outermost); lone leaves are none."""
-    found: dict[nn.Module, nn.Module] = {}
+    members: dict[nn.Module, nn.Module] = {}
     for member in _members(model):
-        if member not in found and any(True for _ in member.children()):
+        if member not in members and any(True for _ in member.children()):
             for part in member.modules():
-                found.setdefault(part, member)
-    return found
+                members.setdefault(part, member)
+    return members
 
 
 def _members(model: nn.Module) -> Iterator[nn.Module]:

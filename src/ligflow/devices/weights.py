@@ -36,25 +36,25 @@ def usable(model: M, device: torch.device | None = None) -> M:
 
     Raises LigflowError for quantised weights that cannot be made plain (see `quantisation`).
     """
-    found = quantised(model)
+    parts = quantised(model)
     weights = (*model.parameters(), *model.buffers())
     elsewhere = device is not None and any(weight.device != device for weight in weights)
     why = {
-        "other weights are too short": bool(_short(model, found)),
+        "other weights are too short": bool(_short(model, parts)),
         "it is elsewhere": elsewhere,
-        "weights made in inference mode have no gradients": any(one.is_inference() for one in weights),
-        "others are dequantised": bool(found.kinds),
+        "weights made in inference mode have no gradients": any(weight.is_inference() for weight in weights),
+        "others are dequantised": bool(parts.kinds),
     }
     if not any(why.values()):
         return model
-    found.refuse_copy(next(reason for reason, given in why.items() if given))
+    parts.refuse_copy(next(reason for reason, applies in why.items() if applies))
 
     def change(weight: Tensor) -> Tensor:
-        plain = found.weights.get(id(weight), lambda: weight)()
+        plain = parts.weights.get(id(weight), lambda: weight)()
         return fresh(plain, device or weight.device)
 
-    modules = {id(own): made().to(device) for own, made in found.modules.items()}
-    return without_kernels(with_weights(model, change, modules), found.places)
+    modules = {id(own): made().to(device) for own, made in parts.modules.items()}
+    return without_kernels(with_weights(model, change, modules), parts.places)
 
 
 def check_streamed(model: nn.Module) -> None:
@@ -69,18 +69,18 @@ def check_streamed(model: nn.Module) -> None:
 
 def weights_notes(model: nn.Module) -> list[str]:
     """Notes for readers where weights are dequantised, or integrated in a wider type than their own."""
-    found = quantised(model)
-    short = _short(model, found)
-    return found.note() + (
+    parts = quantised(model)
+    short = _short(model, parts)
+    return parts.note() + (
         [f"weights in {' and '.join(short)}, integrated in a float32 copy"] if short else []
     )
 
 
-def _short(model: nn.Module, found: Quantised) -> list[str]:
+def _short(model: nn.Module, parts: Quantised) -> list[str]:
     """The types of short weights, apart from those that are quantised."""
-    inside = {id(one) for module in found.modules for one in module.parameters()} | found.weights.keys()
-    short = (one for one in model.parameters() if is_short(one) and id(one) not in inside)
-    return sorted({str(one.dtype).removeprefix("torch.") for one in short})
+    inside = {id(weight) for module in parts.modules for weight in module.parameters()} | parts.weights.keys()
+    short = (weight for weight in model.parameters() if is_short(weight) and id(weight) not in inside)
+    return sorted({str(weight.dtype).removeprefix("torch.") for weight in short})
 
 
 def check_weights(model: nn.Module) -> None:

@@ -13,44 +13,44 @@ from ligflow.method.norm_affine import NormAffine
 
 
 def norm_affine_projections(
-    layer: Layer, shortcut: ClosedForm, vectors: Float[Tensor, "n token dim"]
+    layer: Layer, closed_form: ClosedForm, vectors: Float[Tensor, "n token dim"]
 ) -> tuple[Captured, dict[str, NormAffine]]:
-    """Projections of `vectors`, each at its own position, and the rays of query, key and value."""
-    shifted = any(recipe.shifted for recipe in shortcut.recipes.values())
-    given = torch.cat([vectors, torch.zeros_like(vectors[:1])]) if shifted else vectors
-    watched = {norm.module for r in shortcut.recipes.values() for norm in (r.before, r.after) if norm}
-    captured, seen = capture_with_inputs(layer, given, watched)
-    found = {}
+    """Projections of `vectors`, each at its own position, and query, key and value as norm-affine maps."""
+    shifted = any(form.shifted for form in closed_form.forms.values())
+    probes = torch.cat([vectors, torch.zeros_like(vectors[:1])]) if shifted else vectors
+    watched = {norm.module for r in closed_form.forms.values() for norm in (r.before, r.after) if norm}
+    captured, inputs = capture_with_inputs(layer, probes, watched)
+    by_part = {}
     for part in PROJECTIONS:
-        values, recipe = getattr(captured, part), shortcut.recipes[part]
-        offset = values[-1:] if recipe.shifted else None
-        found[part] = norm_affine_of(values[: len(vectors)], offset, recipe, seen, len(vectors))
-    return captured, found
+        values, form = getattr(captured, part), closed_form.forms[part]
+        offset = values[-1:] if form.shifted else None
+        by_part[part] = norm_affine_of(values[: len(vectors)], offset, form, inputs, len(vectors))
+    return captured, by_part
 
 
 def norm_affine_of(
-    values: Tensor, offset: Tensor | None, recipe: ProjectionForm, seen: "LeafInputs", count: int
+    values: Tensor, offset: Tensor | None, form: ProjectionForm, inputs: "LeafInputs", count: int
 ) -> NormAffine:
     """One projection of all vectors, from the features that it has."""
-    feature = _feature(recipe, seen, count)
+    feature = _feature(form, inputs, count)
     numerator = values if offset is None else values - offset
     if feature is not None:
         numerator = numerator * feature.norm(dim=-1, keepdim=True)
     return NormAffine(numerator, feature, offset)
 
 
-def _feature(recipe: ProjectionForm, seen: "LeafInputs", count: int) -> Tensor | None:
+def _feature(form: ProjectionForm, inputs: "LeafInputs", count: int) -> Tensor | None:
     """ψ of the first `count` vectors of a watched capture, `[n, group or 1, token, feature]`."""
     feature = None
-    if recipe.before is not None:
-        feature = psi(seen[recipe.before.module][:count], recipe.before)[:, None]
-    if recipe.after is None:
+    if form.before is not None:
+        feature = psi(inputs[form.before.module][:count], form.before)[:, None]
+    if form.after is None:
         return feature
-    own = _grouped(seen[recipe.after.module][:count], recipe.after)
+    own = _grouped(inputs[form.after.module][:count], form.after)
     if feature is None:
-        return psi(own, recipe.after)
-    own = psi(own * feature.norm(dim=-1, keepdim=True), recipe.after, with_eps=False)
-    rest = recipe.after.eps**0.5 * feature
+        return psi(own, form.after)
+    own = psi(own * feature.norm(dim=-1, keepdim=True), form.after, with_eps=False)
+    rest = form.after.eps**0.5 * feature
     return torch.cat([own, rest.expand(-1, own.shape[1], -1, -1)], dim=-1)
 
 
@@ -78,25 +78,25 @@ def capture_with_inputs(
     layer: Layer,
     hidden: Tensor,
     modules: set[nn.Module] | None = None,
-    made: dict[nn.Module, Any] | None = None,
+    outputs: dict[nn.Module, Any] | None = None,
 ) -> tuple[Captured, LeafInputs]:
     """A capture, with the inputs of the layer's leaf modules (or of `modules`) on the way.
 
     Their outputs are put into `made`.
     """
-    seen: LeafInputs = {}
+    inputs: LeafInputs = {}
 
     def note(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if args and isinstance(args[0], Tensor):
-            seen[module] = args[0]
-            if made is not None:
-                made[module] = output
+            inputs[module] = args[0]
+            if outputs is not None:
+                outputs[module] = output
 
     watch = (m for m in layer.module.modules() if (is_leaf(m) if modules is None else m in modules))
     handles = [module.register_forward_hook(note) for module in watch]
     try:
         with torch.no_grad():
-            return layer.capture(hidden), seen
+            return layer.capture(hidden), inputs
     finally:
         for handle in handles:
             handle.remove()

@@ -43,40 +43,40 @@ class _OnChoices(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        found = func(*args, **kwargs)
+        result = func(*args, **kwargs)
         if func not in (*_TOPK, *_MAX, *_ARGMAX):
-            return found
+            return result
         scores = args[0] if args else kwargs["input"]
-        indices = _indices(func, found, scores, kwargs.get("dim", args[1] if len(args) > 1 else None))
+        indices = _indices(func, result, scores, kwargs.get("dim", args[1] if len(args) > 1 else None))
         if indices is None or indices.shape == scores.shape:
-            return found
-        return _chosen(func, found, scores, self.answer(indices, scores))
+            return result
+        return _chosen(func, result, scores, self.answer(indices, scores))
 
 
-def _indices(func: Any, found: Any, scores: Tensor, dim: Any) -> Tensor | None:
+def _indices(func: Any, result: Any, scores: Tensor, dim: Any) -> Tensor | None:
     """The chosen indices `[..., choices]`, None for a maximum that is no choice among scores."""
     if func in _TOPK:
-        return found.indices
+        return result.indices
     if not isinstance(dim, int):  # of all numbers, or of two tensors
         return None
     if scores.ndim not in (2, 3) or dim not in (-1, scores.ndim - 1) or not scores.is_floating_point():
         return None
-    indices = found if func in _ARGMAX else found.indices
+    indices = result if func in _ARGMAX else result.indices
     return indices if indices.ndim == scores.ndim else indices[..., None]
 
 
-def _chosen(func: Any, found: Any, scores: Tensor, indices: Tensor) -> Any:
+def _chosen(func: Any, result: Any, scores: Tensor, indices: Tensor) -> Any:
     """What `func` gives where these are chosen."""
     if func in _ARGMAX:
-        return indices.reshape(found.shape)
+        return indices.reshape(result.shape)
     kind = torch.return_types.topk if func in _TOPK else torch.return_types.max
-    shape = found.indices.shape
+    shape = result.indices.shape
     return kind((scores.gather(-1, indices).reshape(shape), indices.reshape(shape)))
 
 
 def choices(layer: Layer) -> list[Chosen]:
     """What each top-k of the layer chooses for its tokens."""
-    tokens, found = len(layer.hidden), list[Chosen]()
+    tokens, chosen = len(layer.hidden), list[Chosen]()
 
     def note(indices: Tensor, scores: Tensor) -> Tensor:
         if tokens not in indices.shape[:1] and indices.shape[:2] != (1, tokens):
@@ -84,30 +84,30 @@ def choices(layer: Layer) -> list[Chosen]:
                 f"Layer {layer.index} chooses among scores of shape {tuple(scores.shape)}, not experts for "
                 "each of its tokens; leave experts as they are routed."
             )
-        found.append(indices.reshape(tokens, -1))
+        chosen.append(indices.reshape(tokens, -1))
         return indices
 
     with torch.no_grad(), _OnChoices(note):
         layer.forward(layer.hidden[None])
-    if not found:
+    if not chosen:
         raise LigflowError(
             f"Layer {layer.index} chooses no experts, so that there is nothing to hold: leave "
             "experts='frozen' out, or choose layers that have experts."
         )
-    return found
+    return chosen
 
 
 def noted(run: Callable[[], object], calls: int) -> Int[Tensor, "place choice"]:
     """What is chosen at every place of a run in which the layer chooses `calls` times."""
-    seen: list[Tensor] = []
+    by_call: list[Tensor] = []
 
     def note(indices: Tensor, _scores: Tensor) -> Tensor:
-        seen.append(indices.flatten(0, -2).sort(-1).values)
+        by_call.append(indices.flatten(0, -2).sort(-1).values)
         return indices
 
     with _OnChoices(note):
         run()
-    return torch.cat([torch.cat(seen[call::calls]) for call in range(calls)], dim=-1)
+    return torch.cat([torch.cat(by_call[call::calls]) for call in range(calls)], dim=-1)
 
 
 def has_experts(layer: Layer) -> bool:

@@ -96,22 +96,22 @@ def _read_form(
     module: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None, kwargs: dict[str, Any]
 ) -> ScoreTerms:
     """Everything else that the function was given; an argument that is not understood is refused."""
-    given = {name: value for name, value in kwargs.items() if value is not None}
-    scaling = given.pop("scaling", None)
-    softcap = given.pop("softcap", None)
-    sink = given.pop("s_aux", None)
-    bias = given.pop("position_bias", None)
-    chosen = given.pop("indices", None)
+    arguments = {name: value for name, value in kwargs.items() if value is not None}
+    scaling = arguments.pop("scaling", None)
+    softcap = arguments.pop("softcap", None)
+    sink = arguments.pop("s_aux", None)
+    bias = arguments.pop("position_bias", None)
+    chosen = arguments.pop("indices", None)
     if chosen is not None and chosen.shape[-1] < key.shape[2]:
         raise UnsupportedModel(
             f"{type(module).__name__} lets its tokens see {chosen.shape[-1]} of {key.shape[2]} keys, chosen "
             "from the hidden states"
         )
-    if given.pop("dropout", 0.0) and module.training:
+    if arguments.pop("dropout", 0.0) and module.training:
         raise UnsupportedModel(f"{type(module).__name__} applies attention dropout; call model.eval() first")
-    if given.pop("is_causal", False) and mask is None and query.shape[2] > 1:
+    if arguments.pop("is_causal", False) and mask is None and query.shape[2] > 1:
         mask = causal_mask(query, key)
-    unknown = sorted(name for name in given if name not in _NO_EFFECT)
+    unknown = sorted(name for name in arguments if name not in _NO_EFFECT)
     if unknown:
         raise UnsupportedModel(
             f"{type(module).__name__} passes attention argument {unknown[0]!r}, which ligflow does not "
@@ -175,20 +175,24 @@ def substitute(parts: Sequence[Tensor], second: Callable[[Captured], Tensor]) ->
     return action
 
 
-def side_by_side(seen: Sequence[Captured], windows: Windows) -> Captured:
+def side_by_side(captures: Sequence[Captured], windows: Windows) -> Captured:
     """Attention calls for windows as one call for all tokens, in which no window sees another."""
-    first = seen[0]
-    query, key, value = (windows.whole([getattr(one, name) for one in seen]) for name in PROJECTIONS)
-    bias = windows.bias([one.form.bias for one in seen], first.query)
+    first = captures[0]
+    query, key, value = (
+        windows.whole([getattr(captured, name) for captured in captures]) for name in PROJECTIONS
+    )
+    bias = windows.bias([captured.form.bias for captured in captures], first.query)
     return Captured(query, key, value, replace(first.form, bias=bias), first.module)
 
 
-def batched(seen: Sequence[Captured]) -> Captured:
+def batched(captures: Sequence[Captured]) -> Captured:
     """Calls for single examples as one call for all."""
-    first, *others = seen
+    first, *others = captures
     if not others:
         return first
-    query, key, value = (torch.cat([getattr(one, name) for one in seen]) for name in PROJECTIONS)
+    query, key, value = (
+        torch.cat([getattr(captured, name) for captured in captures]) for name in PROJECTIONS
+    )
     return Captured(query, key, value, first.form, first.module)
 
 

@@ -98,25 +98,25 @@ class Layer:
 
     def forward(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token dim"]:
         """z -> z' through the unmodified layer."""
-        return torch.cat([self._call(one) for one in self._calls(hidden)])
+        return torch.cat([self._call(part) for part in self._calls(hidden)])
 
     def capture(self, hidden: Float[Tensor, "batch token dim"]) -> Captured:
         """The projections of `hidden`, as they reach the attention function."""
-        return batched([self._captured(one) for one in self._calls(hidden)])
+        return batched([self._captured(part) for part in self._calls(hidden)])
 
     def _captured(self, hidden: Tensor) -> Captured:
-        seen = self._seen(hidden)
+        captures = self._seen(hidden)
         windows = self.findings.windows
-        return side_by_side(seen, windows) if windows else seen[0]
+        return side_by_side(captures, windows) if windows else captures[0]
 
     def _seen(self, hidden: Tensor) -> list[Captured]:
         """What reaches its attention function: once, or in each call for windows."""
-        seen: list[Captured] = []
+        captures: list[Captured] = []
         count = len(self.findings.windows.calls) if self.findings.windows else 1
 
         def stop(captured: Captured) -> Tensor:
-            seen.append(captured)
-            if len(seen) >= count:
+            captures.append(captured)
+            if len(captures) >= count:
                 raise Stop
             return captured.query.new_zeros(*captured.query.shape[:3], captured.value.shape[-1])
 
@@ -124,7 +124,7 @@ class Layer:
             try:
                 self._call(hidden)
             except Stop:
-                return seen
+                return captures
         raise UnsupportedModel(f"Layer {self.index} ({self.name}) did not reach its attention function.")
 
     def capture_path(
@@ -145,16 +145,16 @@ class Layer:
 
     def capture_second(self, memory: Float[Tensor, "batch memory memory_dim"]) -> Captured:
         """What reaches the second attention, the first one being as it is."""
-        seen: list[Captured] = []
+        captures: list[Captured] = []
 
         def stop(captured: Captured) -> Tensor:
-            seen.append(captured)
+            captures.append(captured)
             raise Stop
 
         hidden = self.hidden.expand(len(memory), -1, -1)
         with contextlib.suppress(Stop):
             self.with_encoded(memory).finish(hidden, self.attend(hidden), stop)
-        return seen[0]
+        return captures[0]
 
     def capture_second_path(
         self, memory: Float[Tensor, "batch memory memory_dim"], step: Float[Tensor, "batch memory memory_dim"]
@@ -177,12 +177,12 @@ class Layer:
         unused = {
             module: hidden.new_zeros(1, 1, width) for module, width in self.findings.projections.items()
         }
-        done = []
-        for one, given in zip(self._calls(hidden), self._calls(u), strict=True):
-            parts = self._parts(given)
+        outputs = []
+        for part, own_u in zip(self._calls(hidden), self._calls(u), strict=True):
+            parts = self._parts(own_u)
             with attention_action(substitute(parts, second)), replaced_outputs(unused):
-                done.append(self._call(one))
-        return torch.cat(done)
+                outputs.append(self._call(part))
+        return torch.cat(outputs)
 
     def on_input(self, hidden: Float[Tensor, "token dim"]) -> "Layer":
         """The same call on other hidden states, with what the layer makes of them."""
@@ -191,29 +191,29 @@ class Layer:
 
     def attend(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token head value_dim"]:
         """u, by the plain definition of attention (differentiable)."""
-        return torch.cat([self._attended(one) for one in self._calls(hidden)]).transpose(1, 2)
+        return torch.cat([self._attended(part) for part in self._calls(hidden)]).transpose(1, 2)
 
     def _attended(self, hidden: Tensor) -> Tensor:
         if self.calls:
             return torch.cat([u for _, u in self.each_attention(hidden)], dim=1)
         windows = self.findings.windows
         if windows and self.mode == "coupled":  # a bias of its own for each example
-            return windows.whole([plain(one) for one in self._seen(hidden)])
+            return windows.whole([plain(captured) for captured in self._seen(hidden)])
         return plain(self._captured(hidden))
 
     def each_attention(self, hidden: Tensor) -> list[tuple[Captured, Tensor]]:
         """What reaches each of several attention calls, and what it gives."""
-        found: list[tuple[Captured, Tensor]] = []
+        attended: list[tuple[Captured, Tensor]] = []
 
         def note(captured: Captured) -> Tensor:
-            found.append((captured, plain(captured)))
-            if len(found) == len(self.calls):
+            attended.append((captured, plain(captured)))
+            if len(attended) == len(self.calls):
                 raise Stop
-            return found[-1][1]
+            return attended[-1][1]
 
         with attention_action(note), contextlib.suppress(Stop):
             self._call(hidden)
-        return found
+        return attended
 
     def _parts(self, u: Tensor) -> list[Tensor]:
         """u as each attention call gives it."""
@@ -254,9 +254,9 @@ class Layer:
         if name := self.findings.memory:
             memory = self.layout.rows(arguments[name])
             arguments[name] = self.layout.own(memory.expand(len(hidden), -1, -1)).contiguous()
-        given = [arguments.pop(name) for name in self.positional]
+        unnamed = [arguments.pop(name) for name in self.positional]
         with self._watched(len(hidden)):
-            return self.layout.rows(first_tensor(self.module(*given, **arguments)))
+            return self.layout.rows(first_tensor(self.module(*unnamed, **arguments)))
 
     def _watched(self, examples: int) -> AbstractContextManager[Any]:
         """Attentions off the interface act like those on it, where they are to do anything."""

@@ -22,11 +22,11 @@ def replaced_outputs(outputs: Mapping[nn.Module, Float[Tensor, "#batch 1 width"]
     """
 
     def stand_in(own: Callable[..., Tensor], output: Tensor) -> Callable[..., Tensor]:
-        def forward(given: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            if len(output) not in (1, len(given)):
-                return own(given, *args, **kwargs)
-            shape = (len(output), *[1] * (given.ndim - 2), output.shape[-1])
-            return output.reshape(shape).expand(*given.shape[:-1], -1)
+        def forward(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            if len(output) not in (1, len(inputs)):
+                return own(inputs, *args, **kwargs)
+            shape = (len(output), *[1] * (inputs.ndim - 2), output.shape[-1])
+            return output.reshape(shape).expand(*inputs.shape[:-1], -1)
 
         return forward
 
@@ -95,15 +95,15 @@ def _implementation(model: nn.Module, name: str | None) -> Iterator[None]:
 
 
 def _configs(model: nn.Module) -> list[Any]:
-    found: dict[int, Any] = {}
+    configs: dict[int, Any] = {}
     waiting = [m.config for m in model.modules() if hasattr(getattr(m, "config", None), "to_dict")]
     while waiting:
         config = waiting.pop()
-        if id(config) not in found:
-            found[id(config)] = config
+        if id(config) not in configs:
+            configs[id(config)] = config
             parts = (getattr(config, key, None) for key in getattr(config, "sub_configs", {}))
             waiting += [part for part in parts if part is not None]
-    return list(found.values())
+    return list(configs.values())
 
 
 @contextmanager

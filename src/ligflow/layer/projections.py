@@ -35,30 +35,30 @@ class ProjectionForm:
 
 @dataclass(frozen=True, eq=False)
 class ClosedForm:
-    """The recipes of a layer's projections, and the turns of its keys by number of tokens.
+    """How a layer makes its queries, keys and values, and the rotations of its keys by number of tokens.
 
     `probed` are the modules, with their output sizes, whose outputs go to the positions.
     """
 
-    recipes: Mapping[str, ProjectionForm]
+    forms: Mapping[str, ProjectionForm]
     probed: Mapping[nn.Module, int]
-    turns: dict[int, tuple[list[Tensor], Rotation | None]] = field(default_factory=dict)
+    rotations: dict[int, tuple[list[Tensor], Rotation | None]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """What was recognised, for metadata and tables."""
-        turns = any(turn is not None for _, turn in self.turns.values())
-        return self.recipes["key"].name + (", rotary" if turns else "")
+        rotated = any(rotation is not None for _, rotation in self.rotations.values())
+        return self.forms["key"].name + (", rotary" if rotated else "")
 
 
-def on_copy(shortcut: ClosedForm, copies: Mapping[nn.Module, nn.Module]) -> ClosedForm:
-    """The same shortcut for a copy of the layer's modules."""
+def on_copy(closed_form: ClosedForm, copies: Mapping[nn.Module, nn.Module]) -> ClosedForm:
+    """The same closed form for a copy of the layer's modules."""
 
     def norm(of: Norm | None) -> Norm | None:
         return None if of is None else replace(of, module=copies[of.module])
 
-    recipes = {
-        part: replace(recipe, before=norm(recipe.before), after=norm(recipe.after))
-        for part, recipe in shortcut.recipes.items()
+    forms = {
+        part: replace(form, before=norm(form.before), after=norm(form.after))
+        for part, form in closed_form.forms.items()
     }
-    return ClosedForm(recipes, {copies[module]: width for module, width in shortcut.probed.items()})
+    return ClosedForm(forms, {copies[module]: width for module, width in closed_form.probed.items()})

@@ -15,14 +15,17 @@ from ligflow.method.rotary import Rotation, fit_rotation
 _PROBES = 8
 
 
-def rotation_of(layer: Layer, shortcut: ClosedForm) -> Rotation | None:
-    """What positions do to this layer's keys; None if nothing. Raises ValueError if it is no turn."""
+def rotation_of(layer: Layer, closed_form: ClosedForm) -> Rotation | None:
+    """What positions do to this layer's keys; None if nothing.
+
+    Raises ValueError where it is no rotation of pairs of entries.
+    """
     tokens, tables = len(layer.hidden), _tables(layer)
-    known, turn = shortcut.turns.get(tokens, ([], None))
-    if tokens not in shortcut.turns or not _same(known, tables):
-        turn = _probe(layer, shortcut.probed)
-        shortcut.turns[tokens] = (tables, turn)
-    return turn
+    known, rotation = closed_form.rotations.get(tokens, ([], None))
+    if tokens not in closed_form.rotations or not _same(known, tables):
+        rotation = _probe(layer, closed_form.probed)
+        closed_form.rotations[tokens] = (tables, rotation)
+    return rotation
 
 
 def random_like(hidden: Tensor) -> Tensor:
@@ -39,10 +42,10 @@ def _probe(layer: Layer, probed: Mapping[nn.Module, int]) -> Rotation | None:
     key = captured.key
     if not probed or _same_everywhere(key):
         return None
-    turn = fit_rotation(key.flatten(0, 1))
-    if turn is None:
+    rotation = fit_rotation(key.flatten(0, 1))
+    if rotation is None:
         raise ValueError("positions change its keys by more than a rotation of pairs of entries")
-    return Rotation(turn.cos.to(key), turn.sin.to(key), turn.partner)
+    return Rotation(rotation.cos.to(key), rotation.sin.to(key), rotation.partner)
 
 
 def _probed(layer: Layer, probed: Mapping[nn.Module, int]) -> Captured:

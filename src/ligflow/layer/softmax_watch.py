@@ -63,26 +63,27 @@ class Watch(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        given, name = dict(kwargs or {}), getattr(func, "__name__", "")
+        options, name = dict(kwargs or {}), getattr(func, "__name__", "")
         if func is multi_head_attention_forward:
             with self:
-                return _OPEN(*args, **given)
-        if name in _PRODUCTS and (factors := _factors(args, given)) is not None:
-            return self._product(*factors, lambda: func(*args, **given), float(given.get("alpha", 1)))
+                return _OPEN(*args, **options)
+        if name in _PRODUCTS and (factors := _factors(args, options)) is not None:
+            return self._product(*factors, lambda: func(*args, **options), float(options.get("alpha", 1)))
         if name == _FUSED:
-            u = self._fused(*args, **given)
-            return func(*args, **given) if self.finding else u
-        source = self._first_made([*args, *given.values()])
-        result = func(*args, **given)
+            u = self._fused(*args, **options)
+            return func(*args, **options) if self.finding else u
+        source = self._first_made([*args, *options.values()])
+        result = func(*args, **options)
         if source is not None and isinstance(result, Tensor) and result.numel() == source.numel():
             origin = self.made[source]
             self.made[result] = replace(origin, taken=source) if name == "softmax" else origin
         return result
 
-    def _first_made(self, given: Iterable[Any]) -> Tensor | None:
+    def _first_made(self, arguments: Iterable[Any]) -> Tensor | None:
         if not len(self.made):
             return None
-        return next((one for one in given if isinstance(one, Tensor) and one in self.made), None)
+        tensors = (argument for argument in arguments if isinstance(argument, Tensor))
+        return next((tensor for tensor in tensors if tensor in self.made), None)
 
     def _product(
         self, left: Tensor, right: Tensor, order: list[int], compute: Callable[[], Tensor], alpha: float
@@ -108,14 +109,14 @@ class Watch(TorchFunctionMode):
         """u, where what is multiplied with the values was made by a softmax of a product."""
         if origin is None or origin.taken is None:
             return None
-        query, key, value = (self._by_head(one) for one in (origin.query, origin.key, value))
+        query, key, value = (self._by_head(vectors) for vectors in (origin.query, origin.key, value))
         taken = origin.taken.reshape(*query.shape[:3], -1)
         if not taken.shape[3] == key.shape[2] == value.shape[2]:
             return None
-        found = (_form_of(query, key, taken), _groups(key, value)) if self.finding else next(self.known, None)
-        if found is None:  # one more than there were
+        known = (_form_of(query, key, taken), _groups(key, value)) if self.finding else next(self.known, None)
+        if known is None:  # one more than there were
             return None
-        form, groups = found
+        form, groups = known
         query = query if form.by_head is None else query * form.by_head
         if self.moves:
             form = replace(form, bias=taken - form.scaling * dot(query, key))
@@ -155,9 +156,9 @@ def _opened(function: Any) -> FunctionType:
 _OPEN = _opened(multi_head_attention_forward)
 
 
-def _factors(args: Sequence[Any], given: Mapping[str, Any]) -> tuple[Tensor, Tensor, list[int]] | None:
+def _factors(args: Sequence[Any], options: Mapping[str, Any]) -> tuple[Tensor, Tensor, list[int]] | None:
     """The factors of a batched product of vectors, and the order of axes in it; None if it is none."""
-    tensors = [one for one in (*args, *given.values()) if isinstance(one, Tensor)]
+    tensors = [argument for argument in (*args, *options.values()) if isinstance(argument, Tensor)]
     if args and isinstance(args[0], str):
         return _factors_of_sum(args[0], *tensors) if len(tensors) == 2 else None
     left, right = tensors[-2:]  # `baddbmm` adds a first one
@@ -171,16 +172,16 @@ def _factors_of_sum(equation: str, left: Tensor, right: Tensor) -> tuple[Tensor,
     parsed = re.fullmatch(r"(\w+),(\w+)->(\w+)", equation.replace(" ", ""))
     if parsed is None:
         return None
-    a, b, made = parsed.groups()
-    batch = "".join(axis for axis in made if axis in a and axis in b)
+    a, b, product = parsed.groups()
+    batch = "".join(axis for axis in product if axis in a and axis in b)
     row, column, summed = (
-        "".join(axis for axis in one if axis in other and axis not in third)
-        for one, other, third in ((made, a, b), (made, b, a), (a, b, made))
+        "".join(axis for axis in own if axis in other and axis not in third)
+        for own, other, third in ((product, a, b), (product, b, a), (a, b, product))
     )
     if not len(row) == len(column) == len(summed) == 1 or len(batch) not in (1, 2):
         return None
     left, right = _arranged(left, a, batch + row + summed), _arranged(right, b, batch + summed + column)
-    return left, right, [(batch + row + column).index(axis) for axis in made]
+    return left, right, [(batch + row + column).index(axis) for axis in product]
 
 
 def _arranged(tensor: Tensor, axes: str, wanted: str) -> Tensor:
@@ -209,8 +210,8 @@ def _slopes(moved: Tensor, by: Tensor) -> Float[Tensor, " head"]:
     A head of which nothing is left (all masked, or one token) has that of the others.
     """
     counts = moved != 0
-    moved, by = (_centred(one, counts) for one in (moved, by))
-    size, both = ((one * by).sum((0, 2, 3)) for one in (by, moved))
+    moved, by = (_centred(rows, counts) for rows in (moved, by))
+    size, both = ((rows * by).sum((0, 2, 3)) for rows in (by, moved))
     known = both[size > 0] / size[size > 0]
     return torch.where(size > 0, both / size, known.mean() if len(known) else 1.0)
 

@@ -46,8 +46,8 @@ class Layout:
         numbers = [sizes[axis] for axis in order[1 + len(self.tokens) :]]
         tokens = [-1] if len(self.tokens) == 1 else [self.shape[axis] for axis in self.tokens]
         apart = rows.unflatten(2, numbers).unflatten(1, tokens)
-        found = apart.permute([order.index(axis) for axis in range(len(order))]).contiguous()
-        return found[0] if self.examples is None else found
+        tensor = apart.permute([order.index(axis) for axis in range(len(order))]).contiguous()
+        return tensor[0] if self.examples is None else tensor
 
     @property
     def _order(self) -> tuple[int, ...]:
@@ -69,7 +69,7 @@ def layout_of(shape: tuple[int, ...], attended: Collection[int]) -> Layout | Non
     if len(shape) == 3 and shape[0] == 1:
         turned = shape[2] in attended and shape[1] not in attended  # numbers before tokens
         return Layout(shape, 0, (2,)) if turned else USUAL
-    return next((one for one in _candidates(shape) if _is_likely(one, attended)), None)
+    return next((layout for layout in _candidates(shape) if _is_likely(layout, attended)), None)
 
 
 def layout_of_parts(shape: tuple[int, ...], attended: Collection[tuple[int, int]]) -> Layout | None:

@@ -44,14 +44,14 @@ class Windows:
         """What is added to scores `[1, heads, T, T]`: each window's own bias, and no sight of the others."""
         heads = max(1 if bias is None else bias.shape[1] for bias in biases)
         total = sum(windows * tokens for windows, tokens in self.calls)
-        found = like.new_full((1, heads, total, total), torch.finfo(like.dtype).min)
+        whole = like.new_full((1, heads, total, total), torch.finfo(like.dtype).min)
         at = 0
         for (windows, tokens), bias in zip(self.calls, biases, strict=True):
             every = like.new_zeros(windows, heads, tokens, tokens) if bias is None else bias
-            for one in every[:windows].expand(windows, heads, tokens, tokens):  # alike for all examples
-                found[0, :, at : at + tokens, at : at + tokens] = one
+            for window in every[:windows].expand(windows, heads, tokens, tokens):  # alike for all examples
+                whole[0, :, at : at + tokens, at : at + tokens] = window
                 at += tokens
-        return self._own(self._own(found, 2), 3)
+        return self._own(self._own(whole, 2), 3)
 
     def in_order(self, order: Int[Tensor, " token"]) -> "Windows":
         """The same with a known order."""

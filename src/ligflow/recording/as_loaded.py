@@ -40,12 +40,12 @@ def followed(
     `loaded` are their calls in that run. A layer whose attention is not the known one under another mask
     is `whole`, with the reason in its findings, and is replayed under the model's own implementation.
     """
-    found = []
+    replayed = []
     for number, (layer, call, own) in enumerate(zip(layers, recorded, loaded, strict=True)):
         own = replace(own, attentions=call.attentions, inner=call.inner, at_softmax=call.at_softmax)
         with torch.no_grad():
-            found.append(_follow(model, layer, layer_of(number, own)))
-    return found
+            replayed.append(_follow(model, layer, layer_of(number, own)))
+    return replayed
 
 
 def not_run(model: nn.Module, layers: Sequence[Layer], error: Exception) -> list[Layer]:
@@ -71,24 +71,24 @@ def watched(
     model: nn.Module, inputs: Mapping[str, Any], names: Iterable[str]
 ) -> dict[str, list[tuple[Tensor, Tensor]]]:
     """What modules take (first) and give in each of their calls, by name, in a run of the model as it is."""
-    taken: dict[str, list[Tensor]] = {name: [] for name in names}
-    given: dict[str, list[Tensor]] = {name: [] for name in taken}
+    firsts: dict[str, list[Tensor]] = {name: [] for name in names}
+    outputs: dict[str, list[Tensor]] = {name: [] for name in firsts}
 
     def before(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            taken[name].append(next(iter([*args, *kwargs.values()])))
+            firsts[name].append(next(iter([*args, *kwargs.values()])))
 
         return hook
 
     def after(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-            given[name].append(first_tensor(output))
+            outputs[name].append(first_tensor(output))
 
         return hook
 
     handles = []
     try:
-        for name in taken:
+        for name in firsts:
             module = model.get_submodule(name)
             handles.append(module.register_forward_pre_hook(before(name), prepend=True, with_kwargs=True))
             handles.append(module.register_forward_hook(after(name)))
@@ -97,7 +97,7 @@ def watched(
     finally:
         for handle in handles:
             handle.remove()
-    return {name: list(zip(taken[name], given[name], strict=True)) for name in taken}
+    return {name: list(zip(firsts[name], outputs[name], strict=True)) for name in firsts}
 
 
 def uncached(model: nn.Module) -> dict[str, Any]:
@@ -122,21 +122,21 @@ def _follow(model: nn.Module, layer: Layer, loaded: Layer) -> Layer:
 
 def _candidates(layer: Layer, loaded: Layer) -> Iterator[Layer]:
     """The layer with the mask of its eager attention, with the one it was given, and causal by itself."""
-    given = loaded.arguments
-    masks = {name: layer.arguments.get(name) for name in given if "mask" in name}
-    yield replace(loaded, arguments=given | masks)
-    heard = {name: _number(name, one, layer) for name, one in given.items()}
+    arguments = loaded.arguments
+    masks = {name: layer.arguments.get(name) for name in arguments if "mask" in name}
+    yield replace(loaded, arguments=arguments | masks)
+    heard = {name: _number(name, value, layer) for name, value in arguments.items()}
     yield replace(loaded, arguments=heard, note=_OWN_MASK)
-    if _MASK in given and given[_MASK] is None and len(layer.hidden) > 1:
+    if _MASK in arguments and arguments[_MASK] is None and len(layer.hidden) > 1:
         every = layer.hidden[None, None]
         causal = additive(causal_mask(every, every), every)
         yield replace(loaded, arguments=heard | {_MASK: causal}, note=_OWN_MASK)
 
 
-def _number(name: str, given: Any, layer: Layer) -> Any:
+def _number(name: str, value: Any, layer: Layer) -> Any:
     """Masks of truth values for attention as numbers, which mean the same to every implementation."""
-    mask = "mask" in name and isinstance(given, Tensor) and given.ndim == 4
-    return additive(given, layer.hidden[None, None]) if mask else given
+    mask = "mask" in name and isinstance(value, Tensor) and value.ndim == 4
+    return additive(value, layer.hidden[None, None]) if mask else value
 
 
 def _off(model: nn.Module, layer: Layer) -> float:

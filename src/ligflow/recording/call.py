@@ -46,12 +46,13 @@ def _layout(call: Call, hidden: Tensor, single: bool = False) -> Layout | None:
 
     If what the model was given is a `single` example, several in a layer are its parts.
     """
-    seen, shape = [(len(one.query), one.query.shape[2]) for one in call.attentions], tuple(hidden.shape)
-    parts = layout_of_parts(shape, seen) if single else None
+    counts = [(len(captured.query), captured.query.shape[2]) for captured in call.attentions]
+    shape = tuple(hidden.shape)
+    parts = layout_of_parts(shape, counts) if single else None
     if hidden.ndim == 3:  # whose windows would look like examples
-        seen = [(examples, tokens) for examples, tokens in seen if examples == 1]
-    counts = [windows * tokens for windows, tokens in seen]
-    return layout_of(shape, {*counts[:1], sum(counts)} if call.attentions else ()) or parts
+        counts = [(examples, tokens) for examples, tokens in counts if examples == 1]
+    totals = [windows * tokens for windows, tokens in counts]
+    return layout_of(shape, {*totals[:1], sum(totals)} if call.attentions else ()) or parts
 
 
 def meet_in_attention(call: Call) -> bool:
@@ -60,8 +61,9 @@ def meet_in_attention(call: Call) -> bool:
     if hidden is None or hidden.ndim != 3 or call.at_softmax:  # where heads may count as examples
         return False
     parts, tokens = hidden.shape[:2]
+    queries = [captured.query for captured in call.attentions]
     return parts > 1 and any(
-        len(one.query) == 1 and one.query.shape[2] in (parts, parts * tokens) for one in call.attentions
+        len(query) == 1 and query.shape[2] in (parts, parts * tokens) for query in queries
     )
 
 
@@ -109,23 +111,24 @@ def _mode(
 def _windows(call: Call, hidden: Tensor) -> Windows | None:
     """The parts of the tokens that attention calls are about, if they are about parts."""
     queries, keys = (
-        [(len(part), part.shape[2]) for part in parts]
-        for parts in ([one.query for one in call.attentions], [one.key for one in call.attentions])
+        [(len(part), part.shape[2]) for part in (getattr(captured, name) for captured in call.attentions)]
+        for name in ("query", "key")
     )
-    same = {(one.form.scaling, one.form.softcap, one.form.sink is None) for one in call.attentions}
+    forms = [captured.form for captured in call.attentions]
+    same = {(form.scaling, form.softcap, form.sink is None) for form in forms}
     return windows_of(queries, keys, hidden.shape[1]) if len(same) == 1 else None
 
 
 def _memory(call: Call, layout: Layout, hidden: Tensor, arguments: Mapping[str, Any]) -> str:
     """The argument that a second attention, after one among the tokens, takes its keys and values from."""
-    given: Any = arguments.get(_ENCODER_STATES)
-    if len(call.attentions) != 2 or not takes_encoded(arguments) or given.ndim != 3:
+    states: Any = arguments.get(_ENCODER_STATES)
+    if len(call.attentions) != 2 or not takes_encoded(arguments) or states.ndim != 3:
         return ""
     if layout != USUAL and (layout.examples, layout.tokens) != (1, (0,)):
         return ""
-    tokens, encoded = hidden.shape[1], given.shape[layout.tokens[0]]
-    own, cross = ((one.query.shape[2], one.key.shape[2]) for one in call.attentions)
-    if given.shape[layout.examples or 0] != 1:
+    tokens, encoded = hidden.shape[1], states.shape[layout.tokens[0]]
+    own, cross = ((captured.query.shape[2], captured.key.shape[2]) for captured in call.attentions)
+    if states.shape[layout.examples or 0] != 1:
         return ""
     return _ENCODER_STATES if (own, cross) == ((tokens, tokens), (tokens, encoded)) else ""
 
@@ -176,24 +179,24 @@ def _why_not(call: Call, hidden: Tensor, in_parts: bool) -> str:
         return ""
     if len(call.attentions) > 1:
         return f"{kind} calls attention {len(call.attentions)} times"
-    seen = call.attentions[0]
-    if (len(seen.query), seen.query.shape[2]) != (1, tokens):
+    captured = call.attentions[0]
+    if (len(captured.query), captured.query.shape[2]) != (1, tokens):
         return (
-            f"the attention of {kind} sees {tuple(seen.query.shape)} queries and {tuple(seen.key.shape)} "
-            f"keys, not the {tokens} tokens of the layer"
+            f"the attention of {kind} sees {tuple(captured.query.shape)} queries and "
+            f"{tuple(captured.key.shape)} keys, not the {tokens} tokens of the layer"
         )
     return ""
 
 
 def _calls_of_all(call: Call, hidden: Tensor) -> tuple[int, ...]:
     """The heads of each attention call, where several see all tokens and give values of one size."""
-    seen, tokens = call.attentions, hidden.shape[1]
+    captures, tokens = call.attentions, hidden.shape[1]
     alike = all(
-        (len(one.query), one.query.shape[2], one.key.shape[2], one.value.shape[-1])
-        == (1, tokens, tokens, seen[0].value.shape[-1])
-        for one in seen
+        (len(captured.query), captured.query.shape[2], captured.key.shape[2], captured.value.shape[-1])
+        == (1, tokens, tokens, captures[0].value.shape[-1])
+        for captured in captures
     )
-    return tuple(one.query.shape[1] for one in seen) if len(seen) > 1 and alike else ()
+    return tuple(captured.query.shape[1] for captured in captures) if len(captures) > 1 and alike else ()
 
 
 def _why_coupled(call: Call, hidden: Tensor, in_parts: bool, calls: tuple[int, ...]) -> str:

@@ -40,5 +40,5 @@ def is_unseen(layer: Layer, rows: Int[Tensor, " given"]) -> bool:
     changed = -layer.hidden.flip(-1)
     changed[rows] = layer.hidden[rows]
     with torch.no_grad():
-        before, after = (layer.forward(one[None])[0, rows] for one in (layer.hidden, changed))
+        before, after = (layer.forward(states[None])[0, rows] for states in (layer.hidden, changed))
     return max_token_error(after, before) <= rounding(before)

@@ -14,38 +14,38 @@ from ligflow.recording.tolerances import error_over_allowance, max_token_error, 
 
 def leaks_after(layer: Layer) -> str:
     """Changes what attention gives to one token and looks at what the layer makes of the others."""
-    for one in dict.fromkeys((0, len(layer.hidden) - 1)):
-        pair = _changed(layer, one)
+    for token in dict.fromkeys((0, len(layer.hidden) - 1)):
+        pair = _changed(layer, token)
         if layer.mode == "split" and _is_held(layer):
             return "its keys and values come from another layer, not from its own input"
         u = layer.attend(pair)
         mixed = u[:1].repeat(2, 1, 1, 1)
-        mixed[1, one] = u[1, one].flip(-1) - u[0, one]  # in all heads, also where one token moves few
-        if not _others_stay(layer.finish(pair, mixed), one):
+        mixed[1, token] = u[1, token].flip(-1) - u[0, token]  # in all heads, also where one token moves few
+        if not _others_stay(layer.finish(pair, mixed), token):
             return "the output of a token depends on other tokens outside its attention"
     return ""
 
 
 def _others_stay(pair: Tensor, changed: int) -> bool:
     """Whether all tokens but one are the same in both examples."""
-    before, after = (torch.cat([one[:changed], one[changed + 1 :]]) for one in pair.flatten(2))
+    before, after = (torch.cat([example[:changed], example[changed + 1 :]]) for example in pair.flatten(2))
     return not len(before) or max_token_error(after, before) <= rounding(pair)
 
 
 def leaks_in_memory(layer: Layer) -> str:
     """Changes a token of the encoder and looks at the keys and values of the others, and at other uses."""
     own = layer.encoded
-    for one in dict.fromkeys((0, len(own) - 1)):
+    for token in dict.fromkeys((0, len(own) - 1)):
         changed = own.clone()
-        changed[one] = own[len(own) - 1 - one].flip(-1) - own[one] / 2
-        seen = layer.capture_second(torch.stack([own, changed]))
-        if not all(_others_stay(part.transpose(1, 2), one) for part in (seen.key, seen.value)):
+        changed[token] = own[len(own) - 1 - token].flip(-1) - own[token] / 2
+        captured = layer.capture_second(torch.stack([own, changed]))
+        if not all(_others_stay(part.transpose(1, 2), token) for part in (captured.key, captured.value)):
             return "the keys of an encoder's token depend on its other tokens"
         hidden, u = layer.hidden[None], layer.attend(layer.hidden[None])
-        second = partial(_given, plain(seen)[:1])
+        second = partial(_given, plain(captured)[:1])
         both = (layer, layer.with_encoded(changed[None]))
-        found = [replayed.finish(hidden, u, second) for replayed in both]
-        if not max_token_error(found[1], found[0]) <= rounding(own):
+        outputs = [replayed.finish(hidden, u, second) for replayed in both]
+        if not max_token_error(outputs[1], outputs[0]) <= rounding(own):
             return "it uses the encoder's states outside its second attention"
     return ""
 
@@ -54,8 +54,8 @@ def _is_held(layer: Layer) -> bool:
     """Whether keys and values are made without the hidden states, whatever the numbers are."""
     hidden = layer.hidden.detach().repeat(2, 1, 1).requires_grad_()
     with torch.enable_grad():
-        seen = layer.capture(hidden)
-    return len(seen.key) != 2 or not (seen.key.requires_grad or seen.value.requires_grad)
+        captured = layer.capture(hidden)
+    return len(captured.key) != 2 or not (captured.key.requires_grad or captured.value.requires_grad)
 
 
 def _given(u: Tensor, _captured: Captured) -> Tensor:
@@ -66,10 +66,10 @@ def leaks_before(layer: Layer) -> str:
     """Changes one token and looks at the projections of the others."""
     if (layer.forms and forms_move(layer)) or _bias_moves(layer):
         return "its mask or position bias depends on the hidden states"
-    for one in dict.fromkeys((0, len(layer.hidden) - 1)):
-        seen = layer.capture(_changed(layer, one))
+    for token in dict.fromkeys((0, len(layer.hidden) - 1)):
+        captured = layer.capture(_changed(layer, token))
         for name in PROJECTIONS:
-            if not _others_stay(getattr(seen, name).transpose(1, 2), one):
+            if not _others_stay(getattr(captured, name).transpose(1, 2), token):
                 return f"the {name} of a token depends on other tokens"
     return ""
 
@@ -92,11 +92,11 @@ def forms_move(layer: Layer) -> bool:
     return not error_over_allowance(split[0], own[0], still[0]) <= 1
 
 
-def _changed(layer: Layer, one: int = 0) -> Tensor:
+def _changed(layer: Layer, token: int = 0) -> Tensor:
     """The hidden states, and once more with one token changed, not in length alone: a norm undoes that."""
-    changed = layer.hidden.clone()
-    changed[one] = layer.hidden[len(changed) - 1 - one] - layer.hidden[one] / 2 + uneven(layer.hidden)[one]
-    return torch.stack([layer.hidden, changed])
+    hidden, changed = layer.hidden, layer.hidden.clone()
+    changed[token] = hidden[len(hidden) - 1 - token] - hidden[token] / 2 + uneven(hidden)[token]
+    return torch.stack([hidden, changed])
 
 
 def no_path(layer: Layer) -> str:

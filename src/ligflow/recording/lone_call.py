@@ -82,9 +82,9 @@ def _running(call: Call) -> Iterator[None]:
     except LigflowError:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
-        kind, given = type(call.module).__name__, ", ".join(["hidden_states", *call.kwargs])
+        kind, names = type(call.module).__name__, ", ".join(["hidden_states", *call.kwargs])
         raise LigflowError(
-            f"{kind} could not run on these arguments ({given}): {error}. Pass it all that the model passes, "
+            f"{kind} could not run on these arguments ({names}): {error}. Pass it all that the model passes, "
             "as a forward_pre_hook with with_kwargs=True gets it."
         ) from error
 

@@ -37,8 +37,8 @@ def _noting(name: str, lost: list[str]) -> Callable[..., None]:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if not torch.is_grad_enabled():  # switched off by the model, e.g. where it only ranks
             return
-        given = args[0] if args else None
-        if not isinstance(given, Tensor) or not isinstance(output, Tensor) or not given.requires_grad:
+        taken = args[0] if args else None
+        if not isinstance(taken, Tensor) or not isinstance(output, Tensor) or not taken.requires_grad:
             return
         if output.is_floating_point() and not output.requires_grad and _follows(module, args, kwargs):
             lost.append(f"{name} ({type(module).__name__})")
@@ -49,8 +49,8 @@ def _noting(name: str, lost: list[str]) -> Callable[..., None]:
 def _follows(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether a larger input gives another output; one that is read for its shape, or ranked, does not."""
     with torch.no_grad():
-        given, *others = args
-        own, other = (module(factor * given.detach(), *others, **kwargs) for factor in (1, _SCALED))
+        taken, *others = args
+        own, other = (module(factor * taken.detach(), *others, **kwargs) for factor in (1, _SCALED))
     return bool((other - own).norm() > _MOVED * own.norm())
 
 

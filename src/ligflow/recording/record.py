@@ -34,30 +34,30 @@ def record(model: PreTrainedModel, inputs: Mapping[str, Any], stack: str | None 
         refusal = OFF_INTERFACE
     if refusal:
         calls, refusal = run_in_eager(model, inputs, refusal)
-    found = stack_of(model, calls, stack)
-    single = _is_single(inputs) or any(meet_in_attention(call) for call in found)
+    stack_calls = stack_of(model, calls, stack)
+    single = _is_single(inputs) or any(meet_in_attention(call) for call in stack_calls)
     of_call = partial(layer_of, refusal=refusal, single=single)
-    layers = [of_call(index, call) for index, call in enumerate(found)]
+    layers = [of_call(index, call) for index, call in enumerate(stack_calls)]
     try:
-        loaded = _as_loaded(model, inputs, calls, found)
+        loaded = _as_loaded(model, inputs, calls, stack_calls)
     except WRONG as error:
         layers = not_run(model, layers, error)
     else:
-        layers = followed(model, layers, found, loaded, of_call)
+        layers = followed(model, layers, stack_calls, loaded, of_call)
     if refusal or any(layer.forms for layer in layers):
         refuse_lonely_tokens(model, layers)
     return layers
 
 
 def _as_loaded(
-    model: PreTrainedModel, inputs: Mapping[str, Any], calls: list[Call], found: list[Call]
+    model: PreTrainedModel, inputs: Mapping[str, Any], calls: list[Call], stack_calls: list[Call]
 ) -> list[Call]:
     """The calls that were found, in a run of the model with the attention that it was loaded with."""
     with prepared(model, None):
         loaded, every = list(flat(run(model, inputs))), list(flat(calls))
     own = dict(zip(_places(loaded), loaded, strict=True))
     places = dict(zip(map(id, every), _places(every), strict=True))
-    return [own[places[id(call)]] for call in found]
+    return [own[places[id(call)]] for call in stack_calls]
 
 
 def _places(calls: list[Call]) -> list[tuple[str, int]]:
@@ -72,7 +72,7 @@ def _places(calls: list[Call]) -> list[tuple[str, int]]:
 
 def _is_single(inputs: Mapping[str, Any]) -> bool:
     """Whether all inputs are of one example, whatever the model makes of it."""
-    return all(len(one) == 1 for one in flat_tensors(dict(inputs)) if one.ndim > 0)
+    return all(len(tensor) == 1 for tensor in flat_tensors(dict(inputs)) if tensor.ndim > 0)
 
 
 def stacks(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[str]:

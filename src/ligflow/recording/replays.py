@@ -100,13 +100,14 @@ def batches(layer: Layer, own: Tensor) -> bool:
 def tiled(layer: Layer, own: Tensor) -> Layer:
     """The layer with what counts the heads, or the parts, of one example given for each; or one by one."""
     heads = {form.bias.shape[1] for form in layer.forms if form.bias is not None} - {1}
-    given = {name: one for name, one in layer.arguments.items() if isinstance(one, Tensor) and one.ndim > 1}
+    tensors = {name: value for name, value in layer.arguments.items() if isinstance(value, Tensor)}
+    sizes = {name: len(tensor) for name, tensor in tensors.items() if tensor.ndim > 1}
     for counts in (heads, {layer.layout.parts}):
-        tiled = tuple(
-            name for name in given if given[name].shape[0] in counts and name != layer.findings.memory
+        names = tuple(
+            name for name, size in sizes.items() if size in counts and name != layer.findings.memory
         )
-        batched = layer.with_findings(tiled=tiled)
-        if tiled and batches(batched, own):
+        batched = layer.with_findings(tiled=names)
+        if names and batches(batched, own):
             return batched
     return layer.with_findings(one_by_one=True)
 
@@ -117,7 +118,7 @@ def differs(layer: Layer, own: Tensor) -> str:
     u = layer.attend(pair)
     split, still = layer.finish(pair, u), layer.finish(pair[:1], torch.zeros_like(u[:1]))[0]
     for name, other in (("loaded" if layer.findings.as_loaded else "eager", own), ("recorded", layer.output)):
-        if not max(error_over_allowance(one, other, still) for one in split) <= 1:
-            off = max(max_token_error(one, other) for one in split)
+        if not max(error_over_allowance(example, other, still) for example in split) <= 1:
+            off = max(max_token_error(example, other) for example in split)
             return f"split at its attention it differs from the model's own ({name}) output by {off:.1e}"
     return ""

@@ -15,29 +15,29 @@ from ligflow.recording.replays import replaying
 from ligflow.recording.tolerances import gap
 
 
-def stack_of(model: nn.Module, calls: list[Call], asked: str | None) -> list[Call]:
+def stack_of(model: nn.Module, calls: list[Call], wanted: str | None) -> list[Call]:
     """The calls that form the model's one stack of layers, or the one that is asked for."""
-    found = stacks_of_calls(model, calls)
-    chosen = {name: stack for name, stack in found.items() if asked is None or _is_named(name, asked)}
-    if asked in chosen:  # a whole name, which others may end with
-        return chosen[asked]
+    by_name = stacks_of_calls(model, calls)
+    chosen = {name: stack for name, stack in by_name.items() if wanted is None or _is_named(name, wanted)}
+    if wanted in chosen:  # a whole name, which others may end with
+        return chosen[wanted]
     if len(chosen) == 1:
         return next(iter(chosen.values()))
-    names = ", ".join(found)
-    if asked is not None:
+    names = ", ".join(by_name)
+    if wanted is not None:
         count = "Several stacks" if chosen else "No stack"
         raise LigflowError(
-            f"{count} of {type(model).__name__} match stack={asked!r}; it has {names} on these inputs."
+            f"{count} of {type(model).__name__} match stack={wanted!r}; it has {names} on these inputs."
         )
     raise UnsupportedModel(
         f"{type(model).__name__} has several stacks of layers ({names}); explain one of them by a part of "
-        f"its name: Explainer(model, stack={_short_name(found)!r})."
+        f"its name: Explainer(model, stack={_short_name(by_name)!r})."
     )
 
 
-def _is_named(name: str, asked: str) -> bool:
+def _is_named(name: str, wanted: str) -> bool:
     """Whether a stack's name, e.g. `model.decoder.layers.*`, holds what is asked for: whole parts of it."""
-    return f".{asked.removesuffix('.*')}." in f".{name}."
+    return f".{wanted.removesuffix('.*')}." in f".{name}."
 
 
 def _short_name(stacks: Mapping[str, Any]) -> str:
@@ -58,13 +58,13 @@ def stacks_of_calls(model: nn.Module, calls: list[Call]) -> dict[str, list[Call]
     composite = {
         name: stack for name, stack in stacks.items() if any(True for _ in stack[0].module.children())
     }
-    found = attending or dict(sorted(composite.items(), key=lambda item: -len(item[1]))[:1])
-    if not found:
+    chosen = attending or dict(sorted(composite.items(), key=lambda item: -len(item[1]))[:1])
+    if not chosen:
         raise UnsupportedModel(
             f"No layers were found in {type(model).__name__}: ligflow looks for members of a ModuleList "
             "whose input and output are hidden states of one shape, e.g. [1, tokens, size]."
         )
-    return found
+    return chosen
 
 
 def _refuse_lost_attention(model: nn.Module, calls: list[Call]) -> None:
@@ -107,14 +107,14 @@ def tokens_meet(layer: Layer) -> bool:
 
 def _layer_calls(calls: list[Call]) -> list[Call]:
     """The calls of layers, not of groups of them; a group of one holds a layer of the class of others."""
-    found = list(_outermost(calls))
-    kinds = [type(call.module) for call in found]
+    outermost = list(_outermost(calls))
+    kinds = [type(call.module) for call in outermost]
 
     def unwrapped(call: Call) -> Call:
         inner = list(_outermost(call.inner))
         return inner[0] if len(inner) == 1 and type(inner[0].module) in kinds else call
 
-    return [unwrapped(call) for call in found]
+    return [unwrapped(call) for call in outermost]
 
 
 def _outermost(calls: list[Call]) -> Iterator[Call]:

@@ -42,16 +42,16 @@ def validate(model: nn.Module, layer: Layer) -> Layer:
             return equipped(layer)
 
 
-def holds(model: nn.Module, layer: Layer, seen: Layer) -> bool:
+def holds(model: nn.Module, layer: Layer, earlier: Layer) -> bool:
     """Whether what was found on other inputs is found on these, where attention is seen at its softmax.
 
     What does not depend on values is not looked at again.
     """
     with replaying(layer):
-        if seen.mode == "whole":
+        if earlier.mode == "whole":
             again = _judged(model, layer)
-            return (again.mode, again.findings.reason) == ("whole", seen.findings.reason)
-        layer = replace(layer, findings=seen.findings)
+            return (again.mode, again.findings.reason) == ("whole", earlier.findings.reason)
+        layer = replace(layer, findings=earlier.findings)
         with prepared(model, layer.implementation), torch.no_grad():
             own = layer.forward(layer.hidden[None])[0]
             return not (differs(layer, own) or forms_move(layer))
@@ -96,8 +96,8 @@ def _with_own_keys(layer: Layer) -> Layer:
     """The layer, refused if one of its attentions sees keys of something else, e.g. of an encoder."""
     hidden = layer.hidden.detach()[None].requires_grad_()
     with torch.enable_grad():
-        seen = layer.each_attention(hidden)
-    if all(one.key.requires_grad for one, _ in seen):
+        attended = layer.each_attention(hidden)
+    if all(captured.key.requires_grad for captured, _ in attended):
         return layer
     count = len(layer.calls)
     return layer.whole(f"it calls attention {count} times, not always with keys of its own tokens")
@@ -109,8 +109,8 @@ def _in_order(layer: Layer) -> Layer:
     before, places = layer.capture(layer.hidden[None]).query, torch.arange(len(layer.hidden), device="cpu")
     changed = []
     for bit in range(max(1, (len(places) - 1).bit_length())):
-        some = (places >> bit & 1).bool().to(layer.hidden.device)
-        after = layer.capture(torch.where(some[:, None], -layer.hidden.flip(-1), layer.hidden)[None]).query
+        members = (places >> bit & 1).bool().to(layer.hidden.device)
+        after = layer.capture(torch.where(members[:, None], -layer.hidden.flip(-1), layer.hidden)[None]).query
         moved, size = (after - before).norm(dim=(1, 3))[0], before.norm(dim=(1, 3))[0]
         changed.append(moved > tolerance(before) * size)
     order = order_by_bits(changed)
