@@ -134,7 +134,7 @@ def of_texts(
             if factor != 1 and ".query." in part:
                 parameter.mul_(factor)
     for sentence in texts:
-        for layer in explainer.record(sentence):
+        for layer in explainer.prepared.record(sentence):
             if chosen is None or layer.index in chosen:
                 yield from of_layer(explainer, layer, BASELINES, ROUTES)
 
@@ -146,7 +146,7 @@ def of_types(names: Sequence[str], sizes: Sequence[int]) -> Iterator[Found]:
         explainer = Explainer(build(architecture, torch.float64))
         experts = "frozen" if architecture.experts else "routed"
         for tokens in sizes if architecture.inputs == "text" else (9,):
-            for layer in explainer.record(example(architecture, tokens, 0, torch.float64)):
+            for layer in explainer.prepared.record(example(architecture, tokens, 0, torch.float64)):
                 yield from of_layer(explainer, layer, BASELINES, ROUTES, experts)
 
 
@@ -155,7 +155,7 @@ def of_two_tokens(seeds: int) -> Iterator[Found]:
     for architecture in (ARCHITECTURES["bert"], ARCHITECTURES["gpt2"], OPENAI):
         for seed in range(seeds):
             explainer = Explainer(build(architecture, torch.float64, seed))
-            for layer in explainer.record(example(architecture, 2, 0, torch.float64)):
+            for layer in explainer.prepared.record(example(architecture, 2, 0, torch.float64)):
                 yield from of_layer(explainer, layer, ("mean",), ("z2u",))
 
 
@@ -177,7 +177,7 @@ def of_layer(
             )
             for rule in ("adaptive", "fine")
         )  # fmt: skip
-        with explainer.lent(layer):
+        with explainer.prepared.ready_for(layer):
             rough, fine = (explain_layer(layer, settings, place) for settings in (ours, exact))
         for route, one in rough.items():
             sure = fine[route].error <= TOL / 5

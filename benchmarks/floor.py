@@ -95,7 +95,7 @@ def equal_points(device: torch.device, repeats: int, tiny: bool) -> list[Row]:
         note(f"left out: {error}")
         return []
     rows = []
-    for index, layer in enumerate(explainer.record(example)[: 1 if tiny else 2]):
+    for index, layer in enumerate(explainer.prepared.record(example)[: 1 if tiny else 2]):
         note(f"Gemma, layer {index} ...")
         alone = OneLayer(explainer, layer)
         runs = [partial(alone.attribute, "z2z", baseline, EQUAL) for baseline in ("itb", "zero")]

@@ -73,4 +73,4 @@ class OneLayer:
 
 
 def record(explainer: Explainer, example: str | Mapping[str, Tensor], index: int) -> OneLayer:
-    return OneLayer(explainer, explainer.record(example)[index])
+    return OneLayer(explainer, explainer.prepared.record(example)[index])

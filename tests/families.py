@@ -15,7 +15,7 @@ FAMILIES = ("bert", "llama", "gemma2", "gpt_neox")
 
 def layer_of(name: str, dtype: torch.dtype = torch.float64) -> Iterator[tuple[Explainer, Layer, Selection]]:
     explainer = Explainer(build(ARCHITECTURES[name], dtype))
-    layer = explainer.record(example(ARCHITECTURES[name], 6, dtype=dtype))[1]
+    layer = explainer.prepared.record(example(ARCHITECTURES[name], 6, dtype=dtype))[1]
     visible = torch.arange(6)
     with prepared(layer.module):
         yield explainer, layer, Selection(visible, visible)

@@ -27,7 +27,7 @@ def recorded(
     if getattr(model.config, "attn_logit_softcapping", None):  # which older fused attention leaves out
         model.set_attn_implementation("eager")
     explainer = Explainer(model)
-    for layer in explainer.record(example(architecture, tokens, padding, dtype)):
+    for layer in explainer.prepared.record(example(architecture, tokens, padding, dtype)):
         visible = torch.arange(len(layer.hidden) - padding)
         with prepared(layer.module, layer.implementation):
             yield explainer, layer, Selection(visible, visible)

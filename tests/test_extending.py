@@ -27,7 +27,7 @@ def test_the_blocks_of_the_page_run_and_their_rows_sum_to_the_move(
         states = explainer.model(**inputs, output_hidden_states=True).hidden_states[layer]
     assert torch.allclose(start, states[inputs["attention_mask"].bool()].mean(0), atol=1e-5)
 
-    recorded = explainer.record("The old lighthouse keeper counted the ships.")[layer]
+    recorded = explainer.prepared.record("The old lighthouse keeper counted the ships.")[layer]
     module = explainer.model.get_submodule(recorded.name)
     with torch.no_grad():
         (end, begin) = (

@@ -8,6 +8,7 @@ import pytest
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, LigflowError
 from ligflow.cli.streams import counted
+from ligflow.explainer.computation import work_in_words
 from ligflow.progress import size_in_words, told
 
 BERT = ARCHITECTURES["bert"]
@@ -121,11 +122,14 @@ def test_the_terminal_says_how_long_a_layer_takes(
 
 
 def test_the_work_is_named_with_the_size_of_its_maps(bert: Explainer) -> None:
-    prepared = bert._prepare(bert._encode(example(BERT, 5), False), ("z2u", "z2z"), None, [0, 1])
+    prepared = bert.prepared.example(bert.prepared.encode(example(BERT, 5)), ("z2u", "z2z"), None, [0, 1])
     flow = bert.explain(example(BERT, 5), targets=[0, 1])
     size = sum(flow.tensors[name].nbytes for name in ("z2u", "z2z"))
     assert size == 2 * 2 * 5 * (4 + 1) * 4
-    assert bert._work(prepared, ("z2u", "z2z")) == f"5 tokens x 2 layers, maps of {size_in_words(size)}"
+    assert (
+        work_in_words(prepared, ("z2u", "z2z"), bert.model.config)
+        == f"5 tokens x 2 layers, maps of {size_in_words(size)}"
+    )
     assert [size_in_words(one) for one in (5, 2_000_000, 1_230_000_000)] == ["0.1 MB", "2.0 MB", "1.2 GB"]
 
 

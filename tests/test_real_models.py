@@ -59,7 +59,7 @@ def test_attention_off_the_interface_gives_the_same(name: str, monkeypatch: pyte
     expected = Explainer.from_pretrained(name).explain(EIGHTEEN, layers=[0, 5])
     explainer = Explainer.from_pretrained(name)
     off_the_interface(explainer.model, monkeypatch)
-    for layer in explainer.record(EIGHTEEN)[:6:5]:
+    for layer in explainer.prepared.record(EIGHTEEN)[:6:5]:
         assert (layer.mode, len(layer.forms)) == ("split", 1)
         assert layer.findings.closed_form is not None
     found = explainer.explain(EIGHTEEN, layers=[0, 5])
@@ -84,7 +84,7 @@ def off_the_interface(model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("baseline", ["zero", "itb"])
 def test_captum_32_reproduces_captum_on_minilm(baseline: str) -> None:
     explainer = Explainer.from_pretrained(dtype=torch.float64)
-    for layer in explainer.record("The storm broke the old wall.")[::5]:
+    for layer in explainer.prepared.record("The storm broke the old wall.")[::5]:
         everyone = torch.arange(len(layer.hidden))
         start = source_start(baseline, layer.hidden, everyone)
         with prepared(layer.module):

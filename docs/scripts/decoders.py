@@ -24,7 +24,7 @@ BASELINES = (("itb", "mean"), ("itb", "zero"), ("zero", "mean"), ("zero", "zero"
 def gap(name: str) -> float:
     """The worst cell of all routes, layers and baselines against autograd, over its target's total."""
     explainer, worst = explainer_of(name, torch.float64), 0.0
-    for layer in explainer.record(inputs_of(name, 6, 0, torch.float64)):
+    for layer in explainer.prepared.record(inputs_of(name, 6, 0, torch.float64)):
         with prepared(layer.module, layer.implementation):
             for baseline, encoder in BASELINES:
                 for _, engine, oracle, place in pairs(layer, baseline, encoder, 0):

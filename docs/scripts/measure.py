@@ -154,12 +154,12 @@ def routing() -> None:
 def chain() -> None:
     """Traces on MiniLM: how far the starts of neighbouring layers are apart; true and estimated errors."""
     explainer = Explainer.from_pretrained()
-    layers = explainer.record(SENTENCE)
+    layers = explainer.prepared.record(SENTENCE)
     every = torch.arange(len(layers[0].hidden))
     for baseline in ("mean", "zero"):
         gaps = []
         for lower, upper in pairwise(layers):
-            with explainer.lent(lower), torch.no_grad():
+            with explainer.prepared.ready_for(lower), torch.no_grad():
                 mapped = lower.forward(source_start(baseline, lower.hidden, every).vectors[None])[0]
             start = source_start(baseline, upper.hidden, every).vectors
             gaps.append(((mapped - start).norm(dim=-1) / (upper.hidden - start).norm(dim=-1)).median())

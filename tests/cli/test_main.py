@@ -954,7 +954,7 @@ def test_trace_towards_an_output_token(run: Run, tmp_path: Path) -> None:
     best = int(top.z2z[0, 0].abs().argmax())
     share = float(top.z2z[0, 0, best] / top.z2z[0, 0].sum())
     line = next(line for line in out.splitlines() if line.startswith("after layer 0"))
-    assert line.split()[3:5] == [explainer.labels("the cat sat on")[best], f"{100 * share:.0f}"]
+    assert line.split()[3:5] == [explainer.prepared.labels("the cat sat on")[best], f"{100 * share:.0f}"]
     html = (tmp_path / "t.html").read_text(encoding="utf-8")
     assert html.count('class="flow"') == 2
     assert "paths=5&amp;top=1" in html

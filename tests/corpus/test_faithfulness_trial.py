@@ -50,11 +50,11 @@ def test_rows_are_those_of_the_layer(folder: Path, pair: tuple[Explainer, Explai
     assert set(frame[frame.measure == SHUFFLED].sentence) == {0}
     assert frame.unmet.sum() == 0
     explainer = pair[0]
-    layer = explainer.record(TEXTS[1])[2]
+    layer = explainer.prepared.record(TEXTS[1])[2]
     everyone = torch.arange(len(layer.hidden))
     place = Selection(everyone, everyone)
     others = ~torch.eye(len(everyone), dtype=torch.bool)
-    with explainer.lent(layer):
+    with explainer.prepared.ready_for(layer):
         maps = value_zeroing(layer, place)[None]
         expected = measured(ablation(layer, place, "target").image, maps, others, steps=4)
     rows = frame[(frame.sentence == 1) & (frame.method == "value zeroing") & (frame.replacement == "target")]
@@ -104,7 +104,7 @@ def test_a_damaged_description_of_a_trial(
 
 
 def test_the_mean_of_the_corpus(pair: tuple[Explainer, Explainer]) -> None:
-    layers = [pair[0].record(text)[2].hidden for text in TEXTS]
+    layers = [pair[0].prepared.record(text)[2].hidden for text in TEXTS]
     expected = torch.cat(layers).double().mean(0)
     torch.testing.assert_close(corpus_means(pair[0], SENTENCES)[2], expected)
 
@@ -116,8 +116,8 @@ def test_shuffled_weights_keep_their_values_and_lose_their_places(pair: tuple[Ex
     assert torch.equal(real[name].flatten().sort().values, twin[name].flatten().sort().values)
     for same in ("embeddings.word_embeddings.weight", "encoder.layer.2.output.LayerNorm.weight"):
         assert torch.equal(real[same], twin[same])
-    layer, other = (one.record(TEXTS[0])[2] for one in pair)
-    with pair[1].lent(other):
+    layer, other = (one.prepared.record(TEXTS[0])[2] for one in pair)
+    with pair[1].prepared.ready_for(other):
         moved = other.on_input(layer.hidden)
         assert torch.equal(moved.hidden, layer.hidden)
         assert torch.equal(moved.output, other.forward(layer.hidden[None])[0])

@@ -319,7 +319,7 @@ def test_quantised_layers_are_not_streamed() -> None:
 
 def test_a_quantised_layer_alone_has_the_maps_of_its_model() -> None:
     model = quantised()
-    layer = Explainer(model).record(TEXT)[0]
+    layer = Explainer(model).prepared.record(TEXT)[0]
     flow = attribute_layer(model.layers[0], layer.hidden, **layer.arguments)
     torch.testing.assert_close(flow.z2z, Explainer(model).explain(TEXT, layers=[0]).z2z, rtol=1e-4, atol=1e-6)
     assert "weights in Explained, dequantised" in flow.meta["notes"][0]

@@ -85,7 +85,7 @@ def test_layers_that_cannot_be_split_are_streamed_too(way: dict[str, Any]) -> No
 @ways
 def test_conformance_and_size_need_no_more(way: dict[str, Any]) -> None:
     explainer = Explainer(build(LLAMA), **way)
-    assert explainer.size(example(LLAMA, 4)) == (2, 4)
+    assert explainer.prepared.size(example(LLAMA, 4)) == (2, 4)
     assert all(one.passed for one in check(explainer, [example(LLAMA, 4)]))
 
 
@@ -128,7 +128,7 @@ def test_a_layer_that_is_called_often_comes_once(fetched: list[tuple[int, str]])
 def test_layers_use_the_copies_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(deep("bert"))
     explainer = Explainer(model, **STREAMED)
-    copied: Any = explainer._prepared.now().places.model
+    copied: Any = explainer.prepared.now().placement.model
     own = {id(parameter) for parameter in copied.parameters()}
     seen: list[list[bool]] = []
     explain_together = computation.explain_together

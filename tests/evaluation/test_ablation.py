@@ -70,7 +70,7 @@ def test_a_replacement_that_is_not_there() -> None:
 
 def test_a_layer_that_cannot_be_split() -> None:
     explainer = Explainer(build(WHOLE_ONLY["mamba"]))
-    layer = explainer.record(example(WHOLE_ONLY["mamba"], 4))[0]
+    layer = explainer.prepared.record(example(WHOLE_ONLY["mamba"], 4))[0]
     place = Selection(torch.arange(4), torch.arange(4))
     with pytest.raises(
         UnsupportedModel, match=r"Sources of layer 0 cannot be removed: its attention neither"

@@ -162,7 +162,7 @@ def test_layers_that_take_one_image_at_a_time_are_split() -> None:
     model = build_tiny("minimax_m3_vl_vision")
     inputs, _ = runs(model)
     explainer = Explainer(model)
-    layers = explainer.record(inputs)
+    layers = explainer.prepared.record(inputs)
     assert [
         (one.findings.one_by_one, one.findings.reason, one.findings.no_closed_form) for one in layers
     ] == [(True, "", "it takes one example at a time")] * 2

@@ -135,10 +135,10 @@ def test_lig_is_that_of_explain() -> None:
     model = build(ARCHITECTURES["bert"])
     explainer = Explainer(model)
     inputs = example(ARCHITECTURES["bert"], 7)
-    layer = explainer.record(inputs)[1]
+    layer = explainer.prepared.record(inputs)[1]
     place = Selection(torch.arange(7), torch.arange(7))
     mean = torch.full((32,), 0.1)
-    with explainer.lent(layer):
+    with explainer.prepared.ready_for(layer):
         maps, unmet = lig(layer, place, mean)
     assert unmet == 0
     flows = {

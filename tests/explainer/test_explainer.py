@@ -185,7 +185,7 @@ def test_directions_per_route(bert: Explainer) -> None:
         example(BERT, 5), tol=1e-5, max_nodes=4000,
         scalarization={"z2z": direction(vector), "u2z": direction(vector), "z2u": direction(torch.ones(8))},
     )  # fmt: skip
-    layer = bert.record(example(BERT, 5))[1]
+    layer = bert.prepared.record(example(BERT, 5))[1]
     assert flow.total("z2z")[1].abs().max() < vector.norm() * layer.output.norm(dim=-1).max() * 2
     torch.testing.assert_close(flow.total("z2z"), flow.total("u2z"), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(flow.z2z.sum(-1), flow.total("z2z"), rtol=1e-3, atol=1e-3)
@@ -375,7 +375,7 @@ def test_of_a_compiled_model_the_model_itself_is_asked_for() -> None:
 )
 def test_the_size_of_a_model_is_known_from_one_run(name: str, size: tuple[int, int]) -> None:
     architecture = (ARCHITECTURES | WHOLE_ONLY)[name]
-    assert Explainer(build(architecture)).size(example(architecture, 4)) == size
+    assert Explainer(build(architecture)).prepared.size(example(architecture, 4)) == size
 
 
 def test_progress_is_reported_by_layer(bert: Explainer) -> None:

@@ -42,7 +42,7 @@ def hooked(model: nn.Module, layers: list[nn.Module], inputs: dict[str, Any], **
 
 def layers_of(model: PreTrainedModel, inputs: dict[str, Any]) -> list[nn.Module]:
     explainer = Explainer(model)
-    return [explainer.model.get_submodule(layer.name) for layer in explainer.record(inputs)]
+    return [explainer.model.get_submodule(layer.name) for layer in explainer.prepared.record(inputs)]
 
 
 def assert_same(found: Flow, expected: Flow, row: int) -> None:
@@ -100,12 +100,12 @@ def test_against_brute_force(name: str) -> None:
     model = build(architecture, torch.float64)
     inputs = example(architecture, 4)
     explainer = Explainer(model)
-    layer = explainer.record(inputs)[1]
+    layer = explainer.prepared.record(inputs)[1]
     (flow,) = hooked(
         model, [explainer.model.get_submodule(layer.name)], inputs, mlp_baseline="matched", tol=1e-6
     )
     everyone = torch.arange(4)
-    with explainer.lent(layer):
+    with explainer.prepared.ready_for(layer):
         for route, _, oracle in pairs(layer, "itb", Selection(everyone, everyone)):
             exact = integrate(oracle, Selection(everyone, everyone), fine_rule(to_origin=False, kinks=False))
             ours = flow.tensors[route][0]
@@ -120,7 +120,7 @@ def test_against_brute_force(name: str) -> None:
 
 def test_hidden_states_alone_with_or_without_the_axis_of_examples() -> None:
     model, inputs = build(BERT), example(BERT, 5)
-    layer = Explainer(model).record(inputs)[1]
+    layer = Explainer(model).prepared.record(inputs)[1]
     expected = Explainer(model).explain(inputs, layers=1)
     for hidden in (layer.hidden, layer.hidden[None]):
         flow = attribute_layer(layer.module, hidden)
@@ -139,7 +139,7 @@ def test_one_token(name: str) -> None:
 
 def test_without_a_mask_a_causal_layer_is_causal_under_sdpa_and_refused_under_eager() -> None:
     model, inputs = build(GPT2), example(GPT2, 5)
-    layer, expected = Explainer(model).record(inputs)[0], Explainer(model).explain(inputs, layers=0)
+    layer, expected = Explainer(model).prepared.record(inputs)[0], Explainer(model).explain(inputs, layers=0)
     model.set_attn_implementation("sdpa")
     flow = attribute_layer(model.h[0], layer.hidden)
     assert_same(flow, expected, 0)
@@ -184,7 +184,7 @@ def test_a_training_step_goes_on_as_if_nothing_had_been_asked() -> None:
 
 def test_training_mode_and_hooks_of_the_parts_do_not_change_the_flow() -> None:
     model, inputs = build(BERT), example(BERT, 5)
-    layer, expected = Explainer(model).record(inputs)[0], Explainer(model).explain(inputs, layers=0)
+    layer, expected = Explainer(model).prepared.record(inputs)[0], Explainer(model).explain(inputs, layers=0)
     calls: list[int] = []
     part = layer.module.intermediate
     part.register_forward_hook(lambda _module, _args, output: calls.append(1) or output + 1)  # type: ignore[func-returns-value]
@@ -210,7 +210,7 @@ def test_half_precision_is_integrated_in_a_float32_copy_and_noted(dtype: torch.d
 @pytest.mark.parametrize("mode", [torch.inference_mode, lambda: torch.autocast("cpu", dtype=torch.bfloat16)])
 def test_the_programs_modes_do_not_change_a_result(mode: Callable[[], Any]) -> None:
     model, inputs = build(BERT), example(BERT, 5)
-    layer = Explainer(model).record(inputs)[0]
+    layer = Explainer(model).prepared.record(inputs)[0]
     expected = attribute_layer(layer.module, layer.hidden)
     with mode():
         found = attribute_layer(layer.module, layer.hidden.clone())
@@ -229,14 +229,14 @@ def test_layers_off_the_interface_offer_z2z() -> None:
 
 def test_cells_that_miss_the_tolerance_are_warned_of() -> None:
     model, inputs = build(BERT), example(BERT, 5)
-    layer = Explainer(model).record(inputs)[0]
+    layer = Explainer(model).prepared.record(inputs)[0]
     with pytest.warns(CompletenessWarning, match="cells miss the tolerance"):
         attribute_layer(layer.module, layer.hidden, quadrature="captum:2")
 
 
 @pytest.fixture(scope="module")
 def bert() -> tuple[nn.Module, torch.Tensor]:
-    layer = Explainer(build(BERT)).record(example(BERT, 5))[0]
+    layer = Explainer(build(BERT)).prepared.record(example(BERT, 5))[0]
     return layer.module, layer.hidden
 
 
@@ -304,7 +304,7 @@ def test_other_mistakes_are_named(bert: tuple[nn.Module, torch.Tensor]) -> None:
 
 
 def test_missing_arguments_are_named_with_the_layers_own_error() -> None:
-    layer = Explainer(build(LLAMA)).record(example(LLAMA, 5))[0]
+    layer = Explainer(build(LLAMA)).prepared.record(example(LLAMA, 5))[0]
     with pytest.raises(
         LigflowError, match=r"LlamaDecoderLayer could not run .*cannot unpack.*with_kwargs=True gets it"
     ):
@@ -336,7 +336,7 @@ def test_a_cache_with_earlier_tokens_is_refused_and_an_empty_one_is_left_empty()
 def test_a_layer_waits_for_another_thread_that_has_its_model() -> None:
     model, inputs = build(BERT), example(BERT, 5)
     explainer = Explainer(model)
-    layer, expected = explainer.record(inputs)[1], explainer.explain(inputs)
+    layer, expected = explainer.prepared.record(inputs)[1], explainer.explain(inputs)
     layer.module.register_forward_hook(lambda *_: None)
     before = state(model)
     with ThreadPoolExecutor(3) as threads:

@@ -182,7 +182,7 @@ def test_what_a_model_pads_with_is_no_token(name: str, count: int, whole: int) -
     model = small(name, **PADS[name])
     text = " ".join(WORDS[1:][place % 3] for place in range(count))
     explainer = Explainer(model, tokenizer_of("attention_mask"))
-    layer = explainer.record(text)[0]
+    layer = explainer.prepared.record(text)[0]
     assert len(layer.hidden) == whole
     flow = explainer.explain(text, routes="z2z", tol=1e-4)
     assert flow.tokens == text.split()

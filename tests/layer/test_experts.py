@@ -148,7 +148,7 @@ def test_experts_chosen_in_groups_are_held() -> None:
     torch.manual_seed(0)
     explainer = Explainer(DeepseekV3Model(DeepseekV3Config.from_dict(small)).eval())
     flow = explainer.explain(example(ARCHITECTURES["mixtral"], 6), layers=[1], experts="frozen")
-    layer = explainer.record(example(ARCHITECTURES["mixtral"], 6))[1]
+    layer = explainer.prepared.record(example(ARCHITECTURES["mixtral"], 6))[1]
     assert [one.shape for one in choices(layer)] == [(6, 4), (6, 1), (6, 1)]  # best two, group, expert
     assert flow.unmet == []
     assert flow.worst_certificate() <= 1e-3

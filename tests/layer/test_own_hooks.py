@@ -58,7 +58,7 @@ def test_what_a_hook_adds_before_a_layer_is_added_once(model: PreTrainedModel) -
     by = torch.randn(model.config.hidden_size, generator=generator, dtype=torch.float64)
     model.layers[1].register_forward_pre_hook(moved(by))
     explainer = Explainer(model)
-    first, second = explainer.record(IDS)
+    first, second = explainer.prepared.record(IDS)
     torch.testing.assert_close(second.hidden, first.output)  # what reaches the hook
     flow = explainer.explain(IDS, tol=1e-6)
     assert not flow.unmet

@@ -51,7 +51,7 @@ def heads_by_hook(model: PreTrainedModel, layer: Layer, projection: str, hidden:
 @pytest.mark.parametrize(("tokens", "padding"), [(1, 0), (2, 0), (6, 0), (5, 3)])
 def test_heads_are_what_the_unmodified_layer_projects(name: str, tokens: int, padding: int) -> None:
     model, inputs = build(ALL[name], torch.float64), example(ALL[name], tokens, padding)
-    for layer in Explainer(model).record(inputs):
+    for layer in Explainer(model).prepared.record(inputs):
         assert layer.mode != "whole"
         assert len(layer.forms) == (name in OFF_INTERFACE)
         hidden = layer.hidden.flip(-1) + random(2, *layer.hidden.shape)
@@ -78,7 +78,7 @@ def test_split_layers_are_the_unmodified_ones_on_other_hidden_states(model_type:
     model = build_tiny(model_type).double()
     inputs, why = runs(model)
     assert inputs is not None, why
-    for layer in Explainer(model).record(inputs):
+    for layer in Explainer(model).prepared.record(inputs):
         assert layer.mode == "split"
         hidden = (layer.hidden.flip(-1) - layer.hidden.roll(1, 0))[None]
         with prepared(layer.module, layer.implementation), torch.no_grad():
@@ -87,11 +87,11 @@ def test_split_layers_are_the_unmodified_ones_on_other_hidden_states(model_type:
 
 
 def test_a_bias_that_moves_with_the_hidden_states_is_told_apart() -> None:
-    for layer in Explainer(build(DISENTANGLED)).record(example(DISENTANGLED)):
+    for layer in Explainer(build(DISENTANGLED)).prepared.record(example(DISENTANGLED)):
         assert layer.findings.reason == "its mask or position bias depends on the hidden states"
     assert all(one.passed for one in check(Explainer(build(DISENTANGLED))))
     for name in ("bloom", "falcon", "gptj", "mpnet"):
-        for layer in Explainer(build(ARCHITECTURES[name])).record(example(ARCHITECTURES[name])):
+        for layer in Explainer(build(ARCHITECTURES[name])).prepared.record(example(ARCHITECTURES[name])):
             assert (layer.findings.reason, layer.findings.one_by_one) == ("", False)
             assert layer.findings.closed_form is not None, layer.findings.no_closed_form
 
@@ -106,7 +106,7 @@ def test_weights_that_are_changed_after_the_softmax_leave_z2z() -> None:
     for layer in model.encoder.layer:
         layer.attention.attn.dropout = Halved()
     explainer, inputs = Explainer(model), example(ARCHITECTURES["mpnet"])
-    for layer in explainer.record(inputs):
+    for layer in explainer.prepared.record(inputs):
         assert (
             "split at its attention it differs from the model's own (eager) output" in layer.findings.reason
         )
@@ -122,7 +122,7 @@ def test_a_flow_says_how_its_attention_was_seen() -> None:
 
 
 def test_what_counts_heads_and_examples_in_one_axis_is_given_for_each_example() -> None:
-    for layer in Explainer(build(ARCHITECTURES["bloom"])).record(example(ARCHITECTURES["bloom"])):
+    for layer in Explainer(build(ARCHITECTURES["bloom"])).prepared.record(example(ARCHITECTURES["bloom"])):
         assert layer.findings.tiled == ("alibi",)
 
 

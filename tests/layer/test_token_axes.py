@@ -84,7 +84,7 @@ GEMMA3N = Architecture(
 def test_tokens_may_stand_before_examples() -> None:
     explainer = Explainer(build(XLNET))
     inputs = {"input_ids": torch.tensor([[5, 6, 7, 8]])}
-    for layer in explainer.record(inputs):
+    for layer in explainer.prepared.record(inputs):
         assert (layer.hidden.shape, layer.layout.tokens) == ((4, 32), (0,))
         assert layer.mode != "whole"
         assert layer.findings.reason == "its mask or position bias depends on the hidden states"
@@ -103,7 +103,7 @@ def test_tokens_of_several_streams_are_explained_as_autograd_does(tokens: int) -
     """Gemma3n keeps four streams a token."""
     explainer = Explainer(build(GEMMA3N, torch.float64))
     everyone = torch.arange(tokens)
-    for layer in explainer.record(example(GEMMA3N, tokens)):
+    for layer in explainer.prepared.record(example(GEMMA3N, tokens)):
         assert (layer.findings.reason, layer.hidden.shape, layer.findings.one_by_one) == (
             "",
             (tokens, 128),

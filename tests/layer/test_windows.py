@@ -105,7 +105,7 @@ def pixels() -> dict[str, torch.Tensor]:
 @pytest.mark.usefixtures("no_shape_checks")
 def test_windows_of_patches_are_explained_as_autograd_does() -> None:
     explainer = Explainer(build(SAM, torch.float64))
-    layers = explainer.record(pixels())
+    layers = explainer.prepared.record(pixels())
     assert [layer.findings.windows and layer.findings.windows.calls for layer in layers] == [
         ((4, 4),),
         ((4, 4),),
@@ -127,7 +127,7 @@ def test_windows_of_patches_are_explained_as_autograd_does() -> None:
 )  # on the interface, and off it with a scale for each head
 def test_shifted_windows_of_two_stages_are_explained_as_autograd_does(version: str) -> None:
     explainer = Explainer(build(Architecture(f"{version}Model", SWIN), torch.float64))
-    layers = explainer.record(pixels())
+    layers = explainer.prepared.record(pixels())
     assert [len(layer.hidden) for layer in layers] == [16, 16, 4, 4]
     assert layers[1].findings.windows.order[:4].tolist() == [5, 6, 9, 10]  # shifted by one, and masked
     for layer in layers:
@@ -141,7 +141,7 @@ def test_shifted_windows_of_two_stages_are_explained_as_autograd_does(version: s
 def test_a_stage_of_one_layer_is_not_taken_for_a_layer() -> None:
     """The last stage of a Swin keeps the shape of its hidden states, as layers do."""
     model = build(Architecture("SwinModel", SWIN | {"depths": [2, 1]}), torch.float64)
-    layers = Explainer(model).record(pixels())
+    layers = Explainer(model).prepared.record(pixels())
     assert [layer.name for layer in layers] == [f"encoder.layers.{name}" for name in (
         "0.blocks.0", "0.blocks.1", "1.blocks.0"
     )]  # fmt: skip
@@ -155,7 +155,7 @@ def test_windows_whose_position_bias_moves_are_explained() -> None:
         "patch_size": 4, "window_size": 2, "global_attn_indexes": [1], "output_channels": 8,
     }  # fmt: skip
     explainer = Explainer(build(Architecture("SamVisionModel", config), torch.float64))
-    first, second = explainer.record(pixels())
+    first, second = explainer.prepared.record(pixels())
     for layer in (first, second):
         assert (layer.mode, bool(layer.findings.windows)) == ("coupled", layer is first)
         assert layer.findings.reason == "its mask or position bias depends on the hidden states"
@@ -186,7 +186,7 @@ FILM = {
 @pytest.mark.usefixtures("no_shape_checks")
 def test_tiles_that_count_as_examples_are_one_image() -> None:
     explainer = Explainer(build(LW_DETR, torch.float64))
-    layers = explainer.record(pixels())
+    layers = explainer.prepared.record(pixels())
     assert [layer.findings.windows and layer.findings.windows.calls for layer in layers] == [
         ((4, 4),),
         None,
@@ -211,7 +211,7 @@ def test_frames_of_a_film_see_each_other_where_the_model_lets_them(
 ) -> None:
     explainer = Explainer(build(Architecture("VideoPrismVisionModel", FILM), torch.float64), stack=stack)
     inputs = {"pixel_values_videos": torch.randn(1, 3, 3, 8, 8, dtype=torch.float64)}
-    for layer in explainer.record(inputs):
+    for layer in explainer.prepared.record(inputs):
         assert layer.findings.windows.calls == (calls,)
         assert max(gaps(explainer, layer).values()) < 1e-9, layer.index
     with pytest.raises(LigflowError, match="explain takes one example at a time"):

@@ -59,7 +59,7 @@ def test_two_tokens_from_their_mean(name: str, seed: int, target: int, head: int
     """
     architecture = ARCHITECTURES.get(name, OPENAI)
     explainer = Explainer(build(architecture, torch.float64, seed))
-    layer = explainer.record(example(architecture, 2, 0, torch.float64))[0]
+    layer = explainer.prepared.record(example(architecture, 2, 0, torch.float64))[0]
     place = Selection(torch.arange(2), torch.tensor([target]))
     settings = Settings(routes=("z2u",), att_baseline="mean")
     with prepared(layer.module, layer.implementation):
@@ -79,7 +79,9 @@ def test_switches_of_sharp_attention() -> None:
         for name, parameter in explainer.model.named_parameters():
             if ".query." in name:
                 parameter.mul_(10)
-    layer = explainer.record("The old lighthouse keeper counted the ships while the storm grew darker.")[1]
+    layer = explainer.prepared.record(
+        "The old lighthouse keeper counted the ships while the storm grew darker."
+    )[1]
     place = Selection(torch.arange(len(layer.hidden)), torch.tensor([7, 9, 12]))
     with prepared(layer.module, layer.implementation):
         found = explain_layer(layer, Settings(routes=("z2z",)), place)["z2z"]

@@ -109,9 +109,9 @@ def test_what_lig_says_happens_when_a_source_is_removed() -> None:
     explainer = Explainer(made)
     inputs = {"input_ids": torch.arange(T)[None]}
     flow = explainer.explain(inputs, routes="z2z", layer_baseline="zero")
-    layer = explainer.record(inputs)[0]
+    layer = explainer.prepared.record(inputs)[0]
     everyone, others = torch.arange(T), ~torch.eye(T, dtype=torch.bool)
-    with explainer.lent(layer):
+    with explainer.prepared.ready_for(layer):
         image = ablation(layer, Selection(everyone, everyone), "zero").image
         effect = leave_one_out(image, others)
         found = measured(image, torch.stack([flow.z2z[0], effect]), others)

@@ -20,7 +20,7 @@ def test_engine_equals_autograd_through_the_unmodified_layer(
     name: str, tokens: int, padding: int, dtype: torch.dtype
 ) -> None:
     explainer = explainer_of(name, dtype)
-    for layer in explainer.record(inputs_of(name, tokens, padding, dtype)):
+    for layer in explainer.prepared.record(inputs_of(name, tokens, padding, dtype)):
         assert (layer.mode, layer.findings.memory) == ("split", "encoder_hidden_states")
         with prepared(layer.module, layer.implementation):
             for baseline, encoder in (("itb", "mean"), ("zero", "zero"), ("mean", "zero"), ("zero", "mean")):
@@ -54,7 +54,7 @@ def test_keys_of_the_encoder_that_no_straight_line_gives_are_captured() -> None:
     for layer in model.decoder.layers:
         layer.encoder_attn.k_proj = nn.Sequential(layer.encoder_attn.k_proj, nn.LayerNorm(32).double())
     explainer = Explainer(model, stack="decoder")
-    for layer in explainer.record(inputs_of("bart", 4, 0, torch.float64)):
+    for layer in explainer.prepared.record(inputs_of("bart", 4, 0, torch.float64)):
         with prepared(layer.module, layer.implementation):
             for route, engine, oracle, place in pairs(layer, "itb", "zero", 0):
                 ours, theirs = (

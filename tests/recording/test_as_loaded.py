@@ -162,7 +162,7 @@ def test_another_function_leaves_z2z(anew: bool, sdpa_anew: Callable[[PreTrained
     for asked in (explainer.explain, explainer.attention):
         with pytest.raises(UnsupportedModel, match=reason):
             asked(IDS)
-    (hidden, _), seen = layer_of(model, 0), explainer.record(IDS)[0]
+    (hidden, _), seen = layer_of(model, 0), explainer.prepared.record(IDS)[0]
     torch.testing.assert_close(seen.hidden, hidden)
     verdicts = {one.name: one for one in check(explainer, [IDS])}
     assert all(one.passed for one in verdicts.values())

@@ -53,7 +53,7 @@ def by_hand(model: PreTrainedModel, layer: Layer, target: int, head: int) -> Ten
 @pytest.mark.parametrize("tokens", [2, 6])
 def test_z2u_is_autograd_through_the_unmodified_layer(tokens: int) -> None:
     explainer = Explainer(build(DOGE, torch.float64))
-    for layer in explainer.record(example(DOGE, tokens)):
+    for layer in explainer.prepared.record(example(DOGE, tokens)):
         assert layer.mode != "whole"
         assert layer.findings.reason == "its mask or position bias depends on the hidden states"
         everyone = torch.arange(tokens)
@@ -81,7 +81,7 @@ def test_all_routes_are_certified(tokens: int, baseline: str) -> None:
 def test_what_autograd_gives_is_what_the_engine_gives() -> None:
     model, inputs = build(ARCHITECTURES["llama"], torch.float64), example(ARCHITECTURES["llama"], 5)
     explainer, settings = Explainer(model), Settings(mlp_baseline="matched")
-    for layer in explainer.record(inputs):
+    for layer in explainer.prepared.record(inputs):
         everyone = torch.arange(5)
         place = Selection(everyone, everyone)
         other = layer.coupled("for the test").with_findings(closed_form=None, projections={})
@@ -140,7 +140,7 @@ def test_tokens_that_meet_before_attention_are_explained() -> None:
 def test_two_attentions_are_more_heads() -> None:
     explainer, inputs = Explainer(build(DIFFERENTIAL)), example(DIFFERENTIAL, 5)
     flow = explainer.explain(inputs, mlp_baseline="matched")
-    assert (flow.heads, explainer.size(inputs)) == (8, (2, 8))
+    assert (flow.heads, explainer.prepared.size(inputs)) == (8, (2, 8))
     assert not flow.unmet
     torch.testing.assert_close(flow.composed().sum(-1), flow.total("z2z"), rtol=3e-3, atol=1e-4)
     with pytest.raises(UnsupportedModel, match="no attention weights from token to token: it is 2 attention"):
@@ -161,7 +161,7 @@ def test_keys_of_another_input_are_held_and_said_to_be() -> None:
 
 def test_its_sources_are_not_removed() -> None:
     explainer = Explainer(build(DOGE))
-    layer = explainer.record(example(DOGE, 4))[0]
+    layer = explainer.prepared.record(example(DOGE, 4))[0]
     everyone = torch.arange(4)
     with pytest.raises(UnsupportedModel, match="cannot be removed: its mask or position bias depends"):
         ablation(layer, Selection(everyone, everyone), "zero")
@@ -172,7 +172,7 @@ def test_a_second_attention_to_something_else_is_no_more_heads(monkeypatch: pyte
     monkeypatch.setattr("ligflow.recording.call._ENCODER_STATES", "states_of_the_encoder")
     explainer = Explainer(build(ARCHITECTURES["bart"]), stack="decoder")
     ids = torch.tensor([[5, 6, 7]])
-    layers = explainer.record({"input_ids": ids, "decoder_input_ids": ids + 1})
+    layers = explainer.prepared.record({"input_ids": ids, "decoder_input_ids": ids + 1})
     assert [layer.findings.reason for layer in layers] == [
         "it calls attention 2 times, not always with keys of its own tokens"
     ]

@@ -23,7 +23,7 @@ PAIRS = [(name, baseline) for name in ARCHITECTURES for baseline in ("itb", "zer
 
 def layers_of(name: str, dtype: torch.dtype = torch.float64, tokens: int = 7) -> Iterator[Layer]:
     explainer = Explainer(build(ARCHITECTURES[name], dtype))
-    for layer in explainer.record(example(ARCHITECTURES[name], tokens, dtype=dtype)):
+    for layer in explainer.prepared.record(example(ARCHITECTURES[name], tokens, dtype=dtype)):
         with prepared(layer.module, layer.implementation):
             yield layer
 
@@ -154,8 +154,8 @@ def test_a_projection_that_depends_on_the_place_is_noticed_where_places_change(p
     explainer, inputs = Explainer(model), example(ARCHITECTURES["llama"], 5)
     flow = explainer.explain(inputs, layers=0, routes="z2u", quadrature="gauss-legendre:9")
     assert f"its {said} on a target's own path is not what was predicted" in flow.meta["notes"][0]
-    layer = explainer.record(inputs)[0]
-    with explainer.lent(layer):
+    layer = explainer.prepared.record(inputs)[0]
+    with explainer.prepared.ready_for(layer):
         route = autograd.z2u(layer, source_start("itb", layer.hidden, torch.arange(5)))
         exact = attribute(route, torch.arange(5), "l2", "gauss-legendre:9").value
     torch.testing.assert_close(flow.z2u[0].transpose(0, 1), exact, rtol=1e-8, atol=1e-10)

@@ -47,7 +47,7 @@ def test_groups_of_several_layers_are_opened() -> None:
 @pytest.mark.parametrize("name", ["llama", "gpt2", "t5"])
 def test_no_cache_is_replayed(name: str) -> None:
     explainer = Explainer(build(ARCHITECTURES[name]))
-    for layer in explainer.record(example(ARCHITECTURES[name])):
+    for layer in explainer.prepared.record(example(ARCHITECTURES[name])):
         assert layer.arguments.get("past_key_values") is None
         with prepared(layer.module), torch.no_grad():
             for _ in range(3):
@@ -56,7 +56,7 @@ def test_no_cache_is_replayed(name: str) -> None:
 
 def test_a_causal_layer_keeps_its_mask() -> None:
     explainer = Explainer(build(ARCHITECTURES["gpt2"]))
-    layer = explainer.record(example(ARCHITECTURES["gpt2"]))[0]
+    layer = explainer.prepared.record(example(ARCHITECTURES["gpt2"]))[0]
     changed = layer.hidden.clone()
     changed[-1] += 1
     with prepared(layer.module), torch.no_grad():
@@ -69,7 +69,7 @@ def test_a_decoder_with_cross_attention_has_the_given_states_as_memory() -> None
     config = BertConfig(**ARCHITECTURES["bert"].config, is_decoder=True, add_cross_attention=True)
     model = BertModel(config).eval()
     inputs = example(ARCHITECTURES["bert"], 5) | {"encoder_hidden_states": torch.randn(1, 5, 32)}
-    (layer, *_) = Explainer(model).record(inputs)
+    (layer, *_) = Explainer(model).prepared.record(inputs)
     assert (layer.findings.reason, layer.findings.memory, layer.findings.cross_heads) == (
         "",
         "encoder_hidden_states",
@@ -241,7 +241,7 @@ def test_with_a_table_of_implementations_of_its_own_attention_is_seen_at_its_sof
         return {"eager": own}[model.config._attn_implementation](*args, **kwargs)
 
     monkeypatch.setattr(attention, "forward", forward)
-    for layer in Explainer(model).record(IDS):
+    for layer in Explainer(model).prepared.record(IDS):
         assert (layer.findings.reason, len(layer.forms)) == ("", 1)
     found, expected = (Explainer(one).explain(IDS) for one in (model, build(ARCHITECTURES["bert"])))
     torch.testing.assert_close(found.z2u, expected.z2u, rtol=1e-4, atol=1e-5)
@@ -263,12 +263,12 @@ def test_a_model_without_layers_is_refused() -> None:
 def test_a_whole_name_of_a_stack_is_that_stack() -> None:
     model = build_tiny("idefics")  # its gated_cross_attn_layers and vision_model.encoder.layers end alike
     inputs, _ = runs(model)
-    layers = Explainer(model, stack="layers.*").record(inputs)
+    layers = Explainer(model, stack="layers.*").prepared.record(inputs)
     assert [layer.name for layer in layers] == ["layers.0", "layers.1"]
     with pytest.raises(LigflowError, match=r"Several stacks of IdeficsModel match stack='layers'"):
-        Explainer(model, stack="layers").record(inputs)
+        Explainer(model, stack="layers").prepared.record(inputs)
 
 
 def test_a_cache_by_any_name_is_left_out() -> None:
-    (first, _) = Explainer(build_tiny("flaubert")).record({"input_ids": torch.arange(5, 11)[None]})
+    (first, _) = Explainer(build_tiny("flaubert")).prepared.record({"input_ids": torch.arange(5, 11)[None]})
     assert first.arguments["cache"] is None

@@ -51,11 +51,11 @@ def quiet_bloom() -> PreTrainedModel:
 
 
 def refusals(model: PreTrainedModel) -> set[str]:
-    return {layer.findings.reason for layer in Explainer(model).record(TEXT)}
+    return {layer.findings.reason for layer in Explainer(model).prepared.record(TEXT)}
 
 
 def test_a_small_branch_is_split_like_a_large_one() -> None:
-    layers = Explainer(quiet_bloom()).record(TEXT)
+    layers = Explainer(quiet_bloom()).prepared.record(TEXT)
     assert all(layer.mode == "split" for layer in layers)
     moved = max(float((layer.output - layer.hidden).norm() / layer.hidden.norm()) for layer in layers)
     assert moved < 0.02
@@ -103,7 +103,7 @@ def test_what_a_layer_does_to_values_is_looked_at_for_every_text() -> None:
         found = {
             len(layer.hidden): bool(layer.findings.reason)
             for text in order
-            for layer in explainer.record(text)
+            for layer in explainer.prepared.record(text)
         }
         assert found == {30: False, 2: True}
 
@@ -112,7 +112,7 @@ def decoder_with(change: Callable[[nn.Module], None]) -> list[Layer]:
     model = build(DECODERS["bart"])
     for layer in model.decoder.layers:
         change(layer)
-    return Explainer(model, stack="decoder").record(inputs_of("bart", 5, 0, torch.float32))
+    return Explainer(model, stack="decoder").prepared.record(inputs_of("bart", 5, 0, torch.float32))
 
 
 def mix_keys(layer: nn.Module) -> None:
@@ -134,7 +134,7 @@ class Choosing(hand_made.Attention):
 def test_keys_that_the_hidden_states_choose_are_noticed() -> None:
     model = hand_made.build()
     model.layers[0].attention = Choosing(model.config)
-    (layer,) = Explainer(model).record({"input_ids": torch.tensor([[3, 9, 4, 7, 5]])})
+    (layer,) = Explainer(model).prepared.record({"input_ids": torch.tensor([[3, 9, 4, 7, 5]])})
     assert (layer.mode, layer.findings.reason) == (
         "coupled",
         "its mask or position bias depends on the hidden states",
@@ -183,20 +183,22 @@ def test_experts_with_a_capacity_are_not_packed_where_it_may_be_exceeded() -> No
         Explainer(build(Architecture("SwitchTransformersModel", sizes | {"expert_capacity": capacity})))
         for capacity in (6, 64)
     )
-    assert [layer.findings.positionwise for layer in small.record(example(ARCHITECTURES["t5"], 6))] == [
+    assert [
+        layer.findings.positionwise for layer in small.prepared.record(example(ARCHITECTURES["t5"], 6))
+    ] == [
         True,
         True,
     ]
     longer = example(ARCHITECTURES["t5"], 8)  # though six were validated before
-    assert not all(layer.findings.positionwise for layer in small.record(longer))
-    assert all(layer.findings.positionwise for layer in large.record(longer))
+    assert not all(layer.findings.positionwise for layer in small.prepared.record(longer))
+    assert all(layer.findings.positionwise for layer in large.prepared.record(longer))
 
 
 def test_hidden_states_of_zeros_are_changed_too() -> None:
     """The queries of DETR's decoder start at 0. Its pixels are all the input that it needs."""
     model = build_tiny("detr")
     pixels = {"pixel_values": torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))}
-    first = Explainer(model, stack="decoder").record(pixels)[0]
+    first = Explainer(model, stack="decoder").prepared.record(pixels)[0]
     assert first.hidden.abs().max() == 0
     assert "its keys and values come from another layer" not in first.findings.reason
     flow = Explainer(model).explain(pixels, routes="z2u", layers=0, targets=[0])  # the encoder
@@ -208,7 +210,7 @@ def test_masks_that_the_eager_attention_takes_for_numbers_are_read_as_the_model_
     model = build_tiny("grounding-dino")
     inputs, why = runs(model)
     assert inputs is not None, why
-    for layer in Explainer(model, stack="text_backbone").record(inputs):
+    for layer in Explainer(model, stack="text_backbone").prepared.record(inputs):
         assert layer.mode == "split"
 
 
@@ -217,13 +219,13 @@ def test_without_eager_attention_a_split_is_compared_with_the_layers_own() -> No
     inputs, why = runs(model)
     assert inputs is not None, why
     explainer = Explainer(model)
-    for layer in explainer.record(inputs):
+    for layer in explainer.prepared.record(inputs):
         assert layer.mode == "split"
     assert not explainer.explain(inputs).unmet
     for layer in model.transformer_blocks:
         layer.ff = Then(layer.ff, lambda given: given + given.flip(1))
     changed = Explainer(model)
-    for layer in changed.record(inputs):
+    for layer in changed.prepared.record(inputs):
         assert "the output of a token depends on other tokens" in layer.findings.reason
     assert not changed.explain(inputs, routes="z2z").unmet  # under the attention that it was loaded with
 
@@ -233,7 +235,7 @@ def test_a_layer_that_overwrites_its_weights_cannot_be_differentiated() -> None:
     for layer in model.encoder.layer:
         layer.attention.attn.dropout = Then(nn.Identity(), lambda weights: weights.mul_(0.7))
     with pytest.raises(UnsupportedModel, match=r"Layer 0 \(encoder.layer.0, MPNetLayer\) cannot be differ"):
-        Explainer(model).record(TEXT)
+        Explainer(model).prepared.record(TEXT)
 
 
 # --- texts of one token, and adapters that call their matrices on something else ------------------
@@ -336,7 +338,8 @@ def test_a_norm_that_cannot_be_called_on_other_vectors_has_no_closed_form() -> N
         layer.input_layernorm = Strict(layer.input_layernorm)
     explainer = Explainer(model)
     assert all(
-        "tokens of one text alone" in layer.findings.no_closed_form for layer in explainer.record(TEXT)
+        "tokens of one text alone" in layer.findings.no_closed_form
+        for layer in explainer.prepared.record(TEXT)
     )
     ours, theirs = explainer.explain(TEXT), Explainer(plain).explain(TEXT)
     for route in theirs.routes:

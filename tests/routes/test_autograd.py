@@ -82,7 +82,7 @@ def test_direct_z2z_serves_models_off_the_interface() -> None:
     from architectures import WHOLE_ONLY
 
     explainer = Explainer(build(WHOLE_ONLY["longformer"], torch.float64))
-    for layer in explainer.record(example(WHOLE_ONLY["longformer"], 5)):
+    for layer in explainer.prepared.record(example(WHOLE_ONLY["longformer"], 5)):
         with prepared(layer.module, layer.implementation):
             visible = torch.arange(5)
             start = source_start("zero", layer.hidden, visible)

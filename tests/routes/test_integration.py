@@ -141,8 +141,8 @@ def test_little_motion_is_measured_between_like_runs_and_much_from_the_recorded_
 def test_origin_mass_is_what_the_layer_itself_moves_by_in_the_first_millionth(name: str) -> None:
     explainer, inputs = Explainer(build(ARCHITECTURES[name])), example(ARCHITECTURES[name], 6)
     flow = explainer.explain(inputs, routes="z2z", layers=0, layer_baseline="zero")
-    layer = explainer.record(inputs)[0].in_double()
-    with explainer.lent(layer), torch.no_grad():
+    layer = explainer.prepared.record(inputs)[0].in_double()
+    with explainer.prepared.ready_for(layer), torch.no_grad():
         z = layer.hidden
         image = layer.forward(torch.tensor([0, 1e-6, 1], dtype=torch.float64)[:, None, None] * z)
     moved = (image - image[0]).norm(dim=-1)

@@ -38,14 +38,14 @@ def scanned(
     explainer: Explainer, inputs: dict[str, Tensor], layer: int, target: int, baseline: str, points: int
 ) -> tuple[float, int]:
     """The sum of `||F(a+) - F(a-)||` over the total, and how many: the router is watched in a fine scan."""
-    recorded, chosen = explainer.record(inputs)[layer], []
+    recorded, chosen = explainer.prepared.record(inputs)[layer], []
     z = recorded.hidden
     start = {"itb": z[target].expand_as(z), "zero": torch.zeros_like(z), "mean": z.mean(0).expand_as(z)}
     nodes = torch.linspace(0, 1, points + 1)[:, None, None]
     paths = start[baseline] + nodes * (z - start[baseline])
     gate = recorded.module.mlp.gate
     handle = gate.register_forward_hook(lambda *call: chosen.append(call[-1][-1].view(-1, TOKENS, 2)))
-    with explainer.lent(recorded), torch.no_grad():
+    with explainer.prepared.ready_for(recorded), torch.no_grad():
         image = torch.cat([recorded.forward(some)[:, target] for some in paths.split(256)])
     handle.remove()
     experts = torch.cat(chosen)[:, target].sort(-1).values
@@ -92,9 +92,9 @@ def test_what_the_certificate_misses_is_the_jump_of_l() -> None:
     """`sum IG - total` is minus the sum of the jumps of L, which is less than the jump of F."""
     explainer, inputs = mixtral()
     flow = explainer.explain(inputs, routes="z2z", layers=1, targets=[7], tol=1e-4)
-    recorded = explainer.record(inputs)[1]
+    recorded = explainer.prepared.record(inputs)[1]
     z, nodes = recorded.hidden, torch.linspace(0, 1, 4001)[:, None, None]
-    with explainer.lent(recorded), torch.no_grad():
+    with explainer.prepared.ready_for(recorded), torch.no_grad():
         paths = z[7] + nodes * (z - z[7])
         image = torch.cat([recorded.forward(some)[:, 7] for some in paths.split(500)])
     length = (image - image[0]).norm(dim=-1).double()
@@ -131,9 +131,9 @@ def test_the_same_in_a_batch_on_a_small_budget_and_from_a_file(tmp_path: Path) -
 
 def test_a_layer_that_is_not_split_sees_the_same_jumps() -> None:
     explainer, inputs = mixtral()
-    layer = explainer.record(inputs)[1]
+    layer = explainer.prepared.record(inputs)[1]
     everyone = torch.arange(TOKENS)
-    with explainer.lent(layer):
+    with explainer.prepared.ready_for(layer):
         start = source_start("itb", layer.hidden, everyone)
         split = jumps(z2z_map(attention_path(alone(layer), start)), everyone, 1)
         whole = jumps(autograd.z2z(layer.whole("it is not split"), start), everyone, 1)

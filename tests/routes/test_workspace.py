@@ -16,7 +16,7 @@ def test_starts_of_the_encoder_are_told_apart_where_settings_share_a_computation
     name: str, routes: tuple[str, ...]
 ) -> None:
     explainer, inputs = explainer_of(name), inputs_of(name, 3, 0, torch.float32)
-    own = torch.linspace(-1, 1, explainer.record(inputs)[0].encoded.shape[1])
+    own = torch.linspace(-1, 1, explainer.prepared.record(inputs)[0].encoded.shape[1])
     starts: list[str | Tensor] = ["mean", "zero", own, "mean"]
     base = {"routes": routes, "mlp_baseline": "matched", "quadrature": "gauss-legendre:5", "tol": 0.9}
     variants = [base | {"encoder_baseline": start} for start in starts]

@@ -164,8 +164,8 @@ def _checked(model: PreTrainedModel, stack: str | None, inputs: Mapping[str, Ten
         warnings.simplefilter("ignore")
         try:
             explainer = Explainer(model, stack=_asked(model, stack))
-            own = inputs if explainer.decodes else _of_encoder(model, inputs)
-            layers, found = explainer.record(own), check(explainer, [own])
+            own = inputs if explainer.prepared.decodes else _of_encoder(model, inputs)
+            layers, found = explainer.prepared.record(own), check(explainer, [own])
             if _only_jumps(found):
                 held = check(explainer, [own], experts="frozen")
                 return _summary(layers, held) | {"experts": "frozen"}

@@ -47,7 +47,9 @@ def test_a_patch_is_the_token_that_its_pixels_change(name: str) -> None:
     architecture, _ = TOWERS[name]
     explainer, changed = Explainer(build(architecture)), picture()
     changed[:, :, 4:8, 8:12] += 1
-    before, after = (explainer.record({"pixel_values": one})[0].hidden for one in (picture(), changed))
+    before, after = (
+        explainer.prepared.record({"pixel_values": one})[0].hidden for one in (picture(), changed)
+    )
     moved = (before - after).abs().amax(-1).nonzero()[:, 0].tolist()
     labels = explainer.explain({"pixel_values": picture()}, routes=("z2z",)).tokens
     assert [labels[place] for place in moved] == ["r1c2"]

@@ -179,7 +179,7 @@ def _ensure_printable(
     """Says before the computation what could not be printed after it."""
     if layer is None and head is None:
         return
-    layers, heads = explainer.size(inputs, truncate)
+    layers, heads = explainer.prepared.size(inputs, truncate)
     explained = set(range(layers)) if chosen is None else {index % layers for index in chosen}
     if layer is not None and layer not in explained and not -len(explained) <= layer < 0:
         only = "" if chosen is None else f", of which --layers explains only {sorted(explained)}"

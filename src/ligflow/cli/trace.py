@@ -112,7 +112,7 @@ def follow(
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
     last = _layer(explainer, inputs, layer)
-    place = None if token is None else checked(token_position, token, explainer.labels(inputs))
+    place = None if token is None else checked(token_position, token, explainer.prepared.labels(inputs))
     top = None
     if towards is not None:
         row = checked(unembedding_row, explainer.model, explainer.tokenizer, towards)
@@ -179,7 +179,7 @@ class _Outputs:
 
 def _layer(explainer: Explainer, inputs: Inputs, layer: int | None) -> int:
     """The layer after which the token is followed. Raises LigflowError where there is none."""
-    count = explainer.size(inputs)[0]
+    count = explainer.prepared.size(inputs)[0]
     last = count - 1 if layer is None else layer % count if -count <= layer < count else layer
     if not 0 <= last < count:
         raise LigflowError(f"There is no layer {layer}: there are {count}, numbered 0 to {count - 1}.")

@@ -84,7 +84,7 @@ def check(
 
 
 def _examples(explainer: Explainer) -> list[Inputs]:
-    if explainer.tokenizer is not None and explainer.decodes:
+    if explainer.tokenizer is not None and explainer.prepared.decodes:
         return [Pair(*TEXTS), Pair(*TEXTS[::-1])]
     if explainer.tokenizer is not None:
         return list(TEXTS)
@@ -97,16 +97,15 @@ def _examples(explainer: Explainer) -> list[Inputs]:
         return [{name: pixels.to(explainer.model.dtype)} for pixels in made]
     if name == "input_ids":
         size = text_config(config).vocab_size
-        names = (name, "decoder_input_ids") if explainer.decodes else (name,)
+        names = (name, "decoder_input_ids") if explainer.prepared.decodes else (name,)
         return [{n: torch.randint(3, size, (1, 6), **drawn) for n in names} for _ in range(2)]
     raise LigflowError(f"No input can be made up for {name!r}; call check(explainer, inputs=[...]).")
 
 
 def _record(explainer: Explainer, example: Inputs) -> Recording:
-    """The layers of one example, each with the tokens that are not padding."""
-    layers = explainer.record(example)
-    inputs = example if isinstance(example, Mapping) else {}
-    return [(layer, explainer.place(inputs, layer)) for layer in layers]
+    """The layers of one example, each with the tokens that are explained on it."""
+    layers = explainer.prepared.record(example)
+    return list(zip(layers, explainer.prepared.selections(example, layers), strict=True))
 
 
 def _splits(recording: Recording) -> Check:
@@ -138,7 +137,7 @@ def _as_loaded(explainer: Explainer, examples: list[Inputs], recordings: list[Re
     name, gaps, limit = "layers are as the model runs", [], _rounding(explainer, 1e-4)
     for example, recording in zip(examples, recordings, strict=True):
         try:
-            seen = explainer.watched(example, {layer.name for layer, _ in recording})
+            seen = explainer.prepared.watched(example, {layer.name for layer, _ in recording})
         except LigflowError as error:
             return Check(name, False, "nothing", f"{limit:.0e}", str(error), compared=False)
         for layer, _ in recording:
@@ -152,7 +151,7 @@ def _replays(explainer: Explainer, recordings: list[Recording]) -> Check:
     """Each replayed layer against the output that the model itself computed."""
     gaps = []
     for layer, _ in _all(recordings):
-        with explainer.lent(layer), torch.no_grad():
+        with explainer.prepared.ready_for(layer), torch.no_grad():
             hidden = layer.hidden[None]
             whole = layer.mode == "whole"
             ours = layer.forward(hidden) if whole else layer.finish(hidden, layer.attend(hidden))
@@ -165,7 +164,7 @@ def _engine(explainer: Explainer, recordings: list[Recording], baseline: str) ->
     """Every route against brute-force autograd at the same path points."""
     gaps, limit = [], _rounding(explainer, 1e-4)
     for layer, tokens in _all(recordings):
-        with explainer.lent(layer):
+        with explainer.prepared.ready_for(layer):
             for route, engine, oracle in _pairs(layer, baseline, tokens):
                 gap = _gap(engine, oracle, tokens, limit, layer.hidden.dtype)
                 gaps.append((math.isnan(gap), gap, f"worst: {route}, layer {layer.index}"))
@@ -230,7 +229,7 @@ def _cells(explainer: Explainer, recording: Recording, tol: float, experts: str)
     adaptive, fine = (
         Settings(routes=routes, tol=tol, quadrature=rule, experts=held) for rule in ("adaptive", "fine")
     )
-    with explainer.lent(layer):
+    with explainer.prepared.ready_for(layer):
         ours, exact = (explain_layer(layer, settings, place) for settings in (adaptive, fine))
     errors = {route: _errors(found, exact[route]) / tol for route, found in ours.items()}
     worst, where = max(
@@ -251,7 +250,7 @@ def _errors(found: Attribution, exact: Attribution) -> Tensor:
 def _certificates(explainer: Explainer, recordings: list[Recording], tol: float, experts: str) -> Check:
     gaps = []
     for layer, tokens in _all(recordings):
-        with explainer.lent(layer):
+        with explainer.prepared.ready_for(layer):
             for name, route in _default_routes(layer, tokens, experts == "frozen").items():
                 found = attribute(route, tokens.targets, "l2", tol=tol)
                 off = ((found.value.sum(-1) - found.total) / found.scale).abs().amax(-1)
@@ -295,7 +294,7 @@ def _causal(explainer: Explainer, recording: Recording) -> Check:
         return Check(name, True, "not causal", "0")
     leaks = []
     for layer, tokens in recording:
-        with explainer.lent(layer):
+        with explainer.prepared.ready_for(layer):
             found = attribute(_default_routes(layer, tokens)["z2z"], tokens.targets, "l2", _NODES)
             leaks.append(float(found.value[:, 0, tokens.visible].triu(1).abs().max()))
     worst = _worst(leaks)
@@ -312,7 +311,7 @@ def _sees_back(explainer: Explainer, layer: Layer, tokens: Selection) -> bool:
     changed = layer.hidden.detach().repeat(len(cuts), 1, 1)
     for number, cut in enumerate(cuts):
         changed[number, visible[cut:]] *= -1
-    with explainer.lent(layer), torch.no_grad():
+    with explainer.prepared.ready_for(layer), torch.no_grad():
         own, *others = layer.forward(torch.cat([layer.hidden.detach()[None], changed]))
     earlier = [(visible[:cut], other) for cut, other in zip(cuts, others, strict=True)]
     return all(torch.allclose(own[some], other[some], rtol=1e-5, atol=1e-6) for some, other in earlier)

@@ -19,14 +19,16 @@ from ligflow.routes.attribution import Attribution
 from ligflow.settings import Settings
 
 
-def flow_of(
-    example: Example, results: Results, settings: Settings, places: Placement, about: dict[str, Any]
-) -> Flow:
-    """The labelled result; `about` goes into its metadata."""
+def assemble(example: Example, results: Results, settings: Settings, **more: Any) -> Flow:
+    """The labelled result, with `more` in its metadata; warns (CompletenessWarning) about unmet cells."""
+    return warn_unmet(_flow_of(example, results, settings, example.about | more))
+
+
+def _flow_of(example: Example, results: Results, settings: Settings, about: dict[str, Any]) -> Flow:
     tensors: dict[str, Tensor] = {}
     tokens, layers = example.tokens, example.layers
     for route in results[0]:
-        cross = layers[0].findings.cross_heads if example.memory is not None else 0
+        cross = layers[0].findings.cross_heads if example.encoder_tokens is not None else 0
         split = cross if route == "u2z" else len(tokens.labels)
         tensors |= _stack(route, [result[route] for result in results], split)
     meta = about | dict(tokens.layout) | {
@@ -34,18 +36,18 @@ def flow_of(
         "words": None if tokens.words is None else list(tokens.words),
         "word_labels": list(tokens.word_labels),
         "word_places": list(tokens.word_places),
-        "settings": settings.describe(memory=example.memory is not None),
+        "settings": settings.describe(memory=example.encoder_tokens is not None),
         "dtype": str(layers[0].hidden.dtype).removeprefix("torch."),
         "versions": {
             "ligflow": __version__, "torch": torch.__version__, "transformers": transformers.__version__,
         },
         "shortcuts": {str(layer.index): _closed_form(layer) for layer in layers},
-        "notes": [*example.notes, *_notes(layers, settings, places, results)],
+        "notes": [*example.notes, *_notes(layers, settings, example.placement, results)],
     }  # fmt: skip
-    if example.memory is not None:
-        meta |= {"memory": list(example.memory.labels), "memory_special": list(example.memory.special)}
+    if (encoder := example.encoder_tokens) is not None:
+        meta |= {"memory": list(encoder.labels), "memory_special": list(encoder.special)}
     indices = tuple(layer.index for layer in layers)
-    return Flow(list(tokens.labels), indices, tuple(example.rows), tokens.special, tensors, meta)
+    return Flow(list(tokens.labels), indices, tuple(example.targets), tokens.special, tensors, meta)
 
 
 def _stack(route: str, parts: list[Attribution], split: int) -> dict[str, Tensor]:
@@ -103,7 +105,7 @@ def _closed_form(layer: Layer) -> str:
 
 
 def _notes(
-    layers: list[Layer], settings: Settings, places: Placement, results: list[dict[str, Attribution]]
+    layers: list[Layer], settings: Settings, placement: Placement, results: list[dict[str, Attribution]]
 ) -> list[str]:
     """What a reader of the numbers must know about the settings."""
     notes = [
@@ -138,7 +140,7 @@ def _notes(
     if both and isinstance(settings.scalarization_of("z2u"), Direction):
         notes.append("composed: under a direction a head's sources may cancel, and its shares grow large")
     asked = (settings.att_baseline, settings.layer_baseline)
-    if any(isinstance(b, str) and b == "mean" for b in asked) and _is_causal(layers[0], places):
+    if any(isinstance(b, str) and b == "mean" for b in asked) and _is_causal(layers[0], placement):
         notes.append(
             "causal model: the sentence mean lets later tokens into the baseline; a corpus mean does not"
         )
@@ -159,10 +161,10 @@ def _of_jumps(route: str, results: list[dict[str, Attribution]]) -> str:
     )
 
 
-def _is_causal(layer: Layer, places: Placement) -> bool:
+def _is_causal(layer: Layer, placement: Placement) -> bool:
     if layer.mode != "split" or len(layer.hidden) == 1:
         return False
-    with places.lent(layer), torch.no_grad():
+    with placement.ready_for(layer), torch.no_grad():
         seen = layer.capture(layer.hidden[None])
         return bool(attention_weights(seen.query, seen.key, seen.form).p.triu(1).max() == 0)
 

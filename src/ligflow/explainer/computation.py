@@ -1,25 +1,28 @@
-"""One example, ready to be explained: its tokens, the rows asked about, and the model's layers on it."""
+"""The attributions of every layer, for one example or several together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ligflow.errors import LigflowError
 from ligflow.explainer.example import Example, Results
-from ligflow.explainer.placement import Done, Placement
+from ligflow.explainer.placement import Done
+from ligflow.inputs.tokens import text_config
 from ligflow.layer.layer import Layer
+from ligflow.progress import size_in_words
 from ligflow.routes.attribution import Attribution, on_cpu
+from ligflow.routes.corrections import model_attention
 from ligflow.routes.explain_layer import explain_together
-from ligflow.routes.workspace import Selection as LayerTokens
+from ligflow.routes.workspace import Selection
 from ligflow.settings import Settings
 
 
 def compute(
-    places: Placement,
-    examples: Sequence[Example],
-    settings: Sequence[Settings],
-    done: Done | None = None,
+    examples: Sequence[Example], settings: Sequence[Settings], done: Done | None = None
 ) -> list[list[Results]]:
     """For each of the settings, for each example, the attributions of every layer.
 
@@ -29,40 +32,62 @@ def compute(
     def of_layer(index: int) -> list[Results]:
         return _of_layer(examples, settings, index)
 
-    by_layer = places.compute(examples[0].layers, of_layer, done)
+    by_layer = examples[0].placement.compute(examples[0].layers, of_layer, done)
     return [
-        [[of_layer[asked][n] for of_layer in by_layer] for n in range(len(examples))]
-        for asked in range(len(settings))
+        [[attributions[number][n] for attributions in by_layer] for n in range(len(examples))]
+        for number in range(len(settings))
     ]
 
 
 def _of_layer(examples: Sequence[Example], settings: Sequence[Settings], index: int) -> list[Results]:
     """For each of the settings, for each example, every route of one layer."""
-    found: list[Results] = [[] for _ in settings]
+    results: list[Results] = [[] for _ in settings]
     layers = [example.layers[index] for example in examples]
     one_call = all(layer.findings.closed_form is not None and layer.findings.positionwise for layer in layers)
-    groups = [range(len(examples))] if one_call else [range(n, n + 1) for n in range(len(examples))]
+    groups = [examples] if one_call else [[example] for example in examples]
     for group in groups:
-        some = [examples[n] for n in group]
-        results = explain_together([e.layers[index] for e in some], settings, [e.place for e in some])
-        for asked, of_asked in zip(found, results, strict=True):
-            for example, routes in zip(some, of_asked, strict=True):
-                asked.append(_visible(example.layers[index], routes, example.place))
-    return found
+        selections = [example.selection for example in group]
+        attributions = explain_together([example.layers[index] for example in group], settings, selections)
+        for result, by_example in zip(results, attributions, strict=True):
+            for example, by_route in zip(group, by_example, strict=True):
+                result.append(_visible(example.layers[index], by_route, example.selection))
+    return results
 
 
-def _visible(layer: Layer, found: dict[str, Attribution], place: LayerTokens) -> dict[str, Attribution]:
+def _visible(layer: Layer, by_route: dict[str, Attribution], selection: Selection) -> dict[str, Attribution]:
     """Sources without padding; where they are heads, all of them. On the CPU, to make room."""
-    place, tokens = place.on(layer.hidden.device), len(layer.hidden)
-    for route, one in found.items():
-        if not torch.isfinite(one.value).all() or not torch.isfinite(one.total).all():
+    selection, tokens = selection.on(layer.hidden.device), len(layer.hidden)
+
+    def visible(route: str, attribution: Attribution) -> Attribution:
+        if not torch.isfinite(attribution.value).all() or not torch.isfinite(attribution.total).all():
             raise LigflowError(
                 f"Layer {layer.index}, {route}: the model gives NaN or infinite values on the path from "
                 "its baseline; choose another baseline, or check the weights."
             )
-    return {
-        route: on_cpu(
-            one if route == "u2z" else replace(one, value=one.value[..., place.sources(route, tokens)])
-        )
-        for route, one in found.items()
-    }
+        if route == "u2z":
+            return attribution
+        return replace(attribution, value=attribution.value[..., selection.sources(route, tokens)])
+
+    return {route: on_cpu(visible(route, attribution)) for route, attribution in by_route.items()}
+
+
+def attention_of(example: Example) -> Float[Tensor, "layer head target source"]:
+    """The attention weights that the layers themselves have on the tokens shown, on the CPU."""
+
+    def of_layer(number: int) -> Tensor:
+        layer = example.layers[number]
+        selection = example.selection.on(layer.hidden.device)
+        weights = model_attention(layer, selection.targets)
+        return weights[..., selection.visible].transpose(0, 1).cpu()
+
+    return torch.stack(example.placement.compute(example.layers, of_layer, None))
+
+
+def work_in_words(example: Example, routes: Iterable[str], config: Any) -> str:
+    """What is to be done, `9 tokens x 6 layers, maps of 0.1 MB`."""
+    layers, targets, sources = len(example.layers), len(example.targets), len(example.tokens.labels)
+    heads = getattr(text_config(config), "num_attention_heads", None) or 1
+    heads = max(heads) if isinstance(heads, (list, tuple)) else heads  # one number for each stage
+    maps = sum({"z2u": heads, "z2z": 1}.get(route, 0) for route in routes)
+    size = layers * targets * sources * maps * example.layers[0].hidden.element_size()
+    return f"{sources} tokens x {layers} layers, maps of {size_in_words(size)}"

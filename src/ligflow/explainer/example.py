@@ -1,6 +1,7 @@
-"""One example, ready to be explained: its tokens, and the rows asked about."""
+"""One example, ready to be explained: its tokens, its layers, and which of both are asked about."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -9,25 +10,28 @@ from ligflow.explainer.placement import Placement
 from ligflow.inputs.tokens import Tokens
 from ligflow.layer.layer import Layer
 from ligflow.routes.attribution import Attribution
-from ligflow.routes.workspace import Selection as LayerTokens
+from ligflow.routes.workspace import Selection
 
 Results = list[dict[str, Attribution]]  # of one example: for each layer, every route
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """`place` holds the same rows as positions among all tokens of the layers, padding included.
+    """The layers of one run of a model, and the tokens that are shown.
 
-    `memory` are the tokens of the encoder that the layers attend to, if they do.
+    `targets` are positions among the tokens shown; `selection` holds them as rows of the layers, which may
+    have padding besides. `encoder_tokens` are those of the encoder that the layers attend to, if they do.
+    `about` is what a flow says of the model.
     """
 
     tokens: Tokens
-    rows: list[int]
+    targets: list[int]
     layers: list[Layer]
-    place: LayerTokens
+    selection: Selection
     notes: list[str]
-    places: Placement
-    memory: Tokens | None = None
+    placement: Placement
+    encoder_tokens: Tokens | None = None
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 def shown(tokens: Tokens, visible: Tensor) -> Tokens:
@@ -39,10 +43,10 @@ def shown(tokens: Tokens, visible: Tensor) -> Tokens:
     return Tokens(labels, special, notes=tokens.notes)
 
 
-def splittable(layers: list[Layer], asked: bool, routes: tuple[str, ...]) -> tuple[list[Layer], list[str]]:
-    """The layers to explain; those not asked for by number are left out, with a note, where they refuse."""
+def splittable(layers: list[Layer], chosen: bool, routes: tuple[str, ...]) -> tuple[list[Layer], list[str]]:
+    """The layers to explain, and notes: those that refuse are left out, unless `chosen` by number."""
     refused = [layer for layer in layers if layer.mode == "whole"] if set(routes) != {"z2z"} else []
-    if refused and (asked or len(refused) == len(layers)):
+    if refused and (chosen or len(refused) == len(layers)):
         first = refused[0]
         raise UnsupportedModel(
             f"Layer {first.index} ({type(first.module).__name__}) offers no z2u and u2z: "

@@ -12,7 +12,7 @@ from ligflow.devices.precision import check_precision, exact_mode
 from ligflow.devices.private_copy import private_copy, without_hooks
 from ligflow.devices.weights import check_weights, is_short, usable, weights_notes
 from ligflow.errors import LigflowError
-from ligflow.explainer.assembly import flow_of, warn_unmet
+from ligflow.explainer.assembly import assemble
 from ligflow.explainer.computation import compute
 from ligflow.explainer.example import Example, shown, splittable
 from ligflow.explainer.placement import Placement
@@ -28,7 +28,7 @@ from ligflow.method.quadrature import MAX_NODES
 from ligflow.method.scalarization import Scalarization
 from ligflow.recording.lone_call import record_call
 from ligflow.recording.validation import validate
-from ligflow.routes.workspace import Selection as Rows
+from ligflow.routes.workspace import Selection
 from ligflow.settings import ROUTES, Array, Settings, ask
 
 _HELD = "the encoder's states are held, so that sources are the layer's own tokens; Explainer moves both"
@@ -88,11 +88,9 @@ def attribute_layer(
         hidden = hidden_states.reshape(1, *hidden_states.shape[-2:])
         args, kwargs = snapshot((hidden, *others), _own), snapshot(arguments, _own)
         recorded = validate(module, record_call(module, args, kwargs, _number(layer)))
-        example = _example(module, recorded, tokens, targets, settings)
-        example.notes.extend(weights_notes(layer))
-        ((results,),) = compute(example.places, [example], [settings])
-        flow = flow_of(example, results, settings, example.places, _about(layer))
-    return warn_unmet(flow)
+        example = _example(layer, module, recorded, tokens, targets, settings)
+        ((results,),) = compute([example], [settings])
+        return assemble(example, results, settings)
 
 
 def _check_layer(layer: object) -> None:
@@ -162,6 +160,7 @@ def _number(layer: nn.Module) -> int:
 
 
 def _example(
+    original: nn.Module,
     module: nn.Module,
     layer: Layer,
     names: Sequence[str] | None,
@@ -175,8 +174,9 @@ def _example(
     visible = _attended(module, layer)
     tokens = shown(Tokens(labels, (False,) * len(labels)), visible)
     rows = token_positions(targets, tokens.labels)
-    place = Rows(visible, visible[torch.tensor(rows, device=visible.device)])
-    return Example(tokens, rows, chosen, place, [_HELD] if layer.findings.memory else [], Placement(module))
+    selection = Selection(visible, visible[torch.tensor(rows, device=visible.device)])
+    notes = [*([_HELD] if layer.findings.memory else []), *weights_notes(original)]
+    return Example(tokens, rows, chosen, selection, notes, Placement(module), about=_about(original))
 
 
 def _attended(module: nn.Module, layer: Layer) -> Int[Tensor, " visible"]:

@@ -42,7 +42,7 @@ class Placement:
             yield
 
     @contextmanager
-    def lent(self, layer: Layer) -> Iterator[None]:
+    def ready_for(self, layer: Layer) -> Iterator[None]:
         """The model borrowed for this layer, whose weights are on its device."""
         here = resident(layer.module.modules(), layer.hidden.device) if self.devices else nullcontext()
         with locked(self.model), here, prepared(self.model, layer.implementation):

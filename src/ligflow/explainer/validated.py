@@ -22,7 +22,7 @@ class Validated:
     seen at its softmax: what a layer computes around it may depend on the values.
     """
 
-    places: Placement
+    placement: Placement
     fixed: bool = False  # nobody else can change the weights
     known: dict[Any, tuple[Any, Layer]] = field(default_factory=dict)  # with the weights' checksums
     routed: set[Any] = field(default_factory=set)  # kinds that choose experts
@@ -35,7 +35,7 @@ class Validated:
     def __call__(self, layers: list[Layer]) -> list[Layer]:
         """The layers with what validation found, now or before."""
         waiting = [layer for layer in layers if layer.forms or not self._covers(layer)]
-        found = self.places.in_turn(waiting, lambda number: self._checked(waiting[number]))
+        found = self.placement.in_turn(waiting, lambda number: self._checked(waiting[number]))
         now = dict(zip(waiting, found, strict=True))
         return [_as_seen(layer, now.get(layer) or self.known[_kind(layer)][1]) for layer in layers]
 
@@ -58,10 +58,10 @@ class Validated:
     def _checked(self, layer: Layer) -> Layer:
         if self._covers(layer):
             seen = self.known[_kind(layer)][1]
-            return seen if holds(self.places.model, layer, seen) else validate(self.places.model, layer)
-        found = validate(self.places.model, layer)
+            return seen if holds(self.placement.model, layer, seen) else validate(self.placement.model, layer)
+        found = validate(self.placement.model, layer)
         self.known[_kind(layer)] = self._weights(layer), found
-        with prepared(self.places.model, found.implementation):
+        with prepared(self.placement.model, found.implementation):
             self.routed.update({_kind(layer)} if has_experts(found) else ())
         return found
 

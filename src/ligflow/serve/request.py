@@ -87,7 +87,7 @@ class Offered:
             raise LigflowError(
                 f"{explainer.name} has no tokenizer, and the server explains text; serve a model of text."
             )
-        layers, heads = explainer.size("ligflow")
+        layers, heads = explainer.prepared.size("ligflow")
         most = position_limit(explainer.model, explainer.tokenizer) or limits.tokens
         counter = copy.deepcopy(explainer.tokenizer)
         return cls(explainer.name, explainer, counter, layers, heads, min(most, limits.tokens))

@@ -110,7 +110,7 @@ def corpus_means(explainer: Explainer, sentences: Sequence[Sentence]) -> dict[in
     tokens = 0
     for sentence in sentences:
         try:
-            layers = explainer.record(sentence.inputs)
+            layers = explainer.prepared.record(sentence.inputs)
         except LigflowError as error:
             raise LigflowError(
                 f"{sentence.place} cannot be tried, choose other sentences: {error}"

@@ -88,7 +88,7 @@ def _with_random_weights(explainer: Explainer, seed: int) -> Explainer:
 
 def describe(explainer: Explainer, model: Model) -> dict[str, Any]:
     """The model as the manifest keeps it. Raises UnsupportedModel if none of its layers can be split."""
-    layers, heads = explainer.size("One sentence.")
+    layers, heads = explainer.prepared.size("One sentence.")
     if not heads:
         raise UnsupportedModel(
             f"No layer of {explainer.name!r} can be split at its attention, so that nothing can be composed "

@@ -62,17 +62,17 @@ def of_sentence(
 ) -> list[dict[str, Any]]:
     """The rows of one sentence."""
     rows = []
-    layers, seed = explainer.record(sentence.inputs), trial.seed + sentence.number
-    others = None if twin is None else twin.record(sentence.inputs)
+    layers, seed = explainer.prepared.record(sentence.inputs), trial.seed + sentence.number
+    others = None if twin is None else twin.prepared.record(sentence.inputs)
     for number in positions("layer", trial.layers, len(layers)):
         layer, mean = layers[number], means[number].to(layers[number].hidden)
         tokens = _all(layer)
-        with exact_mode(layer.hidden.device), explainer.lent(layer):
+        with exact_mode(layer.hidden.device), explainer.prepared.ready_for(layer):
             maps, unmet = _maps(layer, tokens, mean, seed)
             players = seen_by(layer, tokens)
             parts = list(_measured(layer, tokens, mean, maps, players, trial))
         if twin is not None and others is not None:
-            with exact_mode(layer.hidden.device), twin.lent(others[number]):
+            with exact_mode(layer.hidden.device), twin.prepared.ready_for(others[number]):
                 moved, _ = _maps(others[number].on_input(layer.hidden), tokens, mean, seed + 1)
             parts.append(("", SHUFFLED, maps, _alike(maps, moved, _without_itself(players))))
         about = {"sentence": sentence.number, "layer": number, "unmet": unmet}

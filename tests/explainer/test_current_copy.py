@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model, Qwen2Config, Qwen2Model
 
 from ligflow import Explainer, Flow
-from ligflow.explainer import prepared_model
+from ligflow.explainer import current_copy
+from ligflow.explainer.current_copy import CurrentCopy
 from ligflow.explainer.fingerprint import Structure, checksum
-from ligflow.explainer.prepared_model import PreparedModel
 
 SMALL: dict[str, Any] = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
@@ -131,7 +131,7 @@ def test_a_call_that_ends_while_the_model_is_prepared_leaves_nothing_half(
             explainer = Explainer(model)
             other_eps(model)
             with monkeypatch.context() as patch:
-                patch.setattr(prepared_model, name, interrupted)
+                patch.setattr(current_copy, name, interrupted)
                 with pytest.raises(KeyboardInterrupt):
                     explainer.explain(IDS)
             assert differ(explainer.explain(IDS), Explainer(model).explain(IDS)) == 0
@@ -165,21 +165,21 @@ def test_models_of_other_kinds() -> None:
 
 def test_what_has_not_changed_is_not_made_anew() -> None:
     model = gpt2()
-    prepared = PreparedModel(model)
-    first = prepared.now()
+    current = CurrentCopy(model)
+    first = current.now()
     model.train()(**IDS)
-    assert prepared.now().places is first.places
+    assert current.now().placement is first.placement
     model.h[0].ln_1.eps = 0.1
-    assert prepared.now().places is not first.places
+    assert current.now().placement is not first.placement
 
 
 def test_a_layer_that_was_recorded_before_a_change_can_still_be_replayed() -> None:
     model = gpt2()
     explainer = Explainer(model)
-    layer = explainer.record(IDS)[1]
+    layer = explainer.prepared.record(IDS)[1]
     model.h[0].ln_1.eps = 0.1
-    explainer.record(IDS)
-    with explainer.lent(layer), torch.no_grad():
+    explainer.prepared.record(IDS)
+    with explainer.prepared.ready_for(layer), torch.no_grad():
         torch.testing.assert_close(layer.forward(layer.hidden[None])[0], layer.output)
 
 

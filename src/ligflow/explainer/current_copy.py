@@ -1,0 +1,108 @@
+"""The copy of a model that is run, made anew where the model has changed."""
+
+import threading
+import weakref
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from ligflow.devices.private_copy import private_copy
+from ligflow.devices.weights import check_streamed, check_weights, on_disk, usable, weights_notes
+from ligflow.explainer.fingerprint import Structure, checksum
+from ligflow.explainer.placement import Placement
+from ligflow.explainer.validated import Validated
+
+
+@dataclass(frozen=True, eq=False)
+class ModelCopy:
+    """A model as it was at one moment: where its layers are computed, and what was validated on it.
+
+    `notes` tell readers of a flow how its weights differ from the model's own.
+    """
+
+    placement: Placement
+    validated: Validated
+    notes: tuple[str, ...] = ()
+
+
+class CurrentCopy:
+    """The private copy of a model, which is made and validated anew where the model has changed.
+
+    `model` is the one that was given, or a copy where weights are too short, elsewhere or without
+    gradients, or where they stay on disk (`folder`). Layers come to `devices` one by one if they `stay`.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        devices: tuple[torch.device, ...] = (),
+        stay: bool = False,
+        folder: str | Path | None = None,
+    ) -> None:
+        self._original, self._devices, self._stay, self._folder = weakref.ref(model), devices, stay, folder
+        self._lock = threading.RLock()
+        self._copy: ModelCopy
+        self._take(model)
+
+    @property
+    def home(self) -> torch.device:
+        """Where the model's inputs go."""
+        return self._copy.placement.home
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """The devices that layers come to; none where they are computed where they lie."""
+        return self._copy.placement.devices
+
+    def now(self) -> ModelCopy:
+        """The copy of the model as it is now."""
+        with self._lock, torch.inference_mode(False):
+            original = self._original()
+            if original is not None and original is not self.model and self._differs(original):
+                self._take(original)
+            elif Structure(self.model) != self._structure:
+                self._take(original if original is self.model else None)
+            return replace(self._copy, validated=self._copy.validated.of_now())
+
+    def placement_of(self, module: nn.Module) -> Placement:
+        """Where a layer is computed, also one that was recorded before the model changed."""
+        placement = self._copy.placement
+        if any(part is module for part in placement.model.modules()):
+            return placement
+        return Placement(module, placement.devices)
+
+    def _differs(self, original: PreTrainedModel) -> bool:
+        return _numbers_too(original) != self._structure_of_original
+
+    def _take(self, original: PreTrainedModel | None) -> None:
+        """Prepares what is run for a model; None: for the copy that there is."""
+        notes = self._copy.notes if original is None else tuple(weights_notes(original))
+        if original is not None:
+            model = self._usable(original)
+            self.model, self._structure_of_original = model, model is not original and _numbers_too(original)
+        self._prepare(notes)
+
+    def _usable(self, model: PreTrainedModel) -> PreTrainedModel:
+        if self._stay:
+            check_streamed(model)
+        if self._folder is not None:
+            return on_disk(model, self._folder)
+        return model if self._stay else usable(model, *self._devices)
+
+    def _prepare(self, notes: tuple[str, ...]) -> None:
+        """The structure is noted last: where this ends early, the next call begins anew."""
+        structure = Structure(self.model)
+        check_weights(self.model)
+        placement = Placement(private_copy(self.model), self._devices if self._stay else ())
+        self._copy = ModelCopy(placement, Validated(placement, fixed=self._folder is not None), notes)
+        self._structure = structure
+
+
+def _numbers_too(model: nn.Module) -> tuple[Any, ...]:
+    """All that a copy of the model rests on."""
+    weights = (*model.parameters(), *model.buffers())
+    return Structure(model, hold=False), checksum(weights)
