@@ -18,7 +18,7 @@ NODES = torch.tensor([0.2, 0.9], dtype=torch.float64)
 def sentences(name: str, lengths: tuple[int, ...] = (3, 6)) -> list[Layer]:
     """The second layer of one model on sentences of some lengths."""
     explainer = Explainer(build(ARCHITECTURES[name], torch.float64))
-    return [explainer.record(example(ARCHITECTURES[name], length))[1] for length in lengths]
+    return [explainer.prepared.record(example(ARCHITECTURES[name], length))[1] for length in lengths]
 
 
 def test_rows_are_tokens_of_sentences_filled_up_with_zeros() -> None:

@@ -17,7 +17,7 @@ from ligflow.paths.batch_projections import _scaling, project, turned_keys
 
 def two_sentences(name: str) -> Iterator[list[Layer]]:
     explainer = Explainer(build(ARCHITECTURES[name], torch.float64))
-    layers = [explainer.record(example(ARCHITECTURES[name], length))[0] for length in (3, 5)]
+    layers = [explainer.prepared.record(example(ARCHITECTURES[name], length))[0] for length in (3, 5)]
     with prepared(layers[0].module, layers[0].implementation):
         yield layers
 

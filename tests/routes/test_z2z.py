@@ -1,11 +1,15 @@
-"""z2z and z2u: what can have no part in a target has none."""
+"""z2z: its pullback against differences, and what can have no part in a target has none."""
 
 import pytest
 import torch
 
 from architectures import ARCHITECTURES, build, example
-from families import FAMILIES
+from brute_force import by_differences
+from families import FAMILIES, layer_of
 from ligflow import Explainer
+from ligflow.paths.batch import alone
+from ligflow.routes.workspace import Workspace
+from ligflow.routes.z2z import z2z_from
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -35,3 +39,23 @@ def test_nothing_comes_from_beyond_a_sliding_window() -> None:
     assert flow.z2z[:, beyond].abs().max() == 0
     assert flow.z2u[:, :, beyond].abs().max() == 0
     assert flow.z2z[:, torch.ones(9, 9, dtype=torch.bool).tril(-1) & ~beyond].abs().min() > 0
+
+
+@pytest.mark.parametrize("baseline", ["itb", "zero", "mean"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_pullback_is_that_of_differences_through_the_layer(name: str, baseline: str) -> None:
+    """For one scalar of `z'_j`, its change as each source alone moves, the unmodified layer being run."""
+    node, target = torch.tensor([0.6], dtype=torch.float64), 4
+    cotangent = torch.linspace(-1, 1, 32, dtype=torch.float64)
+    for _, layer, place in layer_of(name):
+        z, work = layer.hidden, Workspace(alone(layer), (place,))
+        starts = {"itb": z[target].expand_as(z), "zero": torch.zeros_like(z), "mean": z.mean(0).expand_as(z)}
+        start = starts[baseline]
+        pullback = z2z_from(work, baseline).pullback
+        integrands = pullback(node, torch.tensor([target]), cotangent.expand_as)
+        expected = by_differences(
+            lambda copies, layer=layer: layer.forward(copies)[:, target] @ cotangent[:, None],
+            start + 0.6 * (z - start),
+            z - start,
+        )
+        torch.testing.assert_close(integrands[0, 0], expected, rtol=1e-5, atol=1e-7)
