@@ -212,7 +212,9 @@ def test_files_of_a_run(kept: Run, tmp_path: Path) -> None:
 def test_the_command(kept: Run, tmp_path: Path, run: Command) -> None:
     call = partial(run, "corpus", "heads")
     out = str(tmp_path / "out")
-    assert call(str(kept.folder), "--out", out, "--draws", "100")[:2] == (0, f"wrote {out}/heads.md\n")
+    code, printed, _ = call(str(kept.folder), "--out", out, "--draws", "100")
+    assert (code, printed.splitlines()[-1]) == (0, f"wrote {out}/heads.md")
+    assert "previous: 1 (layer 0 head 2)" in printed
     assert "an interval takes at least 100" in call(str(kept.folder), "--draws", "9")[2]
     assert "Unknown ATT baseline 'mean'" in call(str(kept.folder), "--att-baseline", "mean")[2]
     assert "holds no run" in call(str(tmp_path))[2]

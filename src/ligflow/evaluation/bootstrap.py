@@ -37,11 +37,11 @@ def nothing(draws: int, cells: int) -> Sums:
 
 def weights(seed: int, clusters: Sequence[int], draws: int) -> Float[np.ndarray, "draw cluster"]:
     """How often each cluster counts: once in row 0, then in each draw."""
-    found = np.ones((draws + 1, len(clusters)))
+    weight = np.ones((draws + 1, len(clusters)))
     for column, cluster in enumerate(clusters):
         generator = np.random.Generator(np.random.Philox(key=[seed, cluster]))
-        found[1:, column] = generator.poisson(1.0, draws)
-    return found
+        weight[1:, column] = generator.poisson(1.0, draws)
+    return weight
 
 
 def add(
@@ -55,10 +55,10 @@ def add(
     before.counts[...] += weight @ counts
 
 
-def means(found: Sums) -> Float[np.ndarray, "draw cell"]:
+def means(totals: Sums) -> Float[np.ndarray, "draw cell"]:
     """The mean of every cell in every draw; NaN where nothing was counted."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(found.counts > 0, found.sums / found.counts, np.nan)
+        return np.where(totals.counts > 0, totals.sums / totals.counts, np.nan)
 
 
 def interval(

@@ -137,11 +137,11 @@ def _as_loaded(explainer: Explainer, examples: list[Inputs], recordings: list[Re
     name, gaps, limit = "layers are as the model runs", [], _rounding(explainer, 1e-4)
     for example, recording in zip(examples, recordings, strict=True):
         try:
-            seen = explainer.prepared.watched(example, {layer.name for layer, _ in recording})
+            calls = explainer.prepared.watched(example, {layer.name for layer, _ in recording})
         except LigflowError as error:
             return Check(name, False, "nothing", f"{limit:.0e}", str(error), compared=False)
         for layer, _ in recording:
-            own = [layer.layout.rows(one)[0].to(layer.hidden) for one in seen[layer.name].pop(0)]
+            own = [layer.layout.rows(states)[0].to(layer.hidden) for states in calls[layer.name].pop(0)]
             gaps += [max_token_error(*pair) for pair in zip((layer.hidden, layer.output), own, strict=True)]
     worst = _worst(gaps)
     return Check(name, worst <= limit, f"{worst:.1e}", f"{limit:.0e}")
@@ -231,11 +231,16 @@ def _cells(explainer: Explainer, recording: Recording, tol: float, experts: str)
     )
     with explainer.prepared.ready_for(layer):
         ours, exact = (explain_layer(layer, settings, place) for settings in (adaptive, fine))
-    errors = {route: _errors(found, exact[route]) / tol for route, found in ours.items()}
+    errors = {route: _errors(errors_of_route, exact[route]) / tol for route, errors_of_route in ours.items()}
     worst, where = max(
-        ((float(found.max()), name) for name, found in errors.items() if found.numel()), default=(0.0, "none")
+        (
+            (float(errors_of_route.max()), name)
+            for name, errors_of_route in errors.items()
+            if errors_of_route.numel()
+        ),
+        default=(0.0, "none"),
     )
-    every = torch.cat([found.flatten() for found in errors.values()])
+    every = torch.cat([errors_of_route.flatten() for errors_of_route in errors.values()])
     share = f"{int((every > 1).sum())} of {len(every)} over 1"
     detail = f"in tolerances; {share}; worst: {where}, layer {layer.index}"
     return Check("cells against a fine rule", worst <= 2, f"{worst:.2g}", "2", detail, len(every) > 0)

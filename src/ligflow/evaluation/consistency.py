@@ -38,9 +38,9 @@ def agreement(
     `compared` marks the sources that count (the others are as if they were not there), `still` the rows
     of which one did not move: only their `l2` is defined.
     """
-    c, d = (torch.where(compared, one.double(), 0.0) for one in (other, direct))
+    c, d = (torch.where(compared, row.double(), 0.0) for row in (other, direct))
     gap = (c - d).norm(dim=-1)
-    found = {
+    metrics = {
         "l2": gap,
         "relative_l2": _ratio(gap, d.norm(dim=-1)),
         "normalised_l2": (_of_its_size(c) - _of_its_size(d)).norm(dim=-1),
@@ -49,17 +49,18 @@ def agreement(
         "top_k": _overlap(c, d, compared, top_k),
     }
     return {
-        name: value if name == "l2" else value.masked_fill(still, torch.nan) for name, value in found.items()
+        name: value if name == "l2" else value.masked_fill(still, torch.nan)
+        for name, value in metrics.items()
     }
 
 
 def spearman(
-    some: Float[Tensor, "*#map target source"],
+    maps: Float[Tensor, "*#map target source"],
     others: Float[Tensor, "*#map target source"],
     compared: Bool[Tensor, "*#map target source"],
 ) -> Float[Tensor, "*map target"]:
     """Rank correlation of every row over the sources that count; NaN where they are under three, or even."""
-    first, second = (_ranks(torch.where(compared, one, 0.0), compared) for one in (some, others))
+    first, second = (_ranks(torch.where(compared, row, 0.0), compared) for row in (maps, others))
     return _correlation(first, second, compared)
 
 
@@ -86,8 +87,8 @@ def _of_its_size(row: Tensor) -> Tensor:
 
 def _correlation(c: Tensor, d: Tensor, compared: Tensor) -> Tensor:
     c, d = _centred(c, compared), _centred(d, compared)
-    found = _ratio((c * d).sum(dim=-1), c.norm(dim=-1) * d.norm(dim=-1)).clamp(-1, 1)
-    return torch.where(compared.sum(dim=-1) < _FEWEST, torch.nan, found)
+    correlation = _ratio((c * d).sum(dim=-1), c.norm(dim=-1) * d.norm(dim=-1)).clamp(-1, 1)
+    return torch.where(compared.sum(dim=-1) < _FEWEST, torch.nan, correlation)
 
 
 def _centred(row: Tensor, compared: Tensor) -> Tensor:

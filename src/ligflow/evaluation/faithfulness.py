@@ -68,7 +68,7 @@ def measured(
     effect = (_distance(image, gone.flatten(0, 1)) / whole).unflatten(0, gone.shape[:2])
     taken, left = effect[:, : steps + 1], effect[:, steps + 1 : 2 * (steps + 1)]
     share = numbers / count
-    found = {
+    measures = {
         "rank_correlation": spearman(maps.abs().double(), alone.double()[None], players[None]),
         "deletion": _mean(taken, share),
         "insertion": 1 - _mean(left, share),
@@ -76,7 +76,7 @@ def measured(
         "comprehensiveness": _enough(effect[:, -2], count, top_k),
         "sufficiency": _enough(effect[:, -1], count, top_k),
     }
-    return {name: value.double().masked_fill(still, torch.nan) for name, value in found.items()}
+    return {name: value.double().masked_fill(still, torch.nan) for name, value in measures.items()}
 
 
 def _order(

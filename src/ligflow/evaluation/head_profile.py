@@ -29,18 +29,18 @@ def mass(
 
 
 def chance(
-    relation: Bool[Tensor, "kind target source"], seen: Bool[Tensor, "target source"]
+    relation: Bool[Tensor, "kind target source"], visible: Bool[Tensor, "target source"]
 ) -> Float[Tensor, "kind target"]:
     """The mean mass over all orders of a row's values; NaN where a target sees no source of the kind."""
-    count = (relation & seen).sum(-1).double()
-    return torch.where(count > 0, count / seen.sum(-1), torch.nan)
+    count = (relation & visible).sum(-1).double()
+    return torch.where(count > 0, count / visible.sum(-1), torch.nan)
 
 
 def entropy(
-    share: Float[Tensor, "layer head target source"], seen: Bool[Tensor, "target source"]
+    share: Float[Tensor, "layer head target source"], visible: Bool[Tensor, "target source"]
 ) -> Float[Tensor, "layer head target"]:
     """How spread a row is, from 0 (one source) to 1 (all that the target sees alike); NaN for one source."""
-    count = seen.sum(-1).double()
+    count = visible.sum(-1).double()
     spread = -torch.xlogy(share, share).sum(-1)
     return torch.where(count > 1, spread / count.log(), torch.nan)
 

@@ -73,11 +73,11 @@ def _written(
 
 def _calls(layer: Layer) -> Iterator[_Call]:
     """What the leaf modules of a layer take and give, in the order of their calls."""
-    found: list[_Call] = []
+    calls: list[_Call] = []
 
     def note(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         if args and isinstance(args[0], Tensor) and isinstance(out, Tensor):
-            found.append(_Call(module, args[0], out))
+            calls.append(_Call(module, args[0], out))
 
     leaves = [module for module in layer.module.modules() if is_leaf(module)]
     handles = [module.register_forward_hook(note) for module in leaves]
@@ -86,7 +86,7 @@ def _calls(layer: Layer) -> Iterator[_Call]:
     finally:
         for handle in handles:
             handle.remove()
-    yield from found
+    yield from calls
 
 
 def _output_projection(layer: Layer, calls: list[_Call]) -> _Call:

@@ -45,13 +45,13 @@ class Variant:
             routes=("z2u", "u2z"), att_baseline=base, mlp_baseline=self.mlp, scalarization=self.scalarization
         )
 
-    def maps(self, found: Mapping[str, Attribution], tokens: Selection) -> dict[str, Map]:
+    def maps(self, attributions: Mapping[str, Attribution], tokens: Selection) -> dict[str, Map]:
         """Its maps by name."""
         note = "" if self.scalarization == "l2" else f", {self.scalarization}"
         if not self.mlp:
-            return {f"LIG direct {self.att}{note}": found["z2z"].value[:, 0]}
+            return {f"LIG direct {self.att}{note}": attributions["z2z"].value[:, 0]}
         name = f"LIG {self.att} / {self.mlp}"
-        return {f"{name}, {rule}{note}": _composed(found, tokens, rule) for rule in composition.NAMES}
+        return {f"{name}, {rule}{note}": _composed(attributions, tokens, rule) for rule in composition.NAMES}
 
 
 VARIANTS = (
@@ -68,17 +68,17 @@ def lig(layer: Layer, tokens: Selection, mean: Baseline = "mean") -> tuple[dict[
 
     `mean` is the baseline of that name, e.g. the mean of a corpus `[D]`.
     """
-    asked = [variant.settings(mean) for variant in VARIANTS]
-    found = [of_one[0] for of_one in explain_together([layer], asked, [tokens])]
+    settings = [variant.settings(mean) for variant in VARIANTS]
+    results = [of_example[0] for of_example in explain_together([layer], settings, [tokens])]
     maps: dict[str, Map] = {}
-    for variant, routes in zip(VARIANTS, found, strict=True):
+    for variant, routes in zip(VARIANTS, results, strict=True):
         maps |= variant.maps(routes, tokens)
-    unmet = sum(int((~part.met).sum()) for routes in found for part in routes.values())
-    return {name: one[:, tokens.visible] for name, one in maps.items()}, unmet
+    unmet = sum(int((~part.met).sum()) for routes in results for part in routes.values())
+    return {name: values[:, tokens.visible] for name, values in maps.items()}, unmet
 
 
-def _composed(found: Mapping[str, Attribution], tokens: Selection, rule: str) -> Map:
-    heads, players = found["z2u"], found["u2z"].value[:, 0]
+def _composed(attributions: Mapping[str, Attribution], tokens: Selection, rule: str) -> Map:
+    heads, players = attributions["z2u"], attributions["u2z"].value[:, 0]
     z2u, u2z = heads.value.transpose(0, 1)[None], players[:, :-1].T[None]
     if rule == "product":
         return composition.product(z2u, u2z)[0]

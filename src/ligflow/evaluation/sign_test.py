@@ -17,12 +17,12 @@ from jaxtyping import Float
 def sign_test(differences: Float[np.ndarray, "sentence *test"], one_sided: bool = False) -> np.ndarray:
     """The exact p value of each column; zeros and NaN do not count. `one_sided`: against positive ones."""
     above, below = (differences > 0).sum(axis=0), (differences < 0).sum(axis=0)
-    found = np.empty(above.shape)
+    p = np.empty(above.shape)
     for place, (up, down) in enumerate(zip(above.flat, below.flat, strict=True)):
         more = int(up) if one_sided else max(int(up), int(down))
         tail = _upper_tails(int(up) + int(down))[more]
-        found.flat[place] = tail if one_sided else min(1.0, 2 * tail)
-    return found
+        p.flat[place] = tail if one_sided else min(1.0, 2 * tail)
+    return p
 
 
 @cache
@@ -41,8 +41,8 @@ def holm(p: Sequence[float]) -> list[float]:
     By hand: scipy has no Holm, and nine lines are less than statsmodels.
     """
     order = sorted(range(len(p)), key=lambda place: p[place])
-    found, largest = [1.0] * len(p), 0.0
+    adjusted, largest = [1.0] * len(p), 0.0
     for rank, place in enumerate(order):
         largest = max(largest, min(1.0, (len(p) - rank) * p[place]))
-        found[place] = largest
-    return found
+        adjusted[place] = largest
+    return adjusted

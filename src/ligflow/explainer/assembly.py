@@ -149,11 +149,11 @@ def _notes(
 
 def _of_jumps(route: str, results: list[dict[str, Attribution]]) -> str:
     """How many targets of a route change experts on their paths, and how far F jumps there."""
-    found = [(one.jump, one.met) for result in results if (one := result[route]).jump is not None]
-    sizes = [float(jump) for jumps, _ in found for jump in jumps[jumps > 0]]
+    jumping = [(one.jump, one.met) for result in results if (one := result[route]).jump is not None]
+    sizes = [float(jump) for jumps, _ in jumping for jump in jumps[jumps > 0]]
     if not sizes:
         return ""
-    within = sum(int(met[jumps > 0].sum()) for jumps, met in found)
+    within = sum(int(met[jumps > 0].sum()) for jumps, met in jumping)
     return (
         f"{route}: the experts of {len(sizes)} targets change on the path, where the output jumps by up to "
         f"{max(sizes):.1e} of the total, which no integral sees ({within} of them are within the tolerance "

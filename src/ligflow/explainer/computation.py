@@ -22,7 +22,7 @@ from ligflow.settings import Settings
 
 
 def compute(
-    examples: Sequence[Example], settings: Sequence[Settings], done: Done | None = None
+    examples: Sequence[Example], settings: Sequence[Settings], report: Done | None = None
 ) -> list[list[Results]]:
     """For each of the settings, for each example, the attributions of every layer.
 
@@ -32,7 +32,7 @@ def compute(
     def of_layer(index: int) -> list[Results]:
         return _of_layer(examples, settings, index)
 
-    by_layer = examples[0].placement.compute(examples[0].layers, of_layer, done)
+    by_layer = examples[0].placement.compute(examples[0].layers, of_layer, report)
     return [
         [[attributions[number][n] for attributions in by_layer] for n in range(len(examples))]
         for number in range(len(settings))

@@ -155,20 +155,39 @@ class Explainer:
     ) -> Flow:
         """How much each source token contributes to each target token, inside every layer.
 
-        `inputs` is a text, a text whose words are known (`Words`), two texts for a decoder with an encoder
-        (`Pair`), a chat (messages `{"role": ..., "content": ...}`, through the tokenizer's template), or the
-        model's own inputs for one example (with an attention mask, padded tokens are left out of the
-        result). `layers` and `targets` are positions, one or several, counted from the end if negative; None
-        means all. Layers may be a range, `"0-3,5"`, and targets what tokens say, `"cat"` or `["cat", -1]`
-        (see `token_positions`). A decoder's layers that attend to an encoder give `e2u` with `z2u`, and have
-        the encoder's tokens as sources besides their own, which start at `encoder_baseline`.
-        `memory_budget` is how many bytes the blocks of work may take (by default a part of what is
-        free); it does not change the result.
-        `precision` is `float32`, exact whatever the process has set, or `tf32`, which lets CUDA round
-        the factors of products to 10 bits. `experts` is `routed`, or `frozen`, which holds every token's
-        experts at those of the real input along the path (see `routing`). `progress(done, of)` is called
-        after each layer; True is a bar, and so is None on a terminal or in a notebook where it takes longer,
-        which also says how long.
+        *Main arguments*:
+
+        - `inputs`: a text, a text whose words are known (`Words`), two texts for a decoder with an encoder
+          (`Pair`), a chat (messages `{"role": ..., "content": ...}`, through the tokenizer's template), or
+          the model's own inputs for one example (tokens that an attention mask hides are left out).
+        - `routes`: which maps, of `z2u` (what heads read), `u2z` (which heads write) and `z2z` (token to
+          token); a decoder's layers that attend to an encoder give `e2u` with `z2u`.
+        - `layers`: positions, one or several, counted from the end if negative, or a range, `"0-3,5"`; None
+          means all.
+        - `targets`: positions, or what tokens say, `"cat"` or `["cat", -1]` (see `token_positions`); None
+          means all.
+
+        *Other arguments*:
+
+        - `att_baseline`: where z2u starts (see `method.baselines`): `itb`, from the target's own vector,
+          `zero`, `mean`, a corrected `itb` (`itb_zero_ratio`, `itb_map_ratio`), or vectors `[T, D]` or `[D]`.
+        - `mlp_baseline`: where u2z starts: `att_itb_a0`, `zero`, `matched` (where z2u started) or vectors u.
+        - `layer_baseline`: where z2z starts: `itb`, `zero`, `mean`, `itb_zero_ratio` or vectors.
+        - `encoder_baseline`: where the encoder's tokens start that a decoder's layers attend to: `mean`,
+          `zero` or vectors.
+        - `scalarization`: a vector's change as a number (see `method.scalarization`): `l2`, `projection` or a
+          `direction`, for all routes or by route.
+        - `quadrature`: `adaptive`, until `tol` holds, `fine`, or a fixed rule, e.g. `gauss-legendre:8`.
+        - `tol`: the largest error of a cell, relative to its row's scale.
+        - `max_nodes`: points of a path after which a target is given up, with a warning.
+        - `memory_budget`: bytes that the blocks of work may take (None: a part of what is free); it changes
+          no result.
+        - `precision`: `float32`, exact whatever the process has set, or `tf32`, in which CUDA rounds the
+          factors of products to 10 bits.
+        - `experts`: `routed`, or `frozen`, which holds every token's experts at those of the real input.
+        - `truncate`: cuts a text that is too long for the model, in place of an error.
+        - `progress`: `progress(done, of)` is called after each layer; True is a bar, and so is None on a
+          terminal or in a notebook where it takes longer, which also says how long.
 
         Raises LigflowError for input that cannot be explained, UnsupportedModel for a layer that
         does not offer a route, and warns (CompletenessWarning) when cells miss `tol`.
@@ -261,14 +280,23 @@ class Explainer:
     ) -> Iterator[Flow]:
         """A flow for each text, in the order of the texts, equal to those of `explain` one at a time.
 
-        Texts of similar length go through each layer together (`batch_size` at a time, by default as
-        many as pay on the device). `settings` are those of `explain`. `progress(done, of)` counts
-        texts, as the layers of those at work get done; `of` is 0 where their number is not known. True and
-        None are as in `explain`.
+        *Main arguments*:
 
-        A text that cannot be explained is left out: `left_out(number, text, error)` is called, which by
-        default warns (TextWarning) with its name and the reason. `flow.meta["index"]` tells which text a
-        flow belongs to. Raises LigflowError for settings that are wrong for every text.
+        - `texts`: what `explain` takes, many of them; an iterator is read a few hundred at a time.
+        - `layers`, `targets` and `settings`: those of `explain`, for every text.
+
+        *Other arguments*:
+
+        - `batch_size`: how many go through a layer together, of similar length; None: as many as pay on the
+          device.
+        - `truncate`: cuts texts that are too long for the model.
+        - `progress`: `progress(done, of)` counts texts, as the layers of those at work get done; `of` is 0
+          where their number is not known. True and None are as in `explain`.
+        - `left_out`: `left_out(number, text, error)` is called for a text that cannot be explained, which is
+          left out; by default it warns (TextWarning) with its name and the reason.
+
+        `flow.meta["index"]` tells which text a flow belongs to. Raises LigflowError for settings that are
+        wrong for every text.
         """
         flows = self.explain_many_under(
             texts, [settings], layers=layers, targets=targets, batch_size=batch_size, truncate=truncate,

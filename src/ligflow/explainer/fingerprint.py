@@ -93,11 +93,11 @@ def checksum(weights: Iterable[Tensor]) -> tuple[Any, ...]:
     are more than their numbers it is the version that PyTorch counts.
     """
     sums, others = [], []
-    for one in weights:
-        if type(one) in (Tensor, nn.Parameter) and not one.is_meta and one.layout is torch.strided:
-            sums.append(_sums_of_bits(one.detach()).cpu())
+    for weight in weights:
+        if type(weight) in (Tensor, nn.Parameter) and not weight.is_meta and weight.layout is torch.strided:
+            sums.append(_sums_of_bits(weight.detach()).cpu())
         else:
-            others.append((id(one), None if one.is_inference() else one._version))
+            others.append((id(weight), None if weight.is_inference() else weight._version))
     return (*torch.cat(sums).tolist(), *others) if sums else tuple(others)
 
 

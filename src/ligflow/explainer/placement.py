@@ -63,46 +63,48 @@ class Placement:
         if not self.devices:
             return [work(number) for number in range(len(layers))]
         order = [(layer.module, layer.hidden.device) for layer in layers]
-        found = []
+        results = []
         with locked(self.model), Stream(order) as stream:
             for number, spot in enumerate(order):
                 stream.bring(*spot)
-                found.append(work(number))
-        return found
+                results.append(work(number))
+        return results
 
-    def compute(self, layers: Sequence[Layer], work: Callable[[int], T], done: Done | None) -> list[T]:
+    def compute(self, layers: Sequence[Layer], work: Callable[[int], T], report: Done | None) -> list[T]:
         """`work(number)` for each layer with the model borrowed, on several devices side by side."""
         if len(self.devices) > 1:
-            return self._side_by_side(layers, work, done)
+            return self._side_by_side(layers, work, report)
 
-        def one(number: int) -> T:
+        def of_layer(number: int) -> T:
             with prepared(self.model, layers[number].implementation):
-                found = work(number)
-            if done is not None:
-                done(number + 1, len(layers))
-            return found
+                result = work(number)
+            if report is not None:
+                report(number + 1, len(layers))
+            return result
 
-        return self.in_turn(layers, one)
+        return self.in_turn(layers, of_layer)
 
-    def _side_by_side(self, layers: Sequence[Layer], work: Callable[[int], T], done: Done | None) -> list[T]:
+    def _side_by_side(
+        self, layers: Sequence[Layer], work: Callable[[int], T], report: Done | None
+    ) -> list[T]:
         """A model has one attention implementation at a time, so layers with another one wait."""
-        found: dict[int, T] = {}
+        results: dict[int, T] = {}
 
         def note(number: int, result: T) -> None:
-            found[number] = result
-            if done is not None:
-                done(len(found), len(layers))
+            results[number] = result
+            if report is not None:
+                report(len(results), len(layers))
 
         for implementation in dict.fromkeys(layer.implementation for layer in layers):
-            some = [n for n, layer in enumerate(layers) if layer.implementation == implementation]
+            numbers = [n for n, layer in enumerate(layers) if layer.implementation == implementation]
             with prepared(self.model, implementation):
-                self._in_threads(layers, some, work, note)
-        return [found[number] for number in range(len(layers))]
+                self._in_threads(layers, numbers, work, note)
+        return [results[number] for number in range(len(layers))]
 
     def _in_threads(
         self,
         layers: Sequence[Layer],
-        some: list[int],
+        numbers: list[int],
         work: Callable[[int], T],
         note: Callable[[int, T], None],
     ) -> None:
@@ -110,7 +112,7 @@ class Placement:
         real = real_type_of(self.model)
         with ExitStack() as stack:
             futures: dict[Future[T], int] = {}
-            for lane in self._lanes(layers, some):
+            for lane in self._lanes(layers, numbers):
                 spots = [(layers[number].module, layers[number].hidden.device) for number in lane]
                 stream = stack.enter_context(Stream(spots))
                 worker = stack.enter_context(ThreadPoolExecutor(1, "ligflow-layers"))
@@ -123,13 +125,13 @@ class Placement:
                 for future in futures:
                     future.cancel()
 
-    def _lanes(self, layers: Sequence[Layer], some: list[int]) -> list[list[int]]:
+    def _lanes(self, layers: Sequence[Layer], numbers: list[int]) -> list[list[int]]:
         """The layers of each thread. A device that is named twice has two threads."""
         lanes: dict[tuple[torch.device, int], list[int]] = {}
-        seen: dict[torch.device, list[int]] = {}
-        for number, group in zip(some, _groups([layers[number] for number in some]), strict=True):
+        groups_of: dict[torch.device, list[int]] = {}
+        for number, group in zip(numbers, _groups([layers[number] for number in numbers]), strict=True):
             device = layers[number].hidden.device
-            groups = seen.setdefault(device, [])
+            groups = groups_of.setdefault(device, [])
             if group not in groups:
                 groups.append(group)
             lanes.setdefault((device, groups.index(group) % self.devices.count(device)), []).append(number)

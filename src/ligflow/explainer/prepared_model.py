@@ -9,6 +9,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES as _OF_TEXTS,
+)
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES as _OF_TOKENS,
+)
 
 from ligflow.devices.precision import exact_mode
 from ligflow.errors import LigflowError
@@ -34,6 +40,7 @@ from ligflow.recording.record import record
 from ligflow.recording.stacks import refuse_uneven
 from ligflow.routes.workspace import Selection
 
+_CLASSIFIERS = {*_OF_TEXTS.values(), *_OF_TOKENS.values()}
 Calls = dict[str, list[tuple[Tensor, Tensor]]]
 
 
@@ -114,20 +121,20 @@ class PreparedModel:
         chosen = copy.placement.spread(chosen)
         refuse_uneven(chosen)
         inputs = self._seen(encoded.inputs, recorded[0], copy)
-        given, visible = self._rows(inputs, recorded[0], chosen, copy)
-        named = self._named(encoded.tokens, inputs, len(given), chosen[0].layout.parts)
+        given_rows, visible = self._rows(inputs, recorded[0], chosen, copy)
+        named = self._named(encoded.tokens, inputs, len(given_rows), chosen[0].layout.parts)
         tokens = shown(named, visible)
         targeted = token_positions(targets, tokens.labels)
         chosen, left_out = splittable(copy.validated(chosen), layers is not None, routes)
         of_encoder = visible_of_encoder(self.model, inputs, chosen[0], self.decodes)
-        rows = given[visible]
+        rows = given_rows[visible]
         selection = Selection(rows, rows[torch.tensor(targeted, device=rows.device)], of_encoder)
         return Example(
             tokens,
             targeted,
             chosen,
             selection,
-            [*copy.notes, *left_out, *tokens.notes, *self._not_taken(encoded)],
+            [*copy.notes, *left_out, *tokens.notes, *self._not_taken(encoded), *self._head_note()],
             copy.placement,
             self._name_encoder(inputs, chosen[0], of_encoder),
             self.about,
@@ -136,19 +143,17 @@ class PreparedModel:
     def selections(self, inputs: Inputs, layers: Sequence[Layer]) -> list[Selection]:
         """For each of all recorded layers the tokens that `example` has on it; every one is a target."""
         copy = self.now()
-        seen = self._seen(self.encode(inputs).inputs, layers[0], copy)
+        of_stack = self._seen(self.encode(inputs).inputs, layers[0], copy)
         rows: dict[int, Tensor] = {}  # by the number of a layer's tokens
         for count in dict.fromkeys(len(layer.hidden) for layer in layers):
             alike = [layer for layer in layers if len(layer.hidden) == count]
-            given, visible = self._rows(seen, layers[0], alike, copy)
+            given, visible = self._rows(of_stack, layers[0], alike, copy)
             rows[count] = given[visible]
 
         def selection(layer: Layer) -> Selection:
-            own, of_encoder = (
-                rows[len(layer.hidden)],
-                visible_of_encoder(self.model, seen, layer, self.decodes),
-            )
-            return Selection(own, own, of_encoder).on(layer.hidden.device)
+            visible = rows[len(layer.hidden)]
+            of_encoder = visible_of_encoder(self.model, of_stack, layer, self.decodes)
+            return Selection(visible, visible, of_encoder).on(layer.hidden.device)
 
         return [selection(layer) for layer in layers]
 
@@ -223,6 +228,13 @@ class PreparedModel:
             return []
         others = sorted(encoded.inputs.keys() - taken_by(self.model, encoded.inputs))
         return [f"not taken by {type(self.model).__name__}: {', '.join(others)}"] if others else []
+
+    def _head_note(self) -> list[str]:
+        """A note where the model has a classifier, of which a reader may think that maps explain it."""
+        kind = type(self.model).__name__
+        if kind not in _CLASSIFIERS:
+            return []
+        return [f"maps end at the last layer: the classifier of {kind} above it has no part in them"]
 
     def _first(self, copy: ModelCopy, inputs: Mapping[str, Tensor]) -> Layer:
         return self._record(Encoded(dict(inputs)), copy)[0]

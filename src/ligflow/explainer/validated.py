@@ -35,16 +35,16 @@ class Validated:
     def __call__(self, layers: list[Layer]) -> list[Layer]:
         """The layers with what validation found, now or before."""
         waiting = [layer for layer in layers if layer.forms or not self._covers(layer)]
-        found = self.placement.in_turn(waiting, lambda number: self._checked(waiting[number]))
-        now = dict(zip(waiting, found, strict=True))
+        checked = self.placement.in_turn(waiting, lambda number: self._checked(waiting[number]))
+        now = dict(zip(waiting, checked, strict=True))
         return [_as_seen(layer, now.get(layer) or self.known[_kind(layer)][1]) for layer in layers]
 
     def _covers(self, layer: Layer) -> bool:
         """Whether its kind was validated on these weights, with as many tokens where that may matter."""
-        weights, seen = self.known.get(_kind(layer), (None, None))
-        if seen is None or weights != self._weights(layer):
+        weights, validated = self.known.get(_kind(layer), (None, None))
+        if validated is None or weights != self._weights(layer):
             return False
-        return len(layer.hidden) <= len(seen.hidden) or _kind(layer) not in self.routed
+        return len(layer.hidden) <= len(validated.hidden) or _kind(layer) not in self.routed
 
     def _weights(self, layer: Layer) -> Any:
         """What tells the layer's weights from others."""
@@ -57,18 +57,20 @@ class Validated:
 
     def _checked(self, layer: Layer) -> Layer:
         if self._covers(layer):
-            seen = self.known[_kind(layer)][1]
-            return seen if holds(self.placement.model, layer, seen) else validate(self.placement.model, layer)
-        found = validate(self.placement.model, layer)
-        self.known[_kind(layer)] = self._weights(layer), found
-        with prepared(self.placement.model, found.implementation):
-            self.routed.update({_kind(layer)} if has_experts(found) else ())
-        return found
+            known = self.known[_kind(layer)][1]
+            return (
+                known if holds(self.placement.model, layer, known) else validate(self.placement.model, layer)
+            )
+        validated = validate(self.placement.model, layer)
+        self.known[_kind(layer)] = self._weights(layer), validated
+        with prepared(self.placement.model, validated.implementation):
+            self.routed.update({_kind(layer)} if has_experts(validated) else ())
+        return validated
 
 
-def _as_seen(layer: Layer, seen: Layer) -> Layer:
+def _as_seen(layer: Layer, validated: Layer) -> Layer:
     """The layer with what was found when another one of its kind was validated."""
-    return replace(layer, findings=seen.findings)
+    return replace(layer, findings=validated.findings)
 
 
 def _kind(layer: Layer) -> Any:

@@ -19,47 +19,51 @@ _HELD = {
 }
 
 
-def model_of(given: Any) -> tuple[PreTrainedModel, Any]:
+def model_of(program: Any) -> tuple[PreTrainedModel, Any]:
     """The model of `transformers` in what is given, and the tokenizer that is there with it (None: none).
 
     Taken from inside: DataParallel and DistributedDataParallel, adapters of peft, pipelines,
     SentenceTransformer and CrossEncoder. Raises LigflowError, with what to pass, for anything else.
     """
-    if isinstance(given, PreTrainedModel):
-        return given, None
-    if isinstance(given, DataParallel | DistributedDataParallel):
-        return model_of(given.module)
-    if _is(given, "PeftModel", "peft"):
-        if given.active_peft_config.is_prompt_learning:
+    if isinstance(program, PreTrainedModel):
+        return program, None
+    if isinstance(program, DataParallel | DistributedDataParallel):
+        return model_of(program.module)
+    if _is(program, "PeftModel", "peft"):
+        if program.active_peft_config.is_prompt_learning:
             raise LigflowError(
                 "This PeftModel puts tokens of its own before the text, which the model inside does not "
                 "have, so a flow would be that of another input; adapters of weights (LoRA) can be explained."
             )
-        return model_of(given.get_base_model())
-    if _is(given, "SentenceTransformer", "sentence_transformers"):
-        return _with_tokenizer(given[0].auto_model, given.tokenizer)
-    if _is(given, "Pipeline", "transformers") or _is(given, "CrossEncoder", "sentence_transformers"):
-        return _with_tokenizer(given.model, given.tokenizer)
-    _refuse(given)
+        return model_of(program.get_base_model())
+    if _is(program, "SentenceTransformer", "sentence_transformers"):
+        return _with_tokenizer(program[0].auto_model, program.tokenizer)
+    if _is(program, "Pipeline", "transformers") or _is(program, "CrossEncoder", "sentence_transformers"):
+        return _with_tokenizer(program.model, program.tokenizer)
+    _refuse(program)
 
 
-def tokenizer_of(given: Any) -> Any:
+def tokenizer_of(program: Any) -> Any:
     """The tokenizer in what is given: itself, a processor's, a `tokenizers.Tokenizer`, or a name's.
 
     Raises LigflowError for anything else.
     """
-    if given is None or isinstance(given, PreTrainedTokenizerBase):
-        return given
-    if isinstance(given, str | os.PathLike):
-        return pretrained.tokenizer_named(given)
-    if isinstance(given, Tokenizer):
-        return PreTrainedTokenizerFast(tokenizer_object=given)
-    if _is(given, "ProcessorMixin", "transformers") and getattr(given, "tokenizer", None) is not None:
-        return tokenizer_of(given.tokenizer)
-    if callable(given) and hasattr(given, "convert_ids_to_tokens") and hasattr(given, "all_special_ids"):
-        return given
+    if program is None or isinstance(program, PreTrainedTokenizerBase):
+        return program
+    if isinstance(program, str | os.PathLike):
+        return pretrained.tokenizer_named(program)
+    if isinstance(program, Tokenizer):
+        return PreTrainedTokenizerFast(tokenizer_object=program)
+    if _is(program, "ProcessorMixin", "transformers") and getattr(program, "tokenizer", None) is not None:
+        return tokenizer_of(program.tokenizer)
+    if (
+        callable(program)
+        and hasattr(program, "convert_ids_to_tokens")
+        and hasattr(program, "all_special_ids")
+    ):
+        return program
     raise LigflowError(
-        f"{type(given).__name__} is no tokenizer; pass one of transformers, or its name. Inputs that a "
+        f"{type(program).__name__} is no tokenizer; pass one of transformers, or its name. Inputs that a "
         "processor makes are explained as they are: explain(dict(processor(..., return_tensors='pt')))."
     )
 
@@ -69,18 +73,18 @@ def _with_tokenizer(model: Any, tokenizer: Any) -> tuple[PreTrainedModel, Any]:
     return found, tokenizer or inner
 
 
-def _is(given: Any, name: str, package: str) -> bool:
+def _is(value: Any, name: str, package: str) -> bool:
     """Whether it is of a class of a package, which need not be installed or imported to know."""
-    return any(c.__name__ == name and c.__module__.startswith(f"{package}.") for c in type(given).__mro__)
+    return any(c.__name__ == name and c.__module__.startswith(f"{package}.") for c in type(value).__mro__)
 
 
-def _refuse(given: Any) -> NoReturn:
-    if isinstance(given, str | os.PathLike):
+def _refuse(program: Any) -> NoReturn:
+    if isinstance(program, str | os.PathLike):
         raise LigflowError(
-            f"Explainer needs a model, not a name; load it: Explainer.from_pretrained({str(given)!r})."
+            f"Explainer needs a model, not a name; load it: Explainer.from_pretrained({str(program)!r})."
         )
-    held = (name for name in _HELD if isinstance(getattr(given, name, None), PreTrainedModel))
+    held = (name for name in _HELD if isinstance(getattr(program, name, None), PreTrainedModel))
     hint = next((f"; {_HELD[name]}" for name in held), "")
     raise LigflowError(
-        f"Explainer needs a model of transformers (PreTrainedModel), not {type(given).__name__}{hint}."
+        f"Explainer needs a model of transformers (PreTrainedModel), not {type(program).__name__}{hint}."
     )

@@ -63,16 +63,16 @@ def _text(number: int, message: Mapping[str, Any]) -> str:
     return content
 
 
-def _places(text: str, said: Sequence[str]) -> tuple[Span, ...]:
+def _places(text: str, contents: Sequence[str]) -> tuple[Span, ...]:
     """Where each message stands in the text, one after the other."""
-    found: list[Span] = []
-    for number, one in enumerate(said):
-        one = one.strip()  # as many templates do
-        begin = text.find(one, found[-1][1] if found else 0)
+    spans: list[Span] = []
+    for number, content in enumerate(contents):
+        content = content.strip()  # as many templates do
+        begin = text.find(content, spans[-1][1] if spans else 0)
         if begin < 0:
             raise LigflowError(
-                f"The chat template leaves out or changes what message {number} says ({one[:60]!r}); "
+                f"The chat template leaves out or changes what message {number} says ({content[:60]!r}); "
                 "pass the chat as one text that the model expects."
             )
-        found.append((begin, begin + len(one)))
-    return tuple(found)
+        spans.append((begin, begin + len(content)))
+    return tuple(spans)

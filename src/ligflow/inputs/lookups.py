@@ -35,7 +35,7 @@ class known_rows(TorchFunctionMode):  # noqa: N801 (used as a context manager)
     def _check(self, input: Tensor, weight: Tensor, *_args: Any, **_kwargs: Any) -> None:
         if not input.numel() or input.is_meta:
             return
-        least, most = (int(one) for one in input.aminmax())
+        least, most = (int(end) for end in input.aminmax())
         if least < 0 or most >= len(weight):
             raise LigflowError(
                 f"{type(self.model).__name__} looks up row {most if least >= 0 else least} of "
@@ -47,12 +47,12 @@ class known_rows(TorchFunctionMode):  # noqa: N801 (used as a context manager)
         return repr(next(named, "a table"))
 
     def _remedy(self, rows: Tensor) -> str:
-        ids = [name for name, one in self.inputs.items() if name.endswith("input_ids") and one.ndim == 2]
+        ids = [name for name, value in self.inputs.items() if name.endswith("input_ids") and value.ndim == 2]
         for name in ids:
             if torch.equal(rows.flatten().to(self.inputs[name]), self.inputs[name].flatten()):
                 return (
                     f"The {name} hold a token that the model has not. Use its own tokenizer; where tokens "
                     "were added to that, call model.resize_token_embeddings(len(tokenizer))."
                 )
-        given = ", ".join(f"{name}{list(one.shape)}" for name, one in self.inputs.items())
-        return f"These inputs ({given}) need a position, or a kind of token, that the model has not."
+        shapes = ", ".join(f"{name}{list(value.shape)}" for name, value in self.inputs.items())
+        return f"These inputs ({shapes}) need a position, or a kind of token, that the model has not."

@@ -37,19 +37,19 @@ def token_position(chosen: int | str, tokens: Sequence[str], what: str = "token"
     return place
 
 
-def comma_separated(given: str) -> list[str]:
+def comma_separated(typed: str) -> list[str]:
     """Names as they are typed: `cat,4,-1`; a name that holds a comma stands in quotation marks.
 
     Raises LigflowError where a name is empty.
     """
-    if given.strip() in (",", '"'):
-        return [given]
+    if typed.strip() in (",", '"'):
+        return [typed]
     try:
-        (names,) = csv.reader([given], strict=True)
+        (names,) = csv.reader([typed], strict=True)
     except (csv.Error, ValueError):
-        names = given.split(",")
+        names = typed.split(",")
     if not names or not all(names):
-        raise LigflowError(f'{given!r} holds an empty name; separate names by one comma, e.g. cat,4,",".')
+        raise LigflowError(f'{typed!r} holds an empty name; separate names by one comma, e.g. cat,4,",".')
     return names
 
 
@@ -58,16 +58,16 @@ def layer_positions(chosen: Layers | None, count: int) -> list[int]:
     return positions("layer", layer_numbers(chosen) if isinstance(chosen, str) else chosen, count)
 
 
-def layer_numbers(given: str) -> list[int]:
+def layer_numbers(typed: str) -> list[int]:
     """Numbers and ranges as they are typed: `0-3,5`, or from the end `-3--1`; ranges hold both ends.
 
     Raises LigflowError for anything else, and for a range that ends before it begins.
     """
-    found: list[int] = []
-    for part in given.split(","):
+    numbers: list[int] = []
+    for part in typed.split(","):
         read = _RANGE.fullmatch(part)
         if read is None:
-            raise LigflowError(f"{given!r} is not a list of layers; give numbers and ranges, e.g. 0-3,5.")
+            raise LigflowError(f"{typed!r} is not a list of layers; give numbers and ranges, e.g. 0-3,5.")
         first = int(read[1])
         last = first if read[2] is None else int(read[2])
         if last < first or (first < 0) != (last < 0):
@@ -75,8 +75,8 @@ def layer_numbers(given: str) -> list[int]:
                 f"The range {part.strip()!r} does not go up; give the smaller number first, and both "
                 "from the same end, e.g. 0-3 or -3--1."
             )
-        found += range(first, last + 1)
-    return found
+        numbers += range(first, last + 1)
+    return numbers
 
 
 def _position(name: str, tokens: Sequence[str]) -> int:
@@ -116,8 +116,8 @@ def _plain(token: str) -> str:
 
 
 def _not_one(name: str, places: Sequence[int], tokens: Sequence[str]) -> str:
-    found = f"{len(places)} times, at {', '.join(map(str, places))}" if places else "not"
+    count = f"{len(places)} times, at {', '.join(map(str, places))}" if places else "not"
     if len(tokens) > _LISTED:
-        return f"{name!r} is {found} among the {len(tokens)} tokens; give a position, from 0."
+        return f"{name!r} is {count} among the {len(tokens)} tokens; give a position, from 0."
     listed = ", ".join(f"{number} {printable(token)}" for number, token in enumerate(tokens))
-    return f"{name!r} is {found} among the tokens; give a position: {listed}."
+    return f"{name!r} is {count} among the tokens; give a position: {listed}."

@@ -34,7 +34,7 @@ class Tokens:
 
 def encode(
     tokenizer: Any,
-    given: str | Words,
+    text_or_words: str | Words,
     limit: int | None,
     truncate: bool = False,
     said: Sequence[Span] | None = None,
@@ -47,7 +47,7 @@ def encode(
     share a token are one, with a note. Raises LigflowError for blank text, for text beyond
     `limit` unless `truncate` is given, and for a given word that the tokenizer drops.
     """
-    text = given.text if isinstance(given, Words) else given
+    text = text_or_words.text if isinstance(text_or_words, Words) else text_or_words
     if tokenizer is None:
         raise LigflowError(
             "Text needs a tokenizer: Explainer(model, tokenizer), or pass a mapping of tensors."
@@ -67,8 +67,8 @@ def encode(
         again = _encoded(tokenizer, text, truncation=True, max_length=limit + sum(map(len, doubled)))
         encoded, _ = _once(tokenizer, again)
     offsets, ids = encoded.pop("offsets"), encoded["input_ids"]
-    special = _marks(tokenizer, given, ids, encoded.pop("special_tokens_mask"), offsets, said)
-    tokens = _with_words(tokenizer, given, ids, special, offsets)
+    special = _marks(tokenizer, text_or_words, ids, encoded.pop("special_tokens_mask"), offsets, said)
+    tokens = _with_words(tokenizer, text_or_words, ids, special, offsets)
     tokens = replace(tokens, notes=(*notes, *_doubled(doubled), *tokens.notes))
     inputs = {name: torch.tensor([ids], device="cpu") for name, ids in encoded.items()}
     return inputs, tokens
@@ -99,12 +99,12 @@ def _once(tokenizer: Any, encoded: Any) -> tuple[dict[str, Any], tuple[tuple[str
     last = next((place for place, mark in enumerate(reversed(marks)) if not mark), 0)
     first = first if ids[:first] == ids[first : 2 * first] else 0
     last = last if last and ids[-last:] == ids[-2 * last : -last] else 0
-    kept = slice(first, len(ids) - last)
-    found: dict[str, Any] = {name: list(one)[kept] for name, one in encoded.items()}
+    own = slice(first, len(ids) - last)
+    kept: dict[str, Any] = {name: list(values)[own] for name, values in encoded.items()}
     offsets = _offsets(encoded)
-    found["offsets"] = None if offsets is None else offsets[kept]
+    kept["offsets"] = None if offsets is None else offsets[own]
     names = _labels(tokenizer, ids)
-    return found, (names[:first], names[len(ids) - last :])
+    return kept, (names[:first], names[len(ids) - last :])
 
 
 def _doubled(names: tuple[tuple[str, ...], tuple[str, ...]]) -> Iterator[str]:
@@ -115,14 +115,14 @@ def _doubled(names: tuple[tuple[str, ...], tuple[str, ...]]) -> Iterator[str]:
 
 def _marks(
     tokenizer: Any,
-    given: str | Words,
+    text_or_words: str | Words,
     ids: Sequence[int],
     added: Sequence[int],
     offsets: Sequence[Span] | None,
     said: Sequence[Span] | None,
 ) -> tuple[bool, ...]:
     """Which tokens are special. Words that are given are words, whatever they say."""
-    known = set() if isinstance(given, Words) else special_ids(tokenizer)
+    known = set() if isinstance(text_or_words, Words) else special_ids(tokenizer)
     marks = [bool(mark) or number in known for mark, number in zip(added, ids, strict=True)]
     if said is not None and offsets is not None:
         inside = [any(low < end and begin < high for begin, end in said) for low, high in offsets]
@@ -215,30 +215,32 @@ def _offsets(encoded: Any) -> list[tuple[int, int]] | None:
 
 def _with_words(
     tokenizer: Any,
-    given: str | Words,
+    text_or_words: str | Words,
     ids: list[int],
     special: tuple[bool, ...],
     offsets: list[tuple[int, int]] | None,
 ) -> Tokens:
     labels = _labels(tokenizer, ids)
-    text = given.text if isinstance(given, Words) else given
+    text = text_or_words.text if isinstance(text_or_words, Words) else text_or_words
     if offsets is None:
-        if isinstance(given, Words):
+        if isinstance(text_or_words, Words):
             raise LigflowError(
                 f"{type(tokenizer).__name__} does not say where its tokens lie in the text, so they cannot "
                 "be told apart by words; use a fast tokenizer, or pass the text without words."
             )
         return Tokens(labels, special, text=text)
-    spans, pieces = (given.spans, False) if isinstance(given, Words) else words_of(text, offsets)
+    spans, pieces = (
+        (text_or_words.spans, False) if isinstance(text_or_words, Words) else words_of(text, offsets)
+    )
     owner = [-1 if mark else _word_at(text, span, spans) for mark, span in zip(special, offsets, strict=True)]
-    joined = _joined(owner, offsets, given) if isinstance(given, Words) else {}
+    joined = _joined(owner, offsets, text_or_words) if isinstance(text_or_words, Words) else {}
     numbers: list[int] = []
     names: list[str] = []
     places: list[int] = []
     for index, word in enumerate(owner):
         if index == 0 or word == -1 or word != owner[index - 1]:
             begin, end = spans[word] if word >= 0 else (0, 0)
-            if isinstance(given, Words):
+            if isinstance(text_or_words, Words):
                 end = max([end, *(spans[other][1] for other, first in joined.items() if first == word)])
             else:
                 end = max(end, offsets[index][1])  # a token may hold several: [MASK]
@@ -253,23 +255,23 @@ def _with_words(
     return Tokens(labels, special, tuple(numbers), tuple(names), text, tuple(places), notes)
 
 
-def _joined(owner: list[int], offsets: list[tuple[int, int]], given: Words) -> dict[int, int]:
+def _joined(owner: list[int], offsets: list[tuple[int, int]], words: Words) -> dict[int, int]:
     """Words without a token of their own, by the word before them whose token covers them too (cannot).
 
     Raises LigflowError for a word that no token covers, and for one whose tokens do not lie side by side.
     """
-    found: dict[int, int] = {}
-    for word, (begin, end) in enumerate(given.spans):
-        mine = [index for index, one in enumerate(owner) if one == word]
+    joined: dict[int, int] = {}
+    for word, (begin, end) in enumerate(words.spans):
+        mine = [index for index, of_token in enumerate(owner) if of_token == word]
         over = [owner[i] for i, span in enumerate(offsets) if span[0] < end and begin < span[1]]
         if not mine and over and over[0] != -1:
-            found[word] = over[0]
+            joined[word] = over[0]
         elif not mine or mine[-1] - mine[0] + 1 != len(mine):
             raise LigflowError(
-                f"Word {word} ({given.text[begin:end]!r}) has no tokens of its own with this tokenizer, "
+                f"Word {word} ({words.text[begin:end]!r}) has no tokens of its own with this tokenizer, "
                 "which drops or scatters it; leave the word out, or join it to the one before."
             )
-    return found
+    return joined
 
 
 def _word_at(text: str, span: tuple[int, int], words: Sequence[tuple[int, int]]) -> int:

@@ -70,7 +70,9 @@ def _u_ends(batch: LayerBatch) -> Float[Tensor, "row head value_dim"]:
     return torch.cat(rows).unflatten(1, u_end(batch.layers[0]).shape[1:])
 
 
-def _second_u(path: CrossPath, node: float, rows: Int[Tensor, " row"]) -> Float[Tensor, "row head value_dim"]:
+def _second_u(
+    path: CrossPath, node: float, rows: Int[Tensor, " target"]
+) -> Float[Tensor, "row head value_dim"]:
     with torch.no_grad():
         at = torch.full((1,), node, dtype=torch.float32, device=rows.device)
         of_targets = cross_image(path, at, rows)[0]
