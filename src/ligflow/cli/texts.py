@@ -94,6 +94,6 @@ def _typed(text: str) -> str:
     """The text, which is not the name of a file; a note where it reads like the name of one."""
     if os.path.isfile(text):  # noqa: PTH113 - a text can be too long for a name, which pathlib raises
         raise Usage(f"{text!r} is a file; to explain the text in it give --file {text}, or - < {text}.")
-    if _FILE_NAME.fullmatch(text):
+    if _FILE_NAME.fullmatch(text.lower()):
         note(f"there is no file {text!r}, so its name is explained as a text; a file is read with --file.")
     return text

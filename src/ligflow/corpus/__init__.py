@@ -3,10 +3,10 @@
 Needs `pip install 'ligflow[corpus]'`. Nothing is imported before a name is asked for.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ligflow.extras import need
+from ligflow.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from ligflow.corpus.analysis.estimates import Estimates as Estimates
@@ -38,47 +38,44 @@ if TYPE_CHECKING:
     from ligflow.corpus.tables.experiment import Experiment as Experiment
     from ligflow.corpus.tables.faithfulness_rows import Trial as Trial
 
-_HOMES = {
-    "BadLine": "sources.sentence",
-    "Corpus": "sources.corpus",
-    "Difference": "analysis.model_differences",
-    "Estimates": "analysis.estimates",
-    "Experiment": "tables.experiment",
-    "Model": "runs.worker",
-    "Profile": "analysis.head_profiles",
-    "Ranked": "analysis.rankings",
-    "Run": "runs.store",
-    "Sentence": "sources.sentence",
-    "Standing": "analysis.faithfulness_ranking",
-    "Trial": "tables.faithfulness_rows",
-    "actors": "runs.ray_engine",
-    "compare": "analysis.model_differences",
-    "estimate": "analysis.estimates",
-    "flow": "runs.kept_maps",
-    "here": "runs.engines",
-    "labels": "analysis.head_profiles",
-    "open_run": "runs.store",
-    "processes": "runs.engines",
-    "profiles": "analysis.head_profiles",
-    "rank": "analysis.rankings",
-    "ranking": "analysis.rankings",
-    "read": "sources.readers",
-    "report": "reports.report",
-    "run": "runs.runner",
-    "standings": "analysis.faithfulness_ranking",
-    "try_methods": "runs.faithfulness_trial",
-}
+_named, __dir__ = lazy_names(
+    __name__,
+    {
+        "BadLine": "ligflow.corpus.sources.sentence",
+        "Corpus": "ligflow.corpus.sources.corpus",
+        "Difference": "ligflow.corpus.analysis.model_differences",
+        "Estimates": "ligflow.corpus.analysis.estimates",
+        "Experiment": "ligflow.corpus.tables.experiment",
+        "Model": "ligflow.corpus.runs.worker",
+        "Profile": "ligflow.corpus.analysis.head_profiles",
+        "Ranked": "ligflow.corpus.analysis.rankings",
+        "Run": "ligflow.corpus.runs.store",
+        "Sentence": "ligflow.corpus.sources.sentence",
+        "Standing": "ligflow.corpus.analysis.faithfulness_ranking",
+        "Trial": "ligflow.corpus.tables.faithfulness_rows",
+        "actors": "ligflow.corpus.runs.ray_engine",
+        "compare": "ligflow.corpus.analysis.model_differences",
+        "estimate": "ligflow.corpus.analysis.estimates",
+        "flow": "ligflow.corpus.runs.kept_maps",
+        "here": "ligflow.corpus.runs.engines",
+        "labels": "ligflow.corpus.analysis.head_profiles",
+        "open_run": "ligflow.corpus.runs.store",
+        "processes": "ligflow.corpus.runs.engines",
+        "profiles": "ligflow.corpus.analysis.head_profiles",
+        "rank": "ligflow.corpus.analysis.rankings",
+        "ranking": "ligflow.corpus.analysis.rankings",
+        "read": "ligflow.corpus.sources.readers",
+        "report": "ligflow.corpus.reports.report",
+        "run": "ligflow.corpus.runs.runner",
+        "standings": "ligflow.corpus.analysis.faithfulness_ranking",
+        "try_methods": "ligflow.corpus.runs.faithfulness_trial",
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return _named(name)
     except ModuleNotFoundError:
         need("corpus", f"{__name__}.{name}")
         raise
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})

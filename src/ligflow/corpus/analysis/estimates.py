@@ -1,4 +1,8 @@
-"""Every mean of a run with its draws, taken from the shards one at a time."""
+"""Every mean of a run with its draws, taken from the shards one at a time.
+
+Draw b of a mean is `sum_s w_bs x_s / sum_s w_bs n_s` over sentences s, whose `n_s` rows sum to `x_s`; the
+weights are those of a Poisson bootstrap over sentences [chamandy2012].
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,8 @@
-"""Head profiles over a run that kept its maps: what each head routes to, with intervals and labels."""
+"""Head profiles over a run that kept its maps: what each head routes to, with intervals and labels.
+
+A row's shares are `|A_k| / sum_k |A_k|`; a measure is a mean over rows, with the interval of a bootstrap over
+sentences [chamandy2012].
+"""
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ligflow.corpus.runs.kept_maps import flows
@@ -83,10 +87,10 @@ def _flows(run: Run, att: str) -> Iterator[tuple[Sentence, Flow]]:
             yield of_number[number], flow
 
 
-def measured(flow: Flow, sentence: Sentence) -> np.ndarray:
-    """All measures of one sentence [layer, head, measure, target]; NaN where a row has none."""
+def measured(flow: Flow, sentence: Sentence) -> Float[np.ndarray, "layer head measure target"]:
+    """All measures of one sentence; NaN where a row has none."""
     share = head_profile.shares(flow.z2u.double())
-    visible = _seen(flow)
+    visible = _visible(flow)
     relation = relations(flow, sentence)
     expected = head_profile.chance(relation, visible)
     masses = torch.where(expected.isnan(), torch.nan, head_profile.mass(share, relation))
@@ -100,7 +104,7 @@ def measured(flow: Flow, sentence: Sentence) -> np.ndarray:
     return torch.cat(parts, dim=2).numpy()
 
 
-def _seen(flow: Flow) -> Bool[Tensor, "target source"]:
+def _visible(flow: Flow) -> Bool[Tensor, "target source"]:
     """The sources that some head of some layer moves a target by."""
     size = flow.z2u.abs().amax(dim=(0, 1))
     visible = size > 0

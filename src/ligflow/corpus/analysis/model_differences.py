@@ -11,7 +11,8 @@ A row of a map becomes signed shares `a_k = A_k / sum_k |A_k|`; the distance of 
 
 Two models that are not the same always differ a little, so that "differs at all" is no question: `route` and
 `layer` ask what stands out, by a `margin` of 2 over the median of the others. All p values are exact sign
-tests, adjusted by Holm within their family.
+tests [arbuthnot1710], adjusted by Holm within their family [holm1979]; intervals are those of a bootstrap
+over sentences [chamandy2012].
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,8 +45,7 @@ class Difference:
     """One value of one head (or layer, where `head` is None): its mean over sentences with a 95% interval.
 
     `others` is the mean of what it is held against, the margin times the median of the others (NaN for
-    `change`); `p` is exact, `adjusted`
-    for all tests of the family.
+    `change`); `p` is exact, `adjusted` for all tests of the family [holm1979].
     """
 
     family: str
@@ -133,7 +133,7 @@ def _flows(
 def _distance(
     a: Float[Tensor, "*map target source"], b: Float[Tensor, "*map target source"]
 ) -> Float[Tensor, "*map target"]:
-    """Half the summed difference of signed shares; 1 where one of the rows alone moved."""
+    """`1/2 sum_k |a_k - b_k|` of signed shares; 1 where one of the rows alone moved."""
     some, others = (normalize(row.double(), p=1.0, dim=-1, eps=_TINY) for row in (a, b))
     alone = (a != 0).any(-1) != (b != 0).any(-1)
     return torch.where(alone, 1.0, (some - others).abs().sum(-1) / 2)
@@ -181,7 +181,8 @@ def summed(
 ) -> list[Difference]:
     """Means, intervals and adjusted p values of all differences, from what single sentences say.
 
-    What stands out is over `margin` times the median of the others.
+    What stands out is over `margin` times the median of the others. Raises LigflowError for a margin below 1,
+    without pairs, and for too few draws.
     """
     if margin < 1:
         raise LigflowError(f"margin is {margin}; what stands out is over the others, so give 1 or more.")
@@ -219,7 +220,7 @@ def _family(
 ) -> Iterator[Difference]:  # fmt: skip
     """One family of differences [sentence, layer, head, measure], as many axes as it has."""
     p = sign_test(values if others is None else values - others, one_sided=others is not None)
-    adjusted = np.reshape(holm([float(one) for one in p.flat]), p.shape)
+    adjusted = np.reshape(holm([float(value) for value in p.flat]), p.shape)
     total = nothing(draws, values[0].size)
     flat = values.reshape(len(values), -1)
     add(total, weights(seed, numbers, draws), flat, np.ones_like(flat))

@@ -1,10 +1,14 @@
-"""The pairs ranked for each direct baseline under each metric, beside the controls, as plain rows."""
+"""The pairs ranked for each direct baseline under each metric, beside the controls, as plain rows.
+
+All pairs share the draws of one bootstrap over sentences [chamandy2012]: intervals of differences are paired.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from ligflow.corpus.analysis.estimates import ATTENTION, COMPOSED, PAIRS, SHUFFLED, Estimates
 from ligflow.corpus.tables.schema import DIRECT, RULES
@@ -136,7 +140,7 @@ def _beaten(draws: np.ndarray, control: np.ndarray, metric: str) -> np.ndarray:
     return high < 0 if lower_is_better(metric) else low > 0
 
 
-def best_first(means: np.ndarray, lower_is_better: bool) -> np.ndarray:
+def best_first(means: Float[np.ndarray, " place"], lower_is_better: bool) -> Int[np.ndarray, " place"]:
     """The order of means; what is not defined comes last."""
     sign = 1 if lower_is_better else -1
     return np.argsort(np.where(np.isnan(means), np.inf, sign * means), kind="stable")

@@ -1,4 +1,4 @@
-"""Who computes the shards: this process, or processes of this machine (`cluster` has the actors of Ray).
+"""Who computes the shards: this process, or processes of this machine (`ray_engine` has the actors of Ray).
 
 An engine opens workers for a model; they know nothing of manifests or progress, and each writes its shards
 into the run's folder itself. A pool that breaks is made anew: those of loky and joblib restart workers by

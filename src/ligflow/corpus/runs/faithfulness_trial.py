@@ -7,7 +7,7 @@ sentence needs the means over all of them.)
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ligflow.corpus.runs.folders import locked, make_folder
-from ligflow.corpus.runs.manifest import Tried, check_fields, read_json
+from ligflow.corpus.runs.manifest import TrialFile, check_fields, read_json
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.faithfulness_rows import Trial, of_sentence
 from ligflow.errors import LigflowError
@@ -27,7 +27,7 @@ from ligflow.files import atomically, write_text
 
 def try_methods(
     folder: Path, explainer: Explainer, twin: Explainer, sentences: Sequence[Sentence], trial: Trial,
-    progress: Any = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> pandas.DataFrame:  # fmt: skip
     """Every method on every sentence, kept in `folder`; `twin` has the same layers with shuffled weights.
 
@@ -49,7 +49,7 @@ def _continued(
     twin: Explainer,
     sentences: Sequence[Sentence],
     trial: Trial,
-    progress: Any,
+    progress: Callable[[int, int], None] | None,
 ) -> pandas.DataFrame:
     """What is missing is computed, and all of it read."""
     _same_trial(folder, {"model": explainer.name, "texts": _texts(sentences), **asdict(trial)})
@@ -97,7 +97,7 @@ def _same_trial(folder: Path, wanted: dict[str, Any]) -> None:
     if not place.exists():
         write_text(place, json.dumps(wanted, indent=1))
     known, wanted = read_json(place, "description of a trial"), json.loads(json.dumps(wanted))
-    check_fields(place, Tried, known, "Bring back a copy of the file, or choose another folder.")
+    check_fields(place, TrialFile, known, "Bring back a copy of the file, or choose another folder.")
     other = [name for name in wanted if known.get(name) != wanted[name]]
     if other:
         said = "; ".join(f"{name} {known.get(name)!r}, not {wanted[name]!r}" for name in other)

@@ -2,19 +2,23 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
 from torch import Tensor
 
+from ligflow.corpus.runs.manifest import KeptMaps
 from ligflow.corpus.runs.store import MAPS, Run
 from ligflow.corpus.tables.experiment import VARIANTS, Variants
 from ligflow.corpus.tables.schema import ATT, DIRECT, MLP
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
+from ligflow.results.flow_file import FORMAT
+from ligflow.results.flow_header import Header, wrong_field
 from ligflow.results.join import join
 
-_HEADER = ("tokens", "layers", "targets", "special")
+_LABELS = ("tokens", "layers", "targets", "special")
 
 
 def tensors_of(kept: Mapping[int, Variants]) -> dict[str, Tensor]:
@@ -34,7 +38,7 @@ def header_of(kept: Mapping[int, Variants]) -> str:
 
 def _describe(variants: Variants) -> dict[str, Any]:
     first = variants[VARIANTS[0]]
-    shared = {name: list(getattr(first, name)) for name in _HEADER}
+    shared = {name: list(getattr(first, name)) for name in _LABELS}
     meta = {route + " " + baseline: dict(flow.meta) for (route, baseline), flow in variants.items()}
     return shared | {"meta": meta}
 
@@ -67,20 +71,47 @@ def flows(
             raise LigflowError(f"Unknown {kind} baseline {name!r}; choose from {', '.join(known)}.")
     if not run.manifest["settings"]["maps"]:
         raise LigflowError("This run kept no maps; run it with --maps.")
-    with safe_open(run.file(shard, MAPS), framework="pt") as file:
-        for number, header in json.loads(file.metadata()["ligflow"]).items():
+    path = run.file(shard, MAPS)
+    with safe_open(path, framework="pt") as file:
+        for number, header in _headers(path, file.metadata()).items():
             parts = (("z2u", att), ("u2z", mlp), ("z2z", direct))
-            yield int(number), join([_flow(file, number, header, *part) for part in parts])
+            yield int(number), join([_flow(file, path, number, header, *part) for part in parts])
 
 
-def _flow(file: Any, number: str, header: Mapping[str, Any], route: str, baseline: str) -> Flow:
+def _headers(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    """What the flows of each sentence are beside tensors. Raises LigflowError where it does not say so."""
+    try:
+        headers = json.loads((metadata or {})["ligflow"])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise _damaged(path, f"it does not say what its tensors are ({error!r})") from error
+    if not isinstance(headers, dict) or not all(number.isdecimal() for number in headers):
+        raise _damaged(path, "it names no sentences by their numbers")
+    for number, header in headers.items():
+        if problem := wrong_field(KeptMaps, header):
+            raise _damaged(path, f"{number}.{problem}")
+    return headers
+
+
+def _flow(file: Any, path: Path, number: str, header: Mapping[str, Any], route: str, baseline: str) -> Flow:
     """What was kept of one route under one baseline."""
-    tokens, layers, targets, special = (header[name] for name in _HEADER)
+    name = f"{route} {baseline}"
+    if name not in header["meta"]:
+        raise _damaged(path, f"{number}.meta: lacks {name!r}")
+    labels = {field: header[field] for field in _LABELS} | {"meta": header["meta"][name]}
+    if problem := wrong_field(Header, {"format": FORMAT} | labels):
+        raise _damaged(path, f"{number}.{problem}")
     start = f"{number}/{baseline}/{route}"
     tensors = {
         name.split("/", 2)[2]: file.get_tensor(name)
         for name in file.keys()  # noqa: SIM118
         if name.startswith(start)
     }
-    meta = header["meta"][f"{route} {baseline}"]
-    return Flow(tokens, tuple(layers), tuple(targets), tuple(special), tensors, meta)
+    tokens, layers, targets, special = (labels[field] for field in _LABELS)
+    return Flow(tokens, tuple(layers), tuple(targets), tuple(special), tensors, labels["meta"])
+
+
+def _damaged(path: Path, problem: str) -> LigflowError:
+    return LigflowError(
+        f"{str(path)!r} is damaged: {problem}. Compute it again: the same `ligflow corpus run` with "
+        "--redo-damaged."
+    )

@@ -1,4 +1,4 @@
-"""What the JSON files of a run and of a trial say, field by field. Files of other versions may say more."""
+"""What the JSON of a run and of a trial says, field by field. Files of other versions may say more."""
 
 import json
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ligflow.errors import LigflowError
-from ligflow.results.flow_header import Finite, Part, Place, Text, wrong_field
+from ligflow.results.flow_header import Finite, Meta, Part, Place, Text, wrong_field
 
 Count = Annotated[int, Field(ge=1)]
 
 
 class Settings(Part):
-    """What is asked of each sentence (see `variants.Experiment`)."""
+    """What is asked of each sentence (see `experiment.Experiment`)."""
 
     layers: list[int] | None
     units: Annotated[list[Text], Field(min_length=1)]
@@ -68,8 +68,18 @@ class Sealed(Part):
     files: dict[Text, Text]
 
 
-class Tried(Part):
-    """What is tried in a folder (see `trials.Trial`), and the SHA-256 of its texts."""
+class KeptMaps(Part):
+    """The labels of a sentence's flows, and where each comes from, by route and baseline (`z2u itb`)."""
+
+    tokens: list[Text]
+    layers: list[Place]
+    targets: list[Place]
+    special: list[bool]
+    meta: dict[Text, Meta]
+
+
+class TrialFile(Part):
+    """What is tried in a folder (see `faithfulness_rows.Trial`), and the SHA-256 of its texts."""
 
     model: Text
     texts: Text

@@ -11,6 +11,7 @@ either there and whole, or not there.
 """
 
 import datetime
+import json
 import logging
 import shutil
 import uuid
@@ -29,6 +30,7 @@ from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.schema import CORPUS, TABLES
 from ligflow.corpus.tables.sentence_rows import sentence_of
 from ligflow.errors import LigflowError
+from ligflow.results.flow_header import wrong_field
 
 _log = logging.getLogger(__name__)
 FORMAT = 1
@@ -93,8 +95,10 @@ class Run:
 
     def file(self, shard: int, name: str) -> Path:
         """A file of a finished shard. Raises LigflowError if it is not as it was written."""
-        path = self.place(shard) / name
-        if (self._digests(shard) or {}).get(name) != (digest_of(path) if path.is_file() else ""):
+        path, (digests, problem) = self.place(shard) / name, self._sealed(shard)
+        if problem:
+            raise damaged(path.with_name("shard.json"), f"shard {shard}", problem)
+        if digests.get(name) != (digest_of(path) if path.is_file() else ""):
             raise damaged(path, f"shard {shard}", "it is not as it was written")
         return path
 
@@ -132,9 +136,9 @@ class Run:
 
     def damage(self, shard: int, thorough: bool = True) -> str | None:
         """What is wrong with a finished shard: a file is missing or, if `thorough`, not as it was written."""
-        digests = self._digests(shard)
-        if digests is None:
-            return "shard.json cannot be read"
+        digests, problem = self._sealed(shard)
+        if problem:
+            return f"shard.json: {problem}"
         for name, digest in digests.items():
             path = self.place(shard) / name
             if not path.is_file():
@@ -143,13 +147,16 @@ class Run:
                 return f"{name} is not as it was written"
         return None
 
-    def _digests(self, shard: int) -> dict[str, str] | None:
-        """The digests of a shard's files; None if they cannot be read."""
+    def _sealed(self, shard: int) -> tuple[dict[str, str], str]:
+        """The digests of a shard's files; or what is wrong with the file that holds them."""
         try:
-            sealed = (self.place(shard) / "shard.json").read_text(encoding="utf-8")
-            return Sealed.model_validate_json(sealed).files
-        except (OSError, ValueError):
-            return None
+            data = json.loads((self.place(shard) / "shard.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            return {}, f"it cannot be read ({error})"
+        problem = wrong_field(Sealed, data)
+        if not problem and (missing := {f"{name}.parquet" for name in TABLES} - {*data["files"]}):
+            problem = f"files: lacks {', '.join(sorted(missing))}"
+        return ({}, problem) if problem else (data["files"], "")
 
     def remove(self, shard: int) -> None:
         """Takes a shard away, so that it is computed again."""

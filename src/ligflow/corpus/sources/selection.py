@@ -15,9 +15,9 @@ def select(
 ) -> Iterator[Item]:
     """Positions `start` to before `end`, and of these `sample` sentences drawn without replacement.
 
-    The draw depends on the seed and the corpus alone, keeps only the sample in memory (Vitter's algorithm
-    R, 1985), and comes in the order of the corpus; bad lines are passed on before it. Raises LigflowError
-    for positions that make no sense, and for a sample of more sentences than there are.
+    The draw depends on the seed and the corpus alone, keeps only the sample in memory (algorithm R
+    [vitter1985]), and comes in the order of the corpus; bad lines are passed on before it. Raises
+    LigflowError for positions that make no sense, and for a sample of more sentences than there are.
     """
     if start < 0 or (end is not None and end <= start):
         raise LigflowError(

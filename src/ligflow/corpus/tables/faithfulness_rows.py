@@ -21,28 +21,22 @@ from ligflow.layer.layer import Layer
 from ligflow.routes.workspace import Selection
 
 LEAVE_ONE_OUT = "leave one out"
-
-
 WITH_ITSELF = "rank_with_itself"
-
-
 SHUFFLED = "shuffled_weights"
-
-
 MEASURES = (*faithfulness.MEASURES, WITH_ITSELF, SHUFFLED)
-
-
 NOT_RANKED = (SHUFFLED,)  # neither end is the better one: near 0 is
-
-
 Maps = dict[str, Float[Tensor, "target source"]]
+Part = tuple[str, str, Maps, Float[Tensor, "method target"]]  # replacement, measure, maps, values
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What is tried: these layers, curves of so many steps, the first k sources; `seed` of what is random.
+    """What is tried: these layers, by curves of so many steps and by the first k sources.
 
-    The maps of so many sentences, the first, are compared with those under shuffled weights.
+    `steps` are those of deletion and insertion [petsiuk2018], `top_k` is the k of comprehensiveness and
+    sufficiency [deyoung2020], `seed` that of what is random. The maps of the first `shuffled` sentences are
+    compared with those under shuffled weights [adebayo2018]. Raises LigflowError for numbers that are
+    too small.
     """
 
     layers: tuple[int, ...] | None = None
@@ -60,7 +54,7 @@ class Trial:
 def of_sentence(
     explainer: Explainer, twin: Explainer | None, sentence: Sentence, trial: Trial, means: dict[int, Tensor]
 ) -> list[dict[str, Any]]:
-    """The rows of one sentence."""
+    """The rows of one sentence; `means` holds the mean of z of every layer. `twin` has shuffled weights."""
     rows = []
     layers, seed = explainer.prepared.record(sentence.inputs), trial.seed + sentence.number
     others = None if twin is None else twin.prepared.record(sentence.inputs)
@@ -92,9 +86,6 @@ def _maps(layer: Layer, tokens: Selection, mean: Tensor, seed: int) -> tuple[Map
 
 def _without_itself(visible: Bool[Tensor, "target source"]) -> Bool[Tensor, "target source"]:
     return visible & ~torch.eye(len(visible), dtype=torch.bool, device=visible.device)
-
-
-Part = tuple[str, str, Maps, Float[Tensor, "method target"]]
 
 
 def _measured(

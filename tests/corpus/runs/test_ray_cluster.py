@@ -26,11 +26,19 @@ pytestmark = [
     pytest.mark.usefixtures("no_shape_checks"),
     pytest.mark.filterwarnings("ignore"),
 ]
+
+
 ray: Any = pytest.importorskip("ray")
+
+
 TEXT = "The old lighthouse keeper counted {} ships while the storm grew darker, and nobody saw the light."
+
+
 CORPUS = Corpus(
     lambda: (Sentence(n, TEXT.format(n), f"made:{n}") for n in range(12)), {"source": "made"}
 )  # fmt: skip
+
+
 SMALL = Experiment(layers=(0,))
 
 

@@ -1,0 +1,60 @@
+"""Standard output in UTF-8, and what is said on standard error while a model loads."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from command_line import Run
+from ligflow.cli.streams import loading
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["explain", "x"], ["trace", "x"], ["corpus", "run", "x", "--out", "y"], ["serve"],
+        ["compare", "embedded:minilm", "b"], ["corpus", "faithfulness", "x", "--out", "y"],
+        ["check", "embedded:minilm"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_is_waited_for_is_said_before_torch_is_imported(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "class Torch:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'torch':\n"
+        "            raise SystemExit(7)\n"
+        "sys.meta_path.insert(0, Torch())\n"
+        "from ligflow.cli.main import main\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, check=False, text=True,
+        env=os.environ | {"FORCE_COLOR": "1"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (7, "loading embedded:minilm ...\n")
+
+
+def test_what_is_waited_for_is_said_once_on_a_terminal(
+    explain: Run, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    loading.cache_clear()
+    code, out, err = explain("--route", "layer", "--layers", "0")
+    assert (code, err.count("loading"), "loading" in out) == (0, 1, False)
+    assert err.startswith(f"loading {model} ...")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_output_is_utf8_whatever_the_code_page(model: str, encoding: str) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    asked = ["trace", "-", "--model", model, "-t", "cat", "--map", "layer", "--layer", "0"]
+    command = [sys.executable, "-m", "ligflow", *asked]
+    done = subprocess.run(
+        command, input="Naïve cat 猫".encode(), capture_output=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "‘cat’" in done.stdout.decode("utf-8")
+    assert "←" in done.stdout.decode("utf-8")

@@ -1,0 +1,28 @@
+"""A run that is done once, and a copy with a damaged shard."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ligflow.corpus.runs.runner import run
+from ligflow.corpus.runs.store import Run, open_run
+from small_runs import SMALL, corpus
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """An uninterrupted run in shards of two, with the threads that fast tests have: they decide rounding."""
+    available = torch.get_num_threads()
+    torch.set_num_threads(1)
+    found = run(tmp_path_factory.mktemp("runs") / "whole", corpus(), experiment=SMALL, shard_size=2)
+    torch.set_num_threads(available)
+    return found
+
+
+@pytest.fixture
+def damaged(tmp_path: Path, whole: Run) -> Run:
+    """A copy of the whole run, to be damaged."""
+    import shutil
+
+    return open_run(shutil.copytree(whole.folder, tmp_path / "copy"))

@@ -1,0 +1,42 @@
+"""Shards computed by Ray: the same numbers, and what cannot be reached."""
+
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from ligflow import LigflowError
+from ligflow.corpus.runs.ray_engine import actors
+from ligflow.corpus.runs.runner import run
+from ligflow.corpus.runs.store import Run
+from ligflow.corpus.runs.worker import Model
+from small_runs import SMALL, close, corpus
+
+pytestmark = pytest.mark.usefixtures("no_shape_checks")
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same(tmp_path: Path, whole: Run) -> None:
+    pytest.importorskip("ray")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        engine = actors(workers=2, address="local")
+        found = run(tmp_path / "run", corpus(), experiment=SMALL, shard_size=2, engine=engine)
+        close(found, whole)
+        with pytest.raises(LigflowError, match="Unknown embedded model"):
+            run(tmp_path / "bad", corpus(), Model("embedded:none"), SMALL, engine=engine)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_cannot_be_reached(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(LigflowError, match=r"No Ray cluster could be reached at '127.0.0.1:1'"):
+            run(tmp_path, corpus(), experiment=SMALL, engine=actors(address="127.0.0.1:1"))
+
+
+def test_ray_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(LigflowError, match=r"pip install 'ligflow\[ray\]'"):
+        run(tmp_path, corpus(), experiment=SMALL, engine=actors())
