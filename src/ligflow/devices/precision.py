@@ -115,7 +115,7 @@ def _owner(name: str) -> Any:
 def exact_mode(device: torch.device, precision: str = "float32") -> Iterator[None]:
     """Out of the caller's inference mode and autocast, in which gradients are missing or rounded.
 
-    Float32 products are computed in `precision` (see `precision`), whatever the process has set.
+    Float32 products are computed in `precision` (as by `products_in`), whatever the process has set.
     """
     kinds = {"cpu", device.type, *(["cuda"] if torch.cuda.is_available() else [])}
     with ExitStack() as stack:

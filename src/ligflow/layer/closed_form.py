@@ -57,7 +57,10 @@ def _feature(form: ProjectionForm, inputs: "LeafInputs", count: int) -> Tensor |
 def psi(
     vectors: Float[Tensor, "*batch dim"], norm: Norm, with_eps: bool = True
 ) -> Float[Tensor, "*batch feature"]:
-    """The feature of a vector whose length is what the norm divides by."""
+    """The feature whose length is what a norm of n numbers divides by: `ψ = (x/√n, √eps)`.
+
+    Where the norm is centred, x is less its mean.
+    """
     if norm.centred:
         vectors = vectors - vectors.mean(dim=-1, keepdim=True)
     vectors = vectors / vectors.shape[-1] ** 0.5

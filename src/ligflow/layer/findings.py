@@ -58,7 +58,7 @@ class Findings:
     cost: int = 0
 
     def on_copy(self, copies: Mapping[nn.Module, nn.Module]) -> "Findings":
-        """The same about a layer whose modules are copies."""
+        """These findings about a copy of the layer's modules."""
         return replace(
             self,
             projections={copies[part]: width for part, width in self.projections.items()},
@@ -66,5 +66,5 @@ class Findings:
         )
 
     def on(self, device: torch.device) -> "Findings":
-        """The same with its tensors on a device."""
+        """These findings with their tensors on a device."""
         return replace(self, windows=self.windows and self.windows.on(device))

@@ -88,7 +88,7 @@ def _acted(captured: Captured) -> Float[Tensor, "batch head target value_dim"]:
 
 
 def plain(captured: Captured) -> Float[Tensor, "batch head target value_dim"]:
-    """Attention as it is defined."""
+    """Attention as it is defined: `u = softmax(scale q.k + bias) v`."""
     return attention_output(attention_weights(captured.query, captured.key, captured.form), captured.value)
 
 

@@ -78,15 +78,15 @@ class Layer:
         return self.findings.mode
 
     def with_findings(self, **changes: Any) -> "Layer":
-        """The same layer with some findings changed."""
+        """This layer with some findings changed."""
         return replace(self, findings=replace(self.findings, **changes))
 
     def coupled(self, reason: str) -> "Layer":
-        """The same layer, its attention taken as one map of all hidden states."""
+        """This layer, its attention taken as one map of all hidden states."""
         return self.with_findings(mode="coupled", reason=reason)
 
     def whole(self, reason: str) -> "Layer":
-        """The same layer, not to be split at its attention."""
+        """This layer, not to be split at its attention."""
         return self.with_findings(mode="whole", reason=reason)
 
     @property
@@ -98,18 +98,18 @@ class Layer:
 
     def forward(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token dim"]:
         """z -> z' through the unmodified layer."""
-        return torch.cat([self._call(part) for part in self._calls(hidden)])
+        return torch.cat([self._call(part) for part in self._runs(hidden)])
 
     def capture(self, hidden: Float[Tensor, "batch token dim"]) -> Captured:
         """The projections of `hidden`, as they reach the attention function."""
-        return batched([self._captured(part) for part in self._calls(hidden)])
+        return batched([self._captured(part) for part in self._runs(hidden)])
 
     def _captured(self, hidden: Tensor) -> Captured:
-        captures = self._seen(hidden)
+        captures = self._captures(hidden)
         windows = self.findings.windows
         return side_by_side(captures, windows) if windows else captures[0]
 
-    def _seen(self, hidden: Tensor) -> list[Captured]:
+    def _captures(self, hidden: Tensor) -> list[Captured]:
         """What reaches its attention function: once, or in each call for windows."""
         captures: list[Captured] = []
         count = len(self.findings.windows.calls) if self.findings.windows else 1
@@ -140,7 +140,7 @@ class Layer:
         return self.layout.rows(self.arguments[self.findings.memory])[0]
 
     def with_encoded(self, memory: Float[Tensor, "batch memory memory_dim"]) -> "Layer":
-        """The same call with other states of the encoder."""
+        """This call with other states of the encoder."""
         return replace(self, arguments=self.arguments | {self.findings.memory: self.layout.own(memory)})
 
     def capture_second(self, memory: Float[Tensor, "batch memory memory_dim"]) -> Captured:
@@ -159,7 +159,7 @@ class Layer:
     def capture_second_path(
         self, memory: Float[Tensor, "batch memory memory_dim"], step: Float[Tensor, "batch memory memory_dim"]
     ) -> CapturedPath:
-        """The same, and the derivatives along `step`, by forward-mode AD."""
+        """What reaches the second attention, and its derivatives along `step`, by forward-mode AD."""
         with forward_mode, torch.no_grad(), forward_ad.dual_level():
             return captured_path(self.index, self.capture_second(forward_ad.make_dual(memory, step)))
 
@@ -178,27 +178,27 @@ class Layer:
             module: hidden.new_zeros(1, 1, width) for module, width in self.findings.projections.items()
         }
         outputs = []
-        for part, own_u in zip(self._calls(hidden), self._calls(u), strict=True):
+        for part, own_u in zip(self._runs(hidden), self._runs(u), strict=True):
             parts = self._parts(own_u)
             with attention_action(substitute(parts, second)), replaced_outputs(unused):
                 outputs.append(self._call(part))
         return torch.cat(outputs)
 
     def on_input(self, hidden: Float[Tensor, "token dim"]) -> "Layer":
-        """The same call on other hidden states, with what the layer makes of them."""
+        """This call on other hidden states, with what the layer makes of them."""
         with torch.no_grad():
             return replace(self, hidden=hidden, output=self.forward(hidden[None])[0])
 
     def attend(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token head value_dim"]:
         """u, by the plain definition of attention (differentiable)."""
-        return torch.cat([self._attended(part) for part in self._calls(hidden)]).transpose(1, 2)
+        return torch.cat([self._attended(part) for part in self._runs(hidden)]).transpose(1, 2)
 
     def _attended(self, hidden: Tensor) -> Tensor:
         if self.calls:
             return torch.cat([u for _, u in self.each_attention(hidden)], dim=1)
         windows = self.findings.windows
         if windows and self.mode == "coupled":  # a bias of its own for each example
-            return windows.whole([plain(captured) for captured in self._seen(hidden)])
+            return windows.whole([plain(captured) for captured in self._captures(hidden)])
         return plain(self._captured(hidden))
 
     def each_attention(self, hidden: Tensor) -> list[tuple[Captured, Tensor]]:
@@ -222,7 +222,7 @@ class Layer:
         return [part.transpose(1, 2) for part in u.split(self.calls or u.shape[2], dim=2)]
 
     def in_double(self, module: nn.Module | None = None) -> "Layer":
-        """The same layer and call in float64, on a copy of its module (made here if none is given)."""
+        """This layer and call in float64, on a copy of its module (made here if none is given)."""
         module = module or copy.deepcopy(self.module).double()
         doubles = dict(zip(self.module.modules(), module.modules(), strict=True))
         return replace(
@@ -233,7 +233,7 @@ class Layer:
         )  # fmt: skip
 
     def on(self, device: torch.device) -> "Layer":
-        """The same call with its tensors on a device; the module stays where it is."""
+        """This call with its tensors on a device; the module stays where it is."""
 
         def move(value: Any) -> Any:
             return value.to(device) if isinstance(value, Tensor) else value
@@ -244,7 +244,7 @@ class Layer:
             findings=self.findings.on(device),
         )  # fmt: skip
 
-    def _calls(self, batch: Tensor) -> Sequence[Tensor]:
+    def _runs(self, batch: Tensor) -> Sequence[Tensor]:
         """The parts of a batch that go through the module at once."""
         return batch.split(1) if self.findings.one_by_one else [batch]
 

@@ -52,7 +52,7 @@ class ClosedForm:
 
 
 def on_copy(closed_form: ClosedForm, copies: Mapping[nn.Module, nn.Module]) -> ClosedForm:
-    """The same closed form for a copy of the layer's modules."""
+    """A closed form for a copy of the layer's modules."""
 
     def norm(of: Norm | None) -> Norm | None:
         return None if of is None else replace(of, module=copies[of.module])

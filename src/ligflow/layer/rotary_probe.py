@@ -62,7 +62,7 @@ def _random_outputs(width: int, seed: int, like: Tensor) -> Tensor:
 
 
 def random_noise(shape: Sequence[int], seed: int) -> Tensor:
-    """The same on every device, whatever the default device is."""
+    """Normal random numbers in float64, the same on every device, whatever the default device is."""
     generator = torch.Generator("cpu").manual_seed(seed)
     return torch.randn(*shape, generator=generator, dtype=torch.float64, device="cpu")
 

@@ -58,7 +58,7 @@ class Watch(TorchFunctionMode):
         super().__init__()
         self.hand_over, self.examples, self.known, self.moves = hand_over, examples, iter(known), moves
         self.finding = not known
-        self.made: Any = WeakTensorKeyDictionary()
+        self.origins: Any = WeakTensorKeyDictionary()
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -72,24 +72,24 @@ class Watch(TorchFunctionMode):
         if name == _FUSED:
             u = self._fused(*args, **options)
             return func(*args, **options) if self.finding else u
-        source = self._first_made([*args, *options.values()])
+        source = self._first_known([*args, *options.values()])
         result = func(*args, **options)
         if source is not None and isinstance(result, Tensor) and result.numel() == source.numel():
-            origin = self.made[source]
-            self.made[result] = replace(origin, taken=source) if name == "softmax" else origin
+            origin = self.origins[source]
+            self.origins[result] = replace(origin, taken=source) if name == "softmax" else origin
         return result
 
-    def _first_made(self, arguments: Iterable[Any]) -> Tensor | None:
-        if not len(self.made):
+    def _first_known(self, arguments: Iterable[Any]) -> Tensor | None:
+        if not len(self.origins):
             return None
         tensors = (argument for argument in arguments if isinstance(argument, Tensor))
-        return next((tensor for tensor in tensors if tensor in self.made), None)
+        return next((tensor for tensor in tensors if tensor in self.origins), None)
 
     def _product(
         self, left: Tensor, right: Tensor, order: list[int], compute: Callable[[], Tensor], alpha: float
     ) -> Tensor:
         """The product of two factors, whose axes it puts into an order; u where it is an attention's last."""
-        u = self._attended(self.made.get(left), right)
+        u = self._attended(self.origins.get(left), right)
         if u is not None and self.finding:  # what the model itself makes of it
             return forward_ad.unpack_dual(compute()).primal
         if u is not None:
@@ -97,7 +97,7 @@ class Watch(TorchFunctionMode):
         result = compute()
         if order == sorted(order):
             result = self._carrying(result, alpha) if self.finding else result
-            self.made[result] = _Scores(left, right.transpose(-1, -2))
+            self.origins[result] = _Scores(left, right.transpose(-1, -2))
         return result
 
     def _carrying(self, product: Tensor, factor: float) -> Tensor:

@@ -54,12 +54,12 @@ class Windows:
         return self._own(self._own(whole, 2), 3)
 
     def in_order(self, order: Int[Tensor, " token"]) -> "Windows":
-        """The same with a known order."""
+        """These windows with a known order of the tokens."""
         own = torch.arange(len(order), device=order.device)
         return replace(self, order=None if torch.equal(order, own) else order)
 
     def on(self, device: torch.device) -> "Windows":
-        """The same on a device."""
+        """These windows on a device."""
         return replace(self, order=None if self.order is None else self.order.to(device))
 
     def _own(self, placed: Tensor, axis: int) -> Tensor:
