@@ -7,7 +7,10 @@ from torch import nn
 from architectures import build
 from encoder_decoders import CASES, DECODERS, explainer_of, inputs_of, pairs
 from ligflow import Explainer
+from ligflow.layer.interface import Captured
 from ligflow.layer.model_state import prepared
+from ligflow.method.attention import ScoreTerms
+from ligflow.paths.cross_attention import GivenCrossAttention, cross_path
 from ligflow.routes.integration import attribute
 
 LIMIT = {torch.float32: 1e-4, torch.float64: 1e-9}
@@ -62,3 +65,29 @@ def test_keys_of_the_encoder_that_no_straight_line_gives_are_captured() -> None:
                 )
                 gap = ((ours.value - theirs.value).abs().amax(-1) / theirs.scale).max()
                 assert gap < 1e-9, route
+
+
+@pytest.mark.parametrize("name", ["bart", "t5"])
+def test_a_straight_memory_has_keys_and_values_in_closed_form(name: str) -> None:
+    """Of the memory at any point, as the layer makes them; their steps are what they move by."""
+    layer = explainer_of(name, torch.float64).prepared.record(inputs_of(name, 3, 0, torch.float64))[0]
+    nodes, start = torch.tensor([0.2, 0.7], dtype=torch.float64), 0.5 * layer.encoded.flip(0)
+    with prepared(layer.module, layer.implementation):
+        path = cross_path(layer, start)
+        memory = path.at(nodes)
+        expected = layer.capture_second(start + nodes[:, None, None] * (layer.encoded - start))
+    torch.testing.assert_close(memory.key, expected.key)
+    torch.testing.assert_close(memory.value, expected.value)
+    torch.testing.assert_close(2 * (memory.key[1] - memory.key[0]), memory.key_step[0])
+    assert len(memory.key_step) == len(memory.value_step) == 1  # a line has one step
+    assert path.tokens == 7
+
+
+def test_a_given_second_attention_stands_at_its_targets() -> None:
+    u = torch.arange(24.0).reshape(1, 2, 3, 4)
+    given = GivenCrossAttention(u, torch.tensor([4, 1]), 5)
+    key = torch.zeros(1, 3, 5, 4)
+    whole = given(Captured(key, key, key, ScoreTerms(1.0)))
+    assert whole.shape == (1, 3, 5, 4)
+    assert torch.equal(whole[:, :, [4, 1]], u.transpose(1, 2))
+    assert whole[:, :, [0, 2, 3]].abs().max() == 0

@@ -1,13 +1,19 @@
 """The ratio corrections of itb rows."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from architectures import ARCHITECTURES, build, example
-from ligflow import Explainer
+from families import layer_of
+from ligflow import Explainer, UnsupportedModel
+from ligflow.paths.batch import alone
+from ligflow.routes.attribution import Attribution, of_each
+from ligflow.routes.corrections import model_attention, uncorrected, with_correction
+from ligflow.routes.workspace import Selection, Workspace
 
 
 def attention_of(explainer: Explainer, inputs: dict[str, Tensor]) -> Tensor:
@@ -57,3 +63,64 @@ def test_a_ratio_has_the_errors_of_both_rows_that_it_is_made_of(route: str) -> N
     torch.testing.assert_close(ratio.estimated_error(route), expected, rtol=1e-5, atol=1e-7)
     assert torch.equal(ratio.nodes(route), itb.nodes(route) + zero.nodes(route))
     torch.testing.assert_close(ratio.origin_mass(route), zero.origin_mass(route), rtol=1e-5, atol=1e-9)
+
+
+def written(value: list[float], target: float) -> Attribution:
+    """The row of one target with one scalar; every number about it is `target`."""
+    number = torch.tensor([[target]], dtype=torch.float32)
+    return Attribution(
+        torch.tensor([[value]], dtype=torch.float32),
+        number,
+        number,
+        number,
+        number,
+        number > 0,
+        torch.tensor([2]),
+        number,
+    )
+
+
+def test_a_zero_row_gives_its_self_share_and_its_errors() -> None:
+    """Of target 1: `zero` gives it 6 of 8, so that of the itb row of 4 it takes 3; the sum stays."""
+    layer = next(layer for _, layer, _ in layer_of("bert", torch.float32))
+    work = Workspace(alone(layer), (Selection(torch.arange(6), torch.tensor([1])),))
+    rows = {"itb": written([1, 0, 3, 0, 0, 0], 0.5), "zero": written([1, 6, 1, 0, 0, 0], -0.25)}
+    ratio = with_correction(rows.__getitem__, "itb_zero_ratio", work)
+    assert ratio.value.flatten().tolist() == [0.25, 3, 0.75, 0, 0, 0]
+    assert (float(ratio.error), float(ratio.origin), float(ratio.total)) == (0.25, -0.25, 0.5)
+    assert (bool(ratio.met), int(ratio.nodes)) == (False, 4)
+    assert ratio.flipped is not None
+    assert not ratio.flipped.any()
+    over = rows | {"zero": written([-2, 6, 0, 0, 0, 0], 1)}
+    flipped = with_correction(over.__getitem__, "itb_zero_ratio", work)
+    assert flipped.flipped is not None
+    assert flipped.flipped.all()
+    assert flipped.value.flatten().tolist() == [-0.5, 6, -1.5, 0, 0, 0]
+    assert with_correction(rows.__getitem__, "zero", work) is rows["zero"]
+
+
+def test_a_map_row_takes_the_models_own_attention() -> None:
+    for _, layer, _ in layer_of("llama", torch.float32):
+        work = Workspace(alone(layer), (Selection(torch.arange(6), torch.tensor([2])),))
+        alpha = float(model_attention(layer, torch.tensor([2]))[0, 0, 2])
+        one_head = written([2, 3, 0, 0, 0, 0], 1)
+        rows = {
+            "itb": of_each(one_head, lambda part: part if part.ndim == 1 else part.repeat_interleave(4, 1))
+        }
+        ratio = with_correction(rows.__getitem__, "itb_map_ratio", work)
+        expected = [2 * (1 - alpha), 3 * (1 - alpha), 5 * alpha, 0, 0, 0]
+        assert ratio.value[0, 0].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_is_corrected_is_itb() -> None:
+    names = ("itb_zero_ratio", "itb_map_ratio", "itb", "zero", "mean")
+    assert [uncorrected(name) for name in names] == ["itb", "itb", "itb", "zero", "mean"]
+    vectors = torch.zeros(3)
+    assert uncorrected(vectors) is vectors
+
+
+def test_a_layer_without_weights_from_token_to_token_has_none_to_show() -> None:
+    for _, layer, place in layer_of("bert", torch.float32):
+        several = replace(layer, calls=(2, 2))
+        with pytest.raises(UnsupportedModel, match="Layer 1 has no attention weights from token to token"):
+            model_attention(several, place.targets)

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from architectures import ARCHITECTURES, build, example
+from families import layer_of
 from ligflow import Explainer
+from ligflow.paths.batch import alone
+from ligflow.routes.double_precision import attribute_in_double, double_workspace, has_wider, starts_flat
+from ligflow.routes.path_map import PathMap
+from ligflow.routes.workspace import Workspace
+from ligflow.routes.z2u import z2u_from
+from ligflow.settings import Settings
 
 
 def peaked(dtype: torch.dtype) -> Explainer:
@@ -31,3 +38,43 @@ def test_one_head_that_comes_back_is_enough_for_the_finer_numbers() -> None:
     assert found.unmet == []
     assert float(found.total("z2u")[0, 0, 3]) == pytest.approx(float(total), rel=1e-3)
     torch.testing.assert_close(found.z2u[0, 0, 3].double(), exact.z2u[0, 0, 3], rtol=1e-4, atol=1e-8)
+
+
+def test_only_float32_has_something_wider_and_only_from_a_shared_middle_u_starts_flat() -> None:
+    for dtype, wider in ((torch.float32, True), (torch.float64, False)):
+        for _, layer, place in layer_of("bert", dtype):
+            work = Workspace(alone(layer), (place,))
+            assert has_wider(work) is wider
+            flat = [starts_flat(work, name) for name in ("mean", torch.zeros(32), "zero", "itb")]
+            assert flat == [wider, wider, False, False]
+
+
+def test_the_copy_is_the_layer_in_float64_and_made_once() -> None:
+    for _, layer, place in layer_of("llama", torch.float32):
+        work = Workspace(alone(layer), (place,))
+        double = double_workspace(work)
+        assert double is double_workspace(work)
+        (copy,) = double.batch.layers
+        assert (copy.hidden.dtype, layer.hidden.dtype) == (torch.float64, torch.float32)
+        assert next(copy.module.parameters()).dtype == torch.float64
+        assert next(layer.module.parameters()).dtype == torch.float32
+        end = torch.ones(1, dtype=torch.float32)
+        ours, exact = (z2u_from(space, "itb").image(end, place.targets) for space in (work, double))
+        torch.testing.assert_close(ours.double(), exact, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(exact[0], copy.attend(copy.hidden[None])[0])
+
+
+def test_a_map_is_built_on_the_copy_and_given_for_the_rows_that_are_asked() -> None:
+    for _, layer, place in layer_of("bert", torch.float32):
+        work, settings = Workspace(alone(layer), (place,)), Settings(quadrature="gauss-legendre:12")
+        spaces: list[Workspace] = []
+
+        def build(space: Workspace, into: list[Workspace] = spaces) -> PathMap:
+            into.append(space)
+            return z2u_from(space, "itb")
+
+        whole = attribute_in_double(build, settings, work, "z2u")
+        part = attribute_in_double(build, settings, work, "z2u", torch.tensor([4, 1]))
+        assert all(space is double_workspace(work) for space in spaces)
+        assert whole.value.dtype == torch.float64
+        torch.testing.assert_close(part.value, whole.value[[4, 1]])
