@@ -9,7 +9,8 @@ import torch
 from architectures import ARCHITECTURES, WHOLE_ONLY, Architecture, build, example
 from ligflow import Explainer, LigflowError, UnsupportedModel
 from ligflow.evaluation import conformance
-from ligflow.evaluation.conformance import _jump, check
+from ligflow.evaluation.compared_maps import place_of_jump
+from ligflow.evaluation.conformance import check
 from ligflow.layer.interface import _attention
 from ligflow.layer.layer import Layer
 from ligflow.paths import per_target
@@ -155,7 +156,7 @@ def test_a_jump_is_found_where_it_is(height: float, said: str) -> None:
     def pull(*_: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
 
-    assert _jump(PathMap(image, pull, 1, 1), torch.tensor(4), 1e-3) == said
+    assert place_of_jump(PathMap(image, pull, 1, 1), torch.tensor(4), 1e-3) == said
 
 
 def test_layers_that_take_one_image_at_a_time_are_split() -> None:

@@ -34,14 +34,7 @@ from ligflow.cli.texts import Chat, TextArgument, TextFile, inputs_of
 from ligflow.cli.usage import Usage, checked, layer_range
 from ligflow.errors import LigflowError
 from ligflow.inputs.token_names import comma_separated
-from ligflow.names import (
-    ENCODER_BASELINES,
-    EXPERTS,
-    LAYER_BASELINES,
-    MAX_NODES,
-    MLP_BASELINES,
-    ROUTES,
-)
+from ligflow.names import ENCODER_BASELINES, EXPERTS, LAYER_BASELINES, MAX_NODES, MLP_BASELINES, ROUTES
 
 if TYPE_CHECKING:
     from ligflow.explainer.explainer import Explainer

@@ -6,9 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ligflow.errors import LigflowError
+from ligflow.evaluation.compared_maps import (
+    NODES,
+    default_maps,
+    engine_and_autograd,
+    errors_of_cells,
+    largest_gap,
+    place_of_jump,
+)
 from ligflow.explainer.explainer import Explainer
 from ligflow.inputs.checks import Inputs
 from ligflow.inputs.pairs import Pair
@@ -16,25 +23,13 @@ from ligflow.inputs.tokens import text_config
 from ligflow.inputs.words import Words
 from ligflow.layer.experts import has_experts
 from ligflow.layer.layer import Layer
-from ligflow.method.baselines import source_start
-from ligflow.paths.batch import alone, frozen
 from ligflow.recording.tolerances import max_token_error
-from ligflow.routes import autograd
-from ligflow.routes.attribution import Attribution
-from ligflow.routes.double_precision import double_workspace, starts_flat
-from ligflow.routes.e2u import e2u_map
 from ligflow.routes.explain_layer import explain_layer
 from ligflow.routes.integration import attribute
-from ligflow.routes.path_map import PathMap
-from ligflow.routes.players import players_of
-from ligflow.routes.u2z import u2z_map
-from ligflow.routes.workspace import Selection, Workspace
-from ligflow.routes.z2u import z2u_from
-from ligflow.routes.z2z import z2z_from, z2z_map
+from ligflow.routes.workspace import Selection
 from ligflow.settings import ROUTES, Settings
 
 TEXTS = ("The cat sat on the mat.", "Rivers rarely run straight.")
-_NODES = "gauss-legendre:4"
 _CHOSEN = 3  # targets whose cells are computed by the fine rule, which is slow
 
 Recording = list[tuple[Layer, Selection]]
@@ -165,8 +160,8 @@ def _engine(explainer: Explainer, recordings: list[Recording], baseline: str) ->
     gaps, limit = [], _rounding(explainer, 1e-4)
     for layer, tokens in _all(recordings):
         with explainer.prepared.ready_for(layer):
-            for route, engine, oracle in _pairs(layer, baseline, tokens):
-                gap = _gap(engine, oracle, tokens, limit, layer.hidden.dtype)
+            for route, engine, oracle in engine_and_autograd(layer, baseline, tokens):
+                gap = largest_gap(engine, oracle, tokens, limit, layer.hidden.dtype)
                 gaps.append((math.isnan(gap), gap, f"worst: {route}, layer {layer.index}"))
     name = f"engine equals autograd, {baseline}"
     if not gaps:
@@ -174,47 +169,6 @@ def _engine(explainer: Explainer, recordings: list[Recording], baseline: str) ->
         return Check(name, True, "nothing", f"{limit:.0e}", said, compared=False)
     _, worst, where = max(gaps)
     return Check(name, worst <= limit, f"{worst:.1e}", f"{limit:.0e}", where)
-
-
-def _pairs(layer: Layer, baseline: str, tokens: Selection) -> Iterator[tuple[str, PathMap, PathMap]]:
-    if layer.mode == "whole":
-        return
-    work = Workspace(alone(layer), (tokens,))
-    yield from _pairs_with_memory(work, baseline) if layer.findings.memory else _whole(work, baseline)
-    if layer.mode == "split":
-        work_of_z2u = double_workspace(work) if starts_flat(work, baseline) else work
-        start = work_of_z2u.path(baseline).start
-        oracle = autograd.z2u_in_double if starts_flat(work, baseline) else autograd.z2u
-        yield "z2u", z2u_from(work_of_z2u, baseline), oracle(layer, start)
-    players = players_of(work, Settings(mlp_baseline="matched", att_baseline=baseline))
-    yield "u2z", u2z_map(work.batch, players), autograd.u2z(layer, players)
-
-
-def _whole(work: Workspace, baseline: str) -> Iterator[tuple[str, PathMap, PathMap]]:
-    (layer,), (tokens,) = work.batch.layers, work.selections
-    if layer.mode == "split":  # where the engine is autograd itself
-        start = source_start(baseline, layer.hidden, tokens.visible)
-        yield "z2z", z2z_from(work, baseline), autograd.z2z(layer, start)
-
-
-def _pairs_with_memory(work: Workspace, baseline: str) -> Iterator[tuple[str, PathMap, PathMap]]:
-    """Routes in which the encoder's tokens move, from 0: so that nothing starts flat."""
-    (layer,), (tokens,) = work.batch.layers, work.selections
-    cross = work.cross("zero")
-    if cross is None:
-        return
-    start = source_start(baseline, layer.hidden, tokens.visible)
-    yield "z2z", z2z_map(work.path(baseline), cross), autograd.z2z(layer, start, cross.start)
-    yield "e2u", e2u_map(cross), autograd.e2u(layer, cross.start)
-
-
-def _gap(engine: PathMap, oracle: PathMap, tokens: Selection, limit: float, dtype: torch.dtype) -> float:
-    """The largest difference of a cell over the target's total; ten machine epsilons of the layer pass."""
-    ours = attribute(engine, tokens.targets, "l2", _NODES)
-    theirs = attribute(oracle, tokens.targets, "l2", _NODES)
-    floor = theirs.floor * (torch.finfo(dtype).eps / torch.finfo(theirs.floor.dtype).eps)
-    scale = theirs.scale.clamp(min=floor / 100 / limit)
-    return float(((ours.value - theirs.value).abs().amax(-1) / scale).max())
 
 
 def _cells(explainer: Explainer, recording: Recording, tol: float, experts: str) -> Check:
@@ -231,7 +185,9 @@ def _cells(explainer: Explainer, recording: Recording, tol: float, experts: str)
     )
     with explainer.prepared.ready_for(layer):
         ours, exact = (explain_layer(layer, settings, place) for settings in (adaptive, fine))
-    errors = {route: _errors(errors_of_route, exact[route]) / tol for route, errors_of_route in ours.items()}
+    errors = {
+        route: errors_of_cells(errors_of_route, exact[route]) / tol for route, errors_of_route in ours.items()
+    }
     worst, where = max(
         (
             (float(errors_of_route.max()), name)
@@ -246,50 +202,19 @@ def _cells(explainer: Explainer, recording: Recording, tol: float, experts: str)
     return Check("cells against a fine rule", worst <= 2, f"{worst:.2g}", "2", detail, len(every) > 0)
 
 
-def _errors(found: Attribution, exact: Attribution) -> Tensor:
-    """Errors of cells over the row's scale, where both rules say that they hold."""
-    both = found.met & exact.met
-    return ((found.value - exact.value).abs() / found.scale[..., None])[both]
-
-
 def _certificates(explainer: Explainer, recordings: list[Recording], tol: float, experts: str) -> Check:
     gaps = []
     for layer, tokens in _all(recordings):
         with explainer.prepared.ready_for(layer):
-            for name, route in _default_routes(layer, tokens, experts == "frozen").items():
+            for name, route in default_maps(layer, tokens, experts == "frozen").items():
                 found = attribute(route, tokens.targets, "l2", tol=tol)
                 off = ((found.value.sum(-1) - found.total) / found.scale).abs().amax(-1)
                 gap, worst = float(off.max()), tokens.targets[off.argmax()]
-                jump = "" if gap <= tol else _jump(route, worst, float(found.scale.max()) * tol)
+                jump = "" if gap <= tol else place_of_jump(route, worst, float(found.scale.max()) * tol)
                 gaps.append((math.isnan(gap), gap, f"worst: {name}, layer {layer.index}{jump}"))
     _, gap, where = max(gaps)
     settings, passed = "default settings" if experts == "routed" else "experts held", gap <= tol
     return Check(f"certificates, {settings}", passed, f"{gap:.1e}", f"{tol:.0e}", "" if passed else where)
-
-
-def _default_routes(layer: Layer, tokens: Selection, hold: bool = False) -> dict[str, PathMap]:
-    start, sentence = source_start("itb", layer.hidden, tokens.visible), alone(layer)
-    if hold and has_experts(layer):
-        sentence = frozen(sentence)
-    if layer.mode == "whole":
-        return {"z2z": autograd.z2z(layer, start, held=sentence.held)}
-    work = Workspace(sentence, (tokens,))
-    cross = work.cross("zero")
-    found = {"z2u": z2u_from(work, "itb"), "z2z": z2z_from(work, "itb", cross)}
-    found["u2z"] = u2z_map(work.batch, players_of(work, Settings()))
-    return found if cross is None else found | {"e2u": e2u_map(cross)}
-
-
-def _jump(route: PathMap, target: Tensor, least: float) -> str:
-    """Where the image jumps by more than `least` on its path: its largest step stays, however short."""
-    first, last = 0.0, 1.0
-    while last - first > 1e-6:
-        nodes = torch.linspace(first, last, 9, dtype=torch.float64, device=target.device)
-        image = route.image(nodes.to(torch.float32), target[None]).flatten(1)
-        steps = (image[1:] - image[:-1]).norm(dim=-1)
-        number = int(steps.argmax())
-        first, last, left = float(nodes[number]), float(nodes[number + 1]), float(steps[number])
-    return f"; it jumps at {last:.3f} of the path of token {int(target)}" if left > least else ""
 
 
 def _causal(explainer: Explainer, recording: Recording) -> Check:
@@ -300,7 +225,7 @@ def _causal(explainer: Explainer, recording: Recording) -> Check:
     leaks = []
     for layer, tokens in recording:
         with explainer.prepared.ready_for(layer):
-            found = attribute(_default_routes(layer, tokens)["z2z"], tokens.targets, "l2", _NODES)
+            found = attribute(default_maps(layer, tokens)["z2z"], tokens.targets, "l2", NODES)
             leaks.append(float(found.value[:, 0, tokens.visible].triu(1).abs().max()))
     worst = _worst(leaks)
     return Check(name, worst == 0, f"{worst:.1e}", "0")

@@ -64,10 +64,22 @@ def attribute_layer(
 
         layer.register_forward_pre_hook(hook, with_kwargs=True)
 
-    The flow is that of `Explainer.explain` on the same input, where all other settings are described. It
-    names tokens by number, or as in `tokens`, one for each of T; tokens that none may attend to (padding)
-    are left out. Its one layer has the number that the module carries, else 0. All of it is computed on a
-    copy of the layer's modules, on the same weights and without hooks: the layer itself is not touched.
+    The flow is that of `Explainer.explain` on the same input. Its one layer has the number that the module
+    carries, else 0. All of it is computed on a copy of the layer's modules, on the same weights and without
+    hooks: the layer itself is not touched.
+
+    *Main arguments*:
+
+    - `layer`: the module of a layer of a model of `transformers`.
+    - `hidden_states`: what it is given, of one example.
+    - `others` and `arguments`: what the model passes to it besides.
+
+    *Other arguments*:
+
+    - `tokens`: names, one for each of T; None: numbers. Tokens that none may attend to (padding) are left
+      out.
+    - `targets`, `routes`, `att_baseline`, `mlp_baseline`, `layer_baseline`, `scalarization`, `quadrature`,
+      `tol`, `max_nodes`, `memory_budget`, `precision` and `experts`: those of `Explainer.explain`.
 
     Raises LigflowError for hidden states that do not fit, arguments that the layer does not run on, and a
     cache that holds earlier tokens; UnsupportedModel for a module that is not a layer, or that does not
