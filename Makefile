@@ -9,7 +9,7 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
-OLDEST_TESTS ?= $(addprefix tests/,routes/test_autograd.py recording/test_record.py explainer/test_explainer.py layer/test_experts.py explainer/test_batching.py \
+OLDEST_TESTS ?= $(addprefix tests/,routes/test_autograd.py recording/test_record.py explainer/test_explainer.py explainer/test_refusals.py layer/test_experts.py explainer/test_batching.py \
                 results/test_tables.py view/test_figures.py serve/test_app.py corpus/test_readers.py corpus/test_run.py cli/test_main.py)
 COVERAGE_TESTS ?= -m "not slow"
 SENTENCE ?= The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light.

@@ -1,0 +1,32 @@
+"""Which layers are validated anew, and which share what was found before."""
+
+import pytest
+import torch
+
+from architectures import ARCHITECTURES, build, example
+from ligflow import Explainer
+from ligflow.explainer import validated
+
+
+def test_layers_of_a_kind_are_validated_once_until_their_weights_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bert, calls = ARCHITECTURES["bert"], []
+    validate = validated.validate
+
+    def counted(model: torch.nn.Module, layer: validated.Layer) -> validated.Layer:
+        calls.append(layer.index)
+        return validate(model, layer)
+
+    monkeypatch.setattr(validated, "validate", counted)
+    model = build(bert)
+    prepared = Explainer(model).prepared
+    first = prepared.record(example(bert, 5))
+    assert calls == [0, 1]
+    again = prepared.record(example(bert, 4))
+    assert calls == [0, 1]
+    assert [layer.findings for layer in again] == [layer.findings for layer in first]
+    with torch.no_grad():
+        model.encoder.layer[1].output.dense.weight.mul_(2)
+    prepared.record(example(bert, 5))
+    assert calls == [0, 1, 1]
