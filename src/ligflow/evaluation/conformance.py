@@ -58,7 +58,7 @@ def check(
 ) -> list[Check]:
     """Runs every check on `inputs` (two short ones if None) and returns what was measured.
 
-    With `experts="frozen"` certificates are those of layers whose experts are held (see `routing`).
+    With `experts="frozen"` certificates are those of layers whose experts are held (see `layer.experts`).
     Layers that cannot be split are reported, and checked in z2z alone. Raises LigflowError where no input
     can be made up for the model; pass `inputs` then.
     """
