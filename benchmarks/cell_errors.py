@@ -19,10 +19,11 @@ from torch import Tensor
 import measure
 from ligflow import Explainer
 from ligflow.layer.layer import Layer
-from ligflow.method.quadrature import Integral, integrate
+from ligflow.method.integral import Integral
+from ligflow.method.quadrature import Adaptive
 from ligflow.routes.explain_layer import explain_layer
 from ligflow.routes.workspace import Selection
-from ligflow.settings import ROUTES, Settings
+from ligflow.settings import ROUTES, ask
 from measure import Row, note, number, text
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -171,7 +172,7 @@ def of_layer(
     place = Selection(everyone, everyone)
     for baseline in baselines:
         ours, exact = (
-            Settings(
+            ask(
                 routes=tuple(routes), att_baseline=baseline, mlp_baseline="matched", layer_baseline=baseline,
                 experts=experts, tol=TOL, quadrature=rule,
             )
@@ -195,7 +196,7 @@ def of_integrands(made: Made, count: int) -> Iterator[Found]:
     for _ in range(count):
         values, exact = made(generator)
         total = exact.sum().reshape(1, 1)
-        found: Integral = integrate(
+        found: Integral = Adaptive().integrate(
             lambda a, _: values(a)[:, None, None],  # noqa: B023
             total,
             total.clone(),

@@ -13,12 +13,12 @@ from ligflow.devices.precision import exact_mode
 from ligflow.layer.float64 import keep_double
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
-from ligflow.method.baselines import source_start
+from ligflow.method.baselines import Itb
 from ligflow.routes import autograd
 from ligflow.routes.attribution import Attribution
 from ligflow.routes.explain_layer import explain_layer
 from ligflow.routes.workspace import Selection
-from ligflow.settings import Settings
+from ligflow.settings import ask
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class OneLayer:
     def attribute(self, route: str, baseline: str, quadrature: str = "adaptive") -> Attribution:
         """The route's work alone. `baseline` is that of the route."""
         named = {"z2u": "att_baseline", "u2z": "mlp_baseline", "z2z": "layer_baseline"}
-        settings = Settings(routes=(route,), quadrature=quadrature, **{named[route]: baseline})  # type: ignore[arg-type]
+        settings = ask(routes=(route,), quadrature=quadrature, **{named[route]: baseline})  # type: ignore[arg-type]
         model = self.explainer.model
         with exact_mode(model.device), prepared(self.layer.module, self.layer.implementation):
             return explain_layer(self.layer, settings, Selection(self.tokens, self.tokens))[route]
@@ -51,7 +51,7 @@ class OneLayer:
         model = self.explainer.model
         with exact_mode(model.device), prepared(self.layer.module, self.layer.implementation), keep_double():
             layer = self.layer.in_double()
-            start = source_start("itb", layer.hidden, self.tokens)
+            start = Itb().start(layer.hidden, self.tokens)
             made = autograd.z2u(layer, start) if route == "z2u" else autograd.z2z(layer, start)
             first, last = made.image(torch.tensor([0.0, 1.0], device=self.tokens.device), self.tokens)
         total = (last - first).norm(dim=-1).cpu()

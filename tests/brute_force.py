@@ -7,7 +7,8 @@ import torch
 from captum.attr import IntegratedGradients
 
 from ligflow.layer.layer import Layer
-from ligflow.method.baselines import source_start
+from ligflow.method import named
+from ligflow.method.head_baselines import Matched
 from ligflow.method.quadrature_rules import Rule
 from ligflow.paths.batch import alone
 from ligflow.routes import autograd
@@ -42,16 +43,17 @@ def _composite(count: int, edges: np.ndarray) -> Rule:
     )
 
 
-def pairs(layer: Layer, baseline: str, tokens: Selection) -> Iterator[tuple[str, PathMap, PathMap]]:
+def pairs(layer: Layer, name: str, tokens: Selection) -> Iterator[tuple[str, PathMap, PathMap]]:
     """Each route as (name, engine, oracle)."""
-    start = source_start(baseline, layer.hidden, tokens.visible)
+    baseline = named.layer_baseline(name)
+    start = baseline.start(layer.hidden, tokens.visible)
     work = Workspace(alone(layer), (tokens,))
     path = work.path(baseline)
     attention = (double_workspace(work) if starts_flat(work, baseline) else work).path(baseline)
     oracle = autograd.z2u_in_double if starts_flat(work, baseline) else autograd.z2u
     yield "z2u", z2u_map(attention), oracle(layer, attention.start)
     yield "z2z", z2z_map(path), autograd.z2z(layer, start)
-    starts = first_players(work, "matched", baseline)
+    starts = first_players(work, Matched(), baseline)
     yield "u2z", u2z_map(work.batch, starts), autograd.u2z(layer, starts)
 
 

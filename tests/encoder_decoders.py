@@ -8,7 +8,7 @@ from torch import Tensor
 from architectures import ARCHITECTURES, Architecture, build
 from ligflow import Explainer
 from ligflow.layer.layer import Layer
-from ligflow.method.baselines import cross_start, source_start
+from ligflow.method import named
 from ligflow.paths.batch import alone
 from ligflow.paths.cross_attention import CrossPath
 from ligflow.routes import autograd
@@ -18,7 +18,7 @@ from ligflow.routes.players import players_of
 from ligflow.routes.u2z import u2z_map
 from ligflow.routes.workspace import Selection, Workspace
 from ligflow.routes.z2z import z2z_map
-from ligflow.settings import Settings
+from ligflow.settings import ask
 
 _BART = ARCHITECTURES["bart"].config | {"decoder_layers": 2}
 
@@ -67,13 +67,11 @@ def pairs(
     everyone = torch.arange(len(layer.hidden))
     place = Selection(everyone, everyone, torch.arange(len(layer.encoded) - padding))
     work = Workspace(alone(layer), (place,))
-    start = source_start(baseline, layer.hidden, everyone)
-    memory = cross_start(encoder, layer.encoded, place.memory)
-    cross = work.cross(encoder)
+    own, others = named.layer_baseline(baseline), named.encoder_baseline(encoder)
+    start, memory = own.start(layer.hidden, everyone), others.start(layer.encoded, place.memory).vectors
+    cross = work.cross(others)
     assert isinstance(cross, CrossPath)
-    yield "z2z", z2z_map(work.path(baseline), cross), autograd.z2z(layer, start, memory), place
+    yield "z2z", z2z_map(work.path(own), cross), autograd.z2z(layer, start, memory), place
     yield "e2u", e2u_map(cross), autograd.e2u(layer, memory), place
-    players = players_of(
-        work, Settings(att_baseline=baseline, mlp_baseline="matched", encoder_baseline=encoder)
-    )
+    players = players_of(work, ask(att_baseline=baseline, mlp_baseline="matched", encoder_baseline=encoder))
     yield "u2z", u2z_map(work.batch, players), autograd.u2z(layer, players), place

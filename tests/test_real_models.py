@@ -11,7 +11,9 @@ from brute_force import by_captum
 from ligflow import Explainer, Flow
 from ligflow.explainer.pretrained import GEMMA
 from ligflow.layer.model_state import prepared
-from ligflow.method.baselines import source_start
+from ligflow.method import named
+from ligflow.method.quadrature import Fixed
+from ligflow.method.scalarization import L2
 from ligflow.paths.attention_path import attention_path
 from ligflow.paths.batch import alone
 from ligflow.routes.integration import attribute
@@ -86,11 +88,11 @@ def test_captum_32_reproduces_captum_on_minilm(baseline: str) -> None:
     explainer = Explainer.from_pretrained(dtype=torch.float64)
     for layer in explainer.prepared.record("The storm broke the old wall.")[::5]:
         everyone = torch.arange(len(layer.hidden))
-        start = source_start(baseline, layer.hidden, everyone)
+        start = named.layer_baseline(baseline).start(layer.hidden, everyone)
         with prepared(layer.module):
-            ours = attribute(z2z_map(attention_path(alone(layer), start)), everyone, "l2", "captum:32").value[
-                :, 0
-            ]
+            ours = attribute(
+                z2z_map(attention_path(alone(layer), start)), everyone, L2(), Fixed("captum:32")
+            ).value[:, 0]
             for target in (0, 3, 8):
                 first = start.vectors[target].expand_as(layer.hidden) if start.per_target else start.vectors
                 torch.testing.assert_close(

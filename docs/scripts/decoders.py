@@ -15,6 +15,8 @@ from blocks import put  # noqa: E402
 
 from encoder_decoders import explainer_of, inputs_of, pairs  # noqa: E402
 from ligflow.layer.model_state import prepared  # noqa: E402
+from ligflow.method.quadrature import Fixed  # noqa: E402
+from ligflow.method.scalarization import L2  # noqa: E402
 from ligflow.routes.integration import attribute  # noqa: E402
 
 MODELS = ("t5", "bart", "whisper")
@@ -29,7 +31,8 @@ def gap(name: str) -> float:
             for baseline, encoder in BASELINES:
                 for _, engine, oracle, place in pairs(layer, baseline, encoder, 0):
                     ours, theirs = (
-                        attribute(one, place.targets, "l2", "gauss-legendre:5") for one in (engine, oracle)
+                        attribute(one, place.targets, L2(), Fixed("gauss-legendre:5"))
+                        for one in (engine, oracle)
                     )
                     cells = (ours.value - theirs.value).abs().amax(-1) / theirs.scale
                     worst = max(worst, float(cells.max()))

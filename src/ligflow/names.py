@@ -4,6 +4,16 @@ No package is imported, so that the command line answers at once.
 """
 
 from importlib.util import find_spec
+from typing import Literal
+
+Route = Literal["z2u", "u2z", "z2z"]
+AttBaseline = Literal["itb", "zero", "mean", "itb_zero_ratio", "itb_map_ratio"]
+MlpBaseline = Literal["att_itb_a0", "zero", "matched"]
+LayerBaseline = Literal["itb", "zero", "mean", "itb_zero_ratio"]
+EncoderBaseline = Literal["mean", "zero"]
+Scalarization = Literal["l2", "projection"]
+Precision = Literal["float32", "tf32"]
+Experts = Literal["routed", "frozen"]
 
 EMBEDDED_MINILM = "embedded:minilm"
 MINILM_OF_THE_HUB = "sentence-transformers/all-MiniLM-L6-v2"
@@ -23,23 +33,28 @@ NEEDS = {  # the routes of a view
     "u2z": {"u2z"},
     "product": {"z2u", "u2z"},
 }
-ROUTES = {"reads": "z2u", "writes": "u2z", "layer": "z2z"}
+ROUTES: dict[str, Route] = {"reads": "z2u", "writes": "u2z", "layer": "z2z"}
 TRACED = {"through-heads": "composed", "layer": "z2z"}
 
-HEAD_BASELINES = {
+HEAD_BASELINES: dict[str, AttBaseline] = {
     "target": "itb",
     "zero": "zero",
     "mean": "mean",
     "itb_zero_ratio": "itb_zero_ratio",
     "itb_map_ratio": "itb_map_ratio",
 }
-MLP_BASELINES = {"target": "att_itb_a0", "zero": "zero", "matching": "matched"}
-LAYER_BASELINES = {"target": "itb", "zero": "zero", "mean": "mean", "itb_zero_ratio": "itb_zero_ratio"}
-ENCODER_BASELINES = {"mean": "mean", "zero": "zero"}
+MLP_BASELINES: dict[str, MlpBaseline] = {"target": "att_itb_a0", "zero": "zero", "matching": "matched"}
+LAYER_BASELINES: dict[str, LayerBaseline] = {
+    "target": "itb",
+    "zero": "zero",
+    "mean": "mean",
+    "itb_zero_ratio": "itb_zero_ratio",
+}
+ENCODER_BASELINES: dict[str, EncoderBaseline] = {"mean": "mean", "zero": "zero"}
 TRACE_BASELINES = {"mean": "mean", "zero": "zero", "itb_zero_ratio": "itb_zero_ratio"}
-SCALARIZATIONS = {"l2": "l2", "projection": "projection"}
-PRECISIONS = {"float32": "float32", "tf32": "tf32"}
-EXPERTS = {"routed": "routed", "frozen": "frozen"}
+SCALARIZATIONS: dict[str, Scalarization] = {"l2": "l2", "projection": "projection"}
+PRECISIONS: dict[str, Precision] = {"float32": "float32", "tf32": "tf32"}
+EXPERTS: dict[str, Experts] = {"routed": "routed", "frozen": "frozen"}
 DTYPES = {"float32": "float32", "float64": "float64"}
 UNITS = {"token": "token", "word": "word"}
 ENGINES = {"local": "local", "ray": "ray"}

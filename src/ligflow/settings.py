@@ -1,40 +1,76 @@
-"""What is asked of a layer: routes, baselines, scalarisation and accuracy, checked before any work."""
+"""What is asked of a layer: routes, baselines, scalarisation and accuracy, checked before any work.
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+`SettingsOptions` is what a caller may give, `Settings` what that becomes, with all defaults.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypedDict, TypeVar, Unpack, get_args
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ligflow import names
 from ligflow.devices.precision import PRECISIONS
 from ligflow.errors import LigflowError
-from ligflow.method import baselines, scalarization
-from ligflow.method.baselines import Baseline
-from ligflow.method.quadrature import MAX_NODES
-from ligflow.method.quadrature_rules import fixed_rule
-from ligflow.method.scalarization import Direction, Scalarization
+from ligflow.method import named
+from ligflow.method.baselines import Baseline, CustomBaseline, Itb, Mean
+from ligflow.method.head_baselines import AttItbA0, HeadBaseline
+from ligflow.method.quadrature import Adaptive, Quadrature
+from ligflow.method.scalarization import L2, CustomScalarization, Direction, Scalarization
+from ligflow.names import MAX_NODES
 
 Array = NDArray[Any]
-EXPERTS = tuple(names.EXPERTS.values())
-ROUTES = tuple(names.ROUTES.values())
+EXPERTS: tuple[str, ...] = get_args(names.Experts)
+ROUTES: tuple[str, ...] = get_args(names.Route)
+AnyScalarization = names.Scalarization | str | Direction | CustomScalarization
+
+
+class RouteOptions(TypedDict, total=False):
+    """All settings but the routes, as keyword arguments; their defaults are those of `Settings`.
+
+    The names of `ligflow.names` are spelled out, for those who write; any other text is refused by `ask`.
+    """
+
+    att_baseline: names.AttBaseline | str | Tensor | Array | CustomBaseline
+    mlp_baseline: names.MlpBaseline | str | Tensor | Array | CustomBaseline
+    layer_baseline: names.LayerBaseline | str | Tensor | Array | CustomBaseline
+    encoder_baseline: names.EncoderBaseline | str | Tensor | Array | CustomBaseline
+    scalarization: AnyScalarization | Mapping[str, AnyScalarization]
+    quadrature: str | Quadrature
+    tol: float
+    max_nodes: int
+    memory_budget: int | None
+    precision: names.Precision | str
+    experts: names.Experts | str
+
+
+class SettingsOptions(RouteOptions, total=False):
+    """All settings, as keyword arguments."""
+
+    routes: names.Route | str | Iterable[str]
+
+
+OPTIONS = tuple(SettingsOptions.__annotations__)
 
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """One question to a layer. Raises LigflowError, listing the valid names, for an unknown one."""
+    """One question to a layer, and the defaults; `ask` makes it of what a caller gives.
+
+    `scalarization` holds that of each route; routes that are left out have `l2`. Raises LigflowError for an
+    unknown name and a number that makes no sense.
+    """
 
     routes: tuple[str, ...] = ROUTES
-    att_baseline: Baseline = "itb"
-    mlp_baseline: Baseline = "att_itb_a0"
-    layer_baseline: Baseline = "itb"
-    encoder_baseline: Baseline = "mean"
-    scalarization: Scalarization | Mapping[str, Scalarization] = "l2"
-    quadrature: str = "adaptive"
+    att_baseline: Baseline = Itb()
+    mlp_baseline: HeadBaseline = AttItbA0()
+    layer_baseline: Baseline = Itb()
+    encoder_baseline: Baseline = Mean()
+    scalarization: Scalarization | Mapping[str, Scalarization] = L2()
+    quadrature: Quadrature = Adaptive()
     tol: float = 1e-3
     max_nodes: int = MAX_NODES
     memory_budget: int | None = None
@@ -46,21 +82,8 @@ class Settings:
             raise LigflowError(f"No route given; choose from {', '.join(ROUTES)}.")
         for route in self.routes:
             _one_of("route", route, ROUTES)
-        _baseline("att_baseline", self.att_baseline, baselines.SOURCE_NAMES)
-        _baseline("mlp_baseline", self.mlp_baseline, baselines.MLP_NAMES)
-        _baseline("layer_baseline", self.layer_baseline, baselines.LAYER_NAMES)
-        _baseline("encoder_baseline", self.encoder_baseline, baselines.ENCODER_NAMES)
-        if isinstance(self.scalarization, Mapping):
-            for route in self.scalarization:
-                _one_of("route of scalarization", route, ROUTES)
-        for route in self.routes:
-            kind = self.scalarization_of(route)
-            if not isinstance(kind, Direction):
-                _one_of("scalarization", kind, scalarization.NAMES)
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("experts", self.experts, EXPERTS)
-        if self.quadrature not in ("adaptive", "fine"):
-            fixed_rule(str(self.quadrature))
         if not _is(self.tol, Real) or not 0 < self.tol < 1:
             raise LigflowError(
                 f"tol is {self.tol!r}; it is a relative error, so give a number between 0 and 1."
@@ -80,19 +103,19 @@ class Settings:
     def scalarization_of(self, route: str) -> Scalarization:
         """One for all routes, or one a route (those left out are `l2`)."""
         if isinstance(self.scalarization, Mapping):
-            return self.scalarization.get(route, "l2")
+            return self.scalarization.get(route, L2())
         return self.scalarization
 
     def describe(self, memory: bool = False) -> dict[str, Any]:
         """The settings as plain data, for a flow's metadata; `memory` tells whether layers have one."""
-        more = {"encoder_baseline": _describe(self.encoder_baseline)} if memory else {}
+        more = {"encoder_baseline": self.encoder_baseline.name} if memory else {}
         return more | {
             "routes": list(self.routes),
-            "att_baseline": _describe(self.att_baseline),
-            "mlp_baseline": _describe(self.mlp_baseline),
-            "layer_baseline": _describe(self.layer_baseline),
-            "scalarization": {route: _describe(self.scalarization_of(route)) for route in self.routes},
-            "quadrature": self.quadrature,
+            "att_baseline": self.att_baseline.name,
+            "mlp_baseline": self.mlp_baseline.name,
+            "layer_baseline": self.layer_baseline.name,
+            "scalarization": {route: self.scalarization_of(route).name for route in self.routes},
+            "quadrature": self.quadrature.name,
             "tol": float(self.tol),
             "max_nodes": int(self.max_nodes),
             "precision": self.precision,
@@ -105,31 +128,77 @@ def _is(value: object, kind: type[object]) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def ask(
-    routes: str | Iterable[str] = ROUTES,
-    att_baseline: Baseline | Array = "itb",
-    mlp_baseline: Baseline | Array = "att_itb_a0",
-    layer_baseline: Baseline | Array = "itb",
-    encoder_baseline: Baseline | Array = "mean",
-    scalarization: Scalarization | Mapping[str, Scalarization] = "l2",
-    quadrature: str = "adaptive",
-    tol: float = 1e-3,
-    max_nodes: int = MAX_NODES,
-    memory_budget: int | None = None,
-    precision: str = "float32",
-    experts: str = "routed",
-) -> Settings:
-    """Settings from what a caller gives: a lone route, arrays as baselines."""
-    return Settings(
-        _routes(routes), _tensor(att_baseline), _tensor(mlp_baseline), _tensor(layer_baseline),
-        _tensor(encoder_baseline), scalarization, quadrature, tol, max_nodes, memory_budget, precision,
-        experts,
-    )  # fmt: skip
+_RESOLVED: Mapping[str, Callable[[Any], Any]] = {
+    "att_baseline": named.att_baseline,
+    "mlp_baseline": named.mlp_baseline,
+    "layer_baseline": named.layer_baseline,
+    "encoder_baseline": named.encoder_baseline,
+    "quadrature": named.quadrature,
+}
+
+
+def ask(**options: Unpack[SettingsOptions]) -> Settings:
+    """Settings from what a caller gives: names, tensors, arrays and objects; a lone route.
+
+    Raises LigflowError, listing the valid names, for an unknown one.
+    """
+    values: dict[str, Any] = dict(options)
+    unknown = values.keys() - {field.name for field in fields(Settings)}
+    if unknown:
+        raise TypeError(f"unexpected keyword argument {', '.join(map(repr, sorted(unknown)))}")
+    values = {name: _RESOLVED.get(name, _as_it_is)(value) for name, value in values.items()}
+    if "routes" in values:
+        values["routes"] = _routes(values["routes"])
+    if "scalarization" in values:
+        values["scalarization"] = _scalarization(values["scalarization"])
+    return Settings(**values)
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def with_settings(function: Function) -> Function:
+    """A function of `**settings` whose signature lists them with their defaults, in `help` and notebooks.
+
+    Type checkers read the same from `Unpack[SettingsOptions]`.
+    """
+    signature = inspect.signature(function)
+    own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    rest = [
+        each
+        for each in signature.parameters.values()
+        if each.kind is each.VAR_KEYWORD and each.annotation is Any
+    ]
+    defaults = {field.name: field.default for field in fields(Settings)}
+    listed = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=getattr(defaults[name], "name", defaults[name]),
+            annotation=kind,
+        )
+        for name, kind in SettingsOptions.__annotations__.items()
+        if name not in signature.parameters
+    ]
+    function.__signature__ = signature.replace(parameters=[*own, *listed, *rest])  # type: ignore[attr-defined]
+    return function
 
 
 def every_route(settings: Iterable[Settings]) -> tuple[str, ...]:
     """The routes that some of the settings ask for."""
-    return tuple(dict.fromkeys(route for asked in settings for route in asked.routes))
+    return tuple(dict.fromkeys(route for each in settings for route in each.routes))
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _scalarization(value: Any) -> Scalarization | Mapping[str, Scalarization]:
+    if not isinstance(value, Mapping):
+        return named.scalarization(value)
+    for route in value:
+        _one_of("route of scalarization", route, ROUTES)
+    return {route: named.scalarization(each) for route, each in value.items()}
 
 
 def _routes(routes: str | Iterable[str]) -> tuple[str, ...]:
@@ -140,26 +209,6 @@ def _routes(routes: str | Iterable[str]) -> tuple[str, ...]:
         raise LigflowError(f"routes is {routes!r}; give names, of {', '.join(ROUTES)}.") from error
 
 
-def _tensor(given: Baseline | Array) -> Baseline:
-    if not isinstance(given, np.ndarray):
-        return given
-    try:
-        return torch.tensor(np.ascontiguousarray(given), device="cpu")
-    except TypeError as error:
-        raise LigflowError(f"A baseline array of {given.dtype} cannot be used; pass numbers.") from error
-
-
 def _one_of(what: str, name: object, known: tuple[str, ...]) -> None:
     if not isinstance(name, str) or name not in known:
         raise LigflowError(f"Unknown {what} {name!r}; choose from {', '.join(known)}.")
-
-
-def _baseline(what: str, given: Baseline, known: tuple[str, ...]) -> None:
-    if not isinstance(given, Tensor):
-        _one_of(what, given, known)
-
-
-def _describe(value: Baseline | Scalarization) -> str:
-    if isinstance(value, Direction):
-        return f"direction{list(value.vector.shape)}"
-    return f"tensor{list(value.shape)}" if isinstance(value, Tensor) else value

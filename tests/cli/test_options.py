@@ -10,7 +10,7 @@ from transformers import BertModel
 from command_line import TEXT, Run, assert_refused
 from ligflow import LigflowError, names, settings  # fmt: skip
 from ligflow.corpus.runs import worker
-from ligflow.method import baselines, scalarization
+from ligflow.method import named
 from ligflow.results import strongest_paths, tracing
 
 
@@ -71,11 +71,11 @@ def test_every_command_that_loads_a_model_can_trust_its_code(
 
 def test_names_of_options_are_those_of_the_library() -> None:
     assert set(names.ROUTES.values()) == set(settings.ROUTES)
-    assert tuple(names.HEAD_BASELINES.values()) == baselines.SOURCE_NAMES
-    assert tuple(names.MLP_BASELINES.values()) == baselines.MLP_NAMES
-    assert tuple(names.LAYER_BASELINES.values()) == baselines.LAYER_NAMES
-    assert tuple(names.ENCODER_BASELINES.values()) == baselines.ENCODER_NAMES
-    assert tuple(names.SCALARIZATIONS.values()) == scalarization.NAMES
+    assert tuple(names.HEAD_BASELINES.values()) == tuple(named.ATT_BASELINES)
+    assert tuple(names.MLP_BASELINES.values()) == tuple(named.MLP_BASELINES)
+    assert tuple(names.LAYER_BASELINES.values()) == tuple(named.LAYER_BASELINES)
+    assert tuple(names.ENCODER_BASELINES.values()) == tuple(named.ENCODER_BASELINES)
+    assert tuple(names.SCALARIZATIONS.values()) == tuple(named.SCALARIZATIONS)
     assert tuple(names.PRECISIONS.values()) == settings.PRECISIONS
     assert tuple(names.EXPERTS.values()) == settings.EXPERTS
     assert set(names.TRACED.values()) == set(tracing.MAPS)

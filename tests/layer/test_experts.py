@@ -12,7 +12,10 @@ from transformers import DeepseekV3Config, DeepseekV3Model
 from architectures import ARCHITECTURES, build, example
 from ligflow import CompletenessWarning, Explainer, LigflowError
 from ligflow.layer.experts import choices, holding
-from ligflow.method.baselines import source_start
+from ligflow.method import named
+from ligflow.method.baselines import Itb
+from ligflow.method.quadrature import Fixed
+from ligflow.method.scalarization import L2
 from ligflow.paths.after_attention import Cotangent
 from ligflow.paths.attention_path import attention_path
 from ligflow.paths.batch import LayerBatch, alone, frozen
@@ -77,10 +80,12 @@ def held_by_hand(route: PathMap, sentences: LayerBatch) -> PathMap:
 def test_the_engine_equals_autograd_through_the_layer_with_held_experts(name: str, baseline: str) -> None:
     for _, layer, place in recorded(ARCHITECTURES[name], torch.float64, 6, 0):
         sentences = frozen(alone(layer))
-        start = source_start(baseline, layer.hidden, place.visible)
+        start = named.layer_baseline(baseline).start(layer.hidden, place.visible)
         engine = z2z_map(attention_path(sentences, start))
         oracle = held_by_hand(autograd.z2z(layer, start), sentences)
-        ours, theirs = (attribute(one, place.targets, "l2", "gauss-legendre:5") for one in (engine, oracle))
+        ours, theirs = (
+            attribute(one, place.targets, L2(), Fixed("gauss-legendre:5")) for one in (engine, oracle)
+        )
         size = float(theirs.scale.max())
         torch.testing.assert_close(ours.value, theirs.value, rtol=1e-7, atol=1e-9 * size)
         torch.testing.assert_close(ours.total, theirs.total, rtol=1e-7, atol=1e-9 * size)
@@ -134,11 +139,13 @@ def test_what_cannot_be_frozen() -> None:
 def test_a_layer_that_is_not_split_holds_its_experts(name: str, one_by_one: bool) -> None:
     for _, layer, place in recorded(ARCHITECTURES[name], torch.float64, 6, 0):
         sentences = frozen(alone(layer))
-        start = source_start("itb", layer.hidden, place.visible)
+        start = Itb().start(layer.hidden, place.visible)
         whole = layer.whole("it is not split").with_findings(one_by_one=one_by_one)
         held = autograd.z2z(whole, start, held=frozen(alone(whole)).held)
         split = z2z_map(attention_path(sentences, start))
-        ours, theirs = (attribute(one, place.targets, "l2", "gauss-legendre:5") for one in (held, split))
+        ours, theirs = (
+            attribute(one, place.targets, L2(), Fixed("gauss-legendre:5")) for one in (held, split)
+        )
         torch.testing.assert_close(ours.value, theirs.value, rtol=1e-7, atol=1e-9 * float(theirs.scale.max()))
 
 

@@ -7,7 +7,9 @@ from architectures import _GROUPED, Architecture, build, example
 from ligflow import Explainer, LigflowError
 from ligflow.layer.model_state import prepared
 from ligflow.layer.token_axes import USUAL, Layout, layout_of
-from ligflow.method.baselines import source_start
+from ligflow.method.baselines import Itb
+from ligflow.method.quadrature import Fixed
+from ligflow.method.scalarization import L2
 from ligflow.paths.batch import alone
 from ligflow.routes import autograd
 from ligflow.routes.integration import attribute
@@ -16,7 +18,7 @@ from ligflow.routes.u2z import u2z_map
 from ligflow.routes.workspace import Selection, Workspace
 from ligflow.routes.z2u import z2u_map
 from ligflow.routes.z2z import z2z_map
-from ligflow.settings import Settings
+from ligflow.settings import ask
 
 CASES = {
     "usual": ((1, 5, 8), (5,), USUAL),
@@ -112,14 +114,14 @@ def test_tokens_of_several_streams_are_explained_as_autograd_does(tokens: int) -
         place = Selection(everyone, everyone)
         with prepared(layer.module):
             work = Workspace(alone(layer), (place,))
-            start = source_start("itb", layer.hidden, everyone)
-            players = players_of(work, Settings(att_baseline="itb", mlp_baseline="matched"))
+            start = Itb().start(layer.hidden, everyone)
+            players = players_of(work, ask(att_baseline="itb", mlp_baseline="matched"))
             pairs = {
-                "z2u": (z2u_map(work.path("itb")), autograd.z2u(layer, start)),
+                "z2u": (z2u_map(work.path(Itb())), autograd.z2u(layer, start)),
                 "u2z": (u2z_map(work.batch, players), autograd.u2z(layer, players)),
-                "z2z": (z2z_map(work.path("itb")), autograd.z2z(layer, start)),
+                "z2z": (z2z_map(work.path(Itb())), autograd.z2z(layer, start)),
             }
             for route, both in pairs.items():
-                ours, theirs = (attribute(one, everyone, "l2", "gauss-legendre:3") for one in both)
+                ours, theirs = (attribute(one, everyone, L2(), Fixed("gauss-legendre:3")) for one in both)
                 gap = (ours.value - theirs.value).abs().amax(-1) / theirs.scale
                 assert gap.max() < 1e-9, route

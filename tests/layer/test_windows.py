@@ -8,8 +8,10 @@ from ligflow import Explainer, LigflowError, UnsupportedModel
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.layer.windows import Windows, order_by_bits, windows_of
+from ligflow.method import named
 from ligflow.method.attention import ScoreTerms, attention_output, attention_weights
-from ligflow.method.baselines import source_start
+from ligflow.method.quadrature import Fixed
+from ligflow.method.scalarization import L2
 from ligflow.paths.batch import alone
 from ligflow.routes import autograd
 from ligflow.routes.integration import attribute
@@ -18,7 +20,7 @@ from ligflow.routes.u2z import u2z_map
 from ligflow.routes.workspace import Selection, Workspace
 from ligflow.routes.z2u import z2u_from
 from ligflow.routes.z2z import z2z_from
-from ligflow.settings import Settings
+from ligflow.settings import ask
 
 ORDER = torch.tensor([0, 1, 4, 5, 2, 3, 6, 7, 8, 9])
 CALLS = ((2, 4), (1, 2))  # two windows of four tokens at once, then one of two
@@ -83,15 +85,17 @@ def gaps(explainer: Explainer, layer: Layer) -> dict[str, float]:
     with prepared(layer.module):
         work = Workspace(alone(layer), (Selection(everyone, everyone),))
         for baseline in ("itb", "zero"):
-            players = players_of(work, Settings(att_baseline=baseline, mlp_baseline="matched"))
-            start = source_start(baseline, layer.hidden, everyone)
+            players = players_of(work, ask(att_baseline=baseline, mlp_baseline="matched"))
+            start = named.layer_baseline(baseline).start(layer.hidden, everyone)
             pairs = {
-                "z2u": (z2u_from(work, baseline), autograd.z2u(layer, start)),
-                "z2z": (z2z_from(work, baseline), autograd.z2z(layer, start)),
+                "z2u": (z2u_from(work, named.layer_baseline(baseline)), autograd.z2u(layer, start)),
+                "z2z": (z2z_from(work, named.layer_baseline(baseline)), autograd.z2z(layer, start)),
                 "u2z": (u2z_map(work.batch, players), autograd.u2z(layer, players)),
             }
             for route, both in pairs.items():
-                ours, theirs = (attribute(one, everyone[::5], "l2", "gauss-legendre:3") for one in both)
+                ours, theirs = (
+                    attribute(one, everyone[::5], L2(), Fixed("gauss-legendre:3")) for one in both
+                )
                 gap = (ours.value - theirs.value).abs().amax(-1) / theirs.scale
                 found[f"{route} {baseline}"] = float(gap.max())
     return found

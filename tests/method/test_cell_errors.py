@@ -7,14 +7,16 @@ from torch import Tensor
 from architectures import ARCHITECTURES, Architecture, build, example
 from ligflow import Explainer
 from ligflow.layer.model_state import prepared
-from ligflow.method.baselines import source_start
+from ligflow.method.baselines import Itb, Mean
 from ligflow.method.fine_quadrature import fine
-from ligflow.method.quadrature import Integral, integrate
+from ligflow.method.integral import Integral
+from ligflow.method.quadrature import Adaptive, Fine, Fixed
+from ligflow.method.scalarization import L2
 from ligflow.routes import autograd
 from ligflow.routes.explain_layer import explain_layer
 from ligflow.routes.integration import attribute
 from ligflow.routes.workspace import Selection
-from ligflow.settings import Settings
+from ligflow.settings import ask
 
 OPENAI = Architecture(
     "OpenAIGPTModel",
@@ -42,7 +44,7 @@ def test_sources_that_turn_around_together_are_right_though_their_sum_is_smooth(
 ) -> None:
     """Wherever it is: before the first node, between the last nodes of neighbours, or inside."""
     total = torch.ones(1, 1, dtype=torch.float64)
-    found = integrate(lambda a, j: flipped(at, size, a), total, total.clone())
+    found = Adaptive().integrate(lambda a, j: flipped(at, size, a), total, total.clone())
     exact = size * (1 - 2 * at)
     assert cells(found) == pytest.approx([1 + exact, -exact], abs=TOL)
 
@@ -61,11 +63,11 @@ def test_two_tokens_from_their_mean(name: str, seed: int, target: int, head: int
     explainer = Explainer(build(architecture, torch.float64, seed))
     layer = explainer.prepared.record(example(architecture, 2, 0, torch.float64))[0]
     place = Selection(torch.arange(2), torch.tensor([target]))
-    settings = Settings(routes=("z2u",), att_baseline="mean")
+    settings = ask(routes=("z2u",), att_baseline="mean")
     with prepared(layer.module, layer.implementation):
         found = explain_layer(layer, settings, place)["z2u"]
-        oracle = autograd.z2u(layer, source_start("mean", layer.hidden, place.visible))
-        exact = attribute(oracle, place.targets, "l2", "midpoint:20000")
+        oracle = autograd.z2u(layer, Mean().start(layer.hidden, place.visible))
+        exact = attribute(oracle, place.targets, L2(), Fixed("midpoint:20000"))
     off = (found.value - exact.value)[0, head].abs() / found.scale[0, head]
     assert found.met[0, head]
     assert exact.value[0, head].abs().sum() > 1.9 * found.scale[0, head]  # they cancel in the sum
@@ -84,9 +86,9 @@ def test_switches_of_sharp_attention() -> None:
     )[1]
     place = Selection(torch.arange(len(layer.hidden)), torch.tensor([7, 9, 12]))
     with prepared(layer.module, layer.implementation):
-        found = explain_layer(layer, Settings(routes=("z2z",)), place)["z2z"]
-        oracle = autograd.z2z(layer, source_start("itb", layer.hidden, place.visible))
-        exact = attribute(oracle, place.targets, "l2", "gauss-legendre:64")
+        found = explain_layer(layer, ask(routes=("z2z",)), place)["z2z"]
+        oracle = autograd.z2z(layer, Itb().start(layer.hidden, place.visible))
+        exact = attribute(oracle, place.targets, L2(), Fixed("gauss-legendre:64"))
     off = ((found.value - exact.value).abs().sum(-1) / found.scale)[:, 0]
     assert found.met.all()
     assert (off <= 1.3 * TOL).all()
@@ -105,4 +107,4 @@ def test_the_fine_rule_finds_what_is_steep_jumps_or_hides_at_the_origin() -> Non
     found = fine(values, total, total.clone(), TOL)
     torch.testing.assert_close(found.value, torch.ones(2, 1, 4, dtype=torch.float64), rtol=0, atol=1e-4)
     assert (found.error <= TOL * 4).all()
-    assert cells(integrate(values, total, total.clone(), "fine")) == pytest.approx([1.0] * 8, abs=1e-4)
+    assert cells(Fine().integrate(values, total, total.clone())) == pytest.approx([1.0] * 8, abs=1e-4)

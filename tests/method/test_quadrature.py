@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from ligflow import LigflowError
-from ligflow.method.quadrature import Integral, integrate
+from ligflow.method import named
+from ligflow.method.integral import Integral
+from ligflow.method.quadrature import Adaptive, Fixed
 from ligflow.method.quadrature_rules import fixed_rule, patterson_nodes, patterson_weights
 
 
@@ -72,7 +74,8 @@ def solve(
 ) -> Integral:
     table = torch.tensor(powers, dtype=torch.float64)
     total = torch.full((len(powers), 1), float(len(powers[0])), dtype=torch.float64)
-    return integrate(lambda a, j: columns(a, j, table), total, total.clone(), quadrature, tol, max_nodes)
+    rule = named.quadrature(quadrature)
+    return rule.integrate(lambda a, j: columns(a, j, table), total, total.clone(), tol, max_nodes)
 
 
 def test_polynomials_take_seven_nodes_and_are_exact() -> None:
@@ -114,7 +117,7 @@ def boundary_layer(width: float, nodes: Tensor, targets: Tensor) -> Tensor:
 @pytest.mark.parametrize("width", [1e-1, 1e-3, 1e-6, 1e-12])
 def test_a_norms_boundary_layer_is_resolved(width: float) -> None:
     total = torch.tensor([[1 / math.sqrt(1 + width**2)]], dtype=torch.float64)
-    found = integrate(lambda a, j: boundary_layer(width, a, j), total, total.clone())
+    found = Adaptive().integrate(lambda a, j: boundary_layer(width, a, j), total, total.clone())
     assert found.met.all()
     assert float(found.value) == pytest.approx(float(total), abs=1e-3)
     assert found.nodes < 600
@@ -122,7 +125,9 @@ def test_a_norms_boundary_layer_is_resolved(width: float) -> None:
 
 def test_a_fixed_rule_misses_the_boundary_layer_and_says_so() -> None:
     total = torch.ones(1, 1, dtype=torch.float64)
-    found = integrate(lambda a, j: boundary_layer(1e-6, a, j), total, total.clone(), "gauss-legendre:16")
+    found = Fixed("gauss-legendre:16").integrate(
+        lambda a, j: boundary_layer(1e-6, a, j), total, total.clone()
+    )
     assert not found.met.any()
     assert float(found.value) < 0.1
 
@@ -130,7 +135,9 @@ def test_a_fixed_rule_misses_the_boundary_layer_and_says_so() -> None:
 def test_a_jump_along_the_path_ends_unmet_without_spending_the_budget() -> None:
     """F rises by 1 smoothly and by 1 in a jump that no derivative sees: half is missing."""
     total = torch.full((1, 1), 2.0, dtype=torch.float64)
-    found = integrate(lambda a, j: torch.ones(len(a), len(j), 1, 1, dtype=a.dtype), total, total.clone())
+    found = Adaptive().integrate(
+        lambda a, j: torch.ones(len(a), len(j), 1, 1, dtype=a.dtype), total, total.clone()
+    )
     assert not found.met.any()
     assert float(found.value) == pytest.approx(1.0)
     assert found.nodes < 1024
@@ -144,7 +151,7 @@ def test_a_kink_inside_is_found_by_dividing() -> None:
         return torch.stack([left, 1 - left], dim=-1)[:, None, None]
 
     total = torch.ones(1, 1, dtype=torch.float64)
-    found = integrate(pull, total, total.clone(), tol=1e-3)
+    found = Adaptive().integrate(pull, total, total.clone(), tol=1e-3)
     assert found.met.all()
     assert found.value.flatten().tolist() == pytest.approx([0.3, 0.7], abs=1e-3)
 
@@ -156,7 +163,7 @@ def test_a_target_stops_at_its_budget_and_is_named() -> None:
         return torch.randn(len(nodes), len(targets), 1, 2, dtype=nodes.dtype, generator=generator)
 
     total = torch.ones(2, 1, dtype=torch.float64)
-    found = integrate(noise, total, total.clone(), max_nodes=60)
+    found = Adaptive().integrate(noise, total, total.clone(), max_nodes=60)
     assert not found.met.any()
     assert (found.nodes >= 60).all()
     assert (found.nodes < 60 + 80).all()
@@ -170,7 +177,7 @@ def test_an_integrand_that_is_not_finite_ends_unmet(bad: float) -> None:
         return torch.where((targets == 1)[:, None, None], bad, values)
 
     total = torch.ones(2, 1, dtype=torch.float64)
-    found = integrate(pull, total, total.clone())
+    found = Adaptive().integrate(pull, total, total.clone())
     assert found.met.flatten().tolist() == [True, False]
     assert found.nodes.tolist() == [7, 7]
 
@@ -186,7 +193,7 @@ def test_targets_do_not_influence_each_other() -> None:
 
 def test_a_cell_without_movement_is_met_at_once() -> None:
     zero = torch.zeros(1, 1, dtype=torch.float64)
-    found = integrate(
+    found = Adaptive().integrate(
         lambda a, j: torch.zeros(len(a), len(j), 1, 3, dtype=a.dtype), zero, torch.full_like(zero, 1e-300)
     )
     assert found.met.all()
@@ -199,7 +206,7 @@ def true_error(rise: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tenso
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     exact = rise(ends)[1] - rise(ends)[0]
     total = exact.sum().reshape(1, 1)
-    found = integrate(lambda a, j: slope(a)[:, None, None], total, torch.full_like(total, scale))
+    found = Adaptive().integrate(lambda a, j: slope(a)[:, None, None], total, torch.full_like(total, scale))
     assert found.met.all()
     return float((found.value.flatten() - exact).abs().sum()) / scale
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from families import layer_of
-from ligflow.method.baselines import source_start
+from ligflow.method import named
+from ligflow.method.baselines import Zero
 from ligflow.paths.captured import captured_attention
 
 
@@ -14,7 +15,7 @@ def test_captured_attention_is_autograd_through_the_models_own(name: str, baseli
     """u at two points of two targets' paths, and `(x_k - x_k(0)) . dL/dx_k` of one scalar a head."""
     rows, nodes = torch.tensor([5, 2]), torch.tensor([0.25, 0.8], dtype=torch.float64)
     for _, layer, place in layer_of(name):
-        start = source_start(baseline, layer.hidden, place.visible)
+        start = named.layer_baseline(baseline).start(layer.hidden, place.visible)
         attention = captured_attention(layer, start, nodes, rows, moving=True)
         weights = attention.weights()
         u = attention.u(weights)
@@ -36,7 +37,7 @@ def test_captured_attention_is_autograd_through_the_models_own(name: str, baseli
 
 def test_without_derivatives_nothing_but_the_steps_is_missing() -> None:
     for _, layer, place in layer_of("bert"):
-        start = source_start("zero", layer.hidden, place.visible)
+        start = Zero().start(layer.hidden, place.visible)
         nodes, rows = torch.tensor([0.5], dtype=torch.float64), torch.tensor([0, 3])
         still, moving = (captured_attention(layer, start, nodes, rows, moving=one) for one in (False, True))
         assert (still.query_step, still.key_step, still.value_step) == (None, None, None)
@@ -47,7 +48,7 @@ def test_without_derivatives_nothing_but_the_steps_is_missing() -> None:
 def test_rows_become_batches_and_rows_again() -> None:
     for _, layer, place in layer_of("bert"):
         for baseline, batches in (("itb", 2 * 3), ("zero", 2)):
-            start = source_start(baseline, layer.hidden, place.visible)
+            start = named.layer_baseline(baseline).start(layer.hidden, place.visible)
             nodes, rows = torch.tensor([0.1, 0.9], dtype=torch.float64), torch.tensor([5, 0, 2])
             attention = captured_attention(layer, start, nodes, rows, moving=False)
             numbers = torch.arange(2 * 3 * 4 * 8, dtype=torch.float64).reshape(2, 3, 4, 8)

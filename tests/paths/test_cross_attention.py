@@ -10,6 +10,8 @@ from ligflow import Explainer
 from ligflow.layer.interface import Captured
 from ligflow.layer.model_state import prepared
 from ligflow.method.attention import ScoreTerms
+from ligflow.method.quadrature import Fixed
+from ligflow.method.scalarization import L2
 from ligflow.paths.cross_attention import GivenCrossAttention, cross_path
 from ligflow.routes.integration import attribute
 
@@ -30,8 +32,8 @@ def test_engine_equals_autograd_through_the_unmodified_layer(
                 for route, engine, oracle, place in pairs(layer, baseline, encoder, padding):
                     if route != "u2z" and (encoder, dtype) == ("mean", torch.float32):
                         continue  # its direction is rounding at the start: integrated in float64
-                    ours = attribute(engine, place.targets, "l2", "gauss-legendre:3")
-                    theirs = attribute(oracle, place.targets, "l2", "gauss-legendre:3")
+                    ours = attribute(engine, place.targets, L2(), Fixed("gauss-legendre:3"))
+                    theirs = attribute(oracle, place.targets, L2(), Fixed("gauss-legendre:3"))
                     gap = (ours.value - theirs.value).abs().amax(-1)
                     allowed = (LIMIT[dtype] * ours.scale).clamp(min=theirs.floor / 100)
                     assert (gap <= allowed).all(), f"{route} {baseline} {encoder} layer {layer.index}"
@@ -61,7 +63,7 @@ def test_keys_of_the_encoder_that_no_straight_line_gives_are_captured() -> None:
         with prepared(layer.module, layer.implementation):
             for route, engine, oracle, place in pairs(layer, "itb", "zero", 0):
                 ours, theirs = (
-                    attribute(one, place.targets, "l2", "gauss-legendre:3") for one in (engine, oracle)
+                    attribute(one, place.targets, L2(), Fixed("gauss-legendre:3")) for one in (engine, oracle)
                 )
                 gap = ((ours.value - theirs.value).abs().amax(-1) / theirs.scale).max()
                 assert gap < 1e-9, route

@@ -10,12 +10,15 @@ from ligflow import Explainer, UnsupportedModel
 from ligflow.evaluation.ablation import ablation
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
+from ligflow.method.baselines import Itb
+from ligflow.method.quadrature import Fixed
+from ligflow.method.scalarization import L2
 from ligflow.paths.batch import alone
 from ligflow.routes.explain_layer import explain_layer
 from ligflow.routes.integration import attribute
 from ligflow.routes.workspace import Selection, Workspace
 from ligflow.routes.z2u import z2u_from
-from ligflow.settings import Settings
+from ligflow.settings import ask
 from sweep.made_up import runs
 from sweep.verdicts import build as build_tiny
 
@@ -58,8 +61,8 @@ def test_z2u_is_autograd_through_the_unmodified_layer(tokens: int) -> None:
         assert layer.findings.reason == "its mask or position bias depends on the hidden states"
         everyone = torch.arange(tokens)
         with prepared(layer.module):
-            route = z2u_from(Workspace(alone(layer), (Selection(everyone, everyone),)), "itb")
-            found = attribute(route, everyone, "l2", "gauss-legendre:3")
+            route = z2u_from(Workspace(alone(layer), (Selection(everyone, everyone),)), Itb())
+            found = attribute(route, everyone, L2(), Fixed("gauss-legendre:3"))
         for target, head in ((tokens - 1, 0), (tokens - 1, 3), (1, 2)):
             expected = by_hand(explainer.model, layer, target, head)
             gap = (found.value[target, head] - expected).abs().max()
@@ -80,7 +83,7 @@ def test_all_routes_are_certified(tokens: int, baseline: str) -> None:
 
 def test_what_autograd_gives_is_what_the_engine_gives() -> None:
     model, inputs = build(ARCHITECTURES["llama"], torch.float64), example(ARCHITECTURES["llama"], 5)
-    explainer, settings = Explainer(model), Settings(mlp_baseline="matched")
+    explainer, settings = Explainer(model), ask(mlp_baseline="matched")
     for layer in explainer.prepared.record(inputs):
         everyone = torch.arange(5)
         place = Selection(everyone, everyone)

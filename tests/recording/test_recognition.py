@@ -10,7 +10,10 @@ from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
-from ligflow.method.baselines import source_start
+from ligflow.method import named
+from ligflow.method.baselines import Itb
+from ligflow.method.quadrature import Fixed
+from ligflow.method.scalarization import L2
 from ligflow.paths.attention_path import attention_path
 from ligflow.paths.batch import alone
 from ligflow.recording.recognition import norm_of
@@ -48,7 +51,7 @@ def test_attention_by_shortcut_equals_attention_by_capture(name: str, baseline: 
     for layer in layers_of(name):
         if len(layer.hidden) < 7:
             rows = rows.clamp(max=len(layer.hidden) - 1).unique()
-        start = source_start(baseline, layer.hidden, torch.arange(len(layer.hidden)))
+        start = named.layer_baseline(baseline).start(layer.hidden, torch.arange(len(layer.hidden)))
         plain = attention_path(alone(layer.with_findings(closed_form=None)), start).moving(nodes, rows)
         quick = attention_path(alone(layer), start).moving(nodes, rows)
         torch.testing.assert_close(quick.u, plain.u)
@@ -156,8 +159,8 @@ def test_a_projection_that_depends_on_the_place_is_noticed_where_places_change(p
     assert f"its {said} on a target's own path is not what was predicted" in flow.meta["notes"][0]
     layer = explainer.prepared.record(inputs)[0]
     with explainer.prepared.ready_for(layer):
-        route = autograd.z2u(layer, source_start("itb", layer.hidden, torch.arange(5)))
-        exact = attribute(route, torch.arange(5), "l2", "gauss-legendre:9").value
+        route = autograd.z2u(layer, Itb().start(layer.hidden, torch.arange(5)))
+        exact = attribute(route, torch.arange(5), L2(), Fixed("gauss-legendre:9")).value
     torch.testing.assert_close(flow.z2u[0].transpose(0, 1), exact, rtol=1e-8, atol=1e-10)
 
 

@@ -8,12 +8,14 @@ from brute_force import by_captum, fine_rule, integrate, pairs
 from ligflow import Explainer
 from ligflow.evaluation.tested_models import SPLIT, WHOLE
 from ligflow.layer.model_state import prepared
-from ligflow.method.baselines import source_start
+from ligflow.method.baselines import Itb, Zero
+from ligflow.method.quadrature import Fixed
+from ligflow.method.scalarization import L2
 from ligflow.recording.runs import OFF_INTERFACE
 from ligflow.routes import autograd
 from ligflow.routes.explain_layer import explain_layer
 from ligflow.routes.integration import attribute
-from ligflow.settings import Settings
+from ligflow.settings import ask
 from recorded_layers import CASES, recorded
 
 BASELINES = ("itb", "zero", "mean")
@@ -32,8 +34,8 @@ def test_engine_equals_autograd_at_the_same_nodes(
         assert layer.mode != "whole"
         for baseline in BASELINES:
             for route, engine, oracle in pairs(layer, baseline, place):
-                ours = attribute(engine, place.targets, "l2", "gauss-legendre:3")
-                theirs = attribute(oracle, place.targets, "l2", "gauss-legendre:3")
+                ours = attribute(engine, place.targets, L2(), Fixed("gauss-legendre:3"))
+                theirs = attribute(oracle, place.targets, L2(), Fixed("gauss-legendre:3"))
                 gap = (ours.value - theirs.value).abs().amax(-1)
                 floor = theirs.floor * (torch.finfo(dtype).eps / torch.finfo(theirs.floor.dtype).eps)
                 rounding = floor / 100  # ten machine epsilons of the layer's own size
@@ -48,7 +50,7 @@ def test_engine_equals_autograd_at_the_same_nodes(
 @pytest.mark.parametrize("name", [n for n, a in ARCHITECTURES.items() if not a.experts])
 def test_adaptive_result_is_within_twice_the_tolerance_of_the_exact_one(name: str, baseline: str) -> None:
     """ReLU kinks in MLPs as narrow as these can hide from nested rules: for them, four times."""
-    settings = Settings(att_baseline=baseline, mlp_baseline="matched", layer_baseline=baseline)
+    settings = ask(att_baseline=baseline, mlp_baseline="matched", layer_baseline=baseline)
     kinks = name in ("opt", "t5")
     rule = fine_rule(baseline == "zero", kinks)
     exact = [
@@ -66,9 +68,7 @@ def test_adaptive_result_is_within_twice_the_tolerance_of_the_exact_one(name: st
 def test_models_off_the_interface_are_certified_in_z2z(name: str) -> None:
     for _, layer, place in recorded(WHOLE_ONLY[name], torch.float32, 5, 0):
         assert layer.findings.reason == OFF_INTERFACE
-        found = attribute(
-            autograd.z2z(layer, source_start("itb", layer.hidden, place.visible)), place.targets, "l2"
-        )
+        found = attribute(autograd.z2z(layer, Itb().start(layer.hidden, place.visible)), place.targets, L2())
         assert found.met.all()
         assert ((found.value.sum(-1) - found.total).abs() <= 1e-3 * found.scale).all()
 
@@ -85,6 +85,6 @@ def test_direct_z2z_serves_models_off_the_interface() -> None:
     for layer in explainer.prepared.record(example(WHOLE_ONLY["longformer"], 5)):
         with prepared(layer.module, layer.implementation):
             visible = torch.arange(5)
-            start = source_start("zero", layer.hidden, visible)
-            found = attribute(autograd.z2z(layer, start), visible, "l2", "captum:16").value[:, 0]
+            start = Zero().start(layer.hidden, visible)
+            found = attribute(autograd.z2z(layer, start), visible, L2(), Fixed("captum:16")).value[:, 0]
             torch.testing.assert_close(found[3], by_captum(layer, start.vectors, 3, 16), rtol=1e-6, atol=1e-6)

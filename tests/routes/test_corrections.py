@@ -10,9 +10,11 @@ from torch import Tensor
 from architectures import ARCHITECTURES, build, example
 from families import layer_of
 from ligflow import Explainer, UnsupportedModel
+from ligflow.method.baselines import Itb, Mean, Vectors, Zero
+from ligflow.method.ratio_corrections import ItbMapRatio, ItbZeroRatio
 from ligflow.paths.batch import alone
 from ligflow.routes.attribution import Attribution, of_each
-from ligflow.routes.corrections import model_attention, uncorrected, with_correction
+from ligflow.routes.corrections import model_attention, with_correction
 from ligflow.routes.workspace import Selection, Workspace
 
 
@@ -84,19 +86,19 @@ def test_a_zero_row_gives_its_self_share_and_its_errors() -> None:
     """Of target 1: `zero` gives it 6 of 8, so that of the itb row of 4 it takes 3; the sum stays."""
     layer = next(layer for _, layer, _ in layer_of("bert", torch.float32))
     work = Workspace(alone(layer), (Selection(torch.arange(6), torch.tensor([1])),))
-    rows = {"itb": written([1, 0, 3, 0, 0, 0], 0.5), "zero": written([1, 6, 1, 0, 0, 0], -0.25)}
-    ratio = with_correction(rows.__getitem__, "itb_zero_ratio", work)
+    rows = {Itb(): written([1, 0, 3, 0, 0, 0], 0.5), Zero(): written([1, 6, 1, 0, 0, 0], -0.25)}
+    ratio = with_correction(rows.__getitem__, ItbZeroRatio(), work)
     assert ratio.value.flatten().tolist() == [0.25, 3, 0.75, 0, 0, 0]
     assert (float(ratio.error), float(ratio.origin), float(ratio.total)) == (0.25, -0.25, 0.5)
     assert (bool(ratio.met), int(ratio.nodes)) == (False, 4)
     assert ratio.flipped is not None
     assert not ratio.flipped.any()
-    over = rows | {"zero": written([-2, 6, 0, 0, 0, 0], 1)}
-    flipped = with_correction(over.__getitem__, "itb_zero_ratio", work)
+    over = rows | {Zero(): written([-2, 6, 0, 0, 0, 0], 1)}
+    flipped = with_correction(over.__getitem__, ItbZeroRatio(), work)
     assert flipped.flipped is not None
     assert flipped.flipped.all()
     assert flipped.value.flatten().tolist() == [-0.5, 6, -1.5, 0, 0, 0]
-    assert with_correction(rows.__getitem__, "zero", work) is rows["zero"]
+    assert with_correction(rows.__getitem__, Zero(), work) is rows[Zero()]
 
 
 def test_a_map_row_takes_the_models_own_attention() -> None:
@@ -105,18 +107,18 @@ def test_a_map_row_takes_the_models_own_attention() -> None:
         alpha = float(model_attention(layer, torch.tensor([2]))[0, 0, 2])
         one_head = written([2, 3, 0, 0, 0, 0], 1)
         rows = {
-            "itb": of_each(one_head, lambda part: part if part.ndim == 1 else part.repeat_interleave(4, 1))
+            Itb(): of_each(one_head, lambda part: part if part.ndim == 1 else part.repeat_interleave(4, 1))
         }
-        ratio = with_correction(rows.__getitem__, "itb_map_ratio", work)
+        ratio = with_correction(rows.__getitem__, ItbMapRatio(), work)
         expected = [2 * (1 - alpha), 3 * (1 - alpha), 5 * alpha, 0, 0, 0]
         assert ratio.value[0, 0].tolist() == pytest.approx(expected, rel=1e-5)
 
 
 def test_what_is_corrected_is_itb() -> None:
-    names = ("itb_zero_ratio", "itb_map_ratio", "itb", "zero", "mean")
-    assert [uncorrected(name) for name in names] == ["itb", "itb", "itb", "zero", "mean"]
-    vectors = torch.zeros(3)
-    assert uncorrected(vectors) is vectors
+    baselines = (ItbZeroRatio(), ItbMapRatio(), Itb(), Zero(), Mean())
+    assert [baseline.path for baseline in baselines] == [Itb(), Itb(), Itb(), Zero(), Mean()]
+    vectors = Vectors(torch.zeros(3))
+    assert vectors.path is vectors
 
 
 def test_a_layer_without_weights_from_token_to_token_has_none_to_show() -> None:

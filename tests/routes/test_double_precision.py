@@ -6,12 +6,13 @@ import torch
 from architectures import ARCHITECTURES, build, example
 from families import layer_of
 from ligflow import Explainer
+from ligflow.method.baselines import Itb, Mean, Vectors, Zero
 from ligflow.paths.batch import alone
 from ligflow.routes.double_precision import attribute_in_double, double_workspace, has_wider, starts_flat
 from ligflow.routes.path_map import PathMap
 from ligflow.routes.workspace import Workspace
 from ligflow.routes.z2u import z2u_from
-from ligflow.settings import Settings
+from ligflow.settings import ask
 
 
 def peaked(dtype: torch.dtype) -> Explainer:
@@ -45,7 +46,9 @@ def test_only_float32_has_something_wider_and_only_from_a_shared_middle_u_starts
         for _, layer, place in layer_of("bert", dtype):
             work = Workspace(alone(layer), (place,))
             assert has_wider(work) is wider
-            flat = [starts_flat(work, name) for name in ("mean", torch.zeros(32), "zero", "itb")]
+            flat = [
+                starts_flat(work, baseline) for baseline in (Mean(), Vectors(torch.zeros(32)), Zero(), Itb())
+            ]
             assert flat == [wider, wider, False, False]
 
 
@@ -59,19 +62,19 @@ def test_the_copy_is_the_layer_in_float64_and_made_once() -> None:
         assert next(copy.module.parameters()).dtype == torch.float64
         assert next(layer.module.parameters()).dtype == torch.float32
         end = torch.ones(1, dtype=torch.float32)
-        ours, exact = (z2u_from(space, "itb").image(end, place.targets) for space in (work, double))
+        ours, exact = (z2u_from(space, Itb()).image(end, place.targets) for space in (work, double))
         torch.testing.assert_close(ours.double(), exact, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(exact[0], copy.attend(copy.hidden[None])[0])
 
 
 def test_a_map_is_built_on_the_copy_and_given_for_the_rows_that_are_asked() -> None:
     for _, layer, place in layer_of("bert", torch.float32):
-        work, settings = Workspace(alone(layer), (place,)), Settings(quadrature="gauss-legendre:12")
+        work, settings = Workspace(alone(layer), (place,)), ask(quadrature="gauss-legendre:12")
         spaces: list[Workspace] = []
 
         def build(space: Workspace, into: list[Workspace] = spaces) -> PathMap:
             into.append(space)
-            return z2u_from(space, "itb")
+            return z2u_from(space, Itb())
 
         whole = attribute_in_double(build, settings, work, "z2u")
         part = attribute_in_double(build, settings, work, "z2u", torch.tensor([4, 1]))

@@ -7,10 +7,11 @@ from brute_force import by_differences
 from encoder_decoders import explainer_of, inputs_of
 from ligflow.layer.interface import plain
 from ligflow.layer.model_state import prepared
+from ligflow.method.baselines import Zero
 from ligflow.paths.batch import alone
 from ligflow.routes.e2u import e2u_from, explain_e2u
 from ligflow.routes.workspace import Selection, Workspace
-from ligflow.settings import Settings
+from ligflow.settings import ask
 
 
 @pytest.mark.parametrize("name", ["bart", "t5"])
@@ -21,7 +22,7 @@ def test_the_pullback_is_that_of_differences(name: str) -> None:
     memory, everyone = layer.encoded, torch.arange(4)
     work = Workspace(alone(layer), (Selection(everyone, everyone, torch.arange(len(memory))),))
     with prepared(layer.module, layer.implementation):
-        route = e2u_from(work, "zero")
+        route = e2u_from(work, Zero())
         integrands = route.pullback(node, torch.tensor([target]), torch.ones_like)
         expected = by_differences(
             lambda copies: plain(layer.capture_second(copies))[:, :, target].sum(-1), 0.7 * memory, memory
@@ -32,7 +33,7 @@ def test_the_pullback_is_that_of_differences(name: str) -> None:
 
 
 def test_in_float32_it_is_integrated_in_float64_and_given_in_float32() -> None:
-    settings = Settings(encoder_baseline="mean", quadrature="gauss-legendre:24")
+    settings = ask(encoder_baseline="mean", quadrature="gauss-legendre:24")
     single, double = (
         explainer_of("bart", dtype).prepared.record(inputs_of("bart", 4, 0, dtype))[1]
         for dtype in (torch.float32, torch.float64)

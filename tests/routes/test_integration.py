@@ -11,7 +11,10 @@ from brute_force import by_captum
 from families import FAMILIES, layer_of
 from ligflow import Explainer, direction
 from ligflow.layer.layer import Layer
-from ligflow.method.baselines import Start, source_start
+from ligflow.method import named
+from ligflow.method.baselines import Itb, Start
+from ligflow.method.quadrature import Fixed
+from ligflow.method.scalarization import L2, Projection
 from ligflow.paths.after_attention import Cotangent
 from ligflow.paths.attention_path import attention_path
 from ligflow.paths.batch import alone
@@ -31,10 +34,10 @@ def z2z_of(layer: Layer, start: Start) -> PathMap:
 def test_vector_identity_with_unit_directions(name: str, baseline: str) -> None:
     """Integrating each unit direction e_d gives C_kj; its sum over k is dF_j, component by component."""
     for _, layer, place in layer_of(name):
-        start = source_start(baseline, layer.hidden, place.visible)
+        start = named.layer_baseline(baseline).start(layer.hidden, place.visible)
         route = z2z_of(layer, start)
         parts = [
-            attribute(route, place.targets, direction(unit), "gauss-legendre:24").value[:, 0]
+            attribute(route, place.targets, direction(unit), Fixed("gauss-legendre:24")).value[:, 0]
             for unit in torch.eye(32, dtype=torch.float64)
         ]
         contributions = torch.stack(parts, dim=-1)
@@ -42,7 +45,7 @@ def test_vector_identity_with_unit_directions(name: str, baseline: str) -> None:
         moved = (end - first)[:, 0]
         size = moved.norm(dim=-1).max()
         assert (contributions.sum(dim=1) - moved).norm(dim=-1).max() <= 1e-5 * size
-        projected = attribute(route, place.targets, "projection", "gauss-legendre:24").value[:, 0]
+        projected = attribute(route, place.targets, Projection(), Fixed("gauss-legendre:24")).value[:, 0]
         along = (contributions * torch.nn.functional.normalize(moved, dim=-1)[:, None]).sum(-1)
         torch.testing.assert_close(projected, along, rtol=1e-5, atol=1e-9 * float(size))
 
@@ -50,14 +53,16 @@ def test_vector_identity_with_unit_directions(name: str, baseline: str) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_direction_is_linear_and_signed(name: str) -> None:
     for _, layer, place in layer_of(name):
-        route = z2z_map(attention_path(alone(layer), source_start("itb", layer.hidden, place.visible)))
+        route = z2z_map(attention_path(alone(layer), Itb().start(layer.hidden, place.visible)))
         vector = torch.linspace(-1, 1, 32, dtype=torch.float64)
-        plus = attribute(route, place.targets, direction(vector), "gauss-legendre:8")
-        minus = attribute(route, place.targets, direction(-2 * vector), "gauss-legendre:8")
+        plus = attribute(route, place.targets, direction(vector), Fixed("gauss-legendre:8"))
+        minus = attribute(route, place.targets, direction(-2 * vector), Fixed("gauss-legendre:8"))
         torch.testing.assert_close(minus.value, -2 * plus.value)
         torch.testing.assert_close(minus.total, -2 * plus.total)
         own = direction(vector.expand(6, 1, 32))
-        torch.testing.assert_close(attribute(route, place.targets, own, "gauss-legendre:8").value, plus.value)
+        torch.testing.assert_close(
+            attribute(route, place.targets, own, Fixed("gauss-legendre:8")).value, plus.value
+        )
 
 
 @pytest.mark.usefixtures("no_shape_checks")
@@ -85,8 +90,8 @@ def test_blocks_do_not_change_a_result(name: str, baseline: str, monkeypatch: py
 def test_captum_rule_reproduces_captum_on_the_unmodified_layer(name: str) -> None:
     for _, layer, place in layer_of(name):
         for baseline in ("zero", "itb"):
-            start = source_start(baseline, layer.hidden, place.visible)
-            ours = attribute(z2z_of(layer, start), place.targets, "l2", "captum:32").value[:, 0]
+            start = named.layer_baseline(baseline).start(layer.hidden, place.visible)
+            ours = attribute(z2z_of(layer, start), place.targets, L2(), Fixed("captum:32")).value[:, 0]
             for target in range(6):
                 theirs = by_captum(
                     layer, start.vectors[target].expand(6, -1) if start.per_target else start.vectors, target
@@ -112,7 +117,7 @@ def straight(length: float, dtype: torch.dtype, recorded: Tensor | None = None) 
 
 def test_a_target_that_moves_little_keeps_its_numbers() -> None:
     """By 3e-4 of its size, which float32 knows to a part in a thousand: rounding is far below."""
-    found = attribute(straight(1.5e-3, torch.float32), torch.arange(3), "l2")
+    found = attribute(straight(1.5e-3, torch.float32), torch.arange(3), L2())
     assert float(found.total[0]) == pytest.approx(1.5e-3, rel=2e-3)
     assert found.value[0, 0].tolist() == pytest.approx([0.25 * 1.5e-3, 0.75 * 1.5e-3], rel=2e-3)
     assert float(found.total[1]) == pytest.approx(4, rel=1e-6)
@@ -120,7 +125,7 @@ def test_a_target_that_moves_little_keeps_its_numbers() -> None:
 
 def test_a_target_that_moves_by_rounding_has_not_moved() -> None:
     """Back at its start to 1e-6 of its size, by way of other points: no direction, and a row of zeros."""
-    found = attribute(straight(5e-6, torch.float32), torch.arange(3), "l2")
+    found = attribute(straight(5e-6, torch.float32), torch.arange(3), L2())
     assert found.total[0] == 0
     assert found.value[0].abs().max() == 0
     assert found.met.all()
@@ -131,7 +136,7 @@ def test_little_motion_is_measured_between_like_runs_and_much_from_the_recorded_
     plain = straight(1e-2, torch.float64)
     last = plain.image(torch.ones(1, dtype=torch.float64), torch.arange(3))[0]
     recorded = last + 2e-5 * torch.tensor([[[0.6, 0.8]], [[0.0, 1.0]], [[1.0, 0.0]]], dtype=torch.float64)
-    found = attribute(straight(1e-2, torch.float64, recorded), torch.arange(3), "l2")
+    found = attribute(straight(1e-2, torch.float64, recorded), torch.arange(3), L2())
     assert found.total.flatten().tolist() == pytest.approx([1e-2, 4 + 2e-5, 5 + 2e-5], rel=1e-9)
     assert found.met.all()
 
@@ -174,7 +179,9 @@ def written_out(function: Callable[[Tensor], Tensor], start: list[float], end: l
 
 def by_scalarization(function: Callable[[Tensor], Tensor], end: list[float]) -> dict[str, Attribution]:
     route, target = written_out(function, [0.0, 0.0], end), torch.tensor([0])
-    return {kind: attribute(route, target, kind, tol=1e-6) for kind in ("l2", "projection")}
+    return {
+        kind: attribute(route, target, named.scalarization(kind), tol=1e-6) for kind in (L2(), Projection())
+    }
 
 
 def test_while_the_image_stays_at_its_start_only_projection_gives_credit() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import MixtralConfig, MixtralModel
 
 from ligflow import Explainer, Flow
-from ligflow.method.baselines import source_start
+from ligflow.method.baselines import Itb
 from ligflow.paths.attention_path import attention_path
 from ligflow.paths.batch import alone
 from ligflow.routes import autograd
@@ -134,7 +134,7 @@ def test_a_layer_that_is_not_split_sees_the_same_jumps() -> None:
     layer = explainer.prepared.record(inputs)[1]
     everyone = torch.arange(TOKENS)
     with explainer.prepared.ready_for(layer):
-        start = source_start("itb", layer.hidden, everyone)
+        start = Itb().start(layer.hidden, everyone)
         split = jumps(z2z_map(attention_path(alone(layer), start)), everyone, 1)
         whole = jumps(autograd.z2z(layer.whole("it is not split"), start), everyone, 1)
         in_place = alone(layer.with_findings(positionwise=False))

@@ -12,7 +12,7 @@ from ligflow.paths.batch import alone
 from ligflow.routes.players import players_of
 from ligflow.routes.u2z import u2z_map
 from ligflow.routes.workspace import Workspace
-from ligflow.settings import Settings
+from ligflow.settings import ask
 
 
 @pytest.mark.usefixtures("no_shape_checks")
@@ -52,7 +52,7 @@ def test_the_pullback_is_that_of_differences(name: str, att_baseline: str) -> No
     cotangent = torch.linspace(-1, 1, 32, dtype=torch.float64)
     for _, layer, place in layer_of(name):
         work = Workspace(alone(layer), (place,))
-        settings = Settings(att_baseline=att_baseline, mlp_baseline="matched")
+        settings = ask(att_baseline=att_baseline, mlp_baseline="matched")
         players = players_of(work, settings)
         assert (players.residual_start is None) == (att_baseline == "itb")
         integrands = u2z_map(work.batch, players).pullback(node, torch.tensor([target]), cotangent.expand_as)

@@ -8,9 +8,10 @@ from architectures import ARCHITECTURES, build, example
 from encoder_decoders import explainer_of, inputs_of
 from ligflow import Explainer
 from ligflow.layer.model_state import prepared
+from ligflow.method.baselines import Itb, Mean, Vectors, Zero
 from ligflow.paths.batch import together
-from ligflow.routes.workspace import Selection, Workspace, key_of, key_of_settings
-from ligflow.settings import Settings
+from ligflow.routes.workspace import Selection, Workspace, key_of_settings
+from ligflow.settings import ask
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
@@ -58,22 +59,25 @@ def test_rows_of_several_sentences_and_what_is_computed_once() -> None:
     assert [work.once("key", lambda: calls.append(1) or 7) for _ in range(2)] == [7, 7]
     assert calls == [1]
     with prepared(layers[0].module, layers[0].implementation):
-        assert work.path("itb") is work.path("itb")
-    mean, first = work.start("mean"), layers[0].hidden.mean(0)
+        assert work.path(Itb()) is work.path(Itb())
+    mean, first = work.start(Mean()), layers[0].hidden.mean(0)
     torch.testing.assert_close(mean.vectors[:3], first.expand(3, -1))
     torch.testing.assert_close(mean.vectors[5:], layers[1].hidden.mean(0).expand(5, -1))
-    assert work.cross("mean") is None
+    assert work.cross(Mean()) is None
 
 
 def test_settings_that_differ_in_anything_have_keys_of_their_own() -> None:
     vector = torch.ones(4)
     variants = [
-        Settings(), Settings(tol=1e-4), Settings(max_nodes=40), Settings(quadrature="captum:8"),
-        Settings(scalarization={"z2u": "projection"}),
+        ask(), ask(tol=1e-4), ask(max_nodes=40), ask(quadrature="captum:8"),
+        ask(scalarization={"z2u": "projection"}),
     ]  # fmt: skip
     keys = {
-        key_of_settings(settings, "z2u", baseline) for settings in variants for baseline in ("itb", vector)
+        key_of_settings(settings, "z2u", baseline)
+        for settings in variants
+        for baseline in (Itb(), Vectors(vector))
     }
     assert len(keys) == 10
-    assert key_of(vector) != key_of(vector.clone())
-    assert key_of("zero") == "zero"
+    assert Vectors(vector) == Vectors(vector)
+    assert Vectors(vector) != Vectors(vector.clone())
+    assert Zero() == Zero()

@@ -54,7 +54,7 @@ class Screen:
             raise Usage("--special shows special tokens, and --hide-special hides them; give one of the two.")
         missing = sorted(NEEDS[self.view] - {*routes}) if self.view else []
         if missing:
-            named = {code: name for name, code in ROUTES.items()}
+            named: dict[str, str] = {code: name for name, code in ROUTES.items()}
             options = " ".join(f"--route {named[route]}" for route in missing)
             raise Usage(f"--show {self.view} needs {options}.")
 

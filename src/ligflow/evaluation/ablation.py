@@ -15,8 +15,9 @@ from torch import Tensor
 from ligflow.devices.blocks import default_budget
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.layer.layer import Layer
+from ligflow.method import named
 from ligflow.method.attention import scores, softmax, spread
-from ligflow.method.baselines import Baseline, Start, source_start
+from ligflow.method.baselines import Start
 from ligflow.paths.after_attention import finish
 from ligflow.paths.batch import LayerBatch, alone
 from ligflow.paths.captured import captured_attention
@@ -72,7 +73,7 @@ class Ablation:
         return spread(p.permute(2, 1, 0, 3), value).permute(2, 0, 1, 3)
 
 
-def ablation(layer: Layer, tokens: Selection, replacement: Baseline) -> Ablation:
+def ablation(layer: Layer, tokens: Selection, replacement: str | Tensor) -> Ablation:
     """A recorded layer whose sources give place to `zero`, to the `target`'s own vector, to the `mean` of
     the sentence, or to a tensor `[T, D]` or `[D]`.
 
@@ -83,7 +84,7 @@ def ablation(layer: Layer, tokens: Selection, replacement: Baseline) -> Ablation
     if layer.mode != "split":
         raise UnsupportedModel(f"Sources of layer {layer.index} cannot be removed: {layer.findings.reason}.")
     name = REPLACEMENTS[replacement] if isinstance(replacement, str) else replacement
-    start = source_start(name, layer.hidden, tokens.visible)
+    start = named.layer_baseline(name).start(layer.hidden, tokens.visible)
     ends = layer.hidden.new_tensor([_REMOVED, _REAL])
     streams = captured_attention(layer, start, ends, tokens.targets, moving=False)
     query, key, value = (part.unflatten(0, (2, -1)) for part in (streams.query, streams.key, streams.value))

@@ -7,7 +7,10 @@ from torch import Tensor
 
 from ligflow.layer.experts import has_experts
 from ligflow.layer.layer import Layer
-from ligflow.method.baselines import source_start
+from ligflow.method.baselines import Baseline, Itb, Zero
+from ligflow.method.head_baselines import Matched
+from ligflow.method.quadrature import Fixed
+from ligflow.method.scalarization import L2
 from ligflow.paths.batch import alone, frozen
 from ligflow.routes import autograd
 from ligflow.routes.attribution import Attribution
@@ -22,11 +25,11 @@ from ligflow.routes.z2u import z2u_from
 from ligflow.routes.z2z import z2z_from, z2z_map
 from ligflow.settings import Settings
 
-NODES = "gauss-legendre:4"
+NODES = Fixed("gauss-legendre:4")
 
 
 def engine_and_autograd(
-    layer: Layer, baseline: str, tokens: Selection
+    layer: Layer, baseline: Baseline, tokens: Selection
 ) -> Iterator[tuple[str, PathMap, PathMap]]:
     """Every route of a split or coupled layer, by the engine and by autograd through its module."""
     if layer.mode == "whole":
@@ -38,24 +41,24 @@ def engine_and_autograd(
         start = work_of_z2u.path(baseline).start
         oracle = autograd.z2u_in_double if starts_flat(work, baseline) else autograd.z2u
         yield "z2u", z2u_from(work_of_z2u, baseline), oracle(layer, start)
-    players = players_of(work, Settings(mlp_baseline="matched", att_baseline=baseline))
+    players = players_of(work, Settings(mlp_baseline=Matched(), att_baseline=baseline))
     yield "u2z", u2z_map(work.batch, players), autograd.u2z(layer, players)
 
 
-def _whole(work: Workspace, baseline: str) -> Iterator[tuple[str, PathMap, PathMap]]:
+def _whole(work: Workspace, baseline: Baseline) -> Iterator[tuple[str, PathMap, PathMap]]:
     (layer,), (tokens,) = work.batch.layers, work.selections
     if layer.mode == "split":  # where the engine is autograd itself
-        start = source_start(baseline, layer.hidden, tokens.visible)
+        start = baseline.start(layer.hidden, tokens.visible)
         yield "z2z", z2z_from(work, baseline), autograd.z2z(layer, start)
 
 
-def _pairs_with_memory(work: Workspace, baseline: str) -> Iterator[tuple[str, PathMap, PathMap]]:
+def _pairs_with_memory(work: Workspace, baseline: Baseline) -> Iterator[tuple[str, PathMap, PathMap]]:
     """Routes in which the encoder's tokens move, from 0: so that nothing starts flat."""
     (layer,), (tokens,) = work.batch.layers, work.selections
-    cross = work.cross("zero")
+    cross = work.cross(Zero())
     if cross is None:
         return
-    start = source_start(baseline, layer.hidden, tokens.visible)
+    start = baseline.start(layer.hidden, tokens.visible)
     yield "z2z", z2z_map(work.path(baseline), cross), autograd.z2z(layer, start, cross.start)
     yield "e2u", e2u_map(cross), autograd.e2u(layer, cross.start)
 
@@ -64,8 +67,8 @@ def largest_gap(
     engine: PathMap, oracle: PathMap, tokens: Selection, limit: float, dtype: torch.dtype
 ) -> float:
     """The largest `|ours - theirs| / scale` of a cell; ten machine epsilons of the layer's values pass."""
-    ours = attribute(engine, tokens.targets, "l2", NODES)
-    theirs = attribute(oracle, tokens.targets, "l2", NODES)
+    ours = attribute(engine, tokens.targets, L2(), NODES)
+    theirs = attribute(oracle, tokens.targets, L2(), NODES)
     floor = theirs.floor * (torch.finfo(dtype).eps / torch.finfo(theirs.floor.dtype).eps)
     scale = theirs.scale.clamp(min=floor / 100 / limit)
     return float(((ours.value - theirs.value).abs().amax(-1) / scale).max())
@@ -79,14 +82,14 @@ def errors_of_cells(ours: Attribution, exact: Attribution) -> Tensor:
 
 def default_maps(layer: Layer, tokens: Selection, hold: bool = False) -> dict[str, PathMap]:
     """The routes of a layer under default settings; with `hold` its experts are those of the real input."""
-    start, sentence = source_start("itb", layer.hidden, tokens.visible), alone(layer)
+    start, sentence = Itb().start(layer.hidden, tokens.visible), alone(layer)
     if hold and has_experts(layer):
         sentence = frozen(sentence)
     if layer.mode == "whole":
         return {"z2z": autograd.z2z(layer, start, held=sentence.held)}
     work = Workspace(sentence, (tokens,))
-    cross = work.cross("zero")
-    found = {"z2u": z2u_from(work, "itb"), "z2z": z2z_from(work, "itb", cross)}
+    cross = work.cross(Zero())
+    found = {"z2u": z2u_from(work, Itb()), "z2z": z2z_from(work, Itb(), cross)}
     found["u2z"] = u2z_map(work.batch, players_of(work, Settings()))
     return found if cross is None else found | {"e2u": e2u_map(cross)}
 

@@ -23,6 +23,9 @@ from ligflow.inputs.tokens import text_config
 from ligflow.inputs.words import Words
 from ligflow.layer.experts import has_experts
 from ligflow.layer.layer import Layer
+from ligflow.method.baselines import Baseline, Itb, Mean, Zero
+from ligflow.method.quadrature import Adaptive, Fine
+from ligflow.method.scalarization import L2
 from ligflow.recording.tolerances import max_token_error
 from ligflow.routes.explain_layer import explain_layer
 from ligflow.routes.integration import attribute
@@ -70,7 +73,7 @@ def check(
     recordings = [_record(explainer, example) for example in examples]
     checks = [_splits(recordings[0]), _shortcuts(recordings[0])]
     checks += [_as_loaded(explainer, examples, recordings), _replays(explainer, recordings)]
-    for baseline in ("itb", "zero", "mean"):
+    for baseline in (Itb(), Zero(), Mean()):
         checks.append(_engine(explainer, recordings, baseline))
     checks.append(_cells(explainer, recordings[0], tol, experts))
     checks.append(_certificates(explainer, recordings, tol, experts))
@@ -155,7 +158,7 @@ def _replays(explainer: Explainer, recordings: list[Recording]) -> Check:
     return Check("replay equals the model", worst <= limit, f"{worst:.1e}", f"{limit:.0e}")
 
 
-def _engine(explainer: Explainer, recordings: list[Recording], baseline: str) -> Check:
+def _engine(explainer: Explainer, recordings: list[Recording], baseline: Baseline) -> Check:
     """Every route against brute-force autograd at the same path points."""
     gaps, limit = [], _rounding(explainer, 1e-4)
     for layer, tokens in _all(recordings):
@@ -163,7 +166,7 @@ def _engine(explainer: Explainer, recordings: list[Recording], baseline: str) ->
             for route, engine, oracle in engine_and_autograd(layer, baseline, tokens):
                 gap = largest_gap(engine, oracle, tokens, limit, layer.hidden.dtype)
                 gaps.append((math.isnan(gap), gap, f"worst: {route}, layer {layer.index}"))
-    name = f"engine equals autograd, {baseline}"
+    name = f"engine equals autograd, {baseline.name}"
     if not gaps:
         said = "no layer can be split: nothing of z2u and u2z was compared, and z2z is autograd itself"
         return Check(name, True, "nothing", f"{limit:.0e}", said, compared=False)
@@ -181,7 +184,7 @@ def _cells(explainer: Explainer, recording: Recording, tol: float, experts: str)
     routes = ("z2z",) if layer.mode == "whole" else ROUTES
     held = experts if has_experts(layer) else "routed"
     adaptive, fine = (
-        Settings(routes=routes, tol=tol, quadrature=rule, experts=held) for rule in ("adaptive", "fine")
+        Settings(routes=routes, tol=tol, quadrature=rule, experts=held) for rule in (Adaptive(), Fine())
     )
     with explainer.prepared.ready_for(layer):
         ours, exact = (explain_layer(layer, settings, place) for settings in (adaptive, fine))
@@ -207,7 +210,7 @@ def _certificates(explainer: Explainer, recordings: list[Recording], tol: float,
     for layer, tokens in _all(recordings):
         with explainer.prepared.ready_for(layer):
             for name, route in default_maps(layer, tokens, experts == "frozen").items():
-                found = attribute(route, tokens.targets, "l2", tol=tol)
+                found = attribute(route, tokens.targets, L2(), tol=tol)
                 off = ((found.value.sum(-1) - found.total) / found.scale).abs().amax(-1)
                 gap, worst = float(off.max()), tokens.targets[off.argmax()]
                 jump = "" if gap <= tol else place_of_jump(route, worst, float(found.scale.max()) * tol)
@@ -225,7 +228,7 @@ def _causal(explainer: Explainer, recording: Recording) -> Check:
     leaks = []
     for layer, tokens in recording:
         with explainer.prepared.ready_for(layer):
-            found = attribute(default_maps(layer, tokens)["z2z"], tokens.targets, "l2", NODES)
+            found = attribute(default_maps(layer, tokens)["z2z"], tokens.targets, L2(), NODES)
             leaks.append(float(found.value[:, 0, tokens.visible].triu(1).abs().max()))
     worst = _worst(leaks)
     return Check(name, worst == 0, f"{worst:.1e}", "0")

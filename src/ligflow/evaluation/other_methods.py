@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ligflow.evaluation import norm_based_attention
 from ligflow.layer.layer import Layer
-from ligflow.method import composition
 from ligflow.method.attention import attention_weights, spread
-from ligflow.method.baselines import Baseline, source_start
+from ligflow.method.baselines import Zero
+from ligflow.method.composition import COMPOSITIONS, Composition, HeadMaps, compose
 from ligflow.paths.after_attention import finish
 from ligflow.paths.attention_path import attention_path
 from ligflow.paths.batch import alone
@@ -36,7 +36,7 @@ class Variant:
     mlp: str = ""
     scalarization: str = "l2"
 
-    def settings(self, mean: Baseline) -> Settings:
+    def settings(self, mean: str | Tensor) -> Settings:
         """What to ask of a layer; `mean` stands for the baseline of that name."""
         base = mean if self.att == "mean" else self.att
         if not self.mlp:
@@ -51,7 +51,10 @@ class Variant:
         if not self.mlp:
             return {f"LIG direct {self.att}{note}": attributions["z2z"].value[:, 0]}
         name = f"LIG {self.att} / {self.mlp}"
-        return {f"{name}, {rule}{note}": _composed(attributions, tokens, rule) for rule in composition.NAMES}
+        return {
+            f"{name}, {rule.name}{note}": _composed(attributions, tokens, rule)
+            for rule in COMPOSITIONS.values()
+        }
 
 
 VARIANTS = (
@@ -63,7 +66,7 @@ VARIANTS = (
 )  # fmt: skip
 
 
-def lig(layer: Layer, tokens: Selection, mean: Baseline = "mean") -> tuple[dict[str, Map], int]:
+def lig(layer: Layer, tokens: Selection, mean: str | Tensor = "mean") -> tuple[dict[str, Map], int]:
     """The maps of all variants, and how many of their integrals miss the tolerance.
 
     `mean` is the baseline of that name, e.g. the mean of a corpus `[D]`.
@@ -77,14 +80,11 @@ def lig(layer: Layer, tokens: Selection, mean: Baseline = "mean") -> tuple[dict[
     return {name: values[:, tokens.visible] for name, values in maps.items()}, unmet
 
 
-def _composed(attributions: Mapping[str, Attribution], tokens: Selection, rule: str) -> Map:
+def _composed(attributions: Mapping[str, Attribution], tokens: Selection, rule: Composition) -> Map:
     heads, players = attributions["z2u"], attributions["u2z"].value[:, 0]
     z2u, u2z = heads.value.transpose(0, 1)[None], players[:, :-1].T[None]
-    if rule == "product":
-        return composition.product(z2u, u2z)[0]
-    floor = heads.floor.T[None]
-    residual = players[None, :, -1]
-    return composition.conserving(z2u, u2z, residual, tokens.targets, z2u.sum(-1), floor)[0]
+    maps = HeadMaps(z2u, u2z, players[None, :, -1], z2u.sum(-1), heads.floor.T[None])
+    return compose(rule, maps, tokens.targets)[0]
 
 
 def rivals(layer: Layer, tokens: Selection, seed: int = 0) -> dict[str, Map]:
@@ -127,7 +127,7 @@ def _written(
 
 def gradient_times_input(layer: Layer, tokens: Selection) -> Map:
     """`z_k . d||z'_j|| / dz_k`."""
-    path = attention_path(alone(layer), source_start("zero", layer.hidden, tokens.visible))
+    path = attention_path(alone(layer), Zero().start(layer.hidden, tokens.visible))
     end = layer.hidden.new_ones(1)
 
     def towards(value: Tensor) -> Tensor:

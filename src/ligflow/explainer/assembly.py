@@ -13,7 +13,7 @@ from ligflow.explainer.placement import Placement
 from ligflow.flow import Flow
 from ligflow.layer.layer import Layer
 from ligflow.method.attention import attention_weights
-from ligflow.method.scalarization import Direction
+from ligflow.method.baselines import Mean
 from ligflow.recording.call import takes_encoded
 from ligflow.routes.attribution import Attribution
 from ligflow.settings import Settings
@@ -137,10 +137,9 @@ def _notes(
         if flips:
             notes.append(f"{route}: a self share above 1 turned the signs of {flips} of {rows} rows")
     both = {"z2u", "u2z"} <= set(settings.routes)
-    if both and isinstance(settings.scalarization_of("z2u"), Direction):
-        notes.append("composed: under a direction a head's sources may cancel, and its shares grow large")
-    asked = (settings.att_baseline, settings.layer_baseline)
-    if any(isinstance(b, str) and b == "mean" for b in asked) and _is_causal(layers[0], placement):
+    if both and (kind := settings.scalarization_of("z2u").cancels):
+        notes.append(f"composed: under {kind} a head's sources may cancel, and its shares grow large")
+    if Mean() in (settings.att_baseline, settings.layer_baseline) and _is_causal(layers[0], placement):
         notes.append(
             "causal model: the sentence mean lets later tokens into the baseline; a corpus mean does not"
         )

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from jaxtyping import Float
@@ -26,12 +26,17 @@ from ligflow.inputs.checks import Inputs
 from ligflow.inputs.pairs import Pair
 from ligflow.inputs.token_names import Layers, Names
 from ligflow.inputs.words import Words
-from ligflow.method.baselines import Baseline
-from ligflow.method.quadrature import MAX_NODES
-from ligflow.method.scalarization import Scalarization
-from ligflow.names import default_model
+from ligflow.names import Route, default_model
 from ligflow.progress import Progress, told
-from ligflow.settings import ROUTES, Array, Settings, ask, every_route
+from ligflow.settings import (
+    ROUTES,
+    RouteOptions,
+    Settings,
+    SettingsOptions,
+    ask,
+    every_route,
+    with_settings,
+)
 
 
 class Explainer:
@@ -133,25 +138,17 @@ class Explainer:
             device=devices if stays else None, streamed=streamed, offload_folder=offload_folder, stack=stack,
         )  # fmt: skip
 
+    @with_settings
     def explain(
         self,
         inputs: Inputs,
-        routes: str | Sequence[str] = ROUTES,
+        routes: Route | str | Iterable[str] = ROUTES,
         layers: Layers | None = None,
         targets: Names | None = None,
-        att_baseline: Baseline | Array = "itb",
-        mlp_baseline: Baseline | Array = "att_itb_a0",
-        layer_baseline: Baseline | Array = "itb",
-        encoder_baseline: Baseline | Array = "mean",
-        scalarization: Scalarization | Mapping[str, Scalarization] = "l2",
-        quadrature: str = "adaptive",
-        tol: float = 1e-3,
-        max_nodes: int = MAX_NODES,
-        memory_budget: int | None = None,
-        precision: str = "float32",
-        experts: str = "routed",
+        *,
         truncate: bool = False,
         progress: Progress | None = None,
+        **options: Unpack[RouteOptions],
     ) -> Flow:
         """How much each source token contributes to each target token, inside every layer.
 
@@ -192,12 +189,7 @@ class Explainer:
         Raises LigflowError for input that cannot be explained, UnsupportedModel for a layer that
         does not offer a route, and warns (CompletenessWarning) when cells miss `tol`.
         """
-        settings = self._settings(
-            routes=routes, att_baseline=att_baseline, mlp_baseline=mlp_baseline,
-            layer_baseline=layer_baseline, encoder_baseline=encoder_baseline, scalarization=scalarization,
-            quadrature=quadrature, tol=tol, max_nodes=max_nodes, memory_budget=memory_budget,
-            precision=precision, experts=experts,
-        )  # fmt: skip
+        settings = self._settings(routes=routes, **options)
         model = self.prepared
         with exact_mode(model.home, settings.precision):
             example = model.example(model.encode(inputs, truncate), settings.routes, layers, targets)
@@ -206,6 +198,7 @@ class Explainer:
                 ((results,),) = compute([example], [settings], done)
             return assemble(example, results, settings)
 
+    @with_settings
     def explain_on(
         self,
         inputs: Inputs,
@@ -213,7 +206,7 @@ class Explainer:
         layers: Layers | None = None,
         targets: Names | None = None,
         truncate: bool = False,
-        **options: Any,
+        **options: Unpack[SettingsOptions],
     ) -> Flow:
         """`explain`, with every layer given the hidden states that the layer of another model has.
 
@@ -227,9 +220,9 @@ class Explainer:
             ((results,),) = compute([example], [settings])
             return assemble(example, results, settings, hidden_states_of=other.name)
 
-    def _settings(self, **options: Any) -> Settings:
+    def _settings(self, **options: Unpack[SettingsOptions]) -> Settings:
         """Settings that this explainer's devices can serve."""
-        check_precision(options.get("precision", "float32"), self.prepared.devices)
+        check_precision(options.get("precision", Settings.precision), self.prepared.devices)
         return ask(**options)
 
     def _settings_together(self, variants: Sequence[Mapping[str, Any]]) -> list[Settings]:
@@ -266,6 +259,7 @@ class Explainer:
                 for settings, (results,) in zip(every, by_settings, strict=True)
             ]
 
+    @with_settings
     def explain_many(
         self,
         texts: Iterable[Inputs],
@@ -276,7 +270,7 @@ class Explainer:
         truncate: bool = False,
         progress: Progress | None = None,
         left_out: LeftOut = warn_left_out,
-        **settings: Any,
+        **settings: Unpack[SettingsOptions],
     ) -> Iterator[Flow]:
         """A flow for each text, in the order of the texts, equal to those of `explain` one at a time.
 

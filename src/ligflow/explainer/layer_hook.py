@@ -1,6 +1,6 @@
 """One layer on activations that a program already has: `attribute_layer`, to be called in its hooks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,35 +23,22 @@ from ligflow.layer.arguments import snapshot
 from ligflow.layer.float64 import real_type
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
-from ligflow.method.baselines import Baseline
-from ligflow.method.quadrature import MAX_NODES
-from ligflow.method.scalarization import Scalarization
 from ligflow.recording.lone_call import record_call
 from ligflow.recording.validation import validate
 from ligflow.routes.workspace import Selection
-from ligflow.settings import ROUTES, Array, Settings, ask
+from ligflow.settings import OPTIONS, Settings, ask, with_settings
 
 _HELD = "the encoder's states are held, so that sources are the layer's own tokens; Explainer moves both"
 _BLOCKED = -1e4  # what an additive mask adds, at most, where it blocks
 
 
+@with_settings
 def attribute_layer(
     layer: nn.Module,
     hidden_states: Tensor,
     *others: Any,
     tokens: Sequence[str] | None = None,
     targets: Names | None = None,
-    routes: str | Sequence[str] = ROUTES,
-    att_baseline: Baseline | Array = "itb",
-    mlp_baseline: Baseline | Array = "att_itb_a0",
-    layer_baseline: Baseline | Array = "itb",
-    scalarization: Scalarization | Mapping[str, Scalarization] = "l2",
-    quadrature: str = "adaptive",
-    tol: float = 1e-3,
-    max_nodes: int = MAX_NODES,
-    memory_budget: int | None = None,
-    precision: str = "float32",
-    experts: str = "routed",
     **arguments: Any,
 ) -> Flow:
     """The flow inside one layer, on hidden states `[T, D]` or `[1, T, D]` that a program already has.
@@ -85,16 +72,12 @@ def attribute_layer(
     cache that holds earlier tokens; UnsupportedModel for a module that is not a layer, or that does not
     offer a route. Warns (CompletenessWarning) when cells miss `tol`.
     """
-    settings = ask(
-        routes=routes, att_baseline=att_baseline, mlp_baseline=mlp_baseline, layer_baseline=layer_baseline,
-        scalarization=scalarization, quadrature=quadrature, tol=tol,
-        max_nodes=max_nodes, memory_budget=memory_budget, precision=precision, experts=experts,
-    )  # fmt: skip
+    settings = ask(**{name: arguments.pop(name) for name in OPTIONS if name in arguments})
     _check_layer(layer)
     _check_hidden(layer, hidden_states)
     _refuse_filled_cache(layer, (*others, *arguments.values()))
-    check_precision(precision, [hidden_states.device])
-    with exact_mode(hidden_states.device, precision):
+    check_precision(settings.precision, [hidden_states.device])
+    with exact_mode(hidden_states.device, settings.precision):
         module = without_hooks(private_copy(usable(layer)))
         check_weights(module)
         hidden = hidden_states.reshape(1, *hidden_states.shape[-2:])

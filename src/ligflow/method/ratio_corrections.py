@@ -1,21 +1,87 @@
-"""The two ratio corrections of an `itb` row, whose self term is 0 by definition (the paper's columns)."""
+"""The two ratio corrections of an `itb` row (the paper's column), whose self term is 0 by definition.
+
+Either gives the target itself a share s_j of the row's sum and the other sources the rest in proportion,
+`c'_j = s_j sum_k c_k`, `c'_k = (1 - s_j) c_k`, so that the row keeps its sum, and so its certificate
+([suzuki2026], section 3).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ligflow.method.baselines import Baseline, Correction, Itb, Start, Zero
 
-def zero_ratio(
-    itb: Float[Tensor, "target *head source"],
-    zero: Float[Tensor, "target *head source"],
-    targets: Int[Tensor, " target"],
-) -> Float[Tensor, "target *head source"]:
-    """`itb_zero_ratio`: the self term an `itb` row lacks, estimated from the `zero` row.
 
-    `est = o_j (sum_{k!=j} c_k) / (sum_{k!=j} o_k)` at j, then the row is rescaled to its old
-    sum; the self share becomes `o_j / sum_k o_k`. A share above 1 flips the signs of the others.
+class _Corrected(Baseline):
+    """`itb`, with a correction of its rows."""
+
+    @property
+    def path(self) -> Baseline:
+        """The rows that are corrected are those of `itb`."""
+        return Itb()
+
+    def start(self, z: Float[Tensor, "token dim"], visible: Int[Tensor, " visible"]) -> Start:
+        """That of `itb`."""
+        return self.path.start(z, visible)
+
+
+@dataclass(frozen=True)
+class ItbZeroRatio(_Corrected):
+    """The self term is estimated from the row o of `zero`: `o_j (sum_{k!=j} c_k) / (sum_{k!=j} o_k)`.
+
+    The self share is then `s_j = o_j / sum_k o_k`; one above 1 flips the signs of the others.
     """
-    return with_self_share(itb, self_share(zero, targets), targets)
+
+    name = "itb_zero_ratio"
+
+    @property
+    def correction(self) -> Correction:
+        """Reads the row of `zero`."""
+        return ShareOfRow(Zero())
+
+
+@dataclass(frozen=True)
+class ItbMapRatio(_Corrected):
+    """The self term is estimated from the attention: `(sum_{k!=j} c_k) alpha_jj / (1 - alpha_jj)`.
+
+    The self share is then the attention weight `s_j = alpha_jj`.
+    """
+
+    name = "itb_map_ratio"
+
+    @property
+    def correction(self) -> Correction:
+        """Reads the attention weights."""
+        return ShareOfWeights()
+
+
+@dataclass(frozen=True)
+class ShareOfRow:
+    """What a target gives itself in the row of another baseline, over that row's sum."""
+
+    reference: Baseline
+
+    def self_share(
+        self, row: Float[Tensor, "target *head source"], targets: Int[Tensor, " target"]
+    ) -> Float[Tensor, "target *head"]:
+        """`o_j / sum_k o_k`."""
+        return self_share(row, targets)
+
+
+@dataclass(frozen=True)
+class ShareOfWeights:
+    """A target's attention weight on itself."""
+
+    reference: ClassVar[None] = None
+
+    def self_share(
+        self, row: Float[Tensor, "target *head source"], targets: Int[Tensor, " target"]
+    ) -> Float[Tensor, "target *head"]:
+        """`alpha_jj`."""
+        return _diagonal(row, targets)
 
 
 def self_share(
@@ -23,18 +89,6 @@ def self_share(
 ) -> Float[Tensor, "target *head"]:
     """What a target gives itself, over its row's sum (0 where that is 0)."""
     return _ratio(_diagonal(row, targets), row.sum(-1))
-
-
-def map_ratio(
-    itb: Float[Tensor, "target *head source"],
-    attention: Float[Tensor, "target *head source"],
-    targets: Int[Tensor, " target"],
-) -> Float[Tensor, "target *head source"]:
-    """`itb_map_ratio`: as `zero_ratio`, with `est = (sum_{k!=j} c_k) alpha_jj / (1 - alpha_jj)`.
-
-    The self share becomes the attention weight `alpha_jj`.
-    """
-    return with_self_share(itb, _diagonal(attention, targets), targets)
 
 
 def with_self_share(

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ligflow.errors import LigflowError
-from ligflow.method import composition
+from ligflow.method.composition import Composition, HeadMaps, compose, composition_rule, product
 
 DIMS = {
     "z2u": ("layer", "head", "target", "source"),
@@ -198,38 +198,35 @@ class FlowData:
         """The largest |certificate| of all cells."""
         return max(float(self.certificate(route).abs().max()) for route in self.routes)
 
-    def composed(self, rule: str = "conserving") -> Float[Tensor, "layer target source"]:
-        """z2u and u2z composed into a map of the layer, `conserving` or `product` (see `compose`)."""
-        stored = self._stored_composition(f"composed.{rule}", rule)
+    def composed(self, rule: str | Composition = "conserving") -> Float[Tensor, "layer target source"]:
+        """z2u and u2z composed into a map of the layer, `conserving`, `product` or by a rule of your own.
+
+        See `ligflow.method.composition`.
+        """
+        rule = composition_rule(rule)
+        stored = self.tensors.get(f"composed.{rule.name}")
         if stored is not None:
             return stored
-        z2u, u2z = self.z2u, self.u2z
-        if rule == "product":
-            return composition.product(z2u, u2z)
-        floor = self.tensors["z2u.floor"][..., None].expand(z2u.shape[:-1])
-        columns = torch.tensor(self.targets, device=z2u.device)
-        residual = self.u2z_residual + (self._shared_memory()[1] if self.memory else 0)
-        return composition.conserving(z2u, u2z, residual, columns, z2u.sum(-1), floor)
+        z2u, residual = self.z2u, self.u2z_residual
+        if self.memory:
+            of_memory = rule.shares(self._memory_maps())[1]
+            residual = residual if of_memory is None else residual + of_memory
+        maps = _head_maps(z2u, self.u2z, residual, self.tensors["z2u.floor"])
+        return compose(rule, maps, torch.tensor(self.targets, device=z2u.device))
 
-    def composed_cross(self, rule: str = "conserving") -> Float[Tensor, "layer target memory"]:
+    def composed_cross(self, rule: str | Composition = "conserving") -> Float[Tensor, "layer target memory"]:
         """e2u and u2z_cross composed: the part of the layer's composed map that the encoder's tokens have."""
-        stored = self._stored_composition(f"composed_cross.{rule}", rule)
+        rule = composition_rule(rule)
+        stored = self.tensors.get(f"composed_cross.{rule.name}")
         if stored is not None:
             return stored
-        if rule == "product":
-            return composition.product(self.e2u, self.u2z_cross)
-        return composition.product(self._shared_memory()[0], self.u2z_cross)
+        maps = self._memory_maps()
+        return product(rule.shares(maps)[0], maps.u2z)
 
-    def _stored_composition(self, name: str, rule: str) -> Tensor | None:
-        if rule not in composition.NAMES:
-            raise LigflowError(f"Unknown composition {rule!r}; choose from {', '.join(composition.NAMES)}.")
-        return self.tensors.get(name)
-
-    def _shared_memory(self) -> tuple[Tensor, Tensor]:
-        """Shares of the encoder's tokens, and what heads of the second attention leave to the target."""
-        e2u, u2z = self.e2u, self.u2z_cross
-        floor = self.tensors["e2u.floor"][..., None].expand(e2u.shape[:-1])
-        return composition.shared_out(e2u, u2z, torch.zeros_like(self.u2z_residual), e2u.sum(-1), floor)
+    def _memory_maps(self) -> HeadMaps:
+        """What the heads of the second attention read and write."""
+        residual = torch.zeros_like(self.u2z_residual)
+        return _head_maps(self.e2u, self.u2z_cross, residual, self.tensors["e2u.floor"])
 
     def row(self, layer: int) -> int:
         """Where a layer of the model stands on the layer axis."""
@@ -296,3 +293,7 @@ def _span(layers: tuple[int, ...]) -> str:
     if len(layers) > 2 and layers == tuple(range(layers[0], layers[-1] + 1)):
         return f"{layers[0]}-{layers[-1]}"
     return ",".join(map(str, layers))
+
+
+def _head_maps(z2u: Tensor, u2z: Tensor, residual: Tensor, floor: Tensor) -> HeadMaps:
+    return HeadMaps(z2u, u2z, residual, z2u.sum(-1), floor[..., None].expand(z2u.shape[:-1]))

@@ -27,7 +27,9 @@ from ligflow import names
 from ligflow.errors import LigflowError
 from ligflow.extras import need
 from ligflow.inputs.token_names import token_position
+from ligflow.method.baselines import Mean
 from ligflow.method.composition import shared_out
+from ligflow.method.named import ATT_BASELINES
 from ligflow.results import strongest_paths
 from ligflow.results.flow_data import FlowData
 
@@ -231,10 +233,13 @@ def _check_chained(flow: FlowData, which: str) -> None:
     """Raises LigflowError where the maps leave out what a token keeps of itself."""
     settings = flow.meta.get("settings", {})
     names = ("att_baseline", "mlp_baseline") if which == "composed" else ("layer_baseline",)
-    given = tuple(str(settings.get(name)) for name in names)
-    composed = given[-1] == "matched" and not given[0].startswith("itb")  # the residual is a player
-    if not (composed if which == "composed" else given[0] != "itb"):
-        asked = ", ".join(f"{name} {value!r}" for name, value in zip(names, given, strict=True))
+    words = tuple(str(settings.get(name)) for name in names)
+    baseline = ATT_BASELINES.get(
+        words[0], Mean()
+    )  # a tensor or an own one, which have self terms as the mean
+    composed = words[-1] == "matched" and baseline.path.has_self_term  # the residual is a player
+    if not (composed if which == "composed" else baseline.has_self_term):
+        asked = ", ".join(f"{name} {value!r}" for name, value in zip(names, words, strict=True))
         raise LigflowError(
             f"Maps of {asked} cannot be chained: they leave out what a token keeps of itself from layer to "
             "layer (the residual does not move). Explain with att_baseline='mean', mlp_baseline='matched', "

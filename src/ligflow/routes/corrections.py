@@ -11,38 +11,35 @@ from ligflow.errors import UnsupportedModel
 from ligflow.layer.layer import Layer
 from ligflow.method.attention import attention_weights
 from ligflow.method.baselines import Baseline
-from ligflow.method.ratio_corrections import map_ratio, self_share, zero_ratio
+from ligflow.method.ratio_corrections import with_self_share
 from ligflow.routes.attribution import Attribution
 from ligflow.routes.workspace import Workspace
 
-_RATIOS = ("itb_zero_ratio", "itb_map_ratio")
 
+def with_correction(
+    run: Callable[[Baseline], Attribution], baseline: Baseline, work: Workspace
+) -> Attribution:
+    """What `run` gives from the path of a baseline, corrected where that is a ratio.
 
-def uncorrected(baseline: Baseline) -> Baseline:
-    """The baseline whose row is corrected: `itb` for a ratio, any other as it is."""
-    return "itb" if isinstance(baseline, str) and baseline in _RATIOS else baseline
-
-
-def with_correction(run: Callable[[Baseline], Attribution], name: Baseline, work: Workspace) -> Attribution:
-    """What `run` gives from the baseline `name`, corrected where that is a ratio.
-
-    The row keeps its sum, and so its certificate; that of `zero` adds its errors.
+    The row keeps its sum, and so its certificate; that of the row it is corrected by adds its errors.
     """
-    itb, columns = run(uncorrected(name)), work.batch.columns(work.rows)
-    if isinstance(name, Tensor) or name not in _RATIOS:
-        return itb
-    if name == "itb_map_ratio":
-        return replace(itb, value=map_ratio(itb.value, _weights_of_targets(work), columns))
-    zero = run("zero")
+    row, correction, columns = run(baseline.path), baseline.correction, work.batch.columns(work.rows)
+    if correction is None:
+        return row
+    if correction.reference is None:
+        share = correction.self_share(_weights_of_targets(work), columns)
+        return replace(row, value=with_self_share(row.value, share, columns))
+    reference = run(correction.reference)
+    share = correction.self_share(reference.value, columns)
     return replace(
-        itb,
-        value=zero_ratio(itb.value, zero.value, columns),
-        error=itb.error + zero.error,
-        met=itb.met & zero.met,
-        nodes=itb.nodes + zero.nodes,
-        origin=zero.origin,
-        flipped=self_share(zero.value, columns) > 1,
-        jump=None if itb.jump is None or zero.jump is None else itb.jump + zero.jump,
+        row,
+        value=with_self_share(row.value, share, columns),
+        error=row.error + reference.error,
+        met=row.met & reference.met,
+        nodes=row.nodes + reference.nodes,
+        origin=reference.origin,
+        flipped=share > 1,
+        jump=None if row.jump is None or reference.jump is None else row.jump + reference.jump,
     )
 
 

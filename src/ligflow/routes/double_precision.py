@@ -37,7 +37,7 @@ def starts_flat(work: Workspace, baseline: Baseline) -> bool:
 
     From the mean of the sources u leaves with slope 0 (what they add cancels) and grows like a^2.
     """
-    return (isinstance(baseline, Tensor) or baseline == "mean") and has_wider(work)
+    return baseline.starts_flat and has_wider(work)
 
 
 def double_workspace(work: Workspace) -> Workspace:

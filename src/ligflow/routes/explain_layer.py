@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torch import Tensor
-
 from ligflow.errors import LigflowError
 from ligflow.layer.layer import Layer
 from ligflow.paths.batch import frozen, together
 from ligflow.routes.attribution import Attribution, of_each
-from ligflow.routes.corrections import uncorrected
 from ligflow.routes.e2u import explain_e2u
 from ligflow.routes.players import players_of
 from ligflow.routes.u2z import explain_u2z, u2z_map
@@ -68,8 +65,7 @@ def _of_sentence(routes: dict[str, Attribution], work: Workspace, number: int) -
 
 def _check_encoder_baseline(work: Workspace, settings: Settings) -> None:
     """Raises LigflowError for a start of the encoder's tokens where they are no sources."""
-    baseline = settings.encoder_baseline
-    chosen = isinstance(baseline, Tensor) or baseline != "mean"
+    chosen = settings.encoder_baseline != Settings.encoder_baseline
     if chosen and any(selection.memory is None for selection in work.selections):
         raise LigflowError(
             f"encoder_baseline does nothing in layer {work.batch.layers[0].index}: the tokens of an "
@@ -83,9 +79,9 @@ def _check_budget(work: Workspace, settings: Settings) -> None:
     if budget is None or layer.mode == "whole":
         return
     maps = {
-        "z2u": lambda: z2u_as_integrated(work, uncorrected(settings.att_baseline)),
+        "z2u": lambda: z2u_as_integrated(work, settings.att_baseline.path),
         "u2z": lambda: u2z_map(work.batch, players_of(work, settings)),
-        "z2z": lambda: z2z_from(work, uncorrected(settings.layer_baseline)),
+        "z2z": lambda: z2z_from(work, settings.layer_baseline.path),
     }
     least = max(maps[route]().least_budget for route in settings.routes)
     if budget < least:

@@ -12,8 +12,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ligflow.devices.blocks import default_budget, in_blocks
-from ligflow.method.quadrature import MAX_NODES, Integral, integrate
-from ligflow.method.scalarization import Direction, Scalarization, cotangent, natural_scale, total
+from ligflow.method.integral import Integral
+from ligflow.method.quadrature import Adaptive, Quadrature
+from ligflow.method.scalarization import Scalarization
+from ligflow.names import MAX_NODES
 from ligflow.routes.attribution import Attribution
 from ligflow.routes.path_map import PathMap
 
@@ -26,7 +28,7 @@ def attribute(
     route: PathMap,
     targets: Int[Tensor, " target"],
     scalarization: Scalarization,
-    quadrature: str = "adaptive",
+    quadrature: Quadrature = Adaptive(),
     tol: float = 1e-3,
     max_nodes: int = MAX_NODES,
     memory_budget: int | None = None,
@@ -45,19 +47,19 @@ def attribute(
     first, last = _ends(route, targets, first, budget)
     rounding = _ROUNDING * torch.finfo(last.dtype).eps * last.norm(dim=-1, keepdim=True)
     end = _unless_rounding(last - first, rounding)
-    kind = _for_targets(scalarization, end)
+    kind = scalarization.like(end)
     floor = floor_of(last, sentence) if floor is None else floor.to(end)
-    scale = natural_scale(kind, end).clamp(min=floor)
-    known = total(kind, end)
+    scale = kind.natural_scale(end).clamp(min=floor)
+    known = kind.total(end)
     pairs = route.pairs(budget)
 
     def pulled_back(nodes: Tensor, rows: Tensor) -> Tensor:
-        own, began = _rows(kind, rows), nodes[:, None, None, None] == 0
+        own, began = kind.of_rows(rows), nodes[:, None, None, None] == 0
         stays = torch.where((end[rows] == 0).all(-1, keepdim=True), rounding[rows], 0)
 
         def towards(value: Tensor) -> Tensor:
             moved = torch.where(began, 0, value - first[rows])  # at a = 0 not even rounding moves
-            return cotangent(own, _unless_rounding(moved, stays), end[rows])
+            return own.cotangent(_unless_rounding(moved, stays), end[rows])
 
         return route.pullback(nodes, targets[rows], towards)
 
@@ -65,7 +67,7 @@ def attribute(
         def integrand(nodes: Tensor, chosen: Tensor) -> Tensor:
             return in_blocks(pulled_back, nodes, rows[chosen], pairs)
 
-        return integrate(integrand, known[rows], scale[rows], quadrature, tol, max_nodes)
+        return quadrature.integrate(integrand, known[rows], scale[rows], tol, max_nodes)
 
     everyone = torch.arange(len(targets), device=targets.device)
     result = _joined(
@@ -132,12 +134,12 @@ def _origin(
     pairs: int,
 ) -> Float[Tensor, "target scalar"]:
     """L at a = 1e-6. Where the integral converged without a division it is on the line to L(1)."""
-    origin = ORIGIN * total(kind, end)
+    origin = ORIGIN * kind.total(end)
     rows = divided.nonzero()[:, 0]
     if len(rows):
         at = torch.tensor([ORIGIN], dtype=torch.float32, device=targets.device)
         near = in_blocks(route.image, at, targets[rows], pairs)[0] - first[rows]
-        origin[rows] = (cotangent(_rows(kind, rows), near, end[rows]) * near).sum(-1)
+        origin[rows] = kind.of_rows(rows).value(near, end[rows])
     return origin
 
 
@@ -152,16 +154,3 @@ def floor_of(
     sums = square.new_zeros(len(count), square.shape[1]).index_add_(0, line, square)
     size = (sums / count[:, None]).sqrt()[line]
     return (1000 * torch.finfo(image.dtype).eps * size).clamp(min=torch.finfo(image.dtype).tiny)
-
-
-def _for_targets(scalarization: Scalarization, end: Float[Tensor, "target scalar dim"]) -> Scalarization:
-    if not isinstance(scalarization, Direction):
-        return scalarization
-    return Direction(scalarization.vector.to(end).expand_as(end))
-
-
-def _rows(scalarization: Scalarization, rows: Int[Tensor, " row"]) -> Scalarization:
-    return Direction(scalarization.vector[rows]) if isinstance(scalarization, Direction) else scalarization
-
-
-# --- the three routes -----------------------------------------------------------------------------

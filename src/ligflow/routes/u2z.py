@@ -1,43 +1,35 @@
 """u2z: all that follows attention, from the heads' context vectors u_j^h to the target's output z'_j."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from ligflow.layer.interface import plain
-from ligflow.method.baselines import Baseline, Start, own_path
+from ligflow.method.baselines import Start, own_path
 from ligflow.paths.after_attention import Cotangent, Players, finish, pull_back
 from ligflow.paths.batch import LayerBatch, recorded_output
 from ligflow.paths.cross_attention import GivenCrossAttention
 from ligflow.routes.attribution import Attribution
-from ligflow.routes.corrections import uncorrected
 from ligflow.routes.explain_map import explain_map
 from ligflow.routes.path_map import POINTS_HELD, PathMap
-from ligflow.routes.players import is_matched, players_of
-from ligflow.routes.workspace import Workspace, key_of, key_of_settings, key_of_start
+from ligflow.routes.players import players_of
+from ligflow.routes.workspace import Workspace, key_of_settings, key_of_start
 from ligflow.settings import Settings
 
 
 def explain_u2z(work: Workspace, settings: Settings) -> Attribution:
     """u2z of all targets as the settings say."""
-    named = settings.mlp_baseline
-    baseline = uncorrected(settings.att_baseline) if is_matched(named) else named
+    baseline = settings.mlp_baseline
+    attention = baseline.attention(settings.att_baseline)
 
     def run() -> Attribution:
-        route = u2z_map(work.batch, players_of(work, settings))
-        start = key_of_start(work, settings, _shared_start(named, settings.att_baseline))
-        return explain_map(route, settings, work, "u2z", start=start)
+        # the z2z whose sources start like those of the attention starts at the same z'
+        start = key_of_start(work, settings, attention)
+        return explain_map(
+            u2z_map(work.batch, players_of(work, settings)), settings, work, "u2z", start=start
+        )
 
-    matched = key_of_start(work, settings, is_matched(named))
-    return work.once(("u2z", matched, *key_of_settings(settings, "u2z", baseline)), run)
-
-
-def _shared_start(baseline: Baseline, att_baseline: Baseline) -> Any:
-    """The baseline of the z2z that starts at the same z'; None where there is none."""
-    if isinstance(baseline, Tensor) or baseline == "zero":
-        return None
-    return key_of(uncorrected(att_baseline)) if baseline == "matched" else "itb"
+    key = key_of_start(work, settings, (baseline, attention))
+    return work.once(("u2z", *key_of_settings(settings, "u2z", key)), run)
 
 
 def u2z_map(batch: LayerBatch, players: Players) -> PathMap:

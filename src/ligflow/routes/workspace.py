@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ligflow.method.baselines import Baseline, Start, cross_start, source_start
+from ligflow.method.baselines import Baseline, Start
 from ligflow.paths.attention_path import AttentionPath, attention_path
 from ligflow.paths.batch import LayerBatch, starts_together
 from ligflow.paths.cross_attention import CrossPath, cross_path
@@ -66,34 +66,29 @@ class Workspace:
     def start(self, baseline: Baseline) -> Start:
         """Where the sources start."""
         layers = zip(self.batch.layers, self.selections, strict=True)
-        starts = [source_start(baseline, layer.hidden, part.visible) for layer, part in layers]
+        starts = [baseline.start(layer.hidden, part.visible) for layer, part in layers]
         return starts_together(starts, self.batch.tokens)
 
     def path(self, baseline: Baseline) -> AttentionPath:
         """Attention along the paths of a baseline."""
-        return self.once(("path", key_of(baseline)), lambda: attention_path(self.batch, self.start(baseline)))
+        return self.once(("path", baseline), lambda: attention_path(self.batch, self.start(baseline)))
 
     def cross(self, baseline: Baseline) -> CrossPath | None:
         """The second attention along the path of its memory; None where the layer has none."""
         (layer, *_), (selection, *_) = self.batch.layers, self.selections
         if not layer.findings.memory or selection.memory is None:
             return None
-        start = cross_start(baseline, layer.encoded, selection.memory)
-        return self.once(("cross", key_of(baseline)), lambda: cross_path(layer, start))
+        start = baseline.start(layer.encoded, selection.memory).vectors
+        return self.once(("cross", baseline), lambda: cross_path(layer, start))
 
 
-def key_of(value: Any) -> Any:
-    """What tells a setting apart: names by themselves, tensors and directions by identity."""
-    return value if isinstance(value, str) else id(value)  # the settings keep them alive
-
-
-def key_of_settings(settings: Settings, route: str, baseline: Baseline) -> tuple[Any, ...]:
+def key_of_settings(settings: Settings, route: str, baseline: Any) -> tuple[Any, ...]:
     """What tells the attributions of a route under these settings apart."""
     kind = settings.scalarization_of(route)
-    return key_of(baseline), key_of(kind), settings.quadrature, settings.tol, settings.max_nodes
+    return baseline, kind, settings.quadrature, settings.tol, settings.max_nodes
 
 
 def key_of_start(work: Workspace, settings: Settings, key: Any) -> Any:
     """What tells starts apart: that of the memory too, where there is one."""
     memory = work.batch.layers[0].findings.memory
-    return (key, key_of(settings.encoder_baseline)) if memory and key is not None else key
+    return (key, settings.encoder_baseline) if memory and key is not None else key

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ligflow.layer.interface import plain
-from ligflow.method.baselines import Baseline, cross_start, own_path, source_start
+from ligflow.method.baselines import Baseline, own_path
 from ligflow.paths.after_attention import Cotangent, finish, pull_back
 from ligflow.paths.attention_path import AttentionPath
 from ligflow.paths.batch import recorded_output
@@ -15,7 +15,7 @@ from ligflow.routes.corrections import with_correction
 from ligflow.routes.double_precision import attribute_in_double, starts_flat
 from ligflow.routes.explain_map import explain_map
 from ligflow.routes.path_map import POINTS_HELD, PathMap, with_own
-from ligflow.routes.workspace import Workspace, key_of, key_of_settings, key_of_start
+from ligflow.routes.workspace import Workspace, key_of_settings, key_of_start
 from ligflow.settings import Settings
 
 
@@ -23,7 +23,7 @@ def explain_z2z(work: Workspace, settings: Settings) -> Attribution:
     """z2z of all targets as the settings say, corrected where their baseline is a ratio."""
 
     def run(baseline: Baseline) -> Attribution:
-        key = key_of_start(work, settings, key_of(baseline)), *key_of_settings(settings, "z2z", baseline)
+        key = key_of_start(work, settings, baseline), *key_of_settings(settings, "z2z", baseline)
         return work.once(("z2z", *key), lambda: _attribute(baseline, settings, work))
 
     return with_correction(run, settings.layer_baseline, work)
@@ -39,7 +39,7 @@ def _attribute(baseline: Baseline, settings: Settings, work: Workspace) -> Attri
             lambda space: z2z_from(space, baseline, space.cross(encoder)), settings, work, "z2z"
         )
         return in_single(attribution)
-    start = key_of_start(work, settings, key_of(baseline))
+    start = key_of_start(work, settings, baseline)
     route = z2z_from(work, baseline, work.cross(encoder))
     return explain_map(route, settings, work, "z2z", start=start)
 
@@ -47,9 +47,9 @@ def _attribute(baseline: Baseline, settings: Settings, work: Workspace) -> Attri
 def _by_autograd(work: Workspace, baseline: Baseline, encoder_baseline: Baseline) -> PathMap:
     """The whole layer as it is, from baselines of its tokens and of its memory."""
     layer, selection = work.batch.layers[0], work.selections[0]
-    start, memory = source_start(baseline, layer.hidden, selection.visible), None
+    start, memory = baseline.start(layer.hidden, selection.visible), None
     if selection.memory is not None:
-        memory = cross_start(encoder_baseline, layer.encoded, selection.memory)
+        memory = encoder_baseline.start(layer.encoded, selection.memory).vectors
     return autograd.z2z(layer, start, memory, work.batch.held)
 
 

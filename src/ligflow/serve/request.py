@@ -10,12 +10,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ligflow.errors import LigflowError
 from ligflow.explainer.explainer import Explainer
 from ligflow.inputs.tokens import position_limit
-from ligflow.method.baselines import LAYER_NAMES, MLP_NAMES, SOURCE_NAMES
+from ligflow.names import HEAD_BASELINES, LAYER_BASELINES, MLP_BASELINES
 from ligflow.results.tracing import BASELINES as CHAINABLE
 from ligflow.settings import ROUTES
 
 TOLS = (1e-5, 0.5)  # a cell beyond the reach of float32 would cost all of its path points
-BASELINES = {"att_baseline": SOURCE_NAMES, "mlp_baseline": MLP_NAMES, "layer_baseline": LAYER_NAMES}
+BASELINES: dict[str, tuple[str, ...]] = {
+    "att_baseline": tuple(HEAD_BASELINES.values()),
+    "mlp_baseline": tuple(MLP_BASELINES.values()),
+    "layer_baseline": tuple(LAYER_BASELINES.values()),
+}
 CHAINED = {name: chosen for name, chosen in CHAINABLE["mean"].items() if name in BASELINES}  # for a trace
 _BODY = 64 * 1024
 _ESCAPED = 12  # bytes of one character at most: two \uXXXX
@@ -62,9 +66,9 @@ class Ask(BaseModel):
 
     text: str
     model: str | None = None
-    att_baseline: Annotated[str, AfterValidator(_known(SOURCE_NAMES))] = "itb"
-    mlp_baseline: Annotated[str, AfterValidator(_known(MLP_NAMES))] = "att_itb_a0"
-    layer_baseline: Annotated[str, AfterValidator(_known(LAYER_NAMES))] = "itb"
+    att_baseline: Annotated[str, AfterValidator(_known(BASELINES["att_baseline"]))] = "itb"
+    mlp_baseline: Annotated[str, AfterValidator(_known(BASELINES["mlp_baseline"]))] = "att_itb_a0"
+    layer_baseline: Annotated[str, AfterValidator(_known(BASELINES["layer_baseline"]))] = "itb"
     tol: Annotated[float, Field(ge=TOLS[0], le=TOLS[1], allow_inf_nan=False)] = 1e-3
     layers: list[int] | None = None
 

@@ -7,7 +7,7 @@ from typing import Any
 from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, UNITS
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
-from ligflow.method.quadrature import MAX_NODES
+from ligflow.names import MAX_NODES
 from ligflow.settings import ask
 
 VARIANTS = (

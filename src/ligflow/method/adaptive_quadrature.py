@@ -1,0 +1,221 @@
+"""The adaptive rule: a driver that refines what has not converged, target by target.
+
+Every integral has a known answer for its sum: `sum_k IG_k = total`. The driver uses two tests for
+each target: an estimate of the error, source by source, and that sum (completeness).
+
+A panel is integrated by the nested Gauss-Patterson rules with 1, 3, 7, 15 and 31
+nodes [patterson1968]. With d_m the change from the previous rule and r = d_m / d_(m-1) the pace,
+the error is estimated as `d_m min(1, 10 r^2)`: where doubling the nodes gains a digit or more, the
+next doubling gains at least twice as many. While [0, 1] is one panel the sum is a second witness:
+`2 r^2` will do where it also holds to a third of the tolerance. Two rules may agree by luck, or since
+errors at mirror images cancel; so the last coefficients of the interpolating polynomial have to be small
+as well, odd and even ones (see `panels`). Where doubling gains nothing (kinks of an activation), the
+changes themselves count.
+
+A panel that does not converge is divided: into halves, or where it is steepest beside a = 0
+geometrically, four decades at a time, because norms put boundary layers and jumps there. What no node
+sees is looked for where it would be: before the first node by one more, and between the last nodes of two
+neighbours, whose polynomials have to agree where they meet.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ligflow.method.integral import Integral, Integrand
+from ligflow.method.panels import FIRST, LAST, Panel, beside, count_of, nodes_between, panel_of
+
+GRADED_TO = 1e-22
+_STILL = 0.1  # changes below this part of the tolerance cannot explain a failing sum
+_CLOSE = 1 / 3  # of the tolerance: the sum that lets a panel pass on the bolder of two estimates
+_WIDE = 0.05  # a panel that was made by dividing and is wider has to show its pace, with 15 nodes
+_FLAT = 0.1  # of its parts: the slope of the sum at a = 0 below which a path starts flat
+_HIDDEN = 0.2  # of what is off there, times the way to the first node: what it amounts to
+_PROBE = 0.01  # of the way to the first node: where it is looked at
+
+
+class AdaptiveIntegration:
+    """Keeps the panels of the targets that have not converged, and refines the worst of them."""
+
+    def __init__(
+        self, integrand: Integrand, total: Tensor, scale: Tensor, tol: float, max_nodes: int
+    ) -> None:
+        self.integrand, self.total, self.scale = integrand, total, scale
+        self.tol, self.max_nodes = tol, max_nodes
+        self.targets = torch.arange(len(total), device=total.device)
+        self.used = torch.zeros_like(self.targets)
+        self.rough = torch.zeros_like(self.targets, dtype=torch.bool)
+        self.divided = torch.zeros_like(self.rough)
+        self.error = torch.zeros_like(total)
+        self.met = torch.zeros_like(total, dtype=torch.bool)
+
+    def run(self) -> Integral:
+        """The integrals of all targets, once each has converged or cannot go on."""
+        self.panels = self._open([(0.0, 1.0, self.targets)])
+        self.value = torch.zeros_like(self.panels[0].value)
+        self._settle()
+        while self.panels:
+            keep, climb, divide = self._choose()
+            self.panels = keep + [self._climb(panel) for panel in climb] + self._divided(divide)
+            self._settle()
+        return Integral(self.value, self.error, self.used, self.met, self.divided)
+
+    def _open(self, pieces: list[tuple[float, float, Tensor]]) -> list[Panel]:
+        """New panels at the first level; those with the same targets share one call."""
+        panels = []
+        for group in _by_targets(pieces):
+            targets, count = group[0][2], count_of(FIRST)
+            nodes = torch.cat([nodes_between(low, high, 0, count) for low, high, _ in group])
+            values = self._evaluate(nodes, targets).unflatten(0, (len(group), count))
+            for (low, high, _), rows in zip(group, values, strict=True):
+                panels.append(self._panel(low, high, FIRST, targets, rows))
+        return panels
+
+    def _divided(self, pieces: list[tuple[float, float, Tensor]]) -> list[Panel]:
+        """New panels where an old one failed; a wide one has to show its pace, with 15 nodes."""
+        for _, _, targets in pieces:
+            self.divided[targets] = True
+        opened = self._open(pieces)
+        return [self._climb(p) if p.width > _WIDE else p for p in opened]
+
+    def _climb(self, panel: Panel) -> Panel:
+        """The next level of a panel: only its new nodes are evaluated."""
+        nodes = nodes_between(panel.low, panel.high, len(panel.values), count_of(panel.level + 1))
+        values = torch.cat([panel.values, self._evaluate(nodes, panel.targets)])
+        return self._panel(panel.low, panel.high, panel.level + 1, panel.targets, values)
+
+    def _panel(self, low: float, high: float, level: int, targets: Tensor, values: Tensor) -> Panel:
+        panel = panel_of(low, high, level, targets, values)
+        return panel if low > 0 else replace(panel, before=self._before(panel))
+
+    def _before(self, panel: Panel) -> Tensor:
+        """What may hide before the first node.
+
+        Where F starts flat it may come back to its start at once, and its direction jumps; where the
+        integrand is steepest there, more may follow. So such a panel passes after one more look.
+        """
+        start, limit = panel.ends[0], self.tol * self.scale[panel.targets]
+        size, found = start.abs().sum(-1), torch.zeros_like(panel.before)
+        flat = torch.where(start.sum(-1) < _FLAT * size, size, 0)
+        asks = panel.first * torch.maximum(flat, panel.steep) > _STILL * limit
+        passes = (panel.error(self.rough[panel.targets]) <= limit).all(-1)
+        rows = (asks.any(-1) & passes).nonzero()[:, 0]
+        if len(rows):
+            node = torch.full((1,), _PROBE * panel.first, dtype=torch.float64, device="cpu")
+            off = (self._evaluate(node, panel.targets[rows])[0] - start[rows]).abs().sum(-1)
+            found[rows] = _HIDDEN * panel.first * off
+        return found
+
+    def _beside(self) -> None:
+        """What may hide between neighbours, in both of them."""
+        starting: dict[float, list[Panel]] = {}
+        panels = [replace(panel, beside=torch.zeros_like(panel.beside)) for panel in self.panels]
+        for panel in panels:
+            starting.setdefault(panel.low, []).append(panel)
+        for low in panels:
+            for high in starting.get(low.high, []):
+                ours, theirs, hidden = beside(low, high, len(self.targets))
+                low.beside[ours] += hidden
+                high.beside[theirs] += hidden
+        self.panels = panels
+
+    def _evaluate(self, nodes: Tensor, targets: Tensor) -> Tensor:
+        self.used[targets] += len(nodes)
+        return self.integrand(nodes.to(self.total), targets)
+
+    def _settle(self) -> None:
+        """Book the targets that have converged, or that cannot go on, and drop them from the panels."""
+        self._beside()
+        for panel in self.panels:
+            self.rough[panel.targets] |= panel.is_rough() & (panel.low > 0)
+        value, error = torch.zeros_like(self.value), torch.zeros_like(self.error)
+        change = torch.zeros_like(self.error)
+        for panel in self.panels:
+            value[panel.targets] += panel.value
+            error[panel.targets] += panel.error(self.rough[panel.targets])
+            change[panel.targets] += panel.changes[0]
+        limit = self.tol * self.scale
+        close = torch.where(self.divided | self.rough, 1, _CLOSE)[:, None] * limit
+        met = (error <= limit) & ((value.sum(-1) - self.total).abs() <= close)
+        self.estimated, self.still = (error <= limit).all(-1), (change <= _STILL * limit).all(-1)
+        broken = ~torch.isfinite(value).flatten(1).all(-1)  # NaN cannot be refined away
+        done = met.all(-1) | broken | self._stuck() | (self.used >= self.max_nodes)
+        booked = done & self._open_targets()
+        self.value[booked], self.error[booked], self.met[booked] = value[booked], error[booked], met[booked]
+        self.panels = [
+            rest for panel in self.panels if len((rest := panel.part(~done[panel.targets])).targets)
+        ]
+
+    def _open_targets(self) -> Tensor:
+        mask = torch.zeros_like(self.targets, dtype=torch.bool)
+        for panel in self.panels:
+            mask[panel.targets] = True
+        return mask
+
+    def _stuck(self) -> Tensor:
+        """Nothing changes any more and the origin is resolved: what is missing is a jump of F."""
+        stuck = self.estimated & self.still
+        for panel in self.panels:
+            if panel.low == 0 and panel.high > GRADED_TO:
+                stuck[panel.targets] = False
+        return stuck
+
+    def _choose(self) -> tuple[list[Panel], list[Panel], list[tuple[float, float, Tensor]]]:
+        """Which panels stay, which climb a level, and which are divided, target by target."""
+        keep, climb, divide = [], [], []
+        count = torch.zeros_like(self.targets)
+        for panel in self.panels:
+            count[panel.targets] += 1
+        for panel in self.panels:
+            wanted = self._wanted(panel, count)
+            higher = wanted & self._climbs(panel)
+            split = wanted & ~higher
+            keep.append(panel.part(~wanted))
+            climb.append(panel.part(higher))
+            for graded in (True, False):
+                some = panel.targets[split & (self._graded(panel) == graded)]
+                divide += [(*edges, some) for edges in panel.divide(graded)]
+        nonempty = [piece for piece in divide if len(piece[2])]
+        return [p for p in keep if len(p.targets)], [p for p in climb if len(p.targets)], nonempty
+
+    def _wanted(self, panel: Panel, count: Tensor) -> Tensor:
+        """Whether a panel has more than its share of what is wrong with a target.
+
+        First of the estimated error; where all estimates hold and the sum still fails, of the plain
+        change between rules (kinks defeat the estimate); where nothing changes, mass hides at a = 0.
+        """
+        share = self.tol * self.scale[panel.targets] / (2 * count[panel.targets, None])
+        above = (panel.error(self.rough[panel.targets]) > share).any(-1)
+        moving = (panel.changes[0] > _STILL * share).any(-1)
+        hiding = torch.full_like(above, panel.low == 0 and panel.high > GRADED_TO)
+        estimated, still = self.estimated[panel.targets], self.still[panel.targets]
+        return torch.where(estimated, torch.where(still, hiding, moving), above)
+
+    def _climbs(self, panel: Panel) -> Tensor:
+        """Climb while it pays: always to 15 nodes, to 31 if 15 brought a quick gain; else divide."""
+        quick = panel.quick()
+        if panel.level == LAST:
+            return torch.zeros_like(quick)
+        return (quick | torch.full_like(quick, panel.level == FIRST)) & ~self._hiding(panel)
+
+    def _graded(self, panel: Panel) -> Tensor:
+        """Whether to divide towards a = 0: where the worst scalar is steepest there, or mass hides there."""
+        if panel.low > 0:
+            return torch.zeros_like(panel.targets, dtype=torch.bool)
+        error = panel.error(self.rough[panel.targets]) / self.scale[panel.targets]
+        steep = ((panel.steep > 0) | (panel.before > 0)).gather(1, error.argmax(-1, keepdim=True))[:, 0]
+        return steep | self._hiding(panel)
+
+    def _hiding(self, panel: Panel) -> Tensor:
+        """Nothing changes any more, and the sum fails."""
+        return self.estimated[panel.targets] & self.still[panel.targets]
+
+
+def _by_targets(
+    pieces: list[tuple[float, float, Tensor]],
+) -> list[list[tuple[float, float, Tensor]]]:
+    groups: dict[tuple[int, ...], list[tuple[float, float, Tensor]]] = {}
+    for piece in pieces:
+        groups.setdefault(tuple(piece[2].tolist()), []).append(piece)
+    return list(groups.values())
