@@ -1,4 +1,4 @@
-"""What a layer does with its attention output: z'_j of (node, row) pairs, and the way back.
+"""What a layer does with its attention output: `z'_j = f_j(z_j, u_j)` of (node, row) pairs, and the way back.
 
 After attention tokens are alone, so pairs of any sentences can be replayed side by side. A layer that
 knows the positions of its tokens gets each pair in the token's own column.
@@ -26,7 +26,7 @@ def finish(
     rows: Int[Tensor, " row"],
     second: Callable[[Captured], Tensor] = plain,
 ) -> Float[Tensor, "node row one dim"]:
-    """z'_j of every pair. `second` is the second attention of a decoder's layer, if it has one."""
+    """`z'_j = f_j(z_j, u_j)` of every pair. `second` is the second attention of a decoder's layer, if any."""
     layer = batch.host
     if layer.findings.positionwise:
         pairs = _packed(batch, hidden.flatten(0, 1), u.flatten(0, 1), rows.repeat(len(hidden)))

@@ -49,7 +49,7 @@ class AttentionPath:
 
 
 def attention_path(batch: LayerBatch, start: Start) -> AttentionPath:
-    """The fastest way that the layer allows."""
+    """Attention along the paths from a start, in the fastest way that the layer allows."""
     if batch.layers[0].findings.closed_form is None:
         return _by_capture(batch, start)
     return (_from_own if start.per_target else _from_shared)(batch, start)

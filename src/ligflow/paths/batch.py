@@ -94,24 +94,24 @@ class BatchRows:
 
 
 def together(layers: Sequence[Layer]) -> LayerBatch:
-    """One layer of the model on several sentences."""
+    """One layer of the model on several sentences, as rows filled up to the longest."""
     tokens = max(len(layer.hidden) for layer in layers)
     return LayerBatch(tuple(layers), torch.cat([padded(layer.hidden, tokens) for layer in layers]))
 
 
 def alone(layer: Layer) -> LayerBatch:
-    """One sentence."""
+    """A batch of one sentence."""
     return LayerBatch((layer,), layer.hidden)
 
 
 def starts_together(starts: Sequence[Start], tokens: int) -> Start:
-    """The starts of all sentences, row by row."""
+    """The starts of all sentences, row by row, filled up with 0 to `tokens` each."""
     vectors = torch.cat([padded(start.vectors, tokens) for start in starts])
     return Start(vectors, starts[0].per_target)
 
 
 def padded(vectors: Float[Tensor, "token dim"], tokens: int) -> Float[Tensor, "longest dim"]:
-    """The vectors, filled up with 0."""
+    """The vectors, filled up with 0 to as many tokens."""
     return pad(vectors, (0, 0, 0, tokens - len(vectors)))
 
 

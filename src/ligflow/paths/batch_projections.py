@@ -44,7 +44,10 @@ class Turned:
 
 
 def project(batch: LayerBatch, vectors: Float[Tensor, "n row dim"]) -> Projected:
-    """One capture a sentence of `vectors`, the real ones last."""
+    """Query, key and value of every token in closed form, by one capture a sentence of `vectors`.
+
+    The real vectors are the last. Raises LigflowError for sentences whose scores the layer scales apart.
+    """
     by_sentence = []
     for layer, own in zip(batch.layers, vectors.split(batch.tokens, dim=1), strict=True):
         assert layer.findings.closed_form is not None

@@ -1,6 +1,12 @@
 """Attention along a path on which keys and values are at hand, point by point.
 
 For starts that all targets share, and for any start of a layer whose projections have no closed form.
+With queries `Q_j(a)`, keys `K_k(a)` and values `V_k(a)` at a point, their derivatives `Q', K', V'` along the
+path and a cotangent `g = dL/du_j` (the algebra is that of `ligflow.method.attention`):
+
+    u_j = sum_k p_jk V_k                                p = softmax(cap(scale Q_j . K_k) + bias)
+    integrand_k = dL/ds_jk Q_j . K'_k + p_jk g . V'_k   through the source's key and value
+    own_j = sum_k dL/ds_jk Q'_j . K_k                   through the target's query
 """
 
 from dataclasses import dataclass, replace
@@ -52,11 +58,11 @@ class CapturedAttention:
         return cells.flatten(0, 1).unflatten(0, (len(self.query), -1)).transpose(1, 2)
 
     def weights(self) -> Weights:
-        """Softmax weights of every source."""
+        """Softmax weights `p_jk` of every source."""
         return attention_weights(self.query, self.key, self.form)
 
     def u(self, weights: Weights) -> Float[Tensor, "node row head value_dim"]:
-        """The output of attention."""
+        """The output of attention, `u_j = sum_k p_jk V_k`."""
         return self.rows(attention_output(weights, self.value))
 
     def source_integrands(
@@ -76,7 +82,10 @@ class CapturedAttention:
 def captured_attention(
     layer: Layer, start: Start, nodes: Float[Tensor, " node"], rows: Int[Tensor, " row"], moving: bool
 ) -> CapturedAttention:
-    """By plain capture of the path's points, with derivatives by forward-mode AD if `moving`."""
+    """Attention at points of the path by plain capture, with derivatives by forward-mode AD if `moving`.
+
+    A start that targets share gives one batch a node; one of each target's own, one a (node, row) pair.
+    """
     hidden, step = source_paths(start, layer.hidden, nodes.to(layer.hidden), rows)
     if not moving:
         with torch.no_grad():

@@ -150,7 +150,10 @@ def _slopes(weights: Weights, to_u: Tensor, query: Tensor, memory: MemoryOnPath,
 def cross_image(
     path: CrossPath, nodes: Float[Tensor, " node"], rows: Int[Tensor, " row"]
 ) -> Float[Tensor, "node row head value_dim"]:
-    """u of the second attention at points of the memory's path, the targets' queries being as they are."""
+    """u of the second attention at points of the memory's path, `u_j(a) = sum_m p_jm(a) V_m(a)`.
+
+    The targets' queries are as they are.
+    """
     query, form = path.rows(rows, len(nodes))
     memory = path.at(nodes)
     return attention_output(attention_weights(query, memory.key, form), memory.value).transpose(1, 2)
@@ -162,7 +165,10 @@ def cross_pullback(
     rows: Int[Tensor, " row"],
     towards: Callable[[Tensor], Tensor],
 ) -> Float[Tensor, "node row head memory"]:
-    """The integrands of the memory's tokens for scalars of u, as `towards` chooses them."""
+    """The integrands `(e_m - e_m(0)) . dL/de_m` of the memory's tokens for scalars of u.
+
+    `towards` gives the cotangent `dL/du` at u; the targets' queries are as they are.
+    """
     query, form = path.rows(rows, len(nodes))
     memory = path.at(nodes)
     weights = attention_weights(query, memory.key, form)

@@ -69,7 +69,7 @@ def z2u(layer: Layer, start: Start) -> PathMap:
 
 
 def z2u_in_double(layer: Layer, start: Start) -> PathMap:
-    """The same from a float64 start on a copy of the layer, where float32 loses the direction of u."""
+    """`{z_k} -> u_j^h` from a float64 start on a copy of the layer, where float32 loses its direction."""
     route = z2u(layer.in_double(), start)
 
     def image(nodes: Tensor, targets: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Every route of one layer: settings in, attributions out."""
+"""Every route of one layer ([suzuki2026]): settings in, attributions out."""
 
 from collections.abc import Sequence
 from dataclasses import replace

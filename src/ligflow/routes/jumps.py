@@ -24,7 +24,7 @@ _Choose = Callable[[Float[Tensor, " node"], Int[Tensor, " row"]], Int[Tensor, "n
 def jumps(
     route: PathMap, targets: Int[Tensor, " target"], calls: int, memory_budget: int | None = None
 ) -> Float[Tensor, "target one"]:
-    """`sum ||F(a+) - F(a-)||` over the points of each target's path where its experts change.
+    """How far F jumps on a target's path, `sum ||F(a+) - F(a-)||` over the points where its experts change.
 
     `calls` is how often one run of the layer chooses (see `ligflow.layer.experts`).
     """

@@ -1,4 +1,8 @@
-"""Where the players of u2z start and end: the heads, those of a second attention, and the residual."""
+"""Where the players of u2z start and end: the heads, those of a second attention, and the residual.
+
+Heads end at `u_j` of the real input. They start at 0 (`zero`), at given vectors, or where a z2u starts:
+`u_j(0) = ATT_j({z_k(0; j)}_k)`, that of `itb` (`att_itb_a0`) or of the att_baseline (`matched`).
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
