@@ -179,9 +179,7 @@ def written_out(function: Callable[[Tensor], Tensor], start: list[float], end: l
 
 def by_scalarization(function: Callable[[Tensor], Tensor], end: list[float]) -> dict[str, Attribution]:
     route, target = written_out(function, [0.0, 0.0], end), torch.tensor([0])
-    return {
-        kind: attribute(route, target, named.scalarization(kind), tol=1e-6) for kind in (L2(), Projection())
-    }
+    return {kind.name: attribute(route, target, kind, tol=1e-6) for kind in (L2(), Projection())}
 
 
 def test_while_the_image_stays_at_its_start_only_projection_gives_credit() -> None:
