@@ -7,6 +7,8 @@ import hand_made
 from brute_force import by_differences
 from families import FAMILIES, layer_of
 from ligflow import Explainer
+from ligflow.method import named
+from ligflow.method.baselines import Itb, Mean
 from ligflow.paths.batch import alone
 from ligflow.routes.workspace import Workspace
 from ligflow.routes.z2u import z2u_as_integrated, z2u_from
@@ -19,7 +21,9 @@ def test_the_pullback_is_that_of_differences(name: str, baseline: str) -> None:
     for _, layer, place in layer_of(name):
         z, work = layer.hidden, Workspace(alone(layer), (place,))
         start = z[target].expand_as(z) if baseline == "itb" else torch.zeros_like(z)
-        integrands = z2u_from(work, baseline).pullback(node, torch.tensor([target]), torch.ones_like)
+        integrands = z2u_from(work, named.layer_baseline(baseline)).pullback(
+            node, torch.tensor([target]), torch.ones_like
+        )
         expected = by_differences(
             lambda copies, layer=layer: layer.attend(copies)[:, target].sum(-1),
             start + 0.4 * (z - start),
@@ -45,5 +49,5 @@ def test_a_map_that_starts_flat_is_integrated_in_float64() -> None:
     for _, layer, place in layer_of("bert", torch.float32):
         work = Workspace(alone(layer), (place,))
         end = torch.ones(1, dtype=torch.float32)
-        for baseline, dtype in (("mean", torch.float64), ("itb", torch.float32)):
+        for baseline, dtype in ((Mean(), torch.float64), (Itb(), torch.float32)):
             assert z2u_as_integrated(work, baseline).image(end, place.targets).dtype == dtype
