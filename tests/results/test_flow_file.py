@@ -138,6 +138,39 @@ def test_a_new_file_has_the_permissions_of_any_new_file(saved: Path, tmp_path: P
     assert saved.stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
+# --- files of older versions ----------------------------------------------------------------------
+
+SAMPLE = Path(__file__).with_name("flow_of_format_1.safetensors")
+
+
+def test_a_file_of_format_1_has_the_numbers_that_its_version_told() -> None:
+    """The sample and what is expected of it were written by version 0.1.0, of a tiny random BERT."""
+    expected = json.loads(SAMPLE.with_suffix(".json").read_text())
+    flow, numbers = Flow.load(SAMPLE), expected["numbers"]
+    assert repr(flow) == expected["repr"]
+    assert flow.meta == expected["meta"]
+    assert flow.tokens == expected["tokens"]
+    for name in ("layers", "targets", "special"):
+        assert [*getattr(flow, name)] == expected[name]
+    for name, tensor in flow.tensors.items():
+        assert tensor.tolist() == numbers.pop(name)
+    for route in flow.routes:
+        for part in ("total", "certificate", "estimated_error", "origin_mass", "nodes"):
+            assert getattr(flow, part)(route).tolist() == numbers.pop(f"{route}.{part}()")
+    for rule in ("conserving", "product"):
+        wanted = torch.tensor(numbers.pop(f"composed({rule})"))
+        torch.testing.assert_close(flow.composed(rule), wanted, rtol=1e-6, atol=1e-7)
+    assert not numbers
+
+
+def test_a_file_of_format_1_is_saved_as_it_was(tmp_path: Path) -> None:
+    again = Flow.load(Flow.load(SAMPLE).save(tmp_path / "again"))
+    header, tensors = parts_of(SAMPLE)
+    assert parts_of(tmp_path / "again")[0] == header
+    assert again.tensors.keys() == tensors.keys()
+    assert all(again.tensors[name].equal(tensor) for name, tensor in tensors.items())
+
+
 # --- paths that cannot be written -----------------------------------------------------------------
 
 
