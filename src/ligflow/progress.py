@@ -45,13 +45,13 @@ class _Counter:
     def __init__(self, bar: Any, work: str, one: str) -> None:
         self.bar, self.work, self.one, self.began = bar, work, one, perf_counter()
 
-    def __call__(self, done: int, of: int) -> None:
-        self.bar.total = of or None
-        self.bar.update(done - self.bar.n)
-        if self.work and of and done and not self.bar.disable:
-            each = (perf_counter() - self.began) / done
-            if each * of > _LONG:
-                words = f"{self.work}: about {_rounded(each * of)}, {_pace(each, self.one)}"
+    def __call__(self, count: int, total: int) -> None:
+        self.bar.total = total or None
+        self.bar.update(count - self.bar.n)
+        if self.work and total and count and not self.bar.disable:
+            each = (perf_counter() - self.began) / count
+            if each * total > _LONG:
+                words = f"{self.work}: about {_rounded(each * total)}, {_pace(each, self.one)}"
                 self.bar.write(words, file=sys.stderr)
             self.work = ""
 

@@ -29,7 +29,7 @@ from ligflow.serve import app as application
 from ligflow.serve import protocol
 from ligflow.serve.app import create_app
 from ligflow.serve.guard import HEADERS, hosts_of
-from ligflow.serve.jobs import Full, Queue, Told, Unfinished, Unknown
+from ligflow.serve.jobs import Full, Progress, Queue, Unfinished, Unknown
 from ligflow.serve.request import Limits, Offered
 from ligflow.view.interactive_page import module, style
 
@@ -74,7 +74,7 @@ class Held:
     def __init__(self, layers: int = 2) -> None:
         self.layers, self.began, self.go = layers, threading.Event(), threading.Semaphore(0)
 
-    def __call__(self, told: Told) -> bytes:
+    def __call__(self, told: Progress) -> bytes:
         self.began.set()
         for layer in range(self.layers):
             assert self.go.acquire(timeout=20)
@@ -294,8 +294,8 @@ def test_a_failed_job_says_why_and_the_next_goes_on(
     raised: Exception,
     said: str,
 ) -> None:
-    def work(*_: Any) -> Callable[[Told], bytes]:
-        def fails(told: Told) -> bytes:
+    def work(*_: Any) -> Callable[[Progress], bytes]:
+        def fails(told: Progress) -> bytes:
             raise raised
 
         return fails

@@ -63,9 +63,9 @@ def test_a_decoder_opens_at_its_last_token_and_the_layer_that_tells() -> None:
     assert (found.special, found.sinks, found.unranked) == ((0,), (), 0)
     assert found.findings == (Finding(1, 4, 0.6), Finding(0, 1, 0.25), Finding(0, 2, 0.25))
     assert list(sentences(flow, found)) == [
-        "‘France’ reaches ‘is’ in layer 1 (60%)",
-        "‘The’ reaches ‘is’ in layer 0 (25%)",
-        "‘capital’ reaches ‘is’ in layer 0 (25%)",
+        "‘France’ is 60% of what moves ‘is’ in layer 1",
+        "‘The’ is 25% of what moves ‘is’ in layer 0",
+        "‘capital’ is 25% of what moves ‘is’ in layer 0",
         "of what moved ‘is’, 1 special token aside",
     ]
     assert held(flow.z2z[1, 5], found.hidden) == pytest.approx(0.9)
@@ -102,7 +102,7 @@ def test_nothing_stands_aside_where_nothing_would_be_left() -> None:
     found = highlights(flow)
     assert (found.hidden, found.target, found.findings) == ((), 0, (Finding(0, 1, 0.75),))
     assert list(sentences(flow, found)) == [
-        "‘[SEP]’ reaches ‘[CLS]’ in layer 0 (75%)",
+        "‘[SEP]’ is 75% of what moves ‘[CLS]’ in layer 0",
         "of what moved ‘[CLS]’",
     ]
 
@@ -188,13 +188,13 @@ def test_the_head_that_carries_most_of_a_cell_is_named() -> None:
         Finding(0, 2, pytest.approx(7 / 12), 1), Finding(0, 1, pytest.approx(5 / 12), 1),
     )  # fmt: skip
     assert list(sentences(flow, found))[:2] == [
-        "‘c’ reaches ‘d’ in layer 0 through head 1 (58%)",
-        "‘b’ reaches ‘d’ in layer 0 through head 1 (42%)",
+        "‘c’ is 58% of what moves ‘d’ in layer 0, most of it through head 1",
+        "‘b’ is 42% of what moves ‘d’ in layer 0, most of it through head 1",
     ]
     torch.testing.assert_close(by_head(flow, 0, [3])[:2, 0, 1:3], torch.tensor([[2.0, 1], [3, 6]]))
 
 
-def test_a_head_with_less_than_half_carries_mostly() -> None:
+def test_a_head_with_less_than_half_carries_the_largest_part() -> None:
     z2u = torch.zeros(1, 3, 3, 3)
     z2u[0, :, 2, 0] = 1
     u2z = torch.zeros(1, 3, 3)
@@ -202,7 +202,10 @@ def test_a_head_with_less_than_half_carries_mostly() -> None:
     flow = split("abc", z2u, u2z)
     found = highlights(flow)
     assert found.findings == (Finding(0, 0, 1.0, 1, True),)
-    assert next(sentences(flow, found)) == "‘a’ reaches ‘c’ in layer 0 mostly through head 1 (100%)"
+    assert (
+        next(sentences(flow, found))
+        == "‘a’ is 100% of what moves ‘c’ in layer 0, the largest part through head 1"
+    )
 
 
 def test_what_the_heads_read_alone() -> None:
@@ -252,7 +255,10 @@ def test_words_are_told_the_heads_of_their_tokens() -> None:
     found = heads_of_words(highlights(merged), whole)
     # bc to d: head 0 carries 3, head 1 carries 9
     assert found.findings == (Finding(0, 1, pytest.approx(1.0), 1),)
-    assert next(sentences(merged, found)) == "‘bc’ reaches ‘d’ in layer 0 through head 1 (100%)"
+    assert (
+        next(sentences(merged, found))
+        == "‘bc’ is 100% of what moves ‘d’ in layer 0, most of it through head 1"
+    )
     first = heads_of_words(highlights(merged, target=1), whole)
     parts = by_head(whole, 0, [1, 2])[:2, :, 0].sum(1)
     assert first.findings[0].head == int(parts.argmax())
@@ -287,9 +293,9 @@ def test_names_are_trimmed_and_told_apart() -> None:
     flow = direct(["\x1b[1m", " the", "the", "x"], maps.tolist())
     found = highlights(flow, every=True)
     assert list(sentences(flow, found)) == [
-        r"‘\x1b[1m’ reaches ‘x’ in layer 0 (33%)",
-        "‘the’ (1) reaches ‘x’ in layer 0 (33%)",
-        "‘the’ (2) reaches ‘x’ in layer 0 (33%)",
+        r"‘\x1b[1m’ is 33% of what moves ‘x’ in layer 0",
+        "‘the’ (1) is 33% of what moves ‘x’ in layer 0",
+        "‘the’ (2) is 33% of what moves ‘x’ in layer 0",
         "of what moved ‘x’",
     ]
 

@@ -799,16 +799,16 @@ def under(flow: Flow, **settings: str) -> Flow:
     [
         (
             lambda f: flow_of(TOKENS), "map=composed",
-            "cannot be followed (att_baseline ‘itb’, mlp_baseline ‘att_itb_a0’)",
+            "cannot be followed (heads: target baseline, writing: target baseline)",
         ),
-        (lambda f: flow_of(TOKENS), "map=z2z", "cannot be followed (layer_baseline ‘itb’)"),
+        (lambda f: flow_of(TOKENS), "map=z2z", "cannot be followed (layers: target baseline)"),
         (
             lambda f: under(f, att_baseline="itb_zero_ratio", layer_baseline="itb"), "map=composed",
-            "cannot be followed (att_baseline ‘itb_zero_ratio’, mlp_baseline ‘matched’)",
+            "cannot be followed (heads: target-and-zero baseline, writing: matching baseline)",
         ),
         (
             lambda f: under(f, mlp_baseline="zero", layer_baseline="itb"), "map=composed",
-            "Explain with --trace, or with --att-baseline mean --mlp-baseline matched",
+            "Make the page with --trace, or explain with --att-baseline mean --mlp-baseline matching",
         ),
         (
             lambda f: replace(f, layers=(0, 1, 2, 4)), "map=z2z&layer=4",

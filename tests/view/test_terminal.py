@@ -208,7 +208,7 @@ def test_the_fragment_hides_special_tokens_as_sources(flow: Flow) -> None:
     assert [text for text, _ in head] == ["", *TOKENS[1:]]
     assert [text for text, _ in house] == ["house", "", "", "5", "95"]
     assert "hidden: 1 special token." in html
-    assert "<li>‘keeper’ reaches ‘house’ in layer 1 (95%)</li>" in html
+    assert "<li>‘keeper’ is 95% of what moves ‘house’ in layer 1</li>" in html
 
 
 def test_token_text_is_escaped_on_the_page(hostile: Flow) -> None:
@@ -274,7 +274,7 @@ def test_the_first_lines_say_what_was_found(flow: Flow) -> None:
     text = printed(replace(flow, tensors={**flow.tensors, "z2z": z2z}), "z2z", None)
     lines = text.splitlines()
     assert lines[:4] == [
-        "‘keeper’ reaches ‘house’ in layer 1 (90%)", "‘the’ reaches ‘house’ in layer 0 (25%)",
+        "‘keeper’ is 90% of what moves ‘house’ in layer 1", "‘the’ is 25% of what moves ‘house’ in layer 0",
         "of what moved ‘house’", "",
     ]  # fmt: skip
     assert lines[4] == "Layer 1: token to token"

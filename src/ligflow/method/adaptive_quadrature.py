@@ -96,7 +96,7 @@ class AdaptiveIntegration:
         integrand is steepest there, more may follow. So such a panel passes after one more look.
         """
         start, limit = panel.ends[0], self.tol * self.scale[panel.targets]
-        size, found = start.abs().sum(-1), torch.zeros_like(panel.before)
+        size, hidden = start.abs().sum(-1), torch.zeros_like(panel.before)
         flat = torch.where(start.sum(-1) < _FLAT * size, size, 0)
         asks = panel.first * torch.maximum(flat, panel.steep) > _STILL * limit
         passes = (panel.error(self.rough[panel.targets]) <= limit).all(-1)
@@ -104,8 +104,8 @@ class AdaptiveIntegration:
         if len(rows):
             node = torch.full((1,), _PROBE * panel.first, dtype=torch.float64, device="cpu")
             off = (self._evaluate(node, panel.targets[rows])[0] - start[rows]).abs().sum(-1)
-            found[rows] = _HIDDEN * panel.first * off
-        return found
+            hidden[rows] = _HIDDEN * panel.first * off
+        return hidden
 
     def _beside(self) -> None:
         """What may hide between neighbours, in both of them."""
@@ -140,11 +140,11 @@ class AdaptiveIntegration:
         met = (error <= limit) & ((value.sum(-1) - self.total).abs() <= close)
         self.estimated, self.still = (error <= limit).all(-1), (change <= _STILL * limit).all(-1)
         broken = ~torch.isfinite(value).flatten(1).all(-1)  # NaN cannot be refined away
-        done = met.all(-1) | broken | self._stuck() | (self.used >= self.max_nodes)
-        booked = done & self._open_targets()
+        final = met.all(-1) | broken | self._stuck() | (self.used >= self.max_nodes)
+        booked = final & self._open_targets()
         self.value[booked], self.error[booked], self.met[booked] = value[booked], error[booked], met[booked]
         self.panels = [
-            rest for panel in self.panels if len((rest := panel.part(~done[panel.targets])).targets)
+            rest for panel in self.panels if len((rest := panel.part(~final[panel.targets])).targets)
         ]
 
     def _open_targets(self) -> Tensor:

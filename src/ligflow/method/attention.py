@@ -55,14 +55,14 @@ def scores(
     form: ScoreTerms,
 ) -> tuple[Float[Tensor, "batch head target source"], Float[Tensor, "batch head target source"] | None]:
     """What the softmax takes, and the slope of the soft cap where there is one."""
-    found = dot(query, key) * form.scaling
+    logits = dot(query, key) * form.scaling
     slope = None
     if form.softcap is not None:
-        bent = torch.tanh(found / form.softcap)
-        found, slope = bent * form.softcap, 1 - bent * bent
+        bent = torch.tanh(logits / form.softcap)
+        logits, slope = bent * form.softcap, 1 - bent * bent
     if form.bias is not None:
-        found = found + form.bias
-    return found, slope
+        logits = logits + form.bias
+    return logits, slope
 
 
 def additive(mask: Tensor | None, query: Float[Tensor, "batch head target dim"]) -> Tensor | None:

@@ -42,18 +42,18 @@ class FineIntegral:
 def fine(values: Values, total: Tensor, scale: Tensor, tol: float) -> FineIntegral:
     """`∫_0^1 values da` for every target, to a small part of `tol * scale`."""
     targets = torch.arange(len(total), device=total.device)
-    found = _halved(values, np.linspace(0, 1, PANELS + 1), targets, scale, tol)
-    off = (found.value.sum(-1) - total).abs() > _SUM * tol * scale
+    integral = _halved(values, np.linspace(0, 1, PANELS + 1), targets, scale, tol)
+    off = (integral.value.sum(-1) - total).abs() > _SUM * tol * scale
     rows = off.any(-1).nonzero()[:, 0]
     if not len(rows):
-        return found
+        return integral
     decades = np.concatenate([[0], 10.0 ** np.arange(-_DECADES, 0) / PANELS])
     graded = np.concatenate([decades, np.arange(1, PANELS + 1) / PANELS])
-    again = _halved(values, graded, rows, scale, tol)
+    graded_integral = _halved(values, graded, rows, scale, tol)
     return FineIntegral(
-        found.value.index_copy(0, rows, again.value[rows]),
-        found.error.index_copy(0, rows, again.error[rows]),
-        found.nodes + again.nodes,
+        integral.value.index_copy(0, rows, graded_integral.value[rows]),
+        integral.error.index_copy(0, rows, graded_integral.error[rows]),
+        integral.nodes + graded_integral.nodes,
     )
 
 
@@ -70,10 +70,10 @@ def _halved(values: Values, edges: np.ndarray, targets: Tensor, scale: Tensor, t
         for (low, high, rows, whole), left, right in zip(panels, halves[::2], halves[1::2], strict=True):
             gap = (left[3] + right[3] - whole).abs().sum(-1)
             agree = (gap <= _AGREE * tol * scale[rows]).all(-1) | (used[rows] >= _MOST)
-            done = agree | torch.full_like(agree, high - low <= _NARROW * high)
-            value[rows[done]] += (left[3] + right[3])[done]
-            error[rows[done]] += gap[done]
-            rest += [(a, b, r[~done], v[~done]) for a, b, r, v in (left, right) if not done.all()]
+            agreed = agree | torch.full_like(agree, high - low <= _NARROW * high)
+            value[rows[agreed]] += (left[3] + right[3])[agreed]
+            error[rows[agreed]] += gap[agreed]
+            rest += [(a, b, r[~agreed], v[~agreed]) for a, b, r, v in (left, right) if not agreed.all()]
         panels = rest
     return FineIntegral(value, error, used)
 
@@ -85,14 +85,14 @@ def _split(low: float, high: float, rows: Tensor) -> list[tuple[float, float, Te
 
 def _measured(values: Values, pieces: Iterable[tuple[float, float, Tensor]], used: Tensor) -> Pieces:
     """The Gauss-Legendre sums of panels; neighbours with the same targets share a call."""
-    found: Pieces = []
+    sums: Pieces = []
     group: list[tuple[float, float, Tensor]] = []
     for piece in pieces:
         if group and (len(group) == _AT_ONCE or not torch.equal(group[0][2], piece[2])):
-            found += _sums(values, group, used)
+            sums += _sums(values, group, used)
             group = []
         group.append(piece)
-    return found + _sums(values, group, used) if group else found
+    return sums + _sums(values, group, used) if group else sums
 
 
 def _sums(values: Values, group: list[tuple[float, float, Tensor]], used: Tensor) -> Pieces:

@@ -115,14 +115,14 @@ def wrong_field(schema: type[Part], data: Any) -> str:
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
-        said = first["msg"].removeprefix("Value error, ")
-        return f"{place}: {said}" if place else said
+        message = first["msg"].removeprefix("Value error, ")
+        return f"{place}: {message}" if place else message
     return ""
 
 
 def _whole(text: str) -> str:
     """JSON may hold halves of characters, which cannot be written again."""
-    _need(not any("\ud800" <= one <= "\udfff" for one in text), "text", "hold whole characters")
+    _need(not any("\ud800" <= letter <= "\udfff" for letter in text), "text", "hold whole characters")
     return text
 
 

@@ -20,8 +20,8 @@ def over_both(flow: AnyFlow) -> AnyFlow:
     memory = flow.memory
     if not memory:
         return flow
-    special = tuple(bool(one) for one in flow.meta.get("memory_special", [False] * len(memory)))
-    kept = {key: one for key, one in flow.meta.items() if key not in _DROPPED}
+    special = tuple(bool(mark) for mark in flow.meta.get("memory_special", [False] * len(memory)))
+    kept = {key: value for key, value in flow.meta.items() if key not in _DROPPED}
     notes = [*kept.get("notes", []), *_note(flow)]
     return replace(
         flow,
@@ -37,24 +37,24 @@ _DROPPED = ("memory", "memory_special", "words", "word_labels", "word_places")
 
 
 def _note(flow: FlowData) -> list[str]:
-    said = [f"tokens with {MARK} are the encoder's: sources, which no row is about"]
+    notes = [f"tokens with {MARK} are the encoder's: sources, which no row is about"]
     if flow.cross_heads:
         last = flow.heads + flow.cross_heads - 1
-        said.append(f"heads {flow.heads} to {last} are those of the second attention, to the encoder")
-    return said
+        notes.append(f"heads {flow.heads} to {last} are those of the second attention, to the encoder")
+    return notes
 
 
 def _tensors(flow: FlowData) -> dict[str, Tensor]:
-    own, memory, found = len(flow.tokens), len(flow.memory), dict(flow.tensors)
-    if "z2z_cross" in found:
-        found["z2z"] = torch.cat([found["z2z"], found.pop("z2z_cross")], dim=-1)
-    if "u2z_cross" in found:
-        found["u2z"] = torch.cat([found["u2z"], found.pop("u2z_cross")], dim=1)
-    if "e2u" in found:
-        parts = pad(found["z2u"], (0, memory)), pad(found.pop("e2u"), (own, 0))
-        found["z2u"] = torch.cat(parts, dim=1)
+    own, memory, tensors = len(flow.tokens), len(flow.memory), dict(flow.tensors)
+    if "z2z_cross" in tensors:
+        tensors["z2z"] = torch.cat([tensors["z2z"], tensors.pop("z2z_cross")], dim=-1)
+    if "u2z_cross" in tensors:
+        tensors["u2z"] = torch.cat([tensors["u2z"], tensors.pop("u2z_cross")], dim=1)
+    if "e2u" in tensors:
+        parts = pad(tensors["z2u"], (0, memory)), pad(tensors.pop("e2u"), (own, 0))
+        tensors["z2u"] = torch.cat(parts, dim=1)
         for part in (*CELL_PARTS, "floor"):
-            pair = found[f"z2u.{part}"], found.pop(f"e2u.{part}")
-            found[f"z2u.{part}"] = torch.cat(pair, dim=1)
-        found["z2u.nodes"] = torch.maximum(found["z2u.nodes"], found.pop("e2u.nodes"))
-    return found
+            pair = tensors[f"z2u.{part}"], tensors.pop(f"e2u.{part}")
+            tensors[f"z2u.{part}"] = torch.cat(pair, dim=1)
+        tensors["z2u.nodes"] = torch.maximum(tensors["z2u.nodes"], tensors.pop("e2u.nodes"))
+    return tensors

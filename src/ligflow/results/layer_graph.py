@@ -41,15 +41,15 @@ def balance(flow: FlowData, layer: int) -> list[Balance]:
 
     `relative` is their difference over the scale of the certificate, that is, the node's certificate.
     """
-    row, found = flow.row(layer), []
+    row, balances = flow.row(layer), []
     arriving = flow.z2u[row].sum(-1) + flow.hidden("z2u")[row]
     for head in range(flow.heads):
         for place, target in enumerate(flow.targets):
             at = (row, head, place)
-            found.append(_balance(flow, "z2u", at, target, head, float(arriving[head, place])))
+            balances.append(_balance(flow, "z2u", at, target, head, float(arriving[head, place])))
     for place, parts in enumerate(contributions(flow, layer)):
-        found.append(_balance(flow, "u2z", (row, place), parts.target, None, parts.together))
-    return found
+        balances.append(_balance(flow, "u2z", (row, place), parts.target, None, parts.together))
+    return balances
 
 
 def _balance(

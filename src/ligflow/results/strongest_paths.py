@@ -50,9 +50,9 @@ def strongest(
     if count < 1:
         raise LigflowError(f"{count} paths were asked for; give a whole number from 1.")
     levels = _levels(steps, start, count)
-    found = [path for which in (0, 1) for path in _read(levels, which)]
+    paths = [path for which in (0, 1) for path in _read(levels, which)]
     wanted = {"positive": 1.0, "negative": -1.0}.get(sign)
-    kept = [path for path in found if wanted is None or path.weight * wanted > 0]
+    kept = [path for path in paths if wanted is None or path.weight * wanted > 0]
     kept.sort(key=lambda path: (-abs(path.weight), path.nodes))
     if len(kept) < count and not fewer:
         kind = "" if sign == "absolute" else f" {sign}"

@@ -164,17 +164,17 @@ def trace(
     layers = _down(flow, layer)
     sources = [top if top is not None and depth == 0 else flow for depth in range(len(layers))]
     _check(sources, layers, token, which)
-    steps = [_step(one, number, which) for one, number in zip(sources, layers, strict=True)]
+    steps = [_step(source, number, which) for source, number in zip(sources, layers, strict=True)]
     shares = torch.stack([step.shares for step in steps])
-    relevance = [torch.eye(count, dtype=torch.float64, device="cpu")[token]]
+    depths = [torch.eye(count, dtype=torch.float64, device="cpu")[token]]
     for share in shares:
-        relevance.append(relevance[-1] @ share)
-    found = torch.stack(relevance)
-    certificates = (found[:-1].abs() * torch.stack([step.certificate for step in steps])).sum(-1)
-    unmet = sum(_unmet(one, number, which) for one, number in zip(sources, layers, strict=True))
-    still = sum(int((step.still & (at != 0)).sum()) for step, at in zip(steps, found[:-1], strict=True))
-    errors = _errors(found, steps)
-    return Trace(tuple(flow.tokens), token, layers, found, shares, certificates, unmet, errors, still)
+        depths.append(depths[-1] @ share)
+    relevance = torch.stack(depths)
+    certificates = (relevance[:-1].abs() * torch.stack([step.certificate for step in steps])).sum(-1)
+    unmet = sum(_unmet(source, number, which) for source, number in zip(sources, layers, strict=True))
+    still = sum(int((step.still & (at != 0)).sum()) for step, at in zip(steps, relevance[:-1], strict=True))
+    errors = _errors(relevance, steps)
+    return Trace(tuple(flow.tokens), token, layers, relevance, shares, certificates, unmet, errors, still)
 
 
 def _errors(relevance: Float[Tensor, "depth token"], steps: Sequence[_Step]) -> Float[Tensor, " depth"]:
@@ -234,14 +234,13 @@ def _check_chained(flow: FlowData, which: str) -> None:
     settings = flow.meta.get("settings", {})
     names = ("att_baseline", "mlp_baseline") if which == "composed" else ("layer_baseline",)
     words = tuple(str(settings.get(name)) for name in names)
-    baseline = ATT_BASELINES.get(
-        words[0], Mean()
-    )  # a tensor or an own one, which have self terms as the mean
+    # a tensor, or a baseline of the caller's own, has self terms as the mean has
+    baseline = ATT_BASELINES.get(words[0], Mean())
     composed = words[-1] == "matched" and baseline.path.has_self_term  # the residual is a player
     if not (composed if which == "composed" else baseline.has_self_term):
-        asked = ", ".join(f"{name} {value!r}" for name, value in zip(names, words, strict=True))
+        listed = ", ".join(f"{name} {value!r}" for name, value in zip(names, words, strict=True))
         raise LigflowError(
-            f"Maps of {asked} cannot be chained: they leave out what a token keeps of itself from layer to "
+            f"Maps of {listed} cannot be chained: they leave out what a token keeps of itself from layer to "
             "layer (the residual does not move). Explain with att_baseline='mean', mlp_baseline='matched', "
             "or chain z2z with layer_baseline 'mean', 'zero' or 'itb_zero_ratio'."
         )

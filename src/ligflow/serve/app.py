@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from ligflow.errors import LigflowError
 from ligflow.serve.guard import LOOPBACK, Guard
-from ligflow.serve.jobs import Full, Queue, Told, Unfinished, Unknown, Work
+from ligflow.serve.jobs import Full, Progress, Queue, Unfinished, Unknown, Work
 from ligflow.serve.request import CHAINED, TOLS, Ask, Limits, Malformed, Offered, check, read
 from ligflow.view.interactive_page import module, style
 
@@ -97,12 +97,12 @@ class _Service:
 def _work(ask: Ask, model: Offered) -> Work:
     """The computation of one request; only the packed bytes of its flow are kept."""
 
-    def work(told: Told) -> bytes:
+    def work(progress: Progress) -> bytes:
         from ligflow.view.payload import pack
 
         flow = model.explainer.explain(
             ask.text, routes=model.routes, layers=ask.layers, att_baseline=ask.att_baseline,
-            mlp_baseline=ask.mlp_baseline, layer_baseline=ask.layer_baseline, tol=ask.tol, progress=told,
+            mlp_baseline=ask.mlp_baseline, layer_baseline=ask.layer_baseline, tol=ask.tol, progress=progress,
         )  # fmt: skip
         return pack(flow)
 
@@ -111,8 +111,8 @@ def _work(ask: Ask, model: Offered) -> Work:
 
 async def _body(request: Request, limit: int) -> bytes:
     """What was sent, given up as soon as it is too much, whatever length it claims, or takes too long."""
-    said = request.headers.get("content-length", "0")
-    large = not said.isdecimal() or len(said) > 15 or int(said) > limit
+    length = request.headers.get("content-length", "0")
+    large = not length.isdecimal() or len(length) > 15 or int(length) > limit
     chunks, body = request.stream(), bytearray()
     try:
         async with asyncio.timeout(_BODY_SECONDS):

@@ -13,8 +13,8 @@ from typing import Any
 
 from ligflow.errors import LigflowError
 
-Told = Callable[[int, int], None]  # layers done, of
-Work = Callable[[Told], bytes]
+Progress = Callable[[int, int], None]  # layers done, of how many
+Work = Callable[[Progress], bytes]
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 KEEP_BYTES = 2**30  # results together; the newest is kept whatever its size
 _PATIENCE = 10.0  # seconds that closing waits for the layer in work
@@ -134,12 +134,13 @@ class Queue:
 
     def _describe(self, job: Job) -> dict[str, Any]:
         place = [*self._waiting].index(job.id) + 1 if job.state == QUEUED else None
-        told = {"id": job.id, "state": job.state, "place": place, "done": job.done, "of": job.of}
-        return told | {"cancelling": job.state == RUNNING and job.stop, "error": job.error, "bytes": job.size}
+        description = {"id": job.id, "state": job.state, "place": place, "done": job.done, "of": job.of}
+        cancelling = job.state == RUNNING and job.stop
+        return description | {"cancelling": cancelling, "error": job.error, "bytes": job.size}
 
     def _serve(self) -> None:
-        while (found := self._next()) is not None:
-            self._compute(*found)
+        while (next_job := self._next()) is not None:
+            self._compute(*next_job)
 
     def _next(self) -> tuple[Job, Work] | None:
         """Waits for a job; None once the queue is closed."""
@@ -155,7 +156,7 @@ class Queue:
     def _compute(self, job: Job, work: Work) -> None:
         """Whatever happens to one job, the thread goes on with the next."""
         try:
-            result = work(lambda done, of: self._told(job, done, of))
+            result = work(lambda layers, of: self._progress(job, layers, of))
         except _Cancelled:
             self._ended(job, CANCELLED)
         except LigflowError as problem:
@@ -166,9 +167,9 @@ class Queue:
         else:
             self._ended(job, DONE, result=result)
 
-    def _told(self, job: Job, done: int, of: int) -> None:
+    def _progress(self, job: Job, layers: int, of: int) -> None:
         with self._changed:
-            job.done, job.of = done, of
+            job.done, job.of = layers, of
             if job.stop:
                 raise _Cancelled
 

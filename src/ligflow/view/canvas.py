@@ -74,8 +74,8 @@ def colours(scale: str) -> Colormap:
     import matplotlib.colors
 
     ends = [shade(0.0), shade(1.0)] if scale == "absolute" else [shade(-1.0), shade(0.0), shade(1.0)]
-    found: Colormap = matplotlib.colors.LinearSegmentedColormap.from_list("ligflow", ends)
-    return found
+    colour_map: Colormap = matplotlib.colors.LinearSegmentedColormap.from_list("ligflow", ends)
+    return colour_map
 
 
 def colour_bar(axes: Sequence[Axes], scale: str, label: str = "") -> None:

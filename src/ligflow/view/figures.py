@@ -69,13 +69,13 @@ def plot(
     shown = chosen_view(flow, view)
     if head is not None and shown != "z2u":
         raise LigflowError(f"head {head} is for view 'z2u', not for {shown!r}.")
-    asked = scale or "share"
+    chosen_scale = scale or "share"
     figures: dict[str, Callable[[], Figure]] = {
-        "heat": lambda: heat_map.heat(flow, shown, layer, head, asked),
-        "layers": lambda: heat_map.by_layer(flow, shown, asked),
-        "heads": lambda: heat_map.by_head(flow, layer, asked),
+        "heat": lambda: heat_map.heat(flow, shown, layer, head, chosen_scale),
+        "layers": lambda: heat_map.by_layer(flow, shown, chosen_scale),
+        "heads": lambda: heat_map.by_head(flow, layer, chosen_scale),
         "ladder": lambda: ladder(flow, layer, target),
-        "overview": lambda: heat_map.overview(flow, layer, asked),
+        "overview": lambda: heat_map.overview(flow, layer, chosen_scale),
         "trace": lambda: heat_map.traced(flow, layer, target, view),
     }
     with printing():
@@ -85,15 +85,15 @@ def plot(
     return figure
 
 
-def _check(kind: str, path: str | Path | None, given: dict[str, Any]) -> None:
+def _check(kind: str, path: str | Path | None, options: dict[str, Any]) -> None:
     if kind not in KINDS:
         raise LigflowError(f"Unknown kind {kind!r}; choose from {', '.join(KINDS)}.")
-    for name, value in given.items():
+    for name, value in options.items():
         if value is not None and name not in TAKES[kind]:
             raise LigflowError(
                 f"{name} does nothing for kind {kind!r}, which takes {', '.join(TAKES[kind])}."
             )
-    scale = given["scale"] or "share"
+    scale = options["scale"] or "share"
     if scale not in SCALES:
         raise LigflowError(f"Unknown scale {scale!r}; choose from {', '.join(SCALES)}.")
     if path is not None:
@@ -104,11 +104,11 @@ def chosen_view(flow: FlowData, view: str | None) -> str:
     """The view that is asked for, or the first that the flow's routes allow. Raises LigflowError."""
     if view is not None and view not in VIEWS:
         raise LigflowError(f"Unknown view {view!r}; choose from {', '.join(VIEWS)}.")
-    found = available(flow)[0] if view is None else view
-    lacking = NEEDS[found] - {*flow.routes}
+    chosen = available(flow)[0] if view is None else view
+    lacking = NEEDS[chosen] - {*flow.routes}
     if lacking:
         raise LigflowError(
-            f"View {found!r} needs route {', '.join(sorted(lacking))}, and this flow holds "
+            f"View {chosen!r} needs route {', '.join(sorted(lacking))}, and this flow holds "
             f"{', '.join(flow.routes)}; explain with it."
         )
-    return found
+    return chosen

@@ -68,12 +68,10 @@ def overview(flow: FlowData, layer: int, scale: str) -> Figure:
     views = [view for view in ("z2z", "conserving", "u2z") if view in available(flow)] or available(flow)[:1]
     hidden = highlights(flow).hidden
     panels = [_panel(flow, view, layer, None, scale, hidden) for view in views]
-    tall = max(_CELL * len(panels[0].rows), _BAR) + 1.1 + LETTER * max(len(one) for one in panels[0].columns)
-    wide = 1.4 + _names(panels[0].rows) + sum(max(2.0, _CELL * len(one.columns)) for one in panels)
-    figure = empty(wide, tall)
-    every = figure.subplots(
-        1, len(panels), squeeze=False, width_ratios=[max(2.0, _CELL * len(one.columns)) for one in panels]
-    )[0]
+    tall = max(_CELL * len(panels[0].rows), _BAR) + 1.1 + _names(panels[0].columns)
+    widths = [max(2.0, _CELL * len(panel.columns)) for panel in panels]
+    figure = empty(1.4 + _names(panels[0].rows) + sum(widths), tall)
+    every = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
     for place, (axes, panel) in enumerate(zip(every, panels, strict=True)):
         _draw(axes, panel, _most(panels), scale)
         _label(axes, panel, rows=place == 0, columns=True)
@@ -88,12 +86,12 @@ def traced(flow: FlowData, layer: int, target: int | None, view: str | None) -> 
     """A token followed down to the input: the relevance of every token at every depth."""
     token = highlights(flow).target if target is None else target
     which = {None: "composed" if "conserving" in available(flow) else "z2z", "conserving": "composed"}
-    found = trace(flow, token, layer, which.get(view, str(view)))
-    rows = [f"after layer {number}" for number in found.layers] + ["input"]
+    relevance_trace = trace(flow, token, layer, which.get(view, str(view)))
+    rows = [f"after layer {number}" for number in relevance_trace.layers] + ["input"]
     label = told_apart(flow.tokens)[token]
     title = f"‘{label}’ from layer {layer} down to the input"
-    names = [short(one) for one in told_apart(flow.tokens)]
-    panel = Panel(found.relevance.float(), rows, names, [], title, "token")
+    names = [short(name) for name in told_apart(flow.tokens)]
+    panel = Panel(relevance_trace.relevance.float(), rows, names, [], title, "token")
     return _alone(panel, "share", "% of the relevance")
 
 
@@ -116,7 +114,7 @@ def _grid(panels: Sequence[Panel], titles: Sequence[str], scale: str, name: str)
     """Small heat maps on one colour scale, with labels at the edges where tokens are few."""
     across = min(_ACROSS, len(panels))
     down = ceil(len(panels) / across)
-    named = max(map(max, [[len(one.rows), len(one.columns)] for one in panels])) <= _NAMED
+    named = max(map(max, [[len(panel.rows), len(panel.columns)] for panel in panels])) <= _NAMED
     edge = max(1.5, 0.11 * len(panels[0].columns)) if named else 1.5
     margins = (_names(panels[0].rows), _names(panels[0].columns)) if named else (0.0, 0.0)
     figure = empty(edge * across + 0.8 + margins[0], (edge + 0.1) * down + 0.5 + margins[1])

@@ -27,15 +27,15 @@ _SENTENCES = 3
 class Finding:
     """What moves the target in a layer: a token with the head it passes through, or for `u2z` a head alone.
 
-    `head` is the one that carries most of the cell, None where the heads are not known; `mostly` tells that
-    it carries less than half.
+    `head` is the one that carries the largest part of the cell, None where the heads are not known;
+    `under_half` tells that this part is less than half.
     """
 
     layer: int
     source: int | None
     share: float
     head: int | None = None
-    mostly: bool = False
+    under_half: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ def aside(
     sees = targets > sources if is_causal(flow, maps) else targets != sources
     rows = sees.sum(0) * len(flow.layers)
     mean = (row_shares(maps).abs() * sees).sum((0, 1)) / rows.clamp(min=1)
-    held = ((mean > _SINK) & (rows >= _ROWS)).nonzero().flatten().tolist()
-    sinks = tuple(place for place in held if place not in special)
+    taking = ((mean > _SINK) & (rows >= _ROWS)).nonzero().flatten().tolist()
+    sinks = tuple(place for place in taking if place not in special)
     return (special, sinks) if len(special) + len(sinks) < len(flow.tokens) else ((), ())
 
 
@@ -131,8 +131,8 @@ def default_target(flow: FlowData, maps: Float[Tensor, "layer target column"]) -
     words = [target for target in flow.targets if not flow.special[target]]
     view = default_view(flow)
     if view != "u2z" and is_causal(flow, every_layer(flow, view, None)):
-        seen = [target for target in words if not is_blank(flow.tokens[target])]
-        return (seen or words or list(flow.targets))[-1]
+        readable = [target for target in words if not is_blank(flow.tokens[target])]
+        return (readable or words or list(flow.targets))[-1]
     if flow.special[0] and 0 in flow.targets and bool(maps[:, flow.targets.index(0)].any()):
         return 0
     return (words or list(flow.targets))[-1]
@@ -186,8 +186,8 @@ def _finding(
     layer, share = flow.layers[row], float(shares[row, column])
     if view == "u2z":
         return Finding(layer, None, share, column)
-    head, mostly = _head(flow, layer, target, column) if view == "conserving" else (None, False)
-    return Finding(layer, column, share, head, mostly)
+    head, under_half = _head(flow, layer, target, column) if view == "conserving" else (None, False)
+    return Finding(layer, column, share, head, under_half)
 
 
 def _head(flow: FlowData, layer: int, target: int, source: int) -> tuple[int | None, bool]:
@@ -206,64 +206,63 @@ def _most(parts: Float[Tensor, " head"]) -> tuple[int, bool]:
     return head, bool(size[head] < 0.5 * size.sum())
 
 
-def heads_of_words(found: Highlights, tokens: FlowData) -> Highlights:
+def heads_of_words(opening: Highlights, tokens: FlowData) -> Highlights:
     """The same findings about words, with their heads, which the flow of the words' tokens knows."""
-    if found.view != "conserving" or not knows_heads(tokens) or "words" not in tokens.meta:
-        return found  # of a decoder with an encoder: over both sets of sources words are not known
+    if opening.view != "conserving" or not knows_heads(tokens) or "words" not in tokens.meta:
+        return opening  # of a decoder with an encoder: over both sets of sources words are not known
     words, findings = tokens.meta["words"], []
-    rows = [row for row, target in enumerate(tokens.targets) if words[target] == found.target]
-    for finding in found.findings:
+    rows = [row for row, target in enumerate(tokens.targets) if words[target] == opening.target]
+    for finding in opening.findings:
         sources = [token for token, word in enumerate(words) if word == finding.source]
         parts = by_head(tokens, finding.layer, rows)[:-1, :, sources].sum((1, 2))
-        head, mostly = _most(parts)
-        findings.append(replace(finding, head=head, mostly=mostly))
-    return replace(found, findings=tuple(findings))
+        head, under_half = _most(parts)
+        findings.append(replace(finding, head=head, under_half=under_half))
+    return replace(opening, findings=tuple(findings))
 
 
 # --- in words -------------------------------------------------------------------------------------
 
 
-def sentences(flow: FlowData, found: Highlights) -> Iterator[str]:
+def sentences(flow: FlowData, opening: Highlights) -> Iterator[str]:
     """The findings, a sentence each, and what they are shares of."""
-    for finding in found.findings:
-        yield sentence(flow, found, finding)
-    if found.findings:
-        yield of_what(flow, found)
+    for finding in opening.findings:
+        yield sentence(flow, opening, finding)
+    if opening.findings:
+        yield of_what(flow, opening)
 
 
-def sentence(flow: FlowData, found: Highlights, finding: Finding) -> str:
-    """`‘France’ reaches ‘is’ in layer 12 through head 2 (75%)`."""
-    target, share = named(flow, found.target), f"({100 * finding.share:.0f}%)"
+def sentence(flow: FlowData, opening: Highlights, finding: Finding) -> str:
+    """`‘France’ is 75% of what moves ‘is’ in layer 12, most of it through head 2`."""
+    target, share = named(flow, opening.target), f"{100 * finding.share:.0f}%"
     if finding.source is None:
         verb = "writes" if finding.share > 0 else "takes from"
-        return f"head {finding.head} {verb} {target} in layer {finding.layer} {share}"
+        return f"head {finding.head} {verb} {target} in layer {finding.layer} ({share})"
     source = named(flow, finding.source)
     if finding.share < 0:
-        return f"{source} holds {target} back in layer {finding.layer} {share}"
-    through = f" {'mostly ' if finding.mostly else ''}through head {finding.head}"
-    return (
-        f"{source} reaches {target} in layer {finding.layer}{'' if finding.head is None else through} {share}"
-    )
+        return f"{source} holds {target} back in layer {finding.layer} ({share})"
+    part = "the largest part" if finding.under_half else "most of it"
+    through = "" if finding.head is None else f", {part} through head {finding.head}"
+    return f"{source} is {share} of what moves {target} in layer {finding.layer}{through}"
 
 
-def of_what(flow: FlowData, found: Highlights) -> str:
+def of_what(flow: FlowData, opening: Highlights) -> str:
     """What the shares are shares of, and what they leave out."""
-    left = f", {stands_aside(flow, found)} aside" if found.hidden else ""
-    marks = f"; punctuation not ranked ({found.unranked} left out)" if found.unranked else ""
-    return f"of what moved {named(flow, found.target)}{left}{marks}"
+    left = f", {stands_aside(flow, opening)} aside" if opening.hidden else ""
+    marks = f"; punctuation not ranked ({opening.unranked} left out)" if opening.unranked else ""
+    return f"of what moved {named(flow, opening.target)}{left}{marks}"
 
 
-def stands_aside(flow: FlowData, found: Highlights) -> str:
+def stands_aside(flow: FlowData, opening: Highlights) -> str:
     """`2 special tokens and the first token`."""
-    count = len(found.special)
+    count = len(opening.special)
     special = [f"{count} special token{'s' if count > 1 else ''}"] if count else []
     first = next((place for place, mark in enumerate(flow.special) if not mark), None)
-    sinks = ["the first token" if sink == first else named(flow, sink) for sink in found.sinks]
+    sinks = ["the first token" if sink == first else named(flow, sink) for sink in opening.sinks]
     return " and ".join([*special, *sinks])
 
 
 def named(flow: FlowData, token: int) -> str:
     """`‘France’`; where several tokens are called so, with its place: `‘the’ (5)`."""
     label = trimmed(flow.tokens[token])
-    place = f" ({token})" if sum(trimmed(one) == label for one in flow.tokens) > 1 else ""
+    place = f" ({token})" if sum(trimmed(other) == label for other in flow.tokens) > 1 else ""
     return f"‘{label}’{place}"

@@ -25,17 +25,17 @@ _STYLE = """
 
 def fragment(flow: FlowData) -> str:
     """What the flow shows first: a map without the sources that stand aside, its findings, one verdict."""
-    found = highlights(flow)
+    opening = highlights(flow)
     count = _FRAGMENT_TOKENS
     cut = len(flow.tokens) > count or len(flow.targets) > count
     note = f"<p>The first {count} of {len(flow.tokens)} tokens; to_html(path) shows all.</p>" if cut else ""
-    aside = f"; hidden: {escape(stands_aside(flow, found))}" if found.hidden else ""
+    aside = f"; hidden: {escape(stands_aside(flow, opening))}" if opening.hidden else ""
     legend = (
-        f"<p>Rows: targets; columns: {'heads' if found.view == 'u2z' else 'sources'}; % of what moved the "
+        f"<p>Rows: targets; columns: {'heads' if opening.view == 'u2z' else 'sources'}; % of what moved the "
         f"row's token{aside}. Dashed rows have not converged.</p>"
     )
-    said = "".join(f"<li>{escape(line)}</li>" for line in sentences(flow, found))
-    body = f"{_figure(flow, found, count)}{legend}{note}<ul>{said}</ul>{_certificate(flow)}"
+    findings = "".join(f"<li>{escape(line)}</li>" for line in sentences(flow, opening))
+    body = f"{_figure(flow, opening, count)}{legend}{note}<ul>{findings}</ul>{_certificate(flow)}"
     return f'<div class="ligflow-static"><style>{_STYLE}</style>{body}</div>'
 
 
@@ -45,15 +45,17 @@ def _certificate(flow: FlowData) -> str:
     return f"<p>{escape(verdict(flow))} ({escape(printable(str(flow.meta.get('model'))))})</p>{notes}"
 
 
-def _figure(flow: FlowData, found: Highlights, count: int) -> str:
+def _figure(flow: FlowData, opening: Highlights, count: int) -> str:
     """A heat map of the first `count` targets and columns that are shown."""
-    values, names, title = select(flow, found.view, found.layer, None)
+    values, names, title = select(flow, opening.view, opening.layer, None)
     bad = {
-        cell.target for cell in flow.unmet if cell.route in NEEDS[found.view] and cell.layer == found.layer
+        cell.target
+        for cell in flow.unmet
+        if cell.route in NEEDS[opening.view] and cell.layer == opening.layer
     }
-    places = [place for place in range(len(names)) if place not in found.hidden][:count]
+    places = [place for place in range(len(names)) if place not in opening.hidden][:count]
     head = "".join(f"<th>{escape(names[place])}</th>" for place in places)
-    shares = without(values, found.hidden)[:count, places].tolist()
+    shares = without(values, opening.hidden)[:count, places].tolist()
     rows = "".join(
         _row(flow, target, share, value, target in bad)
         for target, share, value in zip(flow.targets, shares, values[:count, places].tolist(), strict=False)

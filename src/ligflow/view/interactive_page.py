@@ -18,13 +18,12 @@ _POLICY = (
     "base-uri 'none'; form-action 'none'"
 )
 _MODULES = (  # each imports from those before it alone
-    "wording.js", "flowfile.js", "maps.js", "lens.js", "views.js", "highlights.js", "tracing.js", "state.js",
-    "table.js",
-    "elements.js", "pens.js", "pictures.js", "tracepicture.js", "export.js", "runningtext.js", "details.js",
-    "overview.js", "controls.js", "keyboard.js", "tracepanel.js", "skeleton.js", "pointer.js", "screen.js",
-    "viewer.js",
+    "wording.js", "flow_file.js", "maps.js", "lens.js", "views.js", "highlights.js", "trace.js", "state.js",
+    "table.js", "elements.js", "drawing.js", "pictures.js", "trace_picture.js", "export.js",
+    "running_text.js", "descriptions.js", "overview.js", "controls.js", "keyboard.js", "trace_panel.js",
+    "skeleton.js", "pointer.js", "screen.js", "viewer.js",
 )  # fmt: skip
-_IMPORTS = re.compile(r'^import \{[^}]*\} from "\./[a-z]+\.js";\n', re.MULTILINE)
+_IMPORTS = re.compile(r'^import \{[^}]*\} from "\./[a-z_]+\.js";\n', re.MULTILINE)
 _START = """
 const files = [...document.querySelectorAll("script.flow")].map((one) => (
   { name: JSON.parse(one.dataset.name), base64: one.textContent.trim() }));
@@ -61,7 +60,7 @@ def module() -> str:
 
 def style() -> str:
     """The viewer's style sheet."""
-    return _read("ligflow.css")
+    return _read("viewer.css")
 
 
 def _read(name: str) -> str:

@@ -63,33 +63,35 @@ def _ladder_view(flow: FlowData) -> str | None:
     """The whole map to draw where links through heads cannot be: without both parts, or over words."""
     if not {"z2u", "u2z"} <= {*flow.routes}:
         if "z2z" not in flow.routes:
-            held = ", ".join(flow.routes)
-            raise LigflowError(f"Kind 'ladder' needs routes z2u and u2z, or z2z, and this flow holds {held}.")
+            routes = ", ".join(flow.routes)
+            raise LigflowError(
+                f"Kind 'ladder' needs routes z2u and u2z, or z2z, and this flow holds {routes}."
+            )
         return "z2z"
     return None if knows_heads(flow) else "conserving"
 
 
 def ladder(flow: FlowData, layer: int, target: int | None) -> Figure:
     """The links of one layer by weight, of one target or all."""
-    found = links(flow, layer, target)
+    flows = links(flow, layer, target)
     tokens = [short(label) for label in told_apart(flow.tokens)]
-    names = [tokens, tokens] if found.last is None else [tokens, [f"h{h}" for h in range(flow.heads)], tokens]
-    titles = ["sources", "targets"] if found.last is None else ["sources", "heads", "targets"]
+    names = [tokens, tokens] if flows.last is None else [tokens, [f"h{h}" for h in range(flow.heads)], tokens]
+    titles = ["sources", "targets"] if flows.last is None else ["sources", "heads", "targets"]
     wide = max(5.0, 3.0 + 2 * LETTER * max(map(len, tokens)))
     figure = empty(wide, 0.7 + 0.17 * max(map(len, names)))
     axes = figure.subplots()
     axes.set_axis_off()
-    if found.last is not None:
+    if flows.last is not None:
         names[1] = [*names[1], "res"]
     places = [_places(len(labels), max(map(len, names))) for labels in names]
-    columns = [found.first] if found.last is None else [found.first, found.last]
+    columns = [flows.first] if flows.last is None else [flows.first, flows.last]
     most = max(float(weights.abs().max()) for weights in columns) or 1.0
     for column, weights in enumerate(columns):
         _draw_links(axes, weights, column, places, most)
     for column, (labels, title) in enumerate(zip(names, titles, strict=True)):
         _draw_nodes(axes, labels, title, column, places)
     whose = "" if target is None else f" of ‘{tokens[target]}’"
-    what = f"{found.name}\n" if found.name else f"Layer {layer}: "
+    what = f"{flows.name}\n" if flows.name else f"Layer {layer}: "
     axes.set_title(
         f"{what}links{whose} that carry {_MASS:.0%} of the magnitude", fontsize=9, parse_math=False
     )
@@ -147,4 +149,4 @@ def _draw_nodes(axes: Axes, labels: list[str], title: str, column: int, places: 
         )
     axes.text(column, 0.6, title, ha="center", va="bottom", fontsize=7, color="#5d6470")
     axes.set_xlim(-0.35, len(places) - 1 + 0.35)
-    axes.set_ylim(-max(len(one) for one in places) - 0.5, 1.6)
+    axes.set_ylim(-max(len(column_places) for column_places in places) - 0.5, 1.6)

@@ -34,7 +34,7 @@ def pack(flow: FlowData, exact_bytes: int = EXACT_BYTES, limit_bytes: int = LIMI
     if "z2u" in large and "u2z" in flow.routes:
         for rule, name in zip(composition.NAMES, _COMPOSED, strict=True):
             (tensors if _bytes(flow.composed(rule)) <= exact_bytes else maps)[name] = flow.composed(rule)
-    size = sum(map(_bytes, tensors.values())) + sum(one.numel() for one in maps.values())
+    size = sum(map(_bytes, tensors.values())) + sum(tensor.numel() for tensor in maps.values())
     if size > limit_bytes:
         raise LigflowError(
             f"A page of this flow would hold {size / 2**20:.0f} MiB, and {limit_bytes / 2**20:.0f} is what a "

@@ -44,7 +44,7 @@ class _Shown:
     """One map of one layer: `values` [row, column] of the printed rows, with the columns that are printed."""
 
     flow: FlowData
-    found: Highlights
+    opening: Highlights
     layer: int
     rows: list[int]  # tokens
     columns: list[int]
@@ -75,15 +75,15 @@ def report(
     """
     tokens = over_both(flow)
     flow = over_both(merge_words(flow)) if words else tokens
-    found = highlights(flow, view, head, every=special)
-    if targets_only and flow.special[found.target]:
+    opening = highlights(flow, view, head, every=special)
+    if targets_only and flow.special[opening.target]:
         left = [target for target in flow.targets if not flow.special[target]]
-        found = highlights(flow, view, head, left[-1], every=special)
-    found = heads_of_words(found, tokens) if words else found
-    shown = _shown(flow, found, found.layer if layer is None else layer, targets_only)
-    for line in sentences(flow, found):
+        opening = highlights(flow, view, head, left[-1], every=special)
+    opening = heads_of_words(opening, tokens) if words else opening
+    shown = _shown(flow, opening, opening.layer if layer is None else layer, targets_only)
+    for line in sentences(flow, opening):
         console.print(Text(line))
-    if found.findings:
+    if opening.findings:
         console.print()
     if full or _fits(shown, console):
         _print_map(shown, console)
@@ -94,14 +94,16 @@ def report(
     console.print(details_of(flow) if details else certified(flow))
 
 
-def _shown(flow: FlowData, found: Highlights, layer: int, targets_only: bool) -> _Shown:
-    maps = every_layer(flow, found.view, found.head)
+def _shown(flow: FlowData, opening: Highlights, layer: int, targets_only: bool) -> _Shown:
+    maps = every_layer(flow, opening.view, opening.head)
     values = maps[flow.row(layer)]
     kept = [row for row, target in enumerate(flow.targets) if not (targets_only and flow.special[target])]
-    places = [place for place in range(values.shape[1]) if place not in found.hidden]
+    places = [place for place in range(values.shape[1]) if place not in opening.hidden]
     rows = [flow.targets[row] for row in kept]
-    causal = found.view != "u2z" and is_causal(flow, maps)
-    return _Shown(flow, found, layer, rows, places, values[kept], without(values[kept], found.hidden), causal)
+    causal = opening.view != "u2z" and is_causal(flow, maps)
+    return _Shown(
+        flow, opening, layer, rows, places, values[kept], without(values[kept], opening.hidden), causal
+    )
 
 
 # --- the map --------------------------------------------------------------------------------------
@@ -120,22 +122,22 @@ def _print_map(shown: _Shown, console: Console) -> None:
         console.print(table)
     cells = "cells are % of what moved the row's token"
     console.print(Text(f"rows are targets, columns {_sources(shown)}; {cells}"))
-    console.print(Text("blue +, orange -; a dot rounds to 0"))
+    console.print(Text("blue +, orange - (holds back); a dot rounds to 0"))
     for line in (*_hidden(shown), *strongest(shown)):
         console.print(Text(line))
 
 
 def _title(shown: _Shown) -> str:
-    return f"Layer {shown.layer}: {names.title(shown.found.view, shown.found.head)}"
+    return f"Layer {shown.layer}: {names.title(shown.opening.view, shown.opening.head)}"
 
 
 def _sources(shown: _Shown) -> str:
-    return "heads (res: the residual)" if shown.found.view == "u2z" else "sources"
+    return "heads (res: the residual)" if shown.opening.view == "u2z" else "sources"
 
 
 def _tables(shown: _Shown, width: int) -> Iterator[Table]:
     """The map in blocks of columns that fit; every column is shown, with as much of its name as fits."""
-    every, names = columns(shown.flow, shown.found.view), told_apart(shown.flow.tokens)
+    every, names = columns(shown.flow, shown.opening.view), told_apart(shown.flow.tokens)
     wide = _wide(shown, width)
     letters = _letters([cell_len(every[place]) for place in shown.columns], width - wide)
     cells = [min(letters, max(_LETTERS, cell_len(every[place]))) + 1 for place in shown.columns]
@@ -172,7 +174,7 @@ def _blocks(cells: Sequence[int], room: int) -> Iterator[list[int]]:
     """Columns side by side as far as they fit, one at least."""
     block: list[int] = []
     for at, wide in enumerate(cells):
-        if block and sum(cells[one] for one in block) + wide > room:
+        if block and sum(cells[column] for column in block) + wide > room:
             yield block
             block = []
         block.append(at)
@@ -193,9 +195,9 @@ def _cell(row: Sequence[float], column: int, last: int, wide: int) -> Text:
 
 def _print_summary(shown: _Shown, console: Console) -> None:
     """What stands for a map that does not fit: a line a layer about one target, and the strongest flows."""
-    flow, found = shown.flow, shown.found
+    flow, opening = shown.flow, shown.opening
     size = f"{len(shown.rows)} x {len(shown.columns)}"
-    console.print(Text(f"what moved {named(flow, found.target)}, layer by layer", style="bold"))
+    console.print(Text(f"what moved {named(flow, opening.target)}, layer by layer", style="bold"))
     for line in _by_layer(shown):
         console.print(Text(line, no_wrap=True, overflow="ellipsis"))
     console.print(Text(f"the strongest of layer {shown.layer}", style="bold"))
@@ -210,30 +212,30 @@ def _print_summary(shown: _Shown, console: Console) -> None:
 
 def _by_layer(shown: _Shown, count: int = 3) -> Iterator[str]:
     """What moves the first target most in every layer, of what the sentences may name."""
-    flow, found = shown.flow, shown.found
-    rows = every_layer(flow, found.view, found.head)[:, flow.targets.index(found.target)]
-    ranked = rankable(flow, found.view, found.target, found.hidden)
-    for layer, row in zip(flow.layers, without(rows, found.hidden), strict=True):
+    flow, opening = shown.flow, shown.opening
+    rows = every_layer(flow, opening.view, opening.head)[:, flow.targets.index(opening.target)]
+    ranked = rankable(flow, opening.view, opening.target, opening.hidden)
+    for layer, row in zip(flow.layers, without(rows, opening.hidden), strict=True):
         most = sorted(((abs(float(row[place])), -place) for place in ranked), reverse=True)[:count]
-        said = (f"{_source(shown, -at)} {100 * float(row[-at]):.0f}%" for size, at in most if size)
-        yield f"  layer {layer:2}: {', '.join(said) or 'did not move'}"
+        moved = (f"{_source(shown, -at)} {100 * float(row[-at]):.0f}%" for size, at in most if size)
+        yield f"  layer {layer:2}: {', '.join(moved) or 'did not move'}"
 
 
 def _source(shown: _Shown, column: int) -> str:
-    return f"head {column}" if shown.found.view == "u2z" else named(shown.flow, column)
+    return f"head {column}" if shown.opening.view == "u2z" else named(shown.flow, column)
 
 
 def _hidden(shown: _Shown) -> Iterator[str]:
     """What stands aside, and what it holds of the row that the sentences are about."""
-    found = shown.found
-    if not found.hidden:
+    opening = shown.opening
+    if not opening.hidden:
         return
-    said, verb = stands_aside(shown.flow, found), "hold" if len(found.hidden) > 1 else "holds"
+    aside, verb = stands_aside(shown.flow, opening), "hold" if len(opening.hidden) > 1 else "holds"
     part = ""
-    if found.target in shown.rows:
-        whole = held(shown.values[shown.rows.index(found.target)], found.hidden)
-        part = f", which {verb} {100 * whole:.0f}% of what moved {named(shown.flow, found.target)} here"
-    yield f"hidden: {said}{part} (--special)"
+    if opening.target in shown.rows:
+        whole = held(shown.values[shown.rows.index(opening.target)], opening.hidden)
+        part = f", which {verb} {100 * whole:.0f}% of what moved {named(shown.flow, opening.target)} here"
+    yield f"hidden: {aside}{part} (--special)"
     yield "percentages are of the sources shown"
 
 
@@ -242,8 +244,8 @@ def _hidden(shown: _Shown) -> Iterator[str]:
 
 def strongest(shown: _Shown, count: int = _STRONGEST) -> Iterator[str]:
     """The largest cells of the layer in words, without special tokens, sinks, punctuation and own cells."""
-    flow, view = shown.flow, shown.found.view
-    aside = {*shown.found.hidden}
+    flow, view = shown.flow, shown.opening.view
+    aside = {*shown.opening.hidden}
     size = torch.zeros_like(shown.values)
     for row, target in enumerate(shown.rows):
         if target not in aside and not is_punctuation(flow.tokens[target]):
@@ -254,7 +256,7 @@ def strongest(shown: _Shown, count: int = _STRONGEST) -> Iterator[str]:
         if float(size[row, column]):
             yield _in_words(shown, row, column)
     marks = sum(is_punctuation(token) for place, token in enumerate(flow.tokens) if place not in aside)
-    left = [stands_aside(flow, shown.found)] * bool(aside) + [f"{marks} of punctuation"] * bool(marks)
+    left = [stands_aside(flow, shown.opening)] * bool(aside) + [f"{marks} of punctuation"] * bool(marks)
     if left:
         yield f"  (not ranked: {', '.join(left)})"
 
@@ -262,8 +264,8 @@ def strongest(shown: _Shown, count: int = _STRONGEST) -> Iterator[str]:
 def _in_words(shown: _Shown, row: int, column: int) -> str:
     value, share = float(shown.values[row, column]), float(shown.shares[row, column])
     target, source = named(shown.flow, shown.rows[row]), _source(shown, column)
-    if shown.found.view == "u2z":
-        said = f"{source} {'writes' if value > 0 else 'takes from'} {target}"
+    if shown.opening.view == "u2z":
+        words = f"{source} {'writes' if value > 0 else 'takes from'} {target}"
     else:
-        said = f"{source} reaches {target}" if value > 0 else f"{source} holds {target} back"
-    return f"  {said}: {value:+.3g}, {100 * share:.0f}% of what moved it"
+        words = f"{source} reaches {target}" if value > 0 else f"{source} holds {target} back"
+    return f"  {words}: {value:+.3g}, {100 * share:.0f}% of what moved it"

@@ -1,5 +1,5 @@
 // What the first screen says: the map, target and layer that a flow opens with, and the three sources that move a
-// target most, in words. The same rules as highlights.py.
+// target most, in words. The same rules as view/highlights.py.
 
 import { groupsOf, isCausal, lensOf } from "./lens.js";
 import { mapsOf, rawMap, rawRow, through } from "./maps.js";
@@ -110,7 +110,7 @@ function headOf(flow, row, rule, target, source) {
   );
   const sizes = parts.map(Math.abs);
   const head = sizes.indexOf(Math.max(...sizes));
-  return { head, mostly: sizes[head] < 0.5 * sizes.reduce((a, b) => a + b, 0) };
+  return { head, underHalf: sizes[head] < 0.5 * sizes.reduce((a, b) => a + b, 0) };
 }
 
 /** The findings of a target, the strongest first, each with its sentence and where it is, and what they are shares of. */
@@ -129,25 +129,25 @@ export function highlights(flow, state, pin = "") {
 }
 
 function sentence(flow, state, lens, target, { source, layer, row, share }) {
-  const [to, size] = [named(lens.groups, target), `(${(100 * share).toFixed(0)}%)`];
+  const [to, size] = [named(lens.groups, target), `${(100 * share).toFixed(0)}%`];
   if (state.map === "u2z")
     return {
       head: source,
       parts: [
         { text: `head ${source} ${share > 0 ? "writes" : "takes from"} ` },
         to,
-        { text: ` in layer ${layer} ${size}` },
+        { text: ` in layer ${layer} (${size})` },
       ],
     };
   const from = named(lens.groups, source);
   if (share < 0)
-    return { head: null, parts: [from, { text: " holds " }, to, { text: ` back in layer ${layer} ${size}` }] };
+    return { head: null, parts: [from, { text: " holds " }, to, { text: ` back in layer ${layer} (${size})` }] };
   const known = state.map === "composed" && !flow.has("composed.conserving");
-  const { head, mostly } = known
+  const { head, underHalf } = known
     ? headOf(flow, row, state.rule, lens.groups[target], lens.groups[source])
     : { head: null };
-  const by = head === null ? "" : ` ${mostly ? "mostly " : ""}through head ${head}`;
-  return { head, parts: [from, { text: " reaches " }, to, { text: ` in layer ${layer}${by} ${size}` }] };
+  const by = head === null ? "" : `, ${underHalf ? "the largest part" : "most of it"} through head ${head}`;
+  return { head, parts: [from, { text: ` is ${size} of what moves ` }, to, { text: ` in layer ${layer}${by}` }] };
 }
 
 /** A token in a sentence, with its place where several are called so. */

@@ -1,6 +1,6 @@
 // The pointer: what it points at, a line about it beside it (on phones a sheet at the foot), and what a click pins.
 
-import { pointerWords } from "./details.js";
+import { pointerWords } from "./descriptions.js";
 import { make } from "./elements.js";
 import { pairsOf } from "./views.js";
 

@@ -1,23 +1,23 @@
 // What is on the screen for a state: the parts of the page filled and drawn, and pointer and keys turned into states.
 
 import { fillControls, fillTabs } from "./controls.js";
-import { describe } from "./details.js";
+import { describe } from "./descriptions.js";
+import { canvasPen, INKS } from "./drawing.js";
 import { fit, make, save, sentenceOf } from "./elements.js";
 import { exportPng, exportSvg } from "./export.js";
 import { asideWords, highlights } from "./highlights.js";
 import { keyboard } from "./keyboard.js";
 import { lensOf } from "./lens.js";
 import { markOverview, overview, overviewWidth } from "./overview.js";
-import { canvasPen, INKS } from "./pens.js";
 import { drawHeat, drawLadder, drawLegend, heatLayout, ladderLayout, legendText } from "./pictures.js";
 import { listen } from "./pointer.js";
-import { fillText } from "./runningtext.js";
+import { fillText } from "./running_text.js";
 import { skeleton } from "./skeleton.js";
 import { encode, opened, pinned, settled } from "./state.js";
 import { exportCsv } from "./table.js";
-import { fillRefusal, fillTrace } from "./tracepanel.js";
-import { traceLayout } from "./tracepicture.js";
-import { chainOf, follow } from "./tracing.js";
+import { chainOf, follow } from "./trace.js";
+import { fillRefusal, fillTrace } from "./trace_panel.js";
+import { traceLayout } from "./trace_picture.js";
 import { differenceOf, inked, ladderOf, largest, pairsOf, scaleOf, viewOf } from "./views.js";
 import { entriesOf, form, mapName, percent, printable, settingsWords } from "./wording.js";
 

@@ -2,11 +2,12 @@
 
 import { make, panel } from "./elements.js";
 import { KEYS } from "./keyboard.js";
-import { tracePanel } from "./tracepanel.js";
+import { tracePanel } from "./trace_panel.js";
 
 const GUIDE =
   "In each layer every token’s vector is made anew from those of all tokens, by way of the attention heads. A row of a map is a target: a token’s new " +
-  "vector, or what a head puts out there. A column is a source: what it was made from. Blue moves the target towards what it becomes; orange holds it back. " +
+  "vector, or what a head puts out there. A column is a source: what it was made from. Blue, positive, moves the target towards what it becomes; orange, negative, holds it back. Values are in the " +
+  "units of the model’s vectors; those of a row, hidden sources among them, add up to how far its target moved. " +
   "A percentage is a part of all that moved the target, of the sources that are shown. Special tokens, and tokens that take most of every row, are hidden as sources at first; how much " +
   "they hold is told. ✓ certified: what the sources contribute adds up to how far the target moved, within the tolerance.";
 

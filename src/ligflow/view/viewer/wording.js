@@ -38,8 +38,14 @@ export const mapName = (map, rule) => {
   );
 };
 
-const BASELINES = { itb: "target", att_itb_a0: "matching", matched: "matching", itb_zero_ratio: "target-and-zero" };
-const baseline = (name) => `${BASELINES[name] || String(name).replaceAll("_", " ")} baseline`;
+const BASELINES = { itb: "target", att_itb_a0: "target", matched: "matching", itb_zero_ratio: "target-and-zero" };
+const USUAL = ["att_itb_a0", "matched"]; // of the heads that write: where those that read start, they do
+const baseline = (name) => printable(`${BASELINES[name] || String(name).replaceAll("_", " ")} baseline`);
+const PARTS = { att_baseline: "heads", mlp_baseline: "writing", layer_baseline: "layers" };
+
+/** Baselines of a flow by their names in its settings: `heads: mean baseline`. */
+export const baselinesOf = (flow, names) =>
+  names.map((name) => `${PARTS[name]}: ${baseline(flow.meta.settings?.[name])}`);
 
 /** The baselines of a flow: one name where heads and layers have the same. */
 function baselines({ att_baseline: att, mlp_baseline: mlp, layer_baseline: layer }) {
@@ -49,7 +55,7 @@ function baselines({ att_baseline: att, mlp_baseline: mlp, layer_baseline: layer
     : att || layer
       ? [baseline(att || layer)]
       : [];
-  return mlp && baseline(mlp) !== "matching baseline" ? [...words, `writing: ${baseline(mlp)}`] : words;
+  return mlp && !USUAL.includes(mlp) ? [...words, `writing: ${baseline(mlp)}`] : words;
 }
 
 /** What a flow was computed with, part by part, in words. */

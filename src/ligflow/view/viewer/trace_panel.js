@@ -1,11 +1,11 @@
 // The trace of the pinned target in the page: the input as shaded text, the picture, every depth and the paths in words.
 
+import { canvasPen } from "./drawing.js";
 import { fit, make } from "./elements.js";
 import { lensOf } from "./lens.js";
-import { canvasPen } from "./pens.js";
-import { fillText } from "./runningtext.js";
-import { depthName, drawTrace } from "./tracepicture.js";
-import { runsOf } from "./tracing.js";
+import { fillText } from "./running_text.js";
+import { runsOf } from "./trace.js";
+import { depthName, drawTrace } from "./trace_picture.js";
 import { mapName, percent, settingsWords } from "./wording.js";
 
 export function tracePanel() {

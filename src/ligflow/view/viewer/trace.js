@@ -1,9 +1,9 @@
-// Relevance followed across layers down to the input, as in trace.py: relevance of every token at every depth, the
+// Relevance followed across layers down to the input, as in results/tracing.py: relevance of every token at every depth, the
 // strongest paths and edges, and which of a page's flows can be followed.
 
 import { lensOf, regroup } from "./lens.js";
 import { mapsOf, needs, rawMap } from "./maps.js";
-import { mapName, printable } from "./wording.js";
+import { baselinesOf, mapName } from "./wording.js";
 
 /** The layers from `layer` down to the lowest of the flow. */
 const down = (flow, layer) => flow.layers.filter((one) => one <= layer).sort((a, b) => b - a);
@@ -69,8 +69,8 @@ function unchained(own, flow, layer, depth, state, token) {
   const fits = state.map === "z2z" ? given[0] !== "itb" : given[1] === "matched" && !given[0].startsWith("itb");
   return fits
     ? ""
-    : "These maps start from the target itself, so they leave out what a token keeps from layer to layer, and cannot be followed " +
-        `(${names.map((name, i) => `${name} ‘${printable(given[i])}’`).join(", ")}). Explain with --trace, or with --att-baseline mean --mlp-baseline matched, for maps that can.`;
+    : `These maps leave out what a token keeps from layer to layer, and cannot be followed (${baselinesOf(own, names).join(", ")}). ` +
+        "Make the page with --trace, or explain with --att-baseline mean --mlp-baseline matching, for maps that can.";
 }
 
 /**

@@ -1,6 +1,6 @@
 // The picture of a trace: columns are depths, the input on the left as in the ladder; rows are tokens.
 
-import { css, shade } from "./pens.js";
+import { css, shade } from "./drawing.js";
 import { LABEL, LINKS } from "./pictures.js";
 import { cut, form } from "./wording.js";
 
