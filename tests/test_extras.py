@@ -1,6 +1,5 @@
 """Extras: what they hold, and what is said where one is missing."""
 
-import re
 import subprocess
 import sys
 import tomllib
@@ -10,7 +9,6 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-import ligflow
 from ligflow import CompletenessWarning, LigflowError, LigflowWarning, MemoryWarning, TextWarning
 from ligflow.errors import RunWarning
 from ligflow.extras import EXTRAS, need
@@ -76,12 +74,3 @@ def test_public_names_are_imported_when_they_are_asked_for() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_all_names_that_type_checkers_see_are_there() -> None:
-    """Those of the source's imports, whose homes stand in a table beside them."""
-    source = Path(ligflow.__file__).read_text(encoding="utf-8")
-    declared = set(re.findall(r"^ +from ligflow\.\w+ import (\w+) as \1$", source, re.MULTILINE))
-    assert declared == {*ligflow._HOMES}
-    for name in declared:
-        assert getattr(ligflow, name).__module__ == f"ligflow.{ligflow._HOMES[name]}"

@@ -187,7 +187,7 @@ def test_the_model_is_left_as_found_after_an_error(
         model.layers[3].mlp.register_forward_hook(fail)
         before = slots(model)
     else:
-        monkeypatch.setattr(computation, place, fail)
+        monkeypatch.setattr(validated if place == "validate" else computation, place, fail)
     with pytest.raises(ArithmeticError, match="on purpose"):
         Explainer(model, **way).explain(example(LLAMA, 4))
     assert slots(model) == before
