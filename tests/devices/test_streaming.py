@@ -17,7 +17,7 @@ from ligflow import Explainer, Flow, LigflowError
 from ligflow.devices import streaming
 from ligflow.devices.weights import Copies
 from ligflow.evaluation.conformance import check
-from ligflow.explainer import computation, placement
+from ligflow.explainer import computation, placement, validated
 from ligflow.recording.record import record
 
 FAMILIES = ("bert", "llama", "albert", "gemma3_text", "mixtral")
