@@ -44,7 +44,7 @@ def attention_weights(
     key: Float[Tensor, "batch group source dim"],
     form: ScoreTerms,
 ) -> Weights:
-    """Softmax weights of every source for every target and head."""
+    """`p_jk = softmax_k(S_jk)`: the weight of every source for every target and head (S: see `scores`)."""
     found, slope = scores(query, key, form)
     return Weights(softmax(found, form.sink), slope)
 
@@ -54,7 +54,10 @@ def scores(
     key: Float[Tensor, "batch group source dim"],
     form: ScoreTerms,
 ) -> tuple[Float[Tensor, "batch head target source"], Float[Tensor, "batch head target source"] | None]:
-    """What the softmax takes, and the slope of the soft cap where there is one."""
+    """What the softmax takes: `S_jk = c tanh(s q_j . K_k / c) + B_jk`, with scale s, soft cap c, bias B.
+
+    Without a cap `S_jk = s q_j . K_k + B_jk`; with one, its slope `1 - tanh^2` is the second result.
+    """
     logits = dot(query, key) * form.scaling
     slope = None
     if form.softcap is not None:
@@ -66,7 +69,7 @@ def scores(
 
 
 def additive(mask: Tensor | None, query: Float[Tensor, "batch head target dim"]) -> Tensor | None:
-    """A mask as a bias: one of truth values blocks where it is False."""
+    """A mask as a bias B: where truth values are False, `B_jk = -max`, the least number of the type."""
     if mask is None or mask.dtype != torch.bool:
         return mask
     blocked = torch.finfo(query.dtype).min
@@ -76,7 +79,7 @@ def additive(mask: Tensor | None, query: Float[Tensor, "batch head target dim"])
 def causal_mask(
     query: Float[Tensor, "batch head target dim"], key: Float[Tensor, "batch group source dim"]
 ) -> Bool[Tensor, "1 1 target source"]:
-    """No target sees a later source."""
+    """True where `k <= j`: no target sees a later source."""
     allowed = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
     return allowed[None, None]
 
@@ -84,7 +87,7 @@ def causal_mask(
 def softmax(
     scores: Float[Tensor, "batch head *rest source"], sink: Float[Tensor, " head"] | None
 ) -> Float[Tensor, "batch head *rest source"]:
-    """Over sources; a sink takes part and has no weight of its own."""
+    """`p_k = exp(S_k) / (exp(sink) + sum_i exp(S_i))`: a sink takes part, and has no weight of its own."""
     if sink is None:
         return torch.softmax(scores, dim=-1)
     extra = sink.to(scores).reshape(-1, *[1] * (scores.ndim - 2)).expand(*scores.shape[:-1], 1)

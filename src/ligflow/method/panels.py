@@ -31,7 +31,7 @@ _STEEP = 0.1  # the part of a panel that is cut off beside a = 0
 
 
 def count_of(level: int) -> int:
-    """How many nodes the rule of a level has."""
+    """How many nodes the rule of a level has: `2^(level + 1) - 1`."""
     return 2 ** (level + 1) - 1
 
 
@@ -141,7 +141,7 @@ class Panel:
 
 
 def nodes_between(low: float, high: float, begin: int, end: int) -> Float[Tensor, " node"]:
-    """Nodes `begin` to `end` of the rules, on a panel."""
+    """Nodes `begin` to `end` of the rules, on a panel: `low + (high - low) x` for x in [0, 1]."""
     return low + (high - low) * NODES[begin:end]
 
 
@@ -152,7 +152,7 @@ def panel_of(
     targets: Int[Tensor, " target"],
     values: Float[Tensor, "node target scalar source"],
 ) -> Panel:
-    """The panel of a level, from the values at all its nodes."""
+    """The panel of a level, from the values at all its nodes: integral `(high - low) sum_s w_s f(a_s)`."""
     weights = _WEIGHTS[level - 2 : level + 1, : len(values)].to(values) * (high - low)
     early, middle, value = torch.einsum("ls,stgk->ltgk", weights, values)
     changes = torch.stack([(value - middle).abs().sum(-1), (middle - early).abs().sum(-1)])

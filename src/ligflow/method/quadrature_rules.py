@@ -99,7 +99,7 @@ def patterson_nodes(level: int) -> Float[np.ndarray, " node"]:
 
 
 def patterson_weights(level: int) -> Float[np.ndarray, " node"]:
-    """The interpolatory weights on [-1, 1]: those that integrate Legendre polynomials exactly."""
+    """The interpolatory weights on [-1, 1]: `sum_s w_s P_n(x_s) = 2 [n = 0]` for Legendre polynomials P_n."""
     nodes = patterson_nodes(level)
     moments = np.zeros(len(nodes))
     moments[0] = 2

@@ -87,7 +87,7 @@ class ShareOfWeights:
 def self_share(
     row: Float[Tensor, "target *head source"], targets: Int[Tensor, " target"]
 ) -> Float[Tensor, "target *head"]:
-    """What a target gives itself, over its row's sum (0 where that is 0)."""
+    """What a target gives itself, over its row's sum: `c_jj / sum_k c_jk` (0 where that is 0)."""
     return _ratio(_diagonal(row, targets), row.sum(-1))
 
 
@@ -96,7 +96,10 @@ def with_self_share(
     share: Float[Tensor, "target *head"],
     targets: Int[Tensor, " target"],
 ) -> Float[Tensor, "target *head source"]:
-    """Give the target itself `share` of the row's sum, and the others the rest in proportion."""
+    """Give the target itself a share of its row's sum, and the others the rest in proportion.
+
+    `c'_jj = s_j sum_k c_jk` and `c'_jk = (1 - s_j) c_jk`, for a row that gives the target nothing.
+    """
     total = column.sum(-1)
     out = column * (1 - share)[..., None]
     index = _self_index(column, targets)

@@ -29,6 +29,7 @@ class Rotation:
 def fit_rotation(placed: Float[Tensor, "sample token dim"]) -> Rotation | None:
     """The turn that explains how samples (the same vector at every position) change with position.
 
+    Least squares over the samples, entry by entry: `X_t,d ~ cos_t,d X_0,d + sin_t,d X_0,partner(d)`.
     None where no such turn explains them. `partner` is found as the entry that explains best what an
     entry's own value at position 0 leaves over, so that any layout of a rotary embedding will do.
     """

@@ -44,7 +44,7 @@ class Turned:
 
 
 def project(batch: LayerBatch, vectors: Float[Tensor, "n row dim"]) -> Projected:
-    """Query, key and value of every token in closed form, by one capture a sentence of `vectors`.
+    """Query, key and value of every token as `X(a) = O + N(a) / |psi(a)|`, by one capture a sentence.
 
     The real vectors are the last. Raises LigflowError for sentences whose scores the layer scales apart.
     """
@@ -67,7 +67,7 @@ def project(batch: LayerBatch, vectors: Float[Tensor, "n row dim"]) -> Projected
 
 
 def turned_keys(batch: LayerBatch, keys: Float[Tensor, "sentence group token dim"]) -> Turned | None:
-    """The keys taken back to position 0, and the turns; None where positions do nothing to keys."""
+    """Keys taken back to position 0, `R_k^-1 K_k`, and the turns R; None where positions leave keys alone."""
     turns = [_turn(layer) for layer in batch.layers]
     if all(turn is None for turn in turns):
         return None

@@ -61,7 +61,7 @@ class CrossPath:
 
 
 def cross_path(layer: Layer, start: Float[Tensor, "memory memory_dim"]) -> CrossPath:
-    """The path from `start`: keys and values in closed form where they are affine in e."""
+    """The path `e_m(a) = e_m(0) + a (e_m - e_m(0))`, its keys and values in closed form where affine in e."""
     step = layer.encoded - start
 
     def memory_at(nodes: Tensor) -> Tensor:

@@ -15,7 +15,10 @@ from ligflow.settings import Settings
 
 
 def explain_e2u(work: Workspace, settings: Settings) -> Attribution:
-    """The second attention, in float64 where there is one: from the mean of its memory u starts flat."""
+    """e2u, `{e_m} -> u_j^h`: the second attention, in float64 where there is one.
+
+    From the mean of its memory u starts flat, which float32 does not resolve.
+    """
     baseline = settings.encoder_baseline
 
     def run() -> Attribution:
@@ -27,7 +30,7 @@ def explain_e2u(work: Workspace, settings: Settings) -> Attribution:
 
 
 def e2u_from(work: Workspace, baseline: Baseline) -> PathMap:
-    """The second attention from a baseline of its memory."""
+    """`u_j^h(a)` of the second attention from a baseline of its memory."""
     path = work.cross(baseline)
     assert path is not None  # only layers with a memory are asked
     return e2u_map(path)

@@ -87,7 +87,7 @@ def _unless_rounding(moved: Tensor, limit: Tensor) -> Tensor:
 def image_at(
     route: PathMap, node: float, targets: Int[Tensor, " target"], memory_budget: int | None = None
 ) -> Float[Tensor, "target scalar dim"]:
-    """F at one point of the path."""
+    """`F(a)` at one point a of the path, for some targets."""
     return _image_at(route, node, targets, memory_budget or default_budget(targets.device))
 
 
@@ -146,7 +146,7 @@ def _origin(
 def floor_of(
     image: Float[Tensor, "target scalar dim"], sentence: Int[Tensor, " target"] | None
 ) -> Float[Tensor, "target scalar"]:
-    """1000 machine epsilons of the layer's own size (root mean square norm over a sentence's targets)."""
+    """`1000 eps sqrt(mean_j ||F_j||^2)`: machine epsilons of the layer's size, over a sentence's targets."""
     square = image.square().sum(-1)
     if sentence is None:
         sentence = torch.zeros(len(square), dtype=torch.long, device=square.device)

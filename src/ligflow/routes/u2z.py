@@ -17,7 +17,10 @@ from ligflow.settings import Settings
 
 
 def explain_u2z(work: Workspace, settings: Settings) -> Attribution:
-    """u2z of all targets as the settings say."""
+    """u2z, `({u_j^h}, z_j) -> z'_j`, of all targets as the settings say.
+
+    What follows attention, as a map from the heads' outputs and the residual [suzuki2026].
+    """
     baseline = settings.mlp_baseline
     attention = baseline.attention(settings.att_baseline)
 

@@ -16,7 +16,10 @@ from ligflow.settings import Settings
 
 
 def explain_z2u(work: Workspace, settings: Settings) -> Attribution:
-    """z2u of all targets as the settings say, corrected where their baseline is a ratio."""
+    """z2u, `{z_k} -> u_j^h`, of all targets as the settings say, corrected where their baseline is a ratio.
+
+    Attention as a map from a layer's token vectors to a head's output at one token [suzuki2026].
+    """
 
     def run(baseline: Baseline) -> Attribution:
         return work.once(
@@ -28,7 +31,7 @@ def explain_z2u(work: Workspace, settings: Settings) -> Attribution:
 
 
 def z2u_from(work: Workspace, baseline: Baseline) -> PathMap:
-    """Attention alone from a baseline; by plain autograd where it is one map of all tokens."""
+    """`u_j^h(a)` of attention alone from a baseline; by plain autograd where it is one map of all tokens."""
     layer = work.batch.layers[0]
     if layer.mode == "coupled":
         return autograd.z2u(layer, work.start(baseline))

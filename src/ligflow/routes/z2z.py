@@ -20,7 +20,10 @@ from ligflow.settings import Settings
 
 
 def explain_z2z(work: Workspace, settings: Settings) -> Attribution:
-    """z2z of all targets as the settings say, corrected where their baseline is a ratio."""
+    """z2z, `{z_k} -> z'_j`, of all targets as the settings say, corrected where their baseline is a ratio.
+
+    The whole layer as one map of its token vectors [suzuki2026].
+    """
 
     def run(baseline: Baseline) -> Attribution:
         key = key_of_start(work, settings, baseline), *key_of_settings(settings, "z2z", baseline)
@@ -54,7 +57,7 @@ def _by_autograd(work: Workspace, baseline: Baseline, encoder_baseline: Baseline
 
 
 def z2z_from(work: Workspace, baseline: Baseline, cross: CrossPath | None = None) -> PathMap:
-    """The whole layer from a baseline; by plain autograd where its attention is one map of all tokens."""
+    """`z'_j(a)` of the whole layer; by plain autograd where its attention is one map of all tokens."""
     layer = work.batch.layers[0]
     if layer.mode == "coupled":
         return autograd.z2z(layer, work.start(baseline), held=work.batch.held)
