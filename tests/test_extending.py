@@ -15,11 +15,12 @@ def test_the_blocks_of_the_page_run_and_their_rows_sum_to_the_move(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 4
     script = tmp_path / "page.py"
-    script.write_text("\nfirst = flow\n".join(blocks), encoding="utf-8")
+    kept = [f"{block}\nflows = [*globals().get('flows', []), flow]\n" for block in blocks]
+    script.write_text("\n".join(kept), encoding="utf-8")
     left = runpy.run_path(str(script))
-    first, second, start = left["first"], left["flow"], left["start"]
+    (first, second, third, fourth), start = left["flows"], left["start"]
     explainer, layer = left["explainer"], left["layer"]
 
     inputs = explainer.tokenizer(left["others"], return_tensors="pt", padding=True)
@@ -40,4 +41,14 @@ def test_the_blocks_of_the_page_run_and_their_rows_sum_to_the_move(
     assert torch.allclose(composed, first.z2z[0].sum(-1), rtol=3e-3)
     along = move @ left["towards"].vector
     assert ((second.z2z[0].sum(-1) - along).abs() <= 1.5e-3 * move.norm(dim=-1)).all()
-    assert capsys.readouterr().out.splitlines()[-1].split()[0] == "sum"
+    assert (fourth.z2z[0].sum(-1) - move.square().sum(-1) / 2).abs().max() <= 1e-3 * move.square().sum(
+        -1
+    ).max()
+    means = recorded.hidden.cumsum(0) / torch.arange(1, len(recorded.hidden) + 1)[:, None]
+    with torch.no_grad():
+        out = module(means[None])
+    causal = (end - (out if isinstance(out, torch.Tensor) else out[0]))[0]
+    assert torch.allclose(third.z2z[0].sum(-1), causal.norm(dim=-1), rtol=2e-3)
+    *_, total, named, squared = capsys.readouterr().out.splitlines()
+    assert (total.split()[0], named[:11]) == ("sum", "causal mean")
+    assert "half square" in squared
