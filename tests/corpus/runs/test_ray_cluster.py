@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ligflow import LigflowError
 from ligflow.corpus.runs.progress import Progress
@@ -58,22 +59,28 @@ def on_ray(folder: Path, cluster: Any, told: Any, **options: Any) -> Run:
     return run(folder, CORPUS, experiment=SMALL, shard_size=2, engine=engine, progress=told)
 
 
-def assert_as_in_one_process(folder: Path, found: Run) -> None:
-    """Bit for bit: every worker has one thread, as this process has."""
-    import torch
-
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The run in one process, with one thread, as every worker has."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    whole = run(folder, CORPUS, experiment=SMALL, shard_size=2)
+    run_alone = run(tmp_path_factory.mktemp("alone"), CORPUS, experiment=SMALL, shard_size=2)
     torch.set_num_threads(threads)
+    return run_alone
+
+
+def assert_as_alone(found: Run, alone: Run) -> None:
+    """Bit for bit."""
     assert not found.missing
     for shard in range(found.shards):
         for name in TABLES:
-            assert found.table(shard, name).equals(whole.table(shard, name))
+            assert found.table(shard, name).equals(alone.table(shard, name))
     assert not list(found.folder.glob("shards/.*"))
 
 
-def test_a_cluster_that_is_full_loses_machines_and_gets_others(tmp_path: Path, cluster: Any) -> None:
+def test_a_cluster_that_is_full_loses_machines_and_gets_others(
+    tmp_path: Path, cluster: Any, alone: Run
+) -> None:
     """Two machines come when the run says that it waits; each is lost, and a third one comes between."""
     nodes: dict[str, Any] = {}
     notes: list[str] = []
@@ -93,10 +100,10 @@ def test_a_cluster_that_is_full_loses_machines_and_gets_others(tmp_path: Path, c
     assert len(notes) == 1
     assert "waits for room on the Ray cluster: a worker takes 1 CPU (0 of 0 are free)" in notes[0]
     assert "no machine has as many" in notes[0]
-    assert_as_in_one_process(tmp_path / "whole", found)
+    assert_as_alone(found, alone)
 
 
-def test_a_cluster_whose_cores_are_taken_by_others(tmp_path: Path, cluster: Any) -> None:
+def test_a_cluster_whose_cores_are_taken_by_others(tmp_path: Path, cluster: Any, alone: Run) -> None:
     """Ctrl-C ends the waiting; a run that waits begins when the others end."""
 
     def stops(state: Progress) -> None:
@@ -120,7 +127,7 @@ def test_a_cluster_whose_cores_are_taken_by_others(tmp_path: Path, cluster: Any)
     found = on_ray(tmp_path / "run", cluster, told)
     assert len(notes) == 1
     assert notes[0].endswith("a worker takes 1 CPU (0 of 1 are free)")
-    assert_as_in_one_process(tmp_path / "whole", found)
+    assert_as_alone(found, alone)
 
 
 def test_a_cluster_that_asks_for_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
