@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ligflow import CompletenessWarning, Explainer, Flow
 from ligflow.corpus.sources.readers import read
-from ligflow.evaluation.consistency import agreement, shuffled
+from ligflow.evaluation.consistency import agreement, shuffled_rows
 
 SENTENCES = 8
 METRICS = ("relative_l2", "pearson", "spearman", "top_k")
@@ -87,7 +87,7 @@ def lesser(flow: Flow, off: Tensor, generator: torch.Generator) -> Iterator[tupl
     yield "heads exchanged", weighed(flow.u2z[:, order])
     yield "the mean row of the sentence", composed.mean(1, keepdim=True).expand_as(composed)
     yield "the row of the next token", composed.roll(-1, 1)
-    yield "the row in random order", shuffled(composed, off.expand_as(composed), generator)
+    yield "the row in random order", shuffled_rows(composed, off.expand_as(composed), generator)
 
 
 CHECKS: dict[str, Callable[[], None]] = {check.__name__: check for check in (matched, controls)}

@@ -8,7 +8,11 @@ import torch
 from transformers import BertModel
 
 from command_line import TEXT, Run, assert_refused
-from ligflow import LigflowError, names, settings  # fmt: skip
+from ligflow import (
+    LigflowError,  # fmt: skip
+    names,
+    settings,
+)
 from ligflow.corpus.runs import worker
 from ligflow.method import named
 from ligflow.results import strongest_paths, tracing

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from ligflow.evaluation.consistency import LOWER_IS_BETTER, METRICS, agreement, shuffled
+from ligflow.evaluation.consistency import LOWER_IS_BETTER, METRICS, agreement, shuffled_rows
 
 
 def rows(*values: list[float]) -> torch.Tensor:
@@ -109,7 +109,7 @@ def test_a_shuffle_keeps_values_and_places_of_the_others() -> None:
     draw = torch.Generator().manual_seed(1)
     maps = torch.arange(2 * 3 * 40, dtype=torch.float32).reshape(2, 3, 1, 40)[:, :, 0].reshape(2, 3, 40)
     seen = torch.rand(3, 40, generator=draw) > 0.4
-    found = shuffled(maps, seen, draw)
+    found = shuffled_rows(maps, seen, draw)
     for one, row in np.ndindex(2, 3):
         kept = seen[row]
         assert sorted(found[one, row][kept].tolist()) == maps[one, row][kept].tolist()
@@ -121,7 +121,7 @@ def test_a_shuffle_keeps_values_and_places_of_the_others() -> None:
 def test_a_shuffle_is_uniform() -> None:
     draw = torch.Generator().manual_seed(2)
     maps = torch.arange(4.0).expand(6000, 4).contiguous()
-    found = shuffled(maps, torch.ones(6000, 4, dtype=torch.bool), draw)
+    found = shuffled_rows(maps, torch.ones(6000, 4, dtype=torch.bool), draw)
     for place in range(4):
         counts = torch.bincount(found[:, place].long(), minlength=4)
         assert (counts - 1500).abs().max() < 150

@@ -5,7 +5,7 @@ import torch
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, LigflowError
-from ligflow.evaluation.shuffled_weights import shuffled
+from ligflow.evaluation.shuffled_weights import with_shuffled_weights
 from ligflow.explainer.other_input import on_hidden_states_of
 
 BERT = ARCHITECTURES["bert"]
@@ -13,7 +13,7 @@ BERT = ARCHITECTURES["bert"]
 
 def test_every_layer_takes_what_the_other_model_gives_it() -> None:
     model, inputs = build(BERT), example(BERT, 5)
-    own, other = Explainer(model).prepared, Explainer(shuffled(model)).prepared
+    own, other = Explainer(model).prepared, Explainer(with_shuffled_weights(model)).prepared
     lone = own.example(own.encode(inputs), ("z2z",), None, None)
     moved = on_hidden_states_of(other, own, lone, inputs, truncate=False)
     for layer, theirs, before in zip(moved.layers, other.record(inputs), lone.layers, strict=True):

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from hand_made import Model, build, places
 from ligflow import Explainer, Flow
-from ligflow.evaluation.ablation import ablation
 from ligflow.evaluation.faithfulness import leave_one_out, measured
+from ligflow.evaluation.removal import ablation
 from ligflow.routes.workspace import Selection
 
 T, DIM = 6, 12

@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from architectures import _GROUPED, ARCHITECTURES, Architecture, build, example
 from ligflow import Explainer, UnsupportedModel
-from ligflow.evaluation.ablation import ablation
+from ligflow.evaluation.removal import ablation
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.method.baselines import Itb

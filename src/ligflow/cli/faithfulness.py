@@ -65,7 +65,7 @@ def faithfulness(
     from ligflow.corpus.reports.markdown import in_words
     from ligflow.corpus.runs.faithfulness_trial import described, try_methods
     from ligflow.corpus.tables.faithfulness_rows import Trial
-    from ligflow.evaluation.shuffled_weights import shuffled as shuffle
+    from ligflow.evaluation.shuffled_weights import with_shuffled_weights as shuffle
     from ligflow.explainer.explainer import Explainer
 
     trial = checked(Trial, None if chosen is None else tuple(chosen), steps, top_k, seed, shuffled)

@@ -64,7 +64,7 @@ def spearman(
     return _correlation(first, second, compared)
 
 
-def shuffled(
+def shuffled_rows(
     maps: Float[Tensor, "*map target source"],
     compared: Bool[Tensor, "*#map target source"],
     generator: torch.Generator,

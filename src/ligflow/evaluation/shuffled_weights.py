@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 
-def shuffled(model: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
+def with_shuffled_weights(model: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
     """A copy in which the entries of every matrix of the layers are in random order.
 
     Norms and biases stay, and so do embeddings: each matrix keeps its values, and loses their places.

@@ -28,15 +28,7 @@ from ligflow.inputs.token_names import Layers, Names
 from ligflow.inputs.words import Words
 from ligflow.names import Route, default_model
 from ligflow.progress import Progress, told
-from ligflow.settings import (
-    ROUTES,
-    RouteOptions,
-    Settings,
-    SettingsOptions,
-    ask,
-    every_route,
-    with_settings,
-)
+from ligflow.settings import ROUTES, RouteOptions, Settings, SettingsOptions, ask, every_route, with_settings
 
 
 class Explainer:

@@ -8,9 +8,9 @@ import torch
 from ligflow import Explainer
 from ligflow.corpus.runs.faithfulness_trial import try_methods
 from ligflow.corpus.tables.faithfulness_rows import MEASURES, SHUFFLED
-from ligflow.evaluation.ablation import ablation
 from ligflow.evaluation.faithfulness import measured
 from ligflow.evaluation.other_methods import value_zeroing
+from ligflow.evaluation.removal import ablation
 from ligflow.routes.workspace import Selection
 from small_trial import SENTENCES, TEXTS, TRIAL
 

@@ -29,7 +29,7 @@ from ligflow.corpus.sources.sentence import Sentence
 from ligflow.errors import LigflowError
 from ligflow.evaluation import head_profile
 from ligflow.evaluation.bootstrap import add, interval, means, nothing, weights
-from ligflow.evaluation.sign_test import holm, sign_test
+from ligflow.evaluation.significance import holm, sign_test
 from ligflow.explainer.explainer import Explainer
 from ligflow.flow import Flow
 

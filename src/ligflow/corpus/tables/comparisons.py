@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ligflow.corpus.tables.experiment import Experiment, Variants
 from ligflow.corpus.tables.schema import ATT, DIRECT, MAPS, METRIC_ROWS, MLP, RULES, UNITS
-from ligflow.evaluation.consistency import METRICS, agreement, shuffled
+from ligflow.evaluation.consistency import METRICS, agreement, shuffled_rows
 from ligflow.flow import Flow
 from ligflow.results.grouping import Groups, words_of
 from ligflow.results.join import join
@@ -21,7 +21,7 @@ _COMPOSED = [(att, mlp, rule) for att, mlp in _PAIRS for rule in RULES]
 # what is compared with each direct map, in the order of the rows: map, ATT, MLP, rule
 _OTHERS: list[tuple[str | None, ...]] = [
     *(("composed", *names) for names in _COMPOSED),
-    *(("shuffled", *names) for names in _COMPOSED),
+    *(("shuffled_rows", *names) for names in _COMPOSED),
     ("attention", None, None, None),
 ]
 
@@ -111,7 +111,7 @@ def _agreement(
     size = maps.seen.shape[-1]
     own = torch.eye(size, dtype=torch.bool, device=maps.seen.device)
     compared = maps.seen if diagonal else maps.seen & ~own
-    others = torch.cat([maps.composed, shuffled(maps.composed, compared, draw), maps.attention[None]])
+    others = torch.cat([maps.composed, shuffled_rows(maps.composed, compared, draw), maps.attention[None]])
     never = torch.zeros_like(maps.composed_still[:1])
     still = torch.cat([maps.composed_still, maps.composed_still, never])
     still = maps.direct_still[:, None] | still[None]

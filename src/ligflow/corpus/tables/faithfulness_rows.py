@@ -12,9 +12,9 @@ from ligflow.corpus.sources.sentence import Sentence
 from ligflow.devices.precision import exact_mode
 from ligflow.errors import LigflowError
 from ligflow.evaluation import faithfulness
-from ligflow.evaluation.ablation import REPLACEMENTS, ablation
 from ligflow.evaluation.consistency import spearman
 from ligflow.evaluation.other_methods import lig, rivals, seen_by
+from ligflow.evaluation.removal import REPLACEMENTS, ablation
 from ligflow.explainer.explainer import Explainer
 from ligflow.inputs.positions import positions
 from ligflow.layer.layer import Layer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ligflow.evaluation.sign_test import holm, sign_test
+from ligflow.evaluation.significance import holm, sign_test
 
 
 def test_the_sign_test_counts_all_signs() -> None:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from architectures import ARCHITECTURES, WHOLE_ONLY, build, example
 from ligflow import Explainer, LigflowError, UnsupportedModel
-from ligflow.evaluation.ablation import REPLACEMENTS, ablation
+from ligflow.evaluation.removal import REPLACEMENTS, ablation
 from ligflow.layer.layer import Layer
 from ligflow.routes.workspace import Selection
 from recorded_layers import CASES, recorded
@@ -56,7 +56,7 @@ def test_blocks_do_not_change_the_image(monkeypatch: pytest.MonkeyPatch) -> None
         removed = torch.rand(7, 6, 6, generator=torch.Generator().manual_seed(1)) < 0.5
         whole = ablation(layer, place, "target")
         expected = whole.image(removed)
-        monkeypatch.setattr("ligflow.evaluation.ablation.default_budget", lambda _device: 1)
+        monkeypatch.setattr("ligflow.evaluation.removal.default_budget", lambda _device: 1)
         torch.testing.assert_close(whole.image(removed), expected, rtol=1e-12, atol=1e-12)
 
 
