@@ -7,7 +7,7 @@ import torch
 from captum.attr import IntegratedGradients
 
 from ligflow.layer.layer import Layer
-from ligflow.method import named
+from ligflow.method import from_names
 from ligflow.method.head_baselines import Matched
 from ligflow.method.quadrature_rules import Rule
 from ligflow.paths.batch import alone
@@ -45,7 +45,7 @@ def _composite(count: int, edges: np.ndarray) -> Rule:
 
 def pairs(layer: Layer, name: str, tokens: Selection) -> Iterator[tuple[str, PathMap, PathMap]]:
     """Each route as (name, engine, oracle)."""
-    baseline = named.layer_baseline(name)
+    baseline = from_names.layer_baseline(name)
     start = baseline.start(layer.hidden, tokens.visible)
     work = Workspace(alone(layer), (tokens,))
     path = work.path(baseline)

@@ -8,7 +8,7 @@ from torch import Tensor
 from architectures import ARCHITECTURES, Architecture, build
 from ligflow import Explainer
 from ligflow.layer.layer import Layer
-from ligflow.method import named
+from ligflow.method import from_names
 from ligflow.paths.batch import alone
 from ligflow.paths.cross_attention import CrossPath
 from ligflow.routes import autograd
@@ -67,7 +67,7 @@ def pairs(
     everyone = torch.arange(len(layer.hidden))
     place = Selection(everyone, everyone, torch.arange(len(layer.encoded) - padding))
     work = Workspace(alone(layer), (place,))
-    own, others = named.layer_baseline(baseline), named.encoder_baseline(encoder)
+    own, others = from_names.layer_baseline(baseline), from_names.encoder_baseline(encoder)
     start, memory = own.start(layer.hidden, everyone), others.start(layer.encoded, place.memory).vectors
     cross = work.cross(others)
     assert isinstance(cross, CrossPath)

@@ -11,7 +11,7 @@ from brute_force import by_captum
 from ligflow import Explainer, Flow
 from ligflow.explainer.pretrained import GEMMA
 from ligflow.layer.model_state import prepared
-from ligflow.method import named
+from ligflow.method import from_names
 from ligflow.method.quadrature import Fixed
 from ligflow.method.scalarization import L2
 from ligflow.paths.attention_path import attention_path
@@ -88,7 +88,7 @@ def test_captum_32_reproduces_captum_on_minilm(baseline: str) -> None:
     explainer = Explainer.from_pretrained(dtype=torch.float64)
     for layer in explainer.prepared.record("The storm broke the old wall.")[::5]:
         everyone = torch.arange(len(layer.hidden))
-        start = named.layer_baseline(baseline).start(layer.hidden, everyone)
+        start = from_names.layer_baseline(baseline).start(layer.hidden, everyone)
         with prepared(layer.module):
             ours = attribute(
                 z2z_map(attention_path(alone(layer), start)), everyone, L2(), Fixed("captum:32")

@@ -9,7 +9,7 @@ import torch
 
 from ligflow import LigflowError, direction
 from ligflow.devices.precision import PRECISIONS
-from ligflow.method.named import ATT_BASELINES, LAYER_BASELINES, MLP_BASELINES, SCALARIZATIONS
+from ligflow.method.from_names import ATT_BASELINES, LAYER_BASELINES, MLP_BASELINES, SCALARIZATIONS
 from ligflow.method.quadrature_rules import FIXED_RULES
 from ligflow.method.scalarization import L2, Projection
 from ligflow.names import MAX_NODES

@@ -18,7 +18,7 @@ from transformers import MixtralConfig, MixtralModel
 from ligflow import CompletenessWarning, Explainer, Flow, direction
 from ligflow.devices.private_copy import private_copy
 from ligflow.explainer.fingerprint import Structure, checksum
-from ligflow.method import named
+from ligflow.method import from_names
 from ligflow.results.tracing import BASELINES, trace
 
 SENTENCE = (
@@ -161,9 +161,9 @@ def chain() -> None:
         for lower, upper in pairwise(layers):
             with explainer.prepared.ready_for(lower), torch.no_grad():
                 mapped = lower.forward(
-                    named.layer_baseline(baseline).start(lower.hidden, every).vectors[None]
+                    from_names.layer_baseline(baseline).start(lower.hidden, every).vectors[None]
                 )[0]
-            start = named.layer_baseline(baseline).start(upper.hidden, every).vectors
+            start = from_names.layer_baseline(baseline).start(upper.hidden, every).vectors
             gaps.append(((mapped - start).norm(dim=-1) / (upper.hidden - start).norm(dim=-1)).median())
         print(f"{baseline}: apart by {' '.join(f'{gap:.2f}' for gap in gaps)} of the upper layer's step")
         coarse, fine = (explainer.explain(SENTENCE, tol=tol, **BASELINES[baseline]) for tol in (1e-3, 2e-5))

@@ -15,7 +15,7 @@ from torch import Tensor
 from ligflow import names
 from ligflow.devices.precision import PRECISIONS
 from ligflow.errors import LigflowError
-from ligflow.method import named
+from ligflow.method import from_names
 from ligflow.method.baselines import Baseline, CustomBaseline, Itb, Mean
 from ligflow.method.head_baselines import AttItbA0, HeadBaseline
 from ligflow.method.quadrature import Adaptive, Quadrature
@@ -129,11 +129,11 @@ def _is(value: object, kind: type[object]) -> bool:
 
 
 _RESOLVED: Mapping[str, Callable[[Any], Any]] = {
-    "att_baseline": named.att_baseline,
-    "mlp_baseline": named.mlp_baseline,
-    "layer_baseline": named.layer_baseline,
-    "encoder_baseline": named.encoder_baseline,
-    "quadrature": named.quadrature,
+    "att_baseline": from_names.att_baseline,
+    "mlp_baseline": from_names.mlp_baseline,
+    "layer_baseline": from_names.layer_baseline,
+    "encoder_baseline": from_names.encoder_baseline,
+    "quadrature": from_names.quadrature,
 }
 
 
@@ -195,10 +195,10 @@ def _as_it_is(value: Any) -> Any:
 
 def _scalarization(value: Any) -> Scalarization | Mapping[str, Scalarization]:
     if not isinstance(value, Mapping):
-        return named.scalarization(value)
+        return from_names.scalarization(value)
     for route in value:
         _one_of("route of scalarization", route, ROUTES)
-    return {route: named.scalarization(each) for route, each in value.items()}
+    return {route: from_names.scalarization(each) for route, each in value.items()}
 
 
 def _routes(routes: str | Iterable[str]) -> tuple[str, ...]:

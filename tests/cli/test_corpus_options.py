@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ligflow.cli.corpus_options import ALL, Part, corpus_of, enough_draws, with_part
-from ligflow.cli.usage import Usage
+from ligflow.cli.usage_errors import Usage
 
 
 def test_the_options_of_a_part_stand_in_its_place() -> None:

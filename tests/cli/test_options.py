@@ -8,13 +8,9 @@ import torch
 from transformers import BertModel
 
 from command_line import TEXT, Run, assert_refused
-from ligflow import (
-    LigflowError,  # fmt: skip
-    names,
-    settings,
-)
+from ligflow import LigflowError, names, settings
 from ligflow.corpus.runs import worker
-from ligflow.method import named
+from ligflow.method import from_names
 from ligflow.results import strongest_paths, tracing
 
 
@@ -75,11 +71,11 @@ def test_every_command_that_loads_a_model_can_trust_its_code(
 
 def test_names_of_options_are_those_of_the_library() -> None:
     assert set(names.ROUTES.values()) == set(settings.ROUTES)
-    assert tuple(names.HEAD_BASELINES.values()) == tuple(named.ATT_BASELINES)
-    assert tuple(names.MLP_BASELINES.values()) == tuple(named.MLP_BASELINES)
-    assert tuple(names.LAYER_BASELINES.values()) == tuple(named.LAYER_BASELINES)
-    assert tuple(names.ENCODER_BASELINES.values()) == tuple(named.ENCODER_BASELINES)
-    assert tuple(names.SCALARIZATIONS.values()) == tuple(named.SCALARIZATIONS)
+    assert tuple(names.HEAD_BASELINES.values()) == tuple(from_names.ATT_BASELINES)
+    assert tuple(names.MLP_BASELINES.values()) == tuple(from_names.MLP_BASELINES)
+    assert tuple(names.LAYER_BASELINES.values()) == tuple(from_names.LAYER_BASELINES)
+    assert tuple(names.ENCODER_BASELINES.values()) == tuple(from_names.ENCODER_BASELINES)
+    assert tuple(names.SCALARIZATIONS.values()) == tuple(from_names.SCALARIZATIONS)
     assert tuple(names.PRECISIONS.values()) == settings.PRECISIONS
     assert tuple(names.EXPERTS.values()) == settings.EXPERTS
     assert set(names.TRACED.values()) == set(tracing.MAPS)

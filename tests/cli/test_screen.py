@@ -3,7 +3,7 @@
 import pytest
 
 from ligflow.cli.screen import Screen
-from ligflow.cli.usage import Usage
+from ligflow.cli.usage_errors import Usage
 
 ROUTES = ("z2u", "u2z", "z2z")
 

@@ -17,7 +17,7 @@ from ligflow import Explainer, Flow, LigflowError
 from ligflow.devices import streaming
 from ligflow.devices.weights import Copies
 from ligflow.evaluation.conformance import check
-from ligflow.explainer import computation, placement, validated
+from ligflow.explainer import computation, placement, validated_layers
 from ligflow.recording.record import record
 
 FAMILIES = ("bert", "llama", "albert", "gemma3_text", "mixtral")
@@ -187,7 +187,7 @@ def test_the_model_is_left_as_found_after_an_error(
         model.layers[3].mlp.register_forward_hook(fail)
         before = slots(model)
     else:
-        monkeypatch.setattr(validated if place == "validate" else computation, place, fail)
+        monkeypatch.setattr(validated_layers if place == "validate" else computation, place, fail)
     with pytest.raises(ArithmeticError, match="on purpose"):
         Explainer(model, **way).explain(example(LLAMA, 4))
     assert slots(model) == before

@@ -12,7 +12,7 @@ from transformers import DeepseekV3Config, DeepseekV3Model
 from architectures import ARCHITECTURES, build, example
 from ligflow import CompletenessWarning, Explainer, LigflowError
 from ligflow.layer.experts import choices, holding
-from ligflow.method import named
+from ligflow.method import from_names
 from ligflow.method.baselines import Itb
 from ligflow.method.quadrature import Fixed
 from ligflow.method.scalarization import L2
@@ -80,7 +80,7 @@ def held_by_hand(route: PathMap, sentences: LayerBatch) -> PathMap:
 def test_the_engine_equals_autograd_through_the_layer_with_held_experts(name: str, baseline: str) -> None:
     for _, layer, place in recorded(ARCHITECTURES[name], torch.float64, 6, 0):
         sentences = frozen(alone(layer))
-        start = named.layer_baseline(baseline).start(layer.hidden, place.visible)
+        start = from_names.layer_baseline(baseline).start(layer.hidden, place.visible)
         engine = z2z_map(attention_path(sentences, start))
         oracle = held_by_hand(autograd.z2z(layer, start), sentences)
         ours, theirs = (

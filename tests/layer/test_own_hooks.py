@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer
 from ligflow.evaluation.conformance import check
-from recording.test_as_loaded import by_autograd, off
+from recording.test_unmodified_run import by_autograd, off
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
 IDS = example(ARCHITECTURES["llama"], 5)

@@ -8,7 +8,7 @@ from ligflow import Explainer, LigflowError, UnsupportedModel
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.layer.windows import Windows, order_by_bits, windows_of
-from ligflow.method import named
+from ligflow.method import from_names
 from ligflow.method.attention import ScoreTerms, attention_output, attention_weights
 from ligflow.method.quadrature import Fixed
 from ligflow.method.scalarization import L2
@@ -86,10 +86,10 @@ def gaps(explainer: Explainer, layer: Layer) -> dict[str, float]:
         work = Workspace(alone(layer), (Selection(everyone, everyone),))
         for baseline in ("itb", "zero"):
             players = players_of(work, ask(att_baseline=baseline, mlp_baseline="matched"))
-            start = named.layer_baseline(baseline).start(layer.hidden, everyone)
+            start = from_names.layer_baseline(baseline).start(layer.hidden, everyone)
             pairs = {
-                "z2u": (z2u_from(work, named.layer_baseline(baseline)), autograd.z2u(layer, start)),
-                "z2z": (z2z_from(work, named.layer_baseline(baseline)), autograd.z2z(layer, start)),
+                "z2u": (z2u_from(work, from_names.layer_baseline(baseline)), autograd.z2u(layer, start)),
+                "z2z": (z2z_from(work, from_names.layer_baseline(baseline)), autograd.z2z(layer, start)),
                 "u2z": (u2z_map(work.batch, players), autograd.u2z(layer, players)),
             }
             for route, both in pairs.items():

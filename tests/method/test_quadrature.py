@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ligflow import LigflowError
-from ligflow.method import named
+from ligflow.method import from_names
 from ligflow.method.integral import Integral
 from ligflow.method.quadrature import Adaptive, Fixed
 from ligflow.method.quadrature_rules import fixed_rule, patterson_nodes, patterson_weights
@@ -74,7 +74,7 @@ def solve(
 ) -> Integral:
     table = torch.tensor(powers, dtype=torch.float64)
     total = torch.full((len(powers), 1), float(len(powers[0])), dtype=torch.float64)
-    rule = named.quadrature(quadrature)
+    rule = from_names.quadrature(quadrature)
     return rule.integrate(lambda a, j: columns(a, j, table), total, total.clone(), tol, max_nodes)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from brute_force import by_differences
 from families import FAMILIES, layer_of
 from ligflow.layer.layer import Layer
-from ligflow.method import named
+from ligflow.method import from_names
 from ligflow.method.baselines import Start
 from ligflow.paths.attention_path import attention_path
 from ligflow.paths.batch import alone
@@ -30,7 +30,7 @@ def test_u_and_its_integrands_are_those_of_the_models_attention(
     name: str, baseline: str, closed: bool
 ) -> None:
     for _, layer, place in layer_of(name):
-        start = named.layer_baseline(baseline).start(layer.hidden, place.visible)
+        start = from_names.layer_baseline(baseline).start(layer.hidden, place.visible)
         assert layer.findings.closed_form is not None
         path = attention_path(alone(layer if closed else layer.with_findings(closed_form=None)), start)
         attention = path.moving(NODES, ROWS)
@@ -60,7 +60,7 @@ def test_the_way_follows_from_the_layer_and_the_start() -> None:
         costs = {
             (baseline, closed): attention_path(
                 alone(layer if closed else layer.with_findings(closed_form=None)),
-                named.layer_baseline(baseline).start(layer.hidden, place.visible),
+                from_names.layer_baseline(baseline).start(layer.hidden, place.visible),
             ).cost
             for baseline in ("itb", "zero")
             for closed in (True, False)

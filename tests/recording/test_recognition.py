@@ -10,7 +10,7 @@ from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
-from ligflow.method import named
+from ligflow.method import from_names
 from ligflow.method.baselines import Itb
 from ligflow.method.quadrature import Fixed
 from ligflow.method.scalarization import L2
@@ -51,7 +51,7 @@ def test_attention_by_shortcut_equals_attention_by_capture(name: str, baseline: 
     for layer in layers_of(name):
         if len(layer.hidden) < 7:
             rows = rows.clamp(max=len(layer.hidden) - 1).unique()
-        start = named.layer_baseline(baseline).start(layer.hidden, torch.arange(len(layer.hidden)))
+        start = from_names.layer_baseline(baseline).start(layer.hidden, torch.arange(len(layer.hidden)))
         plain = attention_path(alone(layer.with_findings(closed_form=None)), start).moving(nodes, rows)
         quick = attention_path(alone(layer), start).moving(nodes, rows)
         torch.testing.assert_close(quick.u, plain.u)

@@ -11,7 +11,7 @@ from ligflow.layer.model_state import prepared
 from ligflow.method.baselines import Itb, Zero
 from ligflow.method.quadrature import Fixed
 from ligflow.method.scalarization import L2
-from ligflow.recording.runs import OFF_INTERFACE
+from ligflow.recording.model_runs import OFF_INTERFACE
 from ligflow.routes import autograd
 from ligflow.routes.explain_layer import explain_layer
 from ligflow.routes.integration import attribute

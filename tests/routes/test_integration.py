@@ -11,7 +11,7 @@ from brute_force import by_captum
 from families import FAMILIES, layer_of
 from ligflow import Explainer, direction
 from ligflow.layer.layer import Layer
-from ligflow.method import named
+from ligflow.method import from_names
 from ligflow.method.baselines import Itb, Start
 from ligflow.method.quadrature import Fixed
 from ligflow.method.scalarization import L2, Projection
@@ -34,7 +34,7 @@ def z2z_of(layer: Layer, start: Start) -> PathMap:
 def test_vector_identity_with_unit_directions(name: str, baseline: str) -> None:
     """Integrating each unit direction e_d gives C_kj; its sum over k is dF_j, component by component."""
     for _, layer, place in layer_of(name):
-        start = named.layer_baseline(baseline).start(layer.hidden, place.visible)
+        start = from_names.layer_baseline(baseline).start(layer.hidden, place.visible)
         route = z2z_of(layer, start)
         parts = [
             attribute(route, place.targets, direction(unit), Fixed("gauss-legendre:24")).value[:, 0]
@@ -90,7 +90,7 @@ def test_blocks_do_not_change_a_result(name: str, baseline: str, monkeypatch: py
 def test_captum_rule_reproduces_captum_on_the_unmodified_layer(name: str) -> None:
     for _, layer, place in layer_of(name):
         for baseline in ("zero", "itb"):
-            start = named.layer_baseline(baseline).start(layer.hidden, place.visible)
+            start = from_names.layer_baseline(baseline).start(layer.hidden, place.visible)
             ours = attribute(z2z_of(layer, start), place.targets, L2(), Fixed("captum:32")).value[:, 0]
             for target in range(6):
                 theirs = by_captum(

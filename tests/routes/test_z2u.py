@@ -7,7 +7,7 @@ import hand_made
 from brute_force import by_differences
 from families import FAMILIES, layer_of
 from ligflow import Explainer
-from ligflow.method import named
+from ligflow.method import from_names
 from ligflow.method.baselines import Itb, Mean
 from ligflow.paths.batch import alone
 from ligflow.routes.workspace import Workspace
@@ -21,7 +21,7 @@ def test_the_pullback_is_that_of_differences(name: str, baseline: str) -> None:
     for _, layer, place in layer_of(name):
         z, work = layer.hidden, Workspace(alone(layer), (place,))
         start = z[target].expand_as(z) if baseline == "itb" else torch.zeros_like(z)
-        integrands = z2u_from(work, named.layer_baseline(baseline)).pullback(
+        integrands = z2u_from(work, from_names.layer_baseline(baseline)).pullback(
             node, torch.tensor([target]), torch.ones_like
         )
         expected = by_differences(

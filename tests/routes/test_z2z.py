@@ -7,7 +7,7 @@ from architectures import ARCHITECTURES, build, example
 from brute_force import by_differences
 from families import FAMILIES, layer_of
 from ligflow import Explainer
-from ligflow.method import named
+from ligflow.method import from_names
 from ligflow.paths.batch import alone
 from ligflow.routes.workspace import Workspace
 from ligflow.routes.z2z import z2z_from
@@ -52,7 +52,7 @@ def test_the_pullback_is_that_of_differences_through_the_layer(name: str, baseli
         z, work = layer.hidden, Workspace(alone(layer), (place,))
         starts = {"itb": z[target].expand_as(z), "zero": torch.zeros_like(z), "mean": z.mean(0).expand_as(z)}
         start = starts[baseline]
-        pullback = z2z_from(work, named.layer_baseline(baseline)).pullback
+        pullback = z2z_from(work, from_names.layer_baseline(baseline)).pullback
         integrands = pullback(node, torch.tensor([target]), cotangent.expand_as)
         expected = by_differences(
             lambda copies, layer=layer: layer.forward(copies)[:, target] @ cotangent[:, None],

@@ -18,8 +18,8 @@ from ligflow import Explainer, LigflowError, UnsupportedModel
 from ligflow.evaluation.conformance import Check, check
 from ligflow.layer.interface import Captured, attention_action, plain
 from ligflow.layer.model_state import prepared
+from ligflow.recording.model_runs import OFF_INTERFACE
 from ligflow.recording.record import stacks
-from ligflow.recording.runs import OFF_INTERFACE
 from sweep.made_up import given, runs
 from sweep.record import Stacks, Verdict
 from sweep.shrink import shrink

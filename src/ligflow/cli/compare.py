@@ -28,7 +28,7 @@ from ligflow.cli.options import (
     option,
 )
 from ligflow.cli.streams import console, counted, loading
-from ligflow.cli.usage import Usage, layer_range
+from ligflow.cli.usage_errors import Usage, layer_range
 from ligflow.extras import need
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ligflow.cli.options import CORPUS, METHOD, choice, option
-from ligflow.cli.usage import Usage
+from ligflow.cli.usage_errors import Usage
 from ligflow.names import FORMATS
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from ligflow.cli.options import (
     option,
 )
 from ligflow.cli.streams import console, errors, loading
-from ligflow.cli.usage import Usage, checked, layer_range
+from ligflow.cli.usage_errors import Usage, checked, layer_range
 from ligflow.errors import LigflowError
 from ligflow.extras import need
 from ligflow.names import ENGINES, MAX_NODES, UNITS

@@ -30,8 +30,8 @@ from ligflow.cli.options import (
 from ligflow.cli.output import Csv, Html, Json, Outputs, Save
 from ligflow.cli.screen import Details, Full, Head, Hide, Layer, Screen, Special, View, Words, deliver
 from ligflow.cli.streams import counted, loading
-from ligflow.cli.texts import Chat, TextArgument, TextFile, inputs_of
-from ligflow.cli.usage import Usage, checked, layer_range
+from ligflow.cli.text_input import Chat, TextArgument, TextFile, inputs_of
+from ligflow.cli.usage_errors import Usage, checked, layer_range
 from ligflow.errors import LigflowError
 from ligflow.inputs.token_names import comma_separated
 from ligflow.names import ENCODER_BASELINES, EXPERTS, LAYER_BASELINES, MAX_NODES, MLP_BASELINES, ROUTES

@@ -20,7 +20,7 @@ from ligflow.cli.options import (
     option,
 )
 from ligflow.cli.streams import console, counted, loading
-from ligflow.cli.usage import checked, layer_range
+from ligflow.cli.usage_errors import checked, layer_range
 from ligflow.extras import need
 
 

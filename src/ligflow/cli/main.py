@@ -15,7 +15,7 @@ from ligflow.cli.models import models
 from ligflow.cli.serve import serve
 from ligflow.cli.streams import console, error, errors, speak_utf8
 from ligflow.cli.trace import follow
-from ligflow.cli.usage import Usage
+from ligflow.cli.usage_errors import Usage
 from ligflow.cli.view import view
 from ligflow.errors import LigflowError
 

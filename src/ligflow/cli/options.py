@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ligflow.cli.streams import loading
-from ligflow.cli.usage import Usage
+from ligflow.cli.usage_errors import Usage
 from ligflow.names import DTYPES, HEAD_BASELINES, PRECISIONS, SCALARIZATIONS
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ligflow.cli.options import OUTPUT, option
-from ligflow.cli.usage import Usage, checked
+from ligflow.cli.usage_errors import Usage, checked
 
 if TYPE_CHECKING:
     from ligflow.flow import Flow

@@ -11,7 +11,7 @@ from rich.text import Text
 from ligflow.cli.options import SHOWN, choice, option
 from ligflow.cli.output import Outputs, as_json
 from ligflow.cli.streams import console
-from ligflow.cli.usage import Usage
+from ligflow.cli.usage_errors import Usage
 from ligflow.errors import LigflowError
 from ligflow.names import NEEDS, ROUTES, VIEWS
 

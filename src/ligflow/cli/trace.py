@@ -27,9 +27,9 @@ from ligflow.cli.options import (
 )
 from ligflow.cli.output import check_endings, check_writable
 from ligflow.cli.streams import console, counted, loading
-from ligflow.cli.texts import Chat, TextArgument, TextFile, inputs_of
+from ligflow.cli.text_input import Chat, TextArgument, TextFile, inputs_of
 from ligflow.cli.trace_screen import show
-from ligflow.cli.usage import Usage, checked
+from ligflow.cli.usage_errors import Usage, checked
 from ligflow.errors import LigflowError
 from ligflow.inputs.token_names import token_position
 from ligflow.names import SIGNS, TRACE_BASELINES, TRACED

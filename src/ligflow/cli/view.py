@@ -10,7 +10,7 @@ import typer
 from ligflow.cli.options import OUTPUT, option
 from ligflow.cli.output import Csv, Html, Json, Outputs
 from ligflow.cli.screen import Details, Full, Head, Hide, Layer, Screen, Special, View, Words, deliver
-from ligflow.cli.usage import Usage
+from ligflow.cli.usage_errors import Usage
 
 
 def view(

@@ -15,12 +15,12 @@ from torch import Tensor
 from ligflow.devices.blocks import default_budget
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.layer.layer import Layer
-from ligflow.method import named
+from ligflow.method import from_names
 from ligflow.method.attention import scores, softmax, spread
 from ligflow.method.baselines import Start
 from ligflow.paths.after_attention import finish
 from ligflow.paths.batch import LayerBatch, alone
-from ligflow.paths.captured import captured_attention
+from ligflow.paths.captured_attention import captured_attention
 from ligflow.routes.workspace import Selection
 
 REPLACEMENTS = {"zero": "zero", "target": "itb", "mean": "mean"}
@@ -84,7 +84,7 @@ def ablation(layer: Layer, tokens: Selection, replacement: str | Tensor) -> Abla
     if layer.mode != "split":
         raise UnsupportedModel(f"Sources of layer {layer.index} cannot be removed: {layer.findings.reason}.")
     name = REPLACEMENTS[replacement] if isinstance(replacement, str) else replacement
-    start = named.layer_baseline(name).start(layer.hidden, tokens.visible)
+    start = from_names.layer_baseline(name).start(layer.hidden, tokens.visible)
     ends = layer.hidden.new_tensor([_REMOVED, _REAL])
     streams = captured_attention(layer, start, ends, tokens.targets, moving=False)
     query, key, value = (part.unflatten(0, (2, -1)) for part in (streams.query, streams.key, streams.value))

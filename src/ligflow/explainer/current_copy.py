@@ -14,7 +14,7 @@ from ligflow.devices.private_copy import private_copy
 from ligflow.devices.weights import check_streamed, check_weights, on_disk, usable, weights_notes
 from ligflow.explainer.fingerprint import Structure, checksum
 from ligflow.explainer.placement import Placement
-from ligflow.explainer.validated import Validated
+from ligflow.explainer.validated_layers import Validated
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from ligflow.explainer.batching import Batching, LeftOut, Tally, by_length, warn
 from ligflow.explainer.computation import attention_of, compute, work_in_words
 from ligflow.explainer.other_input import on_hidden_states_of
 from ligflow.explainer.prepared_model import PreparedModel
-from ligflow.explainer.wrapped import model_of, tokenizer_of
+from ligflow.explainer.unwrapping import model_of, tokenizer_of
 from ligflow.flow import Flow
 from ligflow.inputs.chat import is_chat
 from ligflow.inputs.checks import Inputs

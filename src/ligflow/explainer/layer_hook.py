@@ -23,7 +23,7 @@ from ligflow.layer.arguments import snapshot
 from ligflow.layer.float64 import real_type
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
-from ligflow.recording.lone_call import record_call
+from ligflow.recording.record_call import record_call
 from ligflow.recording.validation import validate
 from ligflow.routes.workspace import Selection
 from ligflow.settings import OPTIONS, Settings, ask, with_settings

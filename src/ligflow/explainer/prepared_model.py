@@ -35,9 +35,9 @@ from ligflow.inputs.token_names import Layers, Names, layer_positions, token_pos
 from ligflow.inputs.tokens import Tokens
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
-from ligflow.recording.as_loaded import watched
 from ligflow.recording.record import record
 from ligflow.recording.stacks import refuse_uneven
+from ligflow.recording.unmodified_run import watched
 from ligflow.routes.workspace import Selection
 
 _CLASSIFIERS = {*_OF_TEXTS.values(), *_OF_TOKENS.values()}

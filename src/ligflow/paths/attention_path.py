@@ -16,7 +16,7 @@ from ligflow.method.baselines import Start
 from ligflow.method.norm_affine import NormAffine, of_each, on_path
 from ligflow.paths.batch import BatchRows, LayerBatch
 from ligflow.paths.batch_projections import project, turned_keys
-from ligflow.paths.captured import CapturedAttention, captured_attention
+from ligflow.paths.captured_attention import CapturedAttention, captured_attention
 from ligflow.paths.per_target import PerTargetAttention
 
 U = Float[Tensor, "node row head value_dim"]

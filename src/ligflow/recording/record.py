@@ -14,10 +14,10 @@ from transformers import PreTrainedModel
 from ligflow.layer.arguments import flat_tensors
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
-from ligflow.recording.as_loaded import WRONG, followed, not_run
 from ligflow.recording.call import Call, flat, layer_of, meet_in_attention
-from ligflow.recording.runs import OFF_INTERFACE, run, run_in_eager, run_on_interface
+from ligflow.recording.model_runs import OFF_INTERFACE, run, run_in_eager, run_on_interface
 from ligflow.recording.stacks import refuse_lonely_tokens, stack_of, stacks_of_calls
+from ligflow.recording.unmodified_run import WRONG, followed, not_run
 
 
 def record(model: PreTrainedModel, inputs: Mapping[str, Any], stack: str | None = None) -> list[Layer]:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
-from ligflow.recording.as_loaded import other_attention
 from ligflow.recording.tolerances import error_over_allowance, gap, max_token_error, rounding, tolerance
+from ligflow.recording.unmodified_run import other_attention
 
 
 @contextmanager

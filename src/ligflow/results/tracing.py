@@ -29,7 +29,7 @@ from ligflow.extras import need
 from ligflow.inputs.token_names import token_position
 from ligflow.method.baselines import Mean
 from ligflow.method.composition import shared_out
-from ligflow.method.named import ATT_BASELINES
+from ligflow.method.from_names import ATT_BASELINES
 from ligflow.results import strongest_paths
 from ligflow.results.flow_data import FlowData
 

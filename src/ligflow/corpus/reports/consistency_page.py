@@ -3,9 +3,9 @@
 from ligflow._version import __version__
 from ligflow.corpus.analysis import rankings_in_words
 from ligflow.corpus.analysis.estimates import PAIRS
-from ligflow.corpus.analysis.findings import Findings
 from ligflow.corpus.analysis.rankings import Ranked, lower_is_better, ranking
 from ligflow.corpus.analysis.rankings_in_words import NAMES, number
+from ligflow.corpus.analysis.report_data import Findings
 from ligflow.corpus.reports.markdown import plain, table
 from ligflow.corpus.tables.schema import DIRECT, RULES
 from ligflow.evaluation.consistency import METRICS

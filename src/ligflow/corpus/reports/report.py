@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas
 
-from ligflow.corpus.analysis.findings import Findings, findings_of, fitting_twin
 from ligflow.corpus.analysis.rankings import rank
+from ligflow.corpus.analysis.report_data import Findings, findings_of, fitting_twin
 from ligflow.corpus.reports import consistency_figures, latex_tables
 from ligflow.corpus.reports.consistency_page import page, summary
 from ligflow.corpus.reports.files import numbered

@@ -9,8 +9,8 @@ from transformers import PreTrainedModel
 
 from architectures import ARCHITECTURES, build, example
 from ligflow.errors import LigflowError, UnsupportedModel
-from ligflow.recording.lone_call import record_call
 from ligflow.recording.record import record
+from ligflow.recording.record_call import record_call
 
 
 def call_of(

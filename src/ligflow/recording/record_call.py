@@ -14,7 +14,7 @@ from ligflow.layer.interface import attention_action, literal
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.recording.call import Call, by_name, keeps_shape, layer_of, signature_of
-from ligflow.recording.runs import OFF_INTERFACE, at_softmax, let_pass_unknown_name, noting
+from ligflow.recording.model_runs import OFF_INTERFACE, at_softmax, let_pass_unknown_name, noting
 from ligflow.recording.stacks import tokens_meet
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ligflow import LigflowError
-from ligflow.cli.usage import Usage, checked, layer_range
+from ligflow.cli.usage_errors import Usage, checked, layer_range
 
 
 def test_layers_are_numbers_and_ranges() -> None:

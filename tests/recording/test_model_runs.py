@@ -6,7 +6,7 @@ import torch
 from architectures import ARCHITECTURES, WHOLE_ONLY, build, example
 from ligflow.layer.model_state import prepared
 from ligflow.recording.call import flat
-from ligflow.recording.runs import (
+from ligflow.recording.model_runs import (
     OFF_INTERFACE,
     at_softmax,
     let_pass_unknown_name,

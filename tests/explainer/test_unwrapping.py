@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel, ViTImageProcessor
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, Flow, LigflowError, direction, explain
 from ligflow.explainer.pretrained import _folder
-from ligflow.explainer.wrapped import model_of, tokenizer_of
+from ligflow.explainer.unwrapping import model_of, tokenizer_of
 
 MINILM = Path(_folder("embedded:minilm"))
 TEXT = "The cat sat."

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from families import layer_of
-from ligflow.method import named
+from ligflow.method import from_names
 from ligflow.method.baselines import Zero
-from ligflow.paths.captured import captured_attention
+from ligflow.paths.captured_attention import captured_attention
 
 
 @pytest.mark.parametrize("baseline", ["itb", "mean"])
@@ -15,7 +15,7 @@ def test_captured_attention_is_autograd_through_the_models_own(name: str, baseli
     """u at two points of two targets' paths, and `(x_k - x_k(0)) . dL/dx_k` of one scalar a head."""
     rows, nodes = torch.tensor([5, 2]), torch.tensor([0.25, 0.8], dtype=torch.float64)
     for _, layer, place in layer_of(name):
-        start = named.layer_baseline(baseline).start(layer.hidden, place.visible)
+        start = from_names.layer_baseline(baseline).start(layer.hidden, place.visible)
         attention = captured_attention(layer, start, nodes, rows, moving=True)
         weights = attention.weights()
         u = attention.u(weights)
@@ -48,7 +48,7 @@ def test_without_derivatives_nothing_but_the_steps_is_missing() -> None:
 def test_rows_become_batches_and_rows_again() -> None:
     for _, layer, place in layer_of("bert"):
         for baseline, batches in (("itb", 2 * 3), ("zero", 2)):
-            start = named.layer_baseline(baseline).start(layer.hidden, place.visible)
+            start = from_names.layer_baseline(baseline).start(layer.hidden, place.visible)
             nodes, rows = torch.tensor([0.1, 0.9], dtype=torch.float64), torch.tensor([5, 0, 2])
             attention = captured_attention(layer, start, nodes, rows, moving=False)
             numbers = torch.arange(2 * 3 * 4 * 8, dtype=torch.float64).reshape(2, 3, 4, 8)

@@ -14,7 +14,7 @@ import typer
 
 from ligflow.cli.options import TEXT, option
 from ligflow.cli.streams import note
-from ligflow.cli.usage import Usage
+from ligflow.cli.usage_errors import Usage
 
 _FILE_NAME = re.compile(
     r"\S+\.(txt|text|md|rst|json|jsonl|csv|tsv|conllu|html?|xml|pdf|docx?|odt|log|safetensors)"

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 import language_models
 from command_line import TEXT, Run, assert_refused
 from ligflow import Explainer  # fmt: skip
-from ligflow.cli.texts import text_of
+from ligflow.cli.text_input import text_of
 
 
 @pytest.mark.parametrize(

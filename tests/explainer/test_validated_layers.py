@@ -5,20 +5,20 @@ import torch
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer
-from ligflow.explainer import validated
+from ligflow.explainer import validated_layers
 
 
 def test_layers_of_a_kind_are_validated_once_until_their_weights_change(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bert, calls = ARCHITECTURES["bert"], []
-    validate = validated.validate
+    validate = validated_layers.validate
 
-    def counted(model: torch.nn.Module, layer: validated.Layer) -> validated.Layer:
+    def counted(model: torch.nn.Module, layer: validated_layers.Layer) -> validated_layers.Layer:
         calls.append(layer.index)
         return validate(model, layer)
 
-    monkeypatch.setattr(validated, "validate", counted)
+    monkeypatch.setattr(validated_layers, "validate", counted)
     model = build(bert)
     prepared = Explainer(model).prepared
     first = prepared.record(example(bert, 5))

@@ -11,8 +11,8 @@ from ligflow.errors import UnsupportedModel
 from ligflow.layer.arguments import snapshot
 from ligflow.layer.interface import IMPLEMENTATION, Captured, attention_action, plain, seen_at_softmax
 from ligflow.layer.model_state import prepared
-from ligflow.recording.as_loaded import uncached
 from ligflow.recording.call import Call, flat
+from ligflow.recording.unmodified_run import uncached
 
 T = TypeVar("T")
 
