@@ -1,0 +1,69 @@
+"""The maps of the page, cell by cell those of Python."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from browser import flow_of, still_head
+from ligflow import Flow
+from pages import TOKENS, WORDS, Open, chosen, close, map_of, table
+
+
+@pytest.fixture(scope="module")
+def flow() -> Flow:
+    return flow_of(TOKENS, **WORDS)
+
+
+@pytest.mark.parametrize(
+    ("state", "known"),
+    [
+        ("map=z2z&layer=1&special=0", lambda f: f.z2z[1]),
+        ("map=composed&layer=0&special=0", lambda f: f.composed()[0]),
+        ("map=conserving&layer=0&special=0", lambda f: f.composed()[0]),
+        ("map=composed&rule=product&layer=1&special=0", lambda f: f.composed("product")[1]),
+        ("map=product&layer=1&special=0", lambda f: f.composed("product")[1]),
+        ("map=difference&layer=0&special=0", lambda f: f.z2z[0] - f.composed()[0]),
+        ("map=z2u&layer=1&special=0", lambda f: f.z2u[1].sum(0)),
+        ("map=h2&layer=0&special=0", lambda f: f.z2u[0, 2]),
+        ("map=u2z&layer=1", lambda f: torch.cat([f.u2z[1], f.u2z_residual[1][None]]).T),
+        ("map=z2z&words=1&layer=0&special=0", lambda f: f.merge_words().z2z[0]),
+        ("map=composed&words=1&layer=0&special=0", lambda f: f.merge_words().composed()[0]),
+        ("map=composed&layer=0", lambda f: f.composed()[0][:, 1:5]),
+        ("map=h1&words=1&layer=0", lambda f: f.merge_words().z2u[0, 1][:, 1:4]),
+        ("map=z2z&prefix=2&layer=0&special=0", lambda f: f.z2z[0, :, 2:]),
+    ],
+)
+def test_the_exported_table_is_the_tensor(opened: Open, flow: Flow, state: str, known: Any) -> None:
+    close(map_of(opened(flow, state=state)), known(flow))
+
+
+def test_a_head_that_did_not_move_hands_its_weight_to_the_diagonal(opened: Open, flow: Flow) -> None:
+    still = still_head(flow)
+    close(map_of(opened(still, state="map=composed&layer=1&special=0")), still.composed()[1])
+
+
+def test_some_targets(opened: Open) -> None:
+    some = flow_of(TOKENS, targets=[1, 4])
+    shown = opened(some, state="map=composed&layer=0&special=0")
+    close(map_of(shown), some.composed()[0])
+    assert {row["target"] for row in table(shown)} == {"1", "4"}
+
+
+@pytest.mark.parametrize("route", ["z2u", "u2z", "z2z"])
+def test_a_flow_of_one_route(opened: Open, route: str) -> None:
+    shown = opened(flow_of(TOKENS, routes=(route,)))
+    assert chosen(shown, "map") == route
+    assert "certified" in shown.inner_text("main .badge")
+
+
+@pytest.mark.parametrize("kind", ["merged", "hidden"])
+def test_flows_that_were_regrouped_in_python(opened: Open, flow: Flow, kind: str) -> None:
+    regrouped = flow.merge_words() if kind == "merged" else flow.hide_special()
+    close(map_of(opened(regrouped, state="map=composed&layer=1&special=0")), regrouped.composed()[1])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_very_short_texts(opened: Open, count: int) -> None:
+    short = flow_of(TOKENS[1 : 1 + count])
+    close(map_of(opened(short, state="map=z2z&layer=0&special=0")), short.z2z[0])
