@@ -1,15 +1,16 @@
 """A browser for the tests of a file, and pages of flows opened in it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from browser import chromium
+from browser import chromium, flow_of, still_head
 from ligflow import Flow
 from ligflow.view.interactive_page import page
-from pages import Open
+from pages import MEAN, TOKENS, WORDS, Open
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +43,18 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert problems == []
+
+
+@pytest.fixture(scope="module")
+def deep() -> Flow:
+    """Maps of four layers that can be chained; a row that stands still, a head too, a cell that is missed."""
+    flow = still_head(flow_of(TOKENS, layers=4, seed=7, settings=MEAN, **WORDS))
+    tensors = dict(flow.tensors)
+    for name, missed in (("z2z", (1, 4)), ("u2z", (1, 4)), ("z2u", (2, 2, 4))):
+        tensors[f"{name}.met"] = tensors[f"{name}.met"].clone()
+        tensors[f"{name}.met"][missed] = False
+        tensors[f"{name}.residue"] = tensors[f"{name}.residue"].clone()
+        tensors[f"{name}.residue"][missed] = 0.3
+    tensors["z2z"] = tensors["z2z"].clone()
+    tensors["z2z"][2, 3] = 0
+    return replace(flow, tensors=tensors)

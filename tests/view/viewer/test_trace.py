@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from browser import flow_of, still_head
+from browser import flow_of
 from ligflow import Flow, LigflowError
 from ligflow.results.tracing import trace
 from ligflow.view.interactive_page import module, page
@@ -41,21 +41,6 @@ TRACE = """async ([module, state, token, count, cut]) => {
     drift: found.drift, unmet: found.unmet, still: found.still, layers: found.layers,
     edges: m.edgesOf(found, cut), paths: m.strongestPaths(found.shares, found.start, count) };
 }"""
-
-
-@pytest.fixture(scope="module")
-def deep() -> Flow:
-    """Maps of four layers that can be chained; a row that stands still, a head too, a cell that is missed."""
-    flow = still_head(flow_of(TOKENS, layers=4, seed=7, settings=MEAN, **WORDS))
-    tensors = dict(flow.tensors)
-    for name, missed in (("z2z", (1, 4)), ("u2z", (1, 4)), ("z2u", (2, 2, 4))):
-        tensors[f"{name}.met"] = tensors[f"{name}.met"].clone()
-        tensors[f"{name}.met"][missed] = False
-        tensors[f"{name}.residue"] = tensors[f"{name}.residue"].clone()
-        tensors[f"{name}.residue"][missed] = 0.3
-    tensors["z2z"] = tensors["z2z"].clone()
-    tensors["z2z"][2, 3] = 0
-    return replace(flow, tensors=tensors)
 
 
 def followed(
