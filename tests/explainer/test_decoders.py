@@ -210,7 +210,7 @@ def test_joined_flows_of_a_decoder_share_the_start_of_its_encoder() -> None:
     ],
 )  # fmt: skip
 def test_a_decoder_may_hold_what_is_called_an_encoder(stack: str, decodes: bool) -> None:
-    assert Explainer(build(DECODERS["bart"]), stack=stack).decodes is decodes
+    assert Explainer(build(DECODERS["bart"]), stack=stack).prepared.decodes is decodes
 
 
 @pytest.mark.usefixtures("no_shape_checks")

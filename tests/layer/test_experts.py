@@ -168,7 +168,7 @@ def test_keys_that_an_indexer_chooses() -> None:
         config, model = transformers.DeepseekV32Config, transformers.DeepseekV32Model
         small = shrink(config().to_dict()) | {"index_topk": chosen}
         torch.manual_seed(0)
-        layers = Explainer(model(config.from_dict(small)).eval()).record(inputs)
+        layers = Explainer(model(config.from_dict(small)).eval()).prepared.record(inputs)
         assert all(
             refusal in layer.findings.reason and bool(layer.findings.reason) == bool(refusal)
             for layer in layers
