@@ -128,12 +128,14 @@ def explain(
     loading(model)
     outputs.check()
     from ligflow.inputs.pairs import Pair
-    from ligflow.settings import Settings
+    from ligflow.results.tracing import BASELINES
+    from ligflow.settings import Settings, ask
 
-    settings = checked(
-        Settings, tuple(route or Settings.routes), att_baseline, mlp_baseline, layer_baseline,
-        encoder_baseline, scalarization, quadrature, tol, max_nodes, None, precision, experts,
-    )  # fmt: skip
+    settings = checked(lambda: ask(
+        routes=tuple(route or Settings.routes), att_baseline=att_baseline, mlp_baseline=mlp_baseline,
+        layer_baseline=layer_baseline, encoder_baseline=encoder_baseline, scalarization=scalarization,
+        quadrature=quadrature, tol=tol, max_nodes=max_nodes, precision=precision, experts=experts,
+    ))  # fmt: skip
     explainer = explainer_of(
         model, revision, device, dtype, local_files_only, stack=stack, trust_remote_code=trust_remote_code
     )
@@ -145,20 +147,14 @@ def explain(
             inputs, layers=chosen, targets=wanted, truncate=truncate, progress=progress, **settings,
         ))  # fmt: skip
 
-    flow, followed = explained(vars(settings)), _followed(settings.routes)
-    others = (
-        [explained(vars(settings) | followed)]
-        if trace and not followed.items() <= vars(settings).items()
+    flow = explained(vars(settings))
+    chained = {name: word for name, word in BASELINES["mean"].items() if name != "routes"}
+    others = (  # maps that a trace can follow, of the same routes
+        [explained(vars(settings) | chained)]
+        if trace and not chained.items() <= settings.describe().items()
         else []
     )
     deliver(flow, screen, outputs, others)
-
-
-def _followed(routes: tuple[str, ...]) -> dict[str, Any]:
-    """The settings of maps that a trace can follow, of the routes that are asked for."""
-    from ligflow.results.tracing import BASELINES
-
-    return {**BASELINES["mean"], "routes": routes}
 
 
 def _ensure_printable(
