@@ -21,7 +21,7 @@ _COMPOSED = [(att, mlp, rule) for att, mlp in _PAIRS for rule in RULES]
 # what is compared with each direct map, in the order of the rows: map, ATT, MLP, rule
 _OTHERS: list[tuple[str | None, ...]] = [
     *(("composed", *names) for names in _COMPOSED),
-    *(("shuffled_rows", *names) for names in _COMPOSED),
+    *(("shuffled", *names) for names in _COMPOSED),
     ("attention", None, None, None),
 ]
 
