@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from architectures import ARCHITECTURES, build, example
-from ligflow import Explainer, LigflowError
+from ligflow import Explainer, LigflowError, progress
 from ligflow.cli.streams import counted
 from ligflow.explainer.computation import work_in_words
 from ligflow.progress import size_in_words, told
@@ -137,3 +137,16 @@ def test_a_progress_that_is_neither_a_choice_nor_a_function_is_named() -> None:
     explainer = Explainer(build(BERT))
     with pytest.raises(LigflowError, match="progress is 'yes'; give True, False or a function"):
         explainer.explain(example(BERT, 3), progress="yes")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("word", "off"), [("1", True), ("0", False), ("", False)])
+def test_tqdm_disable_switches_bars_of_notebooks_off(
+    word: str, off: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tqdm itself reads it on terminals alone."""
+    from tqdm.notebook import tqdm as of_notebooks
+
+    monkeypatch.setenv("TQDM_DISABLE", word)
+    monkeypatch.setattr(progress, "tqdm", of_notebooks)
+    with progress.told(True, "layers") as counter:
+        assert counter.bar.disable is off

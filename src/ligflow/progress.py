@@ -1,5 +1,6 @@
 """How far a long computation is: a bar by tqdm where somebody looks, and once what the whole will take."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +36,11 @@ def told(progress: Progress | None, what: str, work: str = "") -> Iterator[Done 
     else:
         delay = 0 if progress else _DELAY
         one = what.removesuffix("s")
-        with tqdm(desc=what, unit=one, delay=delay, leave=bool(progress)) as bar:
+        off = os.environ.get("TQDM_DISABLE", "") not in (
+            "",
+            "0",
+        )  # which tqdm's bars of notebooks do not read
+        with tqdm(desc=what, unit=one, delay=delay, leave=bool(progress), disable=off) as bar:
             yield _Counter(bar, work, one)
 
 
