@@ -35,13 +35,13 @@ def told(progress: Progress | None, what: str, work: str = "") -> Iterator[Done 
         yield None
     else:
         delay = 0 if progress else _DELAY
-        one = what.removesuffix("s")
+        unit = what.removesuffix("s")
         off = os.environ.get("TQDM_DISABLE", "") not in (
             "",
             "0",
         )  # which tqdm's bars of notebooks do not read
-        with tqdm(desc=what, unit=one, delay=delay, leave=bool(progress), disable=off) as bar:
-            yield _Counter(bar, work, one)
+        with tqdm(desc=what, unit=unit, delay=delay, leave=bool(progress), disable=off) as bar:
+            yield _Counter(bar, work, unit)
 
 
 class _Counter:
