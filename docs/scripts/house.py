@@ -85,9 +85,7 @@ def main() -> None:
     print(f"names {len(spans)}, vague {vague} ({vague / len(spans):.1%})")
     docstrings = public(trees)
     shown = [sum(bool(found.search(text)) for text in docstrings) for found in (FORMULA, CITATION)]
-    print(
-        f"public functions and classes {len(docstrings)}: with a formula {shown[0]}, with a citation {shown[1]}"
-    )
+    print(print(f"public definitions {len(docstrings)}: formula {shown[0]}, citation {shown[1]}"))
 
 
 if __name__ == "__main__":
