@@ -71,7 +71,7 @@ def main() -> None:
     }
     print(f"modules {len(trees)}, most in one package {folders.most_common(1)[0]}")
     print(
-        f"floors {max(map(floor, graphs[False]))}, circles {circles[False]}, with late imports {circles[True]}"
+        f"floors {max(map(floor, graphs[False]))}, circles {circles[False]}, with late ones {circles[True]}"
     )
     longest = max((SOURCE / "ligflow").rglob("*.py"), key=lambda path: len(path.read_bytes().splitlines()))
     print(f"longest file {longest.relative_to(SOURCE)}, {len(longest.read_bytes().splitlines())} lines")
