@@ -96,3 +96,14 @@ def build(gains: tuple[float, ...] = (1.0, 1.0), layers: int = 1, **more: Any) -
     model = Model(Config(heads=len(gains), gains=gains, layers=layers, **more)).eval()
     model.embed.weight.data = torch.randn(50, model.config.hidden_size)
     return model
+
+
+class Mixing(nn.Module):
+    """Lets every token's input see its left neighbour."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.inner(hidden + 0.5 * hidden.roll(1, dims=1))

@@ -4,14 +4,14 @@ Names: matched, controls. They take the first 8 sentences of the shipped corpus 
 """
 
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import torch
+from by_name import run_named
 from torch import Tensor
 
-from ligflow import CompletenessWarning, Explainer, Flow
+from ligflow import Explainer, Flow
 from ligflow.corpus.sources.readers import read
 from ligflow.evaluation.consistency import agreement, shuffled_rows
 
@@ -90,17 +90,5 @@ def lesser(flow: Flow, off: Tensor, generator: torch.Generator) -> Iterator[tupl
     yield "the row in random order", shuffled_rows(composed, off.expand_as(composed), generator)
 
 
-CHECKS: dict[str, Callable[[], None]] = {check.__name__: check for check in (matched, controls)}
-
-
-def main(names: Sequence[str]) -> None:
-    warnings.simplefilter("ignore", CompletenessWarning)
-    if not names or not set(names) <= set(CHECKS):
-        raise SystemExit(__doc__)
-    for name in names:
-        print(f"# {name}: {CHECKS[name].__doc__}")
-        CHECKS[name]()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_named((matched, controls), sys.argv[1:], __doc__)

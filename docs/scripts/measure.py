@@ -6,16 +6,16 @@ Names: rules, turning, vector, ends, ratios, origin, routing, chain, points, sof
 
 import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise, product
 from typing import Any
 
 import torch
+from by_name import run_named
 from torch import Tensor
 from transformers import MixtralConfig, MixtralModel
 
-from ligflow import CompletenessWarning, Explainer, Flow, direction
+from ligflow import Explainer, Flow, direction
 from ligflow.devices.private_copy import private_copy
 from ligflow.explainer.fingerprint import Structure, checksum
 from ligflow.method import from_names
@@ -257,20 +257,8 @@ def off_by(coarse: Flow, fine: Flow, route: str) -> Tensor:
     return relative.amax(1) if route == "z2u" else relative
 
 
-MEASURES: dict[str, Callable[[], None]] = {
-    measure.__name__: measure
-    for measure in (rules, turning, vector, ends, ratios, origin, routing, chain, points, softmax, noticing)
-}
-
-
-def main(names: Sequence[str]) -> None:
-    warnings.simplefilter("ignore", CompletenessWarning)
-    if not names or not set(names) <= set(MEASURES):
-        raise SystemExit(__doc__)
-    for name in names:
-        print(f"# {name}: {MEASURES[name].__doc__}")
-        MEASURES[name]()
+MEASURES = (rules, turning, vector, ends, ratios, origin, routing, chain, points, softmax, noticing)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_named(MEASURES, sys.argv[1:], __doc__)

@@ -1,18 +1,13 @@
 """Norm-based attention against the sums of vectors that define it, written out by the matrices."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor, nn
 
-from architectures import ARCHITECTURES
 from ligflow import UnsupportedModel
 from ligflow.evaluation.norm_based_attention import norm_based, with_residual_and_norm
 from ligflow.layer.layer import Layer
-from ligflow.method.attention import attention_weights
-from ligflow.routes.workspace import Selection
-from recorded_layers import recorded
+from recorded_layers import recorded_alone, shares
 
 PROJECTIONS = {
     "bert": "attention.output.dense", "llama": "self_attn.o_proj", "gemma2": "self_attn.o_proj",
@@ -20,21 +15,9 @@ PROJECTIONS = {
 }  # fmt: skip
 
 
-def one(name: str, tokens: int = 6) -> Iterator[tuple[Layer, Selection]]:
-    for _, layer, place in recorded(ARCHITECTURES[name], torch.float64, tokens, 0):
-        yield layer, place
-
-
-def shares(layer: Layer) -> tuple[Tensor, Tensor]:
-    """Attention weights [head, target, source] and values [head, source, dim]."""
-    seen = layer.capture(layer.hidden[None])
-    p = attention_weights(seen.query, seen.key, seen.form).p[0]
-    return p, seen.value[0].repeat_interleave(len(p) // seen.value.shape[1], dim=0)
-
-
 @pytest.mark.parametrize("name", PROJECTIONS)
 def test_norm_based_attention_by_the_matrices(name: str) -> None:
-    for layer, place in one(name):
+    for layer, place in recorded_alone(name):
         p, value = shares(layer)
         weight = layer.module.get_submodule(PROJECTIONS[name]).weight
         by_head = weight.unflatten(1, (len(p), -1))
@@ -50,7 +33,7 @@ def written(layer: Layer, name: str) -> Tensor:
 
 def test_residual_and_norm_of_a_post_norm_model() -> None:
     """LayerNorm(y) = gain (y - mean y) / sd y + shift, with sd y that of the real y."""
-    for layer, place in one("bert"):
+    for layer, place in recorded_alone("bert"):
         output = layer.module.get_submodule("attention.output")
         parts = written(layer, "bert")
         parts[torch.arange(6), torch.arange(6)] += layer.hidden
@@ -65,14 +48,14 @@ def test_residual_and_norm_of_a_post_norm_model() -> None:
 
 
 def test_residual_of_a_pre_norm_model() -> None:
-    for layer, place in one("llama"):
+    for layer, place in recorded_alone("llama"):
         parts = written(layer, "llama")
         parts[torch.arange(6), torch.arange(6)] += layer.hidden
         torch.testing.assert_close(with_residual_and_norm(layer, place), parts.norm(dim=-1))
 
 
 def test_residual_of_a_model_with_a_norm_before_the_residual() -> None:
-    for layer, place in one("gemma2"):
+    for layer, place in recorded_alone("gemma2"):
         parts = written(layer, "gemma2")
         norm = layer.module.get_submodule("post_attention_layernorm")
         divisor = (parts.sum(1).square().mean(-1) + norm.eps).sqrt()
@@ -82,7 +65,7 @@ def test_residual_of_a_model_with_a_norm_before_the_residual() -> None:
 
 
 def test_heads_that_no_matrix_takes() -> None:
-    for layer, place in one("llama"):
+    for layer, place in recorded_alone("llama"):
         layer.module.self_attn.o_proj = nn.Identity()
         with pytest.raises(UnsupportedModel, match="no matrix takes the output of its heads side by side"):
             norm_based(layer, place)

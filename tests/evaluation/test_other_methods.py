@@ -1,10 +1,7 @@
 """The methods compared, each against its own definition written out."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
-from torch import Tensor
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer
@@ -17,29 +14,15 @@ from ligflow.evaluation.other_methods import (
     seen_by,
     value_zeroing,
 )
-from ligflow.layer.layer import Layer
-from ligflow.method.attention import attention_weights
 from ligflow.routes.workspace import Selection
-from recorded_layers import CASES, recorded
+from recorded_layers import CASES, recorded, recorded_alone, shares
 
 FAMILIES = ("bert", "llama", "gpt2", "gemma2", "t5", "gpt_oss", "gpt_neox")
 
 
-def one(name: str, tokens: int = 6) -> Iterator[tuple[Layer, Selection]]:
-    for _, layer, place in recorded(ARCHITECTURES[name], torch.float64, tokens, 0):
-        yield layer, place
-
-
-def shares(layer: Layer) -> tuple[Tensor, Tensor]:
-    """Attention weights [head, target, source] and values [head, source, dim]."""
-    seen = layer.capture(layer.hidden[None])
-    p = attention_weights(seen.query, seen.key, seen.form).p[0]
-    return p, seen.value[0].repeat_interleave(len(p) // seen.value.shape[1], dim=0)
-
-
 @pytest.mark.parametrize("name", FAMILIES)
 def test_value_zeroing(name: str) -> None:
-    for layer, place in one(name):
+    for layer, place in recorded_alone(name):
         p, value = shares(layer)
         expected = torch.zeros(6, 6, dtype=torch.float64)
         for k in range(6):
@@ -53,7 +36,7 @@ def test_value_zeroing(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_gradient_times_input(name: str) -> None:
-    for layer, place in one(name):
+    for layer, place in recorded_alone(name):
         found = gradient_times_input(layer, place)
         for target in range(6):
             hidden = layer.hidden.clone().requires_grad_()
@@ -108,9 +91,9 @@ def test_every_family_has_every_method(name: str, tokens: int, padding: int) -> 
 
 
 def test_causal_targets_see_no_later_source() -> None:
-    for layer, place in one("llama"):
+    for layer, place in recorded_alone("llama"):
         assert seen_by(layer, place).tolist() == torch.ones(6, 6).tril().bool().tolist()
-    for layer, place in one("bert"):
+    for layer, place in recorded_alone("bert"):
         assert seen_by(layer, place).all()
 
 

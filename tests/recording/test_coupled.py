@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from architectures import _GROUPED, ARCHITECTURES, Architecture, build, example
+from hand_made import Mixing
 from ligflow import Explainer, UnsupportedModel
 from ligflow.evaluation.removal import ablation
 from ligflow.layer.layer import Layer
@@ -117,17 +118,6 @@ def test_projections_without_forward_derivatives_are_explained(monkeypatch: pyte
     assert any("forward-mode differentiation" in note for note in found.meta["notes"])
     for route in ("z2u", "u2z", "z2z"):
         torch.testing.assert_close(found.tensors[route], expected.tensors[route], rtol=2e-3, atol=2e-3)
-
-
-class Mixing(nn.Module):
-    """A module that lets neighbours meet."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return self.inner(hidden + 0.5 * hidden.roll(1, dims=1))
 
 
 def test_tokens_that_meet_before_attention_are_explained() -> None:

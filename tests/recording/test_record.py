@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel, PreTrainedConfig, PreTrainedModel
 
 from architectures import _GROUPED, ARCHITECTURES, WHOLE_ONLY, Architecture, build, example, since
+from hand_made import Mixing
 from ligflow import Explainer, UnsupportedModel
 from ligflow.errors import LigflowError
 from ligflow.evaluation.conformance import check
@@ -113,17 +114,6 @@ def test_an_unknown_attention_argument_is_refused_by_name(monkeypatch: pytest.Mo
         )
     with pytest.raises(UnsupportedModel, match="'block_indices'"):
         Explainer(model).explain(example(ARCHITECTURES["llama"], 4))
-
-
-class Mixing(nn.Module):
-    """Lets every token's input see its left neighbour."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return self.inner(hidden + 0.5 * hidden.roll(1, dims=1))
 
 
 def test_a_layer_that_mixes_tokens_after_attention_is_refused() -> None:
