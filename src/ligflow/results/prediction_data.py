@@ -1,0 +1,113 @@
+"""Why a prediction: relevance by token, head and layer, conserved from the score down to the input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ligflow.errors import LigflowError
+
+AnyPrediction = TypeVar("AnyPrediction", bound="PredictionData")
+
+
+@dataclass(frozen=True)
+class SegmentCertificate:
+    """How well a segment of the model was integrated, in units of the score.
+
+    `residue` is what its sources sum to less what they should; `error` the estimated sum over tokens of what
+    their relevance is off; `allowance` what it may be, and `met` whether it is no more.
+    """
+
+    name: str
+    layer: int | None
+    residue: float
+    error: float
+    allowance: float
+    points: int
+    met: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PredictionData:
+    """What each token, head and layer contributes to the change of a score between two runs.
+
+    | attribute | shape | what |
+    |---|---|---|
+    | `by_depth` | cut token | relevance of each token at every cut; each row sums to `change` |
+    | `late` | cut token | the part of it that enters above the cut by other ways than the hidden states |
+    | `error` | token | estimated error of a token's relevance at the input: an estimate, no bound |
+    | `heads[layer]` | head token | what a head writes at a token |
+    | `mlps[layer]` | token | what the MLP writes at a token |
+    | `residual[layer]` | token | what a token carries past the layer's own parts |
+    | `routing[layer]` | token | jumps where a token's experts change between the runs |
+
+    `tokens` are those of the input; with an encoder its tokens come first, and `streams` says where each
+    stream's begin and end. `kept` tokens are the same in both runs. `value` and `reference_value` are the
+    score in the real and in the reference run, whose likeliest outputs are `top` and `reference_top`.
+    """
+
+    tokens: list[str]
+    special: tuple[bool, ...]
+    kept: tuple[bool, ...]
+    value: float
+    reference_value: float
+    cuts: list[str]
+    by_depth: Float[Tensor, "cut token"]
+    late: Float[Tensor, "cut token"]
+    error: Float[Tensor, " token"]
+    heads: Mapping[int, Float[Tensor, "head token"]] = field(default_factory=dict)
+    cross_heads: Mapping[int, Float[Tensor, "head token"]] = field(default_factory=dict)
+    mlps: Mapping[int, Float[Tensor, " token"]] = field(default_factory=dict)
+    residual: Mapping[int, Float[Tensor, " token"]] = field(default_factory=dict)
+    routing: Mapping[int, Float[Tensor, " token"]] = field(default_factory=dict)
+    stored_edges: Mapping[int, Float[Tensor, "head target source"]] = field(default_factory=dict)
+    certificates: tuple[SegmentCertificate, ...] = ()
+    top: tuple[tuple[str, float], ...] = ()
+    reference_top: tuple[tuple[str, float], ...] = ()
+    layer_names: tuple[str, ...] = ()
+    streams: tuple[tuple[str, int, int], ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def change(self) -> float:
+        """`s(x) - s(x°)`: what the relevance of the tokens sums to, up to the certificate."""
+        return self.value - self.reference_value
+
+    @property
+    def relevance(self) -> Float[Tensor, " token"]:
+        """What each token of the input contributes to the change of the score."""
+        return self.by_depth[0]
+
+    @property
+    def scale(self) -> float:
+        """`max(|change|, Σ |relevance|)`: what errors are relative to."""
+        return max(abs(self.change), float(self.relevance.abs().sum()), torch.finfo(torch.float64).tiny)
+
+    @property
+    def certificate(self) -> float:
+        """`(Σ relevance - change) / scale`: whether the tokens sum to the change, not that each is right."""
+        return (float(self.relevance.sum()) - self.change) / self.scale
+
+    @property
+    def unmet(self) -> list[SegmentCertificate]:
+        """The segments that miss what they were allowed."""
+        return [segment for segment in self.certificates if not segment.met]
+
+    def edges(self, layer: int) -> Float[Tensor, "head target source"]:
+        """What each head carries from source to target; a head's edges sum to its relevance at the target.
+
+        Raises LigflowError for a layer of which no edges are stored.
+        """
+        if layer not in self.stored_edges:
+            stored = ", ".join(map(str, self.stored_edges)) or "none"
+            raise LigflowError(
+                f"No edges of layer {layer} are stored (stored: {stored}); ask for them: "
+                f"explain_prediction(..., edges=[{layer}])."
+            )
+        return self.stored_edges[layer]
