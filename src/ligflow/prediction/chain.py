@@ -1,0 +1,178 @@
+"""The chain: cotangents of the score, carried from the answer down to the input, segment by segment.
+
+    m_S = 1,   m_{t-1} = (∫ J_{F_t}(h° + a Δh) da)ᵀ m_t,   R_t[k] = m_t[k] . Δh_t[k]
+
+By completeness `∫ J da Δh_{t-1} = Δh_t`, component by component, so that `Σ_k R_t[k]` is the change of the
+score between the two runs at every cut.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ligflow.layer.model_state import prepared
+from ligflow.prediction.path_average import Average, Cotangents, average
+from ligflow.prediction.segment import Segment, Variable
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """The segments of a model between two runs, in the order of the model, with their path variables.
+
+    `cuts` names the places between segments at which relevance by token is read: the number of segments
+    before each.
+    """
+
+    segments: Sequence[Segment]
+    variables: Mapping[str, Variable]
+    cuts: Sequence[tuple[str, int]]
+    tokens: int
+    score: str = "score"
+
+
+@dataclass(frozen=True, eq=False)
+class Accuracy:
+    """How exact the chain is to be: `tol` of the scale in all, at no more than `max_points` a segment.
+
+    With `points` every segment takes that many (1, 3, 7, 15 or 31), whatever its error.
+    """
+
+    tol: float = 1e-3
+    max_points: int = 31
+    points: int | None = None
+
+
+@dataclass(eq=False)
+class Chain:
+    """What the chain gives, by row of the answer.
+
+    `at_images` are cotangents of what each segment gives, `at_sources` those of what it takes (through this
+    segment alone), by number of the segment and name of the variable.
+    """
+
+    by_depth: Float[Tensor, "row cut token"]
+    late: Float[Tensor, "row cut token"]
+    error: Float[Tensor, "row token"]
+    averages: list[Average | None]
+    allowances: list[Tensor]
+    at_images: list[Cotangents] = field(default_factory=list)
+
+
+def chain(
+    graph: Graph, change: Float[Tensor, " row"], accuracy: Accuracy, model: Any, report: Report | None = None
+) -> Chain:
+    """Relevance from the score down to the input; once more, and more exactly, where errors add up.
+
+    `change` is the change of each score between the two runs.
+    """
+    result = _once(graph, change, accuracy, 1.0, model, report)
+    if accuracy.points is None:
+        scale = torch.maximum(change.abs(), result.by_depth[:, 0].abs().sum(-1))
+        excess = float((result.error.sum(-1) / (accuracy.tol * scale).clamp(min=1e-300)).max())
+        if excess > 1:
+            result = _once(graph, change, accuracy, 0.5 / excess, model, report)
+    return result
+
+
+def _once(
+    graph: Graph, change: Tensor, accuracy: Accuracy, tightness: float, model: Any, report: Report | None
+) -> Chain:
+    rows, count = len(change), len(graph.segments)
+    above: dict[str, Tensor] = {graph.score: _unit(graph.variables[graph.score], rows)}
+    carried: dict[str, Tensor] = {}
+    signs = torch.Generator().manual_seed(0)
+    scale, spent = change.abs(), torch.zeros_like(change)
+    averages: list[Average | None] = [None] * count
+    allowances: list[Tensor] = [torch.zeros(rows)] * count
+    at_images: list[Cotangents] = [{}] * count
+    by_cut: dict[int, tuple[Tensor, Tensor]] = {}
+    for number in reversed(range(count)):
+        segment = graph.segments[number]
+        scale = torch.maximum(scale, _relevance(graph, above)[0].abs().sum(-1))
+        allowance = _allowance(scale, spent, accuracy.tol * tightness, number + 1, count)
+        at_images[number] = {name: above.pop(name) for name in segment.images if name in above}
+        at_carried = {name: carried.pop(name) for name in segment.images if name in carried}
+        if at_images[number]:
+            with _on(model, segment):
+                result = _average(graph, segment, at_images[number], at_carried, allowance, accuracy)
+            _join(above, result.cotangents)
+            _join(carried, result.carried)
+            _join(carried, _with_sign(result.local, signs))
+            spent = spent + (result.error / (accuracy.tol * tightness * scale).clamp(min=1e-300)).square()
+            averages[number], allowances[number] = result, allowance
+        by_cut[number] = _relevance(graph, above)
+        if report is not None:
+            report(count - number, count)
+    by_cut[count] = by_cut.get(count, by_cut[0])
+    at = [by_cut[before] for _, before in graph.cuts]
+    error = _relevance(graph, carried)[0].abs() if carried else torch.zeros_like(at[0][0])
+    return Chain(
+        torch.stack([both for both, _ in at], 1), torch.stack([late for _, late in at], 1),
+        error, averages, allowances, at_images,
+    )  # fmt: skip
+
+
+def _average(
+    graph: Graph,
+    segment: Segment,
+    above: Cotangents,
+    carried: Cotangents,
+    allowance: Tensor,
+    accuracy: Accuracy,
+) -> Average:
+    if accuracy.points is None:
+        return average(segment, graph.variables, above, carried, allowance, accuracy.max_points)
+    pinned = torch.full_like(allowance, torch.inf)
+    return average(segment, graph.variables, above, carried, pinned, accuracy.points, accuracy.points)
+
+
+def _on(model: Any, segment: Segment) -> Any:
+    return prepared(model, segment.implementation) if segment.implementation != "as it is" else nullcontext()
+
+
+def _unit(score: Variable, rows: int) -> Tensor:
+    return torch.eye(rows, dtype=score.real.dtype, device=score.real.device)
+
+
+def _allowance(scale: Tensor, spent: Tensor, tol: float, left: int, count: int) -> Tensor:
+    """What a segment's error may be: of `tol scale` twice an even share, less where much was spent.
+
+    Errors of segments are taken to add as squares; a fifth is kept for the last ones.
+    """
+    even = 2 * tol * scale / count**0.5
+    rest = (1 - spent).clamp(min=0.2)
+    return torch.minimum(even, tol * scale * (rest / left).sqrt())
+
+
+def _join(into: dict[str, Tensor], more: Mapping[str, Tensor]) -> None:
+    for name, tensor in more.items():
+        into[name] = into[name] + tensor if name in into else tensor
+
+
+def _with_sign(local: Cotangents, signs: torch.Generator) -> Cotangents:
+    sign = 1 - 2 * int(torch.randint(2, (), generator=signs))
+    return {name: tensor * sign for name, tensor in local.items()}
+
+
+def _relevance(graph: Graph, cotangents: Cotangents) -> tuple[Float[Tensor, "row token"], Tensor]:
+    """`m Δv` by row and token of all variables alive at a cut, and of those that are no hidden states."""
+    rows = len(next(iter(cotangents.values())))
+    both = torch.zeros(rows, graph.tokens, dtype=torch.float64)
+    late = torch.zeros_like(both)
+    for name, cotangent in cotangents.items():
+        variable = graph.variables[name]
+        if variable.axis < 0:
+            continue
+        part = variable.by_token(cotangent.double() * variable.step.double()).cpu()
+        at = slice(variable.offset, variable.offset + part.shape[-1])
+        both[:, at] += part
+        if variable.late:
+            late[:, at] += part
+    return both, late

@@ -1,0 +1,260 @@
+"""From a model, a question and a reference to the graph of segments that the chain goes through."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ligflow.errors import UnsupportedModel
+from ligflow.layer.arguments import first_tensor
+from ligflow.layer.layer import Layer
+from ligflow.layer.model_state import prepared
+from ligflow.prediction.chain import Graph
+from ligflow.prediction.cuts import Call, segments_of
+from ligflow.prediction.layer_form import LayerForm, form_of
+from ligflow.prediction.segment import Segment, Values, Variable
+from ligflow.prediction.two_runs import Path, Run, moving, resumed, run_noting
+from ligflow.recording.tolerances import max_token_error, tolerance
+
+EMBEDDINGS, SCORE = "embeddings", "score"
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """The two runs of a model on one example, with its layers in the order of their calls."""
+
+    model: PreTrainedModel
+    inputs: Mapping[str, Tensor]
+    layers: Sequence[Layer]
+    real: Run
+    reference: Run
+    positions: Sequence[int] | None
+    score: Callable[[Any], Tensor]
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """The layers' modules in the order of their calls."""
+        return [layer.module for layer in self.layers]
+
+
+@dataclass(eq=False)
+class Built:
+    """A graph, the calls of layers in it, and what a reader must know of it."""
+
+    graph: Graph
+    calls: list[Call]
+    scores: tuple[Tensor, Tensor]
+    notes: list[str] = field(default_factory=list)
+
+
+def implementation_of(layers: Sequence[Layer]) -> str | None:
+    """The attention that the model has in both runs: ours, where all layers can be replayed with it."""
+    kinds = {layer.implementation for layer in layers}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def both_runs(
+    model: PreTrainedModel,
+    inputs: Mapping[str, Tensor],
+    layers: Sequence[Layer],
+    embeddings: Tensor,
+    positions: Sequence[int] | None,
+    score: Callable[[Any], Tensor],
+) -> Runs:
+    """The model's run on the inputs, and that with the reference at its embeddings."""
+    modules = [layer.module for layer in layers]
+    with prepared(model, implementation_of(layers)):
+        real = run_noting(model, inputs, modules, None, positions)
+        reference = run_noting(model, inputs, modules, embeddings, positions)
+    if not len(real.calls) == len(reference.calls) == len(layers):
+        raise UnsupportedModel(
+            f"{type(model).__name__} runs {len(real.calls)} layers on the input and "
+            f"{len(reference.calls)} on the reference; choose another reference."
+        )
+    return Runs(model, inputs, layers, real, reference, positions, score)
+
+
+def graph_of(runs: Runs, cut: str = "modules") -> Built:
+    """The graph under a cut: `modules`, `layer`, or `model`, which is one segment."""
+    builder = _Builder(runs, cut)
+    if cut != "model":
+        builder.layers()
+    return builder.finish()
+
+
+class _Builder:
+    """Adds segments one by one, in the order of the model."""
+
+    def __init__(self, runs: Runs, cut: str) -> None:
+        self.runs, self.cut = runs, cut
+        self.segments: list[Segment] = []
+        self.variables: dict[str, Variable] = {}
+        self.cuts: list[tuple[str, int]] = [(EMBEDDINGS, 0)]
+        self.calls: list[Call] = []
+        self.notes: list[str] = []
+        self.tokens = runs.real.embeddings.shape[1]
+        self._add_variable(EMBEDDINGS, runs.real.embeddings, runs.reference.embeddings)
+
+    def _add_variable(self, name: str, real: Tensor, reference: Tensor, late: bool = False) -> None:
+        own, other = real[0], reference[0]
+        axis = next((axis for axis, size in enumerate(own.shape) if size == self.tokens), 0) if late else 0
+        self.variables[name] = Variable(own.detach(), other.detach(), axis, late=late)
+
+    def layers(self) -> None:
+        """The segments of every layer, and of what lies between them."""
+        runs = self.runs
+        for number, layer in enumerate(runs.layers):
+            real, reference = runs.real.calls[number], runs.reference.calls[number]
+            differing = moving(real.arguments, reference.arguments)
+            names = {path: self._known(*pair) for path, pair in differing.items()}
+            fresh = {path: pair for path, pair in differing.items() if names[path] is None}
+            if fresh:
+                names |= self._between(number, fresh, real.first)
+            hidden = names.pop((real.first,), None)
+            self.cuts.append((f"layer {number}", len(self.segments)))
+            if hidden is None and not names:  # nothing moves here
+                continue
+            if hidden is None:
+                hidden = f"hidden{number}"
+                self._add_variable(hidden, real.hidden, reference.hidden)
+            self._layer(number, layer, hidden, {path: name for path, name in names.items() if name})
+
+    def _known(self, real: Tensor, reference: Tensor) -> str | None:
+        """The variable that this is, if it is one."""
+        for name, variable in reversed(self.variables.items()):
+            pairs = ((variable.real, real[0]), (variable.reference, reference[0]))
+            if all(ours.shape == theirs.shape and torch.equal(ours, theirs) for ours, theirs in pairs):
+                return name
+        return None
+
+    def _layer(self, number: int, layer: Layer, hidden: str, names: Mapping[Path, str]) -> None:
+        output = f"out{number}"
+        real, reference = (
+            first_tensor(run.calls[number].output) for run in (self.runs.real, self.runs.reference)
+        )
+        self._add_variable(output, real, reference)
+        form = LayerForm("layer")
+        if self.cut == "modules":
+            with prepared(self.runs.model, layer.implementation):
+                form = form_of(layer)
+        for candidate in dict.fromkeys((form, LayerForm("layer"))):
+            call = Call(number, layer, candidate, hidden, output, names)
+            segments = segments_of(call)
+            made = self._inner(segments, output)
+            if made is not None:
+                break
+        else:
+            raise UnsupportedModel(
+                f"Layer {number} ({layer.name}) does not give again what it gave in both runs; cut='model' "
+                "takes the model as one."
+            )
+        if candidate.kind != form.kind:
+            self.notes.append(
+                f"layer {number} goes through the coarser cut: its parts do not give its output"
+            )
+        elif self.cut == "modules" and candidate.kind in ("layer", "joined"):
+            reason = layer.findings.reason or "what follows its attention could not be taken apart"
+            self.notes.append(f"layer {number} goes through a coarser cut ({candidate.kind}): {reason}")
+        self.variables |= made
+        self.segments += segments
+        self.calls.append(call)
+
+    def _inner(self, segments: Sequence[Segment], output: str) -> dict[str, Variable] | None:
+        """The variables inside a layer in both runs; None where its output does not come out."""
+        made: dict[str, Variable] = {}
+        for segment in segments:
+            known = self.variables | made
+            ends = {name: torch.stack([known[name].reference, known[name].real]) for name in segment.sources}
+            with prepared(self.runs.model, segment.implementation), torch.no_grad():
+                images = segment.run(ends)
+            for name, image in images.items():
+                if name == output:
+                    wanted = torch.stack([known[name].reference, known[name].real])
+                    if not _same(image, wanted):
+                        return None
+                else:
+                    made[name] = Variable(image[1], image[0])
+        return made
+
+    def _between(
+        self, number: int, fresh: Mapping[Path, tuple[Tensor, Tensor]], first: str
+    ) -> dict[Path, str]:
+        """A segment from what layers gave to new arguments of a layer."""
+        names: dict[Path, str] = {}
+        for path, pair in fresh.items():
+            names[path] = f"{'.'.join(map(str, path))}@{number}"
+            self._add_variable(names[path], *pair, late=path != (first,))
+
+        def run(values: Values) -> dict[str, Tensor]:
+            arguments = self._resumed(values, number)
+            return {name: _at(arguments, path) for path, name in names.items()}
+
+        self._add_segment(f"before layer {number}", tuple(names.values()), run)
+        return names
+
+    def _resumed(self, values: Values, stop: int) -> Any:
+        outputs = {int(name[3:]): value for name, value in values.items() if name.startswith("out")}
+        return resumed(
+            self.runs.model, self.runs.inputs, self.runs.modules, self.runs.real, outputs,
+            values.get(EMBEDDINGS), stop, self.runs.positions,
+        )  # fmt: skip
+
+    def _add_segment(self, name: str, images: tuple[str, ...], run: Callable[[Values], Any]) -> None:
+        candidates = tuple(name for name in self.variables if name == EMBEDDINGS or name.startswith("out"))
+        implementation = implementation_of(self.runs.layers)
+        segment = Segment(name, None, "between", candidates, images, run, False, 1, implementation)
+        with prepared(self.runs.model, implementation):
+            sources = _sources(segment, self.variables)
+        segment = replace(segment, sources=sources)
+        self.segments.append(segment)
+
+    def finish(self) -> Built:
+        """The last segment: from what the last layers gave to the score."""
+        runs = self.runs
+        with torch.no_grad():
+            real, reference = (runs.score(run.outputs)[0] for run in (runs.real, runs.reference))
+        self.variables[SCORE] = Variable(real.double(), reference.double(), -1)
+        self.cuts.append(("head", len(self.segments)))
+        count = len(runs.layers)
+
+        def run(values: Values) -> dict[str, Tensor]:
+            if self.cut == "model":
+                return {SCORE: _whole(runs, values[EMBEDDINGS]).double()}
+            return {SCORE: runs.score(self._resumed(values, count)).double()}
+
+        self._add_segment("the head", (SCORE,), run)
+        cuts = self.cuts if self.cut != "model" else self.cuts[:1]
+        graph = Graph(self.segments, self.variables, cuts, self.tokens)
+        return Built(graph, self.calls, (real, reference), self.notes)
+
+
+def _whole(runs: Runs, embeddings: Tensor) -> Tensor:
+    outputs = resumed(runs.model, runs.inputs, [], runs.real, {}, embeddings, 0, runs.positions)
+    return runs.score(outputs)
+
+
+def _at(arguments: Any, path: Path) -> Tensor:
+    for key in path:
+        arguments = arguments[key]
+    assert isinstance(arguments, Tensor)
+    return arguments
+
+
+def _same(ours: Tensor, theirs: Tensor) -> bool:
+    return max_token_error(ours, theirs) <= tolerance(ours)
+
+
+def _sources(segment: Segment, variables: Mapping[str, Variable]) -> tuple[str, ...]:
+    """The candidates on which some image depends."""
+    with torch.enable_grad():
+        values = {name: variables[name].real[None].clone().requires_grad_() for name in segment.sources}
+        images = segment.run(values)
+        total = sum(image.double().square().sum() for image in images.values())
+        assert isinstance(total, Tensor)
+        grads = torch.autograd.grad(total, list(values.values()), allow_unused=True)
+    return tuple(
+        name for name, grad in zip(values, grads, strict=True) if grad is not None and bool(grad.any())
+    )

@@ -1,0 +1,239 @@
+"""A model's layers in two runs, the input's and the reference's, and what differs between them.
+
+The reference is put in at the output of the input embeddings in a call with the real ids, so that positions,
+token types and masks stay those of the input.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ligflow.errors import UnsupportedModel
+from ligflow.layer.arguments import first_tensor, snapshot
+from ligflow.recording.call import Call, by_name
+from ligflow.recording.unmodified_run import uncached
+
+
+class Reached(Exception):
+    """Ends a run of a model at a layer."""
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.args_, self.kwargs = args, kwargs
+
+
+@dataclass(frozen=True, eq=False)
+class LayerRun:
+    """One call of a layer: its arguments by name, the first of which is the hidden states, and its output."""
+
+    first: str
+    arguments: dict[str, Any]
+    output: Any
+
+    @property
+    def hidden(self) -> Tensor:
+        """The hidden states as the layer takes them."""
+        hidden: Tensor = self.arguments[self.first]
+        return hidden
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run of a model: the output of its input embeddings, its layers' calls, and its outputs."""
+
+    embeddings: Tensor
+    calls: list[LayerRun]
+    outputs: Any
+
+
+def input_embeddings(model: PreTrainedModel) -> nn.Module:
+    """The module whose output is the first vector of each token: an encoder's, where there is one.
+
+    Raises UnsupportedModel where the model names none.
+    """
+    part: Any = model
+    if getattr(model.config, "is_encoder_decoder", False):
+        encoder = model.get_encoder()
+        part = encoder if isinstance(encoder, PreTrainedModel) else model
+    try:
+        module = part.get_input_embeddings()
+    except NotImplementedError:
+        module = None
+    if not isinstance(module, nn.Module):
+        raise UnsupportedModel(
+            f"{type(model).__name__} names no input embeddings, at which a reference could be put in; "
+            "explain its layers instead: explain(...)."
+        )
+    return module
+
+
+def run_noting(
+    model: PreTrainedModel,
+    inputs: Mapping[str, Tensor],
+    layers: Sequence[nn.Module],
+    embeddings: Tensor | None = None,
+    head: Sequence[int] | None = None,
+) -> Run:
+    """A run in which the calls of `layers` are noted, with other `embeddings` if they are given.
+
+    `head` are the positions at which a vocabulary head is read (None: all).
+    """
+    calls: list[Call] = []
+    seen: list[Tensor] = []
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        calls.append(Call("", module, snapshot(args), snapshot(kwargs)))
+
+    def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        calls[-1].output = output
+
+    def embedded(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
+        if seen:  # a decoder's tokens, by the same module
+            return None
+        vectors = output if isinstance(output, Tensor) else first_tensor(output)
+        seen.append(vectors if embeddings is None else embeddings.to(vectors))
+        return None if embeddings is None else with_first(output, seen[0])
+
+    with _hooked(model, embedded) as handles, reading(model, head), torch.no_grad():
+        for module in dict.fromkeys(layers):
+            handles.append(module.register_forward_pre_hook(before, prepend=True, with_kwargs=True))
+            handles.append(module.register_forward_hook(after))
+        outputs = model(**inputs, **uncached(model))
+    return Run(seen[0], [_layer_run(call) for call in calls], outputs)
+
+
+def _layer_run(call: Call) -> LayerRun:
+    first, arguments = by_name(call)
+    return LayerRun(first, arguments, call.output)
+
+
+def with_first(output: Any, tensor: Tensor) -> Any:
+    """A layer's output with other hidden states: the tensor itself, or the first of a tuple."""
+    if isinstance(output, Tensor):
+        return tensor
+    if isinstance(output, tuple):
+        return (tensor, *output[1:])
+    if isinstance(output, list):
+        return [tensor, *output[1:]]
+    raise UnsupportedModel(f"A layer returned {type(output).__name__} where hidden states were expected.")
+
+
+def resumed(
+    model: PreTrainedModel,
+    inputs: Mapping[str, Tensor],
+    modules: Sequence[nn.Module],
+    run: Run,
+    values: Mapping[int, Tensor],
+    embeddings: Tensor | None,
+    stop: int,
+    head: Sequence[int] | None = None,
+) -> Any:
+    """The model's own forward for a batch of points, with layers stood in for by what they gave.
+
+    `modules` are the layers in the order of their calls; those before `stop` are not computed: they give
+    `values`, by their number, or what they gave in `run`. Returns the arguments of call `stop`, or the
+    model's outputs where no call has that number.
+    """
+    batches = [*values.values(), *([] if embeddings is None else [embeddings])]
+    points = max(map(len, batches), default=1)
+    count = iter(range(len(modules) + 1))
+    known: list[None] = []
+
+    def stand_in(*args: Any, **kwargs: Any) -> Any:
+        number = next(count)
+        if number == stop:
+            raise Reached(args, kwargs)
+        output = run.calls[number].output
+        return with_first(output, values[number] if number in values else _all(first_tensor(output), points))
+
+    def embedded(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
+        if known or embeddings is None:
+            return None
+        known.append(None)
+        return with_first(output, embeddings)
+
+    batch = {name: _all(tensor, points) for name, tensor in inputs.items()}
+    with _hooked(model, embedded), reading(model, head), _standing_in(modules, stand_in):
+        try:
+            return model(**batch, **uncached(model))
+        except Reached as reached:
+            call = Call("", modules[stop], reached.args_, reached.kwargs)
+    return by_name(call)[1]  # with the layers' own forwards in place, which name the arguments
+
+
+def _all(tensor: Tensor, points: int) -> Tensor:
+    return tensor.expand(points, *tensor.shape[1:]) if tensor.ndim and len(tensor) == 1 else tensor
+
+
+@contextmanager
+def _standing_in(modules: Sequence[nn.Module], forward: Callable[..., Any]) -> Iterator[None]:
+    distinct = list(dict.fromkeys(modules))
+    before = {module: vars(module).get("forward") for module in distinct}
+    try:
+        for module in distinct:
+            vars(module)["forward"] = forward
+        yield
+    finally:
+        for module, own in before.items():
+            if own is None:
+                vars(module).pop("forward", None)
+            else:
+                vars(module)["forward"] = own
+
+
+@contextmanager
+def _hooked(model: PreTrainedModel, embedded: Callable[..., Any]) -> Iterator[list[Any]]:
+    handles = [input_embeddings(model).register_forward_hook(embedded)]
+    try:
+        yield handles
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def reading(model: PreTrainedModel, positions: Sequence[int] | None) -> Iterator[None]:
+    """The vocabulary head is read at some positions alone (None: at all)."""
+    head = None if positions is None else model.get_output_embeddings()
+    if head is None:
+        yield
+        return
+
+    def chosen(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (args[0][:, list(positions or ())], *args[1:])
+
+    handle = head.register_forward_pre_hook(chosen)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+Path = tuple[Any, ...]  # where a tensor stands in nested arguments
+
+
+def moving(real: Any, reference: Any) -> dict[Path, tuple[Tensor, Tensor]]:
+    """The floating tensors in nested arguments that differ between two runs, by where they stand."""
+    pairs: dict[Path, tuple[Tensor, Tensor]] = {}
+    _compare(real, reference, (), pairs)
+    return pairs
+
+
+def _compare(real: Any, reference: Any, path: Path, pairs: dict[Path, tuple[Tensor, Tensor]]) -> None:
+    if isinstance(real, Mapping) and isinstance(reference, Mapping):
+        for key in real:
+            _compare(real[key], reference.get(key), (*path, key), pairs)
+    elif isinstance(real, (tuple, list)) and isinstance(reference, (tuple, list)):
+        for number, (ours, theirs) in enumerate(zip(real, reference, strict=False)):
+            _compare(ours, theirs, (*path, number), pairs)
+    elif isinstance(real, Tensor) and isinstance(reference, Tensor) and _differ(real, reference):
+        pairs[path] = real, reference
+
+
+def _differ(real: Tensor, reference: Tensor) -> bool:
+    alike = real is reference or not real.is_floating_point() or real.shape != reference.shape
+    return not alike and not torch.equal(real, reference)
