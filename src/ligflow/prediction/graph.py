@@ -1,6 +1,6 @@
 """From a model, a question and a reference to the graph of segments that the chain goes through."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from ligflow.prediction.segment import Segment, Values, Variable
 from ligflow.prediction.two_runs import Path, Run, moving, resumed, run_noting
 from ligflow.recording.tolerances import max_token_error, tolerance
 
-EMBEDDINGS, SCORE = "embeddings", "score"
+EMBEDDINGS, SCORE, ENCODED = "embeddings", "score", "encoder_hidden_states"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,7 @@ class Runs:
     reference: Run
     positions: Sequence[int] | None
     score: Callable[[Any], Tensor]
+    decoding: Sequence[bool]
 
     @property
     def modules(self) -> list[nn.Module]:
@@ -63,8 +64,12 @@ def both_runs(
     embeddings: Tensor,
     positions: Sequence[int] | None,
     score: Callable[[Any], Tensor],
+    decoder: Collection[Layer] = (),
 ) -> Runs:
-    """The model's run on the inputs, and that with the reference at its embeddings."""
+    """The model's run on the inputs, and that with the reference at its embeddings.
+
+    `decoder` are the layers whose tokens are those of a decoder behind an encoder.
+    """
     modules = [layer.module for layer in layers]
     with prepared(model, implementation_of(layers)):
         real = run_noting(model, inputs, modules, None, positions)
@@ -74,7 +79,17 @@ def both_runs(
             f"{type(model).__name__} runs {len(real.calls)} layers on the input and "
             f"{len(reference.calls)} on the reference; choose another reference."
         )
-    return Runs(model, inputs, layers, real, reference, positions, score)
+    ordered = in_order(layers, [call.module for call in real.calls])
+    decoding = [layer in decoder for layer in ordered]
+    return Runs(model, inputs, ordered, real, reference, positions, score, decoding)
+
+
+def in_order(layers: Sequence[Layer], called: Sequence[nn.Module]) -> list[Layer]:
+    """The layers of all stacks in the order in which a run calls them."""
+    waiting: dict[nn.Module, list[Layer]] = {}
+    for layer in layers:
+        waiting.setdefault(layer.module, []).append(layer)
+    return [waiting[module].pop(0) for module in called]
 
 
 def graph_of(runs: Runs, cut: str = "modules") -> Built:
@@ -95,13 +110,19 @@ class _Builder:
         self.cuts: list[tuple[str, int]] = [(EMBEDDINGS, 0)]
         self.calls: list[Call] = []
         self.notes: list[str] = []
-        self.tokens = runs.real.embeddings.shape[1]
+        self.own = runs.real.embeddings.shape[1]
+        calls = zip(runs.real.calls, runs.decoding, strict=True)
+        self.tokens = self.own + next((call.hidden.shape[1] for call, decodes in calls if decodes), 0)
         self._add_variable(EMBEDDINGS, runs.real.embeddings, runs.reference.embeddings)
 
-    def _add_variable(self, name: str, real: Tensor, reference: Tensor, late: bool = False) -> None:
-        own, other = real[0], reference[0]
-        axis = next((axis for axis, size in enumerate(own.shape) if size == self.tokens), 0) if late else 0
-        self.variables[name] = Variable(own.detach(), other.detach(), axis, late=late)
+    def _add_variable(
+        self, name: str, real: Tensor, reference: Tensor, late: bool = False, decodes: bool = False
+    ) -> None:
+        """A variable of one stream, whose tokens stand on the axis that has as many."""
+        own, other = real[0].detach(), reference[0].detach()
+        count = self.tokens - self.own if decodes else self.own
+        axis = next((axis for axis, size in enumerate(own.shape) if size == count), 0)
+        self.variables[name] = Variable(own, other, axis, self.own if decodes else 0, late)
 
     def layers(self) -> None:
         """The segments of every layer, and of what lies between them."""
@@ -119,7 +140,7 @@ class _Builder:
                 continue
             if hidden is None:
                 hidden = f"hidden{number}"
-                self._add_variable(hidden, real.hidden, reference.hidden)
+                self._add_variable(hidden, real.hidden, reference.hidden, decodes=runs.decoding[number])
             self._layer(number, layer, hidden, {path: name for path, name in names.items() if name})
 
     def _known(self, real: Tensor, reference: Tensor) -> str | None:
@@ -135,7 +156,7 @@ class _Builder:
         real, reference = (
             first_tensor(run.calls[number].output) for run in (self.runs.real, self.runs.reference)
         )
-        self._add_variable(output, real, reference)
+        self._add_variable(output, real, reference, decodes=self.runs.decoding[number])
         form = LayerForm("layer")
         if self.cut == "modules":
             with prepared(self.runs.model, layer.implementation):
@@ -176,7 +197,7 @@ class _Builder:
                     if not _same(image, wanted):
                         return None
                 else:
-                    made[name] = Variable(image[1], image[0])
+                    made[name] = Variable(image[1], image[0], 0, known[output].offset)
         return made
 
     def _between(
@@ -186,7 +207,8 @@ class _Builder:
         names: dict[Path, str] = {}
         for path, pair in fresh.items():
             names[path] = f"{'.'.join(map(str, path))}@{number}"
-            self._add_variable(names[path], *pair, late=path != (first,))
+            decodes = self.runs.decoding[number] and path[0] != ENCODED
+            self._add_variable(names[path], *pair, late=path != (first,), decodes=decodes)
 
         def run(values: Values) -> dict[str, Tensor]:
             arguments = self._resumed(values, number)

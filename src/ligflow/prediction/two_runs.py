@@ -30,6 +30,7 @@ class Reached(Exception):
 class LayerRun:
     """One call of a layer: its arguments by name, the first of which is the hidden states, and its output."""
 
+    module: nn.Module
     first: str
     arguments: dict[str, Any]
     output: Any
@@ -108,7 +109,7 @@ def run_noting(
 
 def _layer_run(call: Call) -> LayerRun:
     first, arguments = by_name(call)
-    return LayerRun(first, arguments, call.output)
+    return LayerRun(call.module, first, arguments, call.output)
 
 
 def with_first(output: Any, tensor: Tensor) -> Any:
