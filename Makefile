@@ -10,7 +10,8 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 OLDEST_TESTS ?= $(addprefix tests/,routes/test_autograd.py recording/test_record.py explainer/test_explainer.py explainer/test_refusals.py layer/test_experts.py explainer/test_batching.py \
-                results/test_tables.py view/test_figures.py serve/test_app.py corpus/test_readers.py corpus/test_run.py cli/test_main.py)
+                results/test_tables.py view/test_figures.py view/test_heat_map.py view/test_canvas.py serve/test_app.py serve/test_request.py serve/test_jobs.py \
+                corpus/sources/test_readers.py corpus/runs/test_runner.py cli/test_main.py)
 COVERAGE_TESTS ?= -m "not slow"
 SENTENCE ?= The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light.
 # The wheel on the package index is for Linux; elsewhere the same version comes from npm.

@@ -1,6 +1,6 @@
 """Layers of the tested families, recorded and ready to be replayed."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ def recorded(
             yield explainer, layer, Selection(visible, visible)
 
 
-def recorded_alone(name: str, tokens: int = 6) -> Iterator[tuple[Layer, Selection]]:
+def recorded_alone(name: str, tokens: int = 6) -> Generator[tuple[Layer, Selection]]:
     """The layers of a model on one text, in float64, each with its targets."""
     for _, layer, place in recorded(ARCHITECTURES[name], torch.float64, tokens, 0):
         yield layer, place

@@ -5,9 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from command_line import Run
-from ligflow.cli.streams import loading
+from ligflow.cli.streams import error, loading
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,10 @@ def test_output_is_utf8_whatever_the_code_page(model: str, encoding: str) -> Non
     assert done.returncode == 0, done.stderr
     assert "‘cat’" in done.stdout.decode("utf-8")
     assert "←" in done.stdout.decode("utf-8")
+
+
+def test_an_error_keeps_its_brackets_and_no_control_characters() -> None:
+    console = Console(width=120, highlight=False)
+    with console.capture() as captured:
+        console.print(error("bad [bold]name[/] \x1b[31m [1, 2]"))
+    assert captured.get() == "error: bad [bold]name[/] \\x1b[31m [1, 2]\n"

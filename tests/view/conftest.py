@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from architectures import ARCHITECTURES, build, example
 from browser import chromium, flow_of, still_head
-from ligflow import Flow
+from five_tokens import HOSTILE
+from five_tokens import TOKENS as FIVE
+from ligflow import Explainer, Flow
 from ligflow.view.interactive_page import page
 from pages import MEAN, TOKENS, WORDS, Open
 
@@ -58,3 +62,23 @@ def deep() -> Flow:
     tensors["z2z"] = tensors["z2z"].clone()
     tensors["z2z"][2, 3] = 0
     return replace(flow, tensors=tensors)
+
+
+@pytest.fixture(scope="module")
+def explainer() -> Explainer:
+    return Explainer(build(ARCHITECTURES["bert"]), name="tiny")
+
+
+@pytest.fixture(scope="module")
+def flow(explainer: Explainer) -> Flow:
+    """Targets 1 and 3 of five tokens; in layer 1, source 4 gives target 3 nine tenths of its row."""
+    explained = explainer.explain(example(ARCHITECTURES["bert"], tokens=5), targets=[1, 3])
+    z2z = explained.z2z.clone()
+    z2z[1] = torch.tensor([[6.0, -2, 2, 0, 0], [0.5, 0, 0, 0.5, 9]])
+    return replace(explained, tokens=FIVE, tensors={**explained.tensors, "z2z": z2z})
+
+
+@pytest.fixture(scope="module")
+def hostile(explainer: Explainer) -> Flow:
+    explained = explainer.explain(example(ARCHITECTURES["bert"], tokens=5))
+    return replace(explained, tokens=HOSTILE, meta={**explained.meta, "text": " ".join(HOSTILE)})

@@ -1,0 +1,108 @@
+"""What a panel's values say: its integral, the changes between rules, where it is steep, where it goes on."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from ligflow.method.panels import FIRST, LAST, Panel, beside, count_of, nodes_between, panel_of
+from ligflow.method.quadrature_rules import fixed_rule
+
+EVERY = torch.tensor([0])
+
+
+def panel(low: float, high: float, level: int, *values: Tensor) -> Panel:
+    """The panel of one target with one scalar, its sources' values at the nodes."""
+    return panel_of(low, high, level, EVERY, torch.stack(values, dim=-1)[:, None, None])
+
+
+def nodes(low: float, high: float, level: int) -> Tensor:
+    return nodes_between(low, high, 0, count_of(level))
+
+
+def test_levels_have_one_node_more_than_twice_those_before() -> None:
+    assert [count_of(level) for level in range(5)] == [1, 3, 7, 15, 31]
+    assert (FIRST, LAST) == (2, 4)
+
+
+def test_nodes_are_laid_on_the_panel() -> None:
+    whole, part = nodes(0.0, 1.0, FIRST), nodes(0.5, 0.75, FIRST)
+    torch.testing.assert_close(part, 0.5 + 0.25 * whole)
+    assert float(whole[0]) == 0.5
+    assert panel(0.5, 0.75, FIRST, part).first == pytest.approx(float(part.min()) - 0.5)
+
+
+def test_its_integral_and_changes_are_those_of_the_nested_rules() -> None:
+    a = nodes(0.2, 0.6, FIRST)
+    seen = panel(0.2, 0.6, FIRST, torch.exp(5 * a))
+    exact = (math.exp(3) - math.exp(1)) / 5
+    one = 0.4 * math.exp(5 * 0.4)  # the rule with one node
+    gauss = fixed_rule("gauss-legendre:3")  # the rule with three is Gauss's
+    three = 0.4 * float((gauss.weights * torch.exp(5 * (0.2 + 0.4 * gauss.nodes))).sum())
+    assert float(seen.value) == pytest.approx(exact, rel=1e-6)
+    assert seen.changes.flatten().tolist() == pytest.approx([abs(exact - three), abs(three - one)], rel=1e-2)
+
+
+def test_the_polynomial_goes_on_to_the_ends() -> None:
+    a = nodes(0.2, 0.6, FIRST)
+    ends = panel(0.2, 0.6, FIRST, a**6 - a, a**2).ends.flatten()
+    assert ends.tolist() == pytest.approx([0.2**6 - 0.2, 0.04, 0.6**6 - 0.6, 0.36], abs=1e-12)
+
+
+@pytest.mark.parametrize(("power", "low"), [(0.2, 0.0), (0.2, 0.5), (6.0, 0.0)])
+def test_it_is_steep_beside_its_low_end_alone(power: float, low: float) -> None:
+    a = nodes(0.0, 1.0, FIRST)
+    seen = panel(low, low + 0.5, FIRST, power * a ** (power - 1))
+    steps = (power * a.sort()[0] ** (power - 1)).diff().abs()
+    assert float(seen.steep) == (pytest.approx(float(steps.max())) if power < 1 else 0)
+
+
+def test_the_error_is_told_by_the_pace_and_for_kinks_by_the_change() -> None:
+    """`d min(1, 2 r^2)` while the path is whole; once it was divided, a fifth of d at least."""
+    a = nodes(0.0, 1.0, FIRST)
+    whole, part = panel(0.0, 1.0, FIRST, torch.exp(2 * a)), panel(0.5, 1.0, FIRST, torch.exp(2 * a))
+    smooth, rough = torch.tensor([False]), torch.tensor([True])
+    change, before = whole.changes.flatten().tolist()
+    expected = max(change * min(1, 2 * (change / before) ** 2), float(whole.decay))
+    assert float(whole.error(smooth)) == pytest.approx(expected)
+    assert float(whole.error(rough)) == pytest.approx(max(change, before / 5))
+    assert float(part.error(smooth)) == pytest.approx(max(change / 2 / 5, float(part.decay)))
+    assert whole.quick().all()
+
+
+def test_a_kink_is_rough_and_a_smooth_integrand_is_not() -> None:
+    a = nodes(0.0, 1.0, 3)
+    assert panel(0.1, 1.0, 3, (a > 0.3).double()).is_rough().all()
+    assert not panel(0.1, 1.0, 3, torch.exp(a)).is_rough().any()
+    assert not panel(0.1, 1.0, FIRST, (nodes(0.0, 1.0, FIRST) > 0.3).double()).is_rough().any()
+
+
+def test_ways_to_divide() -> None:
+    values = torch.ones(7, dtype=torch.float64)
+    whole, late = panel(0.0, 1.0, FIRST, values), panel(0.01, 1.0, FIRST, values)
+    origin = panel(0.0, 0.1, FIRST, values)
+    assert whole.divide(graded=True) == [(0.0, 0.1), (0.1, 1.0)]
+    assert whole.divide(graded=False) == [(0.0, 0.5), (0.5, 1.0)]
+    assert late.divide(graded=False) == [(0.01, pytest.approx(0.1)), (pytest.approx(0.1), 1.0)]
+    graded = origin.divide(graded=True)
+    assert [edge for edges in graded for edge in edges] == pytest.approx(
+        [1e-2, 1e-1, 1e-3, 1e-2, 1e-4, 1e-3, 1e-5, 1e-4, 0, 1e-5], rel=1e-12, abs=1e-18
+    )
+
+
+def test_a_step_between_neighbours_hides_the_gap_times_the_way_to_their_nodes() -> None:
+    low = panel(0.0, 0.5, FIRST, torch.zeros(7, dtype=torch.float64))
+    high = panel(0.5, 1.0, FIRST, torch.full((7,), 3.0, dtype=torch.float64))
+    ours, theirs, hidden = beside(low, high, count=1)
+    assert (ours.tolist(), theirs.tolist()) == ([0], [0])
+    assert float(hidden) == pytest.approx(3 * (low.first + high.first) / 2)
+    nobody = torch.tensor([False])
+    assert [len(part) for part in beside(low.part(nobody), high, count=1)] == [0, 0, 0]
+    assert [len(part) for part in beside(low, high.part(nobody), count=1)] == [0, 0, 0]
+
+
+def test_values_are_kept_while_more_can_be_added() -> None:
+    a = nodes(0.0, 1.0, LAST)
+    assert len(panel(0.0, 1.0, LAST, a).values) == 0
+    assert len(panel(0.0, 1.0, FIRST, nodes(0.0, 1.0, FIRST)).values) == 7

@@ -1,0 +1,79 @@
+"""The server as an application over a queue of its own, and as one that listens."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.testclient import TestClient
+
+from ligflow import Explainer
+from ligflow.serve import app as application
+from ligflow.serve import protocol
+from ligflow.serve.app import create_app
+from ligflow.serve.guard import hosts_of
+from ligflow.serve.jobs import Queue
+from ligflow.serve.request import Limits, Offered
+from served import HERE, LIMITS, Connect, Held
+
+
+@pytest.fixture(scope="module")
+def offered() -> Offered:
+    return Offered.of(Explainer.from_pretrained(), LIMITS)
+
+
+@pytest.fixture
+def connect(offered: Offered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
+    """A client of an application over a queue of its own; the current folder must stay empty."""
+    monkeypatch.chdir(tmp_path)
+    queues: list[Queue] = []
+
+    def call(host: str = "127.0.0.1", base: str = HERE, limits: Limits = LIMITS) -> TestClient:
+        queues.append(Queue(limits.queue, limits.keep).__enter__())
+        app = create_app([offered], queues[-1], limits, hosts_of(host))
+        return TestClient(app, base_url=base, raise_server_exceptions=False)
+
+    yield call
+    for queue in queues:
+        queue.__exit__()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def client(connect: Connect) -> TestClient:
+    return connect()
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Held]]:
+    """Every request's computation is held; in the order of the requests."""
+    works: list[Held] = []
+
+    def work(*_: Any) -> Held:
+        works.append(Held())
+        return works[-1]
+
+    monkeypatch.setattr(application, "_work", work)
+    yield works
+    for one in works:
+        one.go.release(one.layers)
+
+
+@pytest.fixture
+def impatient(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The port of a server that waits a moment for headers, and takes 60 connections."""
+    monkeypatch.setattr(protocol, "_HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "_MOST", 60)
+    app = connect().app
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(app, http=protocol.Protocol, ws="none", lifespan="off", log_level="error")
+        running = uvicorn.Server(config)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        running.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()

@@ -1,0 +1,148 @@
+"""The queue: order, places, cancelling, forgetting, failing."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from ligflow.errors import LigflowError
+from ligflow.serve import app as application
+from ligflow.serve.jobs import Full, Progress, Queue, Unfinished, Unknown
+from served import ASK, LIMITS, Held, assert_refused, over, post, until
+
+
+def test_jobs_are_computed_one_at_a_time_in_order(client: TestClient, held: list[Held]) -> None:
+    first = post(client)["id"]
+    assert held[0].began.wait(10)
+    second, third = post(client), post(client)
+    assert [second["place"], third["place"]] == [1, 2]
+    held[0].go.release()
+    until(lambda: client.get(f"/api/jobs/{first}").json(), lambda told: told["done"] == 1)
+    assert not held[1].began.is_set()
+    held[0].go.release()
+    assert over(client, first)["state"] == "done"
+    assert held[1].began.wait(10)
+    assert client.get(f"/api/jobs/{third['id']}").json()["place"] == 1
+    assert client.get(f"/api/jobs/{first}/flow").content == b"flow"
+
+
+def test_a_waiting_job_is_cancelled_at_once(client: TestClient, held: list[Held]) -> None:
+    post(client)
+    assert held[0].began.wait(10)
+    second, third = post(client)["id"], post(client)["id"]
+    assert client.delete(f"/api/jobs/{second}").json()["state"] == "cancelled"
+    assert client.get(f"/api/jobs/{third}").json()["place"] == 1
+    assert_refused(client.get(f"/api/jobs/{second}/flow"), 409, "cancelled")
+    assert client.delete(f"/api/jobs/{second}").json()["state"] == "cancelled"
+    for _ in range(2):
+        held[0].go.release()
+    assert held[2].began.wait(10)
+    assert not held[1].began.is_set()
+
+
+def test_a_running_job_is_cancelled_at_the_next_layer(client: TestClient, held: list[Held]) -> None:
+    name = post(client)["id"]
+    assert held[0].began.wait(10)
+    assert client.delete(f"/api/jobs/{name}").json()["cancelling"]
+    assert client.get(f"/api/jobs/{name}").json()["state"] == "running"
+    held[0].go.release()
+    assert over(client, name) | {"done": 1} == client.get(f"/api/jobs/{name}").json()
+    assert client.get(f"/api/jobs/{name}").json()["state"] == "cancelled"
+    post(client)
+    assert held[1].began.wait(10)
+
+
+def test_a_real_computation_is_cancelled_and_the_next_one_is_right(client: TestClient) -> None:
+    name = post(client, layers=None, tol=1e-4)["id"]
+    until(lambda: client.get(f"/api/jobs/{name}").json(), lambda told: told["state"] == "running")
+    client.delete(f"/api/jobs/{name}")
+    told = over(client, name)
+    assert told["state"] == "cancelled"
+    assert told["done"] < 6
+    assert over(client, post(client)["id"])["state"] == "done"
+
+
+def test_a_full_queue_refuses(client: TestClient, held: list[Held]) -> None:
+    post(client)
+    assert held[0].began.wait(10)
+    names = [post(client)["id"] for _ in range(LIMITS.queue)]
+    answer = client.post("/api/jobs", json=ASK)
+    assert_refused(answer, 503, "3 texts are waiting", "try again")
+    assert int(answer.headers["retry-after"]) > 0
+    client.delete(f"/api/jobs/{names[0]}")
+    post(client)
+
+
+def test_old_jobs_are_dropped(client: TestClient, held: list[Held]) -> None:
+    names = []
+    for number in range(3):
+        names.append(post(client)["id"])
+        for _ in range(2):
+            until(lambda: len(held), lambda count, number=number: count == number + 1)
+            held[number].go.release()
+        over(client, names[-1])
+    for path in ("", "/flow"):
+        assert_refused(
+            client.get(f"/api/jobs/{names[0]}{path}"), 404, names[0], "more than 2", "send the text"
+        )
+    assert client.get(f"/api/jobs/{names[1]}/flow").content == b"flow"
+
+
+def test_results_are_dropped_by_their_size_too() -> None:
+    with Queue(keep=9, keep_bytes=10) as queue:
+        names = [queue.add(lambda told, size=size: bytes(size))["id"] for size in (6, 6, 20)]
+        until(lambda: queue.state(names[2])["state"], lambda state: state == "done")
+        assert len(queue.result(names[2])) == 20
+        for name in names[:2]:
+            with pytest.raises(Unknown):
+                queue.result(name)
+
+
+def test_no_flow_before_its_time(client: TestClient, held: list[Held]) -> None:
+    first = post(client)["id"]
+    assert held[0].began.wait(10)
+    assert_refused(client.get(f"/api/jobs/{first}/flow"), 409, "running")
+    assert_refused(client.get(f"/api/jobs/{post(client)['id']}/flow"), 409, "queued")
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [(LigflowError("Choose another baseline."), "Choose another baseline."), (KeyError("secret"), "its log")],
+)
+def test_a_failed_job_says_why_and_the_next_goes_on(
+    client: TestClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    raised: Exception,
+    said: str,
+) -> None:
+    def work(*_: Any) -> Callable[[Progress], bytes]:
+        def fails(told: Progress) -> bytes:
+            raise raised
+
+        return fails
+
+    with monkeypatch.context() as patch:
+        patch.setattr(application, "_work", work)
+        told = over(client, post(client)["id"])
+    assert told["state"] == "failed"
+    assert said in told["error"]
+    assert "secret" not in told["error"]
+    assert ("secret" in caplog.text) == isinstance(raised, KeyError)
+    assert_refused(client.get(f"/api/jobs/{told['id']}/flow"), 409, "failed", said)
+    assert over(client, post(client)["id"])["state"] == "done"
+
+
+def test_closing_ends_the_work() -> None:
+    work = Held()
+    with Queue(limit=1) as queue:
+        queue.add(work)
+        assert work.began.wait(10)
+        waiting = queue.add(lambda told: b"")["id"]
+        with pytest.raises(Full):
+            queue.add(lambda told: b"")
+        work.go.release()
+    assert not queue._thread.is_alive()
+    with pytest.raises(Unfinished):
+        queue.result(waiting)
