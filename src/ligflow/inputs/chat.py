@@ -1,6 +1,7 @@
 """Messages of a chat as a text: through the tokenizer's template, of which what was said is told apart."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -33,7 +34,10 @@ def encode_chat(
     said = [_text(number, message) for number, message in enumerate(messages)]
     plain = [dict(one) | {"content": text} for one, text in zip(messages, said, strict=True)]
     text = _rendered(tokenizer, plain)
-    return encode(tokenizer, text, limit, truncate, said=_places(text, said), notes=(_NOTE,))
+    places = _places(text, said)
+    inputs, tokens = encode(tokenizer, text, limit, truncate, said=places, notes=(_NOTE,))
+    roles = (str(message["role"]) for message in messages)
+    return inputs, replace(tokens, turns=tuple(zip(roles, places, strict=True)))
 
 
 def _rendered(tokenizer: Any, messages: Chat) -> str:

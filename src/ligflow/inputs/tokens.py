@@ -19,7 +19,8 @@ class Tokens:
 
     `words[i]` numbers the word that token i belongs to; None where the text or its offsets are unknown.
     `word_places[w]` is the place of that word among those of the text, -1 for a special token. `layout` says
-    where tokens lie in an image or a recording.
+    where tokens lie in an image or a recording. `spans` are where they stand in the text, as far as the
+    tokenizer tells; of a chat `turns` are who says what, and where that stands.
     """
 
     labels: tuple[str, ...]
@@ -30,6 +31,8 @@ class Tokens:
     word_places: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     layout: Mapping[str, Any] = field(default_factory=dict)
+    spans: tuple[Span, ...] | None = None
+    turns: tuple[tuple[str, Span], ...] = ()
 
 
 def encode(
@@ -69,7 +72,8 @@ def encode(
     offsets, ids = encoded.pop("offsets"), encoded["input_ids"]
     special = _marks(tokenizer, text_or_words, ids, encoded.pop("special_tokens_mask"), offsets, said)
     tokens = _with_words(tokenizer, text_or_words, ids, special, offsets)
-    tokens = replace(tokens, notes=(*notes, *_doubled(doubled), *tokens.notes))
+    places = None if offsets is None else tuple((int(low), int(high)) for low, high in offsets)
+    tokens = replace(tokens, notes=(*notes, *_doubled(doubled), *tokens.notes), spans=places)
     inputs = {name: torch.tensor([ids], device="cpu") for name, ids in encoded.items()}
     return inputs, tokens
 

@@ -1,0 +1,20 @@
+"""What a token says, with the blank in front of it where it has one."""
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def token_text(tokenizer: Any, number: int) -> str:
+    """The text of a token of the vocabulary, as it would stand behind a word; `#7` where it has no name."""
+    name = None if tokenizer is None else tokenizer.convert_ids_to_tokens([number])[0]
+    if name is None:
+        return f"#{number}"
+    text = str(tokenizer.convert_tokens_to_string([name]))
+    if name.startswith("▁"):  # a blank, which decoders leave out at the beginning of a text
+        text = f" {text.removeprefix(' ')}"
+    return text if text and "\ufffd" not in text else str(name)
+
+
+def tokens_text(tokenizer: Any, numbers: Iterable[int]) -> str:
+    """Tokens side by side with strokes between them, so that one sees where each begins."""
+    return "|".join(token_text(tokenizer, number) for number in numbers)

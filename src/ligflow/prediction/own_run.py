@@ -1,0 +1,56 @@
+"""A run of the whole model as it is, for what it says itself."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ligflow.devices.precision import exact_mode
+from ligflow.errors import LigflowError
+from ligflow.explainer.prepared_model import PreparedModel
+from ligflow.inputs.lookups import known_rows
+from ligflow.layer.model_state import prepared
+from ligflow.prediction.two_runs import Run, run_noting
+
+
+def own_run(whole: PreparedModel, inputs: Mapping[str, Tensor], positions: Sequence[int] | None) -> Run:
+    """The model's run on its inputs, its vocabulary head read at some positions (None: all).
+
+    Raises LigflowError where the model cannot run on them, and where an output is not finite.
+    """
+    copy = whole.now()
+    model = cast(PreTrainedModel, copy.placement.model)
+    try:
+        with (
+            exact_mode(whole.home),
+            copy.placement.running(),
+            known_rows(model, inputs),
+            prepared(model, None),
+        ):
+            run = run_noting(model, inputs, (), None, positions)
+    except LigflowError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
+        shapes = ", ".join(f"{name}{list(value.shape)}" for name, value in inputs.items())
+        raise LigflowError(
+            f"{type(model).__name__} could not run on these inputs ({shapes}): {error}"
+        ) from error
+    return run
+
+
+def finite_logits(whole: PreparedModel, outputs: Any) -> Tensor:
+    """The logits of a run. Raises LigflowError where there are none, or where they are not finite."""
+    logits = getattr(outputs, "logits", None)
+    kind = type(whole.model).__name__
+    if not isinstance(logits, Tensor):
+        raise LigflowError(
+            f"{kind} gives no logits; ask about a function of its outputs: score=lambda outputs: ..."
+        )
+    if bool(torch.isnan(logits).any()):
+        raise LigflowError(
+            f"{kind} gives NaN on these inputs, so no prediction of it can be explained; load it in float32, "
+            "and look at its weights."
+        )
+    return logits

@@ -1,0 +1,55 @@
+"""What is asked of a model: its inputs, and a score of its outputs that is to be explained."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ligflow.inputs.tokens import Tokens
+
+Score = Callable[[Any], Float[Tensor, "point row"]]
+Likeliest = Callable[[Any, int], tuple[tuple[str, float], ...]]
+
+
+def no_likeliest(_outputs: Any, _count: int) -> tuple[tuple[str, float], ...]:
+    """Nothing, for outputs that are no probabilities."""
+    return ()
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A score of a model's outputs on one example.
+
+    `inputs` are those of one example (batch 1), with the answer's tokens before the last, which are `taught`.
+    `tokens` names them; of an encoder-decoder those that the encoder reads, and `decoder_tokens` the others.
+    The vocabulary head is read at `positions` (None: everywhere, or there is none), of a decoder behind an
+    encoder among the decoder's: outputs then hold logits of these alone. `score` takes the outputs of a batch
+    of points, and `rows` says what each of its columns is.
+
+    `taught` and `asked` go over all tokens, an encoder's first: the answer's own, and those that the question
+    itself is made of (a mask). `likeliest` gives the likeliest outputs for display, with probabilities.
+    """
+
+    inputs: Mapping[str, Tensor]
+    tokens: Tokens
+    positions: tuple[int, ...] | None
+    score: Score
+    rows: tuple[str, ...]
+    taught: tuple[bool, ...]
+    asked: tuple[bool, ...] = ()
+    decoder_tokens: Tokens | None = None
+    kind: str = "causal"
+    likeliest: Likeliest = no_likeliest
+    notes: tuple[str, ...] = ()
+
+    @property
+    def special(self) -> tuple[bool, ...]:
+        """Which of all tokens are special, an encoder's first."""
+        return (*self.tokens.special, *(self.decoder_tokens.special if self.decoder_tokens else ()))
+
+
+def top_of(question: Question, outputs: Any, count: int = 5) -> tuple[tuple[str, float], ...]:
+    """The likeliest outputs of a run, with their probabilities: of an answer's tokens the first."""
+    return question.likeliest(outputs, count)

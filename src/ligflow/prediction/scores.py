@@ -1,0 +1,92 @@
+"""Scores of a model's outputs: log-probabilities and logits of tokens and classes, and their differences."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from ligflow.errors import LigflowError
+from ligflow.prediction.question import Score
+
+SCORES = ("logprob", "logit")
+
+
+def check_score(score: object) -> None:
+    """Raises LigflowError for what is neither a score's name nor a function."""
+    if score not in SCORES and not callable(score):
+        raise LigflowError(
+            f"score is {score!r}; choose from {', '.join(SCORES)}, or give a function of the model's outputs "
+            "for a batch of points: score=lambda outputs: outputs.logits[:, 0]."
+        )
+
+
+def tokens_score(ids: Sequence[int], score: str, rows: bool = False) -> Score:
+    """`Σ_i log p(token_i)` of tokens at the positions read, or their logits; `rows`: each alone."""
+
+    def of(outputs: Any) -> Float[Tensor, "point row"]:
+        numbers = outputs.logits if score == "logit" else outputs.logits.log_softmax(-1)
+        each: Tensor = numbers[:, range(len(ids)), list(ids)]
+        return each if rows else each.sum(-1, keepdim=True)
+
+    return of
+
+
+def tokens_contrast(places: Sequence[int], ids: Sequence[int], others: Sequence[int]) -> Score:
+    """`Σ_i logit(token_i) - logit(other_i)` at places among the positions read; the normaliser cancels."""
+
+    def of(outputs: Any) -> Float[Tensor, "point row"]:
+        here, there = (outputs.logits[:, list(places), list(numbers)] for numbers in (ids, others))
+        difference: Tensor = (here - there).sum(-1, keepdim=True)
+        return difference
+
+    return of
+
+
+def class_score(number: int, score: str, labels: int, several: bool, position: int | None = None) -> Score:
+    """A class's log-probability, or its logit; a single number is taken as it is.
+
+    `several`: more than one class may hold at once, each with a probability of its own (a sigmoid's).
+    """
+
+    def of(outputs: Any) -> Float[Tensor, "point row"]:
+        logits: Tensor = _at(outputs.logits, position)
+        if score == "logprob" and labels > 1:
+            logits = functional.logsigmoid(logits) if several else logits.log_softmax(-1)
+        return logits[:, number : number + 1]
+
+    return of
+
+
+def class_contrast(number: int, other: int, position: int | None = None) -> Score:
+    """`logit(class) - logit(other)`."""
+
+    def of(outputs: Any) -> Float[Tensor, "point row"]:
+        logits: Tensor = _at(outputs.logits, position)
+        return (logits[:, number] - logits[:, other])[:, None]
+
+    return of
+
+
+def own_score(function: Any) -> Score:
+    """A function of the outputs, of which a batch of points gives a column or several.
+
+    Raises LigflowError (when it is called) where it gives anything else.
+    """
+
+    def of(outputs: Any) -> Float[Tensor, "point row"]:
+        values = function(outputs)
+        if not isinstance(values, Tensor) or values.ndim not in (1, 2) or not values.is_floating_point():
+            shape = f"a tensor {[*values.shape]}" if isinstance(values, Tensor) else type(values).__name__
+            raise LigflowError(
+                f"score gives {shape}; it is called with the outputs for a batch of points, and must give a "
+                "real number for each: a tensor [point], or [point, row] for several scores at once."
+            )
+        return values[:, None] if values.ndim == 1 else values
+
+    return of
+
+
+def _at(logits: Tensor, position: int | None) -> Tensor:
+    return logits if position is None else logits[:, position]

@@ -1,0 +1,51 @@
+"""From what a user asks to a question that can be explained, by the kind of head that the model has."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ligflow.errors import LigflowError
+from ligflow.explainer.head import head_of
+from ligflow.explainer.prepared_model import PreparedModel
+from ligflow.inputs.checks import Inputs
+from ligflow.prediction.language import Wish, causal_question, masked_question, pair_question
+from ligflow.prediction.question import Question as Question
+from ligflow.prediction.question import top_of as top_of
+from ligflow.prediction.scores import check_score
+
+_OF_KIND = {
+    "causal": causal_question,
+    "masked": masked_question,
+    "seq2seq": pair_question,
+}
+_NO_HEAD = (
+    "{kind} has no head that predicts a token or a class. It can be asked for the similarity of two texts "
+    "(explain_similarity), for maps inside its layers (explain), and for a function of its outputs "
+    "(score=lambda outputs: ...). For a next token or a class load the model with its head, "
+    "e.g. AutoModelForCausalLM."
+)
+
+
+def question(
+    whole: PreparedModel,
+    inputs: Inputs,
+    answer: str | int | None = None,
+    contrast: str | int | None = None,
+    position: int | str | None = None,
+    score: str | Callable[[Any], Any] = "logprob",
+    truncate: bool = False,
+) -> Question:
+    """What is asked of a whole model: by default what it says itself, its next token or likeliest class.
+
+    `answer` is a text or a token's id, or a class by its name or number; a blank in front counts. Of several
+    tokens the score is the sum, and those before the last are taught. `contrast` makes it the difference of
+    two logits. `position` is where a head of tokens is read: behind that token by a decoder. `score` is
+    "logprob", "logit", or a function of the model's outputs for a batch of points.
+
+    Raises LigflowError for what the model cannot be asked.
+    """
+    check_score(score)
+    kind = head_of(whole.model).kind
+    if kind not in _OF_KIND:
+        raise LigflowError(_NO_HEAD.format(kind=type(whole.model).__name__))
+    wish = Wish(answer, contrast, position, str(score))
+    return _OF_KIND[kind](whole, inputs, wish, truncate)
