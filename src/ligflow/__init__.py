@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ligflow.inputs.pairs import Pair as Pair
     from ligflow.inputs.words import Words as Words
     from ligflow.method.scalarization import direction as direction
+    from ligflow.prediction.prediction import Prediction as Prediction
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless the program wants to hear
 
@@ -31,6 +32,7 @@ __getattr__, __dir__ = lazy_names(
         "Flow": "ligflow.flow",
         "MemoryWarning": "ligflow.errors",
         "Pair": "ligflow.inputs.pairs",
+        "Prediction": "ligflow.prediction.prediction",
         "TextWarning": "ligflow.errors",
         "Words": "ligflow.inputs.words",
         "attribute_layer": "ligflow.explainer.layer_hook",

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ligflow.results.layer_graph import contributions as contributions
     from ligflow.results.layer_graph import save_graph as save_graph
     from ligflow.results.layer_graph import strong as strong
+    from ligflow.results.prediction_data import PredictionData as PredictionData
+    from ligflow.results.prediction_data import SegmentCertificate as SegmentCertificate
+    from ligflow.results.prediction_paths import RelevancePath as RelevancePath
+    from ligflow.results.span_relevance import SpanRelevance as SpanRelevance
     from ligflow.results.strongest_paths import TokenPath as TokenPath
     from ligflow.results.strongest_paths import strongest as strongest
     from ligflow.results.tracing import BASELINES as BASELINES
@@ -30,7 +34,11 @@ __getattr__, __dir__ = lazy_names(
         "Edge": "ligflow.results.tracing",
         "FlowData": "ligflow.results.flow_data",
         "Parts": "ligflow.results.layer_graph",
+        "PredictionData": "ligflow.results.prediction_data",
+        "RelevancePath": "ligflow.results.prediction_paths",
         "RoutingChange": "ligflow.results.flow_data",
+        "SegmentCertificate": "ligflow.results.prediction_data",
+        "SpanRelevance": "ligflow.results.span_relevance",
         "TokenPath": "ligflow.results.strongest_paths",
         "Trace": "ligflow.results.tracing",
         "balance": "ligflow.results.layer_graph",

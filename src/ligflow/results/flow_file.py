@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from ligflow.errors import LigflowError
 from ligflow.files import atomically
 from ligflow.results.flow_data import CELL_DIMS, CELL_PARTS, DIMS, AnyFlow, FlowData
-from ligflow.results.flow_header import Header, wrong_field
+from ligflow.results.flow_header import FLOW, PREDICTION, Header, wrong_field
 
 FORMAT = 1
 
@@ -32,7 +32,7 @@ def header(flow: FlowData) -> dict[str, str]:
         "special": list(flow.special),
         "meta": dict(flow.meta),
     }
-    return {"ligflow": json.dumps(labels, ensure_ascii=False)}
+    return {FLOW: json.dumps(labels, ensure_ascii=False)}
 
 
 def load(path: str | Path, kind: type[AnyFlow]) -> AnyFlow:
@@ -52,7 +52,9 @@ def load(path: str | Path, kind: type[AnyFlow]) -> AnyFlow:
         raise LigflowError(
             f"{str(path)!r} is not a readable flow file (truncated or foreign): {error}"
         ) from error
-    labels = _labels(metadata.get("ligflow"), path)
+    if PREDICTION in metadata:
+        raise LigflowError(f"{str(path)!r} holds a prediction, not a flow: Prediction.load reads it.")
+    labels = _labels(metadata.get(FLOW), path)
     flow = kind(
         tokens=labels["tokens"],
         layers=tuple(labels["layers"]),

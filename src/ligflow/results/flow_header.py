@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 Place = Annotated[int, Field(ge=0, lt=2**31)]
 Text = Annotated[str, AfterValidator(lambda text: _whole(text))]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+FLOW, PREDICTION = "ligflow", "ligflow_prediction"  # under which name a file's header stands
 
 
 class Part(BaseModel):
@@ -74,10 +75,10 @@ class Meta(Part):
     @model_validator(mode="after")
     def _fits(self) -> "Meta":
         labels = len(self.word_labels)
-        _need(self.words is None or max(self.words, default=-1) < labels, "words", "number word_labels")
-        _need(len(self.word_places) in (0, labels), "word_places", "be as many as word_labels")
+        needed(self.words is None or max(self.words, default=-1) < labels, "words", "number word_labels")
+        needed(len(self.word_places) in (0, labels), "word_places", "be as many as word_labels")
         marks = len(self.memory_special)
-        _need(marks in (0, len(self.memory)), "memory_special", "be as many as memory")
+        needed(marks in (0, len(self.memory)), "memory_special", "be as many as memory")
         return self
 
 
@@ -94,13 +95,13 @@ class Header(Part):
     @model_validator(mode="after")
     def _fits(self) -> "Header":
         count, meta = len(self.tokens), self.meta
-        _need(len(self.special) == count, "special", "be as many as tokens")
-        _need(max(self.targets) < count, "targets", "be positions of tokens")
+        needed(len(self.special) == count, "special", "be as many as tokens")
+        needed(max(self.targets) < count, "targets", "be positions of tokens")
         for name, places in (("targets", self.targets), ("layers", self.layers)):
-            _need(len({*places}) == len(places), name, "be named once each")
-        _need(meta.words is None or len(meta.words) == count, "meta.words", "be as many as tokens")
+            needed(len({*places}) == len(places), name, "be named once each")
+        needed(meta.words is None or len(meta.words) == count, "meta.words", "be as many as tokens")
         grid = meta.patches
-        _need(
+        needed(
             grid is None or grid.first + grid.rows * grid.columns <= count,
             "meta.patches",
             "lie among the tokens",
@@ -122,10 +123,11 @@ def wrong_field(schema: type[Part], data: Any) -> str:
 
 def _whole(text: str) -> str:
     """JSON may hold halves of characters, which cannot be written again."""
-    _need(not any("\ud800" <= letter <= "\udfff" for letter in text), "text", "hold whole characters")
+    needed(not any("\ud800" <= letter <= "\udfff" for letter in text), "text", "hold whole characters")
     return text
 
 
-def _need(holds: bool, name: str, rule: str) -> None:
+def needed(holds: bool, name: str, rule: str) -> None:
+    """Raises ValueError, which pydantic makes an error of the field, unless the rule holds."""
     if not holds:
         raise ValueError(f"{name} should {rule}")

@@ -1,0 +1,83 @@
+"""Prediction: why the model said this, and its verbs: summed over words, saved, in tables and pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ligflow.extras import need
+from ligflow.results.prediction_data import PredictionData
+
+if TYPE_CHECKING:
+    import networkx
+    import pandas
+
+    from ligflow.results.prediction_paths import RelevancePath
+    from ligflow.results.span_relevance import SpanRelevance, Spans
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction(PredictionData):
+    """What a change of the model's score between two runs is made of: tokens, heads and layers.
+
+    What it holds, `relevance`, `by_depth`, `heads`, `mlps` and certificates, is described in
+    `ligflow.results.PredictionData`.
+    """
+
+    def by(self, spans: Spans) -> list[SpanRelevance]:
+        """Relevance and error summed over spans of tokens: `"words"`, `"turns"`, ... or names to positions.
+
+        Raises LigflowError for a name that this prediction does not know.
+        """
+        from ligflow.results.span_relevance import by
+
+        return by(self, spans)
+
+    def paths(self, count: int = 5) -> list[RelevancePath]:
+        """The strongest ways through the heads whose edges are stored, in words.
+
+        Raises LigflowError where none are stored.
+        """
+        from ligflow.results.prediction_paths import paths
+
+        return paths(self, count)
+
+    def save(self, path: str | Path) -> Path:
+        """One safetensors file with JSON metadata, written beside `path` and renamed."""
+        from ligflow.results.prediction_file import save
+
+        return save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """A saved prediction. Raises LigflowError for a damaged or foreign file, or one of a flow."""
+        from ligflow.results.prediction_file import load
+
+        return load(path, cls)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row a node: kind, cut, layer, head, position, token, source, relevance, error, kept."""
+        return _tables().to_pandas(self)
+
+    def to_networkx(self) -> networkx.DiGraph:
+        """The graph of tokens at every cut and of the heads and MLPs between, with their relevance."""
+        return _tables().to_networkx(self)
+
+    def to_json(self) -> str:
+        """All numbers and labels as JSON."""
+        from ligflow.results.prediction_json import as_json
+
+        return as_json(self)
+
+    def __repr__(self) -> str:
+        from ligflow.view.prediction_words import summary
+
+        return summary(self)
+
+
+def _tables() -> Any:
+    need("tables", "A table")
+    from ligflow.results import prediction_tables
+
+    return prediction_tables

@@ -1,0 +1,167 @@
+"""Predictions on disk: one safetensors file with JSON metadata. Data, never code."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ligflow.errors import LigflowError
+from ligflow.files import atomically
+from ligflow.results.flow_header import FLOW, PREDICTION, wrong_field
+from ligflow.results.prediction_data import AnyPrediction, PredictionData, SegmentCertificate
+from ligflow.results.prediction_header import PredictionHeader
+
+FORMAT = 1
+WHOLE = {"by_depth": ("cut", "token"), "late": ("cut", "token"), "error": ("token",)}
+BY_LAYER = {
+    "heads": ("head", "token"),
+    "cross_heads": ("head", "token"),
+    "mlps": ("token",),
+    "residual": ("token",),
+    "routing": ("token",),
+    "stored_edges": ("head", "token", "token"),
+}
+
+
+def save(prediction: PredictionData, path: str | Path) -> Path:
+    """Writes the prediction under a temporary name in the same folder, then renames it."""
+    return atomically(path, lambda scratch: save_file(tensors_of(prediction), scratch, header(prediction)))
+
+
+def tensors_of(prediction: PredictionData) -> dict[str, Tensor]:
+    """All numbers by name; those of a layer as `heads.3`."""
+    tensors = {name: getattr(prediction, name) for name in WHOLE}
+    for name in BY_LAYER:
+        tensors |= {f"{name}.{layer}": part for layer, part in getattr(prediction, name).items()}
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+
+
+def header(prediction: PredictionData) -> dict[str, str]:
+    """What a prediction's file says beside its tensors, as JSON."""
+    labels = {
+        "format": FORMAT,
+        "tokens": list(prediction.tokens),
+        "special": list(prediction.special),
+        "kept": list(prediction.kept),
+        "value": prediction.value,
+        "reference_value": prediction.reference_value,
+        "cuts": list(prediction.cuts),
+        "certificates": [asdict(segment) for segment in prediction.certificates],
+        "top": list(prediction.top),
+        "reference_top": list(prediction.reference_top),
+        "layer_names": list(prediction.layer_names),
+        "streams": list(prediction.streams),
+        "meta": dict(prediction.meta),
+    }
+    return {PREDICTION: json.dumps(labels, ensure_ascii=False)}
+
+
+def load(path: str | Path, kind: type[AnyPrediction]) -> AnyPrediction:
+    """Reads a prediction of class `kind` and checks that its parts fit together.
+
+    Raises LigflowError if the file is missing, truncated, foreign, a flow, or from a newer format; it names
+    the field or tensor that is wrong.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise LigflowError(f"There is no file of a prediction {str(path)!r}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise LigflowError(
+            f"{str(path)!r} is not a readable prediction (truncated or foreign): {error}"
+        ) from error
+    labels = _labels(metadata, path)
+    _check_tensors(labels, tensors, path)
+    return _prediction(labels, tensors, kind)
+
+
+def _labels(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
+    """The header, once all of its fields are of their types."""
+    if PREDICTION not in metadata and FLOW in metadata:
+        raise LigflowError(f"{str(path)!r} holds a flow, not a prediction: Flow.load reads it.")
+    try:
+        labels = json.loads(metadata.get(PREDICTION, ""))
+    except (ValueError, RecursionError) as error:
+        raise LigflowError(f"{str(path)!r} is a safetensors file, but holds no prediction.") from error
+    version = labels.get("format") if isinstance(labels, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise LigflowError(
+            f"{str(path)!r} has prediction format {version}, and this version reads up to {FORMAT}; "
+            "upgrade ligflow."
+        )
+    if wrong := wrong_field(PredictionHeader, labels):
+        raise LigflowError(f"{str(path)!r} is damaged: {wrong}.")
+    return dict(labels)
+
+
+def _check_tensors(labels: dict[str, Any], tensors: Mapping[str, Tensor], path: Path) -> None:
+    """All numbers are there, finite, and in the sizes of the labels."""
+    if lost := sorted({*WHOLE} - {*tensors}):
+        raise LigflowError(f"{str(path)!r} is damaged: it holds no {', '.join(lost)}.")
+    sizes = {"cut": len(labels["cuts"]), "token": len(labels["tokens"])}
+    for name, tensor in tensors.items():
+        dims = _dims(name)
+        if dims is None:
+            raise LigflowError(f"{str(path)!r} is damaged: tensor {name!r} is none of a prediction's.")
+        shape = tuple(sizes.get(dim, "heads") for dim in dims)
+        fits = len(tensor.shape) == len(shape) and all(
+            size in (length, "heads") for length, size in zip(tensor.shape, shape, strict=True)
+        )
+        if not fits or not tensor.numel():
+            shown = ", ".join(map(str, shape))
+            raise LigflowError(f"{str(path)!r} is damaged: tensor {name!r} should have shape ({shown}).")
+        if tensor.dtype not in (torch.float32, torch.float64):
+            raise LigflowError(f"{str(path)!r} is damaged: tensor {name!r} should be float32 or float64.")
+        if not torch.isfinite(tensor).all():
+            raise LigflowError(f"{str(path)!r} is damaged: tensor {name!r} holds NaN or infinite entries.")
+
+
+def _dims(name: str) -> tuple[str, ...] | None:
+    part, dot, layer = name.partition(".")
+    if not dot:
+        return WHOLE.get(name)
+    return BY_LAYER.get(part) if layer.isdecimal() and layer.isascii() else None
+
+
+def _prediction(
+    labels: dict[str, Any], tensors: Mapping[str, Tensor], kind: type[AnyPrediction]
+) -> AnyPrediction:
+    numbers: dict[str, Any] = {name: tensors[name] for name in WHOLE}
+    for name in BY_LAYER:
+        numbers[name] = {layer: tensors[f"{name}.{layer}"] for layer in _layers(name, tensors)}
+    return kind(
+        tokens=labels["tokens"],
+        special=tuple(labels["special"]),
+        kept=tuple(labels["kept"]),
+        value=float(labels["value"]),
+        reference_value=float(labels["reference_value"]),
+        cuts=labels["cuts"],
+        **numbers,
+        certificates=tuple(_certificate(segment) for segment in labels["certificates"]),
+        top=tuple((text, float(share)) for text, share in labels["top"]),
+        reference_top=tuple((text, float(share)) for text, share in labels["reference_top"]),
+        layer_names=tuple(labels["layer_names"]),
+        streams=tuple((name, begin, end) for name, begin, end in labels["streams"]),
+        meta=labels["meta"],
+    )
+
+
+def _layers(name: str, tensors: Mapping[str, Tensor]) -> list[int]:
+    return sorted(int(key.partition(".")[2]) for key in tensors if key.startswith(f"{name}."))
+
+
+def _certificate(data: Mapping[str, Any]) -> SegmentCertificate:
+    """One of the file's; fields of later versions are left out."""
+    return SegmentCertificate(
+        data["name"], data["layer"], data["residue"], data["error"], data["allowance"], data["points"],
+        data["met"], data.get("note", ""),
+    )  # fmt: skip

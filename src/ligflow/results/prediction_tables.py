@@ -1,0 +1,150 @@
+"""A prediction as a table (pandas), as a graph (networkx), or as JSON."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import networkx
+import pandas
+from torch import Tensor
+
+from ligflow.results.prediction_data import PredictionData
+from ligflow.results.prediction_paths import after, own
+
+COLUMNS = (
+    "kind", "cut", "layer", "head", "position", "token", "source_position", "source",
+    "relevance", "error", "kept",
+)  # fmt: skip
+_TYPES = {
+    **dict.fromkeys(("kind", "cut", "token", "source"), "string"),
+    **dict.fromkeys(("layer", "head", "position", "source_position"), "Int64"),
+    **dict.fromkeys(("relevance", "error"), "float64"),
+    "kept": "boolean",
+}
+KINDS = {  # of nodes with a number for each token, by the name of their field
+    "heads": "head",
+    "cross_heads": "cross-head",
+    "mlps": "mlp",
+    "residual": "residual",
+    "routing": "routing",
+}
+
+
+def to_pandas(prediction: PredictionData) -> pandas.DataFrame:
+    """One row a node: `token` at the input, `depth` at a cut, `head`, `mlp`, `residual`, `routing`, `edge`.
+
+    The rows of `token` sum to `change`, and so do those of each cut; an edge that is 0 has no row.
+    """
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    for row in _rows(prediction):
+        for name, column in columns.items():
+            column.append(row.get(name))
+    return pandas.DataFrame(columns).astype(_TYPES)
+
+
+def _rows(prediction: PredictionData) -> Iterator[dict[str, Any]]:
+    columns = prediction.relevance.tolist(), prediction.error.tolist(), prediction.kept
+    for place, (relevance, error, kept) in enumerate(zip(*columns, strict=True)):
+        yield _row(prediction, "token", place, relevance) | {"error": error, "kept": kept}
+    for cut, values in zip(prediction.cuts, prediction.by_depth, strict=True):
+        yield from (row | {"cut": cut} for row in _by_token(prediction, "depth", values))
+    for field, kind in KINDS.items():
+        for layer, values in getattr(prediction, field).items():
+            yield from (row | {"layer": layer} for row in _by_head(prediction, kind, values))
+    for layer, edges in prediction.stored_edges.items():
+        for head, target, source in edges.nonzero().tolist():
+            row = _row(prediction, "edge", target, float(edges[head, target, source]))
+            yield row | {"layer": layer, "head": head} | _source(prediction, source)
+
+
+def _by_head(prediction: PredictionData, kind: str, values: Tensor) -> Iterator[dict[str, Any]]:
+    if values.ndim == 1:
+        yield from _by_token(prediction, kind, values)
+        return
+    for head, part in enumerate(values):
+        yield from (row | {"head": head} for row in _by_token(prediction, kind, part))
+
+
+def _by_token(prediction: PredictionData, kind: str, values: Tensor) -> Iterator[dict[str, Any]]:
+    for place, relevance in enumerate(values.tolist()):
+        yield _row(prediction, kind, place, relevance)
+
+
+def _row(prediction: PredictionData, kind: str, place: int, relevance: float) -> dict[str, Any]:
+    return {"kind": kind, "position": place, "token": prediction.tokens[place], "relevance": relevance}
+
+
+def _source(prediction: PredictionData, place: int) -> dict[str, Any]:
+    return {"source_position": place, "source": prediction.tokens[place]}
+
+
+def to_networkx(prediction: PredictionData) -> networkx.DiGraph:
+    """What carries relevance: tokens at every cut, and the heads and MLPs of the layers between.
+
+    Nodes are `("token", cut, k)`, `("head", layer, h, k)`, `("cross-head", layer, h, k)`, and, where an MLP
+    follows the attention, `("middle", layer, k)` between both and `("mlp", layer, k)`. Each has its `kind`,
+    `token`, `layer` and `relevance`, and so has each edge, from what is below to what is above; what arrives
+    at a node is its relevance, within the certificates. Heads are joined to the tokens that they read where
+    edges are stored. Where an MLP stands beside the attention there is no `middle`.
+    """
+    graph = networkx.DiGraph(model=str(prediction.meta.get("model")), change=prediction.change)
+    for number, (cut, values) in enumerate(zip(prediction.cuts, prediction.by_depth, strict=True)):
+        for place in range(len(prediction.tokens)):
+            _node(graph, prediction, ("token", number, place), float(values[place]), cut=cut)
+    for layer in prediction.heads:
+        _layer(graph, prediction, layer)
+    return graph
+
+
+def _layer(graph: networkx.DiGraph, prediction: PredictionData, layer: int) -> None:
+    below = prediction.cuts.index(f"layer {layer}")
+    above = after(prediction, layer)
+    beside = layer in prediction.meta.get("parallel", ()) or layer not in prediction.mlps
+    for place, relevance in enumerate(above.tolist()):
+        upper = ("token", below + 1, place)
+        if not beside:
+            middle = ("middle", layer, place)
+            _node(graph, prediction, middle, relevance, layer=layer)
+            _add_mlp(graph, prediction, layer, middle, upper, relevance)
+            upper = middle
+        rest = float(own(prediction, layer)[place])
+        if beside and layer in prediction.mlps:
+            _add_mlp(graph, prediction, layer, ("token", below, place), upper, rest)
+        else:
+            graph.add_edge(("token", below, place), upper, kind="residual", relevance=rest)
+        _add_heads(graph, prediction, layer, upper)
+
+
+def _add_mlp(
+    graph: networkx.DiGraph, prediction: PredictionData, layer: int, lower: Any, upper: Any, whole: float
+) -> None:
+    """An MLP from `lower` to `upper`, and what of `whole` passes by it."""
+    place = lower[-1]
+    relevance = float(prediction.mlps[layer][place])
+    _node(graph, prediction, ("mlp", layer, place), relevance, layer=layer)
+    graph.add_edge(lower, ("mlp", layer, place), kind="mlp", relevance=relevance)
+    graph.add_edge(("mlp", layer, place), upper, kind="mlp", relevance=relevance)
+    graph.add_edge(lower, upper, kind="residual", relevance=whole - relevance)
+
+
+def _add_heads(graph: networkx.DiGraph, prediction: PredictionData, layer: int, upper: Any) -> None:
+    """The heads that write at a token, and what they read where that is stored."""
+    place, below, number = upper[-1], prediction.cuts.index(f"layer {layer}"), 0
+    edges = prediction.stored_edges.get(layer)
+    for kind, heads in (("head", prediction.heads), ("cross-head", prediction.cross_heads)):
+        for head, values in enumerate(heads.get(layer, ())):
+            node, relevance = (kind, layer, head, place), float(values[place])
+            if relevance:
+                _node(graph, prediction, node, relevance, layer=layer, head=head)
+                graph.add_edge(node, upper, kind=kind, relevance=relevance)
+            row = () if edges is None or not relevance else edges[number, place].nonzero().flatten().tolist()
+            for source in row:
+                carried = float(edges[number, place, source]) if edges is not None else 0.0
+                graph.add_edge(("token", below, source), node, kind="edge", relevance=carried)
+            number += 1
+
+
+def _node(
+    graph: networkx.DiGraph, prediction: PredictionData, node: Any, relevance: float, **more: Any
+) -> None:
+    token = prediction.tokens[node[-1]]
+    graph.add_node(node, kind=node[0], token=token, position=node[-1], relevance=relevance, **more)

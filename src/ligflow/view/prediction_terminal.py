@@ -1,0 +1,163 @@
+"""A prediction in the terminal: what the model says, what speaks for it and against it, what adds up."""
+
+from collections.abc import Iterable, Iterator
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from ligflow.inputs.labels import trimmed
+from ligflow.results.prediction_data import PredictionData
+from ligflow.results.span_relevance import SpanRelevance, by
+from ligflow.view import prediction_words as words
+from ligflow.view.colour import on, shade
+
+_WORDS, _PARTS = 8, 5  # rows of the tables
+_LINES, _AROUND = 8, 4  # lines of the text that are shown, and tokens around a strong word of a longer one
+
+
+def report(
+    prediction: PredictionData, console: Console, *, spans: str | None = None, details: bool = False
+) -> None:
+    """Prints the answer first, then the words by size, the strongest heads and MLPs, and what adds up.
+
+    With `spans` the table sums over these (turns, passages, ...); with `details` every segment of the model
+    is listed with what it may be off.
+    """
+    for line in words.said(prediction):
+        console.print(Text(line))
+    console.print()
+    console.print(_text(prediction, console.width))
+    console.print(Text(words.LEGEND))
+    console.print()
+    every = words.units(prediction) if spans is None else by(prediction, spans)
+    called = words.units_called(prediction) if spans is None else spans
+    console.print(_units(prediction, every, called))
+    for line in (*_rest(every, called), words.kept(prediction)):
+        if line:
+            console.print(Text(line))
+    _print_parts(prediction, console)
+    console.print()
+    for line in (words.adds_up(prediction), *words.missed(prediction), words.CAVEAT):
+        console.print(Text(line))
+    if details:
+        console.print(_segments(prediction))
+
+
+# --- the text -------------------------------------------------------------------------------------
+
+
+def _text(prediction: PredictionData, width: int) -> Text:
+    """The text with each word on the colour of its relevance; of a long one what is around strong words."""
+    pieces = words.running(prediction.tokens)
+    shares = _shares(prediction)
+    visible = _visible(pieces, shares, width * _LINES)
+    text, left = Text(), 0
+    for place, piece in enumerate(pieces):
+        if place not in visible:
+            left += 1
+            continue
+        if left:
+            text.append(f" … {left} tokens … ", style="dim")
+        left = 0
+        blank = len(piece) - len(piece.lstrip(" "))
+        text.append(piece[:blank])
+        text.append(piece[blank:], style=_style(prediction, place, shares[place]))
+    if left:
+        text.append(f" … {left} tokens", style="dim")
+    return text
+
+
+def _shares(prediction: PredictionData) -> list[float]:
+    """Of every token its word's relevance over that of the strongest word."""
+    every = words.units(prediction)
+    most = max(abs(unit.relevance) for unit in every) or 1.0
+    shares = [0.0] * len(prediction.tokens)
+    for unit in every:
+        for place in unit.positions:
+            shares[place] = unit.relevance / most
+    return shares
+
+
+def _visible(pieces: list[str], shares: list[float], room: int) -> set[int]:
+    """All tokens where they fit, else the strongest with those around them, as many as fit."""
+    if sum(map(cell_len, pieces)) <= room:
+        return {*range(len(pieces))}
+    visible: set[int] = set()
+    for place in sorted(range(len(pieces)), key=lambda place: -abs(shares[place])):
+        around = range(max(0, place - _AROUND), min(len(pieces), place + _AROUND + 1))
+        more = visible | {*around}
+        if sum(cell_len(pieces[at]) for at in more) > room // 2:  # the other half is for what is left out
+            break
+        visible = more
+    return visible or {0}
+
+
+def _style(prediction: PredictionData, place: int, share: float) -> Style:
+    if prediction.kept[place]:
+        return Style(dim=True)
+    background = shade(share)
+    return Style(bgcolor=background, color=on(background))
+
+
+# --- the tables -----------------------------------------------------------------------------------
+
+
+def _units(prediction: PredictionData, every: list[SpanRelevance], called: str) -> Table:
+    """The strongest words by size."""
+    table = _table(called, "relevance", "share", "error")
+    for unit in _ranked(every)[:_WORDS]:
+        share = unit.relevance / prediction.scale
+        numbers = f"{unit.relevance:+.3g}", words.percent(share), f"{unit.error:.1g}"
+        table.add_row(Text(trimmed(unit.name), overflow="ellipsis"), *numbers)
+    return table
+
+
+def _table(first: str, *columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
+    table.add_column(first, max_width=60, no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _ranked(every: Iterable[SpanRelevance]) -> list[SpanRelevance]:
+    """All that move, by size; those that are kept in both runs have no relevance."""
+    return sorted((unit for unit in every if not unit.kept), key=lambda unit: -abs(unit.relevance))
+
+
+def _rest(every: list[SpanRelevance], called: str) -> Iterator[str]:
+    """What is not in the table, counted and added up."""
+    left = _ranked(every)[_WORDS:]
+    if left:
+        name = f"{called}s" if len(left) > 1 and not called.endswith("s") else called
+        yield f"{len(left)} more {name}: {sum(unit.relevance for unit in left):+.3g} together"
+
+
+def _print_parts(prediction: PredictionData, console: Console) -> None:
+    """The strongest heads and MLPs, a table each."""
+    for title, parts in (
+        ("heads", words.strongest_heads(prediction, _PARTS)),
+        ("MLPs", words.strongest_mlps(prediction, _PARTS)),
+        ("changes of experts", words.strongest_jumps(prediction, _PARTS)),
+    ):
+        if parts:
+            console.print()
+            table = _table(f"strongest {title}", "relevance", "share")
+            for part in parts:
+                share = words.percent(part.relevance / prediction.scale)
+                table.add_row(Text(words.in_words(prediction, part)), f"{part.relevance:+.3g}", share)
+            table.columns[0].max_width = None
+            console.print(table)
+
+
+def _segments(prediction: PredictionData) -> Table:
+    """Every segment of the model: how many points it took, and what it may be off."""
+    table = _table("segment", "points", "sum off by", "estimated error", "allowed")
+    for segment in prediction.certificates:
+        numbers = (f"{number:.1e}" for number in (segment.residue, segment.error, segment.allowance))
+        name = segment.name if segment.met else f"{segment.name} (missed)"
+        table.add_row(Text(trimmed(name)), str(segment.points), *numbers)
+    return table

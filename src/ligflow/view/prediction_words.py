@@ -1,0 +1,193 @@
+"""What screens and pages say of a prediction: what was asked, what adds up, what is strongest."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ligflow.inputs.labels import printable, trimmed
+from ligflow.results.prediction_data import PredictionData
+from ligflow.results.span_relevance import SpanRelevance, by
+
+CAVEAT = "relevance says what the change between the two runs is made of, not what removing a word would do"
+LEGEND = "blue speaks for the answer, orange against it"
+_OUTPUTS = 3  # likeliest outputs of a run that are named
+
+
+@dataclass(frozen=True)
+class Part:
+    """A head or an MLP at a token; `source` is what the head reads there most, with its share of that."""
+
+    layer: int
+    kind: str
+    head: int | None
+    position: int
+    relevance: float
+    source: int | None = None
+    share: float = 0.0
+
+
+def summary(prediction: PredictionData) -> str:
+    """The prediction in one line, for programmers."""
+    missed = len(prediction.unmet)
+    met = f"{missed} segments miss what they may" if missed else "all segments within what they may"
+    return (
+        f"{type(prediction).__name__}({len(prediction.tokens)} tokens, {len(prediction.layer_names)} layers, "
+        f"model {prediction.meta.get('model')!r}, value {prediction.value:.4g}, "
+        f"reference_value {prediction.reference_value:.4g}, change {prediction.change:+.4g}, "
+        f"certificate {prediction.certificate:.1e}, estimated error {relative_error(prediction):.1e}, {met})"
+    )
+
+
+def said(prediction: PredictionData) -> Iterator[str]:
+    """What the model says in both runs, and what was asked of them."""
+    yield f"the model says {outputs(prediction.top)}" if prediction.top else "the real run"
+    reference = printable(str(prediction.meta.get("reference") or "the reference"))
+    spoken = f" it says {outputs(prediction.reference_top)}" if prediction.reference_top else ""
+    yield f"with {reference}{spoken}" if spoken else f"against {reference}"
+    question = printable(str(prediction.meta.get("question") or "the score"))
+    yield (
+        f"asked: {question}: {prediction.value:.4g}, and {prediction.reference_value:.4g} with the "
+        f"reference, a change of {prediction.change:+.4g}"
+    )
+
+
+def outputs(top: Sequence[tuple[str, float]]) -> str:
+    """The likeliest outputs with their probabilities."""
+    return ", ".join(f"‘{printable(text)}’ {percent(share)}" for text, share in top[:_OUTPUTS])
+
+
+def percent(share: float) -> str:
+    """A share in per cent; more exactly where it is small, so that no part is called 0."""
+    size = abs(100 * share)
+    return f"{100 * share:.{0 if size >= 1 or not size else 1 if size >= 0.1 else 2}f}%"
+
+
+def adds_up(prediction: PredictionData) -> str:
+    """The sum of the relevances beside what it should be, and what they are off."""
+    total, error = float(prediction.relevance.sum()), percent(relative_error(prediction))
+    sums = f"the {units_called(prediction)}s add up to {total:+.4g} of {prediction.change:+.4g}"
+    return f"{sums}; estimated error {error} of what speaks for and against"
+
+
+def relative_error(prediction: PredictionData) -> float:
+    """What the tokens are estimated to be off in all, over the scale."""
+    return float(prediction.error.abs().sum()) / prediction.scale
+
+
+def missed(prediction: PredictionData) -> Iterator[str]:
+    """What was not integrated as exactly as it should be."""
+    unmet = prediction.unmet
+    if unmet:
+        worst = max(unmet, key=lambda segment: segment.error / (segment.allowance or 1.0))
+        count = f"{len(unmet)} of {len(prediction.certificates)} segments"
+        note = f": {printable(worst.note)}" if worst.note else ""
+        yield (
+            f"{count} are less exact than they should be, most of all {printable(worst.name)} "
+            f"({worst.error:.1e} where {worst.allowance:.1e} is allowed, {worst.points} points{note})"
+        )
+    for note in prediction.meta.get("notes", []):
+        yield f"note: {printable(note)}"
+
+
+def kept(prediction: PredictionData, most: int = 6) -> str:
+    """The tokens that are the same in both runs, if there are any; a line."""
+    places = [place for place, still in enumerate(prediction.kept) if still]
+    if not places:
+        return ""
+    names = ", ".join(label(prediction, place) for place in places[:most])
+    more = f" and {len(places) - most} more" if len(places) > most else ""
+    return f"kept, the same in both runs: {names}{more}"
+
+
+def label(prediction: PredictionData, place: int) -> str:
+    """A token in quotation marks."""
+    return f"‘{trimmed(prediction.tokens[place])}’"
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def units_called(prediction: PredictionData) -> str:
+    """What is added up and shown: words where they are known, else tokens."""
+    return "word" if prediction.meta.get("words") is not None else "token"
+
+
+def units(prediction: PredictionData) -> list[SpanRelevance]:
+    """The words, or the tokens where no words are known, in the order of the text."""
+    if units_called(prediction) == "word":
+        return by(prediction, "words")
+    errors, kept_marks = prediction.error.tolist(), prediction.kept
+    values = zip(prediction.tokens, prediction.relevance.tolist(), errors, kept_marks, strict=True)
+    return [
+        SpanRelevance(token, (place,), relevance, error, still)
+        for place, (token, relevance, error, still) in enumerate(values)
+    ]
+
+
+def running(tokens: Sequence[str]) -> list[str]:
+    """Tokens as they follow each other in a text, each with the blank before it if there is one."""
+    if any(token.startswith(" ") for token in tokens):
+        return [printable(token) for token in tokens]
+    pieces = [token.removeprefix("##") if token.startswith("##") else f" {token}" for token in tokens]
+    return [printable(piece) for piece in pieces]
+
+
+# --- heads and MLPs -------------------------------------------------------------------------------
+
+
+def strongest_heads(prediction: PredictionData, count: int) -> list[Part]:
+    """The heads at a token with the most relevance, of whichever sign."""
+    own = _parts(prediction.heads, "head", count)
+    cross = _parts(prediction.cross_heads, "second attention, head", count)
+    best = sorted([*own, *cross], key=lambda part: -abs(part.relevance))[:count]
+    return [_with_source(prediction, part) for part in best]
+
+
+def strongest_mlps(prediction: PredictionData, count: int) -> list[Part]:
+    """The MLPs at a token with the most relevance, of whichever sign."""
+    return _parts(prediction.mlps, "MLP", count)
+
+
+def strongest_jumps(prediction: PredictionData, count: int) -> list[Part]:
+    """The tokens whose experts change between the runs, by what that contributes."""
+    return _parts(prediction.routing, "a change of experts", count)
+
+
+def in_words(prediction: PredictionData, part: Part) -> str:
+    """`layer 20, head 3 at ‘is’ reads ‘France’ (81% of it)`."""
+    head = "" if part.head is None else f" {part.head}"
+    where = f"{layer_called(prediction, part.layer)}, {part.kind}{head} at {label(prediction, part.position)}"
+    if part.source is None:
+        return where
+    return f"{where} reads {label(prediction, part.source)} ({percent(part.share)} of all it reads)"
+
+
+def layer_called(prediction: PredictionData, layer: int) -> str:
+    """A layer by its number, and by its name where there are several stacks."""
+    several = len(prediction.streams) > 1 and layer < len(prediction.layer_names)
+    return f"layer {layer} ({prediction.layer_names[layer]})" if several else f"layer {layer}"
+
+
+def _parts(by_layer: Mapping[int, Tensor], kind: str, count: int) -> list[Part]:
+    best = []
+    for layer, values in by_layer.items():
+        flat = values.flatten()
+        for place in flat.abs().topk(min(count, flat.numel())).indices.tolist():
+            head, position = divmod(place, values.shape[-1])
+            if float(flat[place]):
+                number = head if values.ndim == 2 else None
+                best.append(Part(layer, kind, number, position, float(flat[place])))
+    return sorted(best, key=lambda part: -abs(part.relevance))[:count]
+
+
+def _with_source(prediction: PredictionData, part: Part) -> Part:
+    """The same with what the head reads most, where its edges are stored."""
+    edges = prediction.stored_edges.get(part.layer)
+    if edges is None or part.head is None:
+        return part
+    first = 0 if part.kind == "head" else len(prediction.heads.get(part.layer, ()))
+    row = edges[first + part.head, part.position]
+    source = int(row.abs().argmax())
+    share = float(row[source]) / (float(row.abs().sum()) or 1.0)
+    return Part(part.layer, part.kind, part.head, part.position, part.relevance, source, share)

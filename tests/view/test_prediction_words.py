@@ -1,0 +1,108 @@
+"""What is said of a prediction in plain words."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hand_made_prediction import prediction_of
+from ligflow.view import prediction_words as words
+
+
+def test_both_runs_and_the_question_are_said() -> None:
+    assert [*words.said(prediction_of())] == [
+        "the model says ‘ Paris’ 61%, ‘ the’ 8%, ‘ located’ 3%",
+        "with every word neutral (‘<unk>’) it says ‘,’ 5%, ‘ the’ 4%",
+        "asked: log-probability of ‘ Paris’ after ‘ is’: -0.5, and -8.5 with the reference, a change of +8",
+    ]
+
+
+def test_a_prediction_that_says_little_of_itself_is_still_told() -> None:
+    assert [*words.said(prediction_of(meta={}, top=(), reference_top=()))] == [
+        "the real run",
+        "against the reference",
+        "asked: the score: -0.5, and -8.5 with the reference, a change of +8",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"), [(0.61, "61%"), (-0.123, "-12%"), (0.0051, "0.5%"), (0.0001, "0.01%"), (0.0, "0%")]
+)
+def test_small_shares_are_not_called_0(share: float, shown: str) -> None:
+    assert words.percent(share) == shown
+
+
+def test_the_sum_and_the_error_stand_in_one_line() -> None:
+    prediction = prediction_of()
+    size = float(prediction.relevance.abs().sum())
+    prediction = replace(prediction, error=torch.full((6,), 0.02 * size / 6))
+    said = "the tokens add up to +8 of +8; estimated error 2% of what speaks for and against"
+    assert words.adds_up(prediction) == said
+
+
+def test_what_missed_its_allowance_and_notes_are_said() -> None:
+    assert [*words.missed(prediction_of())] == []
+    plain = prediction_of(unmet=True)
+    missed, note = words.missed(replace(plain, meta={"notes": ["x\x1b[1m"]}))
+    said = "1 of 10 segments are less exact than they should be, most of all the head (5.0e-03 where 1.0e-03"
+    assert missed == f"{said} is allowed, 31 points)"
+    assert note == "note: x\\x1b[1m"
+
+
+def test_kept_tokens_are_named_and_the_rest_counted() -> None:
+    assert words.kept(prediction_of(kept=())) == ""
+    assert words.kept(prediction_of()) == "kept, the same in both runs: ‘<|endoftext|>’"
+    tokens = ["a"] * 9
+    assert words.kept(prediction_of(tokens, kept=range(8))).endswith("‘a’ and 2 more")
+
+
+def test_words_are_the_units_where_they_are_known() -> None:
+    prediction = prediction_of()
+    assert (words.units_called(prediction), len(words.units(prediction))) == ("token", 6)
+    meta = {"words": [0, 1, 1, 2, 2, 2], "word_labels": ["<s>", "ab", "cde"]}
+    merged = replace(prediction, meta=meta)
+    assert (words.units_called(merged), [unit.name for unit in words.units(merged)]) == (
+        "word", ["<s>", "ab", "cde"],
+    )  # fmt: skip
+    assert words.units(merged)[2].relevance == pytest.approx(float(prediction.relevance[3:].sum()))
+
+
+def test_tokens_run_as_the_text_does() -> None:
+    assert words.running(["The", " cat", "s", "\n"]) == ["The", " cat", "s", "\\n"]
+    assert words.running(["[CLS]", "w", "##his"]) == [" [CLS]", " w", "his"]
+
+
+def test_the_strongest_heads_are_those_of_all_layers_with_what_they_read() -> None:
+    prediction = prediction_of(edges=[2])
+    every = [
+        (abs(float(values[head, place])), layer, head, place)
+        for layer, values in prediction.heads.items()
+        for head in range(2)
+        for place in range(6)
+    ]
+    best = sorted(every, reverse=True)[:5]
+    parts = words.strongest_heads(prediction, 5)
+    assert [(part.layer, part.head, part.position) for part in parts] == [cell[1:] for cell in best]
+    part = next(part for part in parts if part.layer == 2)
+    row = prediction.edges(2)[part.head, part.position]
+    assert part.source == int(row.abs().argmax())
+    assert part.share == pytest.approx(float(row[part.source] / row.abs().sum()))
+    assert words.in_words(prediction, part).startswith(f"layer 2, head {part.head} at ‘is’ reads ‘")
+    other = next(part for part in parts if part.layer != 2)
+    assert "reads" not in words.in_words(prediction, other)
+
+
+def test_layers_of_several_stacks_are_called_by_their_names() -> None:
+    streams = (("encoder", 0, 3), ("decoder", 3, 6))
+    assert words.layer_called(prediction_of(streams=streams), 1) == "layer 1 (model.layers.1)"
+    assert words.layer_called(prediction_of(), 1) == "layer 1"
+
+
+def test_a_head_of_a_second_attention_reads_by_edges_after_the_first() -> None:
+    edges = torch.zeros(3, 6, 6)
+    edges[2, 5, 0], edges[0, 5, 4] = 2.0, 1.0
+    heads, cross = {2: edges[:2].sum(-1)}, {2: edges[2:].sum(-1)}
+    prediction = prediction_of(stored_edges={2: edges}, heads=heads, cross_heads=cross)
+    first = words.strongest_heads(prediction, 1)[0]
+    said = "layer 2, second attention, head 0 at ‘is’ reads ‘<|endoftext|>’ (100% of all it reads)"
+    assert words.in_words(prediction, first) == said
