@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ligflow.layer.model_state import prepared
-from ligflow.prediction.path_average import Average, Cotangents, average
+from ligflow.prediction.path_average import Average, average
+from ligflow.prediction.pullback import Cotangents
 from ligflow.prediction.segment import Segment, Variable
 
 Report = Callable[[int, int], None]
@@ -45,7 +46,7 @@ class Accuracy:
     """
 
     tol: float = 1e-3
-    max_points: int = 31
+    max_points: int = 511
     points: int | None = None
 
 
