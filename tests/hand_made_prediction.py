@@ -66,9 +66,17 @@ def prediction_of(
         "meta": {
             "model": "made by hand",
             "text": "".join(tokens[1:]),
-            "question": "log-probability of ‘ Paris’ after ‘ is’",
-            "reference": "every word neutral (‘<unk>’)",
-            "settings": {"tol": 1e-3, "cut": "modules", "attention": "moved", "experts": "routed"},
+            "question": " Paris",
+            "reference": "neutral",
+            "reference_tokens": [tokens[0], *["<unk>"] * (len(tokens) - 1)],
+            "settings": {
+                "score": "logprob",
+                "contrast": None,
+                "tol": 1e-3,
+                "cut": "modules",
+                "attention": "moved",
+                "experts": "routed",
+            },
         },
     }
     return Prediction(**fields | more)

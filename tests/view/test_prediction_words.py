@@ -1,6 +1,7 @@
 """What is said of a prediction in plain words."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,17 +13,48 @@ from ligflow.view import prediction_words as words
 def test_both_runs_and_the_question_are_said() -> None:
     assert [*words.said(prediction_of())] == [
         "the model says ‘ Paris’ 61%, ‘ the’ 8%, ‘ located’ 3%",
-        "with every word neutral (‘<unk>’) it says ‘,’ 5%, ‘ the’ 4%",
-        "asked: log-probability of ‘ Paris’ after ‘ is’: -0.5, and -8.5 with the reference, a change of +8",
+        "with ‘<unk>’ for every word it says ‘,’ 5%, ‘ the’ 4%",
+        "asked: log-probability of ‘ Paris’: -0.5, and -8.5 with the reference, a change of +8",
     ]
 
 
 def test_a_prediction_that_says_little_of_itself_is_still_told() -> None:
     assert [*words.said(prediction_of(meta={}, top=(), reference_top=()))] == [
-        "the real run",
-        "against the reference",
+        "compared with the reference",
         "asked: the score: -0.5, and -8.5 with the reference, a change of +8",
     ]
+
+
+@pytest.mark.parametrize(
+    ("meta", "shown"),
+    [
+        ({"reference": "mean"}, "the mean of all words for every word"),
+        ({"reference": "random 0", "reference_tokens": ["a", "b", "c"]}, "random words"),
+        ({"reference": "The capital of Italy is"}, "‘The capital of Italy is’"),
+        ({"reference": "neutral", "reference_tokens": None}, "a neutral input"),
+        ({"reference": "random 0", "totals": [1.0, 2.0]}, "2 references (random 0, ...)"),
+    ],
+)
+def test_references_are_called_by_what_they_are(meta: dict[str, Any], shown: str) -> None:
+    assert words.reference_called(prediction_of(meta=meta)) == shown
+
+
+@pytest.mark.parametrize(
+    ("settings", "row", "shown"),
+    [
+        ({"score": "logit"}, " Paris", "logit of ‘ Paris’"),
+        ({"score": "logprob", "contrast": " Rome"}, " Paris rather than Rome",
+         "Paris rather than Rome (difference of their logits)"),
+        ({"score": "my_score"}, "my_score", "my_score"),
+    ],
+)  # fmt: skip
+def test_scores_are_called_by_what_they_are(settings: dict[str, Any], row: str, shown: str) -> None:
+    assert words.question_called(prediction_of(meta={"question": row, "settings": settings})) == shown
+
+
+def test_of_several_references_the_mean_is_said_with_every_change() -> None:
+    *_, last = words.said(prediction_of(meta={"totals": [7.0, 9.0]}))
+    assert last == "the mean over 2 references, with which it changes by +7, +9"
 
 
 @pytest.mark.parametrize(

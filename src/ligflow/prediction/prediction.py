@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -55,6 +56,16 @@ class Prediction(PredictionData):
         from ligflow.results.prediction_file import load
 
         return load(path, cls)
+
+    @classmethod
+    def mean(cls, predictions: Sequence[Self]) -> Self:
+        """The mean over several references, with the change of each in `meta["totals"]`.
+
+        Raises LigflowError for predictions of other inputs or scores.
+        """
+        from ligflow.results.prediction_mean import mean
+
+        return mean(predictions)
 
     def to_pandas(self) -> pandas.DataFrame:
         """One row a node: kind, cut, layer, head, position, token, source, relevance, error, kept."""

@@ -41,6 +41,8 @@ class About(Part):
     reference: Text = ""
     reference_tokens: list[Text] | None = None
     spans: dict[Text, Spans] = Field(default_factory=dict)
+    totals: list[Finite] = Field(default_factory=list)
+    relevance_sd: list[Finite] = Field(default_factory=list)
     parallel: list[Place] = Field(default_factory=list)
     settings: dict[Text, Any] = Field(default_factory=dict)
 
@@ -76,6 +78,8 @@ class PredictionHeader(Part):
         inside = all(begin < end <= count for _, begin, end in self.streams)
         needed(inside, "streams", "begin and end among the tokens")
         needed(meta.words is None or len(meta.words) == count, "meta.words", "be as many as tokens")
+        deviations = len(meta.relevance_sd)
+        needed(deviations in (0, count), "meta.relevance_sd", "be as many as tokens")
         for name, spans in meta.spans.items():
             held = [place for _, places in spans for place in places]
             needed(max(held, default=0) < count, f"meta.spans.{name}", "hold positions of tokens")

@@ -41,15 +41,46 @@ def summary(prediction: PredictionData) -> str:
 
 def said(prediction: PredictionData) -> Iterator[str]:
     """What the model says in both runs, and what was asked of them."""
-    yield f"the model says {outputs(prediction.top)}" if prediction.top else "the real run"
-    reference = printable(str(prediction.meta.get("reference") or "the reference"))
+    if prediction.top:
+        yield f"the model says {outputs(prediction.top)}"
     spoken = f" it says {outputs(prediction.reference_top)}" if prediction.reference_top else ""
-    yield f"with {reference}{spoken}" if spoken else f"against {reference}"
-    question = printable(str(prediction.meta.get("question") or "the score"))
+    yield f"{'with' if spoken else 'compared with'} {reference_called(prediction)}{spoken}"
     yield (
-        f"asked: {question}: {prediction.value:.4g}, and {prediction.reference_value:.4g} with the "
-        f"reference, a change of {prediction.change:+.4g}"
+        f"asked: {question_called(prediction)}: {prediction.value:.4g}, and "
+        f"{prediction.reference_value:.4g} with the reference, a change of {prediction.change:+.4g}"
     )
+    totals = prediction.meta.get("totals", [])
+    if len(totals) > 1:
+        each = ", ".join(f"{total:+.3g}" for total in totals)
+        yield f"the mean over {len(totals)} references, with which it changes by {each}"
+
+
+def question_called(prediction: PredictionData) -> str:
+    """The score in words: `log-probability of ‘ Paris’`, `logits, Paris rather than Rome`."""
+    row, settings = prediction.meta.get("question"), prediction.meta.get("settings", {})
+    if not row:
+        return "the score"
+    name = printable(str(row))
+    if settings.get("contrast") is not None:
+        return f"{name.strip()} (difference of their logits)"
+    called = {"logprob": "log-probability", "logit": "logit"}.get(settings.get("score", ""))
+    return f"{called} of ‘{name}’" if called else name
+
+
+def reference_called(prediction: PredictionData) -> str:
+    """What the real run is compared with, in words."""
+    name, tokens = prediction.meta.get("reference"), prediction.meta.get("reference_tokens")
+    if not name:
+        return "the reference"
+    if len(prediction.meta.get("totals", [])) > 1:
+        return f"{len(prediction.meta['totals'])} references ({printable(str(name))}, ...)"
+    moved = zip(tokens or (), prediction.kept, strict=False)
+    instead = sorted({token for token, still in moved if not still})
+    if name == "neutral":
+        return f"‘{trimmed(instead[0])}’ for every word" if len(instead) == 1 else "a neutral input"
+    if str(name).startswith("random"):
+        return "random words"
+    return "the mean of all words for every word" if name == "mean" else f"‘{trimmed(str(name))}’"
 
 
 def outputs(top: Sequence[tuple[str, float]]) -> str:
