@@ -72,7 +72,7 @@ def embedded(model: PreTrainedModel, question: Question, kept: Bool[Tensor, " al
     Raises LigflowError where these give no vector for each token or patch.
     """
     module = input_embeddings(model)
-    name = "pixel_values" if question.kind == "image classifier" else "input_ids"
+    name = "pixel_values" if question.of_image else "input_ids"
     if name not in question.inputs:
         raise LigflowError(f"A reference is put on {name}, which these inputs do not hold.")
     inputs = question.inputs[name]

@@ -1,7 +1,6 @@
 """Questions to models that write or fill in text: their own next token, an answer, or one beside another."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,16 +17,7 @@ from ligflow.prediction.own_run import finite_logits, own_run
 from ligflow.prediction.prompt import Prompt, pair_prompt, text_prompt
 from ligflow.prediction.question import Likeliest, Question, Score
 from ligflow.prediction.scores import tokens_contrast, tokens_score
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What is asked: an answer, or the model's own (None), beside another, at a position, by a score."""
-
-    answer: object = None
-    contrast: object = None
-    position: Any = None
-    score: str = "logprob"
+from ligflow.prediction.wish import Wish
 
 
 def causal_question(whole: PreparedModel, inputs: Inputs, wish: Wish, truncate: bool) -> Question:

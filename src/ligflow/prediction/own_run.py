@@ -15,13 +15,21 @@ from ligflow.layer.model_state import prepared
 from ligflow.prediction.two_runs import Run, run_noting
 
 
-def own_run(whole: PreparedModel, inputs: Mapping[str, Tensor], positions: Sequence[int] | None) -> Run:
+def own_run(
+    whole: PreparedModel,
+    inputs: Mapping[str, Tensor],
+    positions: Sequence[int] | None,
+    hidden_states: bool = False,
+) -> Run:
     """The model's run on its inputs, its vocabulary head read at some positions (None: all).
+
+    With `hidden_states` the outputs hold those of each layer too, where the model gives them.
 
     Raises LigflowError where the model cannot run on them, and where an output is not finite.
     """
     copy = whole.now()
     model = cast(PreTrainedModel, copy.placement.model)
+    more: dict[str, Any] = {"output_hidden_states": True} if hidden_states else {}
     try:
         with (
             exact_mode(whole.home),
@@ -29,7 +37,7 @@ def own_run(whole: PreparedModel, inputs: Mapping[str, Tensor], positions: Seque
             known_rows(model, inputs),
             prepared(model, None),
         ):
-            run = run_noting(model, inputs, (), None, positions)
+            run = run_noting(model, {**inputs, **more}, (), None, positions)
     except LigflowError:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:

@@ -17,6 +17,7 @@ from ligflow.inputs.tokens import Tokens, encode, name_inputs, position_limit, t
 from ligflow.inputs.words import Words
 
 _PADDED = "the inputs' padding is left out"
+_TWICE = "the decoder reads the text too; its copy is kept: what is explained goes through the encoder"
 _OPEN = "the tokenizer's own closing token is left out, since the text goes on"
 
 
@@ -73,6 +74,8 @@ def text_prompt(whole: PreparedModel, inputs: Inputs, truncate: bool, closed: bo
             f"A pair of texts is for an encoder-decoder, and {type(whole.model).__name__} is none; pass one "
             "text."
         )
+    if whole.model.config.is_encoder_decoder:
+        return _read_twice(whole, inputs, truncate)
     encoded = whole.encode(inputs, truncate)
     needs_ids(whole, encoded.inputs)
     own, notes = _without_padding(encoded.inputs)
@@ -86,6 +89,16 @@ def text_prompt(whole: PreparedModel, inputs: Inputs, truncate: bool, closed: bo
             notes = (*notes, _OPEN)
     known = encoded.text if not truncate else None
     return Prompt(own, tokens, text=known, notes=notes)
+
+
+def _read_twice(whole: PreparedModel, inputs: Inputs, truncate: bool) -> Prompt:
+    """The inputs of an encoder-decoder whose decoder reads the encoder's text, one token later."""
+    prompt = pair_prompt(whole, inputs, truncate)
+    ids = prompt.inputs["input_ids"]
+    start = prompt.inputs["decoder_input_ids"][:, :1]
+    later = {name: one for name, one in prompt.inputs.items() if not name.startswith("decoder_")}
+    later["decoder_input_ids"] = torch.cat([start, ids[:, :-1]], 1)
+    return replace(_pair(whole, later, prompt.tokens, None), notes=(*prompt.notes, _TWICE))
 
 
 def pair_prompt(whole: PreparedModel, inputs: Inputs, truncate: bool) -> Prompt:

@@ -45,6 +45,11 @@ class Question:
     notes: tuple[str, ...] = ()
 
     @property
+    def of_image(self) -> bool:
+        """Whether the tokens are patches of an image."""
+        return "pixel_values" in self.inputs and "input_ids" not in self.inputs
+
+    @property
     def special(self) -> tuple[bool, ...]:
         """Which of all tokens are special, an encoder's first."""
         return (*self.tokens.special, *(self.decoder_tokens.special if self.decoder_tokens else ()))

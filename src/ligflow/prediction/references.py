@@ -107,7 +107,7 @@ def reference(
 def _references(making: _Making, reference: Any) -> Iterator[Reference]:
     if isinstance(reference, Tensor):
         yield _of_tensor(making, reference)
-    elif making.question.kind == "image classifier":
+    elif making.question.of_image:
         yield _of_image(making, reference)
     elif isinstance(reference, Random) or reference == "random":
         yield from _random(making, reference if isinstance(reference, Random) else Random())
@@ -186,7 +186,7 @@ def _of_tensor(making: _Making, tensor: Tensor) -> Reference:
     at, tensor = making.at, tensor.detach()
     count, width = at.vectors.shape[1:]
     taught = sum(making.question.taught[:count])
-    image = making.question.kind == "image classifier"
+    image = making.question.of_image
     if image and tensor.shape in (at.inputs.shape, at.inputs.shape[1:]):
         pixels = tensor.reshape(at.inputs.shape).to(at.inputs.dtype)
         return Reference("other pixels", at.of(pixels), at.kept)

@@ -7,15 +7,21 @@ from ligflow.errors import LigflowError
 from ligflow.explainer.head import head_of
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import Inputs
-from ligflow.prediction.language import Wish, causal_question, masked_question, pair_question
+from ligflow.prediction.classes import class_question, tag_question
+from ligflow.prediction.function import function_question
+from ligflow.prediction.language import causal_question, masked_question, pair_question
 from ligflow.prediction.question import Question as Question
 from ligflow.prediction.question import top_of as top_of
 from ligflow.prediction.scores import check_score
+from ligflow.prediction.wish import Wish
 
 _OF_KIND = {
     "causal": causal_question,
     "masked": masked_question,
     "seq2seq": pair_question,
+    "sequence classifier": class_question,
+    "image classifier": class_question,
+    "token classifier": tag_question,
 }
 _NO_HEAD = (
     "{kind} has no head that predicts a token or a class. It can be asked for the similarity of two texts "
@@ -44,8 +50,20 @@ def question(
     Raises LigflowError for what the model cannot be asked.
     """
     check_score(score)
+    if callable(score):
+        _refuse_besides(answer=answer, contrast=contrast, position=position)
+        return function_question(whole, inputs, score, truncate)
     kind = head_of(whole.model).kind
     if kind not in _OF_KIND:
         raise LigflowError(_NO_HEAD.format(kind=type(whole.model).__name__))
-    wish = Wish(answer, contrast, position, str(score))
-    return _OF_KIND[kind](whole, inputs, wish, truncate)
+    return _OF_KIND[kind](whole, inputs, Wish(answer, contrast, position, score), truncate)
+
+
+def _refuse_besides(**wishes: object) -> None:
+    """Raises LigflowError for what a function of the outputs leaves no room for."""
+    for name, wish in wishes.items():
+        if wish is not None:
+            raise LigflowError(
+                f"score is a function of the outputs, which says itself what is asked; leave out {name}, or "
+                "choose a score by name."
+            )
