@@ -85,7 +85,7 @@ def main() -> None:
     print(f"names {len(spans)}, vague {vague} ({vague / len(spans):.1%})")
     docstrings = public(trees)
     shown = [sum(bool(found.search(text)) for text in docstrings) for found in (FORMULA, CITATION)]
-    print(print(f"public definitions {len(docstrings)}: formula {shown[0]}, citation {shown[1]}"))
+    print(f"public definitions {len(docstrings)}: formula {shown[0]}, citation {shown[1]}")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def nothing(draws: int, cells: int) -> Sums:
 
 
 def weights(seed: int, clusters: Sequence[int], draws: int) -> Float[np.ndarray, "draw cluster"]:
-    """How often each cluster counts: once in row 0, then in each draw."""
+    """How often each cluster counts: once in row 0, then `w_sb ~ Poisson(1)` in each draw [chamandy2012]."""
     weight = np.ones((draws + 1, len(clusters)))
     for column, cluster in enumerate(clusters):
         generator = np.random.Generator(np.random.Philox(key=[seed, cluster]))
@@ -50,13 +50,13 @@ def add(
     sums: Float[np.ndarray, "cluster cell"],
     counts: Float[np.ndarray, "cluster cell"],
 ) -> None:
-    """Takes clusters in, in place."""
+    """Adds `sum_s w_sb sum_s` and `sum_s w_sb count_s` of more clusters, in place."""
     before.sums[...] += weight @ sums
     before.counts[...] += weight @ counts
 
 
 def means(totals: Sums) -> Float[np.ndarray, "draw cell"]:
-    """The mean of every cell in every draw; NaN where nothing was counted."""
+    """The mean of every cell in every draw, `sum_s w_sb sum_s / sum_s w_sb count_s`; NaN if none count."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(totals.counts > 0, totals.sums / totals.counts, np.nan)
 

@@ -75,7 +75,7 @@ def largest_gap(
 
 
 def errors_of_cells(ours: Attribution, exact: Attribution) -> Tensor:
-    """Errors of cells over the row's scale, where both rules say that they hold."""
+    """Errors of cells, `|ours - exact| / scale` of the row, where both rules say that they hold."""
     both = ours.met & exact.met
     return ((ours.value - exact.value).abs() / ours.scale[..., None])[both]
 

@@ -59,7 +59,10 @@ def spearman(
     others: Float[Tensor, "*#map target source"],
     compared: Bool[Tensor, "*#map target source"],
 ) -> Float[Tensor, "*map target"]:
-    """Rank correlation of every row over the sources that count; NaN where they are under three, or even."""
+    """Rank correlation of every row over the sources that count; NaN where they are under three, or even.
+
+    `<r - mean r, s - mean s> / (||r - mean r|| ||s - mean s||)` of ranks r and s, ties at their average rank.
+    """
     first, second = (_ranks(torch.where(compared, row, 0.0), compared) for row in (maps, others))
     return _correlation(first, second, compared)
 

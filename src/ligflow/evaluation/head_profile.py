@@ -16,7 +16,7 @@ KINDS = (
 
 
 def shares(z2u: Float[Tensor, "layer head target source"]) -> Float[Tensor, "layer head target source"]:
-    """Magnitudes over their row's sum; NaN for a row that did not move."""
+    """Magnitudes over their row's sum, `|A_kj| / sum_i |A_ij|`; NaN for a row that did not move."""
     size = z2u.abs()
     return size / size.sum(-1, keepdim=True)
 
@@ -24,14 +24,14 @@ def shares(z2u: Float[Tensor, "layer head target source"]) -> Float[Tensor, "lay
 def mass(
     share: Float[Tensor, "layer head target source"], relation: Bool[Tensor, "kind target source"]
 ) -> Float[Tensor, "layer head kind target"]:
-    """The share of each row that goes to sources of each kind."""
+    """The share of each row that goes to sources of each kind, `sum_{k of the kind} s_kj`."""
     return torch.einsum("lhts,kts->lhkt", share, relation.to(share))
 
 
 def chance(
     relation: Bool[Tensor, "kind target source"], visible: Bool[Tensor, "target source"]
 ) -> Float[Tensor, "kind target"]:
-    """The mean mass over all orders of a row's values; NaN where a target sees no source of the kind."""
+    """The mean mass over all orders of a row's values, `n_kind / n`; NaN where none of the kind is seen."""
     count = (relation & visible).sum(-1).double()
     return torch.where(count > 0, count / visible.sum(-1), torch.nan)
 
@@ -39,14 +39,17 @@ def chance(
 def entropy(
     share: Float[Tensor, "layer head target source"], visible: Bool[Tensor, "target source"]
 ) -> Float[Tensor, "layer head target"]:
-    """How spread a row is, from 0 (one source) to 1 (all that the target sees alike); NaN for one source."""
+    """How spread a row is, `-sum_k s_k log s_k / log n`: 0 for one source, 1 for an even row.
+
+    NaN where the target sees one source alone.
+    """
     count = visible.sum(-1).double()
     spread = -torch.xlogy(share, share).sum(-1)
     return torch.where(count > 1, spread / count.log(), torch.nan)
 
 
 def distance(share: Float[Tensor, "layer head target source"]) -> Float[Tensor, "layer head target"]:
-    """How many tokens away a row reads, on average."""
+    """How many tokens away a row reads on average, `sum_k s_kj |k - j|`."""
     places = torch.arange(share.shape[-1], dtype=share.dtype, device=share.device)
     return torch.einsum("lhts,ts->lht", share, (places[None, :] - places[:, None]).abs())
 

@@ -37,13 +37,16 @@ class _Call:
 
 
 def norm_based(layer: Layer, tokens: Selection) -> Float[Tensor, "target source"]:
-    """The size of what each source writes [kobayashi2020]."""
+    """The size of what each source writes, `||sum_h alpha_jk^h W_O^h V_k^h||` [kobayashi2020]."""
     written, _, _ = _written(layer, tokens)
     return written.norm(dim=-1)
 
 
 def with_residual_and_norm(layer: Layer, tokens: Selection) -> Float[Tensor, "target source"]:
-    """The same with the residual as what a target gives itself, through the block's norm (2021)."""
+    """The same with the residual as what a target gives itself, through the block's norm [kobayashi2021].
+
+    `||N_j(sum_h alpha_jk^h W_O^h V_k^h + [j = k] z_j)||`
+    """
     written, projection, calls = _written(layer, tokens)
     rows = torch.arange(len(tokens.targets), device=written.device)
     block = _block_norm(layer, projection, calls)

@@ -126,7 +126,7 @@ def _written(
 
 
 def gradient_times_input(layer: Layer, tokens: Selection) -> Map:
-    """`z_k . d||z'_j|| / dz_k`."""
+    """How the size of the output would grow with the source, `<z_k, d||z'_j|| / dz_k>`."""
     path = attention_path(alone(layer), Zero().start(layer.hidden, tokens.visible))
     end = layer.hidden.new_ones(1)
 
@@ -142,7 +142,7 @@ def nearness(tokens: Selection) -> Map:
 
 
 def random(tokens: Selection, seed: int = 0) -> Map:
-    """Numbers between 0 and 1, drawn anew for every seed."""
+    """Numbers of `[0, 1)` with equal chances, drawn anew for every seed."""
     generator, shape = torch.Generator("cpu").manual_seed(seed), (len(tokens.targets), len(tokens.visible))
     drawn = torch.rand(*shape, generator=generator, dtype=torch.float32, device="cpu")
     return drawn.to(tokens.targets.device)

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 
 def with_shuffled_weights(model: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
-    """A copy in which the entries of every matrix of the layers are in random order.
+    """A copy in which the entries of every matrix of the layers are in random order [adebayo2018].
 
     Norms and biases stay, and so do embeddings: each matrix keeps its values, and loses their places.
     """

@@ -15,7 +15,11 @@ from jaxtyping import Float
 
 
 def sign_test(differences: Float[np.ndarray, "sentence *test"], one_sided: bool = False) -> np.ndarray:
-    """The exact p value of each column; zeros and NaN do not count. `one_sided`: against positive ones."""
+    """The exact p value of each column [arbuthnot1710]; zeros and NaN do not count.
+
+    Of n differences m have the more frequent sign: `2 sum_{k >= m} C(n, k) / 2^n`, at most 1. With
+    `one_sided` m are positive, and it is `sum_{k >= m} C(n, k) / 2^n`.
+    """
     above, below = (differences > 0).sum(axis=0), (differences < 0).sum(axis=0)
     p = np.empty(above.shape)
     for place, (up, down) in enumerate(zip(above.flat, below.flat, strict=True)):
@@ -36,7 +40,7 @@ def _upper_tails(count: int) -> list[float]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p values adjusted for their number: `max over the smaller ones of (m - rank) p`, at most 1.
+    """p values adjusted for their number: `max over the smaller ones of (m - rank) p`, at most 1 [holm1979].
 
     By hand: scipy has no Holm, and nine lines are less than statsmodels.
     """

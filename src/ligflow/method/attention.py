@@ -137,7 +137,7 @@ def score_gradient(
 def dot(
     rows: Float[Tensor, "batch head target dim"], columns: Float[Tensor, "batch group source dim"]
 ) -> Float[Tensor, "batch head target source"]:
-    """`x_j . y_k`, groups of columns serving consecutive heads."""
+    """Scores `<x_j, y_k>`, groups of columns serving consecutive heads."""
     batch, heads, targets, _ = rows.shape
     grouped = _by_group(rows, columns.shape[1])
     return (grouped @ columns.transpose(-1, -2)).reshape(batch, heads, targets, -1)
@@ -146,7 +146,7 @@ def dot(
 def spread(
     rows: Float[Tensor, "batch head target source"], columns: Float[Tensor, "batch group source dim"]
 ) -> Float[Tensor, "batch head target dim"]:
-    """`sum_k p_jk y_k`, groups of columns serving consecutive heads."""
+    """Weighted sums `u_j = sum_k p_jk y_k`, groups of columns serving consecutive heads."""
     batch, heads, targets, _ = rows.shape
     return (_by_group(rows, columns.shape[1]) @ columns).reshape(batch, heads, targets, -1)
 

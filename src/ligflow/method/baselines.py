@@ -99,7 +99,7 @@ class Itb(Baseline):
 
 @dataclass(frozen=True)
 class Zero(Baseline):
-    """Every source starts at 0."""
+    """Every source starts at 0, `z_k(0) = 0`."""
 
     name = "zero"
 

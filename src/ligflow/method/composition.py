@@ -96,7 +96,7 @@ def compose(
 def product(
     shares: Float[Tensor, "layer head target source"], u2z: Float[Tensor, "layer head target"]
 ) -> Float[Tensor, "layer target source"]:
-    """`sum_h s_ijh M_hj`."""
+    """Shares times what is shared out, `P_ij = sum_h s_ijh M_hj`."""
     return torch.einsum("lhts,lht->lts", shares, u2z)
 
 

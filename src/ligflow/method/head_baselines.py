@@ -53,7 +53,7 @@ class AttItbA0(HeadBaseline):
 
 @dataclass(frozen=True)
 class Matched(HeadBaseline):
-    """Heads and residual start where the path of `att_baseline` does, so that the routes' ends meet."""
+    """Heads and residual start at `u_j(0)` and `z_j(0)` of `att_baseline`, so that the routes' ends meet."""
 
     name = "matched"
 
@@ -64,7 +64,7 @@ class Matched(HeadBaseline):
 
 @dataclass(frozen=True)
 class ZeroHeads(HeadBaseline):
-    """All heads start at 0, those of a second attention too; the residual stays."""
+    """All heads start at 0, `u_j^h(0) = 0`, those of a second attention too; the residual stays."""
 
     name = "zero"
 

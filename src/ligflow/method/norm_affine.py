@@ -41,7 +41,7 @@ def of_each(ray: NormAffine, change: Callable[[Tensor], Tensor]) -> NormAffine:
 def on_path(
     first: NormAffine, last: NormAffine, nodes: Float[Tensor, " node"]
 ) -> tuple[Float[Tensor, "node *batch group token dim"], Float[Tensor, "node *batch group token dim"]]:
-    """`X(a)` and `dX/da` of every token on the straight path from `first` to `last`."""
+    """`X(a) = O + N(a)/|ψ(a)|` and `dX/da` of every token on the straight path from `first` to `last`."""
     a = nodes.reshape(-1, *(1,) * last.numerator.ndim)
     step = last.numerator - first.numerator
     value, slope = first.numerator + a * step, step.expand(len(nodes), *step.shape)
@@ -60,7 +60,7 @@ def on_path(
 def inverse_norm(
     start: Tensor, cross: Tensor, end: Tensor, a: Tensor
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
-    """`1/|ψ(a)|` and its derivative, from the inner products of ψ at both ends."""
+    """`1/|ψ(a)|` and its derivative `-<ψ, ψ'>/|ψ|^3`, from the inner products of ψ at both ends."""
     b = 1 - a  # no difference of squares: at its ends the path forgets a far larger other end
     square = b * (b * start + 2 * a * cross) + a * a * end
     rounding = torch.finfo(

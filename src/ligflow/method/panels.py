@@ -187,7 +187,8 @@ def beside(low: Panel, high: Panel, count: int) -> tuple[Tensor, Tensor, Tensor]
     """What may hide where two panels meet: for which targets of each, and how much of it.
 
     The two polynomials agree at the common end, but for their blur, or something jumps between the nodes
-    beside it. `count` is the number of all targets.
+    beside it: `max(0, |p_low - p_high| - blur) (d_low + d_high) / 2`, d the way to the first node there.
+    `count` is the number of all targets.
     """
     place = torch.full((count,), -1, device=low.targets.device)
     place[high.targets] = torch.arange(len(high.targets), device=place.device)

@@ -22,10 +22,10 @@ class Rule:
 
 
 def fixed_rule(name: str) -> Rule:
-    """The rule called `gauss-legendre:n`, `midpoint:n`, `trapezoid:n` or `captum:n`.
+    """The rule called `gauss-legendre:n`, `midpoint:n`, `trapezoid:n` or `captum:n`, `sum_s w_s f(a_s)`.
 
     `captum:n` is the published setting: n equally spaced points from 0 to 1, weights 1/n with the
-    two ends halved, so that the weights sum to (n - 1)/n.
+    two ends halved, so that the weights sum to `(n - 1)/n` [kokhlikyan2020].
     """
     kind, _, count = name.partition(":")
     least = 2 if kind in ("trapezoid", "captum") else 1

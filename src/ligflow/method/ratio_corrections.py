@@ -60,7 +60,7 @@ class ItbMapRatio(_Corrected):
 
 @dataclass(frozen=True)
 class ShareOfRow:
-    """What a target gives itself in the row of another baseline, over that row's sum."""
+    """What a target gives itself in the row o of another baseline, `s_j = o_j / sum_k o_k`."""
 
     reference: Baseline
 
@@ -73,7 +73,7 @@ class ShareOfRow:
 
 @dataclass(frozen=True)
 class ShareOfWeights:
-    """A target's attention weight on itself."""
+    """A target's attention weight on itself, `s_j = alpha_jj`."""
 
     reference: ClassVar[None] = None
 

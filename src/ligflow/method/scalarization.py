@@ -117,7 +117,7 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class L2(Scalarization):
-    """`L = ||moved||`, with `c = moved / ||moved||`."""
+    """`L = ||moved||`, with `c = moved / ||moved||` [suzuki2026]."""
 
     name = "l2"
 

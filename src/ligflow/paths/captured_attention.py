@@ -82,7 +82,7 @@ class CapturedAttention:
 def captured_attention(
     layer: Layer, start: Start, nodes: Float[Tensor, " node"], rows: Int[Tensor, " row"], moving: bool
 ) -> CapturedAttention:
-    """Attention at points of the path by plain capture, with derivatives by forward-mode AD if `moving`.
+    """Attention at points `z_k(a)` of the path by plain capture; if `moving` with `d/da` by forward-mode AD.
 
     A start that targets share gives one batch a node; one of each target's own, one a (node, row) pair.
     """
