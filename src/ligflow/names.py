@@ -17,6 +17,7 @@ Experts = Literal["routed", "frozen"]
 
 EMBEDDED_MINILM = "embedded:minilm"
 MINILM_OF_THE_HUB = "sentence-transformers/all-MiniLM-L6-v2"
+TOL = 1e-3  # the relative error that is asked for where none is named
 MAX_NODES = 4096  # path points after which a target is given up
 
 VIEWS = {

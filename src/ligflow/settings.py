@@ -20,7 +20,7 @@ from ligflow.method.baselines import Baseline, CustomBaseline, Itb, Mean
 from ligflow.method.head_baselines import AttItbA0, HeadBaseline
 from ligflow.method.quadrature import Adaptive, Quadrature
 from ligflow.method.scalarization import L2, CustomScalarization, Direction, Scalarization
-from ligflow.names import MAX_NODES
+from ligflow.names import MAX_NODES, TOL
 
 Array = NDArray[Any]
 EXPERTS: tuple[str, ...] = get_args(names.Experts)
@@ -71,7 +71,7 @@ class Settings:
     encoder_baseline: Baseline = Mean()
     scalarization: Scalarization | Mapping[str, Scalarization] = L2()
     quadrature: Quadrature = Adaptive()
-    tol: float = 1e-3
+    tol: float = TOL
     max_nodes: int = MAX_NODES
     memory_budget: int | None = None
     precision: str = "float32"

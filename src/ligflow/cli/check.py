@@ -18,6 +18,7 @@ from ligflow.cli.options import (
     option,
 )
 from ligflow.cli.streams import console
+from ligflow.names import TOL
 
 if TYPE_CHECKING:
     from ligflow.evaluation.conformance import Check
@@ -31,7 +32,7 @@ def check_model(
     local_files_only: LocalOnly = False,
     trust_remote_code: TrustCode = False,
     stack: Stack = None,
-    tol: Annotated[float, option("Tolerance of the certificates.", METHOD)] = 1e-3,
+    tol: Annotated[float, option("Tolerance of the certificates.", METHOD)] = TOL,
 ) -> None:
     """Run the conformance checks on a model; exit code 1 if one fails."""
     explainer = explainer_of(

@@ -33,7 +33,7 @@ from ligflow.cli.streams import console, errors, loading
 from ligflow.cli.usage_errors import Usage, checked, layer_range
 from ligflow.errors import LigflowError
 from ligflow.extras import need
-from ligflow.names import ENGINES, MAX_NODES, UNITS
+from ligflow.names import ENGINES, MAX_NODES, TOL, UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ def run_corpus(
     top_k: Annotated[int, option("The k of the top-k overlap.", COMPARED)] = 3,
     scalarization: Scalarization = "l2",
     quadrature: Quadrature = "adaptive",
-    tol: Tolerance = 1e-3,
+    tol: Tolerance = TOL,
     max_nodes: MaxNodes = MAX_NODES,
     precision: Precision = "float32",
     maps: Annotated[bool, option("Keep all maps too (safetensors).", OUTPUT, "--maps")] = False,

@@ -34,7 +34,7 @@ from ligflow.cli.text_input import Chat, TextArgument, TextFile, inputs_of
 from ligflow.cli.usage_errors import Usage, checked, layer_range
 from ligflow.errors import LigflowError
 from ligflow.inputs.token_names import comma_separated
-from ligflow.names import ENCODER_BASELINES, EXPERTS, LAYER_BASELINES, MAX_NODES, MLP_BASELINES, ROUTES
+from ligflow.names import ENCODER_BASELINES, EXPERTS, LAYER_BASELINES, MAX_NODES, MLP_BASELINES, ROUTES, TOL
 
 if TYPE_CHECKING:
     from ligflow.explainer.explainer import Explainer
@@ -104,7 +104,7 @@ def explain(
     ] = "mean",
     scalarization: Scalarization = "l2",
     quadrature: Quadrature = "adaptive",
-    tol: Tolerance = 1e-3,
+    tol: Tolerance = TOL,
     max_nodes: MaxNodes = MAX_NODES,
     precision: Precision = "float32",
     experts: Annotated[

@@ -32,7 +32,7 @@ from ligflow.cli.trace_screen import show
 from ligflow.cli.usage_errors import Usage, checked
 from ligflow.errors import LigflowError
 from ligflow.inputs.token_names import token_position
-from ligflow.names import SIGNS, TRACE_BASELINES, TRACED
+from ligflow.names import SIGNS, TOL, TRACE_BASELINES, TRACED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,7 +89,7 @@ def follow(
             METHOD,
         ),
     ] = None,
-    tol: Tolerance = 1e-3,
+    tol: Tolerance = TOL,
 ) -> None:
     """Follow a token from a layer down to the input: relevance at every depth, and the strongest paths."""
     inputs = inputs_of(text, file, chat)

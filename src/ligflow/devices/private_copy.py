@@ -1,4 +1,4 @@
-"""A model's modules anew, for ligflow alone, on the model's own weights.
+"""How a model is copied: its modules anew, for ligflow alone, on the model's own weights.
 
 What recording and replaying put on a model (an attention implementation, hooks, weights of another device)
 they put on such a copy. The model itself is never touched, so that its other users, in this thread or in

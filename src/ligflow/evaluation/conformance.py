@@ -26,6 +26,7 @@ from ligflow.layer.layer import Layer
 from ligflow.method.baselines import Baseline, Itb, Mean, Zero
 from ligflow.method.quadrature import Adaptive, Fine
 from ligflow.method.scalarization import L2
+from ligflow.names import TOL
 from ligflow.recording.tolerances import max_token_error
 from ligflow.routes.explain_layer import explain_layer
 from ligflow.routes.integration import attribute
@@ -56,7 +57,7 @@ class Check:
 def check(
     explainer: Explainer,
     inputs: Inputs | Sequence[Inputs] | None = None,
-    tol: float = 1e-3,
+    tol: float = TOL,
     experts: str = "routed",
 ) -> list[Check]:
     """Runs every check on `inputs` (two short ones if None) and returns what was measured.

@@ -1,4 +1,4 @@
-"""The copy of a model that is run, made anew where the model has changed."""
+"""When a model is copied: the private copy that an Explainer runs, kept until the model has changed."""
 
 import threading
 import weakref

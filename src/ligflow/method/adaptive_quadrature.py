@@ -1,4 +1,4 @@
-"""The adaptive rule: a driver that refines what has not converged, target by target.
+"""What the rule `adaptive` does: panels of nested rules, refined where they have not converged, by target.
 
 Every integral has a known answer for its sum: `sum_k IG_k = total`. The driver uses two tests for
 each target: an estimate of the error, source by source, and that sum (completeness).

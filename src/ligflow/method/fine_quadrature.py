@@ -1,4 +1,4 @@
-"""Integrals that need no cleverness: equal panels, each halved until its halves agree with it.
+"""What the rule `fine` does, without cleverness: equal panels, each halved until its halves agree with it.
 
 Slow, and independent of the adaptive rule: other nodes (Gauss-Legendre), no estimate by the pace of
 convergence, and no witness. The known sum decides one thing: where it fails, the origin is looked at

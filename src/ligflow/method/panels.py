@@ -1,4 +1,4 @@
-"""A panel of the adaptive rule: what was seen at its nodes, and what that says of its error.
+"""One panel of the rule `adaptive`: what was seen at its nodes, and what that says of its error.
 
 Three things are asked of the values, for each scalar over all its sources:
 

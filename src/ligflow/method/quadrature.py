@@ -1,4 +1,4 @@
-"""Integrals over the path, certified, by a rule: `adaptive`, `fine`, or one with fixed nodes.
+"""The rules a caller chooses from, `adaptive`, `fine` or one of fixed nodes; each certifies its integrals.
 
 Every integral has a known answer for its sum: `sum_k IG_k = total` (completeness [sundararajan2017]), so that
 each says of each of its scalars whether it met the tolerance.
@@ -20,7 +20,7 @@ from ligflow.method.baselines import Held
 from ligflow.method.fine_quadrature import fine
 from ligflow.method.integral import Integral, Integrand
 from ligflow.method.quadrature_rules import Rule, fixed_rule
-from ligflow.names import MAX_NODES
+from ligflow.names import MAX_NODES, TOL
 
 _AT_ONCE = 64  # nodes of a fixed rule that are evaluated together
 
@@ -38,7 +38,7 @@ class Quadrature(Protocol):
         integrand: Integrand,
         total: Float[Tensor, "target scalar"],
         scale: Float[Tensor, "target scalar"],
-        tol: float = 1e-3,
+        tol: float = TOL,
         max_nodes: int = MAX_NODES,
     ) -> Integral:
         """`∫_0^1 integrand da` for every target, to `tol * scale` in estimate and in completeness.
@@ -61,7 +61,7 @@ class Adaptive:
         integrand: Integrand,
         total: Float[Tensor, "target scalar"],
         scale: Float[Tensor, "target scalar"],
-        tol: float = 1e-3,
+        tol: float = TOL,
         max_nodes: int = MAX_NODES,
     ) -> Integral:
         """To `tol * scale`, with at most about `max_nodes` path points a target."""
@@ -79,7 +79,7 @@ class Fine:
         integrand: Integrand,
         total: Float[Tensor, "target scalar"],
         scale: Float[Tensor, "target scalar"],
-        tol: float = 1e-3,
+        tol: float = TOL,
         max_nodes: int = MAX_NODES,
     ) -> Integral:
         """To a small part of `tol * scale`; `max_nodes` is not heeded."""
@@ -99,7 +99,7 @@ class Fixed:
         integrand: Integrand,
         total: Float[Tensor, "target scalar"],
         scale: Float[Tensor, "target scalar"],
-        tol: float = 1e-3,
+        tol: float = TOL,
         max_nodes: int = MAX_NODES,
     ) -> Integral:
         """`sum_s w_s integrand(a_s)`. Raises LigflowError for an unknown rule."""
@@ -125,7 +125,7 @@ class CheckedQuadrature(Held):
         integrand: Integrand,
         total: Float[Tensor, "target scalar"],
         scale: Float[Tensor, "target scalar"],
-        tol: float = 1e-3,
+        tol: float = TOL,
         max_nodes: int = MAX_NODES,
     ) -> Integral:
         """What the object says. Raises LigflowError for what is no `Integral`."""

@@ -1,4 +1,4 @@
-"""Rules: nodes and weights on [0, 1] by name, and the nested rules of Patterson [patterson1968]."""
+"""Nodes and weights alone: fixed rules on [0, 1] by name, and the nested ones [patterson1968]."""
 
 from dataclasses import dataclass
 

@@ -1,1 +1,1 @@
-"""Attention along the paths of a baseline, from the sources to the target."""
+"""What attention is at each point of the way from baseline to input, and its slope; `routes` integrate it."""

@@ -1,1 +1,1 @@
-"""The maps: z -> u, u -> z', z -> z', e -> u, each integrated and certified."""
+"""The maps z -> u, u -> z', z -> z', e -> u: what moves along `paths`, integrated and certified."""

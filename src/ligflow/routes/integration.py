@@ -15,7 +15,7 @@ from ligflow.devices.blocks import default_budget, in_blocks
 from ligflow.method.integral import Integral
 from ligflow.method.quadrature import Adaptive, Quadrature
 from ligflow.method.scalarization import Scalarization
-from ligflow.names import MAX_NODES
+from ligflow.names import MAX_NODES, TOL
 from ligflow.routes.attribution import Attribution
 from ligflow.routes.path_map import PathMap
 
@@ -29,7 +29,7 @@ def attribute(
     targets: Int[Tensor, " target"],
     scalarization: Scalarization,
     quadrature: Quadrature = Adaptive(),
-    tol: float = 1e-3,
+    tol: float = TOL,
     max_nodes: int = MAX_NODES,
     memory_budget: int | None = None,
     sentence: Int[Tensor, " target"] | None = None,

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ligflow.errors import LigflowError
 from ligflow.explainer.explainer import Explainer
 from ligflow.inputs.tokens import position_limit
-from ligflow.names import HEAD_BASELINES, LAYER_BASELINES, MLP_BASELINES
+from ligflow.names import HEAD_BASELINES, LAYER_BASELINES, MLP_BASELINES, TOL
 from ligflow.results.tracing import BASELINES as CHAINABLE
 from ligflow.settings import ROUTES
 
@@ -69,7 +69,7 @@ class Ask(BaseModel):
     att_baseline: Annotated[str, AfterValidator(_known(BASELINES["att_baseline"]))] = "itb"
     mlp_baseline: Annotated[str, AfterValidator(_known(BASELINES["mlp_baseline"]))] = "att_itb_a0"
     layer_baseline: Annotated[str, AfterValidator(_known(BASELINES["layer_baseline"]))] = "itb"
-    tol: Annotated[float, Field(ge=TOLS[0], le=TOLS[1], allow_inf_nan=False)] = 1e-3
+    tol: Annotated[float, Field(ge=TOLS[0], le=TOLS[1], allow_inf_nan=False)] = TOL
     layers: list[int] | None = None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, UNITS
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
-from ligflow.names import MAX_NODES
+from ligflow.names import MAX_NODES, TOL
 from ligflow.settings import ask
 
 VARIANTS = (
@@ -36,7 +36,7 @@ class Experiment:
     maps: bool = False
     scalarization: str = "l2"
     quadrature: str = "adaptive"
-    tol: float = 1e-3
+    tol: float = TOL
     max_nodes: int = MAX_NODES
     precision: str = "float32"
 

@@ -1,6 +1,6 @@
 // All layers and heads as thumbnails: layers down, maps across. A row is drawn when it comes into sight.
 
-import { shade } from "./drawing.js";
+import { shade } from "./pens.js";
 import { make } from "./elements.js";
 import { lensOf, regroup } from "./lens.js";
 import { mapsOf, rawMap } from "./maps.js";

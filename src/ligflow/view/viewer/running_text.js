@@ -1,6 +1,6 @@
 // Tokens as running text, each on the colour of what it stands for.
 
-import { css, shade } from "./drawing.js";
+import { css, shade } from "./pens.js";
 import { make } from "./elements.js";
 import { printable } from "./wording.js";
 

@@ -1,6 +1,6 @@
 // The trace of the pinned target in the page: the input as shaded text, the picture, every depth and the paths in words.
 
-import { canvasPen } from "./drawing.js";
+import { canvasPen } from "./pens.js";
 import { fit, make } from "./elements.js";
 import { lensOf } from "./lens.js";
 import { fillText } from "./running_text.js";

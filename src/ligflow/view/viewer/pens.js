@@ -1,4 +1,4 @@
-// Colours, and pens: the same calls draw on a canvas and write an SVG.
+// Pens: the same calls draw on a canvas and write an SVG; colours and widths of letters with them.
 
 const CROWDED = 16384; // cells from which an SVG holds the heat map as pixels
 

@@ -1,6 +1,6 @@
-// The pictures of a view: heat map, ladder and legend as calls of a pen.
+// The pictures of one map, as calls of a pen: heat map, ladder and legend (a trace has its own).
 
-import { css, fitted, shade, widthOf } from "./drawing.js";
+import { css, fitted, shade, widthOf } from "./pens.js";
 import { inked } from "./views.js";
 import { cut, form, percent } from "./wording.js";
 
