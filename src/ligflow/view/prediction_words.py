@@ -91,6 +91,8 @@ def outputs(top: Sequence[tuple[str, float]]) -> str:
 def percent(share: float) -> str:
     """A share in per cent; more exactly where it is small, so that no part is called 0."""
     size = abs(100 * share)
+    if 0 < size < 0.01:
+        return "<0.01%" if share > 0 else ">-0.01%"
     return f"{100 * share:.{0 if size >= 1 or not size else 1 if size >= 0.1 else 2}f}%"
 
 
