@@ -13,6 +13,7 @@ from ligflow.results.prediction_data import PredictionData
 if TYPE_CHECKING:
     import networkx
     import pandas
+    from matplotlib.figure import Figure
 
     from ligflow.results.prediction_paths import RelevancePath
     from ligflow.results.span_relevance import SpanRelevance, Spans
@@ -87,6 +88,12 @@ class Prediction(PredictionData):
         from ligflow.view.prediction_page import page
 
         return write_text(path, page(self))
+
+    def plot(self, kind: str = "words", path: str | Path | None = None) -> Figure:
+        """A figure for print: `words`, `layers` or `heads`; see `ligflow.view.prediction_figures.plot`."""
+        from ligflow.view.prediction_figures import plot
+
+        return plot(self, kind, path)
 
     def show(self, spans: str | None = None, *, details: bool = False) -> None:
         """Prints the answer, the words by size, the strongest heads and MLPs, and what adds up.

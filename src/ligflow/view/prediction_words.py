@@ -158,6 +158,17 @@ def units(prediction: PredictionData) -> list[SpanRelevance]:
     ]
 
 
+def shares_of_strongest(prediction: PredictionData) -> list[float]:
+    """Of every token its word's relevance over that of the strongest word."""
+    every = units(prediction)
+    most = max(abs(unit.relevance) for unit in every) or 1.0
+    shares = [0.0] * len(prediction.tokens)
+    for unit in every:
+        for place in unit.positions:
+            shares[place] = unit.relevance / most
+    return shares
+
+
 def running(tokens: Sequence[str]) -> list[str]:
     """Tokens as they follow each other in a text, each with the blank before it if there is one."""
     if any(token.startswith(" ") for token in tokens):
