@@ -183,23 +183,28 @@ class _Chain:
         return [(None if n == SCORE else variables[n].read, m) for n, m in cotangents.items()]
 
     def _by_token(self, name: str, direction: Tensor) -> Tensor:
-        return self.program.variables[name].by_token(direction * self.changes[name])
+        return self._on_axis(name, self.program.variables[name].by_token(direction * self.changes[name]))
 
     def _by_head(self, name: str, direction: Tensor) -> Tensor:
-        return (direction * self.changes[name]).unflatten(-1, (self.program.heads, -1)).sum(-1).T
+        products = (direction * self.changes[name]).unflatten(-1, (self.program.heads, -1))
+        return self._on_axis(name, products.sum(-1).T)
+
+    def _on_axis(self, name: str, values: Tensor) -> Tensor:
+        """On the axis of all tokens: the streams one after another."""
+        counts: dict[str, int] = {}
+        for each, variable in self.program.variables.items():
+            tokens = variable.first_token + self.changes[each].shape[variable.token_axis]
+            counts[variable.stream] = max(counts.get(variable.stream, 0), tokens)
+        own = self.program.variables[name]
+        before = list(counts).index(own.stream)
+        start = sum(list(counts.values())[:before]) + own.first_token
+        whole = torch.zeros(*values.shape[:-1], sum(counts.values()), dtype=torch.float64)
+        whole[..., start : start + values.shape[-1]] = values
+        return whole
 
     def _row(self) -> Tensor:
-        """What is alive here, by token: the streams one after another."""
-        variables = self.program.variables
-        counts: dict[str, int] = {}
-        for name, variable in variables.items():
-            tokens = variable.first_token + self.changes[name].shape[variable.token_axis]
-            counts[variable.stream] = max(counts.get(variable.stream, 0), tokens)
-        streams = {stream: torch.zeros(count, dtype=torch.float64) for stream, count in counts.items()}
-        for name, direction in self.alive.items():
-            variable = variables[name]
-            streams[variable.stream][variable.first_token :] += self._by_token(name, direction)
-        return torch.cat(list(streams.values()))
+        """What is alive here, by token."""
+        return torch.stack([self._by_token(name, m) for name, m in self.alive.items()]).sum(0)
 
 
 def pulled_back(

@@ -30,7 +30,7 @@ class Names:
     repeated: bool = False  # layers are calls of one module
     stream: str = "tokens"
     first: int = 0
-    mark: str = ""  # before the names of its variables and cuts
+    mark: str = ""  # before the names of its variables
 
     def at(self, layer: int, place: Place | str) -> Place:
         place = Place(place) if isinstance(place, str) else place
@@ -69,7 +69,7 @@ class Names:
         return self.variable("a", layer, self.branch, "mlps")
 
     def cut(self, layer: int) -> str:
-        return f"{self.mark}layer {layer}"
+        return f"layer {self.first + layer}"
 
 
 Level = tuple[list[Variable], list[Segment]]

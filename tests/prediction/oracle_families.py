@@ -198,6 +198,11 @@ def _two_starts(model: PreTrainedModel) -> tuple[Tensor, ...]:
     return embed(torch.tensor(NEUTRAL)), embed(torch.tensor([2, 4, 4, 4, 4]))
 
 
+def encoder_starts(model: PreTrainedModel) -> tuple[Tensor, ...]:
+    """The decoder's tokens, which are the answer's, are kept."""
+    return _two_starts(model)[0], model.get_encoder().get_input_embeddings()(torch.tensor([2, 8, 12, 5, 14]))
+
+
 def _patches(model: PreTrainedModel) -> tuple[Tensor, ...]:
     embed = model.get_input_embeddings()
     return (embed(torch.zeros(1, 3, 8, 8, dtype=torch.float64))[0],)
@@ -276,7 +281,8 @@ FAMILIES = {
         "DeepseekV3ForCausalLM",
         _SIZE | {"first_k_dense_replace": 1, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1,
                  "moe_intermediate_size": 12, "n_group": 2, "topk_group": 1, "kv_lora_rank": 8, "q_lora_rank": 8,
-                 "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 6},
+                 "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 6,
+                 "num_key_value_heads": 4},
         _one(_LLAMA),
         seed=4, routers={"mlp.gate": deepseek_weights},
     ),

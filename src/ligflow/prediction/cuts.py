@@ -15,21 +15,23 @@ norm, z' the layer's output.
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ligflow.layer.arguments import snapshot
 from ligflow.layer.interface import Captured, plain
 from ligflow.layer.layer import Layer
 from ligflow.prediction.layer_form import LayerForm, Second, run_to
 from ligflow.prediction.segment import Segment, Values
+from ligflow.prediction.two_runs import Path, argument_at
+from ligflow.recording.call import Call as Recorded
+from ligflow.recording.call import by_name
 
-Path = tuple[Any, ...]  # of a tensor in nested arguments
 Attend = Callable[[Captured], Tensor]
 
 
@@ -38,7 +40,8 @@ class Call:
     """One call of a layer on the chain: its form, and the path variables among its arguments.
 
     `hidden` and `output` are the names of its hidden states and of what it gives, `moving` those of other
-    arguments by where they stand. `attend` and `attend_second` are what its attentions do.
+    arguments by where they stand, `written` those of what it writes into its arguments. `attend` and
+    `attend_second` are what its attentions do.
     """
 
     number: int
@@ -47,6 +50,7 @@ class Call:
     hidden: str
     output: str
     moving: Mapping[Path, str]
+    written: Mapping[Path, str] = field(default_factory=dict)
     attend: Attend = plain
     attend_second: Attend = plain
 
@@ -62,17 +66,22 @@ class Call:
         return tuple(name for name in dict.fromkeys(self.moving.values()) if name != self.memory)
 
     def at(self, values: Values) -> Layer:
-        """The layer with the arguments that move at points of the path."""
+        """The layer with the arguments that move at points of the path, one example for each."""
         here = {path: values[name] for path, name in self.moving.items() if name in values}
-        return replace(self.layer, arguments=_with(self.layer.arguments, here)) if here else self.layer
+        if not here:
+            return self.layer
+        tiled = tuple(name for name in self.layer.findings.tiled if (name,) not in here)
+        layer = self.layer.with_findings(tiled=tiled)
+        return replace(layer, arguments=_with(self.layer.arguments, here))
 
 
 def _with(arguments: dict[str, Any], values: Mapping[Path, Tensor]) -> dict[str, Any]:
     def replaced(value: Any, path: Path) -> Any:
         if path in values:
             return values[path]
-        if isinstance(value, Mapping):
-            return {key: replaced(part, (*path, key)) for key, part in value.items()}
+        if isinstance(value, MutableMapping):  # a copy, by snapshot
+            value.update({key: replaced(part, (*path, key)) for key, part in value.items()})
+            return value
         if type(value) in (tuple, list):
             return type(value)(replaced(part, (*path, number)) for number, part in enumerate(value))
         return value
@@ -108,11 +117,40 @@ def _segment(
 def _layer(call: Call) -> list[Segment]:
     sources = (call.hidden, *dict.fromkeys(call.moving.values()))
 
-    def run(values: Values) -> Tensor:
-        layer = call.at(values)
-        return layer.forward(values[call.hidden])
+    def run(values: Values) -> Values:
+        if call.layer.findings.one_by_one:  # so that each has the arguments of its own point
+            points = [
+                {name: value[[point]] for name, value in values.items()} for point in range(_points(values))
+            ]
+            parts = [_whole(call, point) for point in points]
+            return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return _whole(call, values)
 
-    return [_segment(call, "layer", sources, call.output, run, tokenwise=False)]
+    images = (call.output, *call.written.values())
+    return [
+        Segment(f"layer {call.number}, layer", call.number, "layer", sources, images, run,
+                implementation=call.layer.implementation),
+    ]  # fmt: skip
+
+
+def _points(values: Values) -> int:
+    return len(next(iter(values.values())))
+
+
+def _whole(call: Call, values: Values) -> dict[str, Tensor]:
+    """The layer's output, and what it writes into its arguments."""
+    written: dict[str, Tensor] = {}
+
+    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _output: Any) -> None:
+        arguments = by_name(Recorded("", module, args, kwargs))[1]
+        written.update({name: argument_at(arguments, path) for path, name in call.written.items()})
+
+    handle = call.layer.module.register_forward_hook(note, with_kwargs=True)
+    try:
+        output = call.at(values).forward(values[call.hidden])
+    finally:
+        handle.remove()
+    return {call.output: output, **written}
 
 
 def _attention(call: Call) -> Segment:

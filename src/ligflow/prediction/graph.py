@@ -16,7 +16,7 @@ from ligflow.prediction.chain import Graph
 from ligflow.prediction.cuts import Call, segments_of
 from ligflow.prediction.layer_form import LayerForm, form_of
 from ligflow.prediction.segment import Segment, Values, Variable
-from ligflow.prediction.two_runs import Path, Run, moving, resumed, run_noting
+from ligflow.prediction.two_runs import Path, Run, argument_at, moving, resumed, run_noting
 from ligflow.recording.tolerances import max_token_error, tolerance
 
 EMBEDDINGS, SCORE, ENCODED = "embeddings", "score", "encoder_hidden_states"
@@ -110,19 +110,23 @@ class _Builder:
         self.cuts: list[tuple[str, int]] = [(EMBEDDINGS, 0)]
         self.calls: list[Call] = []
         self.notes: list[str] = []
-        self.own = runs.real.embeddings.shape[1]
-        calls = zip(runs.real.calls, runs.decoding, strict=True)
-        self.tokens = self.own + next((call.hidden.shape[1] for call, decodes in calls if decodes), 0)
-        self._add_variable(EMBEDDINGS, runs.real.embeddings, runs.reference.embeddings)
+        streams = list(zip(runs.layers, runs.decoding, strict=True))
+        embedded = runs.real.embeddings.shape[1]
+        first = next((len(layer.hidden) for layer, decodes in streams if not decodes), embedded)
+        self.own = max(embedded, first)
+        self.tokens = self.own + next((len(layer.hidden) for layer, decodes in streams if decodes), 0)
+        # what a model puts before the tokens that it embeds, such as the class of an image
+        real, reference = (run.embeddings[0].detach() for run in (runs.real, runs.reference))
+        self.variables[EMBEDDINGS] = Variable(real, reference, offset=self.own - embedded)
 
     def _add_variable(
         self, name: str, real: Tensor, reference: Tensor, late: bool = False, decodes: bool = False
     ) -> None:
-        """A variable of one stream, whose tokens stand on the axis that has as many."""
+        """A variable of one stream; its tokens stand on the last axis of as many before its numbers."""
         own, other = real[0].detach(), reference[0].detach()
         count = self.tokens - self.own if decodes else self.own
-        axis = next((axis for axis, size in enumerate(own.shape) if size == count), 0)
-        self.variables[name] = Variable(own, other, axis, self.own if decodes else 0, late)
+        axes = [axis for axis, size in enumerate(own.shape[:-1]) if size == count]
+        self.variables[name] = Variable(own, other, axes[-1] if axes else 0, self.own if decodes else 0, late)
 
     def layers(self) -> None:
         """The segments of every layer, and of what lies between them."""
@@ -130,6 +134,8 @@ class _Builder:
         for number, layer in enumerate(runs.layers):
             real, reference = runs.real.calls[number], runs.reference.calls[number]
             differing = moving(real.arguments, reference.arguments)
+            if (real.first,) in differing:
+                differing[real.first,] = (layer.layout.rows(real.hidden), layer.layout.rows(reference.hidden))
             names = {path: self._known(*pair) for path, pair in differing.items()}
             fresh = {path: pair for path, pair in differing.items() if names[path] is None}
             if fresh:
@@ -140,7 +146,8 @@ class _Builder:
                 continue
             if hidden is None:
                 hidden = f"hidden{number}"
-                self._add_variable(hidden, real.hidden, reference.hidden, decodes=runs.decoding[number])
+                ours, theirs = (layer.layout.rows(each.hidden) for each in (real, reference))
+                self._add_variable(hidden, ours, theirs, decodes=runs.decoding[number])
             self._layer(number, layer, hidden, {path: name for path, name in names.items() if name})
 
     def _known(self, real: Tensor, reference: Tensor) -> str | None:
@@ -152,19 +159,21 @@ class _Builder:
         return None
 
     def _layer(self, number: int, layer: Layer, hidden: str, names: Mapping[Path, str]) -> None:
-        output = f"out{number}"
+        output, decodes = f"out{number}", self.runs.decoding[number]
         real, reference = (
-            first_tensor(run.calls[number].output) for run in (self.runs.real, self.runs.reference)
+            layer.layout.rows(first_tensor(run.calls[number].output))
+            for run in (self.runs.real, self.runs.reference)
         )
-        self._add_variable(output, real, reference, decodes=self.runs.decoding[number])
+        self._add_variable(output, real, reference, decodes=decodes)
+        written = self._written(number, decodes)
         form = LayerForm("layer")
-        if self.cut == "modules":
+        if self.cut == "modules" and not written:
             with prepared(self.runs.model, layer.implementation):
                 form = form_of(layer)
         for candidate in dict.fromkeys((form, LayerForm("layer"))):
-            call = Call(number, layer, candidate, hidden, output, names)
+            call = Call(number, layer, candidate, hidden, output, names, written)
             segments = segments_of(call)
-            made = self._inner(segments, output)
+            made = self._inner(segments, (output, *written.values()))
             if made is not None:
                 break
         else:
@@ -177,14 +186,27 @@ class _Builder:
                 f"layer {number} goes through the coarser cut: its parts do not give its output"
             )
         elif self.cut == "modules" and candidate.kind in ("layer", "joined"):
-            reason = layer.findings.reason or "what follows its attention could not be taken apart"
+            reason = layer.findings.reason or (
+                "layers above read its keys and values"
+                if written
+                else "what follows its attention could not be taken apart"
+            )
             self.notes.append(f"layer {number} goes through a coarser cut ({candidate.kind}): {reason}")
         self.variables |= made
         self.segments += segments
         self.calls.append(call)
 
-    def _inner(self, segments: Sequence[Segment], output: str) -> dict[str, Variable] | None:
-        """The variables inside a layer in both runs; None where its output does not come out."""
+    def _written(self, number: int, decodes: bool) -> dict[Path, str]:
+        """Variables for what a layer writes into its arguments, where that moves."""
+        real, reference = self.runs.real.calls[number].written, self.runs.reference.calls[number].written
+        names: dict[Path, str] = {}
+        for path, pair in moving(real, reference).items():
+            names[path[0]] = f"{'.'.join(map(str, path[0]))} of layer {number}"
+            self._add_variable(names[path[0]], *pair, late=True, decodes=decodes)
+        return names
+
+    def _inner(self, segments: Sequence[Segment], outputs: Sequence[str]) -> dict[str, Variable] | None:
+        """The variables inside a layer in both runs; None where its outputs do not come out."""
         made: dict[str, Variable] = {}
         for segment in segments:
             known = self.variables | made
@@ -192,12 +214,12 @@ class _Builder:
             with prepared(self.runs.model, segment.implementation), torch.no_grad():
                 images = segment.run(ends)
             for name, image in images.items():
-                if name == output:
+                if name in outputs:
                     wanted = torch.stack([known[name].reference, known[name].real])
                     if not _same(image, wanted):
                         return None
                 else:
-                    made[name] = Variable(image[1], image[0], 0, known[output].offset)
+                    made[name] = Variable(image[1], image[0], 0, known[outputs[0]].offset)
         return made
 
     def _between(
@@ -211,8 +233,11 @@ class _Builder:
             self._add_variable(names[path], *pair, late=path != (first,), decodes=decodes)
 
         def run(values: Values) -> dict[str, Tensor]:
-            arguments = self._resumed(values, number)
-            return {name: _at(arguments, path) for path, name in names.items()}
+            arguments, layer = self._resumed(values, number), self.runs.layers[number]
+            tensors = {path: argument_at(arguments, path) for path in names}
+            if (first,) in tensors:
+                tensors[first,] = layer.layout.rows(tensors[first,])
+            return {names[path]: tensor for path, tensor in tensors.items()}
 
         self._add_segment(f"before layer {number}", tuple(names.values()), run)
         return names
@@ -220,7 +245,7 @@ class _Builder:
     def _resumed(self, values: Values, stop: int) -> Any:
         outputs = {int(name[3:]): value for name, value in values.items() if name.startswith("out")}
         return resumed(
-            self.runs.model, self.runs.inputs, self.runs.modules, self.runs.real, outputs,
+            self.runs.model, self.runs.inputs, self.runs.layers, self.runs.real, outputs,
             values.get(EMBEDDINGS), stop, self.runs.positions,
         )  # fmt: skip
 
@@ -256,13 +281,6 @@ class _Builder:
 def _whole(runs: Runs, embeddings: Tensor) -> Tensor:
     outputs = resumed(runs.model, runs.inputs, [], runs.real, {}, embeddings, 0, runs.positions)
     return runs.score(outputs)
-
-
-def _at(arguments: Any, path: Path) -> Tensor:
-    for key in path:
-        arguments = arguments[key]
-    assert isinstance(arguments, Tensor)
-    return arguments
 
 
 def _same(ours: Tensor, theirs: Tensor) -> bool:

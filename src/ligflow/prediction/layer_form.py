@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ligflow.layer.closed_form import is_leaf
 from ligflow.layer.interface import Captured, plain
 from ligflow.layer.layer import Layer
+from ligflow.layer.token_axes import USUAL
 from ligflow.recording.tolerances import max_token_error, rounding
 
 Kind = Literal["sequential", "post-norm", "parallel", "joined", "layer"]
@@ -67,9 +68,13 @@ class _Enough(Exception):
 
 @dataclass(eq=False)
 class _Note:
-    """Inputs and outputs of the leaf modules of a layer, in the order of their calls."""
+    """Inputs and outputs of the leaf modules of a layer, in the order of their calls.
+
+    `alone` are the inputs of calls that take nothing else, such as those of norms.
+    """
 
     sites: list[tuple[Site, Tensor]] = field(default_factory=list)
+    alone: set[Site] = field(default_factory=set)
     counts: dict[nn.Module, int] = field(default_factory=dict)
 
 
@@ -121,8 +126,12 @@ def form_of(layer: Layer) -> LayerForm:
     """The form of a validated layer."""
     if layer.mode == "whole" or layer.findings.one_by_one or layer.mode == "coupled":
         return LayerForm("layer")
+    if layer.layout != USUAL:  # modules inside do not say which axes are tokens
+        return LayerForm("joined")
     with torch.no_grad():
         probe = _Probe.of(layer)
+        if not probe.sites:
+            return LayerForm("joined")
         form = _post_norm(probe) or _sequential(probe) or _parallel(probe)
     return form or LayerForm("joined")
 
@@ -137,6 +146,7 @@ class _Probe:
     second: Tensor | None
     output: Tensor
     sites: list[tuple[Site, Tensor]]
+    alone: set[Site]
 
     @classmethod
     def of(cls, layer: Layer) -> "_Probe":
@@ -149,8 +159,8 @@ class _Probe:
             seconds.append(plain(captured).flip(0))
             return seconds[-1]
 
-        output, sites = _noted(layer, hidden, u, note)
-        return cls(layer, hidden, u, seconds[0] if seconds else None, output, sites)
+        output, sites, alone = _noted(layer, hidden, u, note)
+        return cls(layer, hidden, u, seconds[0] if seconds else None, output, sites, alone)
 
     def given(self, second: Tensor | None = None) -> Second:
         """The second attention gives what it gave, or something else."""
@@ -161,8 +171,9 @@ class _Probe:
         return plain if self.second is None else self.given(torch.zeros_like(self.second))
 
     def taken_by(self, site: Site) -> Tensor | None:
-        """What the module of a site takes in the same call."""
-        return next((value for other, value in self.sites if other == replace(site, end="input")), None)
+        """What the module of a site takes in the same call, None where it takes something else besides."""
+        own = replace(site, end="input")
+        return next((value for other, value in self.sites if other == own and own in self.alone), None)
 
     def same(self, output: Tensor) -> bool:
         """Whether this is G(z, u) to rounding."""
@@ -171,20 +182,23 @@ class _Probe:
 
 def _noted(
     layer: Layer, hidden: Tensor, u: Tensor, second: Second
-) -> tuple[Tensor, list[tuple[Site, Tensor]]]:
+) -> tuple[Tensor, list[tuple[Site, Tensor]], set[Site]]:
     note = _Note()
 
-    def before(module: nn.Module, args: tuple[Any, ...]) -> None:
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         number = note.counts[module] = note.counts.get(module, -1) + 1
         if args and isinstance(args[0], Tensor):
-            note.sites.append((Site(module, "input", number), args[0]))
+            site = Site(module, "input", number)
+            note.sites.append((site, args[0]))
+            if len(args) == 1 and not kwargs:
+                note.alone.add(site)
 
     def after(module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         if isinstance(output, Tensor):
             note.sites.append((Site(module, "output", note.counts[module]), output))
 
     leaves = [module for module in layer.module.modules() if is_leaf(module)]
-    handles = [module.register_forward_pre_hook(before) for module in leaves]
+    handles = [module.register_forward_pre_hook(before, with_kwargs=True) for module in leaves]
     handles += [module.register_forward_hook(after) for module in leaves]
     try:
         output = layer.finish(hidden, u, second)
@@ -194,7 +208,7 @@ def _noted(
     fitting = [
         (site, value.reshape(hidden.shape)) for site, value in note.sites if value.numel() == hidden.numel()
     ]
-    return output, fitting
+    return output, fitting, note.alone
 
 
 def _sequential(probe: _Probe) -> LayerForm | None:

@@ -125,15 +125,15 @@ def average(
     enough = torch.maximum(allowance, _ROUNDINGS * work.sought.rounding)
     least = next(level for level in range(LEVELS) if _count(level) >= min(min_points, _count(LEVELS - 1)))
     points: dict[str, list[Tensor]] = {name: [] for name in sources}
-    middle, extra = pulled_back(segment, sources, above, carried, _nodes(0, 1, 0))
+    middle, extra = pulled_back(segment, sources, above, carried, _nodes(0.0, 1.0, 0))
     _add(points, middle)
     done, result = 1, None
     for level in range(max(segment.start, least), LEVELS):
         if result is not None and (_count(level) > max_points or bool((result.error <= enough).all())):
             break
-        work.at(_nodes(0, 1, level)[done:], points)
+        work.at(_nodes(0.0, 1.0, level)[done:], points)
         done = _count(level)
-        whole = work.part(0, 1, level, points)
+        whole = work.part(0.0, 1.0, level, points)
         result = work.judged([whole], done)
     assert result is not None
     if not bool((result.error <= enough).all()):

@@ -9,7 +9,7 @@ from torch import Tensor
 from ligflow.errors import LigflowError
 from ligflow.prediction.segment import Segment, Variable
 
-Cotangents = Mapping[str, Float[Tensor, "row *own"]]
+Cotangents = Mapping[str, Float[Tensor, "row ..."]]
 _ROWS = 1024  # tokens of all points that go through a segment at once
 
 

@@ -33,7 +33,7 @@ class Variable:
         shape = (len(nodes), *[1] * self.real.ndim)
         return self.reference + nodes.to(self.real).reshape(shape) * self.step
 
-    def by_token(self, products: Float[Tensor, "*batch own"]) -> Float[Tensor, "*batch token"]:
+    def by_token(self, products: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Products of numbers, summed over all axes but that of the tokens."""
         batch = products.ndim - self.real.ndim
         others = [batch + axis for axis in range(self.real.ndim) if axis != self.axis]

@@ -4,7 +4,7 @@ The reference is put in at the output of the input embeddings in a call with the
 token types and masks stay those of the input.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,11 @@ from transformers import PreTrainedModel
 
 from ligflow.errors import UnsupportedModel
 from ligflow.layer.arguments import first_tensor, snapshot
+from ligflow.layer.layer import Layer
 from ligflow.recording.call import Call, by_name
 from ligflow.recording.unmodified_run import uncached
+
+Path = tuple[Any, ...]  # where a tensor stands in nested arguments
 
 
 class Reached(Exception):
@@ -28,12 +31,16 @@ class Reached(Exception):
 
 @dataclass(frozen=True, eq=False)
 class LayerRun:
-    """One call of a layer: its arguments by name, the first of which is the hidden states, and its output."""
+    """One call of a layer: its arguments by name, the first of which is the hidden states, and its output.
+
+    `written` are tensors that it puts into its arguments, for layers above: keys and values that are shared.
+    """
 
     module: nn.Module
     first: str
     arguments: dict[str, Any]
     output: Any
+    written: dict[Path, Tensor]
 
     @property
     def hidden(self) -> Tensor:
@@ -84,13 +91,15 @@ def run_noting(
     `head` are the positions at which a vocabulary head is read (None: all).
     """
     calls: list[Call] = []
+    written: list[dict[Path, Tensor]] = []
     seen: list[Tensor] = []
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         calls.append(Call("", module, snapshot(args), snapshot(kwargs)))
 
-    def after(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+    def after(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         calls[-1].output = output
+        written.append(_written(by_name(calls[-1])[1], by_name(Call("", module, args, kwargs))[1]))
 
     def embedded(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         if seen:  # a decoder's tokens, by the same module
@@ -102,14 +111,34 @@ def run_noting(
     with _hooked(model, embedded) as handles, reading(model, head), torch.no_grad():
         for module in dict.fromkeys(layers):
             handles.append(module.register_forward_pre_hook(before, prepend=True, with_kwargs=True))
-            handles.append(module.register_forward_hook(after))
+            handles.append(module.register_forward_hook(after, with_kwargs=True))
         outputs = model(**inputs, **uncached(model))
-    return Run(seen[0], [_layer_run(call) for call in calls], outputs)
+    layer_runs = [_layer_run(call, new) for call, new in zip(calls, written, strict=True)]
+    return Run(seen[0], layer_runs, outputs)
 
 
-def _layer_run(call: Call) -> LayerRun:
+def _layer_run(call: Call, written: dict[Path, Tensor]) -> LayerRun:
     first, arguments = by_name(call)
-    return LayerRun(call.module, first, arguments, call.output)
+    return LayerRun(call.module, first, arguments, call.output, written)
+
+
+def _written(before: Any, after: Any, path: Path = ()) -> dict[Path, Tensor]:
+    """The tensors in nested containers that were not there before."""
+    if isinstance(after, Tensor):
+        return {} if after is before else {path: after}
+    places: Iterable[Any] = ()
+    if isinstance(after, Mapping):
+        places = after
+    elif isinstance(after, (tuple, list)):
+        places = range(len(after))
+    found = [_written(_part(before, place), after[place], (*path, place)) for place in places]
+    return {place: tensor for part in found for place, tensor in part.items()}
+
+
+def _part(value: Any, place: Any) -> Any:
+    if isinstance(value, Mapping):
+        return value.get(place)
+    return value[place] if isinstance(value, (tuple, list)) and place < len(value) else None
 
 
 def with_first(output: Any, tensor: Tensor) -> Any:
@@ -126,7 +155,7 @@ def with_first(output: Any, tensor: Tensor) -> Any:
 def resumed(
     model: PreTrainedModel,
     inputs: Mapping[str, Tensor],
-    modules: Sequence[nn.Module],
+    layers: Sequence[Layer],
     run: Run,
     values: Mapping[int, Tensor],
     embeddings: Tensor | None,
@@ -135,10 +164,11 @@ def resumed(
 ) -> Any:
     """The model's own forward for a batch of points, with layers stood in for by what they gave.
 
-    `modules` are the layers in the order of their calls; those before `stop` are not computed: they give
-    `values`, by their number, or what they gave in `run`. Returns the arguments of call `stop`, or the
-    model's outputs where no call has that number.
+    `layers` stand in the order of their calls; those before `stop` are not computed: they give `values`
+    `[point, token, dim]`, by their number, or what they gave in `run`. Returns the arguments of call `stop`,
+    or the model's outputs where no call has that number.
     """
+    modules = [layer.module for layer in layers]
     batches = [*values.values(), *([] if embeddings is None else [embeddings])]
     points = max(map(len, batches), default=1)
     count = iter(range(len(modules) + 1))
@@ -148,8 +178,9 @@ def resumed(
         number = next(count)
         if number == stop:
             raise Reached(args, kwargs)
-        output = run.calls[number].output
-        return with_first(output, values[number] if number in values else _all(first_tensor(output), points))
+        output, layout = run.calls[number].output, layers[number].layout
+        rows = values[number] if number in values else _all(layout.rows(first_tensor(output)), points)
+        return with_first(output, layout.own(rows))
 
     def embedded(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         if known or embeddings is None:
@@ -214,7 +245,12 @@ def reading(model: PreTrainedModel, positions: Sequence[int] | None) -> Iterator
         handle.remove()
 
 
-Path = tuple[Any, ...]  # where a tensor stands in nested arguments
+def argument_at(arguments: Any, path: Path) -> Tensor:
+    """The tensor that stands there in nested arguments."""
+    for key in path:
+        arguments = arguments[key]
+    assert isinstance(arguments, Tensor)
+    return arguments
 
 
 def moving(real: Any, reference: Any) -> dict[Path, tuple[Tensor, Tensor]]:
