@@ -110,7 +110,7 @@ def gpt2() -> PreparedModel:
 def llama() -> PreparedModel:
     config = LlamaConfig(
         vocab_size=len(byte_tokenizer()), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=24, max_position_embeddings=64, bos_token_id=0, eos_token_id=2,
+        intermediate_size=24, max_position_embeddings=300, bos_token_id=0, eos_token_id=2,
     )  # fmt: skip
     return whole(stirred(LlamaForCausalLM, config), byte_tokenizer())
 

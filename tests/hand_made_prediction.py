@@ -27,7 +27,7 @@ def prediction_of(
     """A decoder's prediction, read at the last token: heads and the token itself share each one's relevance.
 
     A head's goes to the tokens up to its own by edges, of which those of the layers `edges` are stored; kept
-    tokens are given none in the first layer, and the first token none at all if it is kept.
+    tokens are given none in the first layer, and those with kept ones alone before them none at all.
     """
     draw = torch.Generator().manual_seed(seed)
     fixed = torch.tensor([place in {*kept} for place in range(len(tokens))])
@@ -35,7 +35,7 @@ def prediction_of(
     above[-1] = change
     depths, by_layer = [above], {}
     for layer in reversed(range(layers)):
-        still = fixed if layer == 0 else fixed & (torch.arange(len(tokens)) == 0)
+        still = fixed if layer == 0 else fixed.cumprod(0).bool()  # what sees kept tokens alone
         own, carried = _shared(above, head_count, still, draw)
         above = own + carried.sum((0, 1))
         by_layer[layer] = own, carried
@@ -91,7 +91,7 @@ def _shared(above: Tensor, heads: int, still: Tensor, draw: torch.Generator) -> 
     sums = weights.sum((0, 2), keepdim=True)
     sums[sums == 0] = 1
     carried = weights / sums * (above - own)[None, :, None]
-    lost = (above - own) - carried.sum((0, 2))  # of a token that reads kept ones alone
+    lost = (above - own) - carried.sum((0, 2))  # of rounding
     return own + lost, carried
 
 

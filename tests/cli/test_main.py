@@ -87,7 +87,7 @@ def test_without_a_command_the_help_is_printed(run: Run) -> None:
     code, out, err = run()
     assert (code, err) == (2, "")
     commands = re.findall(r"^│ (\w+) ", out, re.MULTILINE)
-    assert commands[:3] == ["explain", "trace", "view"]
+    assert commands[:4] == ["explain", "why", "trace", "view"]
 
 
 def ligflow(*arguments: Any, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:

@@ -47,6 +47,7 @@ def test_weights_with_nan_are_named(run: Run, model: str, tmp_path: Path) -> Non
     "arguments",
     [
         ["explain", "x"], ["trace", "x"], ["check", "own"], ["compare", "own", "own"],
+        ["why", "x", "--model", "own"],
         ["serve", "--port", "0"], ["corpus", "run", "embedded:sentences", "--out", "run"],
         ["corpus", "faithfulness", "embedded:sentences", "--out", "trial"],
     ],

@@ -15,12 +15,14 @@ from ligflow.cli.streams import error, loading
     "arguments",
     [
         ["explain", "x"], ["trace", "x"], ["corpus", "run", "x", "--out", "y"], ["serve"],
+        ["why", "x", "--model", "embedded:gemma-3-270m"],
         ["compare", "embedded:minilm", "b"], ["corpus", "faithfulness", "x", "--out", "y"],
         ["check", "embedded:minilm"],
     ],
     ids=" ".join,
 )  # fmt: skip
 def test_what_is_waited_for_is_said_before_torch_is_imported(arguments: list[str]) -> None:
+    name = arguments[-1] if arguments[0] == "why" else "embedded:minilm"
     code = (
         "import sys\n"
         "class Torch:\n"
@@ -35,7 +37,7 @@ def test_what_is_waited_for_is_said_before_torch_is_imported(arguments: list[str
         [sys.executable, "-c", code, *arguments], capture_output=True, check=False, text=True,
         env=os.environ | {"FORCE_COLOR": "1"},
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (7, "loading embedded:minilm ...\n")
+    assert (done.returncode, done.stderr) == (7, f"loading {name} ...\n")
 
 
 def test_what_is_waited_for_is_said_once_on_a_terminal(

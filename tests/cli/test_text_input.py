@@ -91,7 +91,7 @@ def test_a_chat_is_explained_and_traced(run: Run, chatty: str, tmp_path: Path) -
     ],
     ids=["not json", "deep", "mapping", "empty", "text", "no content"],
 )
-@pytest.mark.parametrize("command", ["explain", "trace"])
+@pytest.mark.parametrize("command", ["explain", "trace", "why"])
 def test_a_file_without_messages_is_refused(
     run: Run, tmp_path: Path, command: str, text: str, said: str
 ) -> None:

@@ -7,7 +7,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
-from ligflow import Explainer, LigflowError
+from ligflow import Chat, Explainer, LigflowError
+from ligflow.inputs.chat import encode_chat
 
 WORDS = ["[UNK]", "<bos>", "<turn>", "<end>", "user", "model", "Hi", "there", "Hello", "you", "?", "[MASK]"]
 TEMPLATE = (
@@ -100,6 +101,33 @@ def test_several_chats(explainer: Explainer) -> None:
     assert [flow.meta["index"] for flow in many] == [0, 1, 2]
     with pytest.raises(LigflowError, match="for one, call explain"):
         explainer.explain_many(CHAT)
+
+
+def test_a_chat_is_its_messages(explainer: Explainer) -> None:
+    chat = Chat(CHAT)
+    assert len(chat) == 3
+    assert chat[1]["role"] == "model"
+    assert torch.equal(explainer.explain(chat, routes="z2z").z2z, explainer.explain(CHAT, routes="z2z").z2z)
+    with pytest.raises(LigflowError, match="no messages of a chat: 'Hi'; give a list of mappings"):
+        Chat("Hi")  # type: ignore[arg-type]
+    with pytest.raises(LigflowError, match="Message 0 says ''; give each a role and a text"):
+        Chat([{"role": "user", "content": ""}])
+
+
+def test_what_the_template_says_too_is_told_from_what_was_said(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenizer, "chat_template", "{{ bos_token }}<turn>Hello you<end>" + TEMPLATE[15:])
+    chat = [
+        {"role": "user", "content": "Hello"},
+        {"role": "model", "content": " you "},
+        {"role": "user", "content": "model"},
+    ]
+    _, tokens = encode_chat(tokenizer, chat, None, truncate=False)
+    said = [place for place, mark in enumerate(tokens.special) if not mark]
+    assert [tokens.labels[place] for place in said] == ["Hello", "you", "model"]
+    assert said == [7, 11, 15]
+    assert [role for role, _ in tokens.turns] == ["user", "model", "user"]
 
 
 @pytest.mark.usefixtures("no_shape_checks")

@@ -58,7 +58,16 @@ def test_of_several_references_the_mean_is_said_with_every_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "shown"), [(0.61, "61%"), (-0.123, "-12%"), (0.0051, "0.5%"), (0.0001, "0.01%"), (0.0, "0%")]
+    ("share", "shown"),
+    [
+        (0.61, "61%"),
+        (-0.123, "-12%"),
+        (0.0051, "0.5%"),
+        (0.0001, "0.01%"),
+        (0.0, "0%"),
+        (9e-5, "<0.01%"),
+        (-9e-5, ">-0.01%"),
+    ],
 )
 def test_small_shares_are_not_called_0(share: float, shown: str) -> None:
     assert words.percent(share) == shown

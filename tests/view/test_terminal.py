@@ -123,6 +123,25 @@ def test_strongest_flows_in_words_leave_out_a_token_to_itself(flow: Flow) -> Non
     assert "  ‘keeper’ holds ‘house’ back: -9, -90% of what moved it" in printed(less, "z2z")
 
 
+@pytest.mark.parametrize(
+    ("view", "route", "unit"),
+    [
+        ("z2z", "z2z", "in parts of how far the layer’s output moved"),
+        ("conserving", "u2z", "in parts of how far the layer’s output moved"),
+        ("z2u", "z2u", "in parts of how far a head’s output moved"),
+        ("product", "u2z", "in products of what heads read and write"),
+    ],
+)
+def test_the_unit_of_values_is_said_once(flow: Flow, view: str, route: str, unit: str) -> None:
+    assert printed(flow, view).splitlines().count(f"the strongest, {unit}") == 1
+    settings = {**flow.meta["settings"], "scalarization": {route: "direction[32]"}}
+    towards = replace(flow, meta={**flow.meta, "settings": settings})
+    by = "" if view == "product" else " by direction[32]"
+    assert f"the strongest, {unit}{by}" in printed(towards, view).splitlines()
+    still = replace(flow, tensors={**flow.tensors, "z2z": torch.zeros_like(flow.z2z)})
+    assert "the strongest" not in printed(still, "z2z")
+
+
 def test_strongest_flows_leave_out_punctuation(flow: Flow) -> None:
     marks = replace(flow, tokens=["the", "old", "light", "house", "."])
     text = printed(marks, "z2z")
@@ -156,7 +175,7 @@ def test_a_map_that_does_not_fit_is_a_line_a_layer(explainer: Explainer) -> None
     assert len(lines) <= 24
     assert lines[5] == "what moved ‘t39’, layer by layer"
     assert lines[6:8] == ["  layer  0: ‘t7’ 75%, ‘t9’ -25%", "  layer  1: ‘t3’ 100%"]
-    assert lines[8] == "the strongest of layer 1"
+    assert lines[8] == "the strongest of layer 1, in parts of how far the layer’s output moved"
     assert sum(line.endswith(" of what moved it") for line in lines) == 10
     assert "the map of layer 1 has 40 x 40 cells, too many for here: --full prints them" in lines
     full = table(printed(long, full=True))

@@ -17,6 +17,7 @@ from ligflow.cli.streams import console, error, errors, speak_utf8
 from ligflow.cli.trace import follow
 from ligflow.cli.usage_errors import Usage
 from ligflow.cli.view import view
+from ligflow.cli.why import why
 from ligflow.errors import LigflowError
 
 _OPTION = re.compile(r"-[a-zA-Z]|--[a-z][a-z-]*(=.*)?", re.DOTALL)
@@ -46,6 +47,7 @@ def _of_all(
 
 
 app.command()(explain)
+app.command()(why)
 app.command("trace")(follow)
 app.command()(view)
 app.command("check")(check_model)

@@ -31,10 +31,11 @@ def fresh(tensor: Tensor, device: torch.device) -> Tensor:
     return moved.clone() if moved is own and (device.type == "cpu" or own.is_inference()) else moved
 
 
-def usable(model: M, device: torch.device | None = None) -> M:
+def usable(model: M, device: torch.device | None = None, known: Mapping[int, Tensor] | None = None) -> M:
     """The model itself, or a copy where weights are quantised, too short, elsewhere, or without gradients.
 
-    Raises LigflowError for quantised weights that cannot be made plain (see `quantisation`).
+    `known` are copies that there are already, by the ids of the weights that they are of. Raises
+    LigflowError for quantised weights that cannot be made plain (see `quantisation`).
     """
     parts = quantised(model)
     weights = (*model.parameters(), *model.buffers())
@@ -49,7 +50,11 @@ def usable(model: M, device: torch.device | None = None) -> M:
         return model
     parts.refuse_copy(next(reason for reason, applies in why.items() if applies))
 
+    copies = known or {}
+
     def change(weight: Tensor) -> Tensor:
+        if id(weight) in copies:
+            return copies[id(weight)]
         plain = parts.weights.get(id(weight), lambda: weight)()
         return fresh(plain, device or weight.device)
 
@@ -212,10 +217,11 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
 # --- weights on disk ------------------------------------------------------------------------------
 
 
-def on_disk(model: M, folder: str | Path) -> M:
+def on_disk(model: M, folder: str | Path, known: Mapping[int, Tensor] | None = None) -> M:
     """A copy of the model whose weights are read from files in the folder where they are used.
 
-    The files, one for each module that has weights, are written now. Raises LigflowError if they
+    The files, one for each module that has weights, are written now, but for weights of which there is a
+    copy already (`known`, by their ids). Raises LigflowError if they
     cannot be.
     """
     place = Path(folder)
@@ -223,7 +229,7 @@ def on_disk(model: M, folder: str | Path) -> M:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LigflowError(f"offload_folder {str(folder)!r} cannot be made: {error}") from error
-    mapped: dict[int, Tensor] = {}
+    mapped = dict(known or {})
     for number, module in enumerate(model.modules()):
         own = {name: one for _, name, one in _slots([module]) if id(one) not in mapped}
         if own:

@@ -19,6 +19,7 @@ from ligflow.evaluation.compared_maps import (
 from ligflow.explainer.explainer import Explainer
 from ligflow.inputs.checks import Inputs
 from ligflow.inputs.pairs import Pair
+from ligflow.inputs.passages import Passages
 from ligflow.inputs.tokens import text_config
 from ligflow.inputs.words import Words
 from ligflow.layer.experts import has_experts
@@ -66,7 +67,7 @@ def check(
     Layers that cannot be split are reported, and checked in z2z alone. Raises LigflowError where no input
     can be made up for the model; pass `inputs` then.
     """
-    if isinstance(inputs, str | Words | Pair | Mapping):
+    if isinstance(inputs, str | Words | Pair | Passages | Mapping):
         inputs = [inputs]
     examples = list(inputs) if inputs is not None else _examples(explainer)
     if not examples:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ligflow.devices.private_copy import private_copy
@@ -34,6 +34,7 @@ class CurrentCopy:
 
     `model` is the one that was given, or a copy where weights are too short, elsewhere or without
     gradients, or where they stay on disk (`folder`). Layers come to `devices` one by one if they `stay`.
+    Weights that the copy of a part of it (`of_part`) has are taken from there.
     """
 
     def __init__(
@@ -42,11 +43,17 @@ class CurrentCopy:
         devices: tuple[torch.device, ...] = (),
         stay: bool = False,
         folder: str | Path | None = None,
+        of_part: "CurrentCopy | None" = None,
     ) -> None:
+        self._of_part = of_part
         self._original, self._devices, self._stay, self._folder = weakref.ref(model), devices, stay, folder
         self._lock = threading.RLock()
         self._copy: ModelCopy
         self._take(model)
+
+    def of(self, model: PreTrainedModel) -> bool:
+        """Whether it is a copy of this model."""
+        return self._original() is model
 
     @property
     def home(self) -> torch.device:
@@ -60,6 +67,8 @@ class CurrentCopy:
 
     def now(self) -> ModelCopy:
         """The copy of the model as it is now."""
+        if self._of_part is not None:
+            self._of_part.now()
         with self._lock, torch.inference_mode(False):
             original = self._original()
             if original is not None and original is not self.model and self._differs(original):
@@ -67,6 +76,14 @@ class CurrentCopy:
             elif Structure(self.model) != self._structure:
                 self._take(original if original is self.model else None)
             return replace(self._copy, validated=self._copy.validated.of_now())
+
+    def copies(self) -> dict[int, Tensor]:
+        """The weights of the copy that stands for the model, by the ids of those that they were made of."""
+        original = self._original()
+        if original is None or original is self.model:
+            return {}
+        own = _named(self.model)
+        return {id(weight): own[name] for name, weight in _named(original).items() if name in own}
 
     def placement_of(self, module: nn.Module) -> Placement:
         """Where a layer is computed, also one that was recorded before the model changed."""
@@ -89,9 +106,10 @@ class CurrentCopy:
     def _usable(self, model: PreTrainedModel) -> PreTrainedModel:
         if self._stay:
             check_streamed(model)
+        known = {} if self._of_part is None else self._of_part.copies()
         if self._folder is not None:
-            return on_disk(model, self._folder)
-        return model if self._stay else usable(model, *self._devices)
+            return on_disk(model, self._folder, known)
+        return model if self._stay else usable(model, next(iter(self._devices), None), known)
 
     def _prepare(self, notes: tuple[str, ...]) -> None:
         """The structure is noted last: where this ends early, the next call begins anew."""
@@ -100,6 +118,12 @@ class CurrentCopy:
         placement = Placement(private_copy(self.model), self._devices if self._stay else ())
         self._copy = ModelCopy(placement, Validated(placement, fixed=self._folder is not None), notes)
         self._structure = structure
+
+
+def _named(model: nn.Module) -> dict[str, Tensor]:
+    """Weights by all of their names."""
+    parameters = model.named_parameters(remove_duplicate=False)
+    return {**dict(parameters), **dict(model.named_buffers(remove_duplicate=False))}
 
 
 def _numbers_too(model: nn.Module) -> tuple[Any, ...]:

@@ -19,6 +19,7 @@ from ligflow.inputs.checks import (
 )
 from ligflow.inputs.frames import name_frames, seconds_of
 from ligflow.inputs.pairs import Pair, encode_pair
+from ligflow.inputs.passages import Passages, encode_passages
 from ligflow.inputs.patches import name_patches, patches_of
 from ligflow.inputs.tokens import Tokens, encode, name_inputs, name_parts, position_limit
 from ligflow.inputs.words import Words
@@ -51,6 +52,8 @@ def encode_example(
     tokens: Tokens | None
     if isinstance(inputs, Pair):
         encoded, tokens = encode_pair(tokenizer, model.config, inputs, limit, truncate)
+    elif isinstance(inputs, Passages):
+        encoded, tokens = encode_passages(tokenizer, inputs, limit, truncate)
     elif isinstance(inputs, str | Words):
         encoded, tokens = encode(tokenizer, inputs, limit, truncate)
     elif isinstance(inputs, Mapping):

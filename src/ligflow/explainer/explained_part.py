@@ -22,6 +22,12 @@ def explained_part(model: PreTrainedModel, stack: str | None) -> tuple[PreTraine
     return model, stack, bool(model.config.is_encoder_decoder and not _is_of_encoder(stack))
 
 
+def whole_part(model: PreTrainedModel, stack: str | None) -> tuple[PreTrainedModel, str | None, bool]:
+    """The same for a model as a whole: an encoder-decoder is not cut down to one of its stacks."""
+    decodes = bool(getattr(model.config, "is_encoder_decoder", False))
+    return model, None if decodes else stack, decodes
+
+
 def _stack_of_encoder(model: PreTrainedModel) -> str | None:
     """The encoder's name where it is explained inside its model, which makes its inputs (DETR)."""
     if not getattr(model.config, "is_encoder_decoder", False) or model.main_input_name == "input_ids":

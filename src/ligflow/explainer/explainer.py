@@ -20,6 +20,7 @@ from ligflow.explainer.computation import attention_of, compute, work_in_words
 from ligflow.explainer.other_input import on_hidden_states_of
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.explainer.unwrapping import model_of, tokenizer_of
+from ligflow.explainer.whole import Whole
 from ligflow.flow import Flow
 from ligflow.inputs.chat import is_chat
 from ligflow.inputs.checks import Inputs
@@ -62,10 +63,21 @@ class Explainer:
         tokenizer = tokenizer_of(own_tokenizer if tokenizer is None else tokenizer)
         devices = devices_of(device)
         _check_streaming(devices, streamed, offload_folder)
-        self.prepared = PreparedModel(
-            model, tokenizer, name=name, revision=revision, stack=stack, devices=devices, streamed=streamed,
-            offload_folder=offload_folder,
-        )  # fmt: skip
+        self._options: dict[str, Any] = {
+            "tokenizer": tokenizer, "name": name, "revision": revision, "stack": stack, "devices": devices,
+            "streamed": streamed, "offload_folder": offload_folder,
+        }  # fmt: skip
+        self.prepared = PreparedModel(model, **self._options)
+        self._whole = Whole(self.prepared, model, self._options)
+
+    @property
+    def whole(self) -> PreparedModel:
+        """The model with its head, prepared on the same weights: what predicts, where flows need no head.
+
+        It is never one side of an encoder-decoder. Of a checkpoint it has the head that this names;
+        `whole.headless` says why there is none. It is made when it is first asked for.
+        """
+        return self._whole.prepared()
 
     @property
     def model(self) -> PreTrainedModel:
@@ -122,13 +134,18 @@ class Explainer:
         stays = streamed or len(devices) > 1
         with torch.inference_mode(False):
             kind = pretrained.dtype_of(dtype, options) or ("auto" if stays else None)
-            model, tokenizer = pretrained.load(name, kind, **options)
+            loaded = pretrained.load_whole(name, kind, **options)
             if devices and not stays:
-                torch.nn.Module.to(model, devices[0])
-        return cls(
-            model, tokenizer, name=str(name or default_model()), revision=options.get("revision"),
-            device=devices if stays else None, streamed=streamed, offload_folder=offload_folder, stack=stack,
+                for model in (loaded.whole, loaded.model):
+                    torch.nn.Module.to(model, devices[0])
+        explainer = cls(
+            loaded.model, loaded.tokenizer, name=str(name or default_model()),
+            revision=options.get("revision"), device=devices if stays else None, streamed=streamed,
+            offload_folder=offload_folder, stack=stack,
         )  # fmt: skip
+        explainer.prepared.headless = loaded.headless
+        explainer._whole = Whole(explainer.prepared, loaded.whole, explainer._options)
+        return explainer
 
     @with_settings
     def explain(

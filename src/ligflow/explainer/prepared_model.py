@@ -21,7 +21,7 @@ from ligflow.errors import LigflowError
 from ligflow.explainer.current_copy import CurrentCopy, ModelCopy
 from ligflow.explainer.encoding import Encoded, encode_example, in_memory_of, name_sequence, name_tokens
 from ligflow.explainer.example import Example, shown, splittable
-from ligflow.explainer.explained_part import explained_part
+from ligflow.explainer.explained_part import explained_part, whole_part
 from ligflow.explainer.explained_tokens import (
     inputs_of_encoder,
     inputs_seen,
@@ -49,6 +49,8 @@ class PreparedModel:
 
     `stack`, `devices`, `streamed` and `offload_folder` are those of `Explainer`. `name` and `revision` are
     what flows say of the model. `decodes` is True where the layers are those of a decoder behind an encoder.
+    With `of_part` it is the model as a whole, an encoder-decoder with both, on the weights that its part
+    has. `headless` says why a model that was loaded has no head, '' where it has the one it was saved with.
     """
 
     def __init__(
@@ -62,18 +64,26 @@ class PreparedModel:
         devices: tuple[torch.device, ...] = (),
         streamed: bool = False,
         offload_folder: str | Path | None = None,
+        of_part: "PreparedModel | None" = None,
     ) -> None:
+        self.headless: str = "" if of_part is None else of_part.headless
         self.tokenizer = tokenizer
         self.name = name or getattr(model, "name_or_path", "") or type(model).__name__
         self.revision = revision or getattr(model.config, "_commit_hash", None)
-        part, self.stack, self.decodes = explained_part(model, stack)
+        part, self.stack, self.decodes = (explained_part if of_part is None else whole_part)(model, stack)
+        stay = streamed or len(devices) > 1
+        copy_of_part: CurrentCopy | None = None if of_part is None else of_part._copy
         with torch.inference_mode(False):
-            self._copy = CurrentCopy(part, devices, streamed or len(devices) > 1, offload_folder)
+            self._copy: CurrentCopy = CurrentCopy(part, devices, stay, offload_folder, copy_of_part)
 
     @property
     def model(self) -> PreTrainedModel:
         """The model that was given, or a copy where weights are too short, elsewhere or without gradients."""
         return self._copy.model
+
+    def runs(self, model: PreTrainedModel) -> bool:
+        """Whether it is this very model that is run (a copy of all of it), not a part of it."""
+        return self._copy.of(model)
 
     @property
     def home(self) -> torch.device:

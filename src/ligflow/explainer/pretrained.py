@@ -5,6 +5,7 @@ import importlib.util
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokeni
 from transformers.utils import logging as transformers_logging
 
 from ligflow.errors import LigflowError
+from ligflow.explainer.with_head import named_head
 from ligflow.extras import need
 from ligflow.names import EMBEDDED_MINILM, MINILM_OF_THE_HUB, default_model
 
 GEMMA = "embedded:gemma-3-270m"
 EMBEDDED = (EMBEDDED_MINILM, GEMMA)
 Name = str | os.PathLike[str]
+Models = tuple[PreTrainedModel, PreTrainedModel, str]  # for flows, as a whole, and why it has no head
 _CODE = (
     "{what} holds code of its own, which runs with all your rights. If you trust it, allow it: "
     "trust_remote_code=True, on the command line --trust-remote-code."
@@ -37,18 +40,41 @@ _NO_CACHE = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A checkpoint: the model that flows are taken of, its tokenizer, and the model with its head (`whole`).
+
+    The two models have the same weights. `headless` says why `whole` has no head, '' where it has the one
+    that the checkpoint was saved with.
+    """
+
+    model: PreTrainedModel
+    tokenizer: Any
+    whole: PreTrainedModel
+    headless: str = ""
+
+
 def load(
+    name: Name | None = None, dtype: torch.dtype | str | None = None, **options: Any
+) -> tuple[PreTrainedModel, Any]:
+    """The model that flows are taken of, and its tokenizer; the same as `load_whole` has them."""
+    loaded = load_whole(name, dtype, **options)
+    return loaded.model, loaded.tokenizer
+
+
+def load_whole(
     name: Name | None = None,
     dtype: torch.dtype | str | None = None,
     *,
     unembedding: bool = False,
     trust_remote_code: bool = False,
     **options: Any,
-) -> tuple[PreTrainedModel, Any]:
+) -> Loaded:
     """The model in `dtype` (float32 unless said otherwise; "auto": the checkpoint's) and its tokenizer.
 
     Without a name it is MiniLM: the embedded one, or the hub's where the package of its weights is missing.
-    With `unembedding` it is the causal language model, which has one. Code that a checkpoint holds runs only
+    It has the head that the checkpoint names, if all weights of it are there, as its `whole`; with
+    `unembedding` both are the causal language model. Code that a checkpoint holds runs only
     with `trust_remote_code`; nothing is asked at a prompt. `options` go to `from_pretrained` (`revision`,
     `local_files_only`, ...; `torch_dtype` is an older name of `dtype`). The tokenizer is None where the
     checkpoint has none. Raises LigflowError if the checkpoint cannot be found or read, or has no unembedding.
@@ -57,17 +83,21 @@ def load(
     name = default_model() if name is None else name
     folder = _folder(name)
     options |= {"trust_remote_code": trust_remote_code}
+    models: Models
     with _quiet():
         try:
-            model, missing = _model(folder, unembedding, dtype or torch.float32, options)
+            arguments = {"dtype": dtype or torch.float32, "output_loading_info": True} | options
+            models = (_causal if unembedding else _models)(folder, arguments, options)
+        except LigflowError:
+            raise
         except Exception as error:  # a model's own code, a broken config, or a package that it needs
             raise LigflowError(_explain_failure(name, error)) from error
-        if unembedding and missing:
+        model, whole, headless = models
+        if unembedding and headless:
             raise LigflowError(
-                f"Model {str(name)!r} has no unembedding: its checkpoint lacks "
-                f"{min(missing)!r}. Name a causal language model."
+                f"Model {str(name)!r} has no unembedding: {headless}. Name a causal language model."
             )
-        return model, _tokenizer(folder, options)
+        return Loaded(model, _tokenizer(folder, options), whole, headless)
 
 
 def dtype_of(dtype: Any, options: dict[str, Any]) -> Any:
@@ -95,19 +125,33 @@ def tokenizer_named(name: Name) -> Any:
     return tokenizer
 
 
-def _model(
-    folder: str, unembedding: bool, dtype: torch.dtype | str, options: dict[str, Any]
-) -> tuple[PreTrainedModel, set[str]]:
-    """The model, and what its checkpoint lacks."""
-    arguments = {"dtype": dtype, "output_loading_info": True} | options
-    kind: Any = AutoModelForCausalLM if unembedding else AutoModel
-    own = _own_classes(folder, options) if options["trust_remote_code"] and not unembedding else []
+def _causal(folder: str, arguments: dict[str, Any], _: dict[str, Any]) -> Models:
+    """The causal language model of a checkpoint."""
+    kind: Any = AutoModelForCausalLM
+    model, info = kind.from_pretrained(folder, **arguments)
+    missing = info["missing_keys"]
+    return model, model, f"its checkpoint lacks {min(missing)!r}" if missing else ""
+
+
+def _models(folder: str, arguments: dict[str, Any], options: dict[str, Any]) -> Models:
+    """The model with the head that its checkpoint names, and without; where that cannot be, without alone."""
+    named = named_head(folder, options)
+    loaded = named if isinstance(named, str) else named.loaded(folder, arguments)
+    if not isinstance(loaded, str):
+        whole, model = loaded
+        return model, whole, ""
+    model = _base(folder, arguments, options)
+    return model, model, loaded
+
+
+def _base(folder: str, arguments: dict[str, Any], options: dict[str, Any]) -> PreTrainedModel:
+    """The model without a head."""
+    own = _own_classes(folder, options) if options["trust_remote_code"] else []
     if not own or "AutoModel" in own:
-        model, info = kind.from_pretrained(folder, **arguments)
-        return model, info["missing_keys"]
-    model, info = getattr(transformers, own[0]).from_pretrained(folder, **arguments)
+        return AutoModel.from_pretrained(folder, **arguments)[0]
+    model = getattr(transformers, own[0]).from_pretrained(folder, **arguments)[0]
     base = model.base_model  # its code names no class without a head, as most do
-    return base if isinstance(base, PreTrainedModel) else model, info["missing_keys"]
+    return base if isinstance(base, PreTrainedModel) else model
 
 
 def _own_classes(folder: str, options: dict[str, Any]) -> list[str]:

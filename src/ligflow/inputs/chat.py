@@ -1,8 +1,8 @@
 """Messages of a chat as a text: through the tokenizer's template, of which what was said is told apart."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, overload
 
 from torch import Tensor
 
@@ -10,8 +10,40 @@ from ligflow.errors import LigflowError
 from ligflow.inputs.tokens import Tokens, encode
 from ligflow.inputs.words import Span
 
-Chat = Sequence[Mapping[str, Any]]  # {"role": "user", "content": "Hi"}, ...
+Messages = Sequence[Mapping[str, Any]]  # {"role": "user", "content": "Hi"}, ...
 _NOTE = "a chat in the tokenizer's template, whose own tokens are all marked as special"
+
+
+@dataclass(frozen=True)
+class Chat(Sequence[Mapping[str, Any]]):
+    """Messages of a chat, which the model's own template makes a text of; all but what they say is template.
+
+    Where the user has the last word, the text ends where the answer begins. Raises LigflowError for what is
+    no message with a role and a text.
+    """
+
+    messages: Messages
+
+    def __post_init__(self) -> None:
+        if not is_chat(self.messages):
+            raise LigflowError(
+                f"These are no messages of a chat: {str(self.messages)[:80]!r}; give a list of mappings with "
+                'a role and a content: Chat([{"role": "user", "content": "Hi"}]).'
+            )
+        for number, message in enumerate(self.messages):
+            _text(number, message)
+
+    def __len__(self) -> int:
+        """How many messages there are."""
+        return len(self.messages)
+
+    @overload
+    def __getitem__(self, place: int) -> Mapping[str, Any]: ...
+    @overload
+    def __getitem__(self, place: slice) -> Messages: ...
+    def __getitem__(self, place: int | slice) -> Mapping[str, Any] | Messages:
+        """A message, or several."""
+        return self.messages[place]
 
 
 def is_chat(inputs: object) -> bool:
@@ -24,7 +56,7 @@ def is_chat(inputs: object) -> bool:
 
 
 def encode_chat(
-    tokenizer: Any, messages: Chat, limit: int | None, truncate: bool
+    tokenizer: Any, messages: Messages, limit: int | None, truncate: bool
 ) -> tuple[dict[str, Tensor], Tokens]:
     """Model inputs and tokens of a chat; where the user has the last word, up to where the answer begins.
 
@@ -34,13 +66,13 @@ def encode_chat(
     said = [_text(number, message) for number, message in enumerate(messages)]
     plain = [dict(one) | {"content": text} for one, text in zip(messages, said, strict=True)]
     text = _rendered(tokenizer, plain)
-    places = _places(text, said)
+    places = _frame_places(tokenizer, plain, text, said) or _places(text, said)
     inputs, tokens = encode(tokenizer, text, limit, truncate, said=places, notes=(_NOTE,))
     roles = (str(message["role"]) for message in messages)
     return inputs, replace(tokens, turns=tuple(zip(roles, places, strict=True)))
 
 
-def _rendered(tokenizer: Any, messages: Chat) -> str:
+def _rendered(tokenizer: Any, messages: Messages) -> str:
     if not getattr(tokenizer, "chat_template", None):
         raise LigflowError(
             f"{type(tokenizer).__name__} has no chat template; pass the chat as one text that the model "
@@ -65,6 +97,43 @@ def _text(number: int, message: Mapping[str, Any]) -> str:
             f"Message {number} says {message['content']!r}; give each a role and a text that is not blank."
         )
     return content
+
+
+def _frame_places(
+    tokenizer: Any, messages: Messages, text: str, contents: Sequence[str]
+) -> tuple[Span, ...] | None:
+    """Where each message stands, by what the template writes around other ones; None where that differs.
+
+    A message that the template's own text says too (a system text that it adds) is told from it by that.
+    """
+    marks = [f"\ue000{number}\ue001" for number in range(len(contents))]
+    try:
+        frame = _rendered(
+            tokenizer, [dict(one) | {"content": mark} for one, mark in zip(messages, marks, strict=True)]
+        )
+    except LigflowError:  # a template that looks at what is said
+        return None
+    around: list[str] = []
+    for mark in marks:
+        before, found, frame = frame.partition(mark)
+        if not found or frame.count(mark):
+            return None
+        around.append(before)
+    return next(_filled(text, [*around, frame], contents), None)
+
+
+def _filled(text: str, around: Sequence[str], contents: Sequence[str]) -> Iterator[tuple[Span, ...]]:
+    """The places of contents, as they are or without blanks around them, where these make the text."""
+    for trimmed in (False, True):
+        spans, made = [], ""
+        for before, content in zip(around, contents, strict=False):
+            made += before
+            said = content.strip()
+            begin = len(made) + (0 if trimmed else content.find(said))
+            spans.append((begin, begin + len(said)))
+            made += said if trimmed else content
+        if made + around[-1] == text:
+            yield tuple(spans)
 
 
 def _places(text: str, contents: Sequence[str]) -> tuple[Span, ...]:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ligflow.errors import LigflowError
-from ligflow.inputs.chat import Chat, is_chat
+from ligflow.inputs.chat import Messages, is_chat
 from ligflow.inputs.pairs import Pair
+from ligflow.inputs.passages import Passages
 from ligflow.inputs.words import Words
 
 _DECODER = "decoder_"
@@ -24,12 +25,12 @@ _SEVERAL = (
     "explain_many(texts). If they are the words of one text pass Words.joined([...]), and if they are what "
     "an encoder and its decoder read, Pair(source, target)."
 )
-Inputs = str | Words | Pair | Chat | Mapping[str, Tensor]
+Inputs = str | Words | Pair | Passages | Messages | Mapping[str, Tensor]
 
 
 def refuse_other_inputs(inputs: object) -> None:
     """Raises LigflowError for anything but a text, words or a mapping."""
-    if isinstance(inputs, str | Words | Pair | Mapping) or is_chat(inputs):
+    if isinstance(inputs, str | Words | Pair | Passages | Mapping) or is_chat(inputs):
         return
     kind = type(inputs).__name__
     if isinstance(inputs, Sequence) and len(inputs) > 0 and all(map(_is_one, inputs)):
@@ -44,12 +45,12 @@ def refuse_other_inputs(inputs: object) -> None:
 
 def _is_one(inputs: object) -> bool:
     """Whether this could be explained by itself."""
-    return isinstance(inputs, str | Words | Pair) or is_chat(inputs)
+    return isinstance(inputs, str | Words | Pair | Passages) or is_chat(inputs)
 
 
 def refuse_other_texts(inputs: Inputs, decodes: bool) -> None:
     """Raises LigflowError for one text where two are needed, and for two where one is."""
-    if decodes and (isinstance(inputs, str | Words) or is_chat(inputs)):
+    if decodes and (isinstance(inputs, str | Words | Passages) or is_chat(inputs)):
         raise LigflowError(
             "The decoder is explained, which reads two texts: pass Pair(source, target), e.g. "
             "Pair('How are you?', 'Wie geht es'), or a mapping with input_ids and decoder_input_ids."

@@ -20,7 +20,7 @@ class Tokens:
     `words[i]` numbers the word that token i belongs to; None where the text or its offsets are unknown.
     `word_places[w]` is the place of that word among those of the text, -1 for a special token. `layout` says
     where tokens lie in an image or a recording. `spans` are where they stand in the text, as far as the
-    tokenizer tells; of a chat `turns` are who says what, and where that stands.
+    tokenizer tells; of a chat `turns` are who says what, and where that stands, and `passages` likewise.
     """
 
     labels: tuple[str, ...]
@@ -33,6 +33,7 @@ class Tokens:
     layout: Mapping[str, Any] = field(default_factory=dict)
     spans: tuple[Span, ...] | None = None
     turns: tuple[tuple[str, Span], ...] = ()
+    passages: tuple[tuple[str, Span], ...] = ()
 
 
 def encode(

@@ -97,7 +97,7 @@ def class_number(chosen: object, labels: Sequence[str]) -> int:
 def _likeliest(labels: Sequence[str], several: bool, at: int | None) -> Likeliest:
     """The likeliest classes of a run; none where there is one number, which is no probability."""
 
-    def of(outputs: Any, count: int) -> tuple[tuple[str, float], ...]:
+    def of(outputs: Any, count: int, _row: int) -> tuple[tuple[str, float], ...]:
         if len(labels) == 1:
             return ()
         logits: Tensor = (outputs.logits[0] if at is None else outputs.logits[0, at]).detach().double()

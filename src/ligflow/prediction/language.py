@@ -45,11 +45,11 @@ def _written(whole: PreparedModel, prompt: Prompt, wish: Wish, kind: str) -> Que
             "about an answer of one token, or cut the text after it."
         )
     name, reads = answer_name(tokenizer, wish.answer, ids), range(len(ids))
-    score, tops = tokens_score(ids, wish.score), 0
+    score, tops = tokens_score(ids, wish.score), (0,)
     if wish.contrast is not None:
         others = ids_behind(whole, prompt, wish.contrast, at)
         check_contrast(tokenizer, ids, others, taught=True)
-        score, tops = tokens_contrast(reads[-1:], ids[-1:], others[-1:]), len(ids) - 1
+        score, tops = tokens_contrast(reads[-1:], ids[-1:], others[-1:]), (len(ids) - 1,)
         name = f"{name} rather than {answer_name(tokenizer, wish.contrast, others).strip()}"
     positions = tuple(at + place for place in reads)
     return asked_behind(whole, prompt, ids[:-1], positions, score, (name,), kind, tops, notes)
@@ -63,10 +63,13 @@ def asked_behind(
     score: Score,
     rows: tuple[str, ...],
     kind: str,
-    tops: int = 0,
+    tops: Sequence[int] = (0,),
     notes: tuple[str, ...] = (),
 ) -> Question:
-    """The question with the taught tokens behind its prompt; `tops` is the place read for display."""
+    """The question with the taught tokens behind its prompt.
+
+    `tops` are the places whose likeliest tokens are shown, one for each row.
+    """
     longer = prompt.followed_by(taught, whole.tokenizer, position_limit(whole.model, whole.tokenizer))
     both = len(longer.tokens.labels) + len(longer.decoder_tokens.labels if longer.decoder_tokens else ())
     marks = (*[False] * (both - len(taught)), *[True] * len(taught))
@@ -95,11 +98,11 @@ def vocabulary_size(whole: PreparedModel) -> int:
     return len(weight) if isinstance(weight, Tensor) else int(whole.model.config.vocab_size)
 
 
-def likeliest_tokens(tokenizer: Any, place: int) -> Likeliest:
-    """The likeliest tokens at a place among the positions read."""
+def likeliest_tokens(tokenizer: Any, places: Sequence[int]) -> Likeliest:
+    """The likeliest tokens at a place among the positions read, one for each row."""
 
-    def of(outputs: Any, count: int) -> tuple[tuple[str, float], ...]:
-        shares = outputs.logits[0, place].detach().double().softmax(-1)
+    def of(outputs: Any, count: int, row: int) -> tuple[tuple[str, float], ...]:
+        shares = outputs.logits[0, places[row]].detach().double().softmax(-1)
         top = torch.topk(shares, min(count, len(shares)))
         numbers, values = top.indices.tolist(), top.values.tolist()
         return tuple(
@@ -127,7 +130,7 @@ def masked_question(whole: PreparedModel, inputs: Inputs, wish: Wish, truncate: 
     count = len(prompt.tokens.labels)
     return Question(
         prompt.inputs, prompt.tokens, tuple(places), score, (name,), (False,) * count,
-        tuple(place in places for place in range(count)), None, "masked", likeliest_tokens(tokenizer, 0),
+        tuple(place in places for place in range(count)), None, "masked", likeliest_tokens(tokenizer, (0,)),
         (*prompt.notes, *notes),
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ from ligflow.errors import LigflowError
 from ligflow.explainer.head import head_of
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import Inputs
+from ligflow.inputs.passages import Passages
 from ligflow.inputs.token_text import token_text
 from ligflow.inputs.tokens import position_limit, text_config
 from ligflow.prediction.answers import blank_note
@@ -34,6 +35,8 @@ def answer_question(
         raise LigflowError(
             f"{type(whole.model).__name__} writes no text; ask it with explain_prediction(...) instead."
         )
+    if answer is None and isinstance(prompt, Passages):
+        answer = prompt.answer
     opened = pair_prompt(whole, prompt, truncate) if kind == "seq2seq" else _open(whole, prompt, truncate)
     last = len(opened.ids) - 1
     if answer is None:
@@ -44,7 +47,8 @@ def answer_question(
     rows = tuple(token_text(whole.tokenizer, number) for number in ids)
     positions = tuple(range(last, last + len(ids)))
     score = tokens_score(ids, "logprob", rows=True)
-    return asked_behind(whole, opened, ids[:-1], positions, score, rows, kind, notes=(*opened.notes, *notes))
+    notes = (*opened.notes, *notes)
+    return asked_behind(whole, opened, ids[:-1], positions, score, rows, kind, range(len(ids)), notes)
 
 
 def _open(whole: PreparedModel, prompt: Inputs, truncate: bool) -> Prompt:

@@ -13,6 +13,7 @@ from ligflow.results.prediction_data import PredictionData
 if TYPE_CHECKING:
     import networkx
     import pandas
+    from matplotlib.figure import Figure
 
     from ligflow.results.prediction_paths import RelevancePath
     from ligflow.results.span_relevance import SpanRelevance, Spans
@@ -80,6 +81,35 @@ class Prediction(PredictionData):
         from ligflow.results.prediction_json import as_json
 
         return as_json(self)
+
+    def to_html(self, path: str | Path) -> Path:
+        """One page with words, depths and heads, and every number; needs no network."""
+        from ligflow.files import write_text
+        from ligflow.view.prediction_page import page
+
+        return write_text(path, page(self))
+
+    def plot(self, kind: str = "words", path: str | Path | None = None) -> Figure:
+        """A figure for print: `words`, `layers` or `heads`; see `ligflow.view.prediction_figures.plot`."""
+        from ligflow.view.prediction_figures import plot
+
+        return plot(self, kind, path)
+
+    def show(self, spans: str | None = None, *, details: bool = False) -> None:
+        """Prints the answer, the words by size, the strongest heads and MLPs, and what adds up.
+
+        With `spans` the words are summed over these (`turns`, ...); with `details` every segment is listed.
+        """
+        from rich.console import Console
+
+        from ligflow.view.prediction_terminal import report
+
+        report(self, Console(highlight=False), spans=spans, details=details)
+
+    def _repr_html_(self) -> str:
+        from ligflow.view.prediction_page import fragment
+
+        return fragment(self)
 
     def __repr__(self) -> str:
         from ligflow.view.prediction_words import summary

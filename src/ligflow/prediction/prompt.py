@@ -14,7 +14,6 @@ from ligflow.inputs.checks import Inputs, refuse_other_inputs, taken_by
 from ligflow.inputs.pairs import Pair
 from ligflow.inputs.token_text import token_text
 from ligflow.inputs.tokens import Tokens, encode, name_inputs, position_limit, text_config
-from ligflow.inputs.words import Words
 
 _PADDED = "the inputs' padding is left out"
 _TWICE = "the decoder reads the text too; its copy is kept: what is explained goes through the encoder"
@@ -82,7 +81,12 @@ def text_prompt(whole: PreparedModel, inputs: Inputs, truncate: bool, closed: bo
     own = taken_by(whole.model, own)
     count = own["input_ids"].shape[1]
     tokens = encoded.tokens or name_inputs(whole.tokenizer, own, count)
-    if not closed and isinstance(inputs, str | Words):
+    if not closed and tokens.turns and _is_cut(tokens):
+        raise LigflowError(
+            "The chat has more tokens than the model takes, and if it is cut, it does not end where the "
+            "answer begins; shorten it."
+        )
+    if not closed and not tokens.turns and not isinstance(inputs, Mapping):
         closing = _closing(whole.tokenizer, tokens.text or "", own["input_ids"][0].tolist())
         if closing:
             own, tokens = _cut(own, count, count - closing), _first_tokens(tokens, count - closing)
@@ -185,6 +189,12 @@ def _without_padding(inputs: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], t
         for name, value in inputs.items()
     }
     return kept, (_PADDED,)
+
+
+def _is_cut(tokens: Tokens) -> bool:
+    """Whether the text goes on behind its last token."""
+    ends = [end for _, end in tokens.spans or ()]
+    return bool(ends) and bool((tokens.text or "")[max(ends) :].strip())
 
 
 def _closing(tokenizer: Any, text: str, ids: Sequence[int]) -> int:

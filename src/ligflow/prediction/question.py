@@ -10,10 +10,10 @@ from torch import Tensor
 from ligflow.inputs.tokens import Tokens
 
 Score = Callable[[Any], Float[Tensor, "point row"]]
-Likeliest = Callable[[Any, int], tuple[tuple[str, float], ...]]
+Likeliest = Callable[[Any, int, int], tuple[tuple[str, float], ...]]  # of outputs, how many, for a row
 
 
-def no_likeliest(_outputs: Any, _count: int) -> tuple[tuple[str, float], ...]:
+def no_likeliest(_outputs: Any, _count: int, _row: int) -> tuple[tuple[str, float], ...]:
     """Nothing, for outputs that are no probabilities."""
     return ()
 
@@ -55,6 +55,9 @@ class Question:
         return (*self.tokens.special, *(self.decoder_tokens.special if self.decoder_tokens else ()))
 
 
-def top_of(question: Question, outputs: Any, count: int = 5) -> tuple[tuple[str, float], ...]:
-    """The likeliest outputs of a run, with their probabilities: of an answer's tokens the first."""
-    return question.likeliest(outputs, count)
+def top_of(question: Question, outputs: Any, count: int = 5, row: int = 0) -> tuple[tuple[str, float], ...]:
+    """The likeliest outputs of a run, with their probabilities, where a row is read.
+
+    Of a row that is several tokens it is where the first one is read.
+    """
+    return question.likeliest(outputs, count, row)

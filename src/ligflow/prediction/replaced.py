@@ -11,6 +11,7 @@ from ligflow.errors import LigflowError
 from ligflow.inputs.positions import positions
 from ligflow.inputs.token_names import token_positions
 from ligflow.inputs.tokens import Tokens
+from ligflow.inputs.words import Span
 from ligflow.prediction.question import Question
 
 Spans = Any  # a position, a text that stands in the input, a (first, last) range, or several of these
@@ -20,12 +21,11 @@ def kept_tokens(question: Question, on: Spans | None) -> Bool[Tensor, " token"]:
     """The tokens that both runs share: all that `on` does not name.
 
     By default these are special tokens and a chat's template, the answer's taught tokens, a question's masks,
-    and a decoder's tokens behind an encoder. Raises LigflowError for a span that is not in the input, and
-    where every token is kept.
+    and a decoder's tokens behind an encoder; of a question with passages all but the passages. Raises
+    LigflowError for a span that is not in the input, and where every token is kept.
     """
-    own = len(question.tokens.labels)
     free = torch.zeros(len(question.taught), dtype=torch.bool)
-    chosen = range(own) if on is None else spanned(question.tokens, on)
+    chosen = _by_default(question.tokens) if on is None else spanned(question.tokens, on)
     fixed = [*question.taught], [*question.asked], [*question.special] if on is None else []
     for place in chosen:
         free[place] = not any(marks[place] for marks in fixed if marks)
@@ -40,6 +40,23 @@ def kept_tokens(question: Question, on: Spans | None) -> Bool[Tensor, " token"]:
             + " Name the tokens to replace: on=[1, 2]."
         )
     return ~free
+
+
+def _by_default(tokens: Tokens) -> Sequence[int]:
+    """All tokens, or those of the passages where there are some."""
+    inside = [place for _, span in tokens.passages for place in tokens_in(tokens, span)]
+    return inside if tokens.passages else range(len(tokens.labels))
+
+
+def tokens_in(tokens: Tokens, span: Span) -> list[int]:
+    """The tokens whose first visible character stands in a span of the text."""
+    text, begin, end = tokens.text or "", *span
+    places = []
+    for place, (low, high) in enumerate(tokens.spans or ()):
+        first = low + len(text[low:high]) - len(text[low:high].lstrip())
+        if low < high and begin <= min(first, high - 1) < end:
+            places.append(place)
+    return places
 
 
 def spanned(tokens: Tokens, on: Spans) -> list[int]:

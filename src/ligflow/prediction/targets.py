@@ -7,6 +7,7 @@ from ligflow.errors import LigflowError
 from ligflow.explainer.head import head_of
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import Inputs
+from ligflow.inputs.passages import Passages
 from ligflow.prediction.classes import class_question, tag_question
 from ligflow.prediction.function import function_question
 from ligflow.prediction.language import causal_question, masked_question, pair_question
@@ -45,11 +46,14 @@ def question(
     `answer` is a text or a token's id, or a class by its name or number; a blank in front counts. Of several
     tokens the score is the sum, and those before the last are taught. `contrast` makes it the difference of
     two logits. `position` is where a head of tokens is read: behind that token by a decoder. `score` is
-    "logprob", "logit", or a function of the model's outputs for a batch of points.
+    "logprob", "logit", or a function of the model's outputs for a batch of points. Passages may bring their
+    answer along.
 
     Raises LigflowError for what the model cannot be asked.
     """
     check_score(score)
+    if answer is None and isinstance(inputs, Passages):
+        answer = inputs.answer
     if callable(score):
         _refuse_besides(answer=answer, contrast=contrast, position=position)
         return function_question(whole, inputs, score, truncate)

@@ -28,7 +28,9 @@ def mean(predictions: Sequence[AnyPrediction]) -> AnyPrediction:
     first = predictions[0]
     for other in predictions[1:]:
         _check_same(first, other)
-    by_layer = {name: _mean_by_layer([getattr(p, name) for p in predictions]) for name in _BY_LAYER}
+    by_layer: dict[str, Any] = {
+        name: _mean_by_layer([getattr(p, name) for p in predictions]) for name in _BY_LAYER
+    }
     numbers: dict[str, Any] = {
         "by_depth": torch.stack([p.by_depth for p in predictions]).mean(0),
         "late": torch.stack([p.late for p in predictions]).mean(0),

@@ -52,7 +52,7 @@ def report(
 def _text(prediction: PredictionData, width: int) -> Text:
     """The text with each word on the colour of its relevance; of a long one what is around strong words."""
     pieces = words.running(prediction.tokens)
-    shares = _shares(prediction)
+    shares = words.shares_of_strongest(prediction)
     visible = _visible(pieces, shares, width * _LINES)
     text, left = Text(), 0
     for place, piece in enumerate(pieces):
@@ -68,17 +68,6 @@ def _text(prediction: PredictionData, width: int) -> Text:
     if left:
         text.append(f" … {left} tokens", style="dim")
     return text
-
-
-def _shares(prediction: PredictionData) -> list[float]:
-    """Of every token its word's relevance over that of the strongest word."""
-    every = words.units(prediction)
-    most = max(abs(unit.relevance) for unit in every) or 1.0
-    shares = [0.0] * len(prediction.tokens)
-    for unit in every:
-        for place in unit.positions:
-            shares[place] = unit.relevance / most
-    return shares
 
 
 def _visible(pieces: list[str], shares: list[float], room: int) -> set[int]:

@@ -91,6 +91,8 @@ def outputs(top: Sequence[tuple[str, float]]) -> str:
 def percent(share: float) -> str:
     """A share in per cent; more exactly where it is small, so that no part is called 0."""
     size = abs(100 * share)
+    if 0 < size < 0.01:
+        return "<0.01%" if share > 0 else ">-0.01%"
     return f"{100 * share:.{0 if size >= 1 or not size else 1 if size >= 0.1 else 2}f}%"
 
 
@@ -154,6 +156,17 @@ def units(prediction: PredictionData) -> list[SpanRelevance]:
         SpanRelevance(token, (place,), relevance, error, still)
         for place, (token, relevance, error, still) in enumerate(values)
     ]
+
+
+def shares_of_strongest(prediction: PredictionData) -> list[float]:
+    """Of every token its word's relevance over that of the strongest word."""
+    every = units(prediction)
+    most = max(abs(unit.relevance) for unit in every) or 1.0
+    shares = [0.0] * len(prediction.tokens)
+    for unit in every:
+        for place in unit.positions:
+            shares[place] = unit.relevance / most
+    return shares
 
 
 def running(tokens: Sequence[str]) -> list[str]:

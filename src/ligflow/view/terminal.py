@@ -123,7 +123,8 @@ def _print_map(shown: _Shown, console: Console) -> None:
     cells = "cells are % of what moved the row's token"
     console.print(Text(f"rows are targets, columns {_sources(shown)}; {cells}"))
     console.print(Text("blue +, orange - (holds back); a dot rounds to 0"))
-    for line in (*_hidden(shown), *strongest(shown)):
+    heading = [f"the strongest, {_unit(shown)}"] if shown.values.any() else []
+    for line in (*_hidden(shown), *heading, *strongest(shown)):
         console.print(Text(line))
 
 
@@ -200,7 +201,7 @@ def _print_summary(shown: _Shown, console: Console) -> None:
     console.print(Text(f"what moved {named(flow, opening.target)}, layer by layer", style="bold"))
     for line in _by_layer(shown):
         console.print(Text(line, no_wrap=True, overflow="ellipsis"))
-    console.print(Text(f"the strongest of layer {shown.layer}", style="bold"))
+    console.print(Text(f"the strongest of layer {shown.layer}, {_unit(shown)}", style="bold"))
     for line in strongest(shown, _OF_MANY):
         console.print(Text(line))
     for line in _hidden(shown):
@@ -259,6 +260,17 @@ def strongest(shown: _Shown, count: int = _STRONGEST) -> Iterator[str]:
     left = [stands_aside(flow, shown.opening)] * bool(aside) + [f"{marks} of punctuation"] * bool(marks)
     if left:
         yield f"  (not ranked: {', '.join(left)})"
+
+
+def _unit(shown: _Shown) -> str:
+    """What the values of cells are parts of."""
+    view = shown.opening.view
+    if view == "product":
+        return "in products of what heads read and write"
+    route = "z2u" if view == "z2u" else "z2z" if view == "z2z" else "u2z"
+    scalarization = shown.flow.meta.get("settings", {}).get("scalarization", {}).get(route, "l2")
+    along = "" if scalarization in names.SCALARIZATIONS.values() else f" by {scalarization}"
+    return f"in parts of how far {'a head’s' if route == 'z2u' else 'the layer’s'} output moved{along}"
 
 
 def _in_words(shown: _Shown, row: int, column: int) -> str:

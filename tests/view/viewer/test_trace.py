@@ -38,7 +38,7 @@ TRACE = """async ([module, state, token, count, cut]) => {
   const [flow, top] = files.map((data) => m.openFlow(m.fromBase64(data), "x"));
   const found = m.traceOf(flow, { rule: "conserving", ...state }, token, top || null);
   return { relevance: found.relevance.map((row) => [...row]), certificates: found.certificates,
-    drift: found.drift, unmet: found.unmet, still: found.still, layers: found.layers,
+    errors: found.errors, drift: found.drift, unmet: found.unmet, still: found.still, layers: found.layers,
     edges: m.edgesOf(found, cut), paths: m.strongestPaths(found.shares, found.start, count) };
 }"""
 
@@ -64,6 +64,8 @@ def test_a_trace_is_that_of_python(opened: Open, deep: Flow, which: str, words: 
     assert found["layers"] == [3, 2, 1, 0]
     np.testing.assert_allclose(found["relevance"], known.relevance.numpy(), rtol=2e-4, atol=1e-5)
     np.testing.assert_allclose(found["certificates"], known.certificates.numpy(), rtol=1e-3, atol=1e-8)
+    np.testing.assert_allclose(found["errors"], known.errors.numpy(), rtol=1e-3, atol=1e-8)
+    assert known.errors[-1] > 0
     assert found["drift"] < 1e-12
     assert found["unmet"] == known.unmet > 0
     assert found["still"] == known.still
@@ -102,6 +104,8 @@ def test_a_trace_is_shown(opened: Open, deep: Flow) -> None:
     about = shown.inner_text(".trace p.faint")
     assert about.startswith("Maps: token to token; shares sum to 1 at every depth, within")
     assert f"is off by up to {float(known.certificates.max()):.0e} of it".replace("e-0", "e-") in about
+    estimate = f"{float(known.errors[-1]):.0e}".replace("e-0", "e-").replace("e+00", "e+0")
+    assert f"estimated error of the input’s shares, added up: {estimate}" in about
     assert known.still == 1
     assert "1 token did not move and keeps its share" in about
     assert "1 integrals not converged" in about

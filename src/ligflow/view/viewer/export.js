@@ -1,7 +1,7 @@
 // The exact view as one picture: heading, ladder under the selection, heat maps, legend, trace; as SVG or PNG.
 
-import { canvasPen, css, moved, svgOf, svgPen } from "./pens.js";
 import { drawHeat, drawLadder, drawLegend, legendText } from "./map_pictures.js";
+import { canvasPen, css, moved, svgOf, svgPen } from "./pens.js";
 import { drawTrace } from "./trace_picture.js";
 import { ladderOf } from "./views.js";
 import { cut, mapName, percent, printable, settingsWords } from "./wording.js";

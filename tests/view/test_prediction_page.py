@@ -1,0 +1,107 @@
+"""The page of a prediction: every number is there, all text is escaped, nothing is fetched, phones fit."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hand_made_prediction import prediction_of
+from ligflow.view.prediction_page import fragment, page
+from pages import Open
+
+HOSTILE = ["<s>", "<script>alert(1)</script>", ' "x"', " a&b", "\x1b[2J", " is"]
+
+
+class Tags(HTMLParser):
+    """The tags of a page with what they say, and all text between."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def titles(self, tag: str) -> list[str]:
+        return [
+            str(attributes["title"])
+            for name, attributes in self.tags
+            if name == tag and "title" in attributes
+        ]
+
+
+def test_words_and_cells_have_their_numbers() -> None:
+    prediction = prediction_of()
+    parsed = Tags(page(prediction))
+    words = parsed.titles("span")
+    assert words[0] == "<|endoftext|>: kept, the same in both runs"
+    for place, said in enumerate(words[1:], 1):
+        name, value = said.split(": ")
+        assert name == prediction.tokens[place].strip()
+        assert float(value.split()[0]) == pytest.approx(float(prediction.relevance[place]), rel=1e-3)
+    cells = parsed.titles("td")
+    assert len(cells) == 5 * 6 + 3 * 3
+    shown = [float(re.sub(r".*: ([^ ]+) .*", r"\1", cell)) for cell in cells[:30]]
+    assert shown == pytest.approx(prediction.by_depth.flip(0).flatten().tolist(), rel=1e-3, abs=1e-12)
+
+
+def test_a_words_colour_is_its_share_of_the_strongest() -> None:
+    prediction = prediction_of()
+    values = prediction.by_depth.clone()
+    values[0] = values.new_tensor([0, 4, -2, 0, 8, 0])
+    parsed = Tags(page(replace(prediction, by_depth=values)))
+    spans = [attributes for tag, attributes in parsed.tags if tag == "span" and "title" in attributes]
+    drawn = [(span["class"], span.get("style")) for span in spans]
+    assert drawn == [
+        ("kept", None), ("for", "--s:71%"), ("against", "--s:50%"), ("for", "--s:0%"),
+        ("for deep", "--s:100%"), ("for", "--s:0%"),
+    ]  # fmt: skip
+
+
+def test_hostile_text_stays_text() -> None:
+    prediction = prediction_of(HOSTILE, edges=range(3), top=(("<b>", 0.5),))
+    prediction = replace(prediction, meta={**prediction.meta, "text": "</title><script>", "notes": ["<i>"]})
+    for html in (page(prediction), fragment(prediction)):
+        parsed = Tags(html)
+        assert {tag for tag, _ in parsed.tags}.isdisjoint({"b", "i"})
+        assert sum(tag == "script" for tag, _ in parsed.tags) == (html.startswith("<!doctype"))
+        assert "‘<b>’ 50%" in parsed.text
+        assert "\x1b" not in html
+
+
+def test_of_many_words_the_others_are_folded_and_added_up() -> None:
+    prediction = prediction_of(["<s>", *(f" w{number}" for number in range(40))], layers=1)
+    html = page(prediction)
+    ranked = sorted(prediction.relevance.tolist(), key=abs)[:-12]
+    (rest,) = re.findall(r"<summary>(\d+) more, ([^ ]+) together", html)
+    assert int(rest[0]) == 28
+    assert float(rest[1]) == pytest.approx(sum(ranked), rel=5e-3)
+
+
+@pytest.mark.parametrize(("width", "colours"), [(1280, "light"), (390, "dark")])
+def test_in_a_browser_what_is_pointed_at_is_said(
+    opened: Open, width: int, colours: str, tmp_path: Path
+) -> None:
+    prediction = prediction_of(
+        ["<s>", *(f" word{number}" for number in range(120))], layers=12, head_count=12
+    )
+    html = page(prediction)
+    viewport = {"width": width, "height": 800}
+    shown: Any = opened(html=html, viewport=viewport, color_scheme=colours)
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    cell = shown.locator(".grid td.for").nth(5)
+    said = cell.get_attribute("title")
+    cell.hover()
+    assert shown.text_content(".said") == said
+    shown.locator(".words span").nth(1).click()
+    assert shown.text_content(".said").startswith("word0: ")
+    paper = shown.evaluate("getComputedStyle(document.querySelector('main')).backgroundColor")
+    assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 25, 31)"}[colours]
