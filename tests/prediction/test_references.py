@@ -49,11 +49,43 @@ def test_where_the_unknown_token_ends_texts_a_blank_is_neutral_and_it_is_said() 
     prepared = gpt2()
     found = one(prepared, question(prepared, PROMPT))
     blank = number(prepared, " ")
-    assert torch.equal(found.embeddings[0], table(prepared)[[blank] * 5])
-    assert (
-        "a blank (the unknown token is the token that ends a text too; the padding token is" in found.notes[0]
+    assert torch.equal(found.embeddings[0, 1:], table(prepared)[[blank] * 4])
+    assert found.notes[0] == (
+        "the neutral reference is ' ', a blank (the unknown token is the token that ends a text too)"
     )
-    assert "first token ('The') is replaced too" in found.notes[1]
+
+
+def test_a_decoders_first_token_is_kept_where_it_is_a_word_and_it_is_said() -> None:
+    prepared = gpt2()
+    asked = question(prepared, PROMPT)
+    kept = one(prepared, asked)
+    assert kept.kept.tolist() == [True, False, False, False, False]
+    assert torch.equal(kept.embeddings[0, 0], table(prepared)[number(prepared, "The")])
+    assert "first token ('The') is kept" in kept.notes[1]
+    assert not one(prepared, asked, on=[0, 1]).kept[0]
+    real = one(prepared, asked, torch.tensor([5, 6, 7, 8, 9]))
+    assert not real.kept[0]
+    assert "first token ('The') is replaced too" in real.notes[-1]
+    alone = question(prepared, "The")
+    assert one(prepared, alone).kept.tolist() == [False]
+    assert one(bert_classes(), question(bert_classes(), TEXT)).kept.tolist() == [
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
+    assert one(t5(), question(t5(), "das ist gut")).kept.tolist()[:4] == [False, False, False, True]
+
+
+def test_an_unknown_token_that_ends_documents_is_not_neutral() -> None:
+    words = byte_tokenizer().backend_tokenizer
+    chatty = PreTrainedTokenizerFast(
+        tokenizer_object=words, unk_token="<|endoftext|>", bos_token="<|im_start|>", eos_token="<|im_end|>"
+    )
+    prepared = whole(gpt2().model, chatty)
+    found = one(prepared, question(prepared, PROMPT))
+    assert "(the unknown token is '<|endoftext|>', which ends texts)" in found.notes[0]
 
 
 def test_a_token_whose_embedding_is_zero_is_never_neutral() -> None:
@@ -220,7 +252,7 @@ def test_random_tokens_are_several_references_of_one_seed() -> None:
 def test_the_mean_embedding() -> None:
     prepared = gpt2()
     found = one(prepared, question(prepared, PROMPT), "mean")
-    torch.testing.assert_close(found.embeddings[0], table(prepared).mean(0).expand(5, -1))
+    torch.testing.assert_close(found.embeddings[0, 1:], table(prepared).mean(0).expand(4, -1))
     assert any("takes more points" in note for note in found.notes)
 
 
@@ -230,7 +262,9 @@ def test_embeddings_as_a_tensor(shape: tuple[int, ...]) -> None:
     asked = question(prepared, PROMPT, answer=" Paris is")
     vectors = torch.arange(float(torch.tensor(shape).prod())).reshape(shape)
     found = one(prepared, asked, vectors)
-    assert torch.equal(found.embeddings[0, :5], vectors.double().expand(1, 5, 16)[0])
+    first = int(len(shape) == 1)
+    assert found.kept.tolist() == [bool(first), *[False] * 4, True]
+    assert torch.equal(found.embeddings[0, first:5], vectors.double().expand(1, 5, 16)[0, first:])
     assert torch.equal(found.embeddings[0, 5], table(prepared)[number(prepared, " Paris")])
 
 

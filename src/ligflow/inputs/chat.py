@@ -115,8 +115,8 @@ def _frame_places(
         return None
     around: list[str] = []
     for mark in marks:
-        before, found, frame = frame.partition(mark)
-        if not found or frame.count(mark):
+        before, at, frame = frame.partition(mark)
+        if not at or frame.count(mark):
             return None
         around.append(before)
     return next(_filled(text, [*around, frame], contents), None)
@@ -125,14 +125,14 @@ def _frame_places(
 def _filled(text: str, around: Sequence[str], contents: Sequence[str]) -> Iterator[tuple[Span, ...]]:
     """The places of contents, as they are or without blanks around them, where these make the text."""
     for trimmed in (False, True):
-        spans, made = [], ""
+        spans, written = [], ""
         for before, content in zip(around, contents, strict=False):
-            made += before
+            written += before
             said = content.strip()
-            begin = len(made) + (0 if trimmed else content.find(said))
+            begin = len(written) + (0 if trimmed else content.find(said))
             spans.append((begin, begin + len(said)))
-            made += said if trimmed else content
-        if made + around[-1] == text:
+            written += said if trimmed else content
+        if written + around[-1] == text:
             yield tuple(spans)
 
 

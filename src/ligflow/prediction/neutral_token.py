@@ -11,15 +11,24 @@ from ligflow.prediction.embedded import Embedded
 
 _FLAT = 1e-3  # of the usual length of an embedding: a path from such a row starts where a norm has no slope
 _SAMPLE = 1024
+_ENDS = (
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<end_of_turn>",
+    "</s>",
+    "<eos>",
+    "[SEP]",
+)
 
 
 def neutral_token(tokenizer: Any, at: Embedded) -> tuple[int, str]:
     """A token without content and a sentence that says which it is and why.
 
-    The mask token; else the unknown token, and else the token of padding, where these are not the text's
-    begin or end too; else a blank, a line end or a full stop. A token whose embedding is nearly zero is
-    never taken: the path would begin where the first norm has no slope. Raises LigflowError where none is
-    left.
+    The mask token; else the unknown token, unless it marks where texts begin or end; else a blank, a full
+    stop, a line end, or the token of padding. A token whose embedding is nearly zero is never taken: the path
+    would begin where the first norm has no slope. Raises LigflowError where none is left.
     """
     if tokenizer is None:
         raise LigflowError(
@@ -46,22 +55,26 @@ def neutral_token(tokenizer: Any, at: Embedded) -> tuple[int, str]:
 
 def _candidates(tokenizer: Any) -> Iterator[tuple[int, str, str]]:
     """Tokens from the most neutral on, what each is, and why it cannot be taken ('': it can)."""
-    ends = {f"the token that {what} a text": getattr(tokenizer, f"{name}_token_id", None)
-            for name, what in (("eos", "ends"), ("bos", "begins"))}  # fmt: skip
-    for name, what in (
-        ("mask", "the mask token"),
-        ("unk", "the unknown token"),
-        ("pad", "the padding token"),
-    ):
-        number = getattr(tokenizer, f"{name}_token_id", None)
-        if number is None:
-            continue
-        other = next((end for end, own in ends.items() if own == number), None) if name != "mask" else None
-        yield number, what, f"is {other} too" if other else ""
-    for text, what in ((" ", "a blank"), ("\n", "a line end"), (".", "a full stop")):
+    mask, unknown, padding = (getattr(tokenizer, f"{name}_token_id", None) for name in ("mask", "unk", "pad"))
+    if mask is not None:
+        yield mask, "the mask token", ""
+    if unknown is not None:
+        yield unknown, "the unknown token", _as_mark(tokenizer, unknown)
+    for text, what in ((" ", "a blank"), (".", "a full stop"), ("\n", "a line end")):
         ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
+        if len(ids) == 1 and ids[0] != unknown:
             yield ids[0], what, ""
+    if padding is not None and padding != unknown:
+        yield padding, "the padding token", _as_mark(tokenizer, padding)
+
+
+def _as_mark(tokenizer: Any, number: int) -> str:
+    """What a token marks off beside; '' for nothing."""
+    for name, what in (("eos", "ends"), ("bos", "begins"), ("sep", "ends")):
+        if getattr(tokenizer, f"{name}_token_id", None) == number:
+            return f"is the token that {what} a text too"
+    text = token_text(tokenizer, number)
+    return f"is {text!r}, which ends texts" if text in _ENDS else ""
 
 
 def _usual_length(at: Embedded) -> float:

@@ -8,13 +8,15 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
 
 from ligflow.devices.precision import exact_mode
 from ligflow.errors import LigflowError
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.chat import is_chat
 from ligflow.inputs.token_text import token_text
-from ligflow.inputs.tokens import special_ids
+from ligflow.inputs.tokens import special_ids, text_config
 from ligflow.layer.model_state import prepared
 from ligflow.prediction.counterfactual import counterfactual_ids
 from ligflow.prediction.embedded import Embedded, embedded
@@ -92,16 +94,19 @@ def reference(
     | a tensor | ids `[token]`, embeddings `[token, width]` or `[width]`; of an image other pixels |
 
     `on` names the tokens that are replaced: positions, (first, last) ranges, texts of the input; by default
-    all but special tokens, a chat's template and the answer. Raises LigflowError for what is no reference,
+    all but special tokens, a chat's template, the answer, and (but for real tokens in its place) a decoder's
+    first token. Raises LigflowError for what is no reference,
     or is the input itself.
     """
-    kept = kept_tokens(question, on)
     copy = whole.now()
     model = cast(PreTrainedModel, copy.placement.model)
+    decodes = _decodes(model)
+    kept = kept_tokens(question, on, sink=decodes and not _of_real_tokens(reference))
     with exact_mode(whole.home), copy.placement.running(), prepared(model, None):
         making = _Making(whole, question, embedded(model, question, kept), on is not None)
         references = [*_references(making, reference)]
-    return [_checked(each, making.at, _sink_note(question, each.kept)) for each in references]
+    notes = _sink_note(question, kept) if decodes and on is None else ()
+    return [_checked(each, making.at, notes) for each in references]
 
 
 def _references(making: _Making, reference: Any) -> Iterator[Reference]:
@@ -207,14 +212,29 @@ def _of_tensor(making: _Making, tensor: Tensor) -> Reference:
     )
 
 
+def _of_real_tokens(reference: Any) -> bool:
+    """Whether a reference says itself what stands in the place of each token."""
+    if isinstance(reference, Tensor):
+        return reference.ndim > 1 or not reference.is_floating_point()
+    return is_chat(reference) or (isinstance(reference, str) and reference not in NAMES)
+
+
+def _decodes(model: PreTrainedModel) -> bool:
+    """Whether a model of text sees what stands before a token alone."""
+    kind = text_config(model.config).model_type
+    causal = kind in CAUSAL and (kind not in MASKED or bool(getattr(model.config, "is_decoder", False)))
+    return causal and not model.config.is_encoder_decoder
+
+
 def _sink_note(question: Question, kept: Tensor) -> tuple[str, ...]:
-    """A note where a decoder's first token is a word, on which much attention rests whatever it says."""
-    if question.kind != "causal" or bool(kept[0]):
+    """What becomes of a decoder's first token where that is a word."""
+    if question.of_image or question.special[0] or question.tokens.passages:
         return ()
-    return (
-        f"the tokenizer puts no start token in front, so the first token ({question.tokens.labels[0]!r}) is "
-        "replaced too, on which a decoder rests much attention whatever it is",
-    )
+    first = f"the first token ({question.tokens.labels[0]!r})"
+    why = "since no start token stands in front, and a decoder rests attention on the first whatever it is"
+    if bool(kept[0]):
+        return (f"{first} is kept, {why}; on= may name it",)
+    return (f"{first} is replaced too; no start token stands in front of it",)
 
 
 def _checked(reference: Reference, at: Embedded, notes: tuple[str, ...]) -> Reference:

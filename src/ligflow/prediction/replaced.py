@@ -17,18 +17,21 @@ from ligflow.prediction.question import Question
 Spans = Any  # a position, a text that stands in the input, a (first, last) range, or several of these
 
 
-def kept_tokens(question: Question, on: Spans | None) -> Bool[Tensor, " token"]:
+def kept_tokens(question: Question, on: Spans | None, sink: bool = False) -> Bool[Tensor, " token"]:
     """The tokens that both runs share: all that `on` does not name.
 
     By default these are special tokens and a chat's template, the answer's taught tokens, a question's masks,
-    and a decoder's tokens behind an encoder; of a question with passages all but the passages. Raises
-    LigflowError for a span that is not in the input, and where every token is kept.
+    and a decoder's tokens behind an encoder; of a question with passages all but the passages. With `sink` it
+    is also a first token that is followed by others. Raises LigflowError for a span that is not in the input,
+    and where every token is kept.
     """
     free = torch.zeros(len(question.taught), dtype=torch.bool)
     chosen = _by_default(question.tokens) if on is None else spanned(question.tokens, on)
     fixed = [*question.taught], [*question.asked], [*question.special] if on is None else []
     for place in chosen:
         free[place] = not any(marks[place] for marks in fixed if marks)
+    if sink and on is None and int(free.sum()) > 1:
+        free[0] = False
     if not bool(free.any()):
         raise LigflowError(
             "Every token is kept, so the reference is the input itself: "

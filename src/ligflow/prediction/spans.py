@@ -62,12 +62,12 @@ def regions(patches: Mapping[str, Any] | None) -> NamedSpans:
     if patches is None:
         return []
     rows, columns, first = (int(patches[name]) for name in ("rows", "columns", "first"))
-    found: NamedSpans = []
+    areas: NamedSpans = []
     for height, own_rows in zip(_HEIGHTS[min(rows, 3)], _parts(rows), strict=True):
         for area, own_columns in zip(_AREAS[min(columns, 3)], _parts(columns), strict=True):
             places = [first + row * columns + column for row in own_rows for column in own_columns]
-            found.append((f"{height} {area}".strip() or "all", places))
-    return found
+            areas.append((f"{height} {area}".strip() or "all", places))
+    return areas
 
 
 def _parts(count: int) -> list[range]:
