@@ -7,15 +7,13 @@ score between the two runs at every cut.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from ligflow.layer.model_state import prepared
+from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.path_average import Average, average
 from ligflow.prediction.pullback import Cotangents
 from ligflow.prediction.segment import Segment, Variable
@@ -67,23 +65,39 @@ class Chain:
 
 
 def chain(
-    graph: Graph, change: Float[Tensor, " row"], accuracy: Accuracy, model: Any, report: Report | None = None
+    graph: Graph,
+    change: Float[Tensor, " row"],
+    accuracy: Accuracy,
+    model: nn.Module,
+    report: Report | None = None,
 ) -> Chain:
     """Relevance from the score down to the input; once more, and more exactly, where errors add up.
 
     `change` is the change of each score between the two runs.
     """
-    result = _once(graph, change, accuracy, 1.0, model, report)
+    with AttentionSwitch(model) as attention:
+        return _chain(graph, change, accuracy, attention, report)
+
+
+def _chain(
+    graph: Graph, change: Tensor, accuracy: Accuracy, attention: AttentionSwitch, report: Report | None
+) -> Chain:
+    result = _once(graph, change, accuracy, 1.0, attention, report)
     if accuracy.points is None:
         scale = torch.maximum(change.abs(), result.by_depth[:, 0].abs().sum(-1))
         excess = float((result.error.sum(-1) / (accuracy.tol * scale).clamp(min=1e-300)).max())
         if excess > 1:
-            result = _once(graph, change, accuracy, 0.5 / excess, model, report)
+            result = _once(graph, change, accuracy, 0.5 / excess, attention, report)
     return result
 
 
 def _once(
-    graph: Graph, change: Tensor, accuracy: Accuracy, tightness: float, model: Any, report: Report | None
+    graph: Graph,
+    change: Tensor,
+    accuracy: Accuracy,
+    tightness: float,
+    attention: AttentionSwitch,
+    report: Report | None,
 ) -> Chain:
     rows, count = len(change), len(graph.segments)
     above: dict[str, Tensor] = {graph.score: _unit(graph.variables[graph.score], rows)}
@@ -101,8 +115,8 @@ def _once(
         at_images[number] = {name: above.pop(name) for name in segment.images if name in above}
         at_carried = {name: carried.pop(name) for name in segment.images if name in carried}
         if at_images[number]:
-            with _on(model, segment):
-                result = _average(graph, segment, at_images[number], at_carried, allowance, accuracy)
+            attention.to(segment.implementation)
+            result = _average(graph, segment, at_images[number], at_carried, allowance, accuracy)
             _join(above, result.cotangents)
             _join(carried, result.carried)
             _join(carried, _with_sign(result.local, signs))
@@ -132,10 +146,6 @@ def _average(
         return average(segment, graph.variables, above, carried, allowance, accuracy.max_points)
     pinned = torch.full_like(allowance, torch.inf)
     return average(segment, graph.variables, above, carried, pinned, accuracy.points, accuracy.points)
-
-
-def _on(model: Any, segment: Segment) -> Any:
-    return prepared(model, segment.implementation) if segment.implementation != "as it is" else nullcontext()
 
 
 def _unit(score: Variable, rows: int) -> Tensor:

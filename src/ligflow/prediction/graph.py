@@ -1,6 +1,6 @@
 """From a model, a question and a reference to the graph of segments that the chain goes through."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,9 +12,11 @@ from ligflow.errors import UnsupportedModel
 from ligflow.layer.arguments import first_tensor
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
+from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.chain import Graph
 from ligflow.prediction.cuts import Call, segments_of
-from ligflow.prediction.layer_form import LayerForm, form_of
+from ligflow.prediction.known_forms import forget, known_form
+from ligflow.prediction.layer_form import LayerForm
 from ligflow.prediction.segment import Segment, Values, Variable
 from ligflow.prediction.two_runs import Path, Run, argument_at, moving, resumed, run_noting
 from ligflow.recording.tolerances import max_token_error, tolerance
@@ -94,17 +96,18 @@ def in_order(layers: Sequence[Layer], called: Sequence[nn.Module]) -> list[Layer
 
 def graph_of(runs: Runs, cut: str = "modules") -> Built:
     """The graph under a cut: `modules`, `layer`, or `model`, which is one segment."""
-    builder = _Builder(runs, cut)
-    if cut != "model":
-        builder.layers()
-    return builder.finish()
+    with AttentionSwitch(runs.model) as attention:
+        builder = _Builder(runs, cut, attention)
+        if cut != "model":
+            builder.layers()
+        return builder.finish()
 
 
 class _Builder:
     """Adds segments one by one, in the order of the model."""
 
-    def __init__(self, runs: Runs, cut: str) -> None:
-        self.runs, self.cut = runs, cut
+    def __init__(self, runs: Runs, cut: str, attention: AttentionSwitch) -> None:
+        self.runs, self.cut, self.attention = runs, cut, attention
         self.segments: list[Segment] = []
         self.variables: dict[str, Variable] = {}
         self.cuts: list[tuple[str, int]] = [(EMBEDDINGS, 0)]
@@ -168,9 +171,9 @@ class _Builder:
         written = self._written(number, decodes)
         form = LayerForm("layer")
         if self.cut == "modules" and not written:
-            with prepared(self.runs.model, layer.implementation):
-                form = form_of(layer)
-        for candidate in dict.fromkeys((form, LayerForm("layer"))):
+            self.attention.to(layer.implementation)
+            form = known_form(layer)
+        for candidate in self._candidates(form, layer):
             call = Call(number, layer, candidate, hidden, output, names, written)
             segments = segments_of(call)
             made = self._inner(segments, (output, *written.values()))
@@ -196,6 +199,14 @@ class _Builder:
         self.segments += segments
         self.calls.append(call)
 
+    def _candidates(self, form: LayerForm, layer: Layer) -> Iterator[LayerForm]:
+        """The form that is known, that recognised anew where weights changed, and the coarser one."""
+        yield form
+        if form.kind != "layer":
+            forget(layer)
+            yield known_form(layer)
+            yield LayerForm("layer")
+
     def _written(self, number: int, decodes: bool) -> dict[Path, str]:
         """Variables for what a layer writes into its arguments, where that moves."""
         real, reference = self.runs.real.calls[number].written, self.runs.reference.calls[number].written
@@ -211,7 +222,8 @@ class _Builder:
         for segment in segments:
             known = self.variables | made
             ends = {name: torch.stack([known[name].reference, known[name].real]) for name in segment.sources}
-            with prepared(self.runs.model, segment.implementation), torch.no_grad():
+            self.attention.to(segment.implementation)
+            with torch.no_grad():
                 images = segment.run(ends)
             for name, image in images.items():
                 if name in outputs:
@@ -253,8 +265,8 @@ class _Builder:
         candidates = tuple(name for name in self.variables if name == EMBEDDINGS or name.startswith("out"))
         implementation = implementation_of(self.runs.layers)
         segment = Segment(name, None, "between", candidates, images, run, False, 1, implementation)
-        with prepared(self.runs.model, implementation):
-            sources = _sources(segment, self.variables)
+        self.attention.to(implementation)
+        sources = _sources(segment, self.variables)
         segment = replace(segment, sources=sources)
         self.segments.append(segment)
 

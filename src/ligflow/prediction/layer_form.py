@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ligflow.layer.closed_form import is_leaf
@@ -238,6 +239,14 @@ def _residual_stage(probe: _Probe, second: Second) -> Stage | None:
         if probe.same(run_to(layer, value - shift[:1, :1], nothing, second)):
             return Stage(site, shift[0, 0])
     return None
+
+
+def shift_at(layer: Layer, site: Site) -> Float[Tensor, " dim"]:
+    """What a layer without attention adds to its hidden states before a site: the bias of its output."""
+    hidden = layer.hidden[None]
+    with torch.no_grad():
+        still = run_to(layer, hidden, torch.zeros_like(layer.attend(hidden)), stop=site)
+        return (still - hidden)[0, 0]
 
 
 def _output_stage(probe: _Probe, second: Second) -> Stage | None:
