@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Run, assert_refused
+from hand_made_prediction import prediction_of
 from ligflow import Flow  # fmt: skip
 
 
@@ -92,3 +93,19 @@ def test_flows_can_be_laid_beside_in_a_page(run: Run, saved: Path, tmp_path: Pat
         1,
         "There is no flow file",
     )
+
+
+def test_a_saved_prediction_is_opened_too(run: Run, tmp_path: Path) -> None:
+    prediction = prediction_of(unmet=True)
+    file, table = prediction.save(tmp_path / "why.safetensors"), tmp_path / "why.csv"
+    code, out, err = run("view", file, "--details", "--csv", table)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].startswith("the model says ‘ Paris’ 61%")
+    assert "the head (missed)" in out
+    assert len(table.read_text().splitlines()) == 1 + len(prediction.to_pandas())
+    for option in (("--words",), ("--layer", "1"), ("--beside", file, "--html", tmp_path / "x.html")):
+        assert_refused(run("view", file, *option), 2, "is a prediction", "--by and --details")
+
+
+def test_a_flow_is_not_summed_by_spans(run: Run, saved: Path) -> None:
+    assert_refused(run("view", saved, "--by", "turns"), 2, "--by is for a prediction", "--words")

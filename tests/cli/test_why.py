@@ -8,7 +8,7 @@ import pytest
 
 from command_line import Result, Run, assert_refused
 from hand_made_prediction import prediction_of
-from ligflow import Explainer, LigflowError, Prediction
+from ligflow import Explainer, LigflowError, Passages, Prediction
 
 TEXT = "The capital of France is"
 
@@ -99,6 +99,24 @@ def test_a_chat_and_standard_input(why: Run, spoken: Spoken, tmp_path: Path) -> 
     assert why("--chat", file)[0] == 0
     assert why("-", stdin=TEXT)[0] == 0
     assert [inputs for inputs, _ in spoken.calls] == [chat, TEXT]
+
+
+QUESTION = {"question": "Who?", "passages": ["Ada wrote.", "It rained."], "answer": "Ada"}
+
+
+def test_a_question_with_passages(why: Run, spoken: Spoken, tmp_path: Path) -> None:
+    file = tmp_path / "one.jsonl"
+    file.write_text(json.dumps(QUESTION))
+    assert why("--passages", file)[0] == 0
+    ((inputs, _),) = spoken.calls
+    assert inputs == Passages(**QUESTION)  # type: ignore[arg-type]
+    assert_refused(why("--passages", file, TEXT), 2, "--passages has a question of its own")
+    file.write_text(f"{json.dumps(QUESTION)}\n{json.dumps(QUESTION)}\n")
+    assert_refused(why("--passages", file), 2, "holds 2 questions, and why explains one")
+    file.write_text("{}")
+    assert_refused(why("--passages", file), 2, "Line 1 of")
+    assert_refused(why("--passages", tmp_path / "none.jsonl"), 2, "Cannot read")
+    assert len(spoken.calls) == 1
 
 
 def test_files_are_written(why: Run, tmp_path: Path) -> None:

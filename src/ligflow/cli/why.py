@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ligflow.cli.options import (
@@ -30,6 +31,7 @@ from ligflow.names import CUTS, EMBEDDED_MINILM, HELD, SCORES, speaking_model
 
 if TYPE_CHECKING:
     from ligflow.explainer.explainer import Explainer
+    from ligflow.inputs.passages import Passages
     from ligflow.prediction.prediction import Prediction
 
 _RANGE, _NUMBER = re.compile(r"(-?\d+)-(-?\d+)", re.ASCII), re.compile(r"-?\d+", re.ASCII)
@@ -48,6 +50,12 @@ def why(
     text: TextArgument = None,
     file: TextFile = None,
     chat: Chat = None,
+    passages: Annotated[
+        Path | None,
+        option(
+            "A JSONL file of one question with the passages that its answer is in; instead of a text.", TEXT
+        ),
+    ] = None,
     answer: Annotated[
         str | None,
         option(
@@ -114,7 +122,9 @@ def why(
     html: Html = None,
 ) -> None:
     """Why the model says this: what each word, head and layer contributes to an answer."""
-    inputs = inputs_of(text, file, chat)
+    if passages is not None and (text, file, chat) != (None, None, None):
+        raise Usage("--passages has a question of its own; leave out the text, --file and --chat.")
+    typed = inputs_of(text, file, chat) if passages is None else None
     kept = _layers(edges)
     if paths < 0:
         raise Usage(f"--paths is {paths}; give a whole number from 0.")
@@ -124,6 +134,7 @@ def why(
     named = _model(model)
     loading(named)
     outputs.check()
+    inputs = _question(passages) if passages else typed
     explainer = explainer_of(
         named, revision, device, dtype, local_files_only, trust_remote_code=trust_remote_code
     )
@@ -137,6 +148,16 @@ def why(
         lambda progress: explainer.explain_prediction(inputs, progress=progress, **options)
     )
     deliver(prediction, outputs, by, paths, details)
+
+
+def _question(path: Path) -> Passages:
+    """The one question of a file. Raises Usage for several, and for none."""
+    from ligflow.inputs.passages import read_passages
+
+    questions = checked(read_passages, path)
+    if len(questions) > 1:
+        raise Usage(f"{str(path)!r} holds {len(questions)} questions, and why explains one: leave one line.")
+    return questions[0]
 
 
 def _model(name: str | None) -> str:

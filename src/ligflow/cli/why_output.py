@@ -25,9 +25,11 @@ def deliver(
     prediction: Prediction, outputs: Outputs, spans: str | None, paths: int = 0, details: bool = False
 ) -> None:
     """The prediction on the screen and in files; one that `--json -` takes is not printed."""
-    from ligflow.results.span_relevance import by
+    from ligflow.results.span_relevance import by, known_spans
     from ligflow.view.prediction_terminal import report
 
+    if spans is None and "passages" in known_spans(prediction):
+        spans = "passages"
     if spans is not None:
         by(prediction, spans)  # before anything is printed or written
     strongest = prediction.paths(paths) if paths else []

@@ -84,6 +84,15 @@ def load(path: str | Path, kind: type[AnyPrediction]) -> AnyPrediction:
     return _prediction(labels, tensors, kind)
 
 
+def holds_prediction(path: str | Path) -> bool:
+    """Whether a file says that it holds a prediction; not whether it is a good one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return PREDICTION in (file.metadata() or {})
+    except (SafetensorError, OSError, ValueError):
+        return False
+
+
 def _labels(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
     """The header, once all of its fields are of their types."""
     if PREDICTION not in metadata and FLOW in metadata:

@@ -7,7 +7,7 @@ from math import isnan
 
 from torch import Tensor
 
-from ligflow.inputs.labels import printable, trimmed
+from ligflow.inputs.labels import printable
 from ligflow.results.prediction_data import PredictionData
 from ligflow.results.span_relevance import SpanRelevance
 from ligflow.view import prediction_words as words
@@ -75,17 +75,17 @@ def _text(prediction: PredictionData) -> str:
         unit = of_token[place]
         blank = " " * (len(piece) - len(piece.lstrip(" ")))
         if prediction.kept[place]:
-            style = f'class="kept" title="{_attribute(f"{trimmed(piece)}: kept, the same in both runs")}"'
+            style = f'class="kept" title="{_attribute(f"{words.shown(piece)}: kept, the same in both runs")}"'
         else:
             style = f'{_coloured(unit.relevance / most)} title="{_attribute(_numbers(prediction, unit))}"'
-        broken = "\n" * prediction.tokens[place].endswith("\n")  # a line of the text ends here
+        broken = "\n" * piece.endswith("⏎")  # a line of the text ends here
         spans.append(f"{blank}<span {style}>{escape(piece.lstrip(' '))}</span>{broken}")
     return f'<p class="words">{"".join(spans).strip()}</p>\n'
 
 
 def _numbers(prediction: PredictionData, unit: SpanRelevance) -> str:
     share = words.percent(unit.relevance / prediction.scale)
-    return f"{trimmed(unit.name)}: {unit.relevance:+.4g} ({share}), estimated error {unit.error:.1g}"
+    return f"{words.shown(unit.name)}: {unit.relevance:+.4g} ({share}), estimated error {unit.error:.1g}"
 
 
 def _coloured(share: float, more: str = "") -> str:
@@ -113,7 +113,7 @@ def _words_table(prediction: PredictionData) -> str:
     ranked = sorted(moved, key=lambda unit: -abs(unit.relevance))
     rows = [
         (
-            trimmed(unit.name),
+            words.shown(unit.name),
             f"{unit.relevance:+.3g}",
             words.percent(unit.relevance / prediction.scale),
             f"{unit.error:.1g}",

@@ -100,7 +100,7 @@ def _units(prediction: PredictionData, every: list[SpanRelevance], called: str) 
     for unit in _ranked(every)[:_WORDS]:
         share = unit.relevance / prediction.scale
         numbers = f"{unit.relevance:+.3g}", words.percent(share), f"{unit.error:.1g}"
-        table.add_row(Text(trimmed(unit.name), overflow="ellipsis"), *numbers)
+        table.add_row(Text(words.shown(unit.name), overflow="ellipsis"), *numbers)
     return table
 
 

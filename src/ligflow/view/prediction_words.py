@@ -11,6 +11,7 @@ from ligflow.results.span_relevance import SpanRelevance, by
 
 CAVEAT = "relevance says what the change between the two runs is made of, not what removing a word would do"
 LEGEND = "blue speaks for the answer, orange against it"
+_ENDS = str.maketrans({"\n": "⏎", "Ċ": "⏎"})
 _OUTPUTS = 3  # likeliest outputs of a run that are named
 
 
@@ -85,7 +86,8 @@ def reference_called(prediction: PredictionData) -> str:
 
 def outputs(top: Sequence[tuple[str, float]]) -> str:
     """The likeliest outputs with their probabilities."""
-    return ", ".join(f"‘{printable(text)}’ {percent(share)}" for text, share in top[:_OUTPUTS])
+    named = ((printable(text.translate(_ENDS)), share) for text, share in top[:_OUTPUTS])
+    return ", ".join(f"‘{text}’ {percent(share)}" for text, share in named)
 
 
 def percent(share: float) -> str:
@@ -135,7 +137,12 @@ def kept(prediction: PredictionData, most: int = 6) -> str:
 
 def label(prediction: PredictionData, place: int) -> str:
     """A token in quotation marks."""
-    return f"‘{trimmed(prediction.tokens[place])}’"
+    return f"‘{shown(prediction.tokens[place])}’"
+
+
+def shown(token: str) -> str:
+    """A token without the blanks around it, printable; the end of a line as ⏎."""
+    return trimmed(token.translate(_ENDS))
 
 
 # --- words ----------------------------------------------------------------------------------------
@@ -171,10 +178,10 @@ def shares_of_strongest(prediction: PredictionData) -> list[float]:
 
 def running(tokens: Sequence[str]) -> list[str]:
     """Tokens as they follow each other in a text, each with the blank before it if there is one."""
-    if any(token.startswith(" ") for token in tokens):
-        return [printable(token) for token in tokens]
-    pieces = [token.removeprefix("##") if token.startswith("##") else f" {token}" for token in tokens]
-    return [printable(piece) for piece in pieces]
+    pieces = list(tokens)
+    if not any(token.startswith(" ") for token in tokens):
+        pieces = [token.removeprefix("##") if token.startswith("##") else f" {token}" for token in tokens]
+    return [printable(piece.translate(_ENDS)) for piece in pieces]
 
 
 # --- heads and MLPs -------------------------------------------------------------------------------
