@@ -61,16 +61,19 @@ def _stack(route: str, parts: list[Attribution], split: int) -> dict[str, Tensor
         raise UnsupportedModel(
             "The chosen layers have different numbers of heads; explain them apart."
         ) from error
+    hidden = [torch.zeros_like(p.total) if p.hidden is None else p.hidden for p in parts]
     cells = {
         "total": [part.total for part in parts],
         "scale": [part.scale for part in parts],
-        "residue": [part.value.sum(-1) - part.total for part in parts],
+        "residue": [p.value.sum(-1) + padding - p.total for p, padding in zip(parts, hidden, strict=True)],
         "error": [part.error * part.scale for part in parts],
         "origin": [part.origin * part.scale for part in parts],
         "met": [part.met for part in parts],
     }
     if any(part.jump is not None for part in parts):
         cells["jump"] = [torch.zeros_like(p.total) if p.jump is None else p.jump * p.scale for p in parts]
+    if any(part.hidden is not None for part in parts):
+        cells["hidden"] = hidden
     stacked = {name: torch.stack(cell).transpose(1, 2) for name, cell in cells.items()}
     nodes = torch.stack([part.nodes for part in parts])
     if route in ("z2u", "e2u"):
@@ -129,6 +132,7 @@ def _notes(
     if at_softmax:
         notes.append(f"attention off the interface, seen at its softmax: layers {', '.join(at_softmax)}")
     notes += [note for route in results[0] if (note := _of_jumps(route, results))]
+    notes += [note for route in results[0] if (note := _of_padding(route, results))]
     for note in dict.fromkeys(layer.note for layer in layers if layer.note):
         notes.append(f"{note}: layers {', '.join(str(one.index) for one in layers if one.note == note)}")
     for route in results[0]:
@@ -144,6 +148,21 @@ def _notes(
             "causal model: the sentence mean lets later tokens into the baseline; a corpus mean does not"
         )
     return notes
+
+
+def _of_padding(route: str, results: list[dict[str, Attribution]]) -> str:
+    """How much of a row padding holds at most, where a mask does not keep it out."""
+    parts = [
+        float((one.hidden.abs() / one.scale).max())
+        for result in results
+        if (one := result[route]).hidden is not None
+    ]
+    if not parts:
+        return ""
+    return (
+        f"{route}: padding takes part in what the layers make of other tokens, with up to {max(parts):.0%} "
+        "of a row, which flow.hidden holds: it is no source here. Inputs without padding have none"
+    )
 
 
 def _of_jumps(route: str, results: list[dict[str, Attribution]]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ligflow.errors import LigflowError
@@ -66,9 +66,21 @@ def _visible(layer: Layer, by_route: dict[str, Attribution], selection: Selectio
             )
         if route == "u2z":
             return attribution
-        return replace(attribution, value=attribution.value[..., selection.sources(route, tokens)])
+        shown = selection.sources(route, tokens)
+        hidden = _of_padding(attribution, shown)
+        return replace(attribution, value=attribution.value[..., shown], hidden=hidden)
 
     return {route: on_cpu(visible(route, attribution)) for route, attribution in by_route.items()}
+
+
+def _of_padding(
+    attribution: Attribution, shown: Int[Tensor, " source"]
+) -> Float[Tensor, "target scalar"] | None:
+    """What sources that are padding add to the rows; None where that is rounding, as behind a mask."""
+    hides = torch.ones(attribution.value.shape[-1], dtype=torch.bool, device=attribution.value.device)
+    hides[shown] = False
+    padding = attribution.value[..., hides]
+    return padding.sum(-1) if bool((padding.abs().sum(-1) > attribution.floor).any()) else None
 
 
 def attention_of(example: Example) -> Float[Tensor, "layer head target source"]:

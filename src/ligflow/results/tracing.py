@@ -220,6 +220,11 @@ def _check(sources: Sequence[FlowData], layers: Sequence[int], token: int, which
             )
         for route in _ROUTES[which]:
             flow._map(route)
+            if flow.hidden(route).any():
+                raise LigflowError(
+                    f"Padding takes part in the {route} maps of this flow, and a trace would lose what it "
+                    "holds; explain inputs without padding."
+                )
         wanted = [token] if depth == 0 else range(len(flow.tokens))
         if not {*wanted} <= {*flow.targets}:
             raise LigflowError(

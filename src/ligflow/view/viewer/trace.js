@@ -59,6 +59,9 @@ function unchained(own, flow, layer, depth, state, token) {
   if (own.meta.hidden_tokens?.length) {
     return `This flow was saved without ${own.meta.hidden_tokens.length} hidden tokens, and a trace would lose what they hold; open the flow of all tokens.`;
   }
+  if ((state.map === "z2z" ? ["z2z"] : ["z2u", "u2z"]).some((route) => own.has(`${route}.hidden`))) {
+    return "Padding takes part in these maps, and a trace would lose what it holds; explain inputs without padding.";
+  }
   const lens = traced(own, state);
   const wanted = depth ? lens.groups.map((_, i) => i) : [startOf(lens, token)];
   if (!wanted.every((i) => lens.rows.includes(i))) {
