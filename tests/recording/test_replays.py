@@ -29,6 +29,11 @@ class Plain(nn.Module):
         return 2 * hidden
 
 
+class Loud(Plain):
+    def __call__(self, hidden: Tensor) -> Tensor:
+        return 1.5 * super().__call__(hidden)
+
+
 class Shifted(nn.Module):
     def forward(self, hidden: Tensor, by: Tensor) -> Tensor:
         return hidden + by.reshape(hidden.shape)
@@ -67,6 +72,11 @@ def test_a_replay_gives_what_the_layer_gave_in_the_model() -> None:
         refuse_other_output(layer(Plain()), HIDDEN / 0)
     with pytest.raises(UnsupportedModel, match=r"differs by 5\.0e-01 from what it gave in the model"):
         refuse_other_output(layer(Plain()), 3 * HIDDEN)
+    refuse_other_output(layer(Loud(), 2 * HIDDEN), 2 * HIDDEN)
+    with pytest.raises(
+        UnsupportedModel, match="Loud has its own __call__, around what hooks see; do in forward"
+    ):
+        refuse_other_output(layer(Loud()), 3 * HIDDEN)
     refuse_other_replay(layer(Plain()).whole("it is off the interface"))
     with pytest.raises(UnsupportedModel, match=r"off the interface, and its eager attention, .* by 5\.0e-01"):
         refuse_other_replay(layer(Plain(), 4 * HIDDEN).whole("it is off the interface"))

@@ -71,9 +71,19 @@ def refuse_other_output(layer: Layer, again: Tensor) -> None:
     error = gap(again, layer.output)
     if not error <= tolerance(again):
         raise UnsupportedModel(
-            f"{kind}, replayed alone, differs by {error:.1e} from what it gave in the model: it depends on "
-            "more than its arguments."
+            f"{kind}, replayed alone, differs by {error:.1e} from what it gave in the model: "
+            f"{_why(layer.module)}."
         )
+
+
+def _why(module: nn.Module) -> str:
+    """Why a replay may give something else. Layers are recorded where hooks see them, within `__call__`."""
+    kind = next(kind for kind in type(module).__mro__ if "__call__" in vars(kind))
+    if kind.__module__.partition(".")[0] in ("torch", "transformers"):
+        return "it depends on more than its arguments"
+    return (
+        f"{kind.__name__} has its own __call__, around what hooks see; do in forward, or a hook, what it does"
+    )
 
 
 def refuse_other_replay(layer: Layer) -> None:
