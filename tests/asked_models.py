@@ -60,7 +60,7 @@ def word_tokenizer() -> Any:
     made = Tokenizer(models.WordLevel({word: place for place, word in enumerate(WORDS)}, "[UNK]"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     made.post_processor = processors.TemplateProcessing(
-        "[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        "[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     made.add_special_tokens(WORDS[:5])
     return PreTrainedTokenizerFast(
@@ -115,7 +115,7 @@ def llama() -> PreparedModel:
     return whole(stirred(LlamaForCausalLM, config), byte_tokenizer())
 
 
-_BERT: dict[str, Any] = {
+BERT: dict[str, Any] = {
     "vocab_size": len(WORDS), "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
     "intermediate_size": 24, "max_position_embeddings": 20,
 }  # fmt: skip
@@ -123,25 +123,25 @@ _BERT: dict[str, Any] = {
 
 @functools.cache
 def bert_masked() -> PreparedModel:
-    return whole(stirred(BertForMaskedLM, BertConfig(**_BERT)), word_tokenizer())
+    return whole(stirred(BertForMaskedLM, BertConfig(**BERT)), word_tokenizer())
 
 
 @functools.cache
 def bert_base() -> PreparedModel:
-    return whole(stirred(BertModel, BertConfig(**_BERT)), word_tokenizer())
+    return whole(stirred(BertModel, BertConfig(**BERT)), word_tokenizer())
 
 
 @functools.cache
 def bert_classes(
     labels: tuple[str, ...] = ("bad", "fair", "good"), problem: str | None = None
 ) -> PreparedModel:
-    config = BertConfig(**_BERT, id2label=dict(enumerate(labels)), problem_type=problem)
+    config = BertConfig(**BERT, id2label=dict(enumerate(labels)), problem_type=problem)
     return whole(stirred(BertForSequenceClassification, config), word_tokenizer())
 
 
 @functools.cache
 def bert_tags() -> PreparedModel:
-    config = BertConfig(**_BERT, id2label=dict(enumerate(("NOUN", "VERB", "OTHER"))))
+    config = BertConfig(**BERT, id2label=dict(enumerate(("NOUN", "VERB", "OTHER"))))
     return whole(stirred(BertForTokenClassification, config), word_tokenizer())
 
 

@@ -118,6 +118,15 @@ def test_a_function_of_an_image_model() -> None:
     assert len(asked.tokens.labels) == 5
 
 
+def test_a_model_that_gives_numbers_that_are_not_finite() -> None:
+    model = stirred(type(bert_classes().model), bert_classes().model.config)
+    with torch.no_grad():
+        model.bert.pooler.dense.bias.fill_(100)
+        model.classifier.weight.fill_(1e308)
+    with pytest.raises(LigflowError, match="gives numbers that are not finite on these inputs"):
+        question(whole(model, bert_classes().tokenizer), TEXT)
+
+
 @pytest.mark.parametrize(
     ("model", "wish", "message"),
     [

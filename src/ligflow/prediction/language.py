@@ -1,6 +1,7 @@
 """Questions to models that write or fill in text: their own next token, an answer, or one beside another."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,10 +20,15 @@ from ligflow.prediction.question import Likeliest, Question, Score
 from ligflow.prediction.scores import tokens_contrast, tokens_score
 from ligflow.prediction.wish import Wish
 
+_TRAILING = "the text ends with a blank; most tokenizers have it in front of the next word, so leave it out"
+
 
 def causal_question(whole: PreparedModel, inputs: Inputs, wish: Wish, truncate: bool) -> Question:
     """A question to a decoder: what it writes behind a text, or behind one of its tokens."""
-    return _written(whole, text_prompt(whole, inputs, truncate, closed=False), wish, "causal")
+    prompt = text_prompt(whole, inputs, truncate, closed=False)
+    if (prompt.text or "").endswith(" ") and wish.position is None:
+        prompt = replace(prompt, notes=(*prompt.notes, _TRAILING))
+    return _written(whole, prompt, wish, "causal")
 
 
 def pair_question(whole: PreparedModel, inputs: Inputs, wish: Wish, truncate: bool) -> Question:

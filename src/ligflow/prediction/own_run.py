@@ -25,7 +25,7 @@ def own_run(
 
     With `hidden_states` the outputs hold those of each layer too, where the model gives them.
 
-    Raises LigflowError where the model cannot run on them, and where an output is not finite.
+    Raises LigflowError where the model cannot run on them.
     """
     copy = whole.now()
     model = cast(PreTrainedModel, copy.placement.model)
@@ -56,9 +56,14 @@ def finite_logits(whole: PreparedModel, outputs: Any) -> Tensor:
         raise LigflowError(
             f"{kind} gives no logits; ask about a function of its outputs: score=lambda outputs: ..."
         )
-    if bool(torch.isnan(logits).any()):
+    return finite(whole, logits)
+
+
+def finite(whole: PreparedModel, logits: Tensor) -> Tensor:
+    """The logits themselves, of which some may be ruled out. Raises LigflowError for NaN and infinity."""
+    if bool(torch.isnan(logits).any()) or bool(torch.isposinf(logits).any()):
         raise LigflowError(
-            f"{kind} gives NaN on these inputs, so no prediction of it can be explained; load it in float32, "
-            "and look at its weights."
+            f"{type(whole.model).__name__} gives numbers that are not finite on these inputs, so no "
+            "prediction of it can be explained; load it in float32, and look at its weights."
         )
     return logits

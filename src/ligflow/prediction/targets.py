@@ -9,6 +9,7 @@ from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import Inputs
 from ligflow.inputs.passages import Passages
 from ligflow.prediction.classes import class_question, tag_question
+from ligflow.prediction.extracts import extract_question
 from ligflow.prediction.function import function_question
 from ligflow.prediction.language import causal_question, masked_question, pair_question
 from ligflow.prediction.question import Question as Question
@@ -23,10 +24,11 @@ _OF_KIND = {
     "sequence classifier": class_question,
     "image classifier": class_question,
     "token classifier": tag_question,
+    "question answering": extract_question,
 }
 _NO_HEAD = (
-    "{kind} has no head that predicts a token or a class. It can be asked for the similarity of two texts "
-    "(explain_similarity), for maps inside its layers (explain), and for a function of its outputs "
+    "{kind} has no head that predicts a token or a class{why}. It can be asked for the similarity of two "
+    "texts (explain_similarity), for maps inside its layers (explain), and for a function of its outputs "
     "(score=lambda outputs: ...). For a next token or a class load the model with its head, "
     "e.g. AutoModelForCausalLM."
 )
@@ -59,7 +61,8 @@ def question(
         return function_question(whole, inputs, score, truncate)
     kind = head_of(whole.model).kind
     if kind not in _OF_KIND:
-        raise LigflowError(_NO_HEAD.format(kind=type(whole.model).__name__))
+        why = f" ({whole.headless})" if whole.headless else ""
+        raise LigflowError(_NO_HEAD.format(kind=type(whole.model).__name__, why=why))
     return _OF_KIND[kind](whole, inputs, Wish(answer, contrast, position, score), truncate)
 
 
