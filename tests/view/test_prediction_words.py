@@ -113,6 +113,21 @@ def test_tokens_run_as_the_text_does() -> None:
     assert words.running(["[CLS]", "w", "##his"]) == [" [CLS]", " w", "his"]
 
 
+def test_tokens_and_words_that_are_called_alike_have_their_place() -> None:
+    prediction = prediction_of(["the", " cat", " the", "Ċ"], kept=())
+    names = [words.label(prediction, place) for place in range(4)]
+    assert names == ["‘the’ (0)", "‘cat’", "‘the’ (2)", "‘⏎’"]
+    assert words.called_apart(words.units(prediction)) == ["the (0)", "cat", "the (2)", "⏎"]
+    assert words.tokens_called(prediction.tokens) == ["the", "cat", "␣the", "⏎"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(6.0, "+6.00"), (-0.26, "-0.260"), (123.4, "+123"), (1e-9, "+1.00e-09")]
+)
+def test_relevance_has_its_sign_and_three_digits(value: float, shown: str) -> None:
+    assert words.number(value) == shown
+
+
 def test_the_strongest_heads_are_those_of_all_layers_with_what_they_read() -> None:
     prediction = prediction_of(edges=[2])
     every = [

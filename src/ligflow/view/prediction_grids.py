@@ -6,17 +6,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ligflow.inputs.labels import told_apart
 from ligflow.results.prediction_data import PredictionData
-from ligflow.view.prediction_words import layer_called
+from ligflow.view.prediction_words import layer_called, tokens_called
 
 _COLUMNS = 80  # tokens that a grid shows, the strongest; the others are one column
+_KEPT = "kept, the same in both runs"
 _INPUT, _OUTPUT = "embeddings", "head"
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """`values` [row, column] with labels; NaN where there is no such part.
+    """`values` [row, column] with labels; NaN where there is nothing to show (`missing` says why).
 
     Colours end at `most`; shares are of `scale`.
     """
@@ -26,25 +26,29 @@ class Grid:
     columns: list[str]
     most: float
     scale: float
+    missing: str = "there is no such part"
     note: str = ""
 
 
 def by_depth(prediction: PredictionData, most_columns: int = _COLUMNS) -> Grid:
     """Relevance by depth (the answer first, the input last) and token.
 
-    Of more than `most_columns` tokens the strongest are shown, and the others added up in the last column.
+    Kept tokens have none at the input. Of more than `most_columns` tokens the strongest are shown, and the
+    others added up in the last column.
     """
-    values = prediction.by_depth.double().flip(0)
+    values = prediction.by_depth.double()
+    values = torch.cat([values[:1].masked_fill(torch.tensor(prediction.kept), torch.nan), values[1:]]).flip(0)
     rows = [_depth_called(prediction, cut) for cut in reversed(prediction.cuts)]
-    names, note = told_apart(prediction.tokens), ""
+    names, note = tokens_called(prediction.tokens), ""
     if len(names) > most_columns:
-        strongest = values.abs().amax(0).topk(most_columns - 1).indices.sort().values
-        left = values.sum(-1, keepdim=True) - values[:, strongest].sum(-1, keepdim=True)
+        sizes = values.nan_to_num()
+        strongest = sizes.abs().amax(0).topk(most_columns - 1).indices.sort().values
+        left = sizes.sum(-1, keepdim=True) - sizes[:, strongest].sum(-1, keepdim=True)
         count = len(names) - len(strongest)
         values, names = torch.cat([values[:, strongest], left], -1), [names[at] for at in strongest.tolist()]
         names.append(f"{count} others")
         note = f" The {len(strongest)} strongest tokens have a column; {count} others share the last."
-    return Grid(values, rows, names, prediction.scale, prediction.scale, note)
+    return Grid(values, rows, names, prediction.scale, prediction.scale, _KEPT, note)
 
 
 def by_head(prediction: PredictionData) -> Grid:

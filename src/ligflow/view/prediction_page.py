@@ -109,23 +109,24 @@ def _kept(prediction: PredictionData) -> str:
 
 def _words_table(prediction: PredictionData) -> str:
     """The strongest words by size, and all others folded."""
-    moved = [unit for unit in words.units(prediction) if not unit.kept]
-    ranked = sorted(moved, key=lambda unit: -abs(unit.relevance))
+    every = words.units(prediction)
+    moved = [pair for pair in zip(every, words.called_apart(every), strict=True) if not pair[0].kept]
+    ranked = sorted(moved, key=lambda pair: -abs(pair[0].relevance))
     rows = [
         (
-            words.shown(unit.name),
-            f"{unit.relevance:+.3g}",
+            name,
+            words.number(unit.relevance),
             words.percent(unit.relevance / prediction.scale),
             f"{unit.error:.1g}",
         )
-        for unit in ranked
+        for unit, name in ranked
     ]
     called = words.units_called(prediction)
     head = (called, "relevance", "share", "error")
     shown, left = _list(head, rows[:_WORDS]), rows[_WORDS:]
-    rest = sum(unit.relevance for unit in ranked[_WORDS:])
+    rest = words.number(sum(unit.relevance for unit, _ in ranked[_WORDS:]))
     folded = (
-        f"<details><summary>{len(left)} more, {rest:+.3g} together</summary>{_list(head, left)}</details>\n"
+        f"<details><summary>{len(left)} more, {rest} together</summary>{_list(head, left)}</details>\n"
         if left
         else ""
     )
@@ -168,7 +169,7 @@ def _parts(prediction: PredictionData) -> str:
 def _rows(prediction: PredictionData, parts: Iterable[words.Part]) -> Iterator[tuple[str, str, str]]:
     for part in parts:
         share = words.percent(part.relevance / prediction.scale)
-        yield words.in_words(prediction, part), f"{part.relevance:+.3g}", share
+        yield words.in_words(prediction, part), words.number(part.relevance), share
 
 
 def _grids(prediction: PredictionData) -> str:
@@ -205,8 +206,8 @@ def _table(grid: Grid) -> str:
 def _cells(grid: Grid, row: int, values: Tensor) -> Iterator[str]:
     for column, value in enumerate(values.tolist()):
         where = f"{grid.rows[row]}, {grid.columns[column]}"
-        if isnan(value):  # there is no such part
-            yield '<td class="none"></td>'
+        if isnan(value):
+            yield f'<td class="none" title="{_attribute(f"{where}: {grid.missing}")}"></td>'
             continue
         said = f"{where}: {value:+.4g} ({words.percent(value / grid.scale)})"
         yield f'<td {_coloured(value / grid.most)} title="{_attribute(said)}"></td>'

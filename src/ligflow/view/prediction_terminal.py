@@ -97,10 +97,11 @@ def _style(prediction: PredictionData, place: int, share: float) -> Style:
 def _units(prediction: PredictionData, every: list[SpanRelevance], called: str) -> Table:
     """The strongest words by size."""
     table = _table(called, "relevance", "share", "error")
+    names = dict(zip(map(id, every), words.called_apart(every), strict=True))
     for unit in _ranked(every)[:_WORDS]:
-        share = unit.relevance / prediction.scale
-        numbers = f"{unit.relevance:+.3g}", words.percent(share), f"{unit.error:.1g}"
-        table.add_row(Text(words.shown(unit.name), overflow="ellipsis"), *numbers)
+        share = words.percent(unit.relevance / prediction.scale)
+        name = Text(names[id(unit)], overflow="ellipsis")
+        table.add_row(name, words.number(unit.relevance), share, f"{unit.error:.1g}")
     return table
 
 
@@ -122,7 +123,7 @@ def _rest(every: list[SpanRelevance], called: str) -> Iterator[str]:
     left = _ranked(every)[_WORDS:]
     if left:
         name = f"{called}s" if len(left) > 1 and not called.endswith("s") else called
-        yield f"{len(left)} more {name}: {sum(unit.relevance for unit in left):+.3g} together"
+        yield f"{len(left)} more {name}: {words.number(sum(unit.relevance for unit in left))} together"
 
 
 def _print_parts(prediction: PredictionData, console: Console) -> None:
@@ -137,7 +138,7 @@ def _print_parts(prediction: PredictionData, console: Console) -> None:
             table = _table(f"strongest {title}", "relevance", "share")
             for part in parts:
                 share = words.percent(part.relevance / prediction.scale)
-                table.add_row(Text(words.in_words(prediction, part)), f"{part.relevance:+.3g}", share)
+                table.add_row(Text(words.in_words(prediction, part)), words.number(part.relevance), share)
             table.columns[0].max_width = None
             console.print(table)
 

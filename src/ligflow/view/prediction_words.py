@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ligflow.inputs.labels import printable, trimmed
+from ligflow.inputs.labels import printable, told_apart, trimmed
 from ligflow.results.prediction_data import PredictionData
 from ligflow.results.span_relevance import SpanRelevance, by
 
@@ -130,14 +130,34 @@ def kept(prediction: PredictionData, most: int = 6) -> str:
     places = [place for place, still in enumerate(prediction.kept) if still]
     if not places:
         return ""
-    names = ", ".join(label(prediction, place) for place in places[:most])
+    names = ", ".join(f"‘{shown(prediction.tokens[place])}’" for place in places[:most])
     more = f" and {len(places) - most} more" if len(places) > most else ""
     return f"kept, the same in both runs: {names}{more}"
 
 
 def label(prediction: PredictionData, place: int) -> str:
-    """A token in quotation marks."""
-    return f"‘{shown(prediction.tokens[place])}’"
+    """A token in quotation marks; where several are called so, with its place: `‘the’ (5)`."""
+    names = [shown(token) for token in prediction.tokens]
+    return f"‘{names[place]}’" + (f" ({place})" if names.count(names[place]) > 1 else "")
+
+
+def called_apart(every: Sequence[SpanRelevance]) -> list[str]:
+    """What words or regions are called; those that are called alike with the place of their first token."""
+    names = [shown(unit.name) for unit in every]
+    return [
+        f"{name} ({unit.positions[0]})" if names.count(name) > 1 and unit.positions else name
+        for name, unit in zip(names, every, strict=True)
+    ]
+
+
+def tokens_called(tokens: Sequence[str]) -> list[str]:
+    """Tokens as columns are called: without blanks around them where that tells them apart."""
+    return told_apart([token.translate(_ENDS) for token in tokens])
+
+
+def number(value: float) -> str:
+    """A relevance with its sign and three digits."""
+    return f"{value:+#.3g}".rstrip(".")
 
 
 def shown(token: str) -> str:
