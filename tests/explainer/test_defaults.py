@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel, LlamaConfig, Llam
 
 from ligflow import Explainer, Flow, Words, direction
 from ligflow.evaluation.conformance import check
-from ligflow.explainer.pretrained import _folder
+from ligflow.explainer.embedded import embedded_folder
 from ligflow.results.tracing import trace
 from ligflow.view.html import fragment
 from ligflow.view.interactive_page import page
@@ -45,7 +45,7 @@ def explainer(request: pytest.FixtureRequest) -> Explainer:
     plain = BertModel(BertConfig(**SMALL)) if request.param == "bert" else LlamaModel(LlamaConfig(**SMALL))
     names = ["input_ids", "attention_mask"]
     return Explainer(
-        plain, AutoTokenizer.from_pretrained(_folder("embedded:minilm"), model_input_names=names)
+        plain, AutoTokenizer.from_pretrained(embedded_folder("embedded:minilm"), model_input_names=names)
     )
 
 

@@ -12,7 +12,8 @@ from transformers.utils import logging as transformers_logging
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, LigflowError
-from ligflow.explainer.pretrained import EMBEDDED, cache_folder, load, put_in_place, tokenizer_named
+from ligflow.explainer.pretrained import load, tokenizer_named
+from ligflow.names import EMBEDDED
 
 
 def test_no_name_is_the_embedded_minilm() -> None:
@@ -192,49 +193,6 @@ def test_a_tokenizer_of_own_code_is_not_left_out(monkeypatch: pytest.MonkeyPatch
         load()
     with pytest.raises(LigflowError, match=r"holds code of its own.* load it yourself and pass it: AutoTok"):
         tokenizer_named("own")
-
-
-# --- the cache of converted models ----------------------------------------------------------------
-
-
-def test_the_cache_is_where_it_is_told_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIGFLOW_CACHE", str(tmp_path / "own" / "cache"))
-    assert cache_folder() == tmp_path / "own" / "cache"
-    monkeypatch.delenv("LIGFLOW_CACHE")
-    monkeypatch.setattr("huggingface_hub.utils._cache_assets.HF_ASSETS_CACHE", str(tmp_path / "assets"))
-    assert cache_folder() == tmp_path / "assets" / "ligflow" / "models" / "converted"
-    assert cache_folder().is_dir()
-
-
-@pytest.mark.parametrize("place", ["/dev/null/x", "/proc/x"])
-def test_a_cache_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    monkeypatch.setenv("LIGFLOW_CACHE", place)
-    with pytest.raises(LigflowError, match=f"cannot be made: .*{place}.* Set LIGFLOW_CACHE to a folder"):
-        load("embedded:gemma-3-270m")
-
-
-def test_a_disk_that_is_full_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setenv("LIGFLOW_CACHE", str(tmp_path))
-    monkeypatch.setattr("ligflow.explainer.pretrained._convert_gemma", full)
-    with pytest.raises(LigflowError, match=r"cannot be filled: .*No space left.* has 1.2 GB to spare"):
-        load("embedded:gemma-3-270m")
-
-
-def test_of_two_processes_that_convert_at_once_the_first_one_stays(tmp_path: Path) -> None:
-    done = tmp_path / "gemma"
-    for number in (1, 2):
-        made = tmp_path / f"made{number}"
-        made.mkdir()
-        (made / "config.json").write_text(str(number), encoding="utf-8")
-        put_in_place(made, done)
-        assert [path.name for path in done.iterdir()] == ["config.json"]
-        assert (done / "config.json").read_text(encoding="utf-8") == "1"
-    (done / "config.json").rename(done / "other")
-    with pytest.raises(OSError, match="not empty"):
-        put_in_place(made, done)
 
 
 # --- bars -----------------------------------------------------------------------------------------

