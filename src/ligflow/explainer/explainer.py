@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from ligflow.devices.available import Devices, devices_of, present
 from ligflow.devices.precision import check_precision, exact_mode
 from ligflow.errors import LigflowError
-from ligflow.explainer import pretrained
+from ligflow.explainer import predictions, pretrained
 from ligflow.explainer.assembly import assemble
 from ligflow.explainer.batching import Batching, LeftOut, Tally, by_length, warn_left_out
 from ligflow.explainer.computation import attention_of, compute, work_in_words
@@ -335,6 +335,9 @@ class Explainer:
                 yield from batching.flows(texts, Tally(done, count))
 
         return flows()
+
+    explain_prediction = predictions.explain_prediction
+    explain_predictions = predictions.explain_predictions
 
     def attention(
         self,

@@ -1,5 +1,6 @@
 """From the chain's numbers to a prediction's explanation, with what its readers need."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,13 +8,16 @@ import transformers
 from torch import Tensor
 
 from ligflow._version import __version__
+from ligflow.errors import CompletenessWarning, warn
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.prediction.chain import Chain
 from ligflow.prediction.graph import Built, Runs
+from ligflow.prediction.kept_edges import kept_edges, layers_with_edges
 from ligflow.prediction.nodes import nodes_of
 from ligflow.prediction.prediction import Prediction
 from ligflow.prediction.question import Question, top_of
 from ligflow.prediction.references import Reference
+from ligflow.prediction.spans import spans_of
 from ligflow.results.prediction_data import SegmentCertificate
 
 _SHOWN = 5
@@ -32,10 +36,17 @@ def assemble(
 ) -> Prediction:
     """The explanation of one row, labelled."""
     graph, nodes = built.graph, nodes_of(built.graph, built.calls, result, row)
+    kept = (
+        layers_with_edges(nodes.heads, settings.edges, len(runs.layers)) if settings.cut == "modules" else ()
+    )
+    edges, left_out = kept_edges(built, result, row, kept)
     encoder, decoder = question.tokens, question.decoder_tokens
     labels = [*encoder.labels, *(decoder.labels if decoder else ())]
     streams = (("encoder", 0, len(encoder.labels)), ("decoder", len(encoder.labels), len(labels)))
     own = len(encoder.labels)
+    parallel = [call.number for call in built.calls if call.form.kind == "parallel"]
+    dtype = str(runs.real.embeddings.dtype).removeprefix("torch.")
+    meta = _meta(whole, question, reference, settings, about, [*built.notes, *left_out], row)
     return Prediction(
         tokens=labels,
         special=tuple(question.special),
@@ -47,12 +58,13 @@ def assemble(
         late=result.late[row],
         error=result.error[row],
         heads=nodes.heads, cross_heads=nodes.cross_heads, mlps=nodes.mlps, residual=nodes.residual,
+        stored_edges=edges,
         certificates=_certificates(graph.segments, result, row),
-        top=top_of(question, runs.real.outputs, _SHOWN),
-        reference_top=top_of(question, runs.reference.outputs, _SHOWN),
+        top=top_of(question, runs.real.outputs, _SHOWN, row),
+        reference_top=top_of(question, runs.reference.outputs, _SHOWN, row),
         layer_names=tuple(layer.name for layer in runs.layers),
         streams=streams if decoder else (("tokens", 0, own),),
-        meta=_meta(whole, question, reference, settings, about, built, row),
+        meta=meta | {"parallel": parallel, "dtype": dtype},
     )  # fmt: skip
 
 
@@ -82,13 +94,12 @@ def _meta(
     reference: Reference,
     settings: Any,
     about: dict[str, Any],
-    built: Built,
+    notes: Sequence[str],
     row: int,
 ) -> dict[str, Any]:
     tokens = question.tokens
     joint = question.decoder_tokens is not None  # whose words would need numbers of their own
     words = None if tokens.words is None or joint else list(tokens.words)
-    parallel = [call.number for call in built.calls if call.form.kind == "parallel"]
     return whole.about | {
         "text": tokens.text,
         "words": words,
@@ -97,10 +108,9 @@ def _meta(
         "question": question.rows[row],
         "reference": reference.name,
         "reference_tokens": None if reference.tokens is None else list(reference.tokens),
-        "parallel": parallel,
-        "notes": [*tokens.notes, *question.notes, *reference.notes, *built.notes],
+        "spans": spans_of(question),
+        "notes": [*tokens.notes, *question.notes, *reference.notes, *notes],
         "settings": {name: _plain(value) for name, value in (vars(settings) | about).items()},
-        "dtype": str(built.scores[0].dtype).removeprefix("torch."),
         "versions": {
             "ligflow": __version__, "torch": torch.__version__, "transformers": transformers.__version__,
         },
@@ -116,3 +126,20 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Tensor):
         return f"tensor {list(value.shape)}"
     return getattr(value, "__name__", type(value).__name__)
+
+
+def warn_unmet(prediction: Prediction) -> Prediction:
+    """The explanation; warns (CompletenessWarning) where its errors are more than the tolerance."""
+    tol = float(prediction.meta["settings"]["tol"])
+    error = float(prediction.error.sum()) / prediction.scale
+    if error > tol or abs(prediction.certificate) > tol:
+        worst = sorted(prediction.certificates, key=lambda segment: -segment.error)[:3]
+        named = ", ".join(f"{segment.name} ({segment.points} points)" for segment in worst)
+        warn(
+            f"The words add up to the change within {abs(prediction.certificate):.1e} of its scale, and are "
+            f"off by {error:.1e} in all by estimate, more than the tolerance {tol:.1e}; most of it comes "
+            f"from {named}. Raise max_points, choose another reference, or load the model in float64; where "
+            "the model jumps on the path (experts), hold them: experts='held'.",
+            CompletenessWarning,
+        )
+    return prediction

@@ -68,10 +68,10 @@ def on_one_axis(parts: Sequence[Tensor], variables: Sequence[Variable], width: i
 
 
 def extrapolated(before: Float[Tensor, " row"], change: Float[Tensor, " row"]) -> Float[Tensor, " row"]:
-    """The error that is left after two changes between levels, `d₁` and `d₂`: `3 d₂ (d₂ / d₁)^1.5`.
+    """The error that is left after two changes between levels, `d₁` and `d₂`: `d₂ (d₂ / d₁)^1.5`.
 
     The rules are exact to degree 1, 5, 11, 23: where errors fall as a power of the degree's growth, the next
-    step gains 1.5 times the digits of the last one. Three times that, and no less than a fiftieth of d₂.
+    step gains 1.5 times the digits of the last one. No less than a fiftieth of d₂ is taken.
     """
     gain = (change / before.clamp(min=1e-300)).clamp(max=1) ** 1.5
-    return change * (3 * gain).clamp(min=0.02, max=1)
+    return change * gain.clamp(min=0.02, max=1)

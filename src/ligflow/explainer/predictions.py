@@ -1,0 +1,91 @@
+"""What an Explainer is asked about predictions: answered by the package above, `ligflow.prediction`."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ligflow.inputs.checks import Inputs
+from ligflow.progress import Progress
+
+if TYPE_CHECKING:
+    from ligflow.explainer.explainer import Explainer
+
+
+def _asking() -> Any:
+    """The package above, by its name: what is below must not import it."""
+    return import_module("ligflow.prediction.explain")
+
+
+def explain_prediction(
+    explainer: "Explainer",
+    inputs: Inputs,
+    answer: str | int | None = None,
+    contrast: str | int | None = None,
+    position: int | str | None = None,
+    *,
+    reference: Any = "neutral",
+    on: Any = None,
+    score: str | Callable[[Any], Any] = "logprob",
+    cut: str = "modules",
+    attention: str = "moved",
+    experts: str = "routed",
+    edges: Collection[int] | str = "strongest",
+    tol: float = 1e-3,
+    max_points: int = 511,
+    points: int | None = None,
+    truncate: bool = False,
+    progress: Progress | None = None,
+) -> Any:
+    """What each token, head and layer contributes to what the model says: a `Prediction`.
+
+    The change of a score between a reference run and the real one is carried from the answer down to the
+    input, `m_{t-1} = (∫ J da)ᵀ m_t`, and sums up at every cut, `Σ_k m_t[k] . Δh_t[k] = s(x) - s(x°)`.
+
+    *Main arguments*:
+
+    - `inputs`: what `explain` takes; of a chat the template is kept.
+    - `answer`: a token or text, a class by name or number; None: what the model says itself. A blank in front
+      counts. Of several tokens the score is the sum, and those before the last are given to the model.
+    - `contrast`: what it is said rather than; the score is then the difference of two logits.
+    - `position`: where the answer stands, for heads that say something at every token.
+    - `reference`: `"neutral"`, `"random"` or `Random(...)`, `"mean"`, a text of as many tokens, or a tensor.
+    - `on`: the tokens that the reference replaces: positions, ranges, texts; None: all but special ones.
+
+    *Other arguments*:
+
+    - `score`: `"logprob"`, `"logit"`, or a function of the model's outputs for a batch of points.
+    - `cut`: `modules` (heads, MLPs), `layer`, or `model` (integrated gradients of the model as one).
+    - `attention`: `moved`, or `held` at the weights of the real run; `experts`: `routed` or `held`.
+    - `edges`: layers of which it is kept what each head reads; `"strongest"`: those of the strongest heads.
+    - `tol`: the largest sum of errors of tokens, relative to `max(|change|, Σ |relevance|)`.
+    - `max_points`: points of a segment after which it is given up and named; `points`: as many for all.
+    - `truncate` and `progress` are those of `explain`; progress counts segments.
+
+    Raises LigflowError for what cannot be asked of the model, and warns (CompletenessWarning) where the
+    tolerance is missed.
+    """
+    return _asking().explain_prediction(
+        explainer.whole, inputs, answer, contrast, position, reference=reference, on=on, score=score, cut=cut,
+        attention=attention, experts=experts, edges=edges, tol=tol, max_points=max_points, points=points,
+        truncate=truncate, progress=progress,
+    )  # fmt: skip
+
+
+def explain_predictions(
+    explainer: "Explainer",
+    many: Iterable[Inputs],
+    answer: str | int | None = None,
+    contrast: str | int | None = None,
+    position: int | str | None = None,
+    *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Iterator[Any]:
+    """A `Prediction` for each of many inputs, in their order, equal to those of `explain_prediction`.
+
+    `options` are those of `explain_prediction`. Raises LigflowError for what is no list of inputs.
+    """
+    predictions: Iterator[Any] = _asking().explain_predictions(
+        explainer.whole, many, answer, contrast, position, progress=progress, **options
+    )
+    return predictions

@@ -1,0 +1,55 @@
+"""Which layers' edges are kept with a prediction's explanation, and these."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from ligflow.errors import LigflowError, UnsupportedModel
+from ligflow.layer.interface import plain
+from ligflow.layer.model_state import prepared
+from ligflow.prediction.chain import Chain
+from ligflow.prediction.edges import Edges, edges_of
+from ligflow.prediction.graph import Built
+
+_HEADS = 4  # the strongest heads whose layers' edges are kept
+
+
+def layers_with_edges(heads: Mapping[int, Tensor], edges: Sequence[int] | str, count: int) -> tuple[int, ...]:
+    """The numbers of the layers: those that are asked for, or those of the strongest heads.
+
+    Raises LigflowError for a layer that the model does not have.
+    """
+    if not isinstance(edges, str):
+        for number in edges:
+            if not -count <= number < count:
+                raise LigflowError(f"There is no layer {number}; the model has layers 0 to {count - 1}.")
+        return tuple(dict.fromkeys(number % count for number in edges))
+    sizes = [(float(size), layer) for layer, head in heads.items() for size in head.abs().sum(-1)]
+    return tuple(sorted({layer for _, layer in sorted(sizes, reverse=True)[:_HEADS]}))
+
+
+def kept_edges(
+    built: Built, result: Chain, row: int, layers: Sequence[int]
+) -> tuple[dict[int, Edges], list[str]]:
+    """The edges of some layers for one row, and notes about layers that have none."""
+    kept: dict[int, Edges] = {}
+    notes: list[str] = []
+    variables = built.graph.variables
+    for call in (call for call in built.calls if call.number in layers):
+        u = f"u{call.number}"
+        number = next((n for n, each in enumerate(built.graph.segments) if u in each.images), None)
+        if number is None or call.attend is not plain or call.others:
+            notes.append(f"layer {call.number} has no edges: what its heads read could not be taken apart")
+            continue
+        towards = result.at_images[number][u][row]
+        allowance = float(result.allowances[number][row])
+        try:
+            with prepared(call.layer.module, call.layer.implementation):
+                edges = edges_of(call.layer, variables[call.hidden], towards, variables[u], allowance)
+        except UnsupportedModel as error:
+            notes.append(str(error))
+            continue
+        kept[call.number] = edges.edges
+        if edges.error > allowance:
+            notes.append(f"the edges of layer {call.number} miss their sums by {edges.error:.1e} in all")
+    return kept, notes
