@@ -1,12 +1,13 @@
 """Predictions made by hand: relevance that is conserved from the answer down to the input, cell by cell."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ligflow import Prediction
+from ligflow import Answer, Prediction
 from ligflow.results.prediction_data import SegmentCertificate
 
 CAPITAL = ["<|endoftext|>", "The", " capital", " of", " France", " is"]
@@ -80,6 +81,17 @@ def prediction_of(
         },
     }
     return Prediction(**fields | more)
+
+
+def answer_of(words: tuple[str, ...] = (" Paris", ",", " of"), **more: Any) -> Answer:
+    """An answer whose earlier tokens stand behind the prompt, taught and kept, as rows of one chain."""
+    tokens = [*CAPITAL, *words[:-1]]
+    kept = (0, *range(len(CAPITAL), len(tokens)))
+    rows = []
+    for number, word in enumerate(words):
+        row = prediction_of(tokens, kept=kept, change=8.0 / (number + 1), seed=number, **more)
+        rows.append(replace(row, meta={**row.meta, "question": word}))
+    return Answer(tuple(rows))
 
 
 def _shared(above: Tensor, heads: int, still: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:

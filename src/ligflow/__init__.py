@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ligflow.inputs.passages import Passages as Passages
     from ligflow.inputs.words import Words as Words
     from ligflow.method.scalarization import direction as direction
+    from ligflow.prediction.answer import Answer as Answer
     from ligflow.prediction.prediction import Prediction as Prediction
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless the program wants to hear
@@ -29,6 +30,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless t
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "Answer": "ligflow.prediction.answer",
         "Chat": "ligflow.inputs.chat",
         "CompletenessWarning": "ligflow.errors",
         "Explainer": "ligflow.explainer.explainer",

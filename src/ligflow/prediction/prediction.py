@@ -64,7 +64,7 @@ class Prediction(PredictionData):
 
         Raises LigflowError for predictions of other inputs or scores.
         """
-        from ligflow.results.prediction_mean import mean
+        from ligflow.results.prediction_sums import mean
 
         return mean(predictions)
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from ligflow.errors import LigflowError
 from ligflow.files import atomically
 from ligflow.results.flow_data import CELL_DIMS, CELL_PARTS, DIMS, AnyFlow, FlowData
-from ligflow.results.flow_header import FLOW, PREDICTION, Header, wrong_field
+from ligflow.results.flow_header import FLOW, Header, other_kind, wrong_field
 
 FORMAT = 1
 
@@ -52,8 +52,8 @@ def load(path: str | Path, kind: type[AnyFlow]) -> AnyFlow:
         raise LigflowError(
             f"{str(path)!r} is not a readable flow file (truncated or foreign): {error}"
         ) from error
-    if PREDICTION in metadata:
-        raise LigflowError(f"{str(path)!r} holds a prediction, not a flow: Prediction.load reads it.")
+    if other := other_kind(metadata, FLOW):
+        raise LigflowError(f"{str(path)!r} {other}.")
     labels = _labels(metadata.get(FLOW), path)
     flow = kind(
         tokens=labels["tokens"],

@@ -1,5 +1,6 @@
 """What a flow file says beside its tensors, field by field: its types, and what fits together."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -7,7 +8,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 Place = Annotated[int, Field(ge=0, lt=2**31)]
 Text = Annotated[str, AfterValidator(lambda text: _whole(text))]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-FLOW, PREDICTION = "ligflow", "ligflow_prediction"  # under which name a file's header stands
+FLOW, PREDICTION, ANSWER = "ligflow", "ligflow_prediction", "ligflow_answer"  # names of files' headers
+_READERS = {
+    FLOW: ("a flow", "Flow.load"),
+    PREDICTION: ("a prediction", "Prediction.load"),
+    ANSWER: ("an answer", "Answer.load"),
+}
 
 
 class Part(BaseModel):
@@ -107,6 +113,14 @@ class Header(Part):
             "lie among the tokens",
         )
         return self
+
+
+def other_kind(metadata: Mapping[str, str], wanted: str) -> str:
+    """What a file holds instead of what is wanted, and what reads it; empty if nothing of ours."""
+    for name, (what, reader) in _READERS.items():
+        if name in metadata and wanted not in metadata:
+            return f"holds {what}, not {_READERS[wanted][0]}: {reader} reads it"
+    return ""
 
 
 def wrong_field(schema: type[Part], data: Any) -> str:

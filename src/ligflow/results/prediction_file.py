@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ligflow.errors import LigflowError
 from ligflow.files import atomically
-from ligflow.results.flow_header import FLOW, PREDICTION, wrong_field
+from ligflow.results.flow_header import PREDICTION, other_kind, wrong_field
 from ligflow.results.prediction_data import AnyPrediction, PredictionData, SegmentCertificate
 from ligflow.results.prediction_header import PredictionHeader
 
@@ -31,7 +31,8 @@ BY_LAYER = {
 
 def save(prediction: PredictionData, path: str | Path) -> Path:
     """Writes the prediction under a temporary name in the same folder, then renames it."""
-    return atomically(path, lambda scratch: save_file(tensors_of(prediction), scratch, header(prediction)))
+    header = {PREDICTION: json.dumps(labels_of(prediction), ensure_ascii=False)}
+    return atomically(path, lambda scratch: save_file(tensors_of(prediction), scratch, header))
 
 
 def tensors_of(prediction: PredictionData) -> dict[str, Tensor]:
@@ -42,9 +43,9 @@ def tensors_of(prediction: PredictionData) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
 
 
-def header(prediction: PredictionData) -> dict[str, str]:
-    """What a prediction's file says beside its tensors, as JSON."""
-    labels = {
+def labels_of(prediction: PredictionData) -> dict[str, Any]:
+    """What a prediction's file says beside its tensors, for JSON."""
+    return {
         "format": FORMAT,
         "tokens": list(prediction.tokens),
         "special": list(prediction.special),
@@ -59,7 +60,6 @@ def header(prediction: PredictionData) -> dict[str, str]:
         "streams": list(prediction.streams),
         "meta": dict(prediction.meta),
     }
-    return {PREDICTION: json.dumps(labels, ensure_ascii=False)}
 
 
 def load(path: str | Path, kind: type[AnyPrediction]) -> AnyPrediction:
@@ -69,19 +69,39 @@ def load(path: str | Path, kind: type[AnyPrediction]) -> AnyPrediction:
     the field or tensor that is wrong.
     """
     path = Path(path)
+    metadata, tensors = parts_of(path)
+    if other := other_kind(metadata, PREDICTION):
+        raise LigflowError(f"{str(path)!r} {other}.")
+    labels = parsed(metadata.get(PREDICTION, ""), path)
+    return prediction_of(labels, tensors, kind, path)
+
+
+def parts_of(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and tensors of a file. Raises LigflowError where it is missing, truncated or foreign."""
     if not path.is_file():
         raise LigflowError(f"There is no file of a prediction {str(path)!r}.")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise LigflowError(
             f"{str(path)!r} is not a readable prediction (truncated or foreign): {error}"
         ) from error
-    labels = _labels(metadata, path)
-    _check_tensors(labels, tensors, path)
-    return _prediction(labels, tensors, kind)
+
+
+def parsed(header: str, path: Path) -> Any:
+    """What a header says. Raises LigflowError for one that is none, or of a newer format."""
+    try:
+        labels = json.loads(header)
+    except (ValueError, RecursionError) as error:
+        raise LigflowError(f"{str(path)!r} is a safetensors file, but holds no prediction.") from error
+    version = labels.get("format") if isinstance(labels, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise LigflowError(
+            f"{str(path)!r} has prediction format {version}, and this version reads up to {FORMAT}; "
+            "upgrade ligflow."
+        )
+    return labels
 
 
 def holds_prediction(path: str | Path) -> bool:
@@ -93,23 +113,14 @@ def holds_prediction(path: str | Path) -> bool:
         return False
 
 
-def _labels(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
-    """The header, once all of its fields are of their types."""
-    if PREDICTION not in metadata and FLOW in metadata:
-        raise LigflowError(f"{str(path)!r} holds a flow, not a prediction: Flow.load reads it.")
-    try:
-        labels = json.loads(metadata.get(PREDICTION, ""))
-    except (ValueError, RecursionError) as error:
-        raise LigflowError(f"{str(path)!r} is a safetensors file, but holds no prediction.") from error
-    version = labels.get("format") if isinstance(labels, dict) else None
-    if isinstance(version, int) and version > FORMAT:
-        raise LigflowError(
-            f"{str(path)!r} has prediction format {version}, and this version reads up to {FORMAT}; "
-            "upgrade ligflow."
-        )
+def prediction_of(
+    labels: Any, tensors: Mapping[str, Tensor], kind: type[AnyPrediction], path: Path
+) -> AnyPrediction:
+    """A prediction of what a file says. Raises LigflowError with the field or tensor that is wrong."""
     if wrong := wrong_field(PredictionHeader, labels):
         raise LigflowError(f"{str(path)!r} is damaged: {wrong}.")
-    return dict(labels)
+    _check_tensors(labels, tensors, path)
+    return _prediction(labels, tensors, kind)
 
 
 def _check_tensors(labels: dict[str, Any], tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -7,10 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ligflow.results.prediction_data import PredictionData
-from ligflow.view.prediction_words import layer_called, tokens_called
+from ligflow.view.prediction_words import KEPT, layer_called, tokens_called
 
 _COLUMNS = 80  # tokens that a grid shows, the strongest; the others are one column
-_KEPT = "kept, the same in both runs"
 _INPUT, _OUTPUT = "embeddings", "head"
 
 
@@ -39,16 +38,24 @@ def by_depth(prediction: PredictionData, most_columns: int = _COLUMNS) -> Grid:
     values = prediction.by_depth.double()
     values = torch.cat([values[:1].masked_fill(torch.tensor(prediction.kept), torch.nan), values[1:]]).flip(0)
     rows = [_depth_called(prediction, cut) for cut in reversed(prediction.cuts)]
-    names, note = tokens_called(prediction.tokens), ""
-    if len(names) > most_columns:
-        sizes = values.nan_to_num()
-        strongest = sizes.abs().amax(0).topk(most_columns - 1).indices.sort().values
-        left = sizes.sum(-1, keepdim=True) - sizes[:, strongest].sum(-1, keepdim=True)
-        count = len(names) - len(strongest)
-        values, names = torch.cat([values[:, strongest], left], -1), [names[at] for at in strongest.tolist()]
-        names.append(f"{count} others")
-        note = f" The {len(strongest)} strongest tokens have a column; {count} others share the last."
-    return Grid(values, rows, names, prediction.scale, prediction.scale, _KEPT, note)
+    names = tokens_called(prediction.tokens)
+    values, names, note = strongest_columns(values, names, most_columns)
+    return Grid(values, rows, names, prediction.scale, prediction.scale, KEPT, note)
+
+
+def strongest_columns(
+    values: Float[Tensor, "row column"], names: list[str], most: int = _COLUMNS
+) -> tuple[Float[Tensor, "row shown"], list[str], str]:
+    """The strongest columns in their order, the others added up in a last one, and a note of that."""
+    if len(names) <= most:
+        return values, names, ""
+    sizes = values.nan_to_num()
+    strongest = sizes.abs().amax(0).topk(most - 1).indices.sort().values
+    left = sizes.sum(-1, keepdim=True) - sizes[:, strongest].sum(-1, keepdim=True)
+    count = len(names) - len(strongest)
+    note = f" The {len(strongest)} strongest tokens have a column; {count} others share the last."
+    shown = [names[at] for at in strongest.tolist()]
+    return torch.cat([values[:, strongest], left], -1), [*shown, f"{count} others"], note
 
 
 def by_head(prediction: PredictionData) -> Grid:

@@ -29,13 +29,18 @@ _HINT = "Point at, or tap, a word or a cell: its numbers stand here."
 
 def page(prediction: PredictionData) -> str:
     """The page in HTML: needs no network, follows the system's light or dark."""
+    return document(prediction, body(prediction))
+
+
+def document(prediction: PredictionData, shown: str) -> str:
+    """A page that shows this, named after the prediction's text."""
     title = escape(printable(str(prediction.meta.get("text") or "why this prediction")))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title>\n<style>\nhtml, body {{ margin: 0; }}\n{_read('prediction.css')}{_DARK}"
-        f'</style></head>\n<body>\n<main class="ligflow-why">\n{body(prediction)}'
+        f'</style></head>\n<body>\n<main class="ligflow-why">\n{shown}'
         f'<p class="said" role="status">{_HINT}</p>\n</main>\n'
         f'<script type="module">\n{_read("prediction.js")}</script>\n</body></html>\n'
     )
@@ -75,7 +80,8 @@ def _text(prediction: PredictionData) -> str:
         unit = of_token[place]
         blank = " " * (len(piece) - len(piece.lstrip(" ")))
         if prediction.kept[place]:
-            style = f'class="kept" title="{_attribute(f"{words.shown(piece)}: kept, the same in both runs")}"'
+            said = f"{words.shown(piece)}: {words.KEPT}"
+            style = f'class="kept" title="{_attribute(said)}"'
         else:
             style = f'{_coloured(unit.relevance / most)} title="{_attribute(_numbers(prediction, unit))}"'
         broken = "\n" * piece.endswith("⏎")  # a line of the text ends here
@@ -123,17 +129,18 @@ def _words_table(prediction: PredictionData) -> str:
     ]
     called = words.units_called(prediction)
     head = (called, "relevance", "share", "error")
-    shown, left = _list(head, rows[:_WORDS]), rows[_WORDS:]
+    shown, left = listed(head, rows[:_WORDS]), rows[_WORDS:]
     rest = words.number(sum(unit.relevance for unit, _ in ranked[_WORDS:]))
     folded = (
-        f"<details><summary>{len(left)} more, {rest} together</summary>{_list(head, left)}</details>\n"
+        f"<details><summary>{len(left)} more, {rest} together</summary>{listed(head, left)}</details>\n"
         if left
         else ""
     )
     return f"<h2>The {called}s, by size</h2>\n{shown}{folded}"
 
 
-def _list(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def listed(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of texts and numbers, with a name for each column."""
     titles = "".join(
         f'<th{"" if place == 0 else " class=number"} scope="col">{escape(name)}</th>'
         for place, name in enumerate(head)
@@ -156,7 +163,7 @@ def _list(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _parts(prediction: PredictionData) -> str:
     """The strongest heads, MLPs and changes of experts, a table each."""
     return "".join(
-        f"<h2>The strongest {title}</h2>\n{_list((title, 'relevance', 'share'), _rows(prediction, parts))}"
+        f"<h2>The strongest {title}</h2>\n{listed((title, 'relevance', 'share'), _rows(prediction, parts))}"
         for title, parts in (
             ("heads", words.strongest_heads(prediction, _PARTS)),
             ("MLPs", words.strongest_mlps(prediction, _PARTS)),
@@ -179,18 +186,18 @@ def _grids(prediction: PredictionData) -> str:
     shown = (
         "<h2>From the answer down to the words</h2>\n"
         '<p class="faint small">Each row is a depth of the model, and sums to the whole change: the '
-        f"answer is read at the top, and the words are at the bottom.{note}</p>\n{_table(depths)}"
+        f"answer is read at the top, and the words are at the bottom.{note}</p>\n{grid_table(depths)}"
     )
     if heads.rows:
         shown += (
             "<h2>Heads and MLPs by layer</h2>\n"
             '<p class="faint small">Each cell is what a head, or the MLP, contributes at all tokens '
-            f"together.</p>\n{_table(heads)}"
+            f"together.</p>\n{grid_table(heads)}"
         )
     return shown
 
 
-def _table(grid: Grid) -> str:
+def grid_table(grid: Grid) -> str:
     """A grid of coloured cells, its numbers as titles."""
     titles = "".join(f'<th scope="col"><span>{escape(name)}</span></th>' for name in grid.columns)
     lines = "".join(

@@ -10,6 +10,7 @@ from ligflow.results.prediction_data import PredictionData
 from ligflow.results.span_relevance import SpanRelevance, by
 
 CAVEAT = "relevance says what the change between the two runs is made of, not what removing a word would do"
+KEPT = "kept, the same in both runs"
 LEGEND = "blue speaks for the answer, orange against it"
 _ENDS = str.maketrans({"\n": "⏎", "Ċ": "⏎"})
 _OUTPUTS = 3  # likeliest outputs of a run that are named
@@ -132,7 +133,7 @@ def kept(prediction: PredictionData, most: int = 6) -> str:
         return ""
     names = ", ".join(f"‘{shown(prediction.tokens[place])}’" for place in places[:most])
     more = f" and {len(places) - most} more" if len(places) > most else ""
-    return f"kept, the same in both runs: {names}{more}"
+    return f"{KEPT}: {names}{more}"
 
 
 def label(prediction: PredictionData, place: int) -> str:

@@ -1,4 +1,4 @@
-"""The mean over references: relevance, errors, what is kept, and what it is refused for."""
+"""Means over references and totals over an answer: relevance, errors, what is kept and what is refused."""
 
 from dataclasses import replace
 from pathlib import Path
