@@ -11,6 +11,7 @@ from ligflow._version import __version__
 from ligflow.errors import CompletenessWarning, warn
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.prediction.chain import Chain
+from ligflow.prediction.check import Asked
 from ligflow.prediction.graph import Built, Runs
 from ligflow.prediction.kept_edges import kept_edges, layers_with_edges
 from ligflow.prediction.nodes import nodes_of
@@ -47,7 +48,7 @@ def assemble(
     parallel = [call.number for call in built.calls if call.form.kind == "parallel"]
     dtype = str(runs.real.embeddings.dtype).removeprefix("torch.")
     meta = _meta(whole, question, reference, settings, about, [*built.notes, *left_out], row)
-    return Prediction(
+    prediction = Prediction(
         tokens=labels,
         special=tuple(question.special),
         kept=tuple(bool(kept) for kept in reference.kept),
@@ -66,6 +67,8 @@ def assemble(
         streams=streams if decoder else (("tokens", 0, own),),
         meta=meta | {"parallel": parallel, "dtype": dtype},
     )  # fmt: skip
+    vars(prediction)["_asked"] = Asked(whole, question, reference, row)  # no field: files hold no model
+    return prediction
 
 
 def _certificates(segments: Any, result: Chain, row: int) -> tuple[SegmentCertificate, ...]:

@@ -52,7 +52,7 @@ def edges_of(
         raise UnsupportedModel(f"Layer {layer.index} ({layer.name}) has no edges: {reason}.")
     sought = (towards.double() * heads.step.double()).sum(-1).T
     values: list[Tensor] = []
-    result = HeadEdges(towards.new_zeros(0), torch.inf, 0)
+    result = HeadEdges(towards.new_zeros(0, 0, 0), torch.inf, 0)
     for level in range(2, LEVELS):
         nodes = torch.from_numpy((patterson_nodes(level) + 1) / 2)
         for node in nodes[len(values) :]:

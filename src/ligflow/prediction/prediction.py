@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
+    from ligflow.prediction.check import Replacement
     from ligflow.results.prediction_paths import RelevancePath
     from ligflow.results.span_relevance import SpanRelevance, Spans
 
@@ -44,6 +45,16 @@ class Prediction(PredictionData):
         from ligflow.results.prediction_paths import paths
 
         return paths(self, count)
+
+    def check(self, tokens: int = 5, heads: int = 5) -> list[Replacement]:
+        """The strongest tokens and heads replaced for real, the true change beside their relevance.
+
+        Each is put to the reference's value in the real run, and to the real one in the reference run.
+        Raises LigflowError for an explanation from a file, which has no model, and for a mean.
+        """
+        from ligflow.prediction.check import check
+
+        return check(self, vars(self).get("_asked"), tokens, heads)
 
     def save(self, path: str | Path) -> Path:
         """One safetensors file with JSON metadata, written beside `path` and renamed."""

@@ -1,0 +1,64 @@
+import pytest
+import torch
+from torch import Tensor
+
+from ligflow.prediction.path_average import average
+from ligflow.prediction.segment import Segment, Variable
+
+STEP = torch.tensor([[0.7], [-0.4]], dtype=torch.float64)  # two tokens of one number
+
+
+def _segment(function, tokenwise: bool = True) -> tuple[Segment, dict[str, Variable]]:
+    real, reference = STEP + 0.2, torch.full_like(STEP, 0.2)
+    segment = Segment("f", 0, "f", ("x",), ("y",), lambda values: {"y": function(values["x"])}, tokenwise)
+    return segment, {
+        "x": Variable(real, reference),
+        "y": Variable(function(real[None])[0], function(reference[None])[0]),
+    }
+
+
+def _averaged(function, allowance: float, tokenwise: bool = True, **more: int):
+    segment, variables = _segment(function, tokenwise)
+    above = {"y": torch.tensor([[[1.0], [2.0]]], dtype=torch.float64)}
+    limit = torch.tensor([allowance], dtype=torch.float64)
+    return average(segment, variables, above, {"y": above["y"] * 0.1}, limit, **more)
+
+
+def test_the_average_of_a_token_s_slope_is_its_change_over_its_step() -> None:
+    result = _averaged(torch.exp, 1e-12)
+    wanted = (torch.exp(STEP + 0.2) - torch.exp(torch.full_like(STEP, 0.2))) / STEP
+    assert torch.allclose(result.cotangents["x"][0], wanted * torch.tensor([[1.0], [2.0]]), atol=1e-12)
+    assert float(result.residue.abs()) < 1e-12
+
+
+def test_carried_cotangents_go_through_the_midpoint() -> None:
+    result = _averaged(torch.exp, 1.0)
+    slope = torch.exp(0.2 + STEP / 2)
+    assert torch.allclose(result.carried["x"][0], 0.1 * slope * torch.tensor([[1.0], [2.0]]), atol=1e-12)
+
+
+def test_more_points_are_taken_until_the_error_of_every_token_is_small() -> None:
+    counts = [_averaged(lambda x: torch.sin(9 * x), allowance).points for allowance in (1.0, 1e-4, 1e-9)]
+    assert counts == sorted(counts)
+    assert counts[0] == 7 < counts[-1]
+
+
+def test_a_sharp_step_is_cut_into_halves_and_its_error_is_known() -> None:
+    def sharp(x: Tensor) -> Tensor:
+        return torch.sigmoid(900 * (x - 0.61))
+
+    result = _averaged(sharp, 1e-5, max_points=2000)
+    wanted = (sharp(STEP + 0.2) - sharp(torch.full_like(STEP, 0.2))) / STEP
+    assert result.points > 31
+    assert torch.allclose(result.cotangents["x"][0], wanted * torch.tensor([[1.0], [2.0]]), atol=1e-4)
+    assert float(result.error) <= 1e-5
+    few = _averaged(sharp, 1e-5, max_points=31)
+    true = (few.cotangents["x"][0] - wanted * torch.tensor([[1.0], [2.0]])).mul(STEP).abs().sum()
+    assert float(few.error) == pytest.approx(float(true), rel=1e-6)  # token by token it is known
+
+
+def test_where_tokens_mix_the_error_is_estimated_from_three_levels() -> None:
+    result = _averaged(lambda x: torch.sin(3 * x) * x.flip(1), 1e-6, tokenwise=False)
+    finest = _averaged(lambda x: torch.sin(3 * x) * x.flip(1), 0.0, tokenwise=False, max_points=31)
+    true = (result.cotangents["x"] - finest.cotangents["x"]).mul(STEP).abs().sum()
+    assert float(true) <= float(result.error) <= 1e-6
