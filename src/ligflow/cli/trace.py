@@ -85,7 +85,7 @@ def follow(
         str | None,
         option(
             "Let the first step ask what moves the layer towards this output token (causal models); "
-            "that is not its logit.",
+            "that is not its logit, of which ligflow why --answer speaks.",
             METHOD,
         ),
     ] = None,
@@ -143,7 +143,8 @@ def _refuse_cancelling(followed: Trace, towards: str) -> None:
         raise LigflowError(
             f"What moves this token towards {towards!r} cancels: the relevance {where} sums to 1, and its "
             f"magnitudes to {float(sizes.max()):.1f}, so no share tells what speaks for it. Follow the token "
-            "without --towards, or after another layer (--layer)."
+            f"without --towards, or after another layer (--layer). What the prediction of {towards!r} rests on "
+            "says: ligflow why --answer."
         )
 
 

@@ -65,7 +65,7 @@ def _moved(top: Flow, route: str) -> str:
     word = trimmed(str(top.meta["towards"]))
     return (
         f"towards ‘{word}’: from the baseline the layer moves it by {total:+.3g}, which the first step "
-        "shares; this is not a logit"
+        f"shares; this is not a logit: why the model says ‘{word}’ is told by ligflow why --answer"
     )
 
 
