@@ -1,4 +1,4 @@
-# make demo: the main job on the embedded model. make test: the whole test suite. make bench: the benchmarks.
+# make demo: maps inside layers and a prediction, on the embedded models. make test: the whole test suite. make bench: the benchmarks.
 # make lint: format, lint, types, dependencies, the rule of imports, the page's scripts. make coverage: what tests run.
 # make sweep: every model type of transformers, tiny (23 minutes, two cores); compared with docs/reference/models.json.
 # make oldest: tests with the oldest version of every package that pyproject.toml admits.
@@ -16,6 +16,7 @@ OLDEST_TESTS ?= $(addprefix tests/,routes/test_autograd.py recording/test_record
                 corpus/sources/test_readers.py corpus/runs/test_runner.py cli/test_main.py)
 COVERAGE_TESTS ?= -m "not slow"
 SENTENCE ?= The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light.
+PROMPT ?= The capital of France is
 # The wheel on the package index is for Linux; elsewhere the same version comes from npm.
 BIOME = $(if $(wildcard $(BIN)/biome),$(BIN)/biome,npx --yes @biomejs/biome@2.3.11)
 
@@ -23,7 +24,8 @@ BIOME = $(if $(wildcard $(BIN)/biome),$(BIN)/biome,npx --yes @biomejs/biome@2.3.
 
 demo: $(VENV)/.demo
 	$(BIN)/ligflow explain "$(SENTENCE)" --html demo.html
-	@echo "Open this page in a browser: $(CURDIR)/demo.html"
+	$(BIN)/ligflow why "$(PROMPT)" --html why.html
+	@echo "Open these pages in a browser: $(CURDIR)/demo.html (inside the layers), $(CURDIR)/why.html (why this prediction)"
 
 test: $(VENV)/.test
 	@sh .ci/browser
@@ -104,4 +106,4 @@ $(VENV)/.docs: pyproject.toml constraints.txt $(VENV)/.pip
 	touch $@
 
 clean:
-	rm -rf $(VENV) benchmarks/.envs site demo.html
+	rm -rf $(VENV) benchmarks/.envs site demo.html why.html

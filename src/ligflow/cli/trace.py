@@ -143,7 +143,7 @@ def _refuse_cancelling(followed: Trace, towards: str) -> None:
         raise LigflowError(
             f"What moves this token towards {towards!r} cancels: the relevance {where} sums to 1, and its "
             f"magnitudes to {float(sizes.max()):.1f}, so no share tells what speaks for it. Follow the token "
-            f"without --towards, or after another layer (--layer). What the prediction of {towards!r} rests on "
+            "without --towards, or after another layer (--layer). What the prediction of a token rests on "
             "says: ligflow why --answer."
         )
 
