@@ -161,6 +161,12 @@ def under(flow: Flow, **settings: str) -> Flow:
     return replace(flow, meta={**flow.meta, "settings": MEAN | settings})
 
 
+def padded(flow: Flow) -> Flow:
+    """As if padding held a tenth of every row."""
+    hidden = {f"{route}.hidden": flow.total(route) / 10 for route in ("z2u", "z2z")}
+    return replace(flow, tensors={**flow.tensors, **hidden})
+
+
 @pytest.mark.parametrize(
     ("change", "state", "words"),
     [
@@ -186,6 +192,8 @@ def under(flow: Flow, **settings: str) -> Flow:
             "every token as a target of layer 2, and this flow has 2 of 6",
         ),
         (lambda f: f.hide_special(), "map=composed", "without 2 hidden tokens"),
+        (padded, "map=z2z", "Padding takes part in these maps"),
+        (padded, "map=composed", "Padding takes part in these maps"),
     ],
 )  # fmt: skip
 def test_what_python_refuses_to_trace_the_page_refuses_too(
