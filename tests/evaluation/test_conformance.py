@@ -2,9 +2,11 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import Tensor
 
 from architectures import ARCHITECTURES, WHOLE_ONLY, Architecture, build, example
 from ligflow import Explainer, LigflowError, UnsupportedModel
@@ -13,6 +15,7 @@ from ligflow.evaluation.compared_maps import place_of_jump
 from ligflow.evaluation.conformance import check
 from ligflow.layer.interface import _attention
 from ligflow.layer.layer import Layer
+from ligflow.layer.model_state import prepared
 from ligflow.paths import per_target
 from ligflow.routes.attribution import Attribution
 from ligflow.routes.path_map import PathMap
@@ -36,6 +39,22 @@ def test_a_causal_model_is_recognised() -> None:
     assert verdicts["no attribution from the future"] == "0.0e+00"
     verdicts = {one.name: one.measured for one in check(Explainer(build(ARCHITECTURES["bert"])))}
     assert verdicts["no attribution from the future"] == "not causal"
+
+
+@pytest.mark.parametrize(("name", "causal"), [("llama", True), ("bert", False)])
+def test_rounding_of_large_hidden_states_is_no_look_ahead(name: str, causal: bool) -> None:
+    """A batch may be rounded otherwise than one; SmolLM2's hidden states reach 22,000."""
+    explainer, large = Explainer(build(ARCHITECTURES[name])), torch.Generator().manual_seed(0)
+    layer = explainer.prepared.record(example(ARCHITECTURES[name], 6))[0]
+
+    def forward(hidden: Tensor) -> Tensor:
+        out = 2e4 * layer.forward(hidden)
+        return out + 3e-8 * out.norm(dim=-1, keepdim=True) * torch.randn(out.shape, generator=large)
+
+    rounded, everyone = SimpleNamespace(hidden=layer.hidden, forward=forward), torch.arange(6)
+    explainer.prepared.ready_for = lambda _: prepared(layer.module)  # type: ignore[assignment, misc]
+    selection = Selection(everyone, everyone)
+    assert conformance._sees_back(explainer, rounded, selection) is causal  # type: ignore[arg-type]
 
 
 def test_float64_is_held_to_a_tighter_limit() -> None:

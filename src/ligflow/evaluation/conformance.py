@@ -28,7 +28,7 @@ from ligflow.method.baselines import Baseline, Itb, Mean, Zero
 from ligflow.method.quadrature import Adaptive, Fine
 from ligflow.method.scalarization import L2
 from ligflow.names import TOL
-from ligflow.recording.tolerances import max_token_error
+from ligflow.recording.tolerances import max_token_error, rounding
 from ligflow.routes.explain_layer import explain_layer
 from ligflow.routes.integration import attribute
 from ligflow.routes.workspace import Selection
@@ -249,7 +249,7 @@ def _sees_back(explainer: Explainer, layer: Layer, tokens: Selection) -> bool:
     with explainer.prepared.ready_for(layer), torch.no_grad():
         own, *others = layer.forward(torch.cat([layer.hidden.detach()[None], changed]))
     earlier = [(visible[:cut], other) for cut, other in zip(cuts, others, strict=True)]
-    return all(torch.allclose(own[some], other[some], rtol=1e-5, atol=1e-6) for some, other in earlier)
+    return all(max_token_error(other[some], own[some]) <= rounding(own) for some, other in earlier)
 
 
 def _all(recordings: list[Recording]) -> Iterator[tuple[Layer, Selection]]:
