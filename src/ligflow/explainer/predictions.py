@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from ligflow.explainer.explainer import Explainer
 
 
-def _asking() -> Any:
-    """The package above, by its name: what is below must not import it."""
-    return import_module("ligflow.prediction.explain")
+def _above(module: str) -> Any:
+    """A module of the package above, by its name: what is below must not import it."""
+    return import_module(f"ligflow.prediction.{module}")
 
 
 def explain_prediction(
@@ -64,7 +64,7 @@ def explain_prediction(
     Raises LigflowError for what cannot be asked of the model, and warns (CompletenessWarning) where the
     tolerance is missed.
     """
-    return _asking().explain_prediction(
+    return _above("explain").explain_prediction(
         explainer.whole, inputs, answer, contrast, position, reference=reference, on=on, score=score, cut=cut,
         attention=attention, experts=experts, edges=edges, tol=tol, max_points=max_points, points=points,
         truncate=truncate, progress=progress,
@@ -78,14 +78,17 @@ def explain_predictions(
     contrast: str | int | None = None,
     position: int | str | None = None,
     *,
+    batch_size: int | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Iterator[Any]:
     """A `Prediction` for each of many inputs, in their order, equal to those of `explain_prediction`.
 
-    `options` are those of `explain_prediction`. Raises LigflowError for what is no list of inputs.
+    Inputs of as many tokens go through the model together, `batch_size` at a time (None: as many as pay),
+    each with its own points and errors. `options` are those of `explain_prediction`. Raises LigflowError for
+    what is no list of inputs.
     """
-    predictions: Iterator[Any] = _asking().explain_predictions(
-        explainer.whole, many, answer, contrast, position, progress=progress, **options
+    predictions: Iterator[Any] = _above("many").explain_predictions(
+        explainer.whole, many, answer, contrast, position, batch_size=batch_size, progress=progress, **options
     )
     return predictions

@@ -84,7 +84,7 @@ def _certificates(segments: Any, result: Chain, row: int) -> tuple[SegmentCertif
                 float(average.residue[row]),
                 error,
                 may,
-                average.points,
+                int(average.points[row]),
                 error <= may,
             )
         )

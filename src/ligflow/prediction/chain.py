@@ -63,6 +63,16 @@ class Chain:
     allowances: list[Tensor]
     at_images: list[Cotangents] = field(default_factory=list)
 
+    def of(self, row: int) -> "Chain":
+        """The chain of one row."""
+        only = torch.tensor([row])
+        return Chain(
+            self.by_depth[only], self.late[only], self.error[only],
+            [None if average is None else average.only(only) for average in self.averages],
+            [allowance[only] for allowance in self.allowances],
+            [{name: tensor[only] for name, tensor in images.items()} for images in self.at_images],
+        )  # fmt: skip
+
 
 def chain(
     graph: Graph,
@@ -82,12 +92,13 @@ def chain(
 def _chain(
     graph: Graph, change: Tensor, accuracy: Accuracy, attention: AttentionSwitch, report: Report | None
 ) -> Chain:
-    result = _once(graph, change, accuracy, 1.0, attention, report)
+    result = _once(graph, change, accuracy, torch.ones_like(change), attention, report)
     if accuracy.points is None:
         scale = torch.maximum(change.abs(), result.by_depth[:, 0].abs().sum(-1))
-        excess = float((result.error.sum(-1) / (accuracy.tol * scale).clamp(min=1e-300)).max())
-        if excess > 1:
-            result = _once(graph, change, accuracy, 0.5 / excess, attention, report)
+        excess = result.error.sum(-1) / (accuracy.tol * scale).clamp(min=1e-300)
+        if bool((excess > 1).any()):
+            tightness = torch.where(excess > 1, 0.5 / excess, 1)
+            result = _once(graph, change, accuracy, tightness, attention, report)
     return result
 
 
@@ -95,7 +106,7 @@ def _once(
     graph: Graph,
     change: Tensor,
     accuracy: Accuracy,
-    tightness: float,
+    tightness: Tensor,
     attention: AttentionSwitch,
     report: Report | None,
 ) -> Chain:
@@ -149,10 +160,12 @@ def _average(
 
 
 def _unit(score: Variable, rows: int) -> Tensor:
+    if score.rows:
+        return torch.ones_like(score.real)
     return torch.eye(rows, dtype=score.real.dtype, device=score.real.device)
 
 
-def _allowance(scale: Tensor, spent: Tensor, tol: float, left: int, count: int) -> Tensor:
+def _allowance(scale: Tensor, spent: Tensor, tol: Tensor, left: int, count: int) -> Tensor:
     """What a segment's error may be: of `tol scale` twice an even share, less where much was spent.
 
     Errors of segments are taken to add as squares; a fifth is kept for the last ones.

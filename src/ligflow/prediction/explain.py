@@ -1,21 +1,18 @@
 """Why a model says what it says: from a question and a reference to a prediction's explanation."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 from transformers import PreTrainedModel
 
 from ligflow.devices.precision import exact_mode
-from ligflow.errors import LigflowError
+from ligflow.explainer.current_copy import ModelCopy
 from ligflow.explainer.prepared_model import PreparedModel
-from ligflow.inputs.chat import is_chat
 from ligflow.inputs.checks import Inputs, taken_by
-from ligflow.inputs.pairs import Pair
-from ligflow.inputs.words import Words
 from ligflow.prediction.assembly import assemble, warn_unmet
 from ligflow.prediction.chain import Accuracy, chain
 from ligflow.prediction.chain_settings import STRONGEST, ChainSettings
-from ligflow.prediction.graph import both_runs, graph_of
+from ligflow.prediction.graph import Built, Runs, both_runs, graph_of
 from ligflow.prediction.prediction import Prediction
 from ligflow.prediction.question import Question
 from ligflow.prediction.recorded import recorded_layers
@@ -66,30 +63,30 @@ def explain_rows(
     """One explanation for each row of a question, of one chain."""
     with exact_mode(whole.home):
         copy = whole.now()
-        model = cast(PreTrainedModel, copy.placement.model)
-        inputs = taken_by(model, dict(asked.inputs))
-        recorded = recorded_layers(copy, inputs, asked.positions)
         with copy.placement.running():
-            runs = both_runs(
-                model, inputs, recorded.layers, instead.embeddings, asked.positions, asked.score,
-                recorded.decoder,
-            )  # fmt: skip
-            built = graph_of(runs, settings.cut)
-            accuracy = Accuracy(settings.tol, settings.max_points, settings.points)
+            runs, built = taken_apart(copy, asked, instead, settings)
             change = (built.scores[0] - built.scores[1]).double()
             with told(progress, "segments", f"{len(built.graph.segments)} segments") as report:
-                result = chain(built.graph, change, accuracy, model, report)
+                result = chain(built.graph, change, accuracy_of(settings), runs.model, report)
             return [
                 assemble(whole, asked, instead, settings, about, runs, built, result, row)
                 for row in range(len(change))
             ]
 
 
-def explain_predictions(
-    whole: PreparedModel, many: Iterable[Inputs], *args: Any, **options: Any
-) -> Iterator[Prediction]:
-    """One explanation after the other, for each of many inputs."""
-    if isinstance(many, str | Words | Pair | Mapping) or is_chat(many):
-        raise LigflowError("Several inputs are expected, e.g. a list; for one, call explain_prediction.")
-    for inputs in many:
-        yield explain_prediction(whole, inputs, *args, **options)
+def taken_apart(
+    copy: ModelCopy, asked: Question, instead: Reference, settings: ChainSettings
+) -> tuple[Runs, Built]:
+    """The two runs of a model, and the segments between them."""
+    model = cast(PreTrainedModel, copy.placement.model)
+    inputs = taken_by(model, dict(asked.inputs))
+    recorded = recorded_layers(copy, inputs, asked.positions)
+    runs = both_runs(
+        model, inputs, recorded.layers, instead.embeddings, asked.positions, asked.score, recorded.decoder
+    )
+    return runs, graph_of(runs, settings.cut)
+
+
+def accuracy_of(settings: ChainSettings) -> Accuracy:
+    """How exact the chain is to be."""
+    return Accuracy(settings.tol, settings.max_points, settings.points)

@@ -7,10 +7,10 @@ the changes between three levels, and from the signed sum.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ligflow.method.quadrature_rules import LEVELS, patterson_nodes, patterson_weights
@@ -34,9 +34,39 @@ class Average:
     cotangents: Cotangents
     residue: Float[Tensor, " row"]
     error: Float[Tensor, " row"]
-    points: int
+    points: Int[Tensor, " row"]
     local: Cotangents
     carried: Cotangents = field(default_factory=dict)
+
+    def only(self, rows: Tensor) -> "Average":
+        """That of some rows."""
+        return replace(
+            self, cotangents={name: tensor[rows] for name, tensor in self.cotangents.items()},
+            residue=self.residue[rows], error=self.error[rows], points=self.points[rows],
+            local={name: tensor[rows] for name, tensor in self.local.items()},
+            carried={name: tensor[rows] for name, tensor in self.carried.items()},
+        )  # fmt: skip
+
+
+def joined(parts: Sequence[tuple[Tensor, Average]], carried: Cotangents) -> Average:
+    """One average of all rows, of which later parts hold some anew."""
+    (_, first), *others = parts
+
+    def whole(tensor: Tensor, later: Iterable[Tensor]) -> Tensor:
+        for (rows, _), more in zip(others, later, strict=True):
+            tensor = tensor.index_copy(0, rows.to(tensor.device), more)
+        return tensor
+
+    averages = [average for _, average in others]
+    names = first.cotangents
+    return Average(
+        {name: whole(names[name], [each.cotangents[name] for each in averages]) for name in names},
+        whole(first.residue, [each.residue for each in averages]),
+        whole(first.error, [each.error for each in averages]),
+        whole(first.points, [each.points for each in averages]),
+        {name: whole(own, [each.local[name] for each in averages]) for name, own in first.local.items()},
+        carried,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +89,22 @@ class _Work:
     sources: Mapping[str, Variable]
     above: Cotangents
     sought: Sum
+
+    @property
+    def examples(self) -> bool:
+        """Whether rows are examples, each with its own points."""
+        return any(variable.rows for variable in self.sources.values())
+
+    @property
+    def apart(self) -> bool:
+        """Whether rows are examples that can be left out."""
+        return self.segment.apart and self.examples
+
+    def only(self, rows: Tensor) -> "_Work":
+        """The work of some rows."""
+        sources = {name: variable.only(rows) for name, variable in self.sources.items()}
+        above = {name: tensor[rows] for name, tensor in self.above.items()}
+        return _Work(self.segment, sources, above, self.sought.only(rows))
 
     def part(self, low: float, high: float, level: int, points: Mapping[str, Sequence[Tensor]]) -> _Part:
         """What points of a part of the path add, with two coarser rules beside."""
@@ -103,7 +149,7 @@ class _Work:
             name: (fine[name] - coarse[name]) * share.to(fine[name]).reshape(-1, *[1] * (fine[name].ndim - 1))
             for name in fine
         }
-        return Average(fine, residue, error, count, local)
+        return Average(fine, residue, error, torch.full((len(error),), count), local)
 
 
 def average(
@@ -127,26 +173,55 @@ def average(
     points: dict[str, list[Tensor]] = {name: [] for name in sources}
     middle, extra = pulled_back(segment, sources, above, carried, _nodes(0.0, 1.0, 0))
     _add(points, middle)
-    done, result = 1, None
+    kept, waiting, done = list[tuple[Tensor, Average]](), torch.arange(len(enough)), 1
     for level in range(max(segment.start, least), LEVELS):
-        if result is not None and (_count(level) > max_points or bool((result.error <= enough).all())):
+        if kept and _count(level) > max_points:
             break
         work.at(_nodes(0.0, 1.0, level)[done:], points)
         done = _count(level)
         whole = work.part(0.0, 1.0, level, points)
         result = work.judged([whole], done)
-    assert result is not None
-    if not bool((result.error <= enough).all()):
-        result = _in_halves(work, result, whole, enough, max_points)
-    return Average(result.cotangents, result.residue, result.error, result.points, result.local, extra)
+        of_waiting = result if work.apart or not work.examples else result.only(waiting)
+        kept.append((waiting, of_waiting))
+        met = of_waiting.error <= enough[waiting]
+        if bool(met.all()):
+            return joined(kept, extra)
+        if work.apart:
+            work, points = work.only(~met), {n: [t[:, ~met] for t in of] for n, of in points.items()}
+        waiting = waiting[~met] if work.examples else waiting
+    kept.append((waiting, _finer(work, kept[-1], waiting, enough, max_points)))
+    return joined(kept, extra)
 
 
-def _in_halves(work: _Work, before: Average, whole: _Part, enough: Tensor, max_points: int) -> Average:
-    """The path cut in two, and again where the change between rules is largest, until it is enough."""
-    count, parts, each = before.points, [whole], _count(_IN_HALVES)
+def _finer(
+    work: _Work, last: tuple[Tensor, Average], waiting: Tensor, enough: Tensor, max_points: int
+) -> Average:
+    """The rows that wait with their path in halves: examples one by one, so that none depends on others."""
+    rows, result = last
+    if not work.apart:
+        return _in_halves(work, result, enough[waiting], max_points, waiting if work.examples else None)
+    parts = []
+    for place, number in enumerate(waiting.tolist()):
+        before = result.only((rows == number).nonzero()[:, 0])
+        only = torch.tensor([place])
+        parts.append((only, _in_halves(work.only(only), before, enough[number : number + 1], max_points)))
+    start = result.only(torch.cat([(rows == number).nonzero()[:, 0] for number in waiting.tolist()]))
+    return joined([(torch.arange(len(waiting)), start), *parts], {})
+
+
+def _in_halves(
+    work: _Work, before: Average, enough: Tensor, max_points: int, rows: Tensor | None = None
+) -> Average:
+    """The path cut in two, and again where the change between rules is largest, until it is enough.
+
+    With `rows` it is for some rows of work that all go through.
+    """
+    nothing = torch.zeros(len(next(iter(work.above.values()))), dtype=torch.float64)
+    count, each = int(before.points.max()), _count(_IN_HALVES)
+    parts = [_Part(0.0, 1.0, {}, {}, nothing, nothing)]
     result = before
     while count + 2 * each <= max_points and not bool((result.error <= enough).all()):
-        worst = max(parts, key=lambda part: float((part.change / enough.clamp(min=1e-300)).max()))
+        worst = max(parts, key=lambda part: float((_of(part.change, rows) / enough.clamp(min=1e-300)).max()))
         middle = (worst.low + worst.high) / 2
         parts.remove(worst)
         for low, high in ((worst.low, middle), (middle, worst.high)):
@@ -155,7 +230,12 @@ def _in_halves(work: _Work, before: Average, whole: _Part, enough: Tensor, max_p
             parts.append(work.part(low, high, _IN_HALVES, points))
         count += 2 * each
         result = work.judged(parts, count)
+        result = result if rows is None else result.only(rows)
     return result if bool((result.error <= before.error).all()) else before
+
+
+def _of(change: Tensor, rows: Tensor | None) -> Tensor:
+    return change if rows is None else change[rows]
 
 
 def _count(level: int) -> int:

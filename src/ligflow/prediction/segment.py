@@ -1,7 +1,7 @@
 """A segment of a model between two cuts: a map of some path variables to others, for a batch of points."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,7 +14,8 @@ class Variable:
     """A tensor that differs between the two runs, of one example: without the axis of points.
 
     `axis` is that of the tokens, which begin at `offset` on the axis of all tokens; -1 where it has no
-    tokens (the score). `late` are those that are no hidden states of a layer.
+    tokens (the score). `late` are those that are no hidden states of a layer. With `rows` it is of several
+    examples, `[row, *own]`, each with a score of its own.
     """
 
     real: Float[Tensor, "*own"]
@@ -22,21 +23,42 @@ class Variable:
     axis: int = 0
     offset: int = 0
     late: bool = False
+    rows: bool = False
+
+    @property
+    def count(self) -> int:
+        """The number of its tokens."""
+        return self.real.shape[self.axis + self.rows] if self.axis >= 0 else 1
 
     @property
     def step(self) -> Float[Tensor, "*own"]:
         """`Δv = v - v°`."""
         return self.real - self.reference
 
-    def at(self, nodes: Float[Tensor, " point"]) -> Float[Tensor, "point *own"]:
-        """`v(a) = v° + a Δv` at points of the straight path from the reference to the input."""
+    def at(self, nodes: Float[Tensor, " point"]) -> Float[Tensor, "example *own"]:
+        """`v(a) = v° + a Δv` at points of the straight path from the reference to the input.
+
+        Of several examples, those of one point follow one another.
+        """
         shape = (len(nodes), *[1] * self.real.ndim)
-        return self.reference + nodes.to(self.real).reshape(shape) * self.step
+        values = self.reference + nodes.to(self.real).reshape(shape) * self.step
+        return values.flatten(0, 1) if self.rows else values
+
+    def only(self, rows: Tensor) -> "Variable":
+        """Some of several examples."""
+        return replace(self, real=self.real[rows], reference=self.reference[rows])
+
+    def of(self, row: int) -> "Variable":
+        """One of several examples; one example as it is."""
+        if not self.rows:
+            return self
+        return replace(self, real=self.real[row], reference=self.reference[row], rows=False)
 
     def by_token(self, products: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Products of numbers, summed over all axes but that of the tokens."""
-        batch = products.ndim - self.real.ndim
-        others = [batch + axis for axis in range(self.real.ndim) if axis != self.axis]
+        axes = self.real.ndim - self.rows
+        batch = products.ndim - axes
+        others = [batch + axis for axis in range(axes) if axis != self.axis]
         return products.double().sum(others) if others else products.double()
 
 
@@ -45,7 +67,8 @@ class Segment:
     """`F: sources -> images`, run for a batch of points; `tokenwise` if no token depends on another.
 
     `start` is the level of the quadrature that it begins with: 0 for what may be affine. `implementation` is
-    the attention that the model is to have meanwhile.
+    the attention that the model is to have meanwhile. Where examples are not `apart`, all of several go
+    through it together.
     """
 
     name: str
@@ -57,3 +80,4 @@ class Segment:
     tokenwise: bool = False
     start: int = 2
     implementation: str | None = None
+    apart: bool = True

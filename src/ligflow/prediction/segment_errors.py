@@ -18,6 +18,10 @@ class Sum:
     tokens: list[tuple[Variable, Float[Tensor, "row token"]]]
     rounding: Float[Tensor, " row"]
 
+    def only(self, rows: Tensor) -> "Sum":
+        """That of some rows."""
+        return Sum([(variable, tokens[rows]) for variable, tokens in self.tokens], self.rounding[rows])
+
     @property
     def total(self) -> Float[Tensor, " row"]:
         """The sum over tokens."""
@@ -52,7 +56,7 @@ def relevance_by_token(sources: Mapping[str, Variable], cotangents: Cotangents) 
         variable.by_token(cotangents[name].double() * variable.step.double())
         for name, variable in sources.items()
     ]
-    width = max(variable.offset + variable.real.shape[variable.axis] for variable in sources.values())
+    width = max(variable.offset + variable.count for variable in sources.values())
     return on_one_axis(parts, list(sources.values()), width)
 
 

@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from ligflow import Explainer, LigflowError
+from prediction.tiny import gpt2, ids, llama
+
+REFERENCE = torch.full((5,), 2)
+
+
+@pytest.mark.parametrize("make", [gpt2, llama])
+def test_inputs_explained_together_have_what_each_has_alone(make) -> None:
+    explainer = Explainer(make())
+    generator = torch.Generator().manual_seed(3)
+    many = [{"input_ids": torch.randint(3, 61, (1, 5), generator=generator)} for _ in range(4)]
+    options = {"answer": 7, "on": [1, 2, 3, 4], "reference": REFERENCE, "tol": 1e-5, "edges": [1]}
+    together = list(explainer.explain_predictions(many, **options))
+    for inputs, prediction in zip(many, together, strict=True):
+        alone = explainer.explain_prediction(inputs, **options)
+        assert [each.points for each in prediction.certificates] == [
+            each.points for each in alone.certificates
+        ]
+        for ours, theirs in (
+            (prediction.by_depth, alone.by_depth), (prediction.error, alone.error),
+            (prediction.heads[1], alone.heads[1]), (prediction.mlps[0], alone.mlps[0]),
+            (prediction.residual[1], alone.residual[1]), (prediction.edges(1), alone.edges(1)),
+        ):  # fmt: skip
+            assert torch.allclose(ours, theirs, atol=1e-10, rtol=1e-9)
+        assert prediction.top == alone.top
+        assert prediction.value == pytest.approx(alone.value, abs=1e-10)
+
+
+def test_inputs_of_other_lengths_stand_in_their_order() -> None:
+    explainer = Explainer(gpt2())
+    many = [{"input_ids": ids(count)} for count in (3, 5, 3, 4)]
+    options = {"answer": 7, "reference": "mean", "on": [1, 2]}
+    together = list(explainer.explain_predictions(many, batch_size=2, **options))
+    assert [len(prediction.tokens) for prediction in together] == [3, 5, 3, 4]
+    for prediction in together:
+        assert float(prediction.by_depth.sum(-1).sub(prediction.change).abs().max()) < 2e-3 * prediction.scale
+
+
+def test_one_text_and_a_wrong_batch_size_are_refused() -> None:
+    explainer = Explainer(gpt2())
+    with pytest.raises(LigflowError, match="Several inputs"):
+        explainer.explain_predictions({"input_ids": ids(3)})
+    with pytest.raises(LigflowError, match="batch_size is 0"):
+        explainer.explain_predictions([{"input_ids": ids(3)}], batch_size=0)
