@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ligflow.evaluation.compared_maps import default_maps, engine_and_autograd, errors_of_cells, largest_gap
+from ligflow.layer.findings import Mode
 from ligflow.layer.layer import Layer
 from ligflow.method.baselines import Baseline, Itb, Mean, Zero
 from ligflow.method.quadrature import Adaptive
@@ -64,8 +65,10 @@ def test_errors_are_of_cells_where_both_rules_hold(recorded: Recorded) -> None:
     assert len(errors_of_cells(replace(off, met=unmet), exact)) == len(exact.met) - 1
 
 
-def test_the_default_z2z_starts_at_the_target_itself(recorded: Recorded) -> None:
+@pytest.mark.parametrize("mode", ["split", "whole"])
+def test_the_default_z2z_starts_at_the_target_itself(recorded: Recorded, mode: Mode) -> None:
     layer, tokens = recorded
+    layer = replace(layer, findings=replace(layer.findings, mode=mode))
     route: PathMap = default_maps(layer, tokens)["z2z"]
     start = route.image(torch.zeros(1, dtype=torch.float64), tokens.targets)[0, :, 0]
     alone = torch.stack([layer.forward(row.expand_as(layer.hidden)[None])[0, 0] for row in layer.hidden])
