@@ -211,7 +211,8 @@ class FlowData:
         if self.memory:
             of_memory = rule.shares(self._memory_maps())[1]
             residual = residual if of_memory is None else residual + of_memory
-        maps = _head_maps(z2u, self.u2z, residual, self.tensors["z2u.floor"])
+        sums = z2u.sum(-1) + self.hidden("z2u")
+        maps = _head_maps(z2u, self.u2z, residual, self.tensors["z2u.floor"], sums)
         return compose(rule, maps, torch.tensor(self.targets, device=z2u.device))
 
     def composed_cross(self, rule: str | Composition = "conserving") -> Float[Tensor, "layer target memory"]:
@@ -226,7 +227,8 @@ class FlowData:
     def _memory_maps(self) -> HeadMaps:
         """What the heads of the second attention read and write."""
         residual = torch.zeros_like(self.u2z_residual)
-        return _head_maps(self.e2u, self.u2z_cross, residual, self.tensors["e2u.floor"])
+        sums = self.e2u.sum(-1) + self.hidden("e2u")
+        return _head_maps(self.e2u, self.u2z_cross, residual, self.tensors["e2u.floor"], sums)
 
     def row(self, layer: int) -> int:
         """Where a layer of the model stands on the layer axis."""
@@ -295,5 +297,5 @@ def _span(layers: tuple[int, ...]) -> str:
     return ",".join(map(str, layers))
 
 
-def _head_maps(z2u: Tensor, u2z: Tensor, residual: Tensor, floor: Tensor) -> HeadMaps:
-    return HeadMaps(z2u, u2z, residual, z2u.sum(-1), floor[..., None].expand(z2u.shape[:-1]))
+def _head_maps(z2u: Tensor, u2z: Tensor, residual: Tensor, floor: Tensor, sums: Tensor) -> HeadMaps:
+    return HeadMaps(z2u, u2z, residual, sums, floor[..., None].expand(z2u.shape[:-1]))

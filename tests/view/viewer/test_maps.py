@@ -1,5 +1,6 @@
 """The maps of the page, cell by cell those of Python."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -61,6 +62,15 @@ def test_a_flow_of_one_route(opened: Open, route: str) -> None:
 def test_flows_that_were_regrouped_in_python(opened: Open, flow: Flow, kind: str) -> None:
     regrouped = flow.merge_words() if kind == "merged" else flow.hide_special()
     close(map_of(opened(regrouped, state="map=composed&layer=1&special=0")), regrouped.composed()[1])
+
+
+def test_hidden_sources_keep_their_share_of_a_head(opened: Open, flow: Flow) -> None:
+    """Where nothing composed is stored: the page, Python and the definition agree."""
+    padded = replace(flow, tensors={**flow.tensors, "z2u.hidden": 0.5 * flow.z2u.sum(-1)})
+    parts = torch.einsum("hts,ht->ts", flow.z2u[1] / flow.z2u[1].sum(-1, keepdim=True) / 1.5, flow.u2z[1])
+    known = parts + torch.diag(flow.u2z_residual[1])
+    torch.testing.assert_close(padded.composed()[1], known, rtol=1e-4, atol=1e-5)
+    close(map_of(opened(padded, state="map=composed&layer=1&special=0")), padded.composed()[1])
 
 
 @pytest.mark.parametrize("count", [1, 2])

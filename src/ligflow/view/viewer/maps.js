@@ -72,12 +72,13 @@ function composed(flow, row, rule) {
   return out;
 }
 
-/** What each head's row sums to, kept with the flow: pointing at a token asks for it again and again. */
+/** What each head's row sums to with hidden sources, kept with the flow: pointing at a token asks for it again. */
 function headSums(flow, row) {
   flow.sums ||= {};
   if (flow.sums[row]) return flow.sums[row];
   const [a, sources] = [flow.tensor("z2u", row), flow.tokens.length];
   const sums = new Float64Array(a.length / sources);
+  if (flow.has("z2u.hidden")) sums.set(flow.tensor("z2u.hidden", row));
   for (let i = 0; i < a.length; i++) sums[Math.floor(i / sources)] += a[i];
   flow.sums[row] = sums;
   return sums;
