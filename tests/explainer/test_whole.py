@@ -62,6 +62,15 @@ def test_copies_of_short_weights_are_made_once(stack: str | None) -> None:
         torch.testing.assert_close(logits(explainer), model.float()(**BOTH).logits)
 
 
+def test_a_prediction_says_that_short_weights_were_widened() -> None:
+    model = model_of(GPT2LMHeadModel, "gpt2", torch.bfloat16)
+    inputs = example(ARCHITECTURES["gpt2"], 4)
+    prediction = Explainer(model).explain_prediction(inputs, answer=3, reference=torch.full((4,), 5))
+    assert "weights in bfloat16, integrated in a float32 copy" in prediction.meta["notes"]
+    prediction = Explainer(model.float()).explain_prediction(inputs, answer=3, reference=torch.full((4,), 5))
+    assert not any("weights" in note for note in prediction.meta["notes"])
+
+
 def test_weights_on_disk_are_written_once(tmp_path: Path) -> None:
     model = bart()
     explainer = Explainer(model, device="cpu", streamed=True, offload_folder=tmp_path)

@@ -65,6 +65,11 @@ class CurrentCopy:
         """The devices that layers come to; none where they are computed where they lie."""
         return self._copy.placement.devices
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the weights that are run differ from the model's own, for readers."""
+        return self._copy.notes
+
     def now(self) -> ModelCopy:
         """The copy of the model as it is now."""
         if self._of_part is not None:

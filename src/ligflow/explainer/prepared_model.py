@@ -96,6 +96,11 @@ class PreparedModel:
         return self._copy.devices or (self.home,)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """How the weights that are run differ from the model's own, for readers."""
+        return self._copy.notes
+
+    @property
     def about(self) -> dict[str, Any]:
         """What the metadata of a flow say of the model."""
         about = {"model": self.name, "revision": self.revision, "model_class": type(self.model).__name__}

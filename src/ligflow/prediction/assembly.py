@@ -112,7 +112,7 @@ def _meta(
         "reference": reference.name,
         "reference_tokens": None if reference.tokens is None else list(reference.tokens),
         "spans": spans_of(question),
-        "notes": [*tokens.notes, *question.notes, *reference.notes, *notes],
+        "notes": [*whole.notes, *tokens.notes, *question.notes, *reference.notes, *notes],
         "settings": {name: _plain(value) for name, value in (vars(settings) | about).items()},
         "versions": {
             "ligflow": __version__, "torch": torch.__version__, "transformers": transformers.__version__,
