@@ -14,20 +14,19 @@ TEXT = "The capital of France is"
 
 
 class Spoken:
-    """An explainer of three layers that notes what it is asked."""
+    """An explainer that notes what it is asked."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, dict[str, Any]]] = []
-        self.prepared = self
         self.loaded: list[Any] = []
-
-    def size(self, inputs: Any, truncate: bool = False) -> tuple[int, int]:
-        return 3, 2
 
     def explain_prediction(self, inputs: Any, progress: Any, **options: Any) -> Prediction:
         progress(1, 2)
         self.calls.append((inputs, options))
-        return prediction_of(edges=options["edges"])
+        edges = {"strongest": (), "all": range(3)}
+        return prediction_of(
+            edges=edges.get(options["edges"], ()) if isinstance(options["edges"], str) else ()
+        )
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def test_the_answer_and_the_words_are_printed(why: Run, spoken: Spoken) -> None:
     assert inputs == TEXT
     assert options == {
         "answer": None, "contrast": None, "position": None, "reference": "neutral", "on": None,
-        "score": "logprob", "cut": "modules", "attention": "moved", "experts": "routed", "edges": [],
+        "score": "logprob", "cut": "modules", "attention": "moved", "experts": "routed", "edges": "strongest",
         "tol": 1e-3, "truncate": False,
     }  # fmt: skip
     assert spoken.loaded[0][0] == "embedded:smollm2"
@@ -78,7 +77,7 @@ def test_options_reach_the_explanation(why: Run, spoken: Spoken) -> None:
     assert options == {
         "answer": " Paris", "contrast": " Rome", "position": "is", "reference": "mean",
         "on": ["France", (1, 2), -1], "score": "logit", "cut": "layer", "attention": "held",
-        "experts": "held", "edges": [0, 2], "tol": 0.01, "truncate": True,
+        "experts": "held", "edges": [-1, 0], "tol": 0.01, "truncate": True,
     }  # fmt: skip
     name, _, more = spoken.loaded[0]
     assert (name, more["revision"], more["local_files_only"]) == ("mine", "v1", True)
@@ -86,7 +85,7 @@ def test_options_reach_the_explanation(why: Run, spoken: Spoken) -> None:
 
 def test_all_edges_and_paths_along_them(why: Run, spoken: Spoken) -> None:
     _, out, _ = why(TEXT, "--edges", "all", "--paths", "3")
-    assert spoken.calls[0][1]["edges"] == [0, 1, 2]
+    assert spoken.calls[0][1]["edges"] == "all"
     start = out.splitlines().index("strongest paths, in % of the change")
     wanted = [str(path) for path in prediction_of(edges=range(3)).paths(3)]
     assert out.splitlines()[start + 1 : start + 4] == wanted
@@ -158,9 +157,9 @@ def test_bad_usage_is_refused_before_a_model_is_loaded(
     assert spoken.loaded == []
 
 
-def test_layers_that_there_are_not_are_refused_before_the_computation(why: Run, spoken: Spoken) -> None:
-    assert_refused(why(TEXT, "--edges", "7"), 2, "7", "3")
-    assert spoken.calls == []
+def test_no_edges_may_be_kept(why: Run, spoken: Spoken) -> None:
+    why(TEXT, "--edges", "none")
+    assert spoken.calls[0][1]["edges"] == []
 
 
 def test_spans_that_are_not_known_are_refused_and_nothing_is_written(why: Run, tmp_path: Path) -> None:

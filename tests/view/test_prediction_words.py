@@ -110,6 +110,8 @@ def test_words_are_the_units_where_they_are_known() -> None:
 
 def test_tokens_run_as_the_text_does() -> None:
     assert words.running(["The", " cat", "s", "\n", "Ċ"]) == ["The", " cat", "s", "⏎", "⏎"]
+    assert words.running([" in", "Ġ", "1", "▁"]) == [" in", " ", "1", " "]
+    assert (words.shown("Ġ"), words.shown("ĠĊ")) == ("␣", "Ġ⏎")
     assert words.running(["[CLS]", "w", "##his"]) == [" [CLS]", " w", "his"]
 
 

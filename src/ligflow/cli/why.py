@@ -30,7 +30,6 @@ from ligflow.cli.why_output import Csv, Html, Json, Save, deliver
 from ligflow.names import CUTS, EMBEDDED_MINILM, HELD, INSTALL_SMOLLM2, SCORES, speaking_model
 
 if TYPE_CHECKING:
-    from ligflow.explainer.explainer import Explainer
     from ligflow.inputs.passages import Passages
     from ligflow.prediction.prediction import Prediction
 
@@ -105,7 +104,12 @@ def why(
     ] = "routed",
     edges: Annotated[
         str | None,
-        option("Layers of which it is kept what each head reads, e.g. 0-3,5, or all.", METHOD, "--edges"),
+        option(
+            "Layers of which it is kept what each head reads: 0-3,5, all, none; default: strongest, those of "
+            "the strongest heads.",
+            METHOD,
+            "--edges",
+        ),
     ] = None,
     tol: Tolerance = 1e-3,
     by: Annotated[
@@ -123,11 +127,11 @@ def why(
     """Why the model says this: what each word, head and layer contributes to an answer."""
     if passages is not None and (text, file, chat) != (None, None, None):
         raise Usage("--passages has a question of its own; leave out the text, --file and --chat.")
-    typed = inputs_of(text, file, chat) if passages is None else None
+    typed: Any = inputs_of(text, file, chat) if passages is None else None
     kept = _layers(edges)
     if paths < 0:
         raise Usage(f"--paths is {paths}; give a whole number from 0.")
-    if paths and edges is None:
+    if paths and isinstance(kept, str) and kept != "all":
         raise Usage("--paths goes along what heads read; give the layers with it: --edges all.")
     outputs = Outputs(json_path, csv, html, save)
     named = _model(model)
@@ -140,7 +144,7 @@ def why(
     options: dict[str, Any] = {
         "answer": answer, "contrast": contrast, "position": position, "reference": reference,
         "on": None if on is None else [_span(part) for part in on], "score": score, "cut": cut,
-        "attention": attention, "experts": experts, "edges": _numbers(kept, explainer, inputs, truncate),
+        "attention": attention, "experts": experts, "edges": kept,
         "tol": tol, "truncate": truncate,
     }  # fmt: skip
     prediction = _with_progress(
@@ -169,19 +173,11 @@ def _model(name: str | None) -> str:
     return chosen
 
 
-def _layers(edges: str | None) -> list[int] | None:
-    """The layers that are named; None stands for all."""
-    return None if edges == "all" else layer_range("--edges", edges) or []
-
-
-def _numbers(kept: list[int] | None, explainer: Explainer, inputs: Any, truncate: bool) -> list[int]:
-    """Layers from the first on, negative ones counted from the last. Raises Usage for others."""
-    if kept == []:
-        return []
-    from ligflow.inputs.token_names import layer_positions
-
-    count = explainer.prepared.size(inputs, truncate)[0]
-    return checked(layer_positions, kept, count)
+def _layers(edges: str | None) -> list[int] | str:
+    """The layers that are named, or those that a word stands for."""
+    if edges is None or edges in ("strongest", "all"):
+        return edges or "strongest"
+    return [] if edges == "none" else layer_range("--edges", edges) or []
 
 
 def _span(typed: str) -> int | str | tuple[int, int]:

@@ -56,7 +56,7 @@ def explain_prediction(
     - `score`: `"logprob"`, `"logit"`, or a function of the model's outputs for a batch of points.
     - `cut`: `modules` (heads, MLPs), `layer`, or `model` (integrated gradients of the model as one).
     - `attention`: `moved`, or `held` at the weights of the real run; `experts`: `routed` or `held`.
-    - `edges`: layers of which it is kept what each head reads; `"strongest"`: those of the strongest heads.
+    - `edges`: layers of which it is kept what each head reads, `"all"`, or those of the `"strongest"` heads.
     - `tol`: the largest sum of errors of tokens, relative to `max(|change|, Σ |relevance|)`.
     - `max_points`: points of a segment after which it is given up and named; `points`: as many for all.
     - `truncate` and `progress` are those of `explain`; progress counts segments.

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 from ligflow.errors import LigflowError
 
-CUTS, STRONGEST = ("modules", "layer", "model"), "strongest"
+CUTS, STRONGEST, ALL = ("modules", "layer", "model"), "strongest", "all"
 
 
 @dataclass(frozen=True)
 class ChainSettings:
     """How a prediction is taken apart, and how exactly; checked.
 
-    `cut` is `modules`, `layer` or `model`; `edges` are the layers whose edges are kept, or those of
-    the `strongest` heads.
+    `cut` is `modules`, `layer` or `model`; `edges` are the layers whose edges are kept, those of
+    the `strongest` heads, or `all`.
     """
 
     cut: str = "modules"
@@ -28,7 +28,7 @@ class ChainSettings:
         _one_of("attention", self.attention, ("moved", "held"))
         _one_of("experts", self.experts, ("routed", "held"))
         if isinstance(self.edges, str):
-            _one_of("edges", self.edges, (STRONGEST,))
+            _one_of("edges", self.edges, (STRONGEST, ALL))
         if isinstance(self.tol, bool) or not isinstance(self.tol, float | int) or not 0 < self.tol < 1:
             raise LigflowError(
                 f"tol is {self.tol!r}; it is a relative error, so give a number between 0 and 1."

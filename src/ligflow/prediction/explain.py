@@ -13,6 +13,7 @@ from ligflow.prediction.assembly import assemble, warn_unmet
 from ligflow.prediction.chain import Accuracy, chain
 from ligflow.prediction.chain_settings import STRONGEST, ChainSettings
 from ligflow.prediction.graph import Built, Runs, both_runs, graph_of
+from ligflow.prediction.kept_edges import check_layers
 from ligflow.prediction.prediction import Prediction
 from ligflow.prediction.question import Question
 from ligflow.prediction.recorded import recorded_layers
@@ -81,6 +82,7 @@ def taken_apart(
     model = cast(PreTrainedModel, copy.placement.model)
     inputs = taken_by(model, dict(asked.inputs))
     recorded = recorded_layers(copy, inputs, asked.positions)
+    check_layers(settings.edges, len(recorded.layers))
     runs = both_runs(
         model, inputs, recorded.layers, instead.embeddings, asked.positions, asked.score, recorded.decoder
     )

@@ -8,6 +8,7 @@ from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.layer.interface import plain
 from ligflow.layer.model_state import prepared
 from ligflow.prediction.chain import Chain
+from ligflow.prediction.chain_settings import ALL
 from ligflow.prediction.edges import Edges, edges_of
 from ligflow.prediction.graph import Built
 
@@ -15,17 +16,24 @@ _HEADS = 4  # the strongest heads whose layers' edges are kept
 
 
 def layers_with_edges(heads: Mapping[int, Tensor], edges: Sequence[int] | str, count: int) -> tuple[int, ...]:
-    """The numbers of the layers: those that are asked for, or those of the strongest heads.
+    """The numbers of the layers: those that are asked for, all, or those of the strongest heads.
 
     Raises LigflowError for a layer that the model does not have.
     """
+    if edges == ALL:
+        return tuple(range(count))
     if not isinstance(edges, str):
-        for number in edges:
-            if not -count <= number < count:
-                raise LigflowError(f"There is no layer {number}; the model has layers 0 to {count - 1}.")
+        check_layers(edges, count)
         return tuple(dict.fromkeys(number % count for number in edges))
     sizes = [(float(size), layer) for layer, head in heads.items() for size in head.abs().sum(-1)]
     return tuple(sorted({layer for _, layer in sorted(sizes, reverse=True)[:_HEADS]}))
+
+
+def check_layers(edges: Sequence[int] | str, count: int) -> None:
+    """Raises LigflowError for a layer that the model does not have."""
+    for number in () if isinstance(edges, str) else edges:
+        if not -count <= number < count:
+            raise LigflowError(f"There is no layer {number}; the model has layers 0 to {count - 1}.")
 
 
 def kept_edges(

@@ -12,7 +12,7 @@ from ligflow.results.span_relevance import SpanRelevance, by
 CAVEAT = "relevance says what the change between the two runs is made of, not what removing a word would do"
 KEPT = "kept, the same in both runs"
 LEGEND = "blue speaks for the answer, orange against it"
-_ENDS = str.maketrans({"\n": "⏎", "Ċ": "⏎"})
+_ENDS, _BLANKS = str.maketrans({"\n": "⏎", "Ċ": "⏎"}), str.maketrans("Ġ▁", "  ")
 _OUTPUTS = 3  # likeliest outputs of a run that are named
 
 
@@ -87,7 +87,7 @@ def reference_called(prediction: PredictionData) -> str:
 
 def outputs(top: Sequence[tuple[str, float]]) -> str:
     """The likeliest outputs with their probabilities."""
-    named = ((printable(text.translate(_ENDS)), share) for text, share in top[:_OUTPUTS])
+    named = ((printable(plain(text)), share) for text, share in top[:_OUTPUTS])
     return ", ".join(f"‘{text}’ {percent(share)}" for text, share in named)
 
 
@@ -142,6 +142,11 @@ def label(prediction: PredictionData, place: int) -> str:
     return f"‘{names[place]}’" + (f" ({place})" if names.count(names[place]) > 1 else "")
 
 
+def plain(token: str) -> str:
+    """A token with ends of lines as ⏎, and blanks alone as blanks, however vocabularies write them."""
+    return token.translate(_BLANKS) if not token.strip("Ġ▁ ") else token.translate(_ENDS)
+
+
 def called_apart(every: Sequence[SpanRelevance]) -> list[str]:
     """What words or regions are called; those that are called alike with the place of their first token."""
     names = [shown(unit.name) for unit in every]
@@ -153,7 +158,7 @@ def called_apart(every: Sequence[SpanRelevance]) -> list[str]:
 
 def tokens_called(tokens: Sequence[str]) -> list[str]:
     """Tokens as columns are called: without blanks around them where that tells them apart."""
-    return told_apart([token.translate(_ENDS) for token in tokens])
+    return told_apart([plain(token) for token in tokens])
 
 
 def number(value: float) -> str:
@@ -163,7 +168,7 @@ def number(value: float) -> str:
 
 def shown(token: str) -> str:
     """A token without the blanks around it, printable; the end of a line as ⏎."""
-    return trimmed(token.translate(_ENDS))
+    return trimmed(plain(token))
 
 
 # --- words ----------------------------------------------------------------------------------------
@@ -202,7 +207,7 @@ def running(tokens: Sequence[str]) -> list[str]:
     pieces = list(tokens)
     if not any(token.startswith(" ") for token in tokens):
         pieces = [token.removeprefix("##") if token.startswith("##") else f" {token}" for token in tokens]
-    return [printable(piece.translate(_ENDS)) for piece in pieces]
+    return [printable(plain(piece)) for piece in pieces]
 
 
 # --- heads and MLPs -------------------------------------------------------------------------------
