@@ -7,10 +7,11 @@ import torch
 from transformers import BartConfig, BartForSequenceClassification
 
 from asked_models import bert_base, bert_classes, bert_tags, gpt2, pair_tokenizer, stirred, t5, vit, whole
-from ligflow import LigflowError
+from ligflow import LigflowError, Pair
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.prediction.own_run import own_run
 from ligflow.prediction.question import Question
+from ligflow.prediction.replaced import spanned
 from ligflow.prediction.targets import question, top_of
 
 TEXT = "the cat sat"
@@ -51,6 +52,15 @@ def test_classes_that_may_hold_at_once_have_probabilities_of_their_own() -> None
     torch.testing.assert_close(asked.score(outputs_of(prepared, asked))[0, 0], logits[1].sigmoid().log())
     top = dict(top_of(asked, outputs_of(prepared, asked), 3))
     assert top["fair"] == pytest.approx(float(logits[1].sigmoid()))
+
+
+def test_two_texts_are_one_input_of_a_classifier() -> None:
+    prepared = bert_classes()
+    asked = question(prepared, Pair("the cat sat", "a dog ran"), answer="good", score="logit")
+    ids = prepared.tokenizer("the cat sat", "a dog ran", return_tensors="pt")
+    assert asked.tokens.labels == ("[CLS]", "the", "cat", "sat", "[SEP]", "a", "dog", "ran", "[SEP]")
+    torch.testing.assert_close(asked.score(outputs_of(prepared, asked))[0, 0], own(prepared, **ids)[2])
+    assert spanned(asked.tokens, "dog") == [6]
 
 
 def test_one_number_is_its_own_score() -> None:

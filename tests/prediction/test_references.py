@@ -66,6 +66,7 @@ def test_a_decoders_first_token_is_kept_where_it_is_a_word_and_it_is_said() -> N
     real = one(prepared, asked, torch.tensor([5, 6, 7, 8, 9]))
     assert not real.kept[0]
     assert "first token ('The') is replaced too" in real.notes[-1]
+    assert not any("first token" in note for note in one(prepared, asked, "The capital of Italy is").notes)
     alone = question(prepared, "The")
     assert one(prepared, alone).kept.tolist() == [False]
     assert one(bert_classes(), question(bert_classes(), TEXT)).kept.tolist() == [

@@ -337,6 +337,7 @@ class Explainer:
         return flows()
 
     explain_prediction = predictions.explain_prediction
+    explain_answer = predictions.explain_answer
     explain_predictions = predictions.explain_predictions
 
     def attention(

@@ -11,9 +11,10 @@ from ligflow.explainer.encoding import name_tokens
 from ligflow.explainer.head import head_of
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import Inputs
+from ligflow.inputs.pairs import Pair
 from ligflow.inputs.token_names import token_position
 from ligflow.prediction.own_run import finite_logits, own_run
-from ligflow.prediction.prompt import Prompt, text_prompt
+from ligflow.prediction.prompt import Prompt, text_prompt, two_texts
 from ligflow.prediction.question import Likeliest, Question
 from ligflow.prediction.scores import class_contrast, class_score
 from ligflow.prediction.wish import Wish
@@ -29,7 +30,12 @@ def class_question(whole: PreparedModel, inputs: Inputs, wish: Wish, truncate: b
             "say something at each token."
         )
     kind = head_of(whole.model).kind
-    prompt = image_prompt(whole, inputs) if "image" in kind else text_prompt(whole, inputs, truncate)
+    if "image" in kind:
+        prompt = image_prompt(whole, inputs)
+    elif isinstance(inputs, Pair) and not whole.model.config.is_encoder_decoder:
+        prompt, _ = two_texts(whole, inputs)
+    else:
+        prompt = text_prompt(whole, inputs, truncate)
     return _of_class(whole, prompt, wish, kind, None)
 
 

@@ -1,7 +1,6 @@
 """Questions to models that mark an answer in a text: why it begins and ends where it does."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,10 +11,10 @@ from ligflow.errors import LigflowError
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import Inputs
 from ligflow.inputs.pairs import Pair
-from ligflow.inputs.tokens import Tokens, name_inputs, position_limit
+from ligflow.inputs.tokens import Tokens
 from ligflow.inputs.words import Span
 from ligflow.prediction.own_run import finite, own_run
-from ligflow.prediction.prompt import Prompt, text_prompt
+from ligflow.prediction.prompt import Prompt, text_prompt, two_texts
 from ligflow.prediction.question import Likeliest, Question, Score
 from ligflow.prediction.replaced import spanned
 from ligflow.prediction.wish import Wish
@@ -54,26 +53,8 @@ def _prompt(whole: PreparedModel, inputs: Inputs, truncate: bool) -> tuple[Promp
     if not isinstance(inputs, Pair):
         prompt = text_prompt(whole, inputs, truncate)
         return prompt, [place for place, mark in enumerate(prompt.tokens.special) if not mark]
-    if whole.tokenizer is None or not whole.tokenizer.is_fast:
-        raise LigflowError(
-            "Two texts need a fast tokenizer, which says where its tokens lie; pass a mapping."
-        )
-    limit = position_limit(whole.model, whole.tokenizer)
-    encoded = whole.tokenizer(inputs.source, inputs.target, verbose=False)
-    count = len(encoded["input_ids"])
-    if limit is not None and count > limit:
-        raise LigflowError(f"The question and the text have {count} tokens, and the model takes {limit}.")
-    tensors = {name: torch.tensor([list(values)]) for name, values in encoded.items()}
-    prompt = text_prompt(whole, tensors, truncate)
-    named = name_inputs(whole.tokenizer, tensors, count)
-    second = encoded.sequence_ids(0)
-    begin = len(inputs.source) + 1
-    spans = [
-        (begin + low, begin + high) if part == 1 else (low, high)
-        for part, (low, high) in zip(second, encoded.encodings[0].offsets, strict=True)
-    ]
-    tokens = replace(named, text=f"{inputs.source}\n{inputs.target}", spans=tuple(spans))
-    return replace(prompt, tokens=tokens), [place for place, part in enumerate(second) if part == 1]
+    prompt, parts = two_texts(whole, inputs)
+    return prompt, [place for place, part in enumerate(parts) if part == 1]
 
 
 def _span_of(tokens: Tokens, text: object, what: str, context: Sequence[int]) -> Span:

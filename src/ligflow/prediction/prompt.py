@@ -95,6 +95,30 @@ def text_prompt(whole: PreparedModel, inputs: Inputs, truncate: bool, closed: bo
     return Prompt(own, tokens, text=known, notes=notes)
 
 
+def two_texts(whole: PreparedModel, pair: Pair) -> tuple[Prompt, list[int | None]]:
+    """Two texts that a model reads as one input (question and text, premise and hypothesis).
+
+    Beside it which of them, 0 or 1, each token is of. Raises LigflowError where they are too long.
+    """
+    if whole.tokenizer is None or not whole.tokenizer.is_fast:
+        raise LigflowError(
+            "Two texts need a fast tokenizer, which says where its tokens lie; pass a mapping."
+        )
+    limit = position_limit(whole.model, whole.tokenizer)
+    encoded = whole.tokenizer(pair.source, pair.target, verbose=False)
+    count = len(encoded["input_ids"])
+    if limit is not None and count > limit:
+        raise LigflowError(f"The two texts have {count} tokens, and the model takes {limit}; shorten them.")
+    tensors = {name: torch.tensor([list(values)]) for name, values in encoded.items()}
+    prompt, parts, begin = text_prompt(whole, tensors, False), encoded.sequence_ids(0), len(pair.source) + 1
+    spans = [
+        (begin + low, begin + high) if part == 1 else (low, high)
+        for part, (low, high) in zip(parts, encoded.encodings[0].offsets, strict=True)
+    ]
+    tokens = replace(prompt.tokens, text=f"{pair.source}\n{pair.target}", spans=tuple(spans))
+    return replace(prompt, tokens=tokens), list(parts)
+
+
 def _read_twice(whole: PreparedModel, inputs: Inputs, truncate: bool) -> Prompt:
     """The inputs of an encoder-decoder whose decoder reads the encoder's text, one token later."""
     prompt = pair_prompt(whole, inputs, truncate)

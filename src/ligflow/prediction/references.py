@@ -105,8 +105,10 @@ def reference(
     with exact_mode(whole.home), copy.placement.running(), prepared(model, None):
         making = _Making(whole, question, embedded(model, question, kept), on is not None)
         references = [*_references(making, reference)]
-    notes = _sink_note(question, kept) if decodes and on is None else ()
-    return [_checked(each, making.at, notes) for each in references]
+    sinks = decodes and on is None
+    return [
+        _checked(each, making.at, _sink_note(question, kept, each) if sinks else ()) for each in references
+    ]
 
 
 def _references(making: _Making, reference: Any) -> Iterator[Reference]:
@@ -226,7 +228,7 @@ def _decodes(model: PreTrainedModel) -> bool:
     return causal and not model.config.is_encoder_decoder
 
 
-def _sink_note(question: Question, kept: Tensor) -> tuple[str, ...]:
+def _sink_note(question: Question, kept: Tensor, reference: Reference) -> tuple[str, ...]:
     """What becomes of a decoder's first token where that is a word."""
     if question.of_image or question.special[0] or question.tokens.passages:
         return ()
@@ -234,6 +236,8 @@ def _sink_note(question: Question, kept: Tensor) -> tuple[str, ...]:
     why = "since no start token stands in front, and a decoder rests attention on the first whatever it is"
     if bool(kept[0]):
         return (f"{first} is kept, {why}; on= may name it",)
+    if bool(reference.kept[0]):  # the same token
+        return ()
     return (f"{first} is replaced too; no start token stands in front of it",)
 
 
