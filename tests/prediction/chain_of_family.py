@@ -26,14 +26,16 @@ class Explained:
     kinds: list[str]
 
 
-def chained(family: Family, model: PreTrainedModel, accuracy: Accuracy, cut: str = "modules") -> Explained:
-    """The chain through a model of the family, to its reference."""
+def chained(
+    family: Family, model: PreTrainedModel, accuracy: Accuracy, cut: str = "modules", **held: bool
+) -> Explained:
+    """The chain through a model of the family, to its reference; `held` are experts or attention."""
     two_stacks = model.config.is_encoder_decoder
     copy = PreparedModel(model, stack="decoder" if two_stacks else None).now()
     whole, inputs, score = cast(PreTrainedModel, copy.placement.model), family.inputs(), family.score()
     recorded, start = recorded_layers(copy, inputs, None), family.references(model)[0][None]
     runs = both_runs(
-        whole, inputs, recorded.layers, start, None, lambda o: score(o)[:, None], recorded.decoder
+        whole, inputs, recorded.layers, start, None, lambda o: score(o)[:, None], recorded.decoder, **held
     )
     built = graph_of(runs, cut)
     change = (built.scores[0] - built.scores[1]).double()

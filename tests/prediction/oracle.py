@@ -7,13 +7,15 @@ the two runs recorded at its sources, by so many Gauss-Legendre points that the 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from ligflow.layer.float64 import keep_double
 
@@ -116,12 +118,14 @@ def oracle(
     reference: Tensor | Sequence[Tensor],
     score: Score,
     points: int = 64,
+    attention: str = "moved",
 ) -> OracleResult:
     """The chain of a float64 model; `reference` is what each embedding gives (no axis of examples)."""
     starts = [each.detach() for each in ([reference] if isinstance(reference, Tensor) else reference)]
     places = [variable.read for variable in program.variables.values()]
     model.eval().requires_grad_(False)
-    with keep_double(), held(model, program, inputs):
+    held_weights = held_attention(model) if attention == "held" else nullcontext()
+    with keep_double(), held_weights, held(model, program, inputs):
         value, real = forward(model, inputs, score, {}, places)
         entries = {
             program.variables[n].entry: s[None] for n, s in zip(program.embeddings, starts, strict=True)
@@ -303,6 +307,31 @@ def hooked(
             stack.enter_context(module.register_forward_pre_hook(before(name), with_kwargs=True))
             stack.enter_context(module.register_forward_hook(after(name)))
         yield
+
+
+@contextmanager
+def held_attention(model: Any) -> Iterator[None]:
+    """Every attention has the weights of the first run, whatever its queries and keys."""
+    first: dict[nn.Module, Tensor] = {}
+
+    def attention(
+        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, **form: Any
+    ) -> Any:
+        if module not in first:
+            keys = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
+            scores = query @ keys.transpose(2, 3) * form.get("scaling", query.shape[-1] ** -0.5)
+            first[module] = (scores if mask is None else scores + mask).softmax(-1)
+        values = value.repeat_interleave(query.shape[1] // value.shape[1], dim=1)
+        return (first[module] @ values).transpose(1, 2), None
+
+    AttentionInterface.register("oracle", attention)
+    AttentionMaskInterface.register("oracle", eager_mask)
+    own = model.config._attn_implementation
+    model.set_attn_implementation("oracle")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(own)
 
 
 @contextmanager

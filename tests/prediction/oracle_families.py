@@ -58,6 +58,7 @@ class Family:
 
     def built(self) -> PreTrainedModel:
         """Seeded weights large enough that attention is far from uniform; norms, biases and sinks random."""
+        torch.manual_seed(self.seed)
         kind = getattr(transformers, self.model)
         model = kind(kind.config_class(**self.config))
         model.config._experts_implementation = "eager"  # fused kernels have no float64
@@ -92,8 +93,9 @@ class Family:
 
         return logprob
 
-    def explained(self, model: PreTrainedModel, points: int = 64) -> OracleResult:
-        return oracle(self.cuts(model), model, self.inputs(), self.references(model), self.score(), points)
+    def explained(self, model: PreTrainedModel, points: int = 64, attention: str = "moved") -> OracleResult:
+        program, inputs = self.cuts(model), self.inputs()
+        return oracle(program, model, inputs, self.references(model), self.score(), points, attention)
 
 
 _GPT2_NAMES = Names("transformer.h", "attn.c_proj", Place("ln_2", "in"))

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from ligflow.prediction.chain import Accuracy
-from prediction.chain_of_family import chained
+from prediction.chain_of_family import Explained, chained
+from prediction.oracle import OracleResult
 from prediction.oracle_families import FAMILIES, Family, encoder_starts
 
 CUTS = {"gpt2 by layer": "layer", "bert by layer": "layer", "gpt2 undivided": "model"}
 COARSE = ("gemma3n", "deberta", "falcon_h1", "zamba2")  # by layer
-ROUTED = ("mixtral", "gpt_oss", "deepseek_v3")
+EXPERTS = ("mixtral", "gpt_oss", "deepseek_v3")  # held
 
 
 def cut_of(name: str) -> str:
@@ -31,14 +32,31 @@ def gap(first: dict[int, Tensor], second: dict[int, Tensor]) -> float:
     return max((float((first[layer] - second[layer]).abs().max()) for layer in first), default=0.0)
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in ROUTED])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_every_number_is_the_oracles(name: str, request: pytest.FixtureRequest) -> None:
     """With pinned points to 1e-6, with the usual ones to the tolerance, and what is kept to the last bit."""
     if name == "gemma3n":  # whose shared keys have another batch where layers are replayed
         request.getfixturevalue("no_shape_checks")
     family = family_of(name)
-    model = family.built()
-    result, exact = family.explained(model, 32), chained(family, model, Accuracy(points=31), cut_of(name))
+    model, cut, held = family.built(), cut_of(name), {"experts": True} if name in EXPERTS else {}
+    result, exact = family.explained(model, 32), chained(family, model, Accuracy(points=31), cut, **held)
+    assert_same(exact, result)
+    usual = chained(family, model, Accuracy(tol=1e-3), cut, **held)
+    error = float((usual.by_depth[0] - result.relevance).abs().sum())
+    assert error < min(1e-3 * result.scale, 10 * float(usual.error.sum()) + 1e-12)
+    assert torch.equal(usual.by_depth[0] == 0, result.relevance == 0)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt2 by layer", "gpt2 undivided", "llama", "bert", "gpt_neox"])
+def test_held_attention_is_that_of_the_input_in_both_runs(name: str) -> None:
+    family = FAMILIES[name]
+    model, cut = family.built(), cut_of(name)
+    moved, result = family.explained(model, 3), family.explained(model, 32, "held")
+    assert abs(result.reference_value - moved.reference_value) > 1e-3
+    assert_same(chained(family, model, Accuracy(points=31), cut, attention=True), result)
+
+
+def assert_same(exact: Explained, result: OracleResult) -> None:
     assert exact.change == pytest.approx(result.change, abs=1e-12)
     cuts = [result.cuts.index(cut) for cut in exact.cuts]
     assert (exact.by_depth - result.by_depth[cuts]).abs().max() < 1e-6 * result.scale
@@ -48,7 +66,3 @@ def test_every_number_is_the_oracles(name: str, request: pytest.FixtureRequest) 
         (nodes.residual, result.past_attention),
     ]  # fmt: skip
     assert max(gap(own, other) for own, other in pairs) < 1e-6 * result.scale
-    usual = chained(family, model, Accuracy(tol=1e-3), cut_of(name))
-    error = float((usual.by_depth[0] - result.relevance).abs().sum())
-    assert error < min(1e-3 * result.scale, 3 * float(usual.error.sum()) + 1e-12)
-    assert torch.equal(usual.by_depth[0] == 0, result.relevance == 0)

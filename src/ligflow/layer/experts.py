@@ -133,6 +133,19 @@ def holding(held: Sequence[Chosen], rows: Int[Tensor, " place"]) -> Iterator[Non
         yield
 
 
+@contextmanager
+def holding_each(held: Sequence[Tensor]) -> Iterator[None]:
+    """Runs of a layer on any number of examples, the tokens of each of which have the experts of a row."""
+    calls = itertools.count()
+
+    def answer(indices: Tensor, _scores: Tensor) -> Tensor:
+        rows = held[next(calls) % len(held)]
+        return rows.repeat(indices.numel() // rows.numel(), 1).reshape(indices.shape)
+
+    with _OnChoices(answer):
+        yield
+
+
 def _answers(held: Sequence[Chosen], rows: Int[Tensor, " place"]) -> Callable[[Tensor, Tensor], Tensor]:
     calls = itertools.count()
 

@@ -84,8 +84,9 @@ def taken_apart(
     recorded = recorded_layers(copy, inputs, asked.positions)
     check_layers(settings.edges, len(recorded.layers))
     runs = both_runs(
-        model, inputs, recorded.layers, instead.embeddings, asked.positions, asked.score, recorded.decoder
-    )
+        model, inputs, recorded.layers, instead.embeddings, asked.positions, asked.score, recorded.decoder,
+        settings.experts == "held", settings.attention == "held",
+    )  # fmt: skip
     return runs, graph_of(runs, settings.cut)
 
 

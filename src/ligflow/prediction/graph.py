@@ -14,7 +14,8 @@ from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.chain import Graph
-from ligflow.prediction.cuts import Call, segments_of
+from ligflow.prediction.cuts import Attend, Call, segments_of
+from ligflow.prediction.held import Held, held_at
 from ligflow.prediction.known_forms import forget, known_form
 from ligflow.prediction.layer_form import LayerForm
 from ligflow.prediction.segment import Segment, Values, Variable
@@ -36,6 +37,8 @@ class Runs:
     positions: Sequence[int] | None
     score: Callable[[Any], Tensor]
     decoding: Sequence[bool]
+    held: Held = field(default_factory=Held)
+    notes: tuple[str, ...] = ()
 
     @property
     def modules(self) -> list[nn.Module]:
@@ -67,10 +70,13 @@ def both_runs(
     positions: Sequence[int] | None,
     score: Callable[[Any], Tensor],
     decoder: Collection[Layer] = (),
+    experts: bool = False,
+    attention: bool = False,
 ) -> Runs:
     """The model's run on the inputs, and that with the reference at its embeddings.
 
-    `decoder` are the layers whose tokens are those of a decoder behind an encoder.
+    `decoder` are the layers whose tokens are those of a decoder behind an encoder. `experts` and `attention`
+    say whether these are held at the input in both.
     """
     modules = [layer.module for layer in layers]
     with prepared(model, implementation_of(layers)):
@@ -83,7 +89,21 @@ def both_runs(
         )
     ordered = in_order(layers, [call.module for call in real.calls])
     decoding = [layer in decoder for layer in ordered]
-    return Runs(model, inputs, ordered, real, reference, positions, score, decoding)
+    held = held_at(model, ordered, experts, attention)
+    notes: tuple[str, ...] = ()
+    if held:
+        with prepared(model, implementation_of(layers)), held.through([layer.module for layer in ordered]):
+            moved, reference = reference, run_noting(model, inputs, modules, embeddings, positions)
+        notes = (_both_scores(score, moved, reference, held),)
+    return Runs(model, inputs, ordered, real, reference, positions, score, decoding, held, notes)
+
+
+def _both_scores(score: Callable[[Any], Tensor], moved: Run, reference: Run, held: Held) -> str:
+    with torch.no_grad():
+        own, through = (
+            ", ".join(f"{each:.4g}" for each in score(run.outputs)[0]) for run in (moved, reference)
+        )
+    return f"with {held} held as in the input the reference scores {through}; by itself it scores {own}"
 
 
 def in_order(layers: Sequence[Layer], called: Sequence[nn.Module]) -> list[Layer]:
@@ -112,7 +132,7 @@ class _Builder:
         self.variables: dict[str, Variable] = {}
         self.cuts: list[tuple[str, int]] = [(EMBEDDINGS, 0)]
         self.calls: list[Call] = []
-        self.notes: list[str] = []
+        self.notes: list[str] = list(runs.notes)
         streams = list(zip(runs.layers, runs.decoding, strict=True))
         embedded = runs.real.embeddings.shape[1]
         first = next((len(layer.hidden) for layer, decodes in streams if not decodes), embedded)
@@ -174,8 +194,8 @@ class _Builder:
             self.attention.to(layer.implementation)
             form = known_form(layer)
         for candidate in self._candidates(form, layer):
-            call = Call(number, layer, candidate, hidden, output, names, written)
-            segments = segments_of(call)
+            call = Call(number, layer, candidate, hidden, output, names, written, *self._attends(number))
+            segments = [self._holding(segment, number) for segment in segments_of(call)]
             made = self._inner(segments, (output, *written.values()))
             if made is not None:
                 break
@@ -198,6 +218,22 @@ class _Builder:
         self.variables |= made
         self.segments += segments
         self.calls.append(call)
+
+    def _attends(self, number: int) -> list[Attend]:
+        """What the layer's attentions do, if they are held."""
+        held = self.runs.held
+        return [held.attend(number, which) for which in range(len(held.attention.get(number, ())))]
+
+    def _holding(self, segment: Segment, number: int) -> Segment:
+        """The segment, with what its layer holds."""
+        if not self.runs.held:
+            return segment
+
+        def run(values: Values) -> Values:
+            with self.runs.held.at(number):
+                return segment.run(values)
+
+        return replace(segment, run=run)
 
     def _candidates(self, form: LayerForm, layer: Layer) -> Iterator[LayerForm]:
         """The form that is known, that recognised anew where weights changed, and the coarser one."""
@@ -291,7 +327,8 @@ class _Builder:
 
 
 def _whole(runs: Runs, embeddings: Tensor) -> Tensor:
-    outputs = resumed(runs.model, runs.inputs, [], runs.real, {}, embeddings, 0, runs.positions)
+    with runs.held.through(runs.modules):
+        outputs = resumed(runs.model, runs.inputs, [], runs.real, {}, embeddings, 0, runs.positions)
     return runs.score(outputs)
 
 
