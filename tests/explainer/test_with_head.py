@@ -125,6 +125,25 @@ def test_heads_of_other_sizes_are_as_good_as_missing(tmp_path: Path) -> None:
     assert type(loaded.whole).__name__ == "BertModel"
 
 
+def test_a_head_that_cannot_be_built_leaves_flows_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path, "llama", "LlamaForCausalLM")
+
+    def broken(*_: object) -> None:
+        raise ImportError("LlamaForCausalLM requires something\nwhich is not there")
+
+    monkeypatch.setattr(transformers.LlamaForCausalLM, "__init__", broken)
+    explainer = Explainer.from_pretrained(tmp_path)
+    assert explainer.whole.headless == (
+        "LlamaForCausalLM could not be loaded: LlamaForCausalLM requires something"
+    )
+    assert not explainer.explain(inputs_of("llama")).unmet
+    (tmp_path / "model.safetensors").write_bytes(b"no")
+    with pytest.raises(LigflowError, match="Could not load model"):
+        load_whole(tmp_path)
+
+
 def test_a_head_on_other_layers_than_those_that_flows_have(tmp_path: Path) -> None:
     saved(tmp_path, "bart", "BartForCausalLM")
     assert load_whole(tmp_path).headless == "BartForCausalLM does not hold all of BartModel"

@@ -22,7 +22,13 @@ class Named:
 
     def loaded(self, folder: str, arguments: dict[str, Any]) -> tuple[PreTrainedModel, PreTrainedModel] | str:
         """The whole model and the one without its head, on the same weights; or why there are none."""
-        whole, info = self.loader.from_pretrained(folder, **arguments)
+        try:
+            whole, info = self.loader.from_pretrained(folder, **arguments)
+        except (
+            Exception
+        ) as error:  # of a head that asks for more than flows need; what they need is loaded next
+            said = str(error).strip().partition("\n")[0]
+            return f"{self.name} could not be loaded: {said or type(error).__name__}"
         lacking = {*info["missing_keys"], *(key for key, *_ in info.get("mismatched_keys", ()))}
         if lacking:
             return f"its checkpoint lacks {min(lacking)!r} of {self.name}"
