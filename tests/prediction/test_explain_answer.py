@@ -58,7 +58,7 @@ def test_the_error_is_met_by_every_row() -> None:
 
 
 def test_an_answer_of_a_decoder_behind_an_encoder() -> None:
-    answer = explain_answer(t5(), "das ist gut", "this is")
+    answer = explain_answer(t5(), "das ist gut", "this is", tol=1e-2)
     assert answer.tokens == ["this", "is"]
     assert answer.prompt == ["das", "ist", "gut", "</s>", "<pad>"]
 

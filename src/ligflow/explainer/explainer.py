@@ -338,6 +338,7 @@ class Explainer:
 
     explain_prediction = predictions.explain_prediction
     explain_answer = predictions.explain_answer
+    explain_similarity = predictions.explain_similarity
     explain_predictions = predictions.explain_predictions
 
     def attention(

@@ -92,6 +92,26 @@ def explain_answer(
     )
 
 
+def explain_similarity(
+    explainer: "Explainer",
+    text: Inputs,
+    other: Inputs,
+    *,
+    pooling: str = "mean",
+    progress: Progress | None = None,
+    **options: Any,
+) -> Any:
+    """What each token of two texts contributes to the cosine of their vectors: a `Similarity`.
+
+    Each side is explained alone, while the other text stays as it is. A text's vector are the last hidden
+    states of its tokens, pooled: their `mean` (as most sentence embedders do), the `first` or the `last`.
+    `options` are those of `explain_prediction` that say how. Raises LigflowError for other poolings.
+    """
+    return _above("similarity").explain_similarity(
+        explainer.prepared, text, other, pooling=pooling, progress=progress, **options
+    )
+
+
 def explain_predictions(
     explainer: "Explainer",
     many: Iterable[Inputs],

@@ -1,0 +1,112 @@
+"""Why two texts are similar to a model: each side alone, while the other stays as it is.
+
+With both texts replaced at once nearly nothing would be explained: two neutral texts are about as similar as
+the texts themselves.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ligflow.errors import LigflowError
+from ligflow.explainer.prepared_model import PreparedModel
+from ligflow.inputs.checks import Inputs
+from ligflow.prediction.assembly import warn_unmet
+from ligflow.prediction.chain_settings import ChainSettings
+from ligflow.prediction.explain import explain_rows
+from ligflow.prediction.own_run import finite, own_run
+from ligflow.prediction.prediction import Prediction
+from ligflow.prediction.prompt import text_prompt
+from ligflow.prediction.question import Question
+from ligflow.prediction.references import reference as references_of
+from ligflow.prediction.targets import question
+from ligflow.progress import Progress
+
+POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": lambda states: states.mean(1),
+    "first": lambda states: states[:, 0],
+    "last": lambda states: states[:, -1],
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """The cosine of two texts' vectors, explained from either side.
+
+    `value` is that of the texts as they are. `text` explains it by the tokens of the first one while the
+    second stays as it is, `other` the other way round: each has a reference run and a change of its own.
+    """
+
+    value: float
+    text: Prediction
+    other: Prediction
+    pooling: str
+
+    def __repr__(self) -> str:
+        parts = (f"from {side.reference_value:.4g}" for side in (self.text, self.other))
+        return f"Similarity({self.value:.4g}: {' by the text, '.join(parts)} by the other)"
+
+
+def explain_similarity(
+    prepared: PreparedModel,
+    text: Inputs,
+    other: Inputs,
+    *,
+    pooling: str = "mean",
+    reference: Any = "neutral",
+    cut: str = "modules",
+    attention: str = "moved",
+    experts: str = "routed",
+    edges: Collection[int] = (),
+    tol: float = 1e-3,
+    max_points: int = 511,
+    points: int | None = None,
+    truncate: bool = False,
+    progress: Progress | None = None,
+) -> Similarity:
+    """What each token of two texts contributes to their cosine (`Explainer.explain_similarity`)."""
+    if pooling not in POOLINGS:
+        raise LigflowError(f"Unknown pooling {pooling!r}; choose from {', '.join(POOLINGS)}.")
+    settings = ChainSettings(cut, attention, experts, tuple(edges), tol, max_points, points)
+
+    def side(own: Inputs, beside: Inputs) -> Prediction:
+        asked = _question(prepared, own, beside, pooling, truncate)
+        about = {"answer": None, "contrast": None, "position": None, "on": None, "score": "cosine"}
+        sides = [
+            explain_rows(prepared, asked, each, settings, about, progress)[0]
+            for each in references_of(prepared, asked, reference)
+        ]
+        return warn_unmet(sides[0] if len(sides) == 1 else Prediction.mean(sides))
+
+    first, second = side(text, other), side(other, text)
+    return Similarity(first.value, first, second, pooling)
+
+
+def _question(prepared: PreparedModel, own: Inputs, beside: Inputs, pooling: str, truncate: bool) -> Question:
+    """The cosine with a text that stays as it is, as a score."""
+    prompt = text_prompt(prepared, beside, truncate)
+    outputs = own_run(prepared, prompt.inputs, None).outputs
+    fixed = finite(prepared, _vector(outputs, pooling)).detach()
+
+    def cosine(outputs: Any) -> Float[Tensor, " point"]:
+        similarity: Tensor = torch.cosine_similarity(_vector(outputs, pooling), fixed.to(outputs[0]), dim=-1)
+        return similarity
+
+    asked = question(prepared, own, score=cosine, truncate=truncate)
+    said = prompt.tokens.text or " ".join(prompt.tokens.labels)
+    return replace(asked, rows=(f"similarity to {said!r}",))
+
+
+def _vector(outputs: Any, pooling: str) -> Float[Tensor, "point width"]:
+    """A text's vector: its tokens' last hidden states, pooled; special tokens are among them."""
+    states = getattr(outputs, "last_hidden_state", None)
+    if not isinstance(states, Tensor):
+        raise LigflowError(
+            "The similarity of texts is that of hidden states, which the outputs of this model do not hold; "
+            "load it without its head, e.g. with AutoModel."
+        )
+    return POOLINGS[pooling](states)
