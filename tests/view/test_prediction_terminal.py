@@ -10,7 +10,7 @@ from rich.console import Console
 from hand_made_prediction import prediction_of
 from ligflow import Prediction
 from ligflow.view.prediction_terminal import report
-from ligflow.view.prediction_words import CAVEAT
+from ligflow.view.prediction_words import CAVEAT, number, strongest_heads
 
 
 def printed(prediction: Prediction, width: int = 100, *, colour: bool = False, **options: Any) -> list[str]:
@@ -91,3 +91,11 @@ def test_a_hostile_token_cannot_steer_the_terminal() -> None:
     lines = printed(prediction_of(["<s>", "\x1b[2J", " [red]x[/red]", " is"]))
     assert "\x1b" not in "\n".join(lines)
     assert any("[red]x[/red]" in line for line in lines)
+
+
+def test_where_it_is_narrow_no_number_is_cut() -> None:
+    prediction = prediction_of(edges=range(3), change=1e5)
+    lines = printed(prediction, width=44)
+    assert "…" not in "\n".join(lines)
+    (best, *_) = strongest_heads(prediction, 1)
+    assert any(number(best.relevance) in line for line in lines)

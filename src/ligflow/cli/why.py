@@ -15,7 +15,6 @@ from ligflow.cli.options import (
     Dtype,
     LocalOnly,
     Revision,
-    Tolerance,
     TrustCode,
     choice,
     explainer_of,
@@ -111,7 +110,10 @@ def why(
             "--edges",
         ),
     ] = None,
-    tol: Tolerance = 1e-3,
+    tol: Annotated[
+        float,
+        option("The errors of all words, relative to what speaks for and against.", METHOD, "--tol"),
+    ] = 1e-3,
     by: Annotated[
         str | None, option("Sum over words, turns, ... of the text instead of its words.", SHOWN, "--by")
     ] = None,

@@ -12,7 +12,7 @@ from ligflow.prediction.chain_settings import ALL
 from ligflow.prediction.edges import Edges, edges_of
 from ligflow.prediction.graph import Built
 
-_HEADS = 4  # the strongest heads whose layers' edges are kept
+_HEADS = 5  # the strongest heads at a token whose layers' edges are kept: those that a screen names
 
 
 def layers_with_edges(heads: Mapping[int, Tensor], edges: Sequence[int] | str, count: int) -> tuple[int, ...]:
@@ -25,7 +25,7 @@ def layers_with_edges(heads: Mapping[int, Tensor], edges: Sequence[int] | str, c
     if not isinstance(edges, str):
         check_layers(edges, count)
         return tuple(dict.fromkeys(number % count for number in edges))
-    sizes = [(float(size), layer) for layer, head in heads.items() for size in head.abs().sum(-1)]
+    sizes = [(float(size), layer) for layer, head in heads.items() for size in head.abs().flatten()]
     return tuple(sorted({layer for _, layer in sorted(sizes, reverse=True)[:_HEADS]}))
 
 

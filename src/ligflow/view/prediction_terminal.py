@@ -100,14 +100,14 @@ def _units(prediction: PredictionData, every: list[SpanRelevance], called: str) 
     names = dict(zip(map(id, every), words.called_apart(every), strict=True))
     for unit in _ranked(every)[:_WORDS]:
         share = words.percent(unit.relevance / prediction.scale)
-        name = Text(names[id(unit)], overflow="ellipsis")
+        name = Text(names[id(unit)])
         table.add_row(name, words.number(unit.relevance), share, f"{unit.error:.1g}")
     return table
 
 
 def _table(first: str, *columns: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
-    table.add_column(first, max_width=60, no_wrap=True)
+    table.add_column(first, overflow="fold")  # where it is narrow, names are broken and numbers never
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     return table
@@ -139,7 +139,6 @@ def _print_parts(prediction: PredictionData, console: Console) -> None:
             for part in parts:
                 share = words.percent(part.relevance / prediction.scale)
                 table.add_row(Text(words.in_words(prediction, part)), words.number(part.relevance), share)
-            table.columns[0].max_width = None
             console.print(table)
 
 
