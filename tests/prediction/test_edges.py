@@ -4,9 +4,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ligflow.layer.model_state import prepared
+from ligflow.prediction.chain import Accuracy, chain
 from ligflow.prediction.edges import edges_of
-from ligflow.prediction.kept_edges import layers_with_edges
-from prediction.tiny import chained, gpt2, ids, llama
+from ligflow.prediction.graph import graph_of
+from ligflow.prediction.kept_edges import kept_edges, layers_with_edges
+from ligflow.prediction.nodes import nodes_of
+from prediction.tiny import chained, gpt2, ids, llama, runs_of
 
 
 @pytest.mark.parametrize("make", [llama, gpt2])
@@ -53,3 +56,19 @@ def test_edges_are_kept_of_the_layers_of_the_strongest_heads() -> None:
     many = {layer: torch.full((1, 2), float(layer)) for layer in range(9)}
     assert layers_with_edges(many, "strongest", 9) == (5, 6, 7, 8)
     assert layers_with_edges(heads, (-1, 0), 3) == (2, 0)
+
+
+def test_held_attention_has_edges_that_are_its_values_by_its_weights() -> None:
+    runs, _ = runs_of(llama(), ids(5), attention=True)
+    built = graph_of(runs)
+    change = (built.scores[0] - built.scores[1]).double()
+    result = chain(built.graph, change, Accuracy(points=31), runs.model)
+    edges, notes = kept_edges(built, result, 0, (0, 1))
+    heads = nodes_of(built.graph, built.calls, result, 0).heads
+    assert not notes
+    assert all(torch.allclose(edges[layer].sum(-1), heads[layer], atol=1e-9) for layer in (0, 1))
+    number = next(n for n, each in enumerate(built.graph.segments) if "u1" in each.images)
+    hidden, towards = built.graph.variables[built.calls[1].hidden], result.at_images[number]["u1"][0]
+    with prepared(built.calls[1].layer.module, built.calls[1].layer.implementation):
+        wanted = _by_autograd(built.graph.segments[number].run, built.calls[1].hidden, hidden, towards)
+    assert torch.allclose(edges[1], wanted, atol=1e-9 * float(wanted.abs().max()))

@@ -47,7 +47,7 @@ def ids(count: int = 5) -> Tensor:
 
 
 def runs_of(
-    model: PreTrainedModel, tokens: Tensor, token: int = 7, kept: int = 1
+    model: PreTrainedModel, tokens: Tensor, token: int = 7, kept: int = 1, **held: bool
 ) -> tuple[Runs, PreTrainedModel]:
     """The two runs for the next token's log-probability, the first tokens kept and others replaced by one."""
     whole = PreparedModel(model)
@@ -61,7 +61,7 @@ def runs_of(
     reference[:, :kept] = real[:, :kept]
     runs = both_runs(
         own, {"input_ids": tokens}, layers, reference, None,
-        lambda outputs: outputs.logits.log_softmax(-1)[:, -1, token : token + 1],
+        lambda outputs: outputs.logits.log_softmax(-1)[:, -1, token : token + 1], **held,
     )  # fmt: skip
     return runs, own
 

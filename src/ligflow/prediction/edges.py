@@ -19,7 +19,7 @@ from torch import Tensor
 from ligflow.errors import UnsupportedModel
 from ligflow.layer.captured_path import CapturedPath
 from ligflow.layer.layer import Layer
-from ligflow.method.attention import attention_weights, dot
+from ligflow.method.attention import Weights, attention_weights, dot
 from ligflow.method.quadrature_rules import LEVELS, patterson_nodes, patterson_weights
 from ligflow.prediction.segment import Variable
 
@@ -64,6 +64,16 @@ def edges_of(
             return result
     finer = _in_parts(layer, hidden, towards, sought)
     return finer if finer.error < result.error else result
+
+
+def held_edges(
+    layer: Layer, hidden: Variable, towards: Float[Tensor, "token head value_dim"], weights: Weights
+) -> HeadEdges:
+    """The edges of heads whose weights are held: `e[h, j, k] = p_jk m_u[j, h] . Δv_k`, exact."""
+    with torch.no_grad():
+        value = layer.capture(torch.stack([hidden.reference, hidden.real])).value
+        read = dot(towards.transpose(0, 1)[None], value[1:] - value[:1])
+        return HeadEdges((weights.p * read)[0].double().cpu(), 0.0, 1)
 
 
 def _in_parts(layer: Layer, hidden: Variable, towards: Tensor, sought: Tensor) -> HeadEdges:

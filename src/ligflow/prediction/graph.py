@@ -14,7 +14,7 @@ from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.chain import Graph
-from ligflow.prediction.cuts import Attend, Call, segments_of
+from ligflow.prediction.cuts import Call, segments_of
 from ligflow.prediction.held import Held, held_at
 from ligflow.prediction.known_forms import forget, known_form
 from ligflow.prediction.layer_form import LayerForm
@@ -194,10 +194,12 @@ class _Builder:
             self.attention.to(layer.implementation)
             form = known_form(layer)
         for candidate in self._candidates(form, layer):
-            call = Call(number, layer, candidate, hidden, output, names, written, *self._attends(number))
+            call = Call(
+                number, layer, candidate, hidden, output, names, written, *self.runs.held.attends(number)
+            )
             segments = [self._holding(segment, number) for segment in segments_of(call)]
-            made = self._inner(segments, (output, *written.values()))
-            if made is not None:
+            inner = self._inner(segments, (output, *written.values()))
+            if inner is not None:
                 break
         else:
             raise UnsupportedModel(
@@ -215,14 +217,9 @@ class _Builder:
                 else "what follows its attention could not be taken apart"
             )
             self.notes.append(f"layer {number} goes through a coarser cut ({candidate.kind}): {reason}")
-        self.variables |= made
+        self.variables |= inner
         self.segments += segments
         self.calls.append(call)
-
-    def _attends(self, number: int) -> list[Attend]:
-        """What the layer's attentions do, if they are held."""
-        held = self.runs.held
-        return [held.attend(number, which) for which in range(len(held.attention.get(number, ())))]
 
     def _holding(self, segment: Segment, number: int) -> Segment:
         """The segment, with what its layer holds."""
@@ -254,9 +251,9 @@ class _Builder:
 
     def _inner(self, segments: Sequence[Segment], outputs: Sequence[str]) -> dict[str, Variable] | None:
         """The variables inside a layer in both runs; None where its outputs do not come out."""
-        made: dict[str, Variable] = {}
+        inner: dict[str, Variable] = {}
         for segment in segments:
-            known = self.variables | made
+            known = self.variables | inner
             ends = {name: torch.stack([known[name].reference, known[name].real]) for name in segment.sources}
             self.attention.to(segment.implementation)
             with torch.no_grad():
@@ -267,8 +264,8 @@ class _Builder:
                     if not _same(image, wanted):
                         return None
                 else:
-                    made[name] = Variable(image[1], image[0], 0, known[outputs[0]].offset)
-        return made
+                    inner[name] = Variable(image[1], image[0], 0, known[outputs[0]].offset)
+        return inner
 
     def _between(
         self, number: int, fresh: Mapping[Path, tuple[Tensor, Tensor]], first: str

@@ -24,6 +24,18 @@ from ligflow.method.attention import Weights, attention_output, attention_weight
 
 
 @dataclass(frozen=True, eq=False)
+class HeldAttention:
+    """An attention that has the weights of the input, whatever its queries and keys: `u_j = Σ_k p_jk v_k`."""
+
+    weights: Weights
+
+    def __call__(self, captured: Captured) -> Tensor:
+        """The heads' outputs u for these values."""
+        expanded = self.weights.p.expand(len(captured.value), -1, -1, -1)
+        return attention_output(replace(self.weights, p=expanded), captured.value)
+
+
+@dataclass(frozen=True, eq=False)
 class Held:
     """By the number of a layer's call, what each token's routers chose, and the weights of its attentions."""
 
@@ -48,20 +60,13 @@ class Held:
                 stack.enter_context(attention_action(self._in_turn(number)))
             yield
 
-    def attend(self, number: int, which: int) -> Callable[[Captured], Tensor]:
-        """What one of the layer's attentions does with values."""
-        weights = self.attention[number][which]
-
-        def attend(captured: Captured) -> Tensor:
-            expanded = weights.p.expand(len(captured.value), -1, -1, -1)
-            return attention_output(replace(weights, p=expanded), captured.value)
-
-        return attend
+    def attends(self, number: int) -> list[HeldAttention]:
+        """What the layer's attentions do with values, if they are held."""
+        return [HeldAttention(weights) for weights in self.attention.get(number, ())]
 
     def _in_turn(self, number: int) -> Callable[[Captured], Tensor]:
-        calls = itertools.count()
-        count = len(self.attention[number])
-        return lambda captured: self.attend(number, next(calls) % count)(captured)
+        turns = itertools.cycle(self.attends(number))
+        return lambda captured: next(turns)(captured)
 
     @contextmanager
     def through(self, modules: Sequence[nn.Module]) -> Iterator[None]:

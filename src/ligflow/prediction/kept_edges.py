@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from ligflow.errors import LigflowError, UnsupportedModel
-from ligflow.layer.interface import plain
 from ligflow.layer.model_state import prepared
 from ligflow.prediction.chain import Chain
 from ligflow.prediction.chain_settings import ALL
-from ligflow.prediction.edges import Edges, edges_of
+from ligflow.prediction.edges import Edges, edges_of, held_edges
 from ligflow.prediction.graph import Built
+from ligflow.prediction.held import HeldAttention
 
 _HEADS = 5  # the strongest heads at a token whose layers' edges are kept: those that a screen names
 
@@ -46,14 +46,17 @@ def kept_edges(
     for call in (call for call in built.calls if call.number in layers):
         u = f"u{call.number}"
         number = next((n for n, each in enumerate(built.graph.segments) if u in each.images), None)
-        if number is None or call.attend is not plain or call.others:
+        if number is None or call.others:
             notes.append(f"layer {call.number} has no edges: what its heads read could not be taken apart")
             continue
         towards = result.at_images[number][u][row]
         allowance = float(result.allowances[number][row])
         try:
             with prepared(call.layer.module, call.layer.implementation):
-                edges = edges_of(call.layer, variables[call.hidden], towards, variables[u], allowance)
+                if isinstance(call.attend, HeldAttention):
+                    edges = held_edges(call.layer, variables[call.hidden], towards, call.attend.weights)
+                else:
+                    edges = edges_of(call.layer, variables[call.hidden], towards, variables[u], allowance)
         except UnsupportedModel as error:
             notes.append(str(error))
             continue

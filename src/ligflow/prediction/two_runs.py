@@ -92,7 +92,7 @@ def run_noting(
     """
     calls: list[Call] = []
     written: list[dict[Path, Tensor]] = []
-    seen: list[Tensor] = []
+    embedded_once: list[Tensor] = []
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         calls.append(Call("", module, snapshot(args), snapshot(kwargs)))
@@ -102,11 +102,11 @@ def run_noting(
         written.append(_written(by_name(calls[-1])[1], by_name(Call("", module, args, kwargs))[1]))
 
     def embedded(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
-        if seen:  # a decoder's tokens, by the same module
+        if embedded_once:  # a decoder's tokens, by the same module
             return None
         vectors = output if isinstance(output, Tensor) else first_tensor(output)
-        seen.append(vectors if embeddings is None else embeddings.to(vectors))
-        return None if embeddings is None else with_first(output, seen[0])
+        embedded_once.append(vectors if embeddings is None else embeddings.to(vectors))
+        return None if embeddings is None else with_first(output, embedded_once[0])
 
     with _hooked(model, embedded) as handles, reading(model, head), torch.no_grad():
         for module in dict.fromkeys(layers):
@@ -114,7 +114,7 @@ def run_noting(
             handles.append(module.register_forward_hook(after, with_kwargs=True))
         outputs = model(**inputs, **uncached(model))
     layer_runs = [_layer_run(call, new) for call, new in zip(calls, written, strict=True)]
-    return Run(seen[0], layer_runs, outputs)
+    return Run(embedded_once[0], layer_runs, outputs)
 
 
 def _layer_run(call: Call, written: dict[Path, Tensor]) -> LayerRun:
