@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from command_line import Result, Run, assert_refused
-from hand_made_prediction import prediction_of
-from ligflow import Explainer, LigflowError, Passages, Prediction
+from hand_made_prediction import answer_of, prediction_of
+from ligflow import Answer, Explainer, LigflowError, Passages, Prediction
+from ligflow.prediction.similarity import Similarity
 
 TEXT = "The capital of France is"
 
@@ -20,13 +21,25 @@ class Spoken:
         self.calls: list[tuple[Any, dict[str, Any]]] = []
         self.loaded: list[Any] = []
 
-    def explain_prediction(self, inputs: Any, progress: Any, **options: Any) -> Prediction:
+    def explain_prediction(
+        self, inputs: Any, answer: Any, contrast: Any, position: Any, progress: Any, **options: Any
+    ) -> Prediction:
         progress(1, 2)
-        self.calls.append((inputs, options))
-        edges = {"strongest": (), "all": range(3)}
-        return prediction_of(
-            edges=edges.get(options["edges"], ()) if isinstance(options["edges"], str) else ()
-        )
+        asked = {"answer": answer, "contrast": contrast, "position": position}
+        self.calls.append((inputs, asked | options))
+        return prediction_of(edges=range(3) if options["edges"] == "all" else ())
+
+    def explain_answer(self, inputs: Any, answer: Any, progress: Any, **options: Any) -> Answer:
+        self.calls.append((inputs, {"answer": answer} | options))
+        return answer_of()
+
+    def explain_similarity(self, inputs: Any, other: str, progress: Any, **options: Any) -> Similarity:
+        self.calls.append((inputs, {"other": other} | options))
+        sides = [
+            prediction_of(top=(), reference_top=(), meta={"question": f"similarity to {text!r}"}, value=0.8)
+            for text in (other, inputs)
+        ]
+        return Similarity(0.8, *sides, "mean")
 
 
 @pytest.fixture
@@ -148,6 +161,10 @@ def test_json_alone_is_on_standard_output(why: Run) -> None:
         ((TEXT, "--save", "why.html"), ["--save writes", ".safetensors"]),
         ((TEXT, "--model", "embedded:minilm"), ["predicts no word"]),
         ((), ["Give one text"]),
+        ((TEXT, "--each", "--contrast", " Rome"), ["--contrast does not go with --each"]),
+        ((TEXT, "--similar", "x", "--answer", "y", "--save", "z"), ["--answer, --save does not go with"]),
+        ((TEXT, "--max-new-tokens", "3"), ["--each without --answer"]),
+        ((TEXT, "--each", "--max-new-tokens", "0"), ["--max-new-tokens is 0"]),
     ],
 )
 def test_bad_usage_is_refused_before_a_model_is_loaded(
@@ -180,3 +197,34 @@ def test_what_the_model_cannot_be_asked_is_one_line(why: Run, spoken: Spoken) ->
 
     spoken.explain_prediction = refuse  # type: ignore[method-assign,assignment]
     assert_refused(why(TEXT), 1, "BertModel has no head.")
+
+
+def test_each_token_of_an_answer(why: Run, spoken: Spoken, tmp_path: Path) -> None:
+    file, table = tmp_path / "a.safetensors", tmp_path / "a.csv"
+    code, out, _ = why(
+        TEXT, "--each", "--max-new-tokens", "7", "--on", "France", "--save", file, "--csv", table
+    )
+    ((_, options),) = spoken.calls
+    assert (code, options["answer"], options["max_new_tokens"], options["on"]) == (0, None, 7, ["France"])
+    assert out.splitlines()[0] == "the answer: ‘Paris, of’"
+    assert Answer.load(file).matrix.equal(answer_of().matrix)
+    assert table.read_text().startswith("answer_position,answer_token,position,token,")
+    _, out, _ = why(TEXT, "--answer", " Paris, of", "--each", "--json", "-")
+    assert json.loads(out)["tokens"] == [" Paris", ",", " of"]
+    assert spoken.calls[1][1]["answer"] == " Paris, of"
+
+
+def test_why_two_texts_are_similar(why: Run, spoken: Spoken, tmp_path: Path) -> None:
+    table, page = tmp_path / "s.csv", tmp_path / "s.html"
+    code, out, _ = why(TEXT, "--similar", "Paris lies in France", "--csv", table, "--html", page)
+    assert (code, spoken.calls[0][1]["other"]) == (0, "Paris lies in France")
+    assert spoken.loaded[0][0] in ("embedded:minilm", "sentence-transformers/all-MiniLM-L6-v2")
+    assert out.splitlines()[0] == "the texts are similar: 0.8 (cosine)"
+    asked = [line for line in out.splitlines() if line.startswith("asked: similarity to")]
+    assert len(asked) == 2
+    rows = table.read_text().splitlines()
+    assert len(rows) == 1 + 2 * len(prediction_of().to_pandas())
+    assert (rows[0].endswith(",side"), rows[1].endswith(",text"), rows[-1].endswith(",other")) == (True,) * 3
+    assert page.read_text().count("How exact this is") == 2
+    _, out, _ = why(TEXT, "--similar", "x", "--json", "-")
+    assert json.loads(out)["other"]["value"] == 0.8

@@ -57,7 +57,7 @@ def test_words_for_are_blue_and_words_against_orange() -> None:
 def test_heads_say_what_they_read_where_edges_are_stored() -> None:
     lines = printed(prediction_of(edges=range(3)))
     start = next(at for at, line in enumerate(lines) if line.startswith("strongest heads"))
-    assert all(" reads ‘" in line and "% of all it reads)" in line for line in lines[start + 1 : start + 6])
+    assert all(" reads ‘" in line and " (share " in line for line in lines[start + 1 : start + 6])
     assert any(line.startswith("strongest MLPs") for line in lines)
 
 

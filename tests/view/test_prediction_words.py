@@ -162,5 +162,5 @@ def test_a_head_of_a_second_attention_reads_by_edges_after_the_first() -> None:
     heads, cross = {2: edges[:2].sum(-1)}, {2: edges[2:].sum(-1)}
     prediction = prediction_of(stored_edges={2: edges}, heads=heads, cross_heads=cross)
     first = words.strongest_heads(prediction, 1)[0]
-    said = "layer 2, second attention, head 0 at ‘is’ reads ‘<|endoftext|>’ (100% of all it reads)"
+    said = "layer 2, second attention, head 0 at ‘is’ reads ‘<|endoftext|>’ (share 100%)"
     assert words.in_words(prediction, first) == said

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,11 +25,10 @@ from ligflow.cli.streams import counted, loading
 from ligflow.cli.text_input import Chat, TextArgument, TextFile, inputs_of
 from ligflow.cli.usage_errors import Usage, checked, layer_range
 from ligflow.cli.why_output import Csv, Html, Json, Save, deliver
-from ligflow.names import CUTS, EMBEDDED_MINILM, HELD, INSTALL_SMOLLM2, SCORES, speaking_model
+from ligflow.names import CUTS, EMBEDDED_MINILM, HELD, INSTALL_SMOLLM2, SCORES, default_model, speaking_model
 
 if TYPE_CHECKING:
     from ligflow.inputs.passages import Passages
-    from ligflow.prediction.prediction import Prediction
 
 _RANGE, _NUMBER = re.compile(r"(-?\d+)-(-?\d+)", re.ASCII), re.compile(r"-?\d+", re.ASCII)
 _NO_MODEL = (
@@ -38,8 +36,8 @@ _NO_MODEL = (
     f"not installed: {INSTALL_SMOLLM2}. Or name one: --model embedded:gemma-3-270m, a hub id or a folder."
 )
 _SAYS_NOTHING = (
-    f"{EMBEDDED_MINILM} turns texts into vectors and predicts no word. Leave out --model, or name one that "
-    "continues texts."
+    f"{EMBEDDED_MINILM} turns texts into vectors and predicts no word. Ask what makes two texts similar "
+    "(--similar OTHER), leave out --model, or name one that continues texts."
 )
 
 
@@ -62,6 +60,18 @@ def why(
             "-a",
         ),
     ] = None,
+    each: Annotated[
+        bool,
+        option(
+            "Explain each token of the answer alone too; without --answer of the model's own.", TEXT, "--each"
+        ),
+    ] = False,
+    max_new_tokens: Annotated[
+        int | None, option("How long the model's own answer may be; with --each, default: 20.", TEXT)
+    ] = None,
+    similar: Annotated[
+        str | None, option("Why this text is similar to the first, instead of an answer.", TEXT, "--similar")
+    ] = None,
     contrast: Annotated[str | None, option("Why the answer rather than this.", TEXT, "--contrast")] = None,
     position: Annotated[
         str | None,
@@ -69,7 +79,12 @@ def why(
     ] = None,
     model: Annotated[
         str | None,
-        option("Hub id, folder or embedded model; default: the embedded SmolLM2.", TEXT, "--model", "-m"),
+        option(
+            "Hub id, folder or embedded model; default: the embedded SmolLM2, with --similar MiniLM.",
+            TEXT,
+            "--model",
+            "-m",
+        ),
     ] = None,
     revision: Revision = None,
     device: Device = None,
@@ -136,23 +151,63 @@ def why(
     if paths and isinstance(kept, str) and kept != "all":
         raise Usage("--paths goes along what heads read; give the layers with it: --edges all.")
     outputs = Outputs(json_path, csv, html, save)
-    named = _model(model)
+    _check_asked(answer, contrast, position, on, score, each, max_new_tokens, similar, outputs)
+    named = _model(model, similar)
     loading(named)
     outputs.check()
     inputs = _question(passages) if passages else typed
     explainer = explainer_of(
         named, revision, device, dtype, local_files_only, trust_remote_code=trust_remote_code
     )
-    options: dict[str, Any] = {
-        "answer": answer, "contrast": contrast, "position": position, "reference": reference,
-        "on": None if on is None else [_span(part) for part in on], "score": score, "cut": cut,
-        "attention": attention, "experts": experts, "edges": kept,
+    how: dict[str, Any] = {
+        "reference": reference, "cut": cut, "attention": attention, "experts": experts, "edges": kept,
         "tol": tol, "truncate": truncate,
     }  # fmt: skip
-    prediction = _with_progress(
-        lambda progress: explainer.explain_prediction(inputs, progress=progress, **options)
-    )
-    deliver(prediction, outputs, by, paths, details)
+    spans = None if on is None else [_span(part) for part in on]
+    with counted("segments") as progress:
+        if similar is not None:
+            result = explainer.explain_similarity(inputs, similar, progress=progress, **how)
+        elif each:
+            result = explainer.explain_answer(
+                inputs, answer, max_new_tokens=max_new_tokens or 20, on=spans, progress=progress, **how
+            )
+        else:
+            result = explainer.explain_prediction(
+                inputs, answer, contrast, position, on=spans, score=score, progress=progress, **how
+            )
+    deliver(result, outputs, by, paths, details)
+
+
+def _check_asked(
+    answer: str | None,
+    contrast: str | None,
+    position: str | None,
+    on: list[str] | None,
+    score: str,
+    each: bool,
+    max_new_tokens: int | None,
+    similar: str | None,
+    outputs: Outputs,
+) -> None:
+    """Raises Usage for options that do nothing beside each other."""
+    one: dict[str, Any] = {
+        "--contrast": contrast,
+        "--position": position,
+        "--score": None if score == "logprob" else score,
+    }
+    if max_new_tokens is not None and (not each or answer is not None):
+        raise Usage(
+            "--max-new-tokens is for the model's own answer, token by token: --each without --answer."
+        )
+    if max_new_tokens is not None and max_new_tokens < 1:
+        raise Usage(f"--max-new-tokens is {max_new_tokens}; give a whole number from 1.")
+    if similar is not None:
+        one |= {"--answer": answer, "--on": on, "--each": each or None, "--save": outputs.save}
+    named = [name for name, value in one.items() if value is not None]
+    if named and (each or similar is not None):
+        raise Usage(
+            f"{', '.join(named)} does not go with {'--similar' if similar is not None else '--each'}."
+        )
 
 
 def _question(path: Path) -> Passages:
@@ -165,8 +220,10 @@ def _question(path: Path) -> Passages:
     return questions[0]
 
 
-def _model(name: str | None) -> str:
+def _model(name: str | None, similar: str | None) -> str:
     """The model that is asked. Raises Usage where none is named and none is installed, and for MiniLM."""
+    if similar is not None:
+        return name or default_model()
     if name == EMBEDDED_MINILM:
         raise Usage(_SAYS_NOTHING)
     chosen = name or speaking_model()
@@ -187,9 +244,3 @@ def _span(typed: str) -> int | str | tuple[int, int]:
     if match := _RANGE.fullmatch(typed):
         return int(match[1]), int(match[2])
     return int(typed) if _NUMBER.fullmatch(typed) else typed
-
-
-def _with_progress(run: Callable[[Callable[[int, int], None]], Prediction]) -> Prediction:
-    """With a bar over the segments of the model."""
-    with counted("segments") as progress:
-        return run(progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,9 @@ from ligflow.cli.output import Outputs
 from ligflow.cli.streams import console
 
 if TYPE_CHECKING:
+    from ligflow.prediction.answer import Answer
     from ligflow.prediction.prediction import Prediction
+    from ligflow.prediction.similarity import Similarity
 
 Save = Annotated[Path | None, option("Save the explanation (safetensors).", OUTPUT, "--save")]
 Json = Annotated[Path | None, option("Write all numbers as JSON; - for standard output.", OUTPUT, "--json")]
@@ -22,22 +25,21 @@ Html = Annotated[Path | None, option("Write a page with words, depths and heads.
 
 
 def deliver(
-    prediction: Prediction, outputs: Outputs, spans: str | None, paths: int = 0, details: bool = False
+    result: Prediction | Answer | Similarity,
+    outputs: Outputs,
+    spans: str | None,
+    paths: int = 0,
+    details: bool = False,
 ) -> None:
-    """The prediction on the screen and in files; one that `--json -` takes is not printed."""
-    from ligflow.results.span_relevance import by, known_spans
-    from ligflow.view.prediction_terminal import report
-
-    if spans is None and "passages" in known_spans(prediction):
-        spans = "passages"
-    if spans is not None:
-        by(prediction, spans)  # before anything is printed or written
-    strongest = prediction.paths(paths) if paths else []
-    written = _write(prediction, outputs)
+    """What was asked on the screen and in files; what `--json -` takes is not printed."""
+    sides = _sides(result)
+    spans = _spans(sides, spans)  # before anything is printed or written
+    strongest = [path for side in sides for path in side.paths(paths)] if paths else []
+    written = _write(result, outputs)
     if str(outputs.json) == "-":
-        sys.stdout.write(prediction.to_json() + "\n")
+        sys.stdout.write(_json(result) + "\n")
         return
-    report(prediction, console(), spans=spans, details=details)
+    _print(result, spans, details)
     if strongest:
         console().print(Text("\nstrongest paths, in % of the change", style="bold"))
     for path in strongest:
@@ -46,14 +48,84 @@ def deliver(
         console().print(Text(f"wrote {file}"), soft_wrap=True)
 
 
-def _write(prediction: Prediction, outputs: Outputs) -> list[Path]:
-    from ligflow.files import write_text
+def _sides(result: Prediction | Answer | Similarity) -> list[Prediction]:
+    """The predictions that are shown: of an answer its whole, of a similarity both sides."""
+    from ligflow.prediction.answer import Answer
+    from ligflow.prediction.prediction import Prediction
 
-    written = [prediction.save(outputs.save)] if outputs.save else []
+    if isinstance(result, Prediction):
+        return [result]
+    return [result.whole] if isinstance(result, Answer) else [result.text, result.other]
+
+
+def _spans(sides: list[Prediction], spans: str | None) -> str | None:
+    """What is summed over: passages where there are some. Raises LigflowError for what is not known."""
+    from ligflow.results.span_relevance import by, known_spans
+
+    if spans is None:
+        return "passages" if all("passages" in known_spans(side) for side in sides) else None
+    for side in sides:
+        by(side, spans)
+    return spans
+
+
+def _print(result: Prediction | Answer | Similarity, spans: str | None, details: bool) -> None:
+    from ligflow.prediction.answer import Answer
+    from ligflow.view import answer_terminal, prediction_terminal
+
+    if isinstance(result, Answer):
+        answer_terminal.report(result.whole, result.rows, console(), spans=spans, details=details)
+        return
+    sides = _sides(result)
+    if len(sides) > 1:
+        console().print(Text(f"the texts are similar: {sides[0].value:.4g} (cosine)\n", style="bold"))
+    for number, side in enumerate(sides):
+        if number:
+            console().print()
+        prediction_terminal.report(side, console(), spans=spans, details=details)
+
+
+def _json(result: Prediction | Answer | Similarity) -> str:
+    from ligflow.prediction.similarity import Similarity
+
+    if not isinstance(result, Similarity):
+        return result.to_json()
+    text, other = (json.loads(side.to_json()) for side in (result.text, result.other))
+    data = {"value": result.value, "pooling": result.pooling, "text": text, "other": other}
+    return json.dumps(data, ensure_ascii=False)
+
+
+def _csv(result: Prediction | Answer | Similarity) -> str:
+    """A table; of a similarity that of both sides, told apart by a column."""
+    from ligflow.prediction.similarity import Similarity
+
+    if not isinstance(result, Similarity):
+        return result.to_pandas().to_csv(index=False)
+    sides = {"text": result.text, "other": result.other}
+    tables = [side.to_pandas().assign(side=name).to_csv(index=False) for name, side in sides.items()]
+    return tables[0] + tables[1].partition("\n")[2]
+
+
+def _html(result: Prediction | Answer | Similarity, path: Path) -> Path:
+    from ligflow.files import write_text
+    from ligflow.prediction.similarity import Similarity
+    from ligflow.view.prediction_page import body, document
+
+    if not isinstance(result, Similarity):
+        return result.to_html(path)
+    shown = f"{body(result.text)}<hr>\n{body(result.other)}"
+    return write_text(path, document(result.text, shown))
+
+
+def _write(result: Prediction | Answer | Similarity, outputs: Outputs) -> list[Path]:
+    from ligflow.files import write_text
+    from ligflow.prediction.similarity import Similarity
+
+    written = [] if outputs.save is None or isinstance(result, Similarity) else [result.save(outputs.save)]
     if outputs.csv:
-        written.append(write_text(outputs.csv, prediction.to_pandas().to_csv(index=False)))
+        written.append(write_text(outputs.csv, _csv(result)))
     if outputs.html:
-        written.append(prediction.to_html(outputs.html))
+        written.append(_html(result, outputs.html))
     if outputs.json and str(outputs.json) != "-":
-        written.append(write_text(outputs.json, prediction.to_json()))
+        written.append(write_text(outputs.json, _json(result)))
     return written

@@ -26,7 +26,7 @@ def explain_answer(
     cut: str = "modules",
     attention: str = "moved",
     experts: str = "routed",
-    edges: Collection[int] = (),
+    edges: Collection[int] | str = (),
     tol: float = 1e-3,
     max_points: int = 511,
     points: int | None = None,
@@ -34,7 +34,8 @@ def explain_answer(
     progress: Progress | None = None,
 ) -> Answer:
     """What each token of a prompt contributes to each token of an answer (`Explainer.explain_answer`)."""
-    settings = ChainSettings(cut, attention, experts, tuple(edges), tol, max_points, points)
+    kept = edges if isinstance(edges, str) else tuple(edges)
+    settings = ChainSettings(cut, attention, experts, kept, tol, max_points, points)
     asked = answer_question(whole, prompt, answer, max_new_tokens, truncate)
     about = {"answer": answer, "contrast": None, "position": None, "on": on, "score": "logprob"}
     references = references_of(whole, asked, reference, on)

@@ -61,7 +61,7 @@ def explain_similarity(
     cut: str = "modules",
     attention: str = "moved",
     experts: str = "routed",
-    edges: Collection[int] = (),
+    edges: Collection[int] | str = (),
     tol: float = 1e-3,
     max_points: int = 511,
     points: int | None = None,
@@ -71,7 +71,8 @@ def explain_similarity(
     """What each token of two texts contributes to their cosine (`Explainer.explain_similarity`)."""
     if pooling not in POOLINGS:
         raise LigflowError(f"Unknown pooling {pooling!r}; choose from {', '.join(POOLINGS)}.")
-    settings = ChainSettings(cut, attention, experts, tuple(edges), tol, max_points, points)
+    kept = edges if isinstance(edges, str) else tuple(edges)
+    settings = ChainSettings(cut, attention, experts, kept, tol, max_points, points)
 
     def side(own: Inputs, beside: Inputs) -> Prediction:
         asked = _question(prepared, own, beside, pooling, truncate)

@@ -63,7 +63,7 @@ def _text(prediction: PredictionData, width: int) -> Text:
             text.append(f" … {left} tokens … ", style="dim")
         left = 0
         blank = len(piece) - len(piece.lstrip(" "))
-        text.append(piece[:blank])
+        text.append(piece[:blank] if place else "")
         text.append(piece[blank:], style=_style(prediction, place, shares[place]))
     if left:
         text.append(f" … {left} tokens", style="dim")

@@ -62,7 +62,7 @@ def question_called(prediction: PredictionData) -> str:
     row, settings = prediction.meta.get("question"), prediction.meta.get("settings", {})
     if not row:
         return "the score"
-    name = printable(str(row))
+    name = printable(plain(str(row)))
     if settings.get("contrast") is not None:
         return f"{name.strip()} (difference of their logits)"
     called = {"logprob": "log-probability", "logit": "logit"}.get(settings.get("score", ""))
@@ -232,12 +232,12 @@ def strongest_jumps(prediction: PredictionData, count: int) -> list[Part]:
 
 
 def in_words(prediction: PredictionData, part: Part) -> str:
-    """`layer 20, head 3 at ‘is’ reads ‘France’ (81% of it)`."""
+    """`layer 20, head 3 at ‘is’ reads ‘France’ (share 81%)`."""
     head = "" if part.head is None else f" {part.head}"
     where = f"{layer_called(prediction, part.layer)}, {part.kind}{head} at {label(prediction, part.position)}"
     if part.source is None:
         return where
-    return f"{where} reads {label(prediction, part.source)} ({percent(part.share)} of all it reads)"
+    return f"{where} reads {label(prediction, part.source)} (share {percent(part.share)})"
 
 
 def layer_called(prediction: PredictionData, layer: int) -> str:
