@@ -28,7 +28,9 @@ def view(
     hide_special: Hide = False,
     full: Full = False,
     details: Details = False,
-    by: Annotated[str | None, option("Of a prediction, sum over words, turns or the like.", SHOWN, "--by")] = None,
+    by: Annotated[
+        str | None, option("Of a prediction, sum over words, turns or the like.", SHOWN, "--by")
+    ] = None,
     json_path: Json = None,
     csv: Csv = None,
     html: Html = None,
