@@ -2,6 +2,9 @@ import pytest
 import torch
 
 from ligflow import Explainer, LigflowError
+from ligflow.layer.float64 import keep_double
+from prediction.oracle import forward, held
+from prediction.oracle_families import FAMILIES
 from prediction.tiny import gpt2, ids
 
 
@@ -58,3 +61,30 @@ def test_an_explanation_from_a_file_cannot_run_the_model(tmp_path) -> None:
         loaded.check()
     with pytest.raises(LigflowError, match="whole number from 0"):
         p.check(tokens=-1)
+
+
+def test_experts_that_were_held_are_held_where_words_are_replaced() -> None:
+    family = FAMILIES["mixtral"]
+    model, inputs, start = family.built(), family.inputs(), family.references(family.built())[0]
+    p = Explainer(model).explain_prediction(inputs, answer=1, reference=start, experts="held", edges=())
+    (row,) = p.check(tokens=1, heads=0)
+    program, real = family.cuts(model), model.get_input_embeddings()(inputs["input_ids"])
+    removed, added = real.clone(), start[None].clone()
+    removed[:, row.position], added[:, row.position] = start[row.position], real[:, row.position]
+    place = program.variables["embeddings"].entry
+    with keep_double(), held(model, program, inputs):
+        scores = [
+            float(forward(model, inputs, family.score(), {place: each}, [])[0])
+            for each in (real, removed, added, start[None])
+        ]
+    assert row.removed == pytest.approx(scores[0] - scores[1], abs=1e-9)
+    assert row.added == pytest.approx(scores[2] - scores[3], abs=1e-9)
+
+
+def test_held_attention_is_not_checked() -> None:
+    reference = torch.full((4,), 2)
+    p = Explainer(gpt2()).explain_prediction(
+        {"input_ids": ids(4)}, answer=7, reference=reference, attention="held", edges=()
+    )
+    with pytest.raises(LigflowError, match="attention='moved'"):
+        p.check()

@@ -22,6 +22,7 @@ from ligflow.layer.interface import IMPLEMENTATION, Captured, attention_action, 
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.prediction.graph import implementation_of, in_order
+from ligflow.prediction.held import Held, held_at
 from ligflow.prediction.question import Question
 from ligflow.prediction.recorded import recorded_layers
 from ligflow.prediction.references import Reference
@@ -64,7 +65,8 @@ class Asked:
 def check(prediction: PredictionData, asked: Asked | None, tokens: int, heads: int) -> list[Replacement]:
     """The strongest tokens and heads of an explanation, each replaced in both runs.
 
-    Raises LigflowError where the model is not at hand, as for an explanation from a file.
+    Experts that the explanation held are held here. Raises LigflowError where the model is not at hand, as
+    for an explanation from a file, and where attention was held.
     """
     if asked is None:
         raise LigflowError(
@@ -74,8 +76,14 @@ def check(prediction: PredictionData, asked: Asked | None, tokens: int, heads: i
     for name, count in (("tokens", tokens), ("heads", heads)):
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             raise LigflowError(f"{name} is {count!r}; give a whole number from 0.")
+    settings = prediction.meta.get("settings", {})
+    if settings.get("attention") == "held":
+        raise LigflowError(
+            "Words and heads are replaced in runs whose attention moves, and here it was held; explain "
+            "again with attention='moved' to check it."
+        )
     with exact_mode(asked.whole.home):
-        trial = _Trial.of(asked)
+        trial = _Trial.of(asked, settings.get("experts") == "held")
         with trial.running():
             words = [trial.token(prediction, position) for position in _strongest_tokens(prediction, tokens)]
             known = prediction.heads if trial.replaces_heads else {}
@@ -105,9 +113,10 @@ class _Trial:
     inputs: dict[str, Tensor]
     layers: list[Layer]
     embeddings: tuple[Tensor, Tensor]  # of the real run and of the reference
+    held: Held
 
     @classmethod
-    def of(cls, asked: Asked) -> "_Trial":
+    def of(cls, asked: Asked, experts: bool = False) -> "_Trial":
         copy = asked.whole.now()
         model = cast(PreTrainedModel, copy.placement.model)
         inputs = taken_by(model, dict(asked.question.inputs))
@@ -116,15 +125,18 @@ class _Trial:
         with copy.placement.running(), prepared(model, implementation_of(recorded)):
             run = run_noting(model, inputs, modules, None, asked.question.positions)
         layers = in_order(recorded, [call.module for call in run.calls])
-        return cls(
-            asked, model, inputs, layers, (run.embeddings, asked.reference.embeddings.to(run.embeddings))
-        )
+        ends = (run.embeddings, asked.reference.embeddings.to(run.embeddings))
+        with copy.placement.running():
+            held = held_at(model, layers, experts, False)
+        return cls(asked, model, inputs, layers, ends, held)
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """The model ready to be run."""
         placement = self.asked.whole.now().placement
-        with placement.running(), prepared(self.model, implementation_of(self.layers)):
+        modules = [layer.module for layer in self.layers]
+        ready = prepared(self.model, implementation_of(self.layers))
+        with placement.running(), ready, self.held.through(modules):
             yield
 
     @property
