@@ -54,7 +54,7 @@ def test_edges_are_kept_of_the_layers_of_the_strongest_heads() -> None:
     heads = {0: torch.tensor([[1.0, -1.0]]), 1: torch.tensor([[0.1, 0.0]]), 2: torch.tensor([[9.0, 0.0]])}
     assert layers_with_edges(heads, "strongest", 3) == (0, 1, 2)
     many = {layer: torch.full((1, 2), float(layer)) for layer in range(9)}
-    assert layers_with_edges(many, "strongest", 9) == (5, 6, 7, 8)
+    assert layers_with_edges(many, "strongest", 9) == (6, 7, 8)  # of the five strongest heads at a token
     assert layers_with_edges(heads, (-1, 0), 3) == (2, 0)
 
 
