@@ -72,12 +72,12 @@ def assemble(
 
 
 def _certificates(segments: Any, result: Chain, row: int) -> tuple[SegmentCertificate, ...]:
-    made = []
+    certificates = []
     for segment, average, allowance in zip(segments, result.averages, result.allowances, strict=True):
         if average is None:
             continue
         error, may = float(average.error[row]), float(allowance[row])
-        made.append(
+        certificates.append(
             SegmentCertificate(
                 segment.name,
                 segment.layer,
@@ -88,7 +88,7 @@ def _certificates(segments: Any, result: Chain, row: int) -> tuple[SegmentCertif
                 error <= may,
             )
         )
-    return tuple(made)
+    return tuple(certificates)
 
 
 def _meta(

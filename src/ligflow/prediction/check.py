@@ -62,13 +62,13 @@ class Asked:
     row: int
 
 
-def check(prediction: PredictionData, asked: Asked | None, tokens: int, heads: int) -> list[Replacement]:
+def check(prediction: PredictionData, subject: Asked | None, tokens: int, heads: int) -> list[Replacement]:
     """The strongest tokens and heads of an explanation, each replaced in both runs.
 
     Experts that the explanation held are held here. Raises LigflowError where the model is not at hand, as
     for an explanation from a file, and where attention was held.
     """
-    if asked is None:
+    if subject is None:
         raise LigflowError(
             "This explanation comes from a file or is a mean, so there is no model to run; explain the input "
             "again: ex.explain_prediction(...).check()."
@@ -82,8 +82,8 @@ def check(prediction: PredictionData, asked: Asked | None, tokens: int, heads: i
             "Words and heads are replaced in runs whose attention moves, and here it was held; explain "
             "again with attention='moved' to check it."
         )
-    with exact_mode(asked.whole.home):
-        trial = _Trial.of(asked, settings.get("experts") == "held")
+    with exact_mode(subject.whole.home):
+        trial = _Trial.of(subject, settings.get("experts") == "held")
         with trial.running():
             words = [trial.token(prediction, position) for position in _strongest_tokens(prediction, tokens)]
             known = prediction.heads if trial.replaces_heads else {}
@@ -108,7 +108,7 @@ def _strongest_heads(heads: Any, count: int) -> list[tuple[int, int]]:
 class _Trial:
     """A model with its two runs, to be run again with parts of one in the other."""
 
-    asked: Asked
+    subject: Asked
     model: PreTrainedModel
     inputs: dict[str, Tensor]
     layers: list[Layer]
@@ -116,24 +116,24 @@ class _Trial:
     held: Held
 
     @classmethod
-    def of(cls, asked: Asked, experts: bool = False) -> "_Trial":
-        copy = asked.whole.now()
+    def of(cls, subject: Asked, experts: bool = False) -> "_Trial":
+        copy = subject.whole.now()
         model = cast(PreTrainedModel, copy.placement.model)
-        inputs = taken_by(model, dict(asked.question.inputs))
-        recorded = recorded_layers(copy, inputs, asked.question.positions).layers
+        inputs = taken_by(model, dict(subject.question.inputs))
+        recorded = recorded_layers(copy, inputs, subject.question.positions).layers
         modules = [layer.module for layer in recorded]
         with copy.placement.running(), prepared(model, implementation_of(recorded)):
-            run = run_noting(model, inputs, modules, None, asked.question.positions)
+            run = run_noting(model, inputs, modules, None, subject.question.positions)
         layers = in_order(recorded, [call.module for call in run.calls])
-        ends = (run.embeddings, asked.reference.embeddings.to(run.embeddings))
+        ends = (run.embeddings, subject.reference.embeddings.to(run.embeddings))
         with copy.placement.running():
             held = held_at(model, layers, experts, False)
-        return cls(asked, model, inputs, layers, ends, held)
+        return cls(subject, model, inputs, layers, ends, held)
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """The model ready to be run."""
-        placement = self.asked.whole.now().placement
+        placement = self.subject.whole.now().placement
         modules = [layer.module for layer in self.layers]
         ready = prepared(self.model, implementation_of(self.layers))
         with placement.running(), ready, self.held.through(modules):
@@ -146,10 +146,10 @@ class _Trial:
 
     def score(self, embeddings: Tensor) -> float:
         """The score of a run with these embeddings."""
-        question = self.asked.question
+        question = self.subject.question
         run = run_noting(self.model, self.inputs, (), embeddings, question.positions)
         with torch.no_grad():
-            return float(question.score(run.outputs)[0, self.asked.row])
+            return float(question.score(run.outputs)[0, self.subject.row])
 
     def token(self, prediction: PredictionData, position: int) -> Replacement:
         """One token replaced in both runs; tokens that a model adds stand before the embedded ones."""
@@ -167,7 +167,7 @@ class _Trial:
 
     @property
     def _decodes(self) -> bool:
-        return self.asked.question.decoder_tokens is not None
+        return self.subject.question.decoder_tokens is not None
 
     def head(self, prediction: PredictionData, layer: int, head: int) -> Replacement:
         """One head replaced at all tokens in both runs."""

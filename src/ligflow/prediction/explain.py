@@ -46,16 +46,16 @@ def explain_prediction(
     """What each token, head and layer contributes to what a model says (`Explainer.explain_prediction`)."""
     kept = edges if isinstance(edges, str) else tuple(edges)
     settings = ChainSettings(cut, attention, experts, kept, tol, max_points, points)
-    asked = question(whole, inputs, answer, contrast, position, score, truncate)
-    references = references_of(whole, asked, reference, on)
+    subject = question(whole, inputs, answer, contrast, position, score, truncate)
+    references = references_of(whole, subject, reference, on)
     about = {"answer": answer, "contrast": contrast, "position": position, "on": on, "score": score}
-    explained = [explain_rows(whole, asked, each, settings, about, progress)[0] for each in references]
+    explained = [explain_rows(whole, subject, each, settings, about, progress)[0] for each in references]
     return warn_unmet(explained[0] if len(explained) == 1 else Prediction.mean(explained))
 
 
 def explain_rows(
     whole: PreparedModel,
-    asked: Question,
+    subject: Question,
     instead: Reference,
     settings: ChainSettings,
     about: dict[str, Any],
@@ -65,27 +65,27 @@ def explain_rows(
     with exact_mode(whole.home):
         copy = whole.now()
         with copy.placement.running():
-            runs, built = taken_apart(copy, asked, instead, settings)
+            runs, built = taken_apart(copy, subject, instead, settings)
             change = (built.scores[0] - built.scores[1]).double()
             with told(progress, "segments", f"{len(built.graph.segments)} segments") as report:
                 result = chain(built.graph, change, accuracy_of(settings), runs.model, report)
             return [
-                assemble(whole, asked, instead, settings, about, runs, built, result, row)
+                assemble(whole, subject, instead, settings, about, runs, built, result, row)
                 for row in range(len(change))
             ]
 
 
 def taken_apart(
-    copy: ModelCopy, asked: Question, instead: Reference, settings: ChainSettings
+    copy: ModelCopy, subject: Question, instead: Reference, settings: ChainSettings
 ) -> tuple[Runs, Built]:
     """The two runs of a model, and the segments between them."""
     model = cast(PreTrainedModel, copy.placement.model)
-    inputs = taken_by(model, dict(asked.inputs))
-    recorded = recorded_layers(copy, inputs, asked.positions)
+    inputs = taken_by(model, dict(subject.inputs))
+    recorded = recorded_layers(copy, inputs, subject.positions)
     check_layers(settings.edges, len(recorded.layers))
     runs = both_runs(
-        model, inputs, recorded.layers, instead.embeddings, asked.positions, asked.score, recorded.decoder,
-        settings.experts == "held", settings.attention == "held",
+        model, inputs, recorded.layers, instead.embeddings, subject.positions, subject.score,
+        recorded.decoder, settings.experts == "held", settings.attention == "held",
     )  # fmt: skip
     return runs, graph_of(runs, settings.cut)
 

@@ -35,7 +35,7 @@ _TOKENS = 256  # of all examples that go through a segment together
 class _Example:
     """One question with one reference, taken apart."""
 
-    asked: Question
+    subject: Question
     instead: Reference
     runs: Runs
     built: Built
@@ -72,20 +72,20 @@ def explain_predictions(
     settings = ChainSettings(cut, attention, experts, kept, tol, max_points, points)
     about = {"answer": answer, "contrast": contrast, "position": position, "on": on, "score": score}
 
-    def asked(inputs: Inputs) -> tuple[Question, list[Reference]]:
+    def of_inputs(inputs: Inputs) -> tuple[Question, list[Reference]]:
         own = question(whole, inputs, answer, contrast, position, score, truncate)
         return own, references_of(whole, own, reference, on)
 
     count = len(many) if isinstance(many, Sized) else 0
 
     def predictions() -> Iterator[Prediction]:
-        waiting, done = iter(many), 0
+        waiting, finished = iter(many), 0
         with told(progress, "inputs", f"{count} inputs") as report:
-            while window := [asked(inputs) for inputs in islice(waiting, _WINDOW)]:
+            while window := [of_inputs(inputs) for inputs in islice(waiting, _WINDOW)]:
                 for prediction in _window(whole, window, settings, about, batch_size):
-                    done += 1
+                    finished += 1
                     if report is not None:
-                        report(done, count)
+                        report(finished, count)
                     yield warn_unmet(prediction)
 
     return predictions()
@@ -112,8 +112,8 @@ def _window(
         most = batch_size or max(1, _TOKENS // length)
         for start in range(0, len(numbers), most):
             part = numbers[start : start + most]
-            made = _together(whole, [(window[n][0], window[n][1][0]) for n in part], settings, about)
-            explained |= dict(zip(part, made, strict=True))
+            predictions = _together(whole, [(window[n][0], window[n][1][0]) for n in part], settings, about)
+            explained |= dict(zip(part, predictions, strict=True))
     yield from (explained[number] for number in range(len(window)))
 
 
@@ -151,6 +151,6 @@ def _chained(
     graph = graph_of_all([each.built for each in examples])
     result = chain(graph, change, accuracy_of(settings), examples[0].runs.model)
     return [
-        assemble(whole, each.asked, each.instead, settings, about, each.runs, each.built, result.of(row), 0)
+        assemble(whole, each.subject, each.instead, settings, about, each.runs, each.built, result.of(row), 0)
         for row, each in enumerate(examples)
     ]

@@ -173,14 +173,14 @@ def average(
     points: dict[str, list[Tensor]] = {name: [] for name in sources}
     middle, extra = pulled_back(segment, sources, above, carried, _nodes(0.0, 1.0, 0))
     _add(points, middle)
-    kept, waiting, done = list[tuple[Tensor, Average]](), torch.arange(len(enough)), 1
+    kept, waiting, taken = list[tuple[Tensor, Average]](), torch.arange(len(enough)), 1
     for level in range(max(segment.start, least), LEVELS):
         if kept and _count(level) > max_points:
             break
-        work.at(_nodes(0.0, 1.0, level)[done:], points)
-        done = _count(level)
+        work.at(_nodes(0.0, 1.0, level)[taken:], points)
+        taken = _count(level)
         whole = work.part(0.0, 1.0, level, points)
-        result = work.judged([whole], done)
+        result = work.judged([whole], taken)
         of_waiting = result if work.apart or not work.examples else result.only(waiting)
         kept.append((waiting, of_waiting))
         met = of_waiting.error <= enough[waiting]

@@ -75,11 +75,11 @@ def explain_similarity(
     settings = ChainSettings(cut, attention, experts, kept, tol, max_points, points)
 
     def side(own: Inputs, beside: Inputs) -> Prediction:
-        asked = _question(prepared, own, beside, pooling, truncate)
+        subject = _question(prepared, own, beside, pooling, truncate)
         about = {"answer": None, "contrast": None, "position": None, "on": None, "score": "cosine"}
         sides = [
-            explain_rows(prepared, asked, each, settings, about, progress)[0]
-            for each in references_of(prepared, asked, reference)
+            explain_rows(prepared, subject, each, settings, about, progress)[0]
+            for each in references_of(prepared, subject, reference)
         ]
         return warn_unmet(sides[0] if len(sides) == 1 else Prediction.mean(sides))
 
