@@ -190,7 +190,7 @@ def _check_asked(
     outputs: Outputs,
 ) -> None:
     """Raises Usage for options that do nothing beside each other."""
-    one: dict[str, Any] = {
+    unused: dict[str, Any] = {
         "--contrast": contrast,
         "--position": position,
         "--score": None if score == "logprob" else score,
@@ -202,8 +202,8 @@ def _check_asked(
     if max_new_tokens is not None and max_new_tokens < 1:
         raise Usage(f"--max-new-tokens is {max_new_tokens}; give a whole number from 1.")
     if similar is not None:
-        one |= {"--answer": answer, "--on": on, "--each": each or None, "--save": outputs.save}
-    named = [name for name, value in one.items() if value is not None]
+        unused |= {"--answer": answer, "--on": on, "--each": each or None, "--save": outputs.save}
+    named = [name for name, value in unused.items() if value is not None]
     if named and (each or similar is not None):
         raise Usage(
             f"{', '.join(named)} does not go with {'--similar' if similar is not None else '--each'}."
