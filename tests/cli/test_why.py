@@ -9,6 +9,7 @@ import pytest
 from command_line import Result, Run, assert_refused
 from hand_made_prediction import answer_of, prediction_of
 from ligflow import Answer, Explainer, LigflowError, Passages, Prediction
+from ligflow.prediction.check import Replacement
 from ligflow.prediction.similarity import Similarity
 
 TEXT = "The capital of France is"
@@ -161,6 +162,8 @@ def test_json_alone_is_on_standard_output(why: Run) -> None:
         ((TEXT, "--save", "why.html"), ["--save writes", ".safetensors"]),
         ((TEXT, "--model", "embedded:minilm"), ["predicts no word"]),
         ((), ["Give one text"]),
+        ((TEXT, "--check", "--reference", "random"), ["--check", "random takes several"]),
+        ((TEXT, "--each", "--check"), ["--check does not go with --each"]),
         ((TEXT, "--each", "--contrast", " Rome"), ["--contrast does not go with --each"]),
         ((TEXT, "--similar", "x", "--answer", "y", "--save", "z"), ["--answer, --save does not go with"]),
         ((TEXT, "--max-new-tokens", "3"), ["--each without --answer"]),
@@ -228,3 +231,11 @@ def test_why_two_texts_are_similar(why: Run, spoken: Spoken, tmp_path: Path) -> 
     assert page.read_text().count("How exact this is") == 2
     _, out, _ = why(TEXT, "--similar", "x", "--json", "-")
     assert json.loads(out)["other"]["value"] == 0.8
+
+
+def test_words_and_heads_are_replaced_for_real(why: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [Replacement("‘France’", None, None, 4, 6.0, 8.125, 5.0)]
+    monkeypatch.setattr(Prediction, "check", lambda self: parts)
+    _, out, _ = why(TEXT, "--check")
+    (line,) = (line for line in out.splitlines() if line.startswith("‘France’"))
+    assert line.split() == ["‘France’", "+6.00", "+8.12", "+5.00", "+6.56"]

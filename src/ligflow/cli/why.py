@@ -135,6 +135,9 @@ def why(
     paths: Annotated[
         int, option("How many of the strongest paths are printed, with --edges.", SHOWN, "--paths")
     ] = 0,
+    check: Annotated[
+        bool, option("Replace the strongest words and heads for real, and print both.", SHOWN, "--check")
+    ] = False,
     details: Details = False,
     save: Save = None,
     json_path: Json = None,
@@ -150,8 +153,10 @@ def why(
         raise Usage(f"--paths is {paths}; give a whole number from 0.")
     if paths and isinstance(kept, str) and kept != "all":
         raise Usage("--paths goes along what heads read; give the layers with it: --edges all.")
+    if check and reference == "random":
+        raise Usage("--check replaces parts by those of one reference, and --reference random takes several.")
     outputs = Outputs(json_path, csv, html, save)
-    _check_asked(answer, contrast, position, on, score, each, max_new_tokens, similar, outputs)
+    _check_asked(answer, contrast, position, on, score, each, max_new_tokens, similar, check, outputs)
     named = _model(model, similar)
     loading(named)
     outputs.check()
@@ -175,7 +180,7 @@ def why(
             result = explainer.explain_prediction(
                 inputs, answer, contrast, position, on=spans, score=score, progress=progress, **how
             )
-    deliver(result, outputs, by, paths, details)
+    deliver(result, outputs, by, paths, details, check)
 
 
 def _check_asked(
@@ -187,6 +192,7 @@ def _check_asked(
     each: bool,
     max_new_tokens: int | None,
     similar: str | None,
+    check: bool,
     outputs: Outputs,
 ) -> None:
     """Raises Usage for options that do nothing beside each other."""
@@ -201,6 +207,7 @@ def _check_asked(
         )
     if max_new_tokens is not None and max_new_tokens < 1:
         raise Usage(f"--max-new-tokens is {max_new_tokens}; give a whole number from 1.")
+    unused["--check"] = check or None
     if similar is not None:
         unused |= {"--answer": answer, "--on": on, "--each": each or None, "--save": outputs.save}
     named = [name for name, value in unused.items() if value is not None]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from rich.table import Table
 from rich.text import Text
 
 from ligflow.cli.options import OUTPUT, option
@@ -15,6 +16,7 @@ from ligflow.cli.streams import console
 
 if TYPE_CHECKING:
     from ligflow.prediction.answer import Answer
+    from ligflow.prediction.check import Replacement
     from ligflow.prediction.prediction import Prediction
     from ligflow.prediction.similarity import Similarity
 
@@ -30,22 +32,41 @@ def deliver(
     spans: str | None,
     paths: int = 0,
     details: bool = False,
+    check: bool = False,
 ) -> None:
     """What was asked on the screen and in files; what `--json -` takes is not printed."""
     sides = _sides(result)
     spans = _spans(sides, spans)  # before anything is printed or written
     strongest = [path for side in sides for path in side.paths(paths)] if paths else []
+    replaced = [each for side in sides for each in side.check()] if check else []
     written = _write(result, outputs)
     if str(outputs.json) == "-":
         sys.stdout.write(_json(result) + "\n")
         return
     _print(result, spans, details)
+    if replaced:
+        console().print()
+        console().print(_replacements(replaced))
     if strongest:
         console().print(Text("\nstrongest paths, in % of the change", style="bold"))
     for path in strongest:
         console().print(Text(str(path)), soft_wrap=True)
     for file in written:
         console().print(Text(f"wrote {file}"), soft_wrap=True)
+
+
+def _replacements(replaced: list[Replacement]) -> Table:
+    """Relevance of words and heads, beside what the score loses without each, and gains with it alone."""
+    from ligflow.view.prediction_words import number, shown
+
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
+    table.add_column("replaced for real", overflow="fold")
+    for name in ("relevance", "taken out", "put in", "mean of both"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in replaced:
+        numbers = (each.relevance, each.removed, each.added, each.mean)
+        table.add_row(Text(shown(each.name)), *map(number, numbers))
+    return table
 
 
 def _sides(result: Prediction | Answer | Similarity) -> list[Prediction]:
