@@ -215,3 +215,19 @@ def test_cells_that_are_off_fail_though_their_sum_holds(monkeypatch: pytest.Monk
     assert " 0 of 105 over 1" in right.detail
     assert not wrong.passed
     assert float(wrong.measured) > 10
+
+
+def test_a_model_that_draws_at_random_is_not_said_to_run_otherwise() -> None:
+    """ViT-MAE hides patches at random, so that two runs of it differ."""
+    from transformers import ViTMAEConfig, ViTMAEModel
+
+    config = ViTMAEConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=16,
+        patch_size=4,
+    )  # fmt: skip
+    pixels = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    checks = check(Explainer(ViTMAEModel(config).eval()), [{"pixel_values": pixels}])
+    as_loaded = next(each for each in checks if each.name == "layers are as the model runs")
+    assert as_loaded.passed
+    assert not as_loaded.compared
+    assert "draws at random" in as_loaded.detail

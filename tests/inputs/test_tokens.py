@@ -180,6 +180,16 @@ def test_the_limit_is_the_smaller_of_tokenizer_and_model(wordpiece: Any) -> None
     assert position_limit(model, ByT5Tokenizer()) == 4000  # its model_max_length stands for "no limit"
 
 
+def test_positions_that_are_computed_have_no_table_that_ends() -> None:
+    """XGLM's positions are a module with a padding index and no weight."""
+    from transformers import XGLMConfig, XGLMModel
+
+    config = XGLMConfig(
+        vocab_size=9, d_model=8, ffn_dim=8, num_layers=1, attention_heads=1, max_position_embeddings=20
+    )
+    assert position_limit(XGLMModel(config), None) == 20
+
+
 def test_a_limit_below_one_means_no_limit() -> None:
     """XLNet's config says -1."""
     from transformers import XLNetConfig, XLNetModel

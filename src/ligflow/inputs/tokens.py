@@ -193,8 +193,9 @@ def _behind_padding(model: Any) -> Iterator[int]:
         if padding is None:
             continue
         for name, table in part.named_children():
-            if "position" in name and getattr(table, "padding_idx", None) == padding:
-                yield len(table.weight) - padding - 1
+            weight = getattr(table, "weight", None)  # none where positions are computed, as many as it takes
+            if "position" in name and getattr(table, "padding_idx", None) == padding and weight is not None:
+                yield len(weight) - padding - 1
 
 
 def _labels(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:

@@ -97,8 +97,12 @@ def choices(layer: Layer) -> list[Chosen]:
     return chosen
 
 
-def noted(run: Callable[[], object], calls: int) -> Int[Tensor, "place choice"]:
-    """What is chosen at every place of a run in which the layer chooses `calls` times."""
+def noted(run: Callable[[], object], calls: int) -> Int[Tensor, "place choice"] | None:
+    """What is chosen at every place of a run in which the layer chooses `calls` times.
+
+    None where its choices are not of the same places: an attention with experts of its own (JetMoE) chooses
+    for all tokens, and what follows it for those that are asked about.
+    """
     by_call: list[Tensor] = []
 
     def note(indices: Tensor, _scores: Tensor) -> Tensor:
@@ -107,7 +111,10 @@ def noted(run: Callable[[], object], calls: int) -> Int[Tensor, "place choice"]:
 
     with _OnChoices(note):
         run()
-    return torch.cat([torch.cat(by_call[call::calls]) for call in range(calls)], dim=-1)
+    choices_of_calls = [torch.cat(by_call[call::calls]) for call in range(calls)]
+    if len({len(choices) for choices in choices_of_calls}) > 1:
+        return None
+    return torch.cat(choices_of_calls, dim=-1)
 
 
 def has_experts(layer: Layer) -> bool:

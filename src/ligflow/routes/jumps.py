@@ -2,7 +2,8 @@
 
 Every path is looked at in some forty points, denser towards 0. Where the choice of a target's token differs
 between two neighbours, the change is closed in on until F hardly moves but for the jump. A choice that comes
-and goes between two points is not seen.
+and goes between two points is not seen, and none of a layer whose attention chooses experts too: there the
+certificate alone tells of jumps.
 """
 
 from collections.abc import Callable
@@ -56,7 +57,9 @@ def _choice(route: PathMap, calls: int) -> _Choose:
 
     def choose(nodes: Tensor, rows: Tensor) -> Tensor:
         assert route.own_tokens is not None
-        made = noted(lambda: route.image(nodes, rows), calls)
-        return made[route.own_tokens(len(nodes), rows)].unflatten(0, (len(nodes), -1))[:, :, None]
+        choices = noted(lambda: route.image(nodes, rows), calls)
+        if choices is None:
+            return torch.zeros(len(nodes), len(rows), 1, 1, dtype=torch.long, device=rows.device)
+        return choices[route.own_tokens(len(nodes), rows)].unflatten(0, (len(nodes), -1))[:, :, None]
 
     return choose
