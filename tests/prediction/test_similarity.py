@@ -49,6 +49,33 @@ def test_the_whole_model_as_one_segment_is_integrated_gradients() -> None:
     )
 
 
+def test_pairs_of_tokens_are_products_of_what_each_does_to_its_texts_vector() -> None:
+    found = explain_similarity(bert_base(), TEXT, OTHER, pairs=True, cut="model", points=31)
+
+    def parts(text: str, masked: str) -> torch.Tensor:
+        """What each token does to each component, by integrated gradients of every component."""
+        model, tokenizer = bert_base().model, bert_base().tokenizer
+        table = model.get_input_embeddings().weight.detach()
+        real, start = (table[tokenizer(each, return_tensors="pt")["input_ids"][0]] for each in (text, masked))
+
+        def unit(at: torch.Tensor) -> torch.Tensor:
+            pooled = model(inputs_embeds=at[None]).last_hidden_state[0].mean(0)
+            return torch.nn.functional.normalize(pooled, dim=0)
+
+        nodes, weights = (torch.tensor(each) for each in leggauss(40))
+        total = torch.zeros(16, len(real), dtype=torch.float64)
+        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+            slopes = torch.autograd.functional.jacobian(unit, start + node * (real - start))
+            total += weight * (slopes * (real - start)).sum(-1)
+        return total
+
+    mine, theirs = parts(TEXT, "[MASK] [MASK] [MASK]"), parts(OTHER, "[MASK] [MASK] [MASK] [MASK]")
+    assert found.pairs is not None
+    torch.testing.assert_close(found.pairs, mine.T @ theirs, atol=1e-5, rtol=1e-4)
+    assert float(found.pairs.sum()) == pytest.approx(found.pairs_change, abs=1e-5)
+    assert found.pairs_change == pytest.approx(float(mine.sum(1) @ theirs.sum(1)), abs=1e-5)
+
+
 def test_other_poolings_and_what_is_refused() -> None:
     first = explain_similarity(bert_base(), TEXT, OTHER, pooling="first", points=7, tol=0.9)
     with torch.no_grad():

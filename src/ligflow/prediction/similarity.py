@@ -23,6 +23,7 @@ from ligflow.prediction.prediction import Prediction
 from ligflow.prediction.prompt import text_prompt
 from ligflow.prediction.question import Question
 from ligflow.prediction.references import reference as references_of
+from ligflow.prediction.similar_pairs import similar_pairs
 from ligflow.prediction.targets import question
 from ligflow.progress import Progress
 
@@ -39,12 +40,17 @@ class Similarity:
 
     `value` is that of the texts as they are. `text` explains it by the tokens of the first one while the
     second stays as it is, `other` the other way round: each has a reference run and a change of its own.
+
+    `pairs`, where they were asked for, say what a token of the first and one of the second contribute
+    together. They sum to `s(a, b) - s(a, b°) - s(a°, b) + s(a°, b°)`, which is `pairs_change`.
     """
 
     value: float
     text: Prediction
     other: Prediction
     pooling: str
+    pairs: Float[Tensor, "text other"] | None = None
+    pairs_change: float | None = None
 
     def __repr__(self) -> str:
         parts = (f"from {side.reference_value:.4g}" for side in (self.text, self.other))
@@ -57,6 +63,7 @@ def explain_similarity(
     other: Inputs,
     *,
     pooling: str = "mean",
+    pairs: bool = False,
     reference: Any = "neutral",
     cut: str = "modules",
     attention: str = "moved",
@@ -84,7 +91,12 @@ def explain_similarity(
         return warn_unmet(sides[0] if len(sides) == 1 else Prediction.mean(sides))
 
     first, second = side(text, other), side(other, text)
-    return Similarity(first.value, first, second, pooling)
+    if not pairs:
+        return Similarity(first.value, first, second, pooling)
+    matrix, change = similar_pairs(
+        prepared, text, other, lambda outputs: _vector(outputs, pooling), reference, settings, truncate
+    )
+    return Similarity(first.value, first, second, pooling, matrix, change)
 
 
 def _question(prepared: PreparedModel, own: Inputs, beside: Inputs, pooling: str, truncate: bool) -> Question:
