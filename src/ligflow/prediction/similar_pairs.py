@@ -57,13 +57,13 @@ def _rows(
     prepared: PreparedModel, text: Inputs, score: Any, reference: Any, settings: ChainSettings, truncate: bool
 ) -> tuple[Float[Tensor, "row token"], Float[Tensor, " row"]]:
     """What each token contributes to each number of a score, and the change of each."""
-    asked = question(prepared, text, score=score, truncate=truncate)
-    instead = references_of(prepared, asked, reference)[0]
+    components = question(prepared, text, score=score, truncate=truncate)
+    instead = references_of(prepared, components, reference)[0]
     accuracy = Accuracy(settings.tol, settings.max_points, settings.points or POINTS)
     with exact_mode(prepared.home):
         copy = prepared.now()
         with copy.placement.running():
-            runs, built = taken_apart(copy, asked, instead, settings)
+            runs, built = taken_apart(copy, components, instead, settings)
             change = (built.scores[0] - built.scores[1]).double().cpu()
             result = chain(built.graph, change, accuracy, runs.model)
     return result.by_depth[:, 0].cpu(), change
