@@ -4,10 +4,15 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import BartConfig, BartForSequenceClassification
+from transformers import (
+    BartConfig,
+    BartForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+)
 
 from asked_models import bert_base, bert_classes, bert_tags, gpt2, pair_tokenizer, stirred, t5, vit, whole
-from ligflow import LigflowError, Pair
+from ligflow import Explainer, LigflowError, Pair
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.prediction.own_run import own_run
 from ligflow.prediction.question import Question
@@ -158,3 +163,20 @@ def test_a_model_that_gives_numbers_that_are_not_finite() -> None:
 def test_what_cannot_be_asked(model: Any, wish: dict[str, Any], message: str) -> None:
     with pytest.raises(LigflowError, match=message):
         question(model(), TEXT, **wish)
+
+
+def test_a_decoder_s_classifier_without_a_padding_token_takes_points_of_its_example_together() -> None:
+    """transformers refuses batches of it, since it would look for padding in each."""
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=61, n_positions=16, n_embd=16, n_layer=1, n_head=2, num_labels=3, bos_token_id=1,
+        eos_token_id=2,
+    )  # fmt: skip
+    model = GPT2ForSequenceClassification(config).double().eval()
+    ids = torch.tensor([[5, 6, 7, 9]])
+    p = Explainer(model).explain_prediction({"input_ids": ids}, answer=1, reference=torch.full((4,), 8))
+    with torch.no_grad():
+        wanted = float(model(ids).logits[0].log_softmax(-1)[1])
+    assert p.value == pytest.approx(wanted, abs=1e-9)
+    assert float((p.by_depth.sum(-1) - p.change).abs().max()) <= 1e-3 * p.scale
+    assert model.config.pad_token_id is None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ligflow.errors import UnsupportedModel
+from ligflow.explainer.head import head_of
 from ligflow.layer.arguments import first_tensor, snapshot
 from ligflow.layer.layer import Layer
 from ligflow.recording.call import Call, by_name
@@ -189,12 +190,34 @@ def resumed(
         return with_first(output, embeddings)
 
     batch = {name: _all(tensor, points) for name, tensor in inputs.items()}
-    with _hooked(model, embedded), reading(model, head), _standing_in(modules, stand_in):
+    with (
+        _hooked(model, embedded),
+        reading(model, head),
+        _standing_in(modules, stand_in),
+        _without_padding(model),
+    ):
         try:
             return model(**batch, **uncached(model))
         except Reached as reached:
             call = Call("", modules[stop], reached.args_, reached.kwargs)
     return by_name(call)[1]  # with the layers' own forwards in place, which name the arguments
+
+
+@contextmanager
+def _without_padding(model: PreTrainedModel) -> Iterator[None]:
+    """Points of one example have no padding, which a decoder's classifier looks for in a batch.
+
+    It refuses a batch where the model names no padding token; meanwhile it names one that no token is.
+    """
+    config = model.config.get_text_config() if head_of(model).kind == "sequence classifier" else None
+    if config is None or getattr(config, "pad_token_id", None) is not None:
+        yield
+        return
+    vars(config)["pad_token_id"] = -1
+    try:
+        yield
+    finally:
+        vars(config)["pad_token_id"] = None
 
 
 def _all(tensor: Tensor, points: int) -> Tensor:
