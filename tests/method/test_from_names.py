@@ -90,7 +90,11 @@ def test_a_callers_own_may_not_be_called_like_one_of_ligflows(name: str) -> None
         from_names.att_baseline(named(name))
 
 
-@pytest.mark.parametrize("value", [None, 5, Own, named("a\nb"), object(), named("")], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [None, 5, Own, named("a\nb"), object(), named("")],
+    ids=["none", "number", "class", "two lines", "object", "no name"],
+)
 def test_what_is_no_baseline_is_told_what_is_needed(value: Any) -> None:
     with pytest.raises(LigflowError, match=r"a name and start\(\)|Give your own another name"):
         from_names.att_baseline(value)
