@@ -99,6 +99,13 @@ def minilm(device: torch.device) -> tuple[Explainer, Shape]:
     return explainer, replace(SHAPES["minilm"], config={})
 
 
+def tiny_decoder(dtype: torch.dtype) -> Explainer:
+    """A decoder with a language head, of a few seeded random weights."""
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(**TINY["llama-like"].config | {"num_hidden_layers": 2})
+    return Explainer(transformers.LlamaForCausalLM(config).to(dtype).eval(), word_tokenizer(), name="tiny")
+
+
 def inputs(tokens: int, seed: int = 0) -> dict[str, Tensor]:
     """One example of random words."""
     generator = torch.Generator().manual_seed(seed)

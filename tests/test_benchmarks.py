@@ -53,6 +53,17 @@ def test_captum_peer(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> 
     assert all(row[f"{who}_error"]["max"] < 1e-3 for row in rows for who in ("captum", "ligflow"))
 
 
+def test_prediction(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    out = tmp_path / "prediction.json"
+    benchmark("prediction").main(only="cost,plain,long,many", repeats=1, tiny=True, out=out)
+    rows = read(out)["rows"]
+    assert {row["what"] for row in rows if "times" in row} == {
+        "tiny, over a forward and backward", "tiny, together over one at a time", "tiny, the chain",
+        "tiny, plain, as one",
+    }  # fmt: skip
+    assert next(row["error"] for row in rows if row["what"] == "tiny, the chain") < 1e-3
+
+
 def test_captum_and_ligflow_give_one_map(benchmark: Callable[[str], ModuleType]) -> None:
     peer, subjects, one_layer = (benchmark(name) for name in ("captum_peer", "subjects", "one_layer"))
     explainer = subjects.build(subjects.shape("minilm", True), CPU)
