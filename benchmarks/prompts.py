@@ -47,7 +47,8 @@ def _repetition() -> list[Prompt]:
 
 def _code() -> list[Prompt]:
     pairs = [pair for pair in product(_NAMES.split(), _NAMES.split()) if pair[0] != pair[1]]
-    return [form.format(*pair) for form in _CODE for pair in pairs][:100]
+    texts: list[Prompt] = [form.format(*pair) for form in _CODE for pair in pairs]
+    return texts[:100]
 
 
 def _opinions() -> list[Prompt]:

@@ -103,7 +103,8 @@ def tiny_decoder(dtype: torch.dtype) -> Explainer:
     """A decoder with a language head, of a few seeded random weights."""
     torch.manual_seed(0)
     config = transformers.LlamaConfig(**TINY["llama-like"].config | {"num_hidden_layers": 2})
-    return Explainer(transformers.LlamaForCausalLM(config).to(dtype).eval(), word_tokenizer(), name="tiny")
+    model: torch.nn.Module = transformers.LlamaForCausalLM(config)
+    return Explainer(model.to(dtype=dtype).eval(), word_tokenizer(), name="tiny")
 
 
 def inputs(tokens: int, seed: int = 0) -> dict[str, Tensor]:
