@@ -14,5 +14,7 @@ def test_a_layer_whose_attention_chooses_experts_too_is_explained() -> None:
     explainer = Explainer(JetMoeModel(config).double().eval())
     flow = explainer.explain({"input_ids": torch.tensor([[5, 9, 2]])}, quadrature="gauss-legendre:8")
     assert flow.z2z.shape == (1, 3, 3)
+    assert flow.routing_changes == []
+    assert [note for note in flow.meta["notes"] if note.startswith("z2z: attention chooses experts too")]
     held = explainer.explain({"input_ids": torch.tensor([[5, 9, 2]])}, experts="frozen")
     assert float(held.certificate("z2z").abs().max()) <= 1e-3

@@ -167,6 +167,11 @@ def _of_padding(route: str, results: list[dict[str, Attribution]]) -> str:
 
 def _of_jumps(route: str, results: list[dict[str, Attribution]]) -> str:
     """How many targets of a route change experts on their paths, and how far F jumps there."""
+    if any(result[route].unlocated is not None for result in results):
+        return (
+            f"{route}: attention chooses experts too, so that where they change on the paths, and F jumps, "
+            "is not listed; the certificates alone tell of jumps, and experts='frozen' holds experts"
+        )
     jumping = [(one.jump, one.met) for result in results if (one := result[route]).jump is not None]
     sizes = [float(jump) for jumps, _ in jumping for jump in jumps[jumps > 0]]
     if not sizes:

@@ -16,7 +16,8 @@ class Attribution:
     `total` is `L_j(1) - L_j(0)`, `scale` what errors are relative to, `error` the estimated L1 error
     of a row over `scale`, `origin` what L has reached at a = 1e-6 over `scale`, `floor` the size under
     which a total is rounding, `flipped` the rows whose signs a ratio correction turned, `jump` how far F
-    jumps where a target's experts change, over `scale`, `hidden` what sources add that are not among `value`.
+    jumps where a target's experts change, over `scale`, `unlocated` the targets of which that is not known,
+    `hidden` what sources add that are not among `value`.
     """
 
     value: Float[Tensor, "target scalar source"]
@@ -30,6 +31,7 @@ class Attribution:
     flipped: Bool[Tensor, "target scalar"] | None = None
     jump: Float[Tensor, "target scalar"] | None = None
     hidden: Float[Tensor, "target scalar"] | None = None
+    unlocated: Bool[Tensor, "target scalar"] | None = None
 
 
 def of_each(attribution: Attribution, change: Callable[[Tensor], Tensor]) -> Attribution:

@@ -68,6 +68,9 @@ def _with_jumps(
     calls = work.once("choices", lambda: count_of_choices(work.batch.host))
     if not calls:
         return attribution
-    size = jumps(path_map, targets, calls, budget).to(attribution.scale)
+    size = jumps(path_map, targets, calls, budget)
+    if size is None:
+        return replace(attribution, unlocated=torch.ones_like(attribution.met))
+    size = size.to(attribution.scale)
     jump = torch.where(size > attribution.floor, size, 0) / attribution.scale
     return replace(attribution, jump=jump)

@@ -2,8 +2,7 @@
 
 Every path is looked at in some forty points, denser towards 0. Where the choice of a target's token differs
 between two neighbours, the change is closed in on until F hardly moves but for the jump. A choice that comes
-and goes between two points is not seen, and none of a layer whose attention chooses experts too: there the
-certificate alone tells of jumps.
+and goes between two points is not seen.
 """
 
 from collections.abc import Callable
@@ -24,12 +23,16 @@ _Choose = Callable[[Float[Tensor, " node"], Int[Tensor, " row"]], Int[Tensor, "n
 
 def jumps(
     route: PathMap, targets: Int[Tensor, " target"], calls: int, memory_budget: int | None = None
-) -> Float[Tensor, "target one"]:
+) -> Float[Tensor, "target one"] | None:
     """How far F jumps on a target's path, `sum ||F(a+) - F(a-)||` over the points where its experts change.
 
-    `calls` is how often one run of the layer chooses (see `ligflow.layer.experts`).
+    `calls` is how often one run of the layer chooses (see `ligflow.layer.experts`). None where its attention
+    chooses too: changes for other tokens make F jump as well.
     """
     pairs = route.pairs(memory_budget or default_budget(targets.device))
+    least = torch.zeros(1, dtype=torch.float32, device=targets.device)
+    if noted(lambda: route.image(least, targets[:1]), calls) is None:
+        return None
     choose = _choice(route, calls)
     points = torch.tensor(_POINTS, dtype=torch.float32, device=targets.device)
     chosen = in_blocks(choose, points, targets, pairs)[:, :, 0]
@@ -58,8 +61,7 @@ def _choice(route: PathMap, calls: int) -> _Choose:
     def choose(nodes: Tensor, rows: Tensor) -> Tensor:
         assert route.own_tokens is not None
         choices = noted(lambda: route.image(nodes, rows), calls)
-        if choices is None:
-            return torch.zeros(len(nodes), len(rows), 1, 1, dtype=torch.long, device=rows.device)
+        assert choices is not None
         return choices[route.own_tokens(len(nodes), rows)].unflatten(0, (len(nodes), -1))[:, :, None]
 
     return choose
