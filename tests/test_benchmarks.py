@@ -22,9 +22,11 @@ def benchmark(
 ) -> Iterator[Callable[[str], ModuleType]]:
     """Imports a script of the folder; its neighbours leave no trace among the imported modules."""
     monkeypatch.syspath_prepend(str(FOLDER))
-    before = set(sys.modules)
+    scripts = [path.stem for path in FOLDER.glob("*.py")]
+    for name in scripts:  # a folder of the tests may have a script's name, and be imported before
+        monkeypatch.delitem(sys.modules, name, raising=False)
     yield importlib.import_module
-    for name in [path.stem for path in FOLDER.glob("*.py") if path.stem not in before]:
+    for name in scripts:
         sys.modules.pop(name, None)
 
 
