@@ -20,7 +20,7 @@ import subjects
 from ligflow import Explainer
 from ligflow.prediction.references import Random
 from measure import Row, note, number, text
-from prompts import Prompt, prompts
+from prompts import Asked, Prompt, prompts, word_salads
 
 TRUTH = 1e-6
 POINTS = (31, 61, 121, 241, 511)
@@ -70,16 +70,27 @@ def main(
         if "plain" in parts:
             rows += [_named(name, row) for row in plain(explainer, exact, repeats)]
         if "accuracy" in parts:
-            rows += [_named(name, row) for row in accuracy(explainer, exact, prompts)]
+            asked = _asked(explainer, prompts, tiny)
+            rows += [_named(name, row) for row in accuracy(explainer, exact, asked)]
     settings = {"prompts": prompts, "truth": TRUTH, "repeats": repeats, "tiny": tiny}
-    caption = "tokens off: L1, median and largest; times: over the run that is named, CPU seconds."
+    caption = (
+        "accuracy: the largest certificate; points, tokens off (L1) and p.error are medians over prompts, "
+        "at most: the worst prompt; times: over the run that is named, CPU seconds."
+    )
     measure.report("prediction", out, measure.machine(where), settings, rows, COLUMNS, caption)
 
 
-def accuracy(explainer: Explainer, exact: Explainer, count: int) -> Iterator[Row]:
-    """Certificates and true errors by reference, over prompts of all kinds."""
+def _asked(explainer: Explainer, count: int, tiny: bool) -> list[Asked]:
+    """So many prompts of each kind; of a model of few words, so many word salads."""
+    if tiny:
+        return word_salads(subjects.sentences(count, 10.0))
+    return prompts(explainer.tokenizer, count)
+
+
+def accuracy(explainer: Explainer, exact: Explainer, asked: Sequence[Asked]) -> Iterator[Row]:
+    """Certificates and true errors by reference, over prompts."""
     found: dict[str, list[Row]] = {}
-    for order, (kind, prompt, other) in enumerate(prompts(explainer.tokenizer, count)):
+    for order, (kind, prompt, other) in enumerate(asked):
         references = {"neutral": "neutral", "random": Random(1, seed=order), "counterfactual": other}
         for name, reference in references.items():
             if reference is not None:

@@ -1,13 +1,14 @@
 """Prompts of several kinds, a hundred of each, and counterfactuals of as many tokens."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 from ligflow import Chat
 
 Prompt = str | Chat
+Asked = tuple[str, Prompt, Prompt | None]  # kind, prompt, counterfactual
 _COUNTRIES = """
 France Italy Spain Japan China Russia Germany Poland Greece Egypt India Brazil Canada Mexico Cuba Peru
 Norway Sweden Ireland Austria
@@ -75,7 +76,12 @@ _KINDS: Mapping[str, Callable[[], list[Prompt]]] = {
 }
 
 
-def prompts(tokenizer: Any, count: int, seed: int = 0) -> list[tuple[str, Prompt, Prompt | None]]:
+def word_salads(texts: Sequence[str]) -> list[Asked]:
+    """Each text with its words the other way round, which takes as many tokens, as the counterfactual."""
+    return [("word salad", text, " ".join(reversed(text.split()))) for text in texts]
+
+
+def prompts(tokenizer: Any, count: int, seed: int = 0) -> list[Asked]:
     """Kind, prompt and counterfactual (None: no other has as many tokens) of `count` prompts of each kind.
 
     Chats are left out where the tokenizer has no template for them.

@@ -57,13 +57,16 @@ def test_captum_peer(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> 
 
 def test_prediction(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     out = tmp_path / "prediction.json"
-    benchmark("prediction").main(only="cost,plain,long,many", repeats=1, tiny=True, out=out)
+    benchmark("prediction").main(repeats=1, tiny=True, out=out)
     rows = read(out)["rows"]
     assert {row["what"] for row in rows if "times" in row} == {
         "tiny, over a forward and backward", "tiny, together over one at a time", "tiny, the chain",
         "tiny, plain, as one",
     }  # fmt: skip
     assert next(row["error"] for row in rows if row["what"] == "tiny, the chain") < 1e-3
+    accurate = {row["reference"]: row for row in rows if row["what"] == "tiny, accuracy"}
+    assert set(accurate) == {"neutral", "random", "counterfactual"}
+    assert all(0 < row["worst"] < 1e-3 and row["certificate"] < 1e-3 for row in accurate.values())
 
 
 def test_captum_and_ligflow_give_one_map(benchmark: Callable[[str], ModuleType]) -> None:
