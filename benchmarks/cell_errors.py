@@ -68,14 +68,13 @@ class Found:
 
 def main(quick: bool = False, threads: measure.Threads = None, out: measure.Out = None) -> None:
     """Measure errors of cells of real and tiny models, of sharpened attention and of made-up integrands."""
-    where = measure.place("cpu", threads)
-    rows = []
-    for what, found in groups(quick).items():
-        note(f"{what} ...")
-        rows.append({"what": what, **summary(list(found()))})
+    machine, rows = measure.machine(measure.place("cpu", threads)), []
     settings = {"tol": TOL, "quick": quick, "texts": TEXTS}
     caption = "Errors in tolerances, over the row's scale."
-    measure.report("cell_errors", out, measure.machine(where), settings, rows, COLUMNS, caption)
+    for what, found in groups(quick).items():  # written row by row: all of them are an hour's work
+        note(f"{what} ...")
+        rows.append({"what": what, **summary(list(found()))})
+        measure.report("cell_errors", out, machine, settings, rows, COLUMNS, caption)
 
 
 def groups(quick: bool) -> Mapping[str, Callable[[], Iterator[Found]]]:
