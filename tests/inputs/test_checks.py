@@ -14,6 +14,7 @@ from architectures import ARCHITECTURES, build
 from ligflow import Explainer, Flow, LigflowError
 from ligflow.errors import TextWarning
 from ligflow.evaluation import conformance
+from ligflow.inputs.checks import check_inputs, codebooks_of, own_inputs
 from ligflow.layer.model_state import prepared
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 48,
@@ -267,3 +268,35 @@ def test_default_device_and_type_have_no_say() -> None:
         torch.set_default_dtype(torch.float32)
     assert all(one.passed for one in checks)
     assert_same(flow, expected)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "said"),
+    [
+        ({}, {}, "The inputs are empty"),
+        ({"input_ids": [[3, 7]]}, {}, "Input 'input_ids' is list; pass tensors"),
+        ({"input_ids": IDS.repeat(2, 1)}, {}, "one example at a time; these inputs hold 2"),
+        ({"input_ids": IDS[:, :0]}, {}, "The inputs hold no tokens"),
+        ({"input_ids": IDS}, {"limit": 3}, "The inputs have 4 tokens, and the model takes 3; cut them"),
+        ({"inputs_embeds": torch.zeros(1, 5, 8)}, {"limit": 4}, "have 5 tokens, and the model takes 4"),
+        ({"input_ids": IDS, "decoder_input_ids": IDS}, {}, "leave out decoder_input_ids, or explain"),
+        ({"input_ids": IDS}, {"decoder": ["decoder_input_ids"]}, "pass its decoder_input_ids too"),
+        ({"input_ids": IDS.repeat(3, 1)}, {"codebooks": 4}, "one example at a time; these inputs hold 3"),
+    ],
+)  # fmt: skip
+def test_inputs_that_are_no_example_are_refused(inputs: Any, options: Any, said: str) -> None:
+    with pytest.raises(LigflowError, match=said):
+        check_inputs(inputs, **{"limit": None} | options)
+
+
+def test_inputs_of_one_example_are_taken_as_they_are() -> None:
+    both = {"input_ids": IDS, "decoder_input_ids": IDS + 1, "decoder_attention_mask": IDS > 0}
+    taken = check_inputs(both, 4, ["decoder_input_ids", "decoder_inputs_embeds"])
+    assert [*taken] == [*both]
+    assert torch.equal(own_inputs(taken, decodes=True)["input_ids"], IDS + 1)
+    assert [*own_inputs(taken, decodes=True)] == ["input_ids", "attention_mask"]
+    assert [*own_inputs(taken, decodes=False)] == [*both]
+    codes = {"input_ids": IDS.repeat(4, 1)}
+    assert check_inputs(codes, 4, codebooks=4)["input_ids"].shape == (4, 4)
+    config = transformers.MusicgenDecoderConfig(num_codebooks=3)
+    assert (codebooks_of(config), codebooks_of(transformers.BertConfig())) == (3, 1)

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, BertConfig, BertModel, ByT5Tokenizer, PreTrainedTokenizerFast
 
 from ligflow import LigflowError, Words
-from ligflow.inputs.tokens import Tokens, encode, name_inputs, position_limit
+from ligflow.inputs.tokens import Tokens, encode, name_inputs, name_parts, position_limit
 
 
 @pytest.fixture(scope="module")
@@ -284,3 +284,10 @@ def test_given_words_need_offsets() -> None:
 def test_words_that_are_blank_or_no_text_are_refused(words: list[Any]) -> None:
     with pytest.raises(LigflowError, match=r"Word \d is"):
         Words.joined(words)
+
+
+def test_tokens_of_parts_are_named_by_part_and_place() -> None:
+    tokens = name_parts(2, 6)
+    assert tokens.labels == ("0:0", "0:1", "0:2", "1:0", "1:1", "1:2")
+    assert tokens.special == (False,) * 6
+    assert "as 2 parts" in tokens.notes[0]

@@ -398,6 +398,14 @@ def test_a_tensor_of_another_type_is_named(saved: Path, name: str, dtype: torch.
         Flow.load(saved)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["z2z", "u2z_residual", "z2u.error"])
+def test_a_number_that_is_none_is_named(saved: Path, name: str, value: float) -> None:
+    rewrite(saved, lambda _, tensors: tensors[name].view(-1)[-1:].fill_(value))
+    with pytest.raises(LigflowError, match=f"tensor '{name}' holds NaN or infinite entries"):
+        Flow.load(saved)
+
+
 def test_fields_that_this_version_does_not_know_are_kept(flow: Flow, saved: Path) -> None:
     rewrite(saved, lambda header, _: header["meta"].update(later={"a": [1]}))
     assert Flow.load(saved).meta == {**flow.meta, "later": {"a": [1]}}

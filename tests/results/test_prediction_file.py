@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from browser import flow_of
 from hand_made_prediction import prediction_of
 from ligflow import Flow, LigflowError, Prediction
-from ligflow.results.prediction_file import BY_LAYER, WHOLE
+from ligflow.results.prediction_file import BY_LAYER, WHOLE, holds_prediction
 
 HOSTILE = ["<|x|>", "<script>", ' say "hi"', "👍🏽", " tab\tline\n", "\x1b[31m"]
 Change = Callable[[dict[str, Any], dict[str, torch.Tensor]], None]
@@ -69,6 +69,16 @@ def test_a_flow_and_a_prediction_are_not_taken_for_each_other(saved: Path, tmp_p
     flow = flow_of(["a", "b"]).save(tmp_path / "flow.safetensors")
     with pytest.raises(LigflowError, match=r"holds a flow, not a prediction: Flow\.load reads it"):
         Prediction.load(flow)
+
+
+def test_a_file_says_whether_it_holds_a_prediction(saved: Path, tmp_path: Path) -> None:
+    assert holds_prediction(saved)
+    assert not holds_prediction(flow_of(["a", "b"]).save(tmp_path / "flow.safetensors"))
+    save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    page = tmp_path / "page.html"
+    page.write_text("<title>no tensors</title>")
+    for other in (tmp_path / "foreign.safetensors", page, tmp_path / "none.safetensors", tmp_path):
+        assert not holds_prediction(other)
 
 
 def test_missing_truncated_and_foreign_files_are_refused(saved: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from hand_made_prediction import prediction_of
 from ligflow import LigflowError, Prediction
+from ligflow.results.prediction_sums import total
 
 
 def test_relevance_is_the_mean_and_errors_add_as_squares() -> None:
@@ -56,3 +57,22 @@ def test_other_inputs_and_scores_have_no_mean() -> None:
         Prediction.mean([first, prediction_of(["a", "b", "c", "d", "e", "f"])])
     with pytest.raises(LigflowError, match="other scores"):
         Prediction.mean([first, replace(first, value=1.0)])
+
+
+def test_a_total_adds_relevance_scores_and_errors_of_an_answers_tokens() -> None:
+    first, second = (prediction_of(seed=seed, change=change) for seed, change in ((0, 8.0), (1, -5.0)))
+    second = replace(second, meta={**second.meta, "question": " is", "notes": ["a note"]})
+    whole = total([first, second])
+    np.testing.assert_allclose(whole.by_depth, first.by_depth.numpy() + second.by_depth.numpy())
+    np.testing.assert_allclose(whole.mlps[2], first.mlps[2].numpy() + second.mlps[2].numpy())
+    np.testing.assert_allclose(whole.error, first.error.numpy() + second.error.numpy())  # not as squares
+    assert (whole.value, whole.reference_value) == (-1.0, -4.0)  # -0.5 - 0.5; -8.5 + 4.5
+    assert whole.change == pytest.approx(3.0) == float(whole.relevance.sum())
+    assert (whole.meta["question"], whole.meta["notes"]) == (" Paris is", ["a note"])
+    assert [segment.name for segment in whole.certificates[8:11]] == [
+        "layer 2: MLP, ‘ Paris’", "the head, ‘ Paris’", "layer 0: attention, ‘ is’",
+    ]  # fmt: skip
+    with pytest.raises(LigflowError, match="total of predictions needs at least one"):
+        total([])
+    with pytest.raises(LigflowError, match="other cuts; take the total"):
+        total([first, prediction_of(layers=2)])

@@ -188,6 +188,13 @@ def test_tables_and_graphs(flow: Flow) -> None:
             assert arriving == pytest.approx(data["relevance"])
 
 
+def padded(flow: Flow, route: str) -> Flow:
+    """As where one row of one layer holds something of padding."""
+    held = torch.zeros_like(flow.total(route))
+    held.view(-1)[-1] = 0.1
+    return replace(flow, tensors={**flow.tensors, f"{route}.hidden": held})
+
+
 @pytest.mark.parametrize(
     ("change", "options", "words"),
     [
@@ -208,6 +215,9 @@ def test_tables_and_graphs(flow: Flow) -> None:
         ),
         (lambda f: f.hide_special(), {"token": 1}, "without 2 hidden tokens"),
         (lambda f: flow_of(TOKENS, routes=("z2z",), settings=SETTINGS), {"token": 1}, "ask for it"),
+        (lambda f: replace(f, meta=f.meta | {"memory": ["a"]}), {"token": 1}, "attend to an encoder"),
+        (lambda f: padded(f, "z2z"), {"token": 1, "which": "z2z"}, "Padding takes part in the z2z maps"),
+        (lambda f: padded(f, "u2z"), {"token": 1}, "Padding takes part in the u2z maps"),
         (lambda f: f, {"token": 1, "top": flow_of(["a"], layers=3)}, "other tokens"),
     ],
 )  # fmt: skip
