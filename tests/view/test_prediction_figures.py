@@ -32,6 +32,28 @@ def test_a_text_goes_over_lines_and_one_that_is_too_long_is_refused() -> None:
         prediction_of(["<s>", *[" word"] * 2000], layers=1).plot("words")
 
 
+def test_lines_end_between_words_and_a_blank_is_a_blank() -> None:
+    tokens = ["<s>", *[" wo", "rd"] * 20, " ", "1", "9", "0", "3"]
+    (axes,) = prediction_of(tokens, layers=1).plot().axes
+    placed = [(round(patch.get_y() + 0.4), round(patch.get_x())) for patch in axes.patches]
+    firsts = [place for place in range(1, len(tokens)) if placed[place][0] != placed[place - 1][0]]
+    assert firsts
+    assert all(tokens[place].startswith(" ") for place in firsts)
+    assert axes.texts[-5].get_text() == " "
+    assert [placed[-4 + number][1] - placed[-5][1] for number in range(4)] == [1, 2, 3, 4]
+
+
+def test_a_title_has_as_many_lines_as_it_takes() -> None:
+    prediction = prediction_of(meta={"question": " so many words" * 20, "settings": {"score": "logprob"}})
+    for kind in ("words", "layers", "heads"):
+        figure = prediction.plot(kind)
+        figure.canvas.draw()
+        box = figure._suptitle.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.width
+        assert "so many words so many" in figure._suptitle.get_text().replace("\n", " ")
+
+
 def test_layers_and_heads_show_their_numbers() -> None:
     prediction = prediction_of()
     layers, _bar = prediction.plot("layers").axes

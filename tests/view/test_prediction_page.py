@@ -55,6 +55,26 @@ def test_words_and_cells_have_their_numbers() -> None:
     assert shown == pytest.approx([*wanted[:24], *wanted[25:]], rel=1e-3, abs=1e-12)
 
 
+def test_passages_have_a_table_where_there_are_some() -> None:
+    spans = {"passages": [["passage 1", [1, 2]], ["passage 2: A", [4]]]}
+    prediction = prediction_of(kept=[0, 3, 5], meta={"spans": spans})
+    html = page(prediction)
+    table = html[html.index("The passages") : html.index("by size")]
+    rows = re.findall(r"<tr><td>(.*?)</td><td class=\"number\">(.*?)</td>", table)
+    one, two = float(prediction.relevance[1:3].sum()), float(prediction.relevance[4])
+    wanted = sorted([("passage 1", one), ("passage 2: A", two)], key=lambda row: -abs(row[1]))
+    assert [name for name, _ in rows] == [name for name, _ in wanted]
+    assert [float(value) for _, value in rows] == pytest.approx([value for _, value in wanted], rel=5e-3)
+    assert "The passages" not in page(prediction_of())
+
+
+def test_shares_and_what_is_not_known_are_explained() -> None:
+    html = page(prediction_of(edges=[2]))
+    assert "Shares are of all that speaks for and against." in html
+    assert "layers do not add up; what a head reads is known of the layers" in html
+    assert "what a head reads is known" not in page(prediction_of(edges=range(3)))
+
+
 def test_a_words_colour_is_its_share_of_the_strongest() -> None:
     prediction = prediction_of()
     values = prediction.by_depth.clone()

@@ -10,7 +10,7 @@ from rich.console import Console
 from hand_made_prediction import prediction_of
 from ligflow import Prediction
 from ligflow.view.prediction_terminal import report
-from ligflow.view.prediction_words import CAVEAT, number, strongest_heads
+from ligflow.view.prediction_words import CAVEAT, LEGEND, PARTS, SHARES, number, strongest_heads
 
 
 def printed(prediction: Prediction, width: int = 100, *, colour: bool = False, **options: Any) -> list[str]:
@@ -55,10 +55,16 @@ def test_words_for_are_blue_and_words_against_orange() -> None:
 
 
 def test_heads_say_what_they_read_where_edges_are_stored() -> None:
-    lines = printed(prediction_of(edges=range(3)))
+    lines = printed(prediction_of(edges=range(3)), width=120)
     start = next(at for at, line in enumerate(lines) if line.startswith("strongest heads"))
-    assert all(" reads ‘" in line and " (share " in line for line in lines[start + 1 : start + 6])
+    assert all(" reads " in line and "% from ‘" in line for line in lines[start + 1 : start + 6])
     assert any(line.startswith("strongest MLPs") for line in lines)
+    assert lines[-3] == f"{SHARES}; {PARTS}"
+
+
+def test_what_colours_mean_is_said_where_there_are_colours() -> None:
+    assert LEGEND in "".join(printed(prediction_of(), colour=True))
+    assert LEGEND not in printed(prediction_of())
 
 
 def test_a_long_text_is_shown_around_its_strong_words_and_the_rest_counted() -> None:

@@ -145,9 +145,25 @@ def test_the_strongest_heads_are_those_of_all_layers_with_what_they_read() -> No
     row = prediction.edges(2)[part.head, part.position]
     assert part.source == int(row.abs().argmax())
     assert part.share == pytest.approx(float(row[part.source] / row.abs().sum()))
-    assert words.in_words(prediction, part).startswith(f"layer 2, head {part.head} at ‘is’ reads ‘")
+    assert words.in_words(prediction, part).startswith(f"layer 2, head {part.head} at ‘is’ reads ")
     other = next(part for part in parts if part.layer != 2)
     assert "reads" not in words.in_words(prediction, other)
+
+
+@pytest.mark.parametrize(
+    ("carried", "said"),
+    [
+        ((-3.0, 1.0, 0.0), "reads 75% from ‘capital’"),  # what a head reads most makes it what it is
+        ((3.0, -2.0, -2.0), "reads 43% from ‘capital’, against the rest"),
+    ],
+)
+def test_what_a_head_reads_is_a_share_of_all_that_it_reads(carried: tuple[float, ...], said: str) -> None:
+    edges = torch.zeros(2, 6, 6)
+    edges[0, 5, 2:5] = torch.tensor(carried)
+    prediction = prediction_of(stored_edges={2: edges}, heads={2: edges.sum(-1)})
+    first = words.strongest_heads(prediction, 1)[0]
+    assert first.relevance == sum(carried)
+    assert words.in_words(prediction, first) == f"layer 2, head 0 at ‘is’ {said}"
 
 
 def test_layers_of_several_stacks_are_called_by_their_names() -> None:
@@ -162,5 +178,5 @@ def test_a_head_of_a_second_attention_reads_by_edges_after_the_first() -> None:
     heads, cross = {2: edges[:2].sum(-1)}, {2: edges[2:].sum(-1)}
     prediction = prediction_of(stored_edges={2: edges}, heads=heads, cross_heads=cross)
     first = words.strongest_heads(prediction, 1)[0]
-    said = "layer 2, second attention, head 0 at ‘is’ reads ‘<|endoftext|>’ (share 100%)"
+    said = "layer 2, second attention, head 0 at ‘is’ reads 100% from ‘<|endoftext|>’"
     assert words.in_words(prediction, first) == said

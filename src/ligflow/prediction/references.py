@@ -235,7 +235,7 @@ def _sink_note(question: Question, kept: Tensor, reference: Reference) -> tuple[
     first = f"the first token ({question.tokens.labels[0]!r})"
     why = "since no start token stands in front, and a decoder rests attention on the first whatever it is"
     if bool(kept[0]):
-        return (f"{first} is kept, {why}; on= may name it",)
+        return (f"{first} is kept, {why}; name it in on= (--on) to replace it too",)
     if bool(reference.kept[0]):  # the same token
         return ()
     return (f"{first} is replaced too; no start token stands in front of it",)

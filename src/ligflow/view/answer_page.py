@@ -14,7 +14,7 @@ from ligflow.view.prediction_page import body, document, grid_table, listed
 
 def page(whole: PredictionData, rows: Sequence[PredictionData], tokens: Sequence[str], prompt: int) -> str:
     """The page in HTML: needs no network, follows the system's light or dark."""
-    head = ("token", "score", "reference", "change", "made of")
+    head = ("token", "score", "with reference", "change", "made of")
     lines = [
         (
             words.shown(token), f"{row.value:.3g}", f"{row.reference_value:.3g}", words.number(row.change),
@@ -24,10 +24,11 @@ def page(whole: PredictionData, rows: Sequence[PredictionData], tokens: Sequence
     ]  # fmt: skip
     grid = by_token(rows, tokens, prompt)
     shown = (
-        f"<h1>The answer: ‘{escape(words.shown(''.join(tokens)))}’</h1>\n{listed(head, lines)}"
+        f"<h1>The answer: ‘{escape(words.shown(''.join(tokens)))}’</h1>\n{listed(head, lines, head[-1:])}"
         "<h2>The answer by the prompt</h2>\n"
         '<p class="faint small">Each row is a token of the answer, and sums to its change; earlier tokens of '
         f"the answer are kept.{escape(grid.note)}</p>\n{grid_table(grid)}<hr>\n"
+        '<p class="faint small">The answer as a whole:</p>\n'
     )
     return document(whole, shown + body(whole))
 

@@ -35,7 +35,7 @@ def report(
 def _table(rows: Sequence[PredictionData]) -> Table:
     """A row a token: its score in both runs, and the words it rests on most."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
-    for name in ("token", "score", "reference", "change"):
+    for name in ("token", "score", "with reference", "change"):
         table.add_column(name, justify="left" if name == "token" else "right", no_wrap=True)
     table.add_column("made of")
     for row in rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from math import ceil
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -35,6 +36,7 @@ _ACROSS, _LINE = 80, 0.26  # letters in a line of the text, and its height in in
 _LINES = 40  # of the text, beyond which a page of print ends
 _LETTER = 0.602 * 9 / 72  # inches of a letter of the text, of fixed width
 _CELL = 0.18  # inches
+_TITLE = 0.075  # inches of a letter of the title
 
 
 def plot(prediction: PredictionData, kind: str = "words", path: str | Path | None = None) -> Figure:
@@ -77,7 +79,8 @@ def _words(prediction: PredictionData) -> Figure:
     shares = words.shares_of_strongest(prediction)
     figure = empty(_ACROSS * _LETTER + 0.3, lines * _LINE)
     axes = figure.subplots()
-    figure.set_figheight((lines + 1.2) * _LINE)  # no lower bound: a line is as tall in every figure
+    titles = _titled(figure, _title(prediction))
+    figure.set_figheight((lines + 0.4 + 0.8 * titles) * _LINE)  # no lower bound: a line is as tall everywhere
     axes.set(xlim=(0, _ACROSS), ylim=(lines - 0.5, -0.5))
     axes.set_axis_off()
     for place, (line, at, piece) in enumerate(placed):
@@ -90,20 +93,30 @@ def _words(prediction: PredictionData) -> Figure:
             at + wide / 2, line, piece, color=ink, family="monospace", size=9, ha="center", va="center",
             parse_math=False,
         )  # fmt: skip
-    axes.set_title(_title(prediction), fontsize=9, loc="left", parse_math=False)
     return figure
 
 
 def _placed(pieces: list[str]) -> Iterator[tuple[int, int, str]]:
     """Each piece with its line and where it begins there, without the blanks before it."""
     line = at = 0
-    for piece in pieces:
-        bare = short(piece.strip(" ")) or "␣"
-        blank = len(piece) - len(piece.lstrip(" ")) if at else 0
-        if at and at + blank + cell_len(bare) > _ACROSS:
+    for piece, word in zip(pieces, _words_begun(pieces), strict=True):
+        bare = short(piece.strip(" ")) or piece
+        blank = len(piece) - len(piece.lstrip(" ")) if at and piece.strip(" ") else 0
+        needed = max(blank + cell_len(bare), word if word <= _ACROSS else 0)
+        if at and at + needed > _ACROSS:
             line, at, blank = line + 1, 0, 0
         yield line, at + blank, bare
         at += blank + cell_len(bare)
+
+
+def _words_begun(pieces: list[str]) -> list[int]:
+    """How wide the word is that begins with each piece; 0 inside a word."""
+    widths, first = [0] * len(pieces), 0
+    for place, piece in enumerate(pieces):
+        if piece.startswith(" ") or (place and pieces[place - 1].endswith("⏎")):
+            first = place
+        widths[first] += cell_len(piece)
+    return widths
 
 
 def _title(prediction: PredictionData) -> str:
@@ -131,6 +144,7 @@ def _drawn(grid: Grid, title: str) -> Figure:
     """A heat map on one colour scale; grey where there is no such part."""
     tall, wide = (LETTER * max(map(len, labels)) for labels in (grid.columns, grid.rows))
     figure = empty(_CELL * len(grid.columns) + wide + 1.4, _CELL * len(grid.rows) + tall + 0.6)
+    _titled(figure, title)
     axes = figure.subplots()
     most = float(grid.values.nan_to_num().abs().amax()) or 1.0
     axes.set_facecolor("#e4e4e4")
@@ -143,9 +157,15 @@ def _drawn(grid: Grid, title: str) -> Figure:
         interpolation="none",
     )
     _label(axes, grid)
-    axes.set_title(title, fontsize=9, parse_math=False)
     colour_bar([axes], "value", "relevance")
     return figure
+
+
+def _titled(figure: Figure, title: str) -> int:
+    """Puts a title on a figure, in as many lines as it takes, which are counted."""
+    lines = wrap(title, int(figure.get_figwidth() / _TITLE))
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=9, parse_math=False)
+    return len(lines)
 
 
 def _label(axes: Axes, grid: Grid) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ligflow.inputs.labels import printable
 from ligflow.results.prediction_data import PredictionData
-from ligflow.results.span_relevance import SpanRelevance
+from ligflow.results.span_relevance import SpanRelevance, by, known_spans
 from ligflow.view import prediction_words as words
 from ligflow.view.prediction_grids import Grid, by_depth, by_head
 
@@ -24,6 +24,7 @@ _DARK = """
 """
 _WORDS, _PARTS = 12, 8  # rows of the tables; the other words are folded
 _DEEP = 0.8  # strength of a colour from which letters on it change theirs
+_NUMBERS = ("relevance", "share", "error")
 _HINT = "Point at, or tap, a word or a cell: its numbers stand here."
 
 
@@ -59,7 +60,7 @@ def body(prediction: PredictionData) -> str:
     return (
         f"<h1>{escape(first[0].upper() + first[1:])}</h1>\n{lines}"
         f"{_text(prediction)}{_legend()}{_kept(prediction)}"
-        f"{_words_table(prediction)}{_parts(prediction)}{_grids(prediction)}{_certified(prediction)}"
+        f"{_passages(prediction)}{_words_table(prediction)}{_parts(prediction)}{_grids(prediction)}{_certified(prediction)}"
     )
 
 
@@ -104,7 +105,7 @@ def _coloured(share: float, more: str = "") -> str:
 def _legend() -> str:
     return (
         '<p class="legend small"><span class="for">speaks for the answer</span> '
-        '<span class="against">speaks against it</span></p>\n'
+        '<span class="against">speaks against it</span> the deeper, the more; small ones are lifted</p>\n'
     )
 
 
@@ -113,22 +114,21 @@ def _kept(prediction: PredictionData) -> str:
     return f'<p class="faint small">{escape(line)}</p>\n' if line else ""
 
 
+def _passages(prediction: PredictionData) -> str:
+    """What each passage contributes, where the prediction has some."""
+    if "passages" not in known_spans(prediction):
+        return ""
+    ranked = _ranked(by(prediction, "passages"))
+    rows = [_row(prediction, name, unit) for unit, name in ranked]
+    return f"<h2>The passages</h2>\n{listed(('passage', *_NUMBERS), rows)}"
+
+
 def _words_table(prediction: PredictionData) -> str:
     """The strongest words by size, and all others folded."""
-    every = words.units(prediction)
-    moved = [pair for pair in zip(every, words.called_apart(every), strict=True) if not pair[0].kept]
-    ranked = sorted(moved, key=lambda pair: -abs(pair[0].relevance))
-    rows = [
-        (
-            name,
-            words.number(unit.relevance),
-            words.percent(unit.relevance / prediction.scale),
-            f"{unit.error:.1g}",
-        )
-        for unit, name in ranked
-    ]
+    ranked = _ranked(words.units(prediction))
+    rows = [_row(prediction, name, unit) for unit, name in ranked]
     called = words.units_called(prediction)
-    head = (called, "relevance", "share", "error")
+    head = (called, *_NUMBERS)
     shown, left = listed(head, rows[:_WORDS]), rows[_WORDS:]
     rest = words.number(sum(unit.relevance for unit, _ in ranked[_WORDS:]))
     folded = (
@@ -136,18 +136,34 @@ def _words_table(prediction: PredictionData) -> str:
         if left
         else ""
     )
-    return f"<h2>The {called}s, by size</h2>\n{shown}{folded}"
+    return f"<h2>The {called}s, by size</h2>\n{_faint(words.SHARES)}{shown}{folded}"
 
 
-def listed(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of texts and numbers, with a name for each column."""
+def _ranked(every: Sequence[SpanRelevance]) -> list[tuple[SpanRelevance, str]]:
+    """Those that move with what they are called, by size."""
+    named = zip(every, words.called_apart(every), strict=True)
+    return sorted((pair for pair in named if not pair[0].kept), key=lambda pair: -abs(pair[0].relevance))
+
+
+def _row(prediction: PredictionData, name: str, unit: SpanRelevance) -> tuple[str, ...]:
+    share = words.percent(unit.relevance / prediction.scale)
+    return name, words.number(unit.relevance), share, f"{unit.error:.1g}"
+
+
+def _faint(said: str) -> str:
+    """A sentence in small letters."""
+    return f'<p class="faint small">{escape(said[0].upper() + said[1:])}.</p>\n' if said else ""
+
+
+def listed(head: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[str] = ()) -> str:
+    """A table with a name for each column; the first, and those named in `texts`, hold no numbers."""
+    kinds = ["" if name in (head[0], *texts) else ' class="number"' for name in head]
     titles = "".join(
-        f'<th{"" if place == 0 else " class=number"} scope="col">{escape(name)}</th>'
-        for place, name in enumerate(head)
+        f'<th{kind} scope="col">{escape(name)}</th>' for kind, name in zip(kinds, head, strict=True)
     )
     lines = "".join(
-        f"<tr><td>{escape(row[0])}</td>"
-        + "".join(f'<td class="number">{escape(cell)}</td>' for cell in row[1:])
+        "<tr>"
+        + "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
         + "</tr>"
         for row in rows
     )
@@ -162,12 +178,15 @@ def listed(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _parts(prediction: PredictionData) -> str:
     """The strongest heads, MLPs and changes of experts, a table each."""
+    heads = words.strongest_heads(prediction, _PARTS)
+    lacking = f"; {words.READS}" if any(head.source is None for head in heads) else ""
     return "".join(
-        f"<h2>The strongest {title}</h2>\n{listed((title, 'relevance', 'share'), _rows(prediction, parts))}"
-        for title, parts in (
-            ("heads", words.strongest_heads(prediction, _PARTS)),
-            ("MLPs", words.strongest_mlps(prediction, _PARTS)),
-            ("changes of experts", words.strongest_jumps(prediction, _PARTS)),
+        f"<h2>The strongest {title}</h2>\n{_faint(said)}"
+        f"{listed((title, 'relevance', 'share'), _rows(prediction, parts))}"
+        for title, said, parts in (
+            ("heads", words.PARTS + lacking, heads),
+            ("MLPs", "" if heads else words.PARTS, words.strongest_mlps(prediction, _PARTS)),
+            ("changes of experts", "", words.strongest_jumps(prediction, _PARTS)),
         )
         if parts
     )

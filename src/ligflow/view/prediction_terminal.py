@@ -30,7 +30,8 @@ def report(
         console.print(Text(line))
     console.print()
     console.print(_text(prediction, console.width))
-    console.print(Text(words.LEGEND))
+    if console.color_system is not None:
+        console.print(Text(words.LEGEND))
     console.print()
     every = words.units(prediction) if spans is None else by(prediction, spans)
     called = words.units_called(prediction) if spans is None else spans
@@ -40,7 +41,12 @@ def report(
             console.print(Text(line))
     _print_parts(prediction, console)
     console.print()
-    for line in (words.adds_up(prediction), *words.missed(prediction), words.CAVEAT):
+    for line in (
+        words.shares_said(prediction),
+        words.adds_up(prediction),
+        *words.missed(prediction),
+        words.CAVEAT,
+    ):
         console.print(Text(line))
     if details:
         console.print(_segments(prediction))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import copysign
 
 from torch import Tensor
 
@@ -12,13 +13,19 @@ from ligflow.results.span_relevance import SpanRelevance, by
 CAVEAT = "relevance says what the change between the two runs is made of, not what removing a word would do"
 KEPT = "kept, the same in both runs"
 LEGEND = "blue speaks for the answer, orange against it"
+SHARES = "shares are of all that speaks for and against"
+READS = "what a head reads is known of the layers whose edges were kept (edges=, --edges)"
+PARTS = "a part has what passes through it, so layers do not add up"
 _ENDS, _BLANKS = str.maketrans({"\n": "⏎", "Ċ": "⏎"}), str.maketrans("Ġ▁", "  ")
 _OUTPUTS = 3  # likeliest outputs of a run that are named
 
 
 @dataclass(frozen=True)
 class Part:
-    """A head or an MLP at a token; `source` is what the head reads there most, with its share of that."""
+    """A head or an MLP at a token; `source` is what the head reads there most.
+
+    `share` is how much of all that it reads, below 0 where the source goes against the head's sum.
+    """
 
     layer: int
     kind: str
@@ -104,6 +111,11 @@ def adds_up(prediction: PredictionData) -> str:
     total, error = float(prediction.relevance.sum()), percent(relative_error(prediction))
     sums = f"the {units_called(prediction)}s add up to {total:+.4g} of {prediction.change:+.4g}"
     return f"{sums}; estimated error {error} of what speaks for and against"
+
+
+def shares_said(prediction: PredictionData) -> str:
+    """What shares are of, and that those of heads and MLPs do not add up where there are some."""
+    return f"{SHARES}; {PARTS}" if prediction.heads or prediction.mlps else SHARES
 
 
 def relative_error(prediction: PredictionData) -> float:
@@ -232,12 +244,13 @@ def strongest_jumps(prediction: PredictionData, count: int) -> list[Part]:
 
 
 def in_words(prediction: PredictionData, part: Part) -> str:
-    """`layer 20, head 3 at ‘is’ reads ‘France’ (share 81%)`."""
+    """`layer 20, head 3 at ‘is’ reads 81% from ‘France’`."""
     head = "" if part.head is None else f" {part.head}"
     where = f"{layer_called(prediction, part.layer)}, {part.kind}{head} at {label(prediction, part.position)}"
     if part.source is None:
         return where
-    return f"{where} reads {label(prediction, part.source)} (share {percent(part.share)})"
+    rest = "" if part.share >= 0 else ", against the rest"
+    return f"{where} reads {percent(abs(part.share))} from {label(prediction, part.source)}{rest}"
 
 
 def layer_called(prediction: PredictionData, layer: int) -> str:
@@ -266,5 +279,6 @@ def _with_source(prediction: PredictionData, part: Part) -> Part:
     first = 0 if part.kind == "head" else len(prediction.heads.get(part.layer, ()))
     row = edges[first + part.head, part.position]
     source = int(row.abs().argmax())
-    share = float(row[source]) / (float(row.abs().sum()) or 1.0)
+    share = copysign(float(row[source]), float(row[source]) * part.relevance)
+    share /= float(row.abs().sum()) or 1.0
     return Part(part.layer, part.kind, part.head, part.position, part.relevance, source, share)
