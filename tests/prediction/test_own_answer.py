@@ -71,5 +71,7 @@ def test_what_cannot_be_answered() -> None:
         answer_question(bert_masked(), "the cat")
     with pytest.raises(LigflowError, match="max_new_tokens is 0"):
         answer_question(gpt2(), PROMPT, max_new_tokens=0)
+    with pytest.raises(LigflowError, match=r"max_new_tokens=3 is how long .* and the answer is ' Paris'"):
+        answer_question(gpt2(), PROMPT, " Paris", max_new_tokens=3)
     with pytest.raises(LigflowError, match="The answer is ''"):
         answer_question(gpt2(), PROMPT, "")

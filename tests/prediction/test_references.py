@@ -324,6 +324,27 @@ def test_what_is_no_reference(choice: Any, message: str) -> None:
         reference(prepared, question(prepared, PROMPT), choice)
 
 
-def test_the_number_of_random_references_is_a_whole_number() -> None:
-    with pytest.raises(LigflowError, match="count is 0"):
-        Random(count=0)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"count": 0}, "count is 0"),
+        ({"count": True}, "count is True"),
+        ({"seed": 1.5}, "seed is 1.5; give a whole number"),
+        ({"seed": None}, "seed is None"),
+        ({"corpus": "one text"}, "corpus is one text; give several"),
+        ({"corpus": (3,)}, "corpus holds 3; give texts"),
+    ],
+)
+def test_random_references_that_are_none(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(LigflowError, match=message):
+        Random(**options)
+
+
+def test_masks_of_the_question_are_kept_whatever_the_reference() -> None:
+    found = one(bert_masked(), question(bert_masked(), "the [MASK] sat"), "mean")
+    assert found.kept.tolist() == [True, False, True, False, True]
+
+
+def test_a_tensor_without_numbers_is_refused() -> None:
+    with pytest.raises(LigflowError, match="tensor without numbers"):
+        reference(gpt2(), question(gpt2(), PROMPT), torch.zeros(16, device="meta"))

@@ -86,6 +86,8 @@ def test_other_poolings_and_what_is_refused() -> None:
     assert first.value == pytest.approx(float(torch.cosine_similarity(*states, 0)))
     with pytest.raises(LigflowError, match="Unknown pooling 'max'; choose from mean, first, last"):
         explain_similarity(bert_base(), TEXT, OTHER, pooling="max")
+    with pytest.raises(LigflowError, match="against one reference, and this is several"):
+        explain_similarity(bert_base(), TEXT, OTHER, pairs=True, reference="random")
     with pytest.raises(LigflowError, match="load it without its head"):
         explain_similarity(gpt2(), "The river", "The capital")
 

@@ -119,6 +119,16 @@ BAD: dict[str, tuple[Change, str]] = {
         lambda _, tensors: tensors.update({"stored_edges.0": torch.zeros(2, 6, 5)}),
         r"'stored_edges.0' should have shape \(heads, 6, 6\)",
     ),
+    "lost layer": (
+        lambda header, _: header.update(layer_names=["model.layers.0"]),
+        r"'[a-z_]+\.[12]' is of a layer that",
+    ),
+    "lost cut": (lambda header, _: header.update(cuts=["a", "b", "c", "d", "e"]), "is of a layer that"),
+    "other heads": (
+        lambda _, tensors: tensors.update({"stored_edges.0": torch.zeros(3, 6, 6)}),
+        r"'stored_edges\.0' is of other heads",
+    ),
+    "twice": (lambda _, tensors: tensors.update({"mlps.00": torch.zeros(6)}), r"'mlps\.00' is none of"),
     "unknown": (lambda _, tensors: tensors.update({"mlps.x": torch.zeros(6)}), "'mlps.x' is none of"),
     "whole": (lambda _, tensors: tensors.update(error=torch.zeros(6).int()), "'error' should be float32"),
     "nan": (lambda _, tensors: tensors["by_depth"].fill_(torch.nan), "'by_depth' holds NaN"),

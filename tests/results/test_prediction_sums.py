@@ -55,6 +55,9 @@ def test_other_inputs_and_scores_have_no_mean() -> None:
         Prediction.mean([])
     with pytest.raises(LigflowError, match="other tokens"):
         Prediction.mean([first, prediction_of(["a", "b", "c", "d", "e", "f"])])
+    held = {**first.meta, "settings": {**first.meta["settings"], "attention": "held"}}
+    with pytest.raises(LigflowError, match="attention 'moved' and 'held'; take the mean of those that are"):
+        Prediction.mean([first, replace(first, meta=held)])
     with pytest.raises(LigflowError, match="other scores"):
         Prediction.mean([first, replace(first, value=1.0)])
 

@@ -47,6 +47,12 @@ def test_regions_that_the_prediction_knows_may_be_called_alike() -> None:
 def test_unknown_names_and_positions_are_refused() -> None:
     with pytest.raises(LigflowError, match=r"knows no 'passages' \(it knows: none\); give a mapping"):
         known().by("passages")
-    for wrong in (6, -7, 1.0, "1"):
+    for name in (5, None, [("it", [1])]):
+        with pytest.raises(LigflowError, match=r"knows no .*; give a mapping of names to positions"):
+            known().by(name)  # type: ignore[arg-type]
+    for place in (3, "12"):
+        with pytest.raises(LigflowError, match=r"Span 'it' is .*; give the positions of its tokens"):
+            known().by({"it": place})  # type: ignore[dict-item]
+    for wrong in (6, -7, 1.0, "1", True):
         with pytest.raises(LigflowError, match="positions are whole numbers from 0 to 5"):
             known().by({"it": [wrong]})

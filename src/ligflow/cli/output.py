@@ -68,6 +68,12 @@ class Outputs:
         for path in (self.csv, self.html, self.save):
             if str(path) == "-":
                 raise Usage("Only --json writes to standard output with '-'; give the others a file.")
+        named = [path.resolve() for path in (self.json, self.csv, self.html, self.save) if path is not None]
+        for path in named:
+            if named.count(path) > 1:
+                raise Usage(
+                    f"Two options write {str(path)!r}, and one would replace the other; name two files."
+                )
         check_writable(self.json, self.csv, self.html, self.save)
 
     def write(self, flow: Flow, shown: Flow, others: list[Flow], view: str) -> list[Path]:

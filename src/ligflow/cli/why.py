@@ -151,12 +151,24 @@ def why(
     kept = _layers(edges)
     if paths < 0:
         raise Usage(f"--paths is {paths}; give a whole number from 0.")
-    if paths and isinstance(kept, str) and kept != "all":
-        raise Usage("--paths goes along what heads read; give the layers with it: --edges all.")
+    if paths and (kept == "strongest" or not kept or cut != "modules"):
+        raise Usage(
+            "--paths goes along what heads read; give the layers with it: --edges all, --cut modules."
+        )
+    if check and attention == "held":
+        raise Usage(
+            "--check runs the model with words replaced, where attention moves; leave --attention held out."
+        )
     if check and reference == "random":
         raise Usage("--check replaces parts by those of one reference, and --reference random takes several.")
     outputs = Outputs(json_path, csv, html, save)
     _check_asked(answer, contrast, position, on, score, each, max_new_tokens, similar, check, outputs)
+    if passages is not None and similar is not None:
+        raise Usage(
+            "--passages does not go with --similar: it asks a question, which two texts alone are not."
+        )
+    if str(json_path) == "-":
+        _check_printed(by, paths, check, details)
     named = _model(model, similar)
     loading(named)
     outputs.check()
@@ -174,7 +186,7 @@ def why(
             result = explainer.explain_similarity(inputs, similar, progress=progress, **how)
         elif each:
             result = explainer.explain_answer(
-                inputs, answer, max_new_tokens=max_new_tokens or 20, on=spans, progress=progress, **how
+                inputs, answer, max_new_tokens=max_new_tokens, on=spans, progress=progress, **how
             )
         else:
             result = explainer.explain_prediction(
@@ -214,6 +226,15 @@ def _check_asked(
     if named and (each or similar is not None):
         raise Usage(
             f"{', '.join(named)} does not go with {'--similar' if similar is not None else '--each'}."
+        )
+
+
+def _check_printed(by: str | None, paths: int, check: bool, details: bool) -> None:
+    """Raises Usage for what is printed alone, where standard output is taken by JSON."""
+    printed = {"--by": by, "--paths": paths, "--check": check, "--details": details}
+    if named := [name for name, value in printed.items() if value]:
+        raise Usage(
+            f"{', '.join(named)} is printed, and --json - takes standard output; write JSON to a file."
         )
 
 

@@ -76,7 +76,7 @@ def explain_answer(
     prompt: Inputs,
     answer: str | None = None,
     *,
-    max_new_tokens: int = 20,
+    max_new_tokens: int | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Any:
@@ -84,8 +84,8 @@ def explain_answer(
 
     Each row is explained by `log p(token | prompt, tokens before it)`, those before it kept. Without an
     `answer` it is the model's own: the likeliest token each time, until it ends the text (the end token is no
-    row) or `max_new_tokens` are written. `options` are those of `explain_prediction`, but for `contrast`,
-    `position` and `score`. Raises LigflowError for a model that writes no text.
+    row) or `max_new_tokens` (20) are written. `options` are those of `explain_prediction`, but for
+    `contrast`, `position` and `score`. Raises LigflowError for a model that writes no text.
     """
     return _above("explain_answer").explain_answer(
         explainer.whole, prompt, answer, max_new_tokens=max_new_tokens, progress=progress, **options

@@ -22,8 +22,9 @@ _ONE = (
 )
 _SEVERAL = (
     "The inputs are a {kind} of {count} texts, and explain takes one; take a flow for each from "
-    "explain_many(texts). If they are the words of one text pass Words.joined([...]), and if they are what "
-    "an encoder and its decoder read, Pair(source, target)."
+    "explain_many(texts), a prediction for each from explain_predictions(texts). If they are "
+    "the words of one text pass Words.joined([...]), and if they are what an encoder and its decoder read, "
+    "Pair(source, target)."
 )
 Inputs = str | Words | Pair | Passages | Messages | Mapping[str, Tensor]
 

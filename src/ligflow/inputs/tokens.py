@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ligflow.errors import LigflowError
+from ligflow.inputs.token_text import known_name
 from ligflow.inputs.words import NOTE, Span, Words, words_of
 
 _UNLIMITED = 10**9
@@ -200,7 +201,7 @@ def _behind_padding(model: Any) -> Iterator[int]:
 
 def _labels(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:
     """The vocabulary's own strings; an id beyond the vocabulary is a number."""
-    names = tokenizer.convert_ids_to_tokens(ids)
+    names = [known_name(tokenizer, number) for number in ids]
     return tuple(
         f"#{number}" if name is None else _label(tokenizer, name)
         for number, name in zip(ids, names, strict=True)

@@ -8,7 +8,7 @@ import transformers
 from torch import Tensor
 
 from ligflow._version import __version__
-from ligflow.errors import CompletenessWarning, warn
+from ligflow.errors import CompletenessWarning, LigflowError, warn
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.prediction.chain import Chain
 from ligflow.prediction.check import Asked
@@ -35,16 +35,15 @@ def assemble(
     result: Chain,
     row: int,
 ) -> Prediction:
-    """The explanation of one row, labelled."""
+    """The explanation of one row, labelled. Raises LigflowError where nothing reaches its score."""
+    _check_reached(question, reference, built, result, row)
     graph, nodes = built.graph, nodes_of(built.graph, built.calls, result, row)
     kept = (
         layers_with_edges(nodes.heads, settings.edges, len(runs.layers)) if settings.cut == "modules" else ()
     )
     edges, left_out = kept_edges(built, result, row, kept)
-    encoder, decoder = question.tokens, question.decoder_tokens
-    labels = [*encoder.labels, *(decoder.labels if decoder else ())]
-    streams = (("encoder", 0, len(encoder.labels)), ("decoder", len(encoder.labels), len(labels)))
-    own = len(encoder.labels)
+    labels, own = [*question.labels], len(question.tokens.labels)
+    streams = (("encoder", 0, own), ("decoder", own, len(labels)))
     parallel = [call.number for call in built.calls if call.form.kind == "parallel"]
     dtype = str(runs.real.embeddings.dtype).removeprefix("torch.")
     meta = _meta(whole, question, reference, settings, about, [*built.notes, *left_out], row)
@@ -64,11 +63,25 @@ def assemble(
         top=top_of(question, runs.real.outputs, _SHOWN, row),
         reference_top=top_of(question, runs.reference.outputs, _SHOWN, row),
         layer_names=tuple(layer.name for layer in runs.layers),
-        streams=streams if decoder else (("tokens", 0, own),),
+        streams=streams if question.decoder_tokens else (("tokens", 0, own),),
         meta=meta | {"parallel": parallel, "dtype": dtype},
     )  # fmt: skip
     vars(prediction)["_asked"] = Asked(whole, question, reference, row)  # no field: files hold no model
     return prediction
+
+
+def _check_reached(question: Question, reference: Reference, built: Built, result: Chain, row: int) -> None:
+    """Raises LigflowError where the score is the same in both runs, and no token moves it on the way."""
+    real, other = (float(scores[row]) for scores in built.scores)
+    if real == other and not bool(result.by_depth[row].any()):
+        pairs = zip(question.labels, reference.kept, strict=True)
+        moved = [repr(label) for label, kept in pairs if not kept]
+        more = f" and {len(moved) - _SHOWN} more" if len(moved) > _SHOWN else ""
+        raise LigflowError(
+            f"The score is {real:.4g} with the reference too, and nothing moves it on the way: what is "
+            f"replaced ({', '.join(moved[:_SHOWN])}{more}) stands behind the position that is read, or the "
+            "model does not read it. Replace other tokens (on=...), or ask at another position."
+        )
 
 
 def _certificates(segments: Any, result: Chain, row: int) -> tuple[SegmentCertificate, ...]:

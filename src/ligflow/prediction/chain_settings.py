@@ -1,10 +1,12 @@
 """How a prediction is taken apart, and how exactly: checked before any work."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ligflow.errors import LigflowError
 
 CUTS, STRONGEST, ALL = ("modules", "layer", "model"), "strongest", "all"
+MAX_POINTS = 511
 
 
 @dataclass(frozen=True)
@@ -12,34 +14,58 @@ class ChainSettings:
     """How a prediction is taken apart, and how exactly; checked.
 
     `cut` is `modules`, `layer` or `model`; `edges` are the layers whose edges are kept, those of
-    the `strongest` heads, or `all`.
+    the `strongest` heads, or `all`. What would do nothing beside another setting is refused.
     """
 
     cut: str = "modules"
     attention: str = "moved"
     experts: str = "routed"
-    edges: tuple[int, ...] | str = STRONGEST
+    edges: Collection[int] | str = STRONGEST
     tol: float = 1e-3
-    max_points: int = 511
+    max_points: int = MAX_POINTS
     points: int | None = None
 
     def __post_init__(self) -> None:
         _one_of("cut", self.cut, CUTS)
         _one_of("attention", self.attention, ("moved", "held"))
         _one_of("experts", self.experts, ("routed", "held"))
-        if isinstance(self.edges, str):
-            _one_of("edges", self.edges, (STRONGEST, ALL))
+        object.__setattr__(self, "edges", _layers(self.edges))
+        if self.cut != "modules" and self.edges and self.edges != STRONGEST:
+            raise LigflowError(
+                f"edges={self.edges!r} are what heads read, and cut={self.cut!r} knows no heads; "
+                "leave edges out, or choose cut='modules'."
+            )
         if isinstance(self.tol, bool) or not isinstance(self.tol, float | int) or not 0 < self.tol < 1:
             raise LigflowError(
                 f"tol is {self.tol!r}; it is a relative error, so give a number between 0 and 1."
             )
-        if self.points is not None and self.points not in (1, 3, 7, 15, 31):
+        counted = isinstance(self.points, int) and not isinstance(self.points, bool)
+        if self.points is not None and not (counted and self.points in (1, 3, 7, 15, 31)):
             raise LigflowError(f"points is {self.points!r}; choose from 1, 3, 7, 15, 31, or None.")
         if isinstance(self.max_points, bool) or not isinstance(self.max_points, int) or self.max_points < 7:
             raise LigflowError(
                 f"max_points is {self.max_points!r}; segments begin with 7 points, so give a whole number "
                 "from there."
             )
+        if self.points is not None and self.max_points != MAX_POINTS:
+            raise LigflowError(
+                f"points={self.points} is how many every segment takes, and max_points={self.max_points} how "
+                "many it takes at most where it chooses itself; leave one of them out."
+            )
+
+
+def _layers(edges: object) -> tuple[int, ...] | str:
+    """The layers that are named. Raises LigflowError for what is neither numbers nor a word for some."""
+    if isinstance(edges, str):
+        _one_of("edges", edges, (STRONGEST, ALL))
+        return edges
+    numbers = tuple(edges) if isinstance(edges, Collection) else (None,)
+    if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
+        raise LigflowError(
+            f"edges is {edges!r}; give the numbers of layers, e.g. edges=[0, -1], or choose from "
+            f"{STRONGEST}, {ALL}."
+        )
+    return tuple(number for number in numbers if number is not None)
 
 
 def _one_of(what: str, name: object, known: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ligflow.devices.precision import exact_mode
-from ligflow.errors import LigflowError
+from ligflow.errors import LigflowError, LigflowWarning, warn
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import taken_by
 from ligflow.layer.interface import IMPLEMENTATION, Captured, attention_action, plain
@@ -65,8 +65,8 @@ class Asked:
 def check(prediction: PredictionData, subject: Asked | None, tokens: int, heads: int) -> list[Replacement]:
     """The strongest tokens and heads of an explanation, each replaced in both runs.
 
-    Experts that the explanation held are held here. Raises LigflowError where the model is not at hand, as
-    for an explanation from a file, and where attention was held.
+    Experts that the explanation held are held here. Warns where heads cannot be replaced. Raises LigflowError
+    where the model is not at hand, as for an explanation from a file, and where attention was held.
     """
     if subject is None:
         raise LigflowError(
@@ -87,6 +87,12 @@ def check(prediction: PredictionData, subject: Asked | None, tokens: int, heads:
         with trial.running():
             words = [trial.token(prediction, position) for position in _strongest_tokens(prediction, tokens)]
             known = prediction.heads if trial.replaces_heads else {}
+            if heads and prediction.heads and not known:
+                warn(
+                    "Heads are left out of the check: some layers of this model have an attention that is "
+                    "run as it is, in which no head can be replaced.",
+                    LigflowWarning,
+                )
             return words + [trial.head(prediction, *place) for place in _strongest_heads(known, heads)]
 
 

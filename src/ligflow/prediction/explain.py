@@ -19,7 +19,7 @@ from ligflow.prediction.question import Question
 from ligflow.prediction.recorded import recorded_layers
 from ligflow.prediction.references import Reference
 from ligflow.prediction.references import reference as references_of
-from ligflow.prediction.targets import question
+from ligflow.prediction.targets import one_score, question
 from ligflow.progress import Progress, told
 
 
@@ -44,9 +44,8 @@ def explain_prediction(
     progress: Progress | None = None,
 ) -> Prediction:
     """What each token, head and layer contributes to what a model says (`Explainer.explain_prediction`)."""
-    kept = edges if isinstance(edges, str) else tuple(edges)
-    settings = ChainSettings(cut, attention, experts, kept, tol, max_points, points)
-    subject = question(whole, inputs, answer, contrast, position, score, truncate)
+    settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points)
+    subject = one_score(question(whole, inputs, answer, contrast, position, score, truncate))
     references = references_of(whole, subject, reference, on)
     about = {"answer": answer, "contrast": contrast, "position": position, "on": on, "score": score}
     explained = [explain_rows(whole, subject, each, settings, about, progress)[0] for each in references]

@@ -20,7 +20,7 @@ def explain_answer(
     prompt: Inputs,
     answer: str | None = None,
     *,
-    max_new_tokens: int = 20,
+    max_new_tokens: int | None = None,
     reference: Any = "neutral",
     on: Any = None,
     cut: str = "modules",
@@ -34,8 +34,7 @@ def explain_answer(
     progress: Progress | None = None,
 ) -> Answer:
     """What each token of a prompt contributes to each token of an answer (`Explainer.explain_answer`)."""
-    kept = edges if isinstance(edges, str) else tuple(edges)
-    settings = ChainSettings(cut, attention, experts, kept, tol, max_points, points)
+    settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points)
     asked = answer_question(whole, prompt, answer, max_new_tokens, truncate)
     about = {"answer": answer, "contrast": None, "position": None, "on": on, "score": "logprob"}
     references = references_of(whole, asked, reference, on)

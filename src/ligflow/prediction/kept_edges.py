@@ -1,6 +1,6 @@
 """Which layers' edges are kept with a prediction's explanation, and these."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor
 
@@ -15,7 +15,9 @@ from ligflow.prediction.held import HeldAttention
 _HEADS = 5  # the strongest heads at a token whose layers' edges are kept: those that a screen names
 
 
-def layers_with_edges(heads: Mapping[int, Tensor], edges: Sequence[int] | str, count: int) -> tuple[int, ...]:
+def layers_with_edges(
+    heads: Mapping[int, Tensor], edges: Collection[int] | str, count: int
+) -> tuple[int, ...]:
     """The numbers of the layers: those that are asked for, all, or those of the strongest heads.
 
     Raises LigflowError for a layer that the model does not have.
@@ -29,7 +31,7 @@ def layers_with_edges(heads: Mapping[int, Tensor], edges: Sequence[int] | str, c
     return tuple(sorted({layer for _, layer in sorted(sizes, reverse=True)[:_HEADS]}))
 
 
-def check_layers(edges: Sequence[int] | str, count: int) -> None:
+def check_layers(edges: Collection[int] | str, count: int) -> None:
     """Raises LigflowError for a layer that the model does not have."""
     for number in () if isinstance(edges, str) else edges:
         if not -count <= number < count:

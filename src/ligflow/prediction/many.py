@@ -23,7 +23,7 @@ from ligflow.prediction.prediction import Prediction
 from ligflow.prediction.question import Question
 from ligflow.prediction.references import Reference
 from ligflow.prediction.references import reference as references_of
-from ligflow.prediction.targets import question
+from ligflow.prediction.targets import one_score, question
 from ligflow.prediction.together import fit_together, graph_of_all
 from ligflow.progress import Progress, told
 
@@ -63,17 +63,16 @@ def explain_predictions(
     progress: Progress | None = None,
 ) -> Iterator[Prediction]:
     """One explanation for each of many inputs, in their order (`Explainer.explain_predictions`)."""
-    if isinstance(many, str | Words | Pair | Mapping) or is_chat(many):
+    if isinstance(many, str | Words | Pair | Mapping) or is_chat(many) or not isinstance(many, Iterable):
         raise LigflowError("Several inputs are expected, e.g. a list; for one, call explain_prediction.")
     whole_number = isinstance(batch_size, int) and not isinstance(batch_size, bool) and batch_size >= 1
     if batch_size is not None and not whole_number:
         raise LigflowError(f"batch_size is {batch_size!r}; give a whole number from 1, or None.")
-    kept = edges if isinstance(edges, str) else tuple(edges)
-    settings = ChainSettings(cut, attention, experts, kept, tol, max_points, points)
+    settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points)
     about = {"answer": answer, "contrast": contrast, "position": position, "on": on, "score": score}
 
     def of_inputs(inputs: Inputs) -> tuple[Question, list[Reference]]:
-        own = question(whole, inputs, answer, contrast, position, score, truncate)
+        own = one_score(question(whole, inputs, answer, contrast, position, score, truncate))
         return own, references_of(whole, own, reference, on)
 
     count = len(many) if isinstance(many, Sized) else 0
@@ -103,7 +102,7 @@ def _window(
     explained: dict[int, Prediction] = {}
     lengths: dict[int, list[int]] = {}
     for number, (own, references) in enumerate(window):
-        if alone or len(references) > 1 or len(own.rows) > 1:
+        if alone or len(references) > 1:
             rows = [explain_rows(whole, own, each, settings, about)[0] for each in references]
             explained[number] = rows[0] if len(rows) == 1 else Prediction.mean(rows)
         else:

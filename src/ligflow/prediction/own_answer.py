@@ -16,19 +16,21 @@ from ligflow.prediction.prompt import Prompt, pair_prompt, text_prompt
 from ligflow.prediction.question import Question
 from ligflow.prediction.scores import tokens_score
 
+_LENGTH = 20  # tokens of the model's own answer, where no number is given
+
 
 def answer_question(
     whole: PreparedModel,
     prompt: Inputs,
     answer: str | None = None,
-    max_new_tokens: int = 20,
+    max_new_tokens: int | None = None,
     truncate: bool = False,
 ) -> Question:
     """An answer as a row for each of its tokens, whose scores are `log p(token | prompt, tokens before)`.
 
     Without an answer it is the model's own: its likeliest token each time, until it ends the text (the end
-    token is no row) or `max_new_tokens` are written. Raises LigflowError for a model that writes no text,
-    and where the answer is empty.
+    token is no row) or `max_new_tokens` (20) are written. Raises LigflowError for a model that writes no
+    text, where the answer is empty, and for `max_new_tokens` beside an answer.
     """
     kind = head_of(whole.model).kind
     if kind not in ("causal", "seq2seq"):
@@ -40,7 +42,12 @@ def answer_question(
     opened = pair_prompt(whole, prompt, truncate) if kind == "seq2seq" else _open(whole, prompt, truncate)
     last = len(opened.ids) - 1
     if answer is None:
-        ids, notes = _own(whole, opened, max_new_tokens)
+        ids, notes = _own(whole, opened, _LENGTH if max_new_tokens is None else max_new_tokens)
+    elif max_new_tokens is not None:
+        raise LigflowError(
+            f"max_new_tokens={max_new_tokens!r} is how long the model's own answer may be, and the answer is "
+            f"{answer!r}; leave one of them out."
+        )
     else:
         ids = ids_behind(whole, opened, answer, last)
         notes = blank_note(whole.tokenizer, answer, opened.text, ids)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ligflow.errors import LigflowError
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.chat import is_chat
-from ligflow.inputs.checks import Inputs, refuse_other_inputs, taken_by
+from ligflow.inputs.checks import Inputs, check_inputs, refuse_other_inputs, taken_by
 from ligflow.inputs.pairs import Pair
 from ligflow.inputs.token_text import token_text
 from ligflow.inputs.tokens import Tokens, encode, name_inputs, position_limit, text_config
@@ -141,7 +141,7 @@ def pair_prompt(whole: PreparedModel, inputs: Inputs, truncate: bool) -> Prompt:
         )
     limit = position_limit(whole.model, whole.tokenizer)
     if isinstance(inputs, Mapping):
-        return _mapped_pair(whole, inputs)
+        return _mapped_pair(whole, check_inputs(inputs, limit, ()))
     source: Any = inputs.source if isinstance(inputs, Pair) else inputs
     target = inputs.target if isinstance(inputs, Pair) else ""
     encoder, tokens = encode(whole.tokenizer, source, limit, truncate)

@@ -50,6 +50,11 @@ class Question:
         return "pixel_values" in self.inputs and "input_ids" not in self.inputs
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """What all tokens are called, an encoder's first."""
+        return (*self.tokens.labels, *(self.decoder_tokens.labels if self.decoder_tokens else ()))
+
+    @property
     def special(self) -> tuple[bool, ...]:
         """Which of all tokens are special, an encoder's first."""
         return (*self.tokens.special, *(self.decoder_tokens.special if self.decoder_tokens else ()))

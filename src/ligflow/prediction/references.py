@@ -49,11 +49,32 @@ class Random:
 
     count: int = 5
     seed: int = 0
-    corpus: tuple[str, ...] = ()
+    corpus: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.count, int) or self.count < 1:
+        if not _whole(self.count) or self.count < 1:
             raise LigflowError(f"count is {self.count!r}; give a whole number of references from 1 on.")
+        if not _whole(self.seed):
+            raise LigflowError(
+                f"seed is {self.seed!r}; give a whole number, with which the same is drawn again."
+            )
+        if isinstance(self.corpus, str):
+            raise LigflowError("corpus is one text; give several texts: Random(corpus=(text, ...)).")
+        object.__setattr__(self, "corpus", tuple(self.corpus))
+        for text in self.corpus:
+            if not isinstance(text, str):
+                raise LigflowError(f"corpus holds {text!r}; give texts: Random(corpus=(text, ...)).")
+
+
+def _whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
+
+
+def several(reference: Any) -> bool:
+    """Whether a reference is several, each with its own total."""
+    if isinstance(reference, Random):
+        return reference.count > 1
+    return isinstance(reference, str) and reference == "random"
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +182,6 @@ def _pool(making: _Making, corpus: Sequence[str]) -> tuple[Int[Tensor, " id"], s
             "Random tokens need the tokenizer, which tells words from marks: Explainer(model, tokenizer), or "
             "give ids as a tensor."
         )
-    if isinstance(corpus, str):
-        raise LigflowError("corpus is one text; give several texts: Random(corpus=(text, ...)).")
     marks = special_ids(tokenizer) | {tokenizer.unk_token_id, tokenizer.mask_token_id}
     if corpus:
         every = [number for text in corpus for number in tokenizer(text, verbose=False)["input_ids"]]
@@ -190,6 +209,8 @@ def _of_image(making: _Making, reference: Any) -> Reference:
 
 def _of_tensor(making: _Making, tensor: Tensor) -> Reference:
     """A reference of ids or embeddings. Raises LigflowError for other shapes."""
+    if tensor.is_meta:
+        raise LigflowError("The reference is a tensor without numbers (device 'meta'); give one in memory.")
     at, tensor = making.at, tensor.detach()
     count, width = at.vectors.shape[1:]
     taught = sum(making.question.taught[:count])
@@ -206,12 +227,23 @@ def _of_tensor(making: _Making, tensor: Tensor) -> Reference:
             return making.of_vectors("own embeddings", torch.cat([shaped.to(rest), rest]))
     elif not image and tensor.numel() in (count, count - taught) and tensor.dtype != torch.bool:
         ids = tensor.reshape(1, -1)
+        _check_ids(ids, at.size)
         return making.of_ids("own tokens", torch.cat([ids.to(at.inputs), at.inputs[:, ids.shape[1] :]], 1))
     raise LigflowError(
         f"The reference is a tensor {list(tensor.shape)} of {tensor.dtype}; the input has {count - taught} "
         f"tokens of width {width}: give embeddings [{count - taught}, {width}] or [{width}]"
         + (f", or pixels {list(at.inputs.shape)}." if image else f", or whole numbers [{count - taught}].")
     )
+
+
+def _check_ids(ids: Tensor, size: int) -> None:
+    """Raises LigflowError for ids of tokens that the model has not."""
+    for number in ids[0].tolist():
+        if not 0 <= number < size:
+            raise LigflowError(
+                f"The reference has token {number}, and the model has embeddings of tokens 0 to {size - 1}; "
+                "give ids among these."
+            )
 
 
 def _of_real_tokens(reference: Any) -> bool:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ligflow.devices.precision import exact_mode
+from ligflow.errors import CompletenessWarning, warn
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import Inputs
 from ligflow.prediction.chain import Accuracy, chain
@@ -50,7 +51,19 @@ def similar_pairs(
         return made @ torch.cat([by_component.T, change[None]]).T.to(made)
 
     pairs, total = _rows(prepared, other, along, reference, settings, truncate)
+    _warn_missed(float(pairs[:-1].sum()), float(total[-1]), float(pairs[:-1].abs().sum()), settings.tol)
     return pairs[:-1], float(total[-1])
+
+
+def _warn_missed(found: float, wanted: float, size: float, tol: float) -> None:
+    """Warns (CompletenessWarning) where pairs do not add up to what they should."""
+    off = abs(found - wanted) / max(abs(wanted), size, 1e-300)
+    if off > tol:
+        warn(
+            f"The pairs add up to {found:.4g} of {wanted:.4g}, off by {off:.1e} of their size, more than the "
+            f"tolerance {tol:.1e}; take more points: points=31.",
+            CompletenessWarning,
+        )
 
 
 def _rows(

@@ -23,6 +23,7 @@ from ligflow.prediction.prediction import Prediction
 from ligflow.prediction.prompt import text_prompt
 from ligflow.prediction.question import Question
 from ligflow.prediction.references import reference as references_of
+from ligflow.prediction.references import several
 from ligflow.prediction.similar_pairs import similar_pairs
 from ligflow.prediction.targets import question
 from ligflow.progress import Progress
@@ -78,8 +79,13 @@ def explain_similarity(
     """What each token of two texts contributes to their cosine (`Explainer.explain_similarity`)."""
     if pooling not in POOLINGS:
         raise LigflowError(f"Unknown pooling {pooling!r}; choose from {', '.join(POOLINGS)}.")
-    kept = edges if isinstance(edges, str) else tuple(edges)
-    settings = ChainSettings(cut, attention, experts, kept, tol, max_points, points)
+    settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points)
+
+    if pairs and several(reference):
+        raise LigflowError(
+            "Pairs of tokens are explained against one reference, and this is several; choose another, e.g. "
+            'Random(count=1) or "neutral", or leave pairs out.'
+        )
 
     def side(own: Inputs, beside: Inputs) -> Prediction:
         subject = _question(prepared, own, beside, pooling, truncate)

@@ -66,6 +66,16 @@ def question(
     return _OF_KIND[kind](whole, inputs, Wish(answer, contrast, position, score), truncate)
 
 
+def one_score(question: Question) -> Question:
+    """The question itself. Raises LigflowError for one of several scores, for an explanation is of one."""
+    if len(question.rows) > 1:
+        raise LigflowError(
+            f"score gives {len(question.rows)} numbers for each point, and an explanation is of one: give a "
+            "function of one number, e.g. score=lambda outputs: outputs.logits[:, -1, 7]."
+        )
+    return question
+
+
 def _refuse_besides(**wishes: object) -> None:
     """Raises LigflowError for what a function of the outputs leaves no room for."""
     for name, wish in wishes.items():

@@ -143,13 +143,33 @@ def _check_tensors(labels: dict[str, Any], tensors: Mapping[str, Tensor], path: 
             raise LigflowError(f"{str(path)!r} is damaged: tensor {name!r} should be float32 or float64.")
         if not torch.isfinite(tensor).all():
             raise LigflowError(f"{str(path)!r} is damaged: tensor {name!r} holds NaN or infinite entries.")
+    _check_layers(labels, tensors, path)
+
+
+def _check_layers(labels: dict[str, Any], tensors: Mapping[str, Tensor], path: Path) -> None:
+    """What belongs to a layer belongs to one that there is, and edges to its heads."""
+    for name, tensor in tensors.items():
+        part, dot, layer = name.partition(".")
+        if not dot:
+            continue
+        if int(layer) >= len(labels["layer_names"]) or f"layer {int(layer)}" not in labels["cuts"]:
+            raise LigflowError(
+                f"{str(path)!r} is damaged: tensor {name!r} is of a layer that it does not name."
+            )
+        if part == "stored_edges":
+            heads = [tensors.get(f"{kind}.{layer}", ()) for kind in ("heads", "cross_heads")]
+            if len(tensor) not in (len(heads[0]), sum(map(len, heads))):
+                raise LigflowError(
+                    f"{str(path)!r} is damaged: tensor {name!r} is of other heads than its layer."
+                )
 
 
 def _dims(name: str) -> tuple[str, ...] | None:
     part, dot, layer = name.partition(".")
     if not dot:
         return WHOLE.get(name)
-    return BY_LAYER.get(part) if layer.isdecimal() and layer.isascii() else None
+    numbered = layer.isdecimal() and layer.isascii() and len(layer) < 9 and layer == str(int(layer))
+    return BY_LAYER.get(part) if numbered else None
 
 
 def _prediction(

@@ -49,7 +49,7 @@ def paths(prediction: PredictionData, count: int) -> list[RelevancePath]:
 
     Raises LigflowError unless edges of layers that follow each other are stored.
     """
-    if not isinstance(count, int) or count < 1:
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise LigflowError(f"{count} paths were asked for; give a whole number from 1.")
     layers = layers_with_edges(prediction)
     steps = [_start(prediction, layers[-1])]

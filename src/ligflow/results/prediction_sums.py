@@ -12,6 +12,7 @@ from ligflow.results.prediction_data import AnyPrediction, PredictionData, Segme
 
 _BY_LAYER = ("heads", "cross_heads", "mlps", "residual", "routing", "stored_edges")
 _SAME = ("tokens", "cuts", "layer_names", "streams")
+_SETTINGS = ("cut", "attention", "experts", "score")
 
 
 def mean(predictions: Sequence[AnyPrediction]) -> AnyPrediction:
@@ -29,6 +30,13 @@ def mean(predictions: Sequence[AnyPrediction]) -> AnyPrediction:
             raise LigflowError(
                 "These predictions explain other scores; take the mean of those of one question."
             )
+        for name in _SETTINGS:
+            ours, theirs = (p.meta.get("settings", {}).get(name) for p in (first, other))
+            if ours != theirs:
+                raise LigflowError(
+                    f"These predictions have {name} {ours!r} and {theirs!r}; take the mean of those that are "
+                    "explained in one way."
+                )
     count = len(predictions)
     return replace(
         first,

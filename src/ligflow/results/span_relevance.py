@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ligflow.errors import LigflowError
 from ligflow.results.prediction_data import PredictionData
@@ -49,9 +50,9 @@ def known_spans(prediction: PredictionData) -> list[str]:
 
 
 def _spans(prediction: PredictionData, spans: Spans) -> list[tuple[str, Iterable[int]]]:
-    if not isinstance(spans, str):
+    if isinstance(spans, Mapping):
         return [(str(name), places) for name, places in spans.items()]
-    if spans not in known_spans(prediction):
+    if not isinstance(spans, str) or spans not in known_spans(prediction):
         known = ", ".join(known_spans(prediction)) or "none"
         raise LigflowError(
             f"This prediction knows no {spans!r} (it knows: {known}); give a mapping of names to positions."
@@ -69,10 +70,15 @@ def _words(prediction: PredictionData) -> list[tuple[str, Iterable[int]]]:
     return [(prediction.meta["word_labels"][word], tokens) for word, tokens in places.items()]
 
 
-def _places(name: str, places: Iterable[int], count: int) -> Iterator[int]:
+def _places(name: str, places: Any, count: int) -> Iterator[int]:
     """Positions counted from the front."""
+    if isinstance(places, str) or not isinstance(places, Iterable):
+        raise LigflowError(
+            f"Span {name!r} is {places!r}; give the positions of its tokens: {{name: [0, 1]}}."
+        )
     for place in places:
-        if not isinstance(place, int) or not -count <= place < count:
+        whole = isinstance(place, int) and not isinstance(place, bool)
+        if not whole or not -count <= place < count:
             raise LigflowError(
                 f"Span {name!r} holds {place!r}, and positions are whole numbers from 0 to {count - 1}."
             )
