@@ -15,6 +15,7 @@ OPTIONS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+PATIENCE = 600_000  # milliseconds: ends what never comes, and says nothing of speed
 
 
 def executable() -> str | None:

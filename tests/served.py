@@ -18,6 +18,7 @@ HERE = "http://127.0.0.1:8517"
 TEXT = "The cat's whiskers"
 LIMITS = Limits(characters=200, tokens=24, queue=3, keep=2)
 ASK = {"text": TEXT, "layers": [0]}
+PATIENCE = 600  # seconds: ends what never comes, and says nothing of speed
 Connect = Callable[..., TestClient]
 
 
@@ -30,12 +31,12 @@ class Held:
     def __call__(self, told: Progress) -> bytes:
         self.began.set()
         for layer in range(self.layers):
-            assert self.go.acquire(timeout=20)
+            assert self.go.acquire(timeout=PATIENCE)
             told(layer + 1, self.layers)
         return b"flow"
 
 
-def until(call: Callable[[], Any], wanted: Callable[[Any], bool], seconds: float = 30) -> Any:
+def until(call: Callable[[], Any], wanted: Callable[[Any], bool], seconds: float = PATIENCE) -> Any:
     """What `call` gives once it is as wanted."""
     end = time.monotonic() + seconds
     while not wanted(found := call()):
@@ -70,7 +71,7 @@ def header_of(flow: bytes) -> dict[str, Any]:
 
 def raw(port: int, sent: bytes) -> bytes:
     """What the server answers to these bytes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         connection.sendall(sent)
         answer = b""
         while part := connection.recv(65536):
@@ -79,7 +80,7 @@ def raw(port: int, sent: bytes) -> bytes:
 
 
 def call(port: int, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request(method, path, body)
         answer = connection.getresponse()
@@ -90,7 +91,7 @@ def call(port: int, method: str, path: str, body: bytes | None = None) -> tuple[
 
 def all_of(connection: socket.socket) -> bytes:
     """What comes until the other side hangs up."""
-    connection.settimeout(60)
+    connection.settimeout(PATIENCE)
     answer = b""
     while part := connection.recv(65536):
         answer += part

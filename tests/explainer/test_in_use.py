@@ -121,7 +121,7 @@ def test_two_processes_that_convert_a_model_at_once_have_one_whole_folder(tmp_pa
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    read = [process.communicate(timeout=120)[0].strip() for process in processes]
+    read = [process.communicate(timeout=600)[0].strip() for process in processes]
     first, second = read
     assert first == second
     assert first in [str(process.pid) * 1000 for process in processes]

@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ligflow.serve.app import create_app
 from ligflow.serve.guard import hosts_of
 from ligflow.serve.jobs import Queue
 from ligflow.serve.request import Limits, Offered
-from served import HERE, LIMITS, Connect, Held
+from served import HERE, LIMITS, PATIENCE, Connect, Held
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +68,27 @@ def impatient(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Iterator[int
     """The port of a server that waits a moment for headers, and takes 60 connections."""
     monkeypatch.setattr(protocol, "_HEADER_SECONDS", 0.5)
     monkeypatch.setattr(protocol, "_MOST", 60)
-    app = connect().app
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with listening(connect().app) as port:
+        yield port
+
+
+@pytest.fixture
+def patient(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The port of a server that waits for headers as long as a busy machine takes to send them."""
+    monkeypatch.setattr(protocol, "_HEADER_SECONDS", PATIENCE)
+    with listening(connect().app) as port:
+        yield port
+
+
+@contextmanager
+def listening(app: Any) -> Iterator[int]:
+    """The port of a server of an application, which runs in a thread."""
+    with socket.create_server(("127.0.0.1", 0)) as port:
         config = uvicorn.Config(app, http=protocol.Protocol, ws="none", lifespan="off", log_level="error")
         running = uvicorn.Server(config)
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [port]}, daemon=True)
         thread.start()
-        yield listening.getsockname()[1]
+        yield port.getsockname()[1]
         running.should_exit = True
-        thread.join(30)
+        thread.join(PATIENCE)
         assert not thread.is_alive()

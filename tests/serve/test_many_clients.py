@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from served import (
+    PATIENCE,
     call,
     header_of,
     raw,
@@ -38,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]
     assert "http://127.0.0.1:" in line, process.communicate()
     yield int(line.split("http://127.0.0.1:")[1].split("/")[0]), process.pid
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     assert "Traceback" not in said, said
     assert list(folder.iterdir()) == []

@@ -5,18 +5,19 @@ from typing import Any
 
 import pytest
 
-from browser import chromium
+from browser import PATIENCE, chromium
 
 
 @pytest.fixture
-def shown(impatient: int) -> Iterator[Any]:
+def shown(patient: int) -> Iterator[Any]:
     """The page in a browser."""
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 720})
+        page.set_default_timeout(PATIENCE)
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda note: problems.append(note.text) if note.type == "error" else None)
-        page.goto(f"http://127.0.0.1:{impatient}/?text=The%20cat%20sat")
+        page.goto(f"http://127.0.0.1:{patient}/?text=The%20cat%20sat")
         yield page
         assert problems == []
 

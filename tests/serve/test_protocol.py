@@ -5,6 +5,7 @@ import socket
 import time
 
 from served import (
+    PATIENCE,
     all_of,
     call,
 )
@@ -28,7 +29,7 @@ def test_half_headers_are_given_up_like_half_bodies(impatient: int) -> None:
 
 
 def test_a_header_that_trickles_in_is_given_up(impatient: int) -> None:
-    with socket.create_connection(("127.0.0.1", impatient), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", impatient), timeout=PATIENCE) as connection:
         connection.sendall(HALF)
         with contextlib.suppress(OSError):  # hung up meanwhile
             for _ in range(200):

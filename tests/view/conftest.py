@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from architectures import ARCHITECTURES, build, example
-from browser import chromium, flow_of, still_head
+from browser import PATIENCE, chromium, flow_of, still_head
 from five_tokens import HOSTILE
 from five_tokens import TOKENS as FIVE
 from ligflow import Explainer, Flow
@@ -34,6 +34,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
         path.write_text(html or page(flows, view=view), encoding="utf-8")
         contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 720}} | context))
         shown = contexts[-1].new_page()
+        shown.set_default_timeout(PATIENCE)
         shown.on("pageerror", lambda error: problems.append(f"page: {error}"))
         shown.on("console", lambda note: problems.append(note.text) if note.type == "error" else None)
         shown.on(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from browser import flow_of
+from browser import PATIENCE, flow_of
 from ligflow import Flow, view
 from ligflow.view.interactive_page import module, page
 from pages import (
@@ -78,6 +78,7 @@ def test_the_files_of_the_viewer_are_modules_that_import_all_they_use(
     context = browser.new_context(viewport={"width": 1280, "height": 720})
     context.route("http://viewer.test/**", serve)
     shown = context.new_page()
+    shown.set_default_timeout(PATIENCE)
     shown.on("pageerror", lambda error: problems.append(str(error)))
     shown.goto(f"http://viewer.test/#{state}")
     shown.wait_for_selector(".findings li")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from browser import chromium, flow_of
+from browser import PATIENCE, chromium, flow_of
 from ligflow import Flow, LigflowError
 from ligflow.view.interactive_page import module, style
 from ligflow.view.payload import pack
@@ -39,6 +39,7 @@ def shown(flow: Flow, tmp_path: Path) -> Iterator[Any]:
     (tmp_path / "host.html").write_text(HOST % (style(), data, code), encoding="utf-8")
     with chromium() as browser:
         page = browser.new_page()
+        page.set_default_timeout(PATIENCE)
         page.goto((tmp_path / "host.html").as_uri())
         page.wait_for_selector(".ligflow h2")
         yield page
