@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.prediction.chain import Accuracy, chain
-from ligflow.prediction.graph import both_runs, graph_of
+from ligflow.prediction.graph import Runs, both_runs, graph_of
 from ligflow.prediction.nodes import Nodes, nodes_of
 from ligflow.prediction.recorded import recorded_layers
 from prediction.oracle_families import Family
@@ -30,17 +30,22 @@ def chained(
     family: Family, model: PreTrainedModel, accuracy: Accuracy, cut: str = "modules", **held: bool
 ) -> Explained:
     """The chain through a model of the family, to its reference; `held` are experts or attention."""
-    two_stacks = model.config.is_encoder_decoder
-    copy = PreparedModel(model, stack="decoder" if two_stacks else None).now()
-    whole, inputs, score = cast(PreTrainedModel, copy.placement.model), family.inputs(), family.score()
-    recorded, start = recorded_layers(copy, inputs, None), family.references(model)[0][None]
-    runs = both_runs(
-        whole, inputs, recorded.layers, start, None, lambda o: score(o)[:, None], recorded.decoder, **held
-    )
+    runs = runs_of_family(family, model, **held)
     built = graph_of(runs, cut)
     change = (built.scores[0] - built.scores[1]).double()
-    result = chain(built.graph, change, accuracy, whole)
+    result = chain(built.graph, change, accuracy, runs.model)
     nodes = nodes_of(built.graph, built.calls, result, 0)
     cuts = [name for name, _ in built.graph.cuts]
     kinds = [call.form.kind for call in built.calls]
     return Explained(float(change), cuts, result.by_depth[0], result.error[0], nodes, kinds)
+
+
+def runs_of_family(family: Family, model: PreTrainedModel, **held: bool) -> Runs:
+    """The two runs of a model of the family."""
+    two_stacks = model.config.is_encoder_decoder
+    copy = PreparedModel(model, stack="decoder" if two_stacks else None).now()
+    whole, inputs, score = cast(PreTrainedModel, copy.placement.model), family.inputs(), family.score()
+    recorded, start = recorded_layers(copy, inputs, None), family.references(model)[0][None]
+    return both_runs(
+        whole, inputs, recorded.layers, start, None, lambda o: score(o)[:, None], recorded.decoder, **held
+    )

@@ -13,11 +13,11 @@ knows of them. In a layer that is replayed whole (one that cannot be split), key
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -115,6 +115,51 @@ def noted(run: Callable[[], object], calls: int) -> Int[Tensor, "place choice"] 
     if len({len(choices) for choices in choices_of_calls}) > 1:
         return None
     return torch.cat(choices_of_calls, dim=-1)
+
+
+class _Enough(Exception):
+    """Ends a run at its last choice."""
+
+
+def rows_of_choices(run: Callable[[], object]) -> tuple[int, ...]:
+    """How many rows of scores each choice of a run looks at, in the order of the choices."""
+    rows: list[int] = []
+
+    def note(indices: Tensor, _scores: Tensor) -> Tensor:
+        rows.append(indices.shape[:-1].numel())
+        return indices
+
+    with _OnChoices(note):
+        run()
+    return tuple(rows)
+
+
+def choices_at(
+    run: Callable[[], object], rows: Sequence[int], points: int
+) -> list[tuple[Int[Tensor, "point row choice"], Float[Tensor, "point row score"]]] | None:
+    """What a run at so many points chooses, and among which scores; it ends at the last of its choices.
+
+    `rows` are those of a run at one point (`rows_of_choices`), which is how often and for how many rows each
+    point chooses. None where it chooses otherwise.
+    """
+    noted_calls: list[list[tuple[Tensor, Tensor]]] = [[] for _ in rows]
+    calls = itertools.count()
+
+    def note(indices: Tensor, scores: Tensor) -> Tensor:
+        call = next(calls) % len(rows)
+        noted_calls[call].append((indices.flatten(0, -2), scores.flatten(0, -2)))
+        if call == len(rows) - 1 and sum(len(each) for each, _ in noted_calls[-1]) >= rows[-1] * points:
+            raise _Enough
+        return indices
+
+    with suppress(_Enough), _OnChoices(note):
+        run()
+    joined = [(torch.cat([i for i, _ in call]), torch.cat([s for _, s in call])) for call in noted_calls]
+    if [len(indices) for indices, _ in joined] != [count * points for count in rows]:
+        return None
+    return [
+        (indices.unflatten(0, (points, -1)), scores.unflatten(0, (points, -1))) for indices, scores in joined
+    ]
 
 
 def has_experts(layer: Layer) -> bool:

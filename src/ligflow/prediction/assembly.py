@@ -18,6 +18,7 @@ from ligflow.prediction.nodes import nodes_of
 from ligflow.prediction.prediction import Prediction
 from ligflow.prediction.question import Question, top_of
 from ligflow.prediction.references import Reference
+from ligflow.prediction.segment import Segment
 from ligflow.prediction.spans import spans_of
 from ligflow.results.prediction_data import SegmentCertificate
 
@@ -46,7 +47,8 @@ def assemble(
     streams = (("encoder", 0, own), ("decoder", own, len(labels)))
     parallel = [call.number for call in built.calls if call.form.kind == "parallel"]
     dtype = str(runs.real.embeddings.dtype).removeprefix("torch.")
-    meta = _meta(whole, question, reference, settings, about, [*built.notes, *left_out], row)
+    notes = [*built.notes, *left_out, *_of_jumps(graph.segments, result, row)]
+    meta = _meta(whole, question, reference, settings, about, notes, row)
     prediction = Prediction(
         tokens=labels,
         special=tuple(question.special),
@@ -58,6 +60,7 @@ def assemble(
         late=result.late[row],
         error=result.error[row],
         heads=nodes.heads, cross_heads=nodes.cross_heads, mlps=nodes.mlps, residual=nodes.residual,
+        routing=nodes.routing,
         stored_edges=edges,
         certificates=_certificates(graph.segments, result, row),
         top=top_of(question, runs.real.outputs, _SHOWN, row),
@@ -99,9 +102,31 @@ def _certificates(segments: Any, result: Chain, row: int) -> tuple[SegmentCertif
                 may,
                 int(average.points[row]),
                 error <= may,
+                average.note,
             )
         )
     return tuple(certificates)
+
+
+def _of_jumps(segments: Sequence[Segment], result: Chain, row: int) -> list[str]:
+    """Where experts change between the runs, and what could not be found of it."""
+    notes, changing = [], list[str]()
+    for segment, average in zip(segments, result.averages, strict=True):
+        if average is None or average.jumps is None:
+            continue
+        if average.note:
+            notes.append(f"{segment.name}: {average.note}")
+        tokens = int((average.jumps[row] != 0).sum())
+        if tokens:
+            where = segment.name if segment.layer is None else f"layer {segment.layer}"
+            changing.append(f"{where} ({tokens} token{'s' if tokens > 1 else ''})")
+    if changing:
+        notes.insert(
+            0,
+            f"other experts are chosen along the paths in {', '.join(changing)}: what that contributes is in "
+            "routing, and is part of what the layer's MLP contributes",
+        )
+    return notes
 
 
 def _meta(
@@ -154,8 +179,14 @@ def warn_unmet(prediction: Prediction) -> Prediction:
         warn(
             f"The words add up to the change within {abs(prediction.certificate):.1e} of its scale, and are "
             f"off by {error:.1e} in all by estimate, more than the tolerance {tol:.1e}; most of it comes "
-            f"from {named}. Raise max_points, choose another reference, or load the model in float64; where "
-            "the model jumps on the path (experts), hold them: experts='held'.",
+            f"from {named}. Raise max_points, choose another reference, or load the model in float64"
+            f"{_reasons(worst)}.",
             CompletenessWarning,
         )
     return prediction
+
+
+def _reasons(segments: Sequence[SegmentCertificate]) -> str:
+    """What is known of why segments are off."""
+    reasons = [f"{segment.name}: {segment.note}" for segment in segments if segment.note]
+    return f"; {'; '.join(reasons)}: experts='held' holds experts" if reasons else ""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.path_average import Average, average
 from ligflow.prediction.pullback import Cotangents
+from ligflow.prediction.routing import routed_average
 from ligflow.prediction.segment import Segment, Variable
 
 Report = Callable[[int, int], None]
@@ -153,10 +154,11 @@ def _average(
     allowance: Tensor,
     accuracy: Accuracy,
 ) -> Average:
+    over_path = routed_average if segment.choices else average
     if accuracy.points is None:
-        return average(segment, graph.variables, above, carried, allowance, accuracy.max_points)
+        return over_path(segment, graph.variables, above, carried, allowance, accuracy.max_points)
     pinned = torch.full_like(allowance, torch.inf)
-    return average(segment, graph.variables, above, carried, pinned, accuracy.points, accuracy.points)
+    return over_path(segment, graph.variables, above, carried, pinned, accuracy.points, accuracy.points)
 
 
 def _unit(score: Variable, rows: int) -> Tensor:

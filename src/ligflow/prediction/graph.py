@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from ligflow.errors import UnsupportedModel
 from ligflow.layer.arguments import first_tensor
+from ligflow.layer.experts import rows_of_choices
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.prediction.attention_switch import AttentionSwitch
@@ -198,7 +199,7 @@ class _Builder:
                 number, layer, candidate, hidden, output, names, written, *self.runs.held.attends(number)
             )
             segments = [self._holding(segment, number) for segment in segments_of(call)]
-            inner = self._inner(segments, (output, *written.values()))
+            segments, inner = self._inner(segments, (output, *written.values()))
             if inner is not None:
                 break
         else:
@@ -249,23 +250,42 @@ class _Builder:
             self._add_variable(names[path[0]], *pair, late=True, decodes=decodes)
         return names
 
-    def _inner(self, segments: Sequence[Segment], outputs: Sequence[str]) -> dict[str, Variable] | None:
-        """The variables inside a layer in both runs; None where its outputs do not come out."""
+    def _inner(
+        self, segments: Sequence[Segment], outputs: Sequence[str]
+    ) -> tuple[list[Segment], dict[str, Variable] | None]:
+        """The segments with what they choose, and the variables inside a layer in both runs.
+
+        These are None where its outputs do not come out.
+        """
         inner: dict[str, Variable] = {}
+        choosing = []
         for segment in segments:
             known = self.variables | inner
             ends = {name: torch.stack([known[name].reference, known[name].real]) for name in segment.sources}
             self.attention.to(segment.implementation)
             with torch.no_grad():
-                images = segment.run(ends)
+                images, chooses = self._run(segment, ends)
+            choosing.append(self._choosing(segment, ends) if chooses else segment)
             for name, image in images.items():
                 if name in outputs:
                     wanted = torch.stack([known[name].reference, known[name].real])
                     if not _same(image, wanted):
-                        return None
+                        return choosing, None
                 else:
                     inner[name] = Variable(image[1], image[0], 0, known[outputs[0]].offset)
-        return inner
+        return choosing, inner
+
+    def _run(self, segment: Segment, values: Values) -> tuple[Values, bool]:
+        """What a segment gives, and whether it chooses experts on the way."""
+        images: list[Values] = []
+        rows = rows_of_choices(lambda: images.append(segment.run(values)))
+        return images[0], bool(rows) and not self.runs.held.experts
+
+    def _choosing(self, segment: Segment, values: Values) -> Segment:
+        """The segment with what it chooses for one point."""
+        point = {name: value[:1] for name, value in values.items()}
+        with torch.no_grad():
+            return replace(segment, choices=rows_of_choices(lambda: segment.run(point)))
 
     def _between(
         self, number: int, fresh: Mapping[Path, tuple[Tensor, Tensor]], first: str
@@ -299,9 +319,24 @@ class _Builder:
         implementation = implementation_of(self.runs.layers)
         segment = Segment(name, None, "between", candidates, images, run, False, 1, implementation)
         self.attention.to(implementation)
-        sources = _sources(segment, self.variables)
+        sources, chooses = self._sources(segment)
         segment = replace(segment, sources=sources)
+        if chooses:
+            segment = self._choosing(segment, {name: self.variables[name].real[None] for name in sources})
         self.segments.append(segment)
+
+    def _sources(self, segment: Segment) -> tuple[tuple[str, ...], bool]:
+        """The candidates on which some image depends, and whether experts are chosen on the way."""
+        with torch.enable_grad():
+            values = {
+                name: self.variables[name].real[None].clone().requires_grad_() for name in segment.sources
+            }
+            images, chooses = self._run(segment, values)
+            total = sum(image.double().square().sum() for image in images.values())
+            assert isinstance(total, Tensor)
+            grads = torch.autograd.grad(total, list(values.values()), allow_unused=True)
+        every = zip(values, grads, strict=True)
+        return tuple(name for name, grad in every if grad is not None and bool(grad.any())), chooses
 
     def finish(self) -> Built:
         """The last segment: from what the last layers gave to the score."""
@@ -331,16 +366,3 @@ def _whole(runs: Runs, embeddings: Tensor) -> Tensor:
 
 def _same(ours: Tensor, theirs: Tensor) -> bool:
     return max_token_error(ours, theirs) <= tolerance(ours)
-
-
-def _sources(segment: Segment, variables: Mapping[str, Variable]) -> tuple[str, ...]:
-    """The candidates on which some image depends."""
-    with torch.enable_grad():
-        values = {name: variables[name].real[None].clone().requires_grad_() for name in segment.sources}
-        images = segment.run(values)
-        total = sum(image.double().square().sum() for image in images.values())
-        assert isinstance(total, Tensor)
-        grads = torch.autograd.grad(total, list(values.values()), allow_unused=True)
-    return tuple(
-        name for name, grad in zip(values, grads, strict=True) if grad is not None and bool(grad.any())
-    )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,6 +19,7 @@ class Nodes:
     cross_heads: dict[int, Float[Tensor, "head token"]] = field(default_factory=dict)
     mlps: dict[int, Float[Tensor, " token"]] = field(default_factory=dict)
     residual: dict[int, Float[Tensor, " token"]] = field(default_factory=dict)
+    routing: dict[int, Float[Tensor, " token"]] = field(default_factory=dict)
 
 
 def nodes_of(graph: Graph, calls: list[Call], result: Chain, row: int) -> Nodes:
@@ -29,6 +31,7 @@ def nodes_of(graph: Graph, calls: list[Call], result: Chain, row: int) -> Nodes:
         _put(nodes.cross_heads, call, graph, cotangents.of_heads(f"c{call.number}"))
         _put(nodes.mlps, call, graph, _mlp(call, cotangents))
         _put(nodes.residual, call, graph, _residual(call, cotangents))
+        _put(nodes.routing, call, graph, cotangents.jumps())
     return nodes
 
 
@@ -56,6 +59,15 @@ class _Cotangents:
             if here and average is not None and name in average.cotangents:
                 return average.cotangents[name][self.row]
         return None
+
+    def jumps(self) -> Tensor | None:
+        """What came of changes of experts in this layer, by token."""
+        sizes = [
+            average.jumps[self.row]
+            for segment, average in zip(self.graph.segments, self.result.averages, strict=True)
+            if segment.layer == self.layer and average is not None and average.jumps is not None
+        ]
+        return torch.stack(sizes).sum(0) if sizes else None
 
     def times(self, cotangent: Tensor | None, step: Tensor, variable: Variable) -> Tensor | None:
         """`m . Δv` by token."""

@@ -28,7 +28,8 @@ class Average:
 
     `error` is the estimated sum over tokens of `|relevance - its true value|`, `residue` what the sources sum
     to less what they should; `carried` the cotangents of errors made above, `local` those of errors made
-    here.
+    here. `jumps` is what came of changes of experts, which the cotangents hold, and `note` what must be
+    known of them.
     """
 
     cotangents: Cotangents
@@ -37,6 +38,8 @@ class Average:
     points: Int[Tensor, " row"]
     local: Cotangents
     carried: Cotangents = field(default_factory=dict)
+    jumps: Float[Tensor, "row token"] | None = None
+    note: str = ""
 
     def only(self, rows: Tensor) -> "Average":
         """That of some rows."""
@@ -45,6 +48,7 @@ class Average:
             residue=self.residue[rows], error=self.error[rows], points=self.points[rows],
             local={name: tensor[rows] for name, tensor in self.local.items()},
             carried={name: tensor[rows] for name, tensor in self.carried.items()},
+            jumps=None if self.jumps is None else self.jumps[rows],
         )  # fmt: skip
 
 

@@ -68,7 +68,8 @@ class Segment:
 
     `start` is the level of the quadrature that it begins with: 0 for what may be affine. `implementation` is
     the attention that the model is to have meanwhile. Where examples are not `apart`, all of several go
-    through it together.
+    through it together. `choices` are the rows of scores among which one run for one point chooses, call by
+    call: where experts change on the path, it jumps.
     """
 
     name: str
@@ -81,3 +82,4 @@ class Segment:
     start: int = 2
     implementation: str | None = None
     apart: bool = True
+    choices: tuple[int, ...] = ()

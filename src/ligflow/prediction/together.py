@@ -24,6 +24,8 @@ def fit_together(first: Built, other: Built) -> bool:
         return False
     if any(_shape(variable) != _shape(theirs.variables[name]) for name, variable in ours.variables.items()):
         return False
+    if first is not other and any(segment.choices for segment in ours.segments if segment.layer is None):
+        return False  # of what lies between layers, examples are run one after another
     if any(_kind(a) != _kind(b) for a, b in zip(ours.segments, theirs.segments, strict=True)):
         return False
     return all(_called_alike(a, b) for a, b in zip(first.calls, other.calls, strict=True))

@@ -45,7 +45,7 @@ class PredictionData:
     | `heads[layer]` | head token | what a head writes at a token |
     | `mlps[layer]` | token | what the MLP writes at a token |
     | `residual[layer]` | token | what a token carries past the layer's own parts |
-    | `routing[layer]` | token | jumps where a token's experts change between the runs |
+    | `routing[layer]` | token | what a token's changes of experts give, a part of its MLP's |
 
     `tokens` are those of the input; with an encoder its tokens come first, and `streams` says where each
     stream's begin and end. `kept` tokens are the same in both runs. `value` and `reference_value` are the

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from ligflow.devices.blocks import default_budget, in_blocks
 from ligflow.layer.experts import noted
+from ligflow.method.changes import narrowed, stretches_of_change
 from ligflow.routes.path_map import PathMap
 
 _POINTS = (0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, *(part / 32 for part in range(1, 33)))
-_PARTS, _ROUNDS = 16, 3  # a stretch in which experts change is cut into parts, again and again
+_ROUNDS = 3  # of closing in on each
 
 _Choose = Callable[[Float[Tensor, " node"], Int[Tensor, " row"]], Int[Tensor, "node row one choice"]]
 
@@ -36,23 +37,19 @@ def jumps(
     choose = _choice(route, calls)
     points = torch.tensor(_POINTS, dtype=torch.float32, device=targets.device)
     chosen = in_blocks(choose, points, targets, pairs)[:, :, 0]
-    changes = (chosen[1:] != chosen[:-1]).any(-1)
+    rows, stretches = stretches_of_change(points, chosen.transpose(0, 1))
     size = points.new_zeros(len(targets), 1)
-    for row in changes.any(0).nonzero()[:, 0]:
+    for row in rows.unique():
         here = targets[row : row + 1]
-        stretches = torch.stack([points[:-1], points[1:]], dim=-1)[changes[:, row]]
-        for _ in range(_ROUNDS):
-            edges = _parts(stretches)
-            chosen = in_blocks(choose, edges.flatten(), here, pairs)[:, 0, 0].unflatten(0, edges.shape)
-            stretches = edges.unfold(1, 2, 1)[(chosen[:, 1:] != chosen[:, :-1]).any(-1)]
-        ends = in_blocks(route.image, stretches.flatten(), here, pairs)[:, 0, 0]
+
+        def of_row(_places: Tensor, edges: Tensor, here: Tensor = here) -> Tensor:
+            flat = in_blocks(choose, edges.flatten(), here, pairs)[:, 0, 0]
+            return flat.unflatten(0, edges.shape)
+
+        _, narrow = narrowed(of_row, rows[rows == row], stretches[rows == row], _ROUNDS)
+        ends = in_blocks(route.image, narrow.flatten(), here, pairs)[:, 0, 0]
         size[row] = (ends[1::2] - ends[::2]).norm(dim=-1).sum()
     return size
-
-
-def _parts(stretches: Float[Tensor, "stretch 2"]) -> Float[Tensor, "stretch edge"]:
-    low, high = stretches[:, :1], stretches[:, 1:]
-    return low + (high - low) * torch.linspace(0, 1, _PARTS + 1, dtype=low.dtype, device=low.device)
 
 
 def _choice(route: PathMap, calls: int) -> _Choose:
