@@ -7,8 +7,10 @@ from torch import Tensor
 
 from ligflow.method.attention import (
     ScoreTerms,
+    additive,
     attention_output,
     attention_weights,
+    causal_mask,
     query_slope,
     score_gradient,
     softmax,
@@ -84,3 +86,22 @@ def test_masked_sources_have_weight_and_slope_zero() -> None:
 def test_shapes_are_checked_while_testing() -> None:
     with pytest.raises(TypeCheckError):
         softmax(torch.zeros(1, 2, 3, 4), torch.zeros(3))  # a sink for each of two heads
+
+
+def test_truth_values_of_a_mask_become_a_bias_that_leaves_no_weight() -> None:
+    query = torch.zeros(1, 1, 3, 2, dtype=torch.float64)
+    seen = torch.tensor([[[[True, False, True], [True, True, False], [False, True, True]]]])
+    bias = additive(seen, query)
+    assert bias is not None
+    assert bias.dtype == torch.float64
+    assert bias[seen].eq(0).all()
+    assert bias[~seen].eq(torch.finfo(torch.float64).min).all()
+    weights = attention_weights(query, query, ScoreTerms(1.0, bias=bias)).p
+    assert weights.tolist() == [[[[0.5, 0, 0.5], [0.5, 0.5, 0], [0, 0.5, 0.5]]]]
+    assert additive(bias, query) is bias  # numbers stay as they are
+    assert additive(None, query) is None
+
+
+def test_no_target_sees_a_later_source() -> None:
+    seen = causal_mask(torch.zeros(2, 4, 2, 8), torch.zeros(2, 1, 3, 8))
+    assert seen.tolist() == [[[[True, False, False], [True, True, False]]]]

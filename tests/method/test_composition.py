@@ -1,7 +1,9 @@
+import pytest
 import torch
 from torch import Tensor
 
-from ligflow.method.composition import Conserving, HeadMaps, Product, compose
+from ligflow import LigflowError
+from ligflow.method.composition import Conserving, HeadMaps, Product, compose, composition_rule
 
 generator = torch.Generator().manual_seed(0)
 Z2U = torch.rand(2, 3, 4, 6, dtype=torch.float64, generator=generator) + 0.1
@@ -38,3 +40,12 @@ def test_a_head_that_did_not_move_sends_its_share_to_the_diagonal() -> None:
     rows = torch.arange(4)
     torch.testing.assert_close(moved[:, rows, TARGETS], U2Z[:, 1])
     torch.testing.assert_close(found.sum(-1), U2Z.sum(1) + RESIDUAL)
+
+
+def test_a_rule_has_a_name_and_ones_own_stays() -> None:
+    assert composition_rule("conserving") == Conserving()
+    assert composition_rule("product") == Product()
+    own = Product()
+    assert composition_rule(own) is own
+    with pytest.raises(LigflowError, match="Unknown composition 'rollout'; choose from conserving, product"):
+        composition_rule("rollout")
