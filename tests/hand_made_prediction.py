@@ -19,6 +19,7 @@ def prediction_of(
     layers: int = 3,
     head_count: int = 2,
     edges: Iterable[int] = (),
+    parts: Iterable[int] = (),
     kept: Iterable[int] = (0,),
     change: float = 8.0,
     seed: int = 0,
@@ -28,7 +29,8 @@ def prediction_of(
     """A decoder's prediction, read at the last token: heads and the token itself share each one's relevance.
 
     A head's goes to the tokens up to its own by edges, of which those of the layers `edges` are stored; kept
-    tokens are given none in the first layer, and those with kept ones alone before them none at all.
+    tokens are given none in the first layer, and those with kept ones alone before them none at all. Of the
+    layers `parts` edges are split too: a half is read, .3 found, .2 asked.
     """
     draw = torch.Generator().manual_seed(seed)
     fixed = torch.tensor([place in {*kept} for place in range(len(tokens))])
@@ -60,6 +62,7 @@ def prediction_of(
         "mlps": mlps,
         "residual": {layer: by_layer[layer][0] for layer in range(layers)},
         "stored_edges": {layer: by_layer[layer][1].float() for layer in edges},
+        "parts": {layer: _split(by_layer[layer][1].float()) for layer in parts},
         "certificates": _certificates(layers, unmet),
         "top": ((" Paris", 0.61), (" the", 0.08), (" located", 0.03)),
         "reference_top": ((",", 0.05), (" the", 0.04)),
@@ -92,6 +95,10 @@ def answer_of(words: tuple[str, ...] = (" Paris", ",", " of"), **more: Any) -> A
         row = prediction_of(tokens, kept=kept, change=8.0 / (number + 1), seed=number, **more)
         rows.append(replace(row, meta={**row.meta, "question": word}))
     return Answer(tuple(rows))
+
+
+def _split(edges: Tensor) -> Tensor:
+    return torch.stack([edges / 2, edges * 0.3, edges * 0.2])
 
 
 def _shared(above: Tensor, heads: int, still: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:

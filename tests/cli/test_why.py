@@ -28,7 +28,8 @@ class Spoken:
         progress(1, 2)
         asked = {"answer": answer, "contrast": contrast, "position": position}
         self.calls.append((inputs, asked | options))
-        return prediction_of(edges=range(3) if options["edges"] == "all" else ())
+        every = range(3) if options["edges"] == "all" or options["parts"] else ()
+        return prediction_of(edges=every, parts=every if options["parts"] else ())
 
     def explain_answer(self, inputs: Any, answer: Any, progress: Any, **options: Any) -> Answer:
         self.calls.append((inputs, {"answer": answer} | options))
@@ -75,7 +76,7 @@ def test_the_answer_and_the_words_are_printed(why: Run, spoken: Spoken) -> None:
     assert options == {
         "answer": None, "contrast": None, "position": None, "reference": "neutral", "on": None,
         "score": "logprob", "cut": "modules", "attention": "moved", "experts": "routed", "edges": "strongest",
-        "tol": 1e-3, "truncate": False,
+        "parts": False, "tol": 1e-3, "truncate": False,
     }  # fmt: skip
     assert spoken.loaded[0][0] == "embedded:smollm2"
 
@@ -91,7 +92,7 @@ def test_options_reach_the_explanation(why: Run, spoken: Spoken) -> None:
     assert options == {
         "answer": " Paris", "contrast": " Rome", "position": "is", "reference": "mean",
         "on": ["France", (1, 2), -1], "score": "logit", "cut": "layer", "attention": "held",
-        "experts": "held", "edges": [-1, 0], "tol": 0.01, "truncate": True,
+        "experts": "held", "edges": [-1, 0], "parts": False, "tol": 0.01, "truncate": True,
     }  # fmt: skip
     name, _, more = spoken.loaded[0]
     assert (name, more["revision"], more["local_files_only"]) == ("mine", "v1", True)
@@ -103,6 +104,18 @@ def test_all_edges_and_paths_along_them(why: Run, spoken: Spoken) -> None:
     start = out.splitlines().index("strongest paths, in % of the change")
     wanted = [str(path) for path in prediction_of(edges=range(3)).paths(3)]
     assert out.splitlines()[start + 1 : start + 4] == wanted
+
+
+def test_what_heads_read_in_parts(why: Run, spoken: Spoken) -> None:
+    code, out, _ = why(TEXT, "--parts")
+    assert code == 0
+    assert spoken.calls[0][1]["parts"] is True
+    for title in ("strongest by value", "strongest by key", "strongest by query"):
+        assert title in out
+    assert "finds it by its key" in " ".join(out.split())
+    assert_refused(why(TEXT, "--parts", "--edges", "none"), 2, "--parts splits what heads read")
+    assert_refused(why(TEXT, "--parts", "--cut", "layer"), 2, "--parts splits what heads read")
+    assert len(spoken.calls) == 1
 
 
 def test_a_chat_and_standard_input(why: Run, spoken: Spoken, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ligflow.explainer.prepared_model import PreparedModel
-from ligflow.prediction.chain import Accuracy, chain
-from ligflow.prediction.graph import Runs, both_runs, graph_of
+from ligflow.prediction.chain import Accuracy, Chain, chain
+from ligflow.prediction.graph import Built, Runs, both_runs, graph_of
+from ligflow.prediction.held import Held
 from ligflow.prediction.nodes import Nodes, nodes_of
 from ligflow.prediction.recorded import recorded_layers
 from prediction.oracle_families import Family
@@ -24,6 +25,9 @@ class Explained:
     error: Tensor
     nodes: Nodes
     kinds: list[str]
+    built: Built
+    result: Chain
+    held: Held
 
 
 def chained(
@@ -37,7 +41,9 @@ def chained(
     nodes = nodes_of(built.graph, built.calls, result, 0)
     cuts = [name for name, _ in built.graph.cuts]
     kinds = [call.form.kind for call in built.calls]
-    return Explained(float(change), cuts, result.by_depth[0], result.error[0], nodes, kinds)
+    return Explained(
+        float(change), cuts, result.by_depth[0], result.error[0], nodes, kinds, built, result, runs.held
+    )
 
 
 def runs_of_family(family: Family, model: PreTrainedModel, **held: bool) -> Runs:

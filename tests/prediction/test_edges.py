@@ -1,11 +1,17 @@
+from functools import partial
+
 import pytest
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ligflow.layer.captured_path import CapturedPath
+from ligflow.layer.interface import Captured
 from ligflow.layer.model_state import prepared
+from ligflow.method.attention import ScoreTerms
 from ligflow.prediction.chain import Accuracy, chain
 from ligflow.prediction.edges import edges_of
+from ligflow.prediction.given_attention import given_on_path
 from ligflow.prediction.graph import graph_of
 from ligflow.prediction.kept_edges import kept_edges, layers_with_edges
 from ligflow.prediction.nodes import nodes_of
@@ -22,10 +28,36 @@ def test_edges_are_what_autograd_says_of_every_head_target_and_source(make) -> N
     hidden, heads = variables[call.hidden], variables["u1"]
     towards = result.at_images[number]["u1"][0]
     with prepared(call.layer.module, call.layer.implementation):
-        edges = edges_of(call.layer, hidden, towards, heads, 1e-12)
+        given = partial(given_on_path, call, "u1", variables)
+        edges = edges_of(given, towards, heads.step, 1e-12)
+        split = edges_of(given, towards, heads.step, 1e-12, parts=True, points=31)
         wanted = _by_autograd(built.graph.segments[number].run, call.hidden, hidden, towards)
-    assert torch.allclose(edges.edges, wanted, atol=1e-9 * float(wanted.abs().max()))
-    assert torch.allclose(edges.edges.sum(-1), (towards * heads.step).sum(-1).T, atol=1e-9)
+    whole = edges.sources + torch.diag_embed(edges.own)
+    assert torch.allclose(whole, wanted, atol=1e-9 * float(wanted.abs().max()))
+    assert torch.allclose(whole.sum(-1), (towards * heads.step).sum(-1).T, atol=1e-9)
+    assert edges.parts is None
+    assert split.parts is not None
+    assert torch.allclose(split.parts.sum((0, -1)), whole.sum(-1), atol=1e-9)
+    assert torch.allclose(split.sources, edges.sources, atol=1e-11)  # as without, at as many points or more
+
+
+def test_parts_take_the_points_that_they_need() -> None:
+    """Their sum is right with few points; by themselves they are not."""
+
+    def at(node: Tensor) -> CapturedPath:
+        a = node.reshape(1, 1, 1, 1)
+        query, key = torch.cat([a * 0 + 1, 3 * a], -1), torch.tensor([[[[1.0, 0.5], [0.2, 2.0]]]]).double()
+        value, still = torch.tensor([[[[1.0], [1.0]]]]).double(), torch.zeros(1, 1, 2, 2).double()
+        step = torch.tensor([[[[0.0, 3.0]]]]).double()
+        value_step = torch.tensor([[[[1.0], [-1.0]]]]).double()
+        form = ScoreTerms(4.0)
+        return CapturedPath(Captured(query, key, value + a * value_step, form), step, still, value_step)
+
+    towards, nothing = torch.ones(1, 1, 1).double(), torch.zeros(1, 1, 1).double()
+    fine = edges_of(at, towards, nothing, 0.0, parts=True, points=31)
+    loose = edges_of(at, towards, fine.parts.sum((0, 3)).reshape(1, 1, 1), 1e-6, parts=True)
+    assert loose.points > edges_of(at, towards, fine.parts.sum((0, 3)).reshape(1, 1, 1), 0.3).points
+    assert (loose.parts.sum(-1) - fine.parts.sum(-1)).abs().max() < 1e-6
 
 
 def _by_autograd(run, name: str, hidden, towards: Tensor) -> Float[Tensor, "head target source"]:
@@ -63,9 +95,11 @@ def test_held_attention_has_edges_that_are_its_values_by_its_weights() -> None:
     built = graph_of(runs)
     change = (built.scores[0] - built.scores[1]).double()
     result = chain(built.graph, change, Accuracy(points=31), runs.model)
-    edges, notes = kept_edges(built, result, 0, (0, 1))
+    kept = kept_edges(built, result, 0, (0, 1), runs.held, parts=True)
+    edges = kept.edges
     heads = nodes_of(built.graph, built.calls, result, 0).heads
-    assert not notes
+    assert not kept.notes
+    assert torch.equal(kept.parts[1], torch.stack([edges[1], *torch.zeros(2, *edges[1].shape).double()]))
     assert all(torch.allclose(edges[layer].sum(-1), heads[layer], atol=1e-9) for layer in (0, 1))
     number = next(n for n, each in enumerate(built.graph.segments) if "u1" in each.images)
     hidden, towards = built.graph.variables[built.calls[1].hidden], result.at_images[number]["u1"][0]

@@ -1,10 +1,16 @@
 """Whose edges are kept: the layers that are named, all, or those of the strongest heads."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from ligflow import LigflowError
-from ligflow.prediction.kept_edges import check_layers, layers_with_edges
+from ligflow.errors import UnsupportedModel
+from ligflow.prediction.chain import Accuracy
+from ligflow.prediction.kept_edges import check_layers, kept_edges, layers_with_edges
+from prediction.chain_of_family import chained
+from prediction.oracle_families import FAMILIES, encoder_starts
 
 
 def test_layers_are_named_all_or_those_of_the_strongest_heads() -> None:
@@ -19,3 +25,30 @@ def test_layers_that_there_are_not_are_refused() -> None:
     check_layers("all", 6)
     with pytest.raises(LigflowError, match="no layer 6; the model has layers 0 to 5"):
         check_layers((0, 6), 6)
+
+
+def test_parts_of_an_attention_that_is_not_seen_are_refused_with_what_is_possible() -> None:
+    family = FAMILIES["deberta"]
+    chain = chained(family, family.built(), Accuracy(points=1))
+    kept = kept_edges(chain.built, chain.result, 0, (0, 1))
+    assert not kept.edges
+    assert "no edges" in kept.notes[0]
+    with pytest.raises(UnsupportedModel, match=r"No layer .*has parts.*no edges: .*Leave parts out"):
+        kept_edges(chain.built, chain.result, 0, (0, 1), parts=True)
+
+
+def test_edges_of_two_attentions_stand_one_after_the_other_among_all_tokens() -> None:
+    """The encoder's seven tokens, then the decoder's five, which read both."""
+    family = replace(FAMILIES["t5"], starts=encoder_starts)
+    chain = chained(family, family.built(), Accuracy(points=7))
+    kept = kept_edges(chain.built, chain.result, 0, (0, 3), parts=True, points=7)
+    assert not kept.edges[0][:, 7:].any()
+    assert not kept.edges[0][:, :, 7:].any()
+    own, cross = kept.edges[3].split(4)
+    assert own.shape == cross.shape == (4, 12, 12)
+    assert not own[:, :, :7].any()
+    assert cross[:, 7:, :7].any()
+    rest = cross[:, 7:, 7:]
+    assert torch.equal(rest, torch.diag_embed(rest.diagonal(0, 1, 2)))  # what the queries do
+    queries = kept.parts[3][2, 4:, 7:].sum(-1)
+    assert torch.allclose(rest.diagonal(0, 1, 2), queries, atol=1e-12)

@@ -35,3 +35,16 @@ def test_edges_are_those_that_are_stored() -> None:
     torch.testing.assert_close(prediction.edges(1).sum(-1).double(), prediction.heads[1])
     with pytest.raises(LigflowError, match=r"No edges of layer 0 are stored \(stored: 1\).*edges=\[0\]"):
         prediction.edges(0)
+
+
+def test_edges_in_parts_are_those_that_were_asked_for() -> None:
+    prediction = prediction_of(edges=[1, 2], parts=[1])
+    parts = prediction.edges(1, parts=True)
+    whole = prediction.edges(1)
+    torch.testing.assert_close(parts.value, whole * 0.5)
+    torch.testing.assert_close(parts.key, whole * 0.3)
+    torch.testing.assert_close(parts.query, whole * 0.2)
+    assert prediction.parts[1].shape == (3, *whole.shape)
+    told = r"No parts of edges of layer 2 are stored \(stored: 1\).*edges=\[2\], parts=True\)"
+    with pytest.raises(LigflowError, match=told):
+        prediction.edges(2, parts=True)

@@ -34,7 +34,7 @@ def whole() -> Prediction:
         "routing": {2: plain.relevance / 7},
         "streams": (("encoder", 0, 2), ("decoder", 2, 6)),
     }
-    return prediction_of(HOSTILE, edges=[1], meta=meta, **several)
+    return prediction_of(HOSTILE, edges=[1], parts=[1], meta=meta, **several)
 
 
 def rewrite(path: Path, change: Change) -> None:
@@ -129,6 +129,10 @@ BAD: dict[str, tuple[Change, str]] = {
         r"'stored_edges\.0' is of other heads",
     ),
     "twice": (lambda _, tensors: tensors.update({"mlps.00": torch.zeros(6)}), r"'mlps\.00' is none of"),
+    "parts": (
+        lambda _, tensors: tensors.update({"parts.1": torch.zeros(2, 2, 6, 6)}),
+        r"'parts.1' should have shape \(3, heads, 6, 6\)",
+    ),
     "unknown": (lambda _, tensors: tensors.update({"mlps.x": torch.zeros(6)}), "'mlps.x' is none of"),
     "whole": (lambda _, tensors: tensors.update(error=torch.zeros(6).int()), "'error' should be float32"),
     "nan": (lambda _, tensors: tensors["by_depth"].fill_(torch.nan), "'by_depth' holds NaN"),

@@ -1,5 +1,6 @@
 """Paths of relevance: against all ways by brute force, and what they say."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -45,6 +46,16 @@ def test_a_path_names_the_heads_it_goes_through() -> None:
     assert str(first) == "+54.5%  ‘is’ ← layer 0, head 1 ← ‘France’"  # 6 of 6 + 1.5 + 3.5
     assert str(second) == "+31.8%  ‘is’"
     assert str(third) == "-13.6%  ‘is’ ← layer 0, head 2 ← ‘The’"
+
+
+def test_a_path_says_what_was_read_found_and_asked_where_that_is_stored() -> None:
+    edges = torch.zeros(1, 6, 6, dtype=torch.float64)
+    edges[0, 5, 4] = 5.0
+    split = torch.stack([edges * 0.6, edges * 0.5, edges * -0.1])
+    plain = prediction_of(CAPITAL, layers=1, stored_edges={0: edges}, heads={0: edges.sum(-1)})
+    prediction = replace(plain, parts={0: split})
+    said = [path.words for path in prediction.paths(2)]
+    assert "‘is’ ← layer 0, head 0 (value +3, key +2.5, query -0.5) ← ‘France’" in said
 
 
 def test_paths_need_edges_of_layers_in_a_row() -> None:

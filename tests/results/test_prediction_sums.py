@@ -13,7 +13,9 @@ from ligflow.results.prediction_sums import total
 
 
 def test_relevance_is_the_mean_and_errors_add_as_squares() -> None:
-    parts = [prediction_of(seed=seed, change=change, edges=[1]) for seed, change in ((0, 8.0), (1, 5.0))]
+    parts = [
+        prediction_of(seed=seed, change=change, edges=[1], parts=[1]) for seed, change in ((0, 8.0), (1, 5.0))
+    ]
     mean = Prediction.mean(parts)
     values = [part.by_depth.numpy() for part in parts]
     np.testing.assert_allclose(mean.by_depth, (values[0] + values[1]) / 2)
@@ -23,6 +25,7 @@ def test_relevance_is_the_mean_and_errors_add_as_squares() -> None:
     assert float(mean.relevance.sum()) == pytest.approx(6.5)
     np.testing.assert_allclose(mean.heads[2], (parts[0].heads[2] + parts[1].heads[2]) / 2)
     np.testing.assert_allclose(mean.edges(1), (parts[0].edges(1) + parts[1].edges(1)) / 2)
+    np.testing.assert_allclose(mean.parts[1], (parts[0].parts[1] + parts[1].parts[1]) / 2)
     assert mean.meta["totals"] == [8.0, 5.0]
     spread = np.std([value[0] for value in values], axis=0, ddof=1)
     np.testing.assert_allclose(mean.meta["relevance_sd"], spread)

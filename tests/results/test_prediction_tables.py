@@ -41,6 +41,20 @@ def test_a_row_says_where_it_stands() -> None:
     assert (edge["layer"], edge["token"], edge["source"]) == (1, " is", " France")
 
 
+def test_edges_in_parts_have_a_row_for_each_and_sum_to_their_heads() -> None:
+    prediction = prediction_of(edges=[1], parts=[1])
+    frame = prediction.to_pandas()
+    split = frame[frame.kind.isin(["value", "key", "query"])]
+    edge = frame[frame.kind == "edge"]
+    assert len(split) == 3 * len(edge)
+    sums = split.groupby(["layer", "head", "position"]).relevance.sum()
+    np.testing.assert_allclose(sums, edge.groupby(["layer", "head", "position"]).relevance.sum(), atol=1e-5)
+    (key,) = split.query("kind == 'key' and head == 0 and position == 5 and source_position == 4").relevance
+    assert key == pytest.approx(0.3 * float(prediction.edges(1)[0, 5, 4]))
+    edge = prediction.to_networkx().edges[("token", 2, 4), ("head", 1, 0, 5)]
+    assert edge["query"] == pytest.approx(edge["relevance"] * 0.2)
+
+
 def unbalanced(graph: networkx.DiGraph, edges: Any) -> list[Any]:
     """Nodes that some edges reach (or leave), whose sum is not the node's relevance."""
     sums: dict[Any, float] = {}

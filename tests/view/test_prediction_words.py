@@ -166,6 +166,36 @@ def test_what_a_head_reads_is_a_share_of_all_that_it_reads(carried: tuple[float,
     assert words.in_words(prediction, first) == f"layer 2, head 0 at ‘is’ {said}"
 
 
+def test_a_head_in_parts_says_what_it_reads_how_it_finds_it_and_what_was_asked() -> None:
+    edges = torch.zeros(2, 6, 6)
+    edges[1, 5, 4], edges[1, 5, 5] = 2.0, 0.3  # what the query does is on the target's own edge
+    split = torch.zeros(3, 2, 6, 6)
+    split[:, 1, 5, 4] = torch.tensor([1.2, 0.8, 0.3])
+    plain = prediction_of(stored_edges={2: edges}, heads={2: edges.sum(-1)})
+    prediction = replace(plain, parts={2: split})
+    (part,) = words.strongest_heads(prediction, 1)
+    assert words.in_words(prediction, part) == (
+        "layer 2, head 1 at ‘is’ reads ‘France’ (value +1.20), finds it by its key (+0.800), "
+        "was asked by ‘is’ (+0.300)"
+    )
+    said = dict(words.strongest(prediction, 1))
+    assert said["strongest by value"] == [("layer 2, head 1 at ‘is’ reads ‘France’", pytest.approx(1.2))]
+    assert said["strongest by key"] == [
+        ("layer 2, head 1 at ‘is’ finds ‘France’ by its key", pytest.approx(0.8))
+    ]
+    assert said["strongest by query"] == [("layer 2, head 1 at ‘is’ asks for ‘France’", pytest.approx(0.3))]
+    assert not [title for title, _ in words.strongest(plain, 1) if "by" in title]
+
+
+def test_parts_of_a_second_attention_are_named_as_its_heads() -> None:
+    split = torch.zeros(3, 3, 6, 6)
+    split[1, 2, 5, 0] = 2.0
+    heads, cross = {2: split[0, :2].sum(-1)}, {2: split[1, 2:].sum(-1)}
+    prediction = replace(prediction_of(heads=heads, cross_heads=cross), parts={2: split})
+    (part,) = words.strongest_of_part(prediction, "key", 2)
+    assert (part.kind, part.head, part.position, part.source) == ("second attention, head", 0, 5, 0)
+
+
 def test_layers_of_several_stacks_are_called_by_their_names() -> None:
     streams = (("encoder", 0, 3), ("decoder", 3, 6))
     assert words.layer_called(prediction_of(streams=streams), 1) == "layer 1 (model.layers.1)"

@@ -125,6 +125,14 @@ def why(
             "--edges",
         ),
     ] = None,
+    parts: Annotated[
+        bool,
+        option(
+            "Split what heads read: by value (what), by key (where it was found), by query (what was asked).",
+            METHOD,
+            "--parts",
+        ),
+    ] = False,
     tol: Annotated[
         float,
         option("The errors of all words, relative to what speaks for and against.", METHOD, "--tol"),
@@ -155,6 +163,10 @@ def why(
         raise Usage(
             "--paths goes along what heads read; give the layers with it: --edges all, --cut modules."
         )
+    if parts and (not kept or cut != "modules"):
+        raise Usage(
+            "--parts splits what heads read, and no layer's is kept: leave out --edges none and --cut."
+        )
     if check and attention == "held":
         raise Usage(
             "--check runs the model with words replaced, where attention moves; leave --attention held out."
@@ -178,7 +190,7 @@ def why(
     )
     how: dict[str, Any] = {
         "reference": reference, "cut": cut, "attention": attention, "experts": experts, "edges": kept,
-        "tol": tol, "truncate": truncate,
+        "parts": parts, "tol": tol, "truncate": truncate,
     }  # fmt: skip
     spans = None if on is None else [_span(part) for part in on]
     with counted("segments") as progress:

@@ -30,6 +30,7 @@ def explain_prediction(
     attention: str = "moved",
     experts: str = "routed",
     edges: Collection[int] | str = "strongest",
+    parts: bool = False,
     tol: float = 1e-3,
     max_points: int = 511,
     points: int | None = None,
@@ -57,6 +58,8 @@ def explain_prediction(
     - `cut`: `modules` (heads, MLPs), `layer`, or `model` (integrated gradients of the model as one).
     - `attention`: `moved`, or `held` at the weights of the real run; `experts`: `routed` or `held`.
     - `edges`: layers of which it is kept what each head reads, `"all"`, or those of the `"strongest"` heads.
+    - `parts`: whether these edges are split by value (what was read), key (where it was found) and query
+      (what was asked).
     - `tol`: the largest sum of errors of tokens, relative to `max(|change|, Σ |relevance|)`.
     - `max_points`: points of a segment after which it is given up and named; `points`: as many for all.
     - `truncate` and `progress` are those of `explain`; progress counts segments.
@@ -66,8 +69,8 @@ def explain_prediction(
     """
     return _above("explain").explain_prediction(
         explainer.whole, inputs, answer, contrast, position, reference=reference, on=on, score=score, cut=cut,
-        attention=attention, experts=experts, edges=edges, tol=tol, max_points=max_points, points=points,
-        truncate=truncate, progress=progress,
+        attention=attention, experts=experts, edges=edges, parts=parts, tol=tol, max_points=max_points,
+        points=points, truncate=truncate, progress=progress,
     )  # fmt: skip
 
 

@@ -42,12 +42,12 @@ def assemble(
     kept = (
         layers_with_edges(nodes.heads, settings.edges, len(runs.layers)) if settings.cut == "modules" else ()
     )
-    edges, left_out = kept_edges(built, result, row, kept)
+    edges = kept_edges(built, result, row, kept, runs.held, settings.parts, settings.points)
     labels, own = [*question.labels], len(question.tokens.labels)
     streams = (("encoder", 0, own), ("decoder", own, len(labels)))
     parallel = [call.number for call in built.calls if call.form.kind == "parallel"]
     dtype = str(runs.real.embeddings.dtype).removeprefix("torch.")
-    notes = [*built.notes, *left_out, *_of_jumps(graph.segments, result, row)]
+    notes = [*built.notes, *edges.notes, *_of_jumps(graph.segments, result, row)]
     meta = _meta(whole, question, reference, settings, about, notes, row)
     prediction = Prediction(
         tokens=labels,
@@ -61,7 +61,8 @@ def assemble(
         error=result.error[row],
         heads=nodes.heads, cross_heads=nodes.cross_heads, mlps=nodes.mlps, residual=nodes.residual,
         routing=nodes.routing,
-        stored_edges=edges,
+        stored_edges=edges.edges,
+        parts=edges.parts,
         certificates=_certificates(graph.segments, result, row),
         top=top_of(question, runs.real.outputs, _SHOWN, row),
         reference_top=top_of(question, runs.reference.outputs, _SHOWN, row),

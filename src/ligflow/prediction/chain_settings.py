@@ -14,7 +14,8 @@ class ChainSettings:
     """How a prediction is taken apart, and how exactly; checked.
 
     `cut` is `modules`, `layer` or `model`; `edges` are the layers whose edges are kept, those of
-    the `strongest` heads, or `all`. What would do nothing beside another setting is refused.
+    the `strongest` heads, or `all`, and `parts` says whether they are split by value, key and query. What
+    would do nothing beside another setting is refused.
     """
 
     cut: str = "modules"
@@ -24,6 +25,7 @@ class ChainSettings:
     tol: float = 1e-3
     max_points: int = MAX_POINTS
     points: int | None = None
+    parts: bool = False
 
     def __post_init__(self) -> None:
         _one_of("cut", self.cut, CUTS)
@@ -38,6 +40,14 @@ class ChainSettings:
         if isinstance(self.tol, bool) or not isinstance(self.tol, float | int) or not 0 < self.tol < 1:
             raise LigflowError(
                 f"tol is {self.tol!r}; it is a relative error, so give a number between 0 and 1."
+            )
+        if not isinstance(self.parts, bool):
+            raise LigflowError(f"parts is {self.parts!r}; give True or False.")
+        if self.parts and (self.cut != "modules" or self.edges == ()):
+            other = f"cut={self.cut!r} has none" if self.cut != "modules" else "no layer's are kept"
+            raise LigflowError(
+                f"parts splits what heads read, and {other}; leave parts out, or ask with cut='modules' and "
+                "edges='strongest', 'all' or layers."
             )
         counted = isinstance(self.points, int) and not isinstance(self.points, bool)
         if self.points is not None and not (counted and self.points in (1, 3, 7, 15, 31)):

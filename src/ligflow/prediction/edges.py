@@ -7,107 +7,151 @@ With queries, keys and values at a point of the path, their derivatives q', k', 
 
     p_jk g.v'_k + w_jk s q_j.k'_k + [j = k] Σ_l w_jl s q'_j.k_l,     w_jk = p_jk (g.v_k - Σ_l p_jl g.v_l)
 
-The right side of the sum is known, so that what the points miss shows, by head and target.
+The right side of the sum is known, so that what the points miss shows, by head and target. The three terms
+are the parts of an edge, what was read, where it was found, what was asked: `ligflow.method.attention_parts`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ligflow.errors import UnsupportedModel
 from ligflow.layer.captured_path import CapturedPath
-from ligflow.layer.layer import Layer
 from ligflow.method.attention import Weights, attention_weights, dot
+from ligflow.method.attention_parts import PARTS, attention_parts
 from ligflow.method.quadrature_rules import LEVELS, patterson_nodes, patterson_weights
-from ligflow.prediction.segment import Variable
+from ligflow.prediction.segment_errors import extrapolated
 
-Edges = Float[Tensor, "head target source"]
+AttentionAt = Callable[[Tensor], CapturedPath]
+_FIRST = 2  # the level of the quadrature that is judged first
 _PANELS = 16  # parts of a path that is hard, each with the points of the finest rule
 
 
 @dataclass(frozen=True, eq=False)
 class HeadEdges:
-    """Edges of one layer, and what they miss: `error` is the sum over heads and targets of the residues."""
+    """Edges of the heads of one attention, and what they miss.
 
-    edges: Edges
+    `sources` is what moves with a source's value and key, `own` what moves with the target's query, `parts`
+    are value, key and query. `error` is the sum over heads and targets of the residues; with parts no less
+    than the estimated error of their sums.
+    """
+
+    sources: Float[Tensor, "head target source"]
+    own: Float[Tensor, "head target"]
+    parts: Float[Tensor, "part head target source"] | None
     error: float
     points: int
 
 
 def edges_of(
-    layer: Layer,
-    hidden: Variable,
+    attention_at: AttentionAt,
     towards: Float[Tensor, "token head value_dim"],
-    heads: Variable,
+    change: Float[Tensor, "token head value_dim"],
     allowance: float,
+    parts: bool = False,
+    points: int | None = None,
 ) -> HeadEdges:
-    """The edges of a layer's heads for cotangents of what they give, at as many points as keep the allowance.
+    """The edges of heads for cotangents of what they give, at as many points as keep the allowance.
 
-    Raises UnsupportedModel where a token has no query, key and value of its own.
+    `attention_at` gives what the attention is given at a point of the path, `change` is Δu between its ends.
+    With `points` (7, 15 or 31; 7 for fewer) it is so many, whatever their error.
     """
-    if layer.mode != "split" or layer.findings.windows is not None:
-        reason = layer.findings.reason or "its attention sees parts of the tokens"
-        raise UnsupportedModel(f"Layer {layer.index} ({layer.name}) has no edges: {reason}.")
-    sought = (towards.double() * heads.step.double()).sum(-1).T
-    values: list[Tensor] = []
-    result = HeadEdges(towards.new_zeros(0, 0, 0), torch.inf, 0)
-    for level in range(2, LEVELS):
-        nodes = torch.from_numpy((patterson_nodes(level) + 1) / 2)
-        for node in nodes[len(values) :]:
-            values.append(_integrand(layer, hidden, towards, node))
-        weights = torch.from_numpy(patterson_weights(level) / 2)
-        total = sum(weight * value for weight, value in zip(weights.tolist(), values, strict=True))
-        result = _judged(total, sought, len(nodes))
-        if result.error <= allowance:
+    sums = _Sums(attention_at, towards.transpose(0, 1)[None], parts)
+    sought = (towards.double() * change.double()).sum(-1).T.cpu()
+    pinned = None if points is None else max(_FIRST, points.bit_length() - 1)
+    levels = range(_FIRST, LEVELS) if pinned is None else [pinned]
+    for level in levels:
+        sums.up_to(level)
+        result = sums.judged(level, sought)
+        if result.error <= allowance or pinned is not None:
             return result
-    finer = _in_parts(layer, hidden, towards, sought)
-    return finer if finer.error < result.error else result
+    finer = _Sums(attention_at, towards.transpose(0, 1)[None], parts, _PANELS)
+    finer.up_to(LEVELS - 1)
+    best = finer.judged(LEVELS - 1, sought)
+    return best if best.error < result.error else result
 
 
 def held_edges(
-    layer: Layer, hidden: Variable, towards: Float[Tensor, "token head value_dim"], weights: Weights
+    values: Float[Tensor, "run group source value_dim"],
+    towards: Float[Tensor, "token head value_dim"],
+    weights: Weights,
+    parts: bool = False,
 ) -> HeadEdges:
-    """The edges of heads whose weights are held: `e[h, j, k] = p_jk m_u[j, h] . Δv_k`, exact."""
-    with torch.no_grad():
-        value = layer.capture(torch.stack([hidden.reference, hidden.real])).value
-        read = dot(towards.transpose(0, 1)[None], value[1:] - value[:1])
-        return HeadEdges((weights.p * read)[0].double().cpu(), 0.0, 1)
+    """The edges of heads whose weights are held: `e[h, j, k] = p_jk m_u[j, h] . Δv_k`, exact.
+
+    `values` are those of the reference run and of the real one.
+    """
+    moved = dot(towards.transpose(0, 1)[None], values[1:] - values[:1])
+    read = (weights.p * moved)[0].double().cpu()
+    nothing = torch.zeros_like(read)
+    own = nothing.sum(-1)
+    return HeadEdges(read, own, torch.stack([read, nothing, nothing]) if parts else None, 0.0, 1)
 
 
-def _in_parts(layer: Layer, hidden: Variable, towards: Tensor, sought: Tensor) -> HeadEdges:
-    nodes = torch.from_numpy((patterson_nodes(LEVELS - 1) + 1) / 2)
-    weights = patterson_weights(LEVELS - 1) / 2 / _PANELS
-    total = torch.zeros(())
-    for part in range(_PANELS):
-        for weight, node in zip(weights.tolist(), (nodes + part) / _PANELS, strict=True):
-            total = total + weight * _integrand(layer, hidden, towards, node)
-    return _judged(total, sought, _PANELS * len(nodes))
+class _Sums:
+    """Sums over points of a path, by each level's weights, of a number of equal panels.
+
+    The whole tensors are summed for the levels that can be the result, those of coarser ones over sources.
+    """
+
+    def __init__(
+        self,
+        attention_at: AttentionAt,
+        pull: Float[Tensor, "1 head target dim"],
+        parts: bool,
+        panels: int = 1,
+    ) -> None:
+        self.attention_at, self.pull, self.parts, self.panels = attention_at, pull, parts, panels
+        self.weights = [(patterson_weights(level) / 2 / panels).tolist() for level in range(LEVELS)]
+        self.wholes: dict[int, Tensor] = {}
+        self.rows: dict[int, Tensor] = {}
+        self.points = 0
+
+    def up_to(self, level: int) -> None:
+        """Adds the points of a level that are not among those of coarser ones."""
+        nodes = torch.from_numpy((patterson_nodes(level) + 1) / 2)
+        lowest = _FIRST if self.panels == 1 else level
+        for number in range(self.points, len(nodes)):
+            for panel in range(self.panels):
+                self._add(number, (nodes[number] + panel) / self.panels, lowest)
+        self.points = len(nodes)
+
+    def _add(self, number: int, node: Tensor, lowest: int) -> None:
+        pieces = self._pieces(node)
+        rows = pieces.sum(-1)
+        for level, weights in enumerate(self.weights):
+            if number < len(weights):
+                _plus(self.rows, level, rows * weights[number])
+                if level >= lowest:
+                    _plus(self.wholes, level, pieces * weights[number])
+
+    def _pieces(self, node: Tensor) -> Float[Tensor, "piece head target source"]:
+        """What moves with sources, what with the query, and where parts are asked for values and keys."""
+        with torch.no_grad():
+            path = self.attention_at(node)
+            at = path.at
+            weights = attention_weights(at.query, at.key, at.form)
+            steps = (path.query_step, path.key_step, path.value_step)
+            found = attention_parts(weights, self.pull, at.query, at.key, at.value, steps, at.form.scaling)
+            pieces = [found.sources, found.query]
+            return torch.cat(pieces + [found.value, found.key] * self.parts).double().cpu()
+
+    def judged(self, level: int, sought: Float[Tensor, "head target"]) -> HeadEdges:
+        """The edges by a level's weights, and their error."""
+        sources, query, *others = self.wholes[level]
+        own = query.sum(-1)
+        error = float((sources.sum(-1) + own - sought).abs().sum())
+        if not self.parts:
+            return HeadEdges(sources, own, None, error, self.points * self.panels)
+        coarsest, coarse, fine = (self.rows[level - back][1:] for back in (2, 1, 0))
+        before, after = ((a - b).abs().sum()[None] for a, b in ((coarse, coarsest), (fine, coarse)))
+        error = max(error, float(extrapolated(before, after)))
+        parts = torch.stack([*others, query])
+        assert len(parts) == len(PARTS)
+        return HeadEdges(sources, own, parts, error, self.points * self.panels)
 
 
-def _judged(total: Tensor | int, sought: Float[Tensor, "head target"], points: int) -> HeadEdges:
-    assert isinstance(total, Tensor)
-    error = float((total.sum(-1) - sought).abs().sum())
-    return HeadEdges(total.cpu(), error, points)
-
-
-def _integrand(layer: Layer, hidden: Variable, towards: Tensor, node: Tensor) -> Float[Tensor, "h j k"]:
-    """The integrand at one point, in float64."""
-    with torch.no_grad():
-        path = layer.capture_path(hidden.at(node[None]), hidden.step[None])
-        return _of_capture(path, towards.transpose(0, 1)[None])[0].double()
-
-
-def _of_capture(
-    path: CapturedPath, towards: Float[Tensor, "1 head target value_dim"]
-) -> Float[Tensor, "1 head target source"]:
-    at = path.at
-    weights = attention_weights(at.query, at.key, at.form)
-    read = weights.p * dot(towards, path.value_step)
-    worth = dot(towards, at.value)
-    slope = weights.p * (worth - (weights.p * worth).sum(-1, keepdim=True)) * at.form.scaling
-    slope = slope if weights.slope is None else slope * weights.slope
-    located = slope * dot(at.query, path.key_step)
-    asked = (slope * dot(path.query_step, at.key)).sum(-1)
-    return read + located + torch.diag_embed(asked)
+def _plus(sums: dict[int, Tensor], level: int, more: Tensor) -> None:
+    sums[level] = sums[level] + more if level in sums else more

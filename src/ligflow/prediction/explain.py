@@ -37,6 +37,7 @@ def explain_prediction(
     attention: str = "moved",
     experts: str = "routed",
     edges: Collection[int] | str = STRONGEST,
+    parts: bool = False,
     tol: float = 1e-3,
     max_points: int = 511,
     points: int | None = None,
@@ -44,7 +45,7 @@ def explain_prediction(
     progress: Progress | None = None,
 ) -> Prediction:
     """What each token, head and layer contributes to what a model says (`Explainer.explain_prediction`)."""
-    settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points)
+    settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points, parts)
     subject = one_score(question(whole, inputs, answer, contrast, position, score, truncate))
     references = references_of(whole, subject, reference, on)
     about = {"answer": answer, "contrast": contrast, "position": position, "on": on, "score": score}

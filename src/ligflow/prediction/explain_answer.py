@@ -27,6 +27,7 @@ def explain_answer(
     attention: str = "moved",
     experts: str = "routed",
     edges: Collection[int] | str = (),
+    parts: bool = False,
     tol: float = 1e-3,
     max_points: int = 511,
     points: int | None = None,
@@ -34,7 +35,7 @@ def explain_answer(
     progress: Progress | None = None,
 ) -> Answer:
     """What each token of a prompt contributes to each token of an answer (`Explainer.explain_answer`)."""
-    settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points)
+    settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points, parts)
     asked = answer_question(whole, prompt, answer, max_new_tokens, truncate)
     about = {"answer": answer, "contrast": None, "position": None, "on": on, "score": "logprob"}
     references = references_of(whole, asked, reference, on)

@@ -1,18 +1,33 @@
-"""Which layers' edges are kept with a prediction's explanation, and these."""
+"""Which layers' edges are kept with a prediction's explanation, and these, on the axis of all tokens."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.layer.model_state import prepared
-from ligflow.prediction.chain import Chain
+from ligflow.prediction.chain import Chain, Graph
 from ligflow.prediction.chain_settings import ALL
-from ligflow.prediction.edges import Edges, edges_of, held_edges
+from ligflow.prediction.cuts import Call
+from ligflow.prediction.edges import HeadEdges, edges_of, held_edges
+from ligflow.prediction.given_attention import attention_segment, given, given_on_path
 from ligflow.prediction.graph import Built
-from ligflow.prediction.held import HeldAttention
+from ligflow.prediction.held import Held, HeldAttention
 
 _HEADS = 5  # the strongest heads at a token whose layers' edges are kept: those that a screen names
+
+
+@dataclass(eq=False)
+class KeptEdges:
+    """Edges of layers, those of heads of a second attention after the others, their parts, and notes."""
+
+    edges: dict[int, Float[Tensor, "head target source"]] = field(default_factory=dict)
+    parts: dict[int, Float[Tensor, "part head target source"]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def layers_with_edges(
@@ -39,30 +54,104 @@ def check_layers(edges: Collection[int] | str, count: int) -> None:
 
 
 def kept_edges(
-    built: Built, result: Chain, row: int, layers: Sequence[int]
-) -> tuple[dict[int, Edges], list[str]]:
-    """The edges of some layers for one row, and notes about layers that have none."""
-    kept: dict[int, Edges] = {}
-    notes: list[str] = []
-    variables = built.graph.variables
+    built: Built,
+    result: Chain,
+    row: int,
+    layers: Sequence[int],
+    held: Held | None = None,
+    parts: bool = False,
+    points: int | None = None,
+) -> KeptEdges:
+    """The edges of some layers for one row, with their parts if these are asked for.
+
+    Layers that have none are named in the notes. Raises UnsupportedModel where parts are asked for and no
+    layer has any.
+    """
+    kept = KeptEdges()
     for call in (call for call in built.calls if call.number in layers):
-        u = f"u{call.number}"
-        number = next((n for n, each in enumerate(built.graph.segments) if u in each.images), None)
-        if number is None or call.others:
-            notes.append(f"layer {call.number} has no edges: what its heads read could not be taken apart")
-            continue
-        towards = result.at_images[number][u][row]
-        allowance = float(result.allowances[number][row])
         try:
-            with prepared(call.layer.module, call.layer.implementation):
-                if isinstance(call.attend, HeldAttention):
-                    edges = held_edges(call.layer, variables[call.hidden], towards, call.attend.weights)
-                else:
-                    edges = edges_of(call.layer, variables[call.hidden], towards, variables[u], allowance)
+            _keep(kept, built.graph, call, result, row, held or Held(), parts, points)
         except UnsupportedModel as error:
-            notes.append(str(error))
+            kept.notes.append(str(error))
+    if parts and layers and not kept.parts:
+        reasons = "; ".join(kept.notes[:1]) or "none of these layers moves between the two runs"
+        raise UnsupportedModel(
+            f"No layer that is asked for has parts by value, key and query: {reasons.rstrip('.')}. Leave "
+            "parts out: tokens and layers are explained without them."
+        )
+    return kept
+
+
+def _keep(
+    kept: KeptEdges,
+    graph: Graph,
+    call: Call,
+    result: Chain,
+    row: int,
+    held: Held,
+    parts: bool,
+    points: int | None,
+) -> None:
+    """Adds the edges of one layer. Raises UnsupportedModel where it has none."""
+    names = [name for name in (f"u{call.number}", f"c{call.number}") if name in graph.variables]
+    layer, findings = call.layer, call.layer.findings
+    if not names or layer.mode != "split" or findings.windows is not None or layer.calls:
+        reason = findings.reason or "what its heads read could not be taken apart"
+        raise UnsupportedModel(f"Layer {layer.index} ({layer.name}) has no edges: {reason}.")
+    edges, stacked, error, allowance = [], [], 0.0, 0.0
+    for name in names:
+        number = next(n for n, each in enumerate(graph.segments) if name in each.images)
+        if name not in result.at_images[number]:
             continue
-        kept[call.number] = edges.edges
-        if edges.error > allowance:
-            notes.append(f"the edges of layer {call.number} miss their sums by {edges.error:.1e} in all")
-    return kept, notes
+        towards, may = result.at_images[number][name][row], float(result.allowances[number][row])
+        with prepared(layer.module, layer.implementation), held.at(call.number):
+            own = _of_attention(graph, call, name, towards, may, parts, points)
+        edges.append(_on_all_tokens(graph, call, name, own.sources))
+        _add_own(edges[-1], graph, call, own.own)
+        if own.parts is not None:
+            stacked.append(_on_all_tokens(graph, call, name, own.parts))
+        error, allowance = error + own.error, allowance + may
+    if not edges:
+        return
+    kept.edges[call.number] = torch.cat(edges)
+    if parts:
+        kept.parts[call.number] = torch.cat(stacked, dim=1)
+    if error > allowance:
+        kept.notes.append(f"the edges of layer {call.number} miss their sums by {error:.1e} in all")
+
+
+def _of_attention(
+    graph: Graph, call: Call, name: str, towards: Tensor, allowance: float, parts: bool, points: int | None
+) -> HeadEdges:
+    """The edges of the heads of one attention, on its own tokens."""
+    attend = call.attend if name.startswith("u") else call.attend_second
+    if isinstance(attend, HeldAttention):
+        sources = attention_segment(call, name).sources
+        ends = {
+            each: torch.stack([graph.variables[each].reference, graph.variables[each].real])
+            for each in sources
+        }
+        with torch.no_grad():
+            value = given(call, name, ends).value
+        return held_edges(value, towards, attend.weights, parts)
+    at = partial(given_on_path, call, name, graph.variables)
+    return edges_of(at, towards, graph.variables[name].step, allowance, parts, points)
+
+
+def _on_all_tokens(graph: Graph, call: Call, name: str, own: Float[Tensor, "*head target source"]) -> Tensor:
+    """Edges between an attention's own tokens, where these stand among all."""
+    targets = graph.variables[call.hidden].offset
+    memory = call.memory if name.startswith("c") else None
+    sources = graph.variables[memory].offset if memory else targets if name.startswith("u") else 0
+    if own.shape[-2:] == (graph.tokens, graph.tokens):
+        return own
+    whole = own.new_zeros(*own.shape[:-2], graph.tokens, graph.tokens)
+    whole[..., targets : targets + own.shape[-2], sources : sources + own.shape[-1]] = own
+    return whole
+
+
+def _add_own(edges: Float[Tensor, "head target source"], graph: Graph, call: Call, own: Tensor) -> None:
+    """Adds what moves with a target's query to the target's own edge."""
+    first = graph.variables[call.hidden].offset
+    places = torch.arange(first, first + own.shape[-1])
+    edges[:, places, places] += own

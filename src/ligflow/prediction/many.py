@@ -56,6 +56,7 @@ def explain_predictions(
     attention: str = "moved",
     experts: str = "routed",
     edges: Collection[int] | str = STRONGEST,
+    parts: bool = False,
     tol: float = 1e-3,
     max_points: int = 511,
     points: int | None = None,
@@ -68,7 +69,7 @@ def explain_predictions(
     whole_number = isinstance(batch_size, int) and not isinstance(batch_size, bool) and batch_size >= 1
     if batch_size is not None and not whole_number:
         raise LigflowError(f"batch_size is {batch_size!r}; give a whole number from 1, or None.")
-    settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points)
+    settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points, parts)
     about = {"answer": answer, "contrast": contrast, "position": position, "on": on, "score": score}
 
     def of_inputs(inputs: Inputs) -> tuple[Question, list[Reference]]:

@@ -70,6 +70,7 @@ def explain_similarity(
     attention: str = "moved",
     experts: str = "routed",
     edges: Collection[int] | str = (),
+    parts: bool = False,
     tol: float = 1e-3,
     max_points: int = 511,
     points: int | None = None,
@@ -79,7 +80,7 @@ def explain_similarity(
     """What each token of two texts contributes to their cosine (`Explainer.explain_similarity`)."""
     if pooling not in POOLINGS:
         raise LigflowError(f"Unknown pooling {pooling!r}; choose from {', '.join(POOLINGS)}.")
-    settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points)
+    settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points, parts)
 
     if pairs and several(reference):
         raise LigflowError(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ligflow.errors import LigflowError
+from ligflow.results.edge_parts import EdgeParts
 
 AnyPrediction = TypeVar("AnyPrediction", bound="PredictionData")
 
@@ -46,6 +47,7 @@ class PredictionData:
     | `mlps[layer]` | token | what the MLP writes at a token |
     | `residual[layer]` | token | what a token carries past the layer's own parts |
     | `routing[layer]` | token | what a token's changes of experts give, a part of its MLP's |
+    | `parts[layer]` | part head target source | edges by value, key and query, where they were asked for |
 
     `tokens` are those of the input; with an encoder its tokens come first, and `streams` says where each
     stream's begin and end. `kept` tokens are the same in both runs. `value` and `reference_value` are the
@@ -67,6 +69,7 @@ class PredictionData:
     residual: Mapping[int, Float[Tensor, " token"]] = field(default_factory=dict)
     routing: Mapping[int, Float[Tensor, " token"]] = field(default_factory=dict)
     stored_edges: Mapping[int, Float[Tensor, "head target source"]] = field(default_factory=dict)
+    parts: Mapping[int, Float[Tensor, "part head target source"]] = field(default_factory=dict)
     certificates: tuple[SegmentCertificate, ...] = ()
     top: tuple[tuple[str, float], ...] = ()
     reference_top: tuple[tuple[str, float], ...] = ()
@@ -99,15 +102,24 @@ class PredictionData:
         """The segments that miss what they were allowed."""
         return [segment for segment in self.certificates if not segment.met]
 
-    def edges(self, layer: int) -> Float[Tensor, "head target source"]:
+    @overload
+    def edges(self, layer: int, parts: Literal[False] = False) -> Tensor: ...
+
+    @overload
+    def edges(self, layer: int, parts: Literal[True]) -> EdgeParts: ...
+
+    def edges(self, layer: int, parts: bool = False) -> Float[Tensor, "head target source"] | EdgeParts:
         """What each head carries from source to target; a head's edges sum to its relevance at the target.
 
-        Raises LigflowError for a layer of which no edges are stored.
+        With `parts` they are split into what was read (value), where it was found (key), what was asked
+        (query), which sum to the same. Raises LigflowError for a layer of which these are not stored.
         """
-        if layer not in self.stored_edges:
-            stored = ", ".join(map(str, self.stored_edges)) or "none"
+        held: Mapping[int, Tensor] = self.parts if parts else self.stored_edges
+        if layer not in held:
+            what, more = ("parts of edges", ", parts=True") if parts else ("edges", "")
+            stored = ", ".join(map(str, held)) or "none"
             raise LigflowError(
-                f"No edges of layer {layer} are stored (stored: {stored}); ask for them: "
-                f"explain_prediction(..., edges=[{layer}])."
+                f"No {what} of layer {layer} are stored (stored: {stored}); ask for them: "
+                f"explain_prediction(..., edges=[{layer}]{more})."
             )
-        return self.stored_edges[layer]
+        return EdgeParts.of(held[layer]) if parts else held[layer]

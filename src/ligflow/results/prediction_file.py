@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ligflow.errors import LigflowError
 from ligflow.files import atomically
+from ligflow.method.attention_parts import PARTS
 from ligflow.results.flow_header import PREDICTION, other_kind, wrong_field
 from ligflow.results.prediction_data import AnyPrediction, PredictionData, SegmentCertificate
 from ligflow.results.prediction_header import PredictionHeader
@@ -26,6 +27,7 @@ BY_LAYER = {
     "residual": ("token",),
     "routing": ("token",),
     "stored_edges": ("head", "token", "token"),
+    "parts": ("part", "head", "token", "token"),
 }
 
 
@@ -127,7 +129,7 @@ def _check_tensors(labels: dict[str, Any], tensors: Mapping[str, Tensor], path: 
     """All numbers are there, finite, and in the sizes of the labels."""
     if lost := sorted({*WHOLE} - {*tensors}):
         raise LigflowError(f"{str(path)!r} is damaged: it holds no {', '.join(lost)}.")
-    sizes = {"cut": len(labels["cuts"]), "token": len(labels["tokens"])}
+    sizes = {"cut": len(labels["cuts"]), "token": len(labels["tokens"]), "part": len(PARTS)}
     for name, tensor in tensors.items():
         dims = _dims(name)
         if dims is None:
@@ -156,9 +158,10 @@ def _check_layers(labels: dict[str, Any], tensors: Mapping[str, Tensor], path: P
             raise LigflowError(
                 f"{str(path)!r} is damaged: tensor {name!r} is of a layer that it does not name."
             )
-        if part == "stored_edges":
+        if part in ("stored_edges", "parts"):
+            own = len(tensor) if part == "stored_edges" else tensor.shape[1]
             heads = [tensors.get(f"{kind}.{layer}", ()) for kind in ("heads", "cross_heads")]
-            if len(tensor) not in (len(heads[0]), sum(map(len, heads))):
+            if own not in (len(heads[0]), sum(map(len, heads))):
                 raise LigflowError(
                     f"{str(path)!r} is damaged: tensor {name!r} is of other heads than its layer."
                 )

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from ligflow.method.attention_parts import PARTS
 from ligflow.results.prediction_data import PredictionData
 from ligflow.results.prediction_file import BY_LAYER
 
@@ -19,6 +20,10 @@ def as_json(prediction: PredictionData) -> str:
     for field in BY_LAYER:
         parts = getattr(prediction, field)
         numbers[field.removeprefix("stored_")] = {layer: part.tolist() for layer, part in parts.items()}
+    numbers["parts"] = {
+        layer: {name: part.tolist() for name, part in zip(PARTS, parts, strict=True)}
+        for layer, parts in prediction.parts.items()
+    }
     labels = {
         "tokens": list(prediction.tokens),
         "special": list(prediction.special),

@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 
 from ligflow.errors import LigflowError
 from ligflow.inputs.labels import trimmed
+from ligflow.method.attention_parts import PARTS
 from ligflow.results.prediction_data import PredictionData
 from ligflow.results.strongest_paths import strongest
 
@@ -84,6 +85,13 @@ def carried(prediction: PredictionData, layer: int) -> Float[Tensor, "target sou
     return prediction.edges(layer).double().sum(0) + torch.diag(own(prediction, layer))
 
 
+def parts_at(prediction: PredictionData, layer: int, head: int, target: int, source: int) -> dict[str, float]:
+    """Value, key and query of one edge, by name; none where they are not stored."""
+    if layer not in prediction.parts:
+        return {}
+    return dict(zip(PARTS, prediction.parts[layer][:, head, target, source].tolist(), strict=True))
+
+
 def own(prediction: PredictionData, layer: int) -> Float[Tensor, " token"]:
     """What each token has after a layer and not from its heads: carried by itself, with its MLP."""
     every = [part[layer].sum(0) for part in (prediction.heads, prediction.cross_heads) if layer in part]
@@ -117,11 +125,21 @@ def _head(prediction: PredictionData, layer: int, target: int, source: int) -> i
 
 
 def _words(prediction: PredictionData, steps: Sequence[PathStep]) -> str:
-    """`‘is’ ← layer 20, head 3 ← ‘France’`; layers through which a token goes alone are left out."""
+    """`‘is’ ← layer 20, head 3 ← ‘France’`; layers through which a token goes alone are left out.
+
+    Where parts are stored, each head's are said: `head 3 (value +1.2, key +0.5, query +0.3)`.
+    """
 
     def label(place: int) -> str:
         return f"‘{trimmed(prediction.tokens[place])}’"
 
+    def split(step: PathStep) -> str:
+        parts = parts_at(prediction, step.layer, step.head or 0, step.target, step.source)
+        said = ", ".join(f"{name} {value:+.2g}" for name, value in parts.items())
+        return f" ({said})" if said else ""
+
     moves = [step for step in steps if step.head is not None]
-    through = [f" ← layer {step.layer}, head {step.head} ← {label(step.source)}" for step in moves]
+    through = [
+        f" ← layer {step.layer}, head {step.head}{split(step)} ← {label(step.source)}" for step in moves
+    ]
     return label(steps[0].target) + "".join(through)

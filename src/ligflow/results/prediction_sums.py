@@ -10,7 +10,7 @@ from torch import Tensor
 from ligflow.errors import LigflowError
 from ligflow.results.prediction_data import AnyPrediction, PredictionData, SegmentCertificate
 
-_BY_LAYER = ("heads", "cross_heads", "mlps", "residual", "routing", "stored_edges")
+_BY_LAYER = ("heads", "cross_heads", "mlps", "residual", "routing", "stored_edges", "parts")
 _SAME = ("tokens", "cuts", "layer_names", "streams")
 _SETTINGS = ("cut", "attention", "experts", "score")
 

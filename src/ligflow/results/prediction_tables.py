@@ -7,8 +7,9 @@ import networkx
 import pandas
 from torch import Tensor
 
+from ligflow.method.attention_parts import PARTS
 from ligflow.results.prediction_data import PredictionData
-from ligflow.results.prediction_paths import after, own
+from ligflow.results.prediction_paths import after, own, parts_at
 
 COLUMNS = (
     "kind", "cut", "layer", "head", "position", "token", "source_position", "source",
@@ -32,7 +33,8 @@ KINDS = {  # of nodes with a number for each token, by the name of their field
 def to_pandas(prediction: PredictionData) -> pandas.DataFrame:
     """One row a node: `token` at the input, `depth` at a cut, `head`, `mlp`, `residual`, `routing`, `edge`.
 
-    The rows of `token` sum to `change`, and so do those of each cut; an edge that is 0 has no row.
+    The rows of `token` sum to `change`, and so do those of each cut; an edge that is 0 has no row. Where
+    edges are stored in parts there are rows `value`, `key` and `query`, which sum to the same by head.
     """
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for row in _rows(prediction):
@@ -51,9 +53,16 @@ def _rows(prediction: PredictionData) -> Iterator[dict[str, Any]]:
         for layer, values in getattr(prediction, field).items():
             yield from (row | {"layer": layer} for row in _by_head(prediction, kind, values))
     for layer, edges in prediction.stored_edges.items():
-        for head, target, source in edges.nonzero().tolist():
-            row = _row(prediction, "edge", target, float(edges[head, target, source]))
-            yield row | {"layer": layer, "head": head} | _source(prediction, source)
+        yield from _by_edge(prediction, layer, "edge", edges)
+    for layer, parts in prediction.parts.items():
+        for name, part in zip(PARTS, parts, strict=True):
+            yield from _by_edge(prediction, layer, name, part)
+
+
+def _by_edge(prediction: PredictionData, layer: int, kind: str, edges: Tensor) -> Iterator[dict[str, Any]]:
+    for head, target, source in edges.nonzero().tolist():
+        row = _row(prediction, kind, target, float(edges[head, target, source]))
+        yield row | {"layer": layer, "head": head} | _source(prediction, source)
 
 
 def _by_head(prediction: PredictionData, kind: str, values: Tensor) -> Iterator[dict[str, Any]]:
@@ -84,7 +93,8 @@ def to_networkx(prediction: PredictionData) -> networkx.DiGraph:
     follows the attention, `("middle", layer, k)` between both and `("mlp", layer, k)`. Each has its `kind`,
     `token`, `layer` and `relevance`, and so has each edge, from what is below to what is above; what arrives
     at a node is its relevance, within the certificates. Heads are joined to the tokens that they read where
-    edges are stored. Where an MLP stands beside the attention there is no `middle`.
+    edges are stored, with `value`, `key` and `query` where parts are. Where an MLP stands beside the
+    attention there is no `middle`.
     """
     graph = networkx.DiGraph(model=str(prediction.meta.get("model")), change=prediction.change)
     for number, (cut, values) in enumerate(zip(prediction.cuts, prediction.by_depth, strict=True)):
@@ -139,7 +149,8 @@ def _add_heads(graph: networkx.DiGraph, prediction: PredictionData, layer: int, 
             row = () if edges is None or not relevance else edges[number, place].nonzero().flatten().tolist()
             for source in row:
                 carried = float(edges[number, place, source]) if edges is not None else 0.0
-                graph.add_edge(("token", below, source), node, kind="edge", relevance=carried)
+                split = parts_at(prediction, layer, number, place, source)
+                graph.add_edge(("token", below, source), node, kind="edge", relevance=carried, **split)
             number += 1
 
 

@@ -177,25 +177,19 @@ def listed(head: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[s
 
 
 def _parts(prediction: PredictionData) -> str:
-    """The strongest heads, MLPs and changes of experts, a table each."""
+    """The strongest heads, MLPs and what else there is, a table each; the first says what a part is."""
     heads = words.strongest_heads(prediction, _PARTS)
     lacking = f"; {words.READS}" if any(head.source is None for head in heads) else ""
     return "".join(
-        f"<h2>The strongest {title}</h2>\n{_faint(said)}"
-        f"{listed((title, 'relevance', 'share'), _rows(prediction, parts))}"
-        for title, said, parts in (
-            ("heads", words.PARTS + lacking, heads),
-            ("MLPs", "" if heads else words.PARTS, words.strongest_mlps(prediction, _PARTS)),
-            ("changes of experts", "", words.strongest_jumps(prediction, _PARTS)),
-        )
-        if parts
+        f"<h2>The {title}</h2>\n{_faint('' if number else words.PARTS + lacking)}"
+        + listed((title.removeprefix("strongest "), "relevance", "share"), _rows(prediction, parts))
+        for number, (title, parts) in enumerate(words.strongest(prediction, _PARTS))
     )
 
 
-def _rows(prediction: PredictionData, parts: Iterable[words.Part]) -> Iterator[tuple[str, str, str]]:
-    for part in parts:
-        share = words.percent(part.relevance / prediction.scale)
-        yield words.in_words(prediction, part), words.number(part.relevance), share
+def _rows(prediction: PredictionData, parts: Iterable[tuple[str, float]]) -> Iterator[tuple[str, str, str]]:
+    for said, relevance in parts:
+        yield said, words.number(relevance), words.percent(relevance / prediction.scale)
 
 
 def _grids(prediction: PredictionData) -> str:

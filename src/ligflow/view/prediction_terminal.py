@@ -133,19 +133,13 @@ def _rest(every: list[SpanRelevance], called: str) -> Iterator[str]:
 
 
 def _print_parts(prediction: PredictionData, console: Console) -> None:
-    """The strongest heads and MLPs, a table each."""
-    for title, parts in (
-        ("heads", words.strongest_heads(prediction, _PARTS)),
-        ("MLPs", words.strongest_mlps(prediction, _PARTS)),
-        ("changes of experts", words.strongest_jumps(prediction, _PARTS)),
-    ):
-        if parts:
-            console.print()
-            table = _table(f"strongest {title}", "relevance", "share")
-            for part in parts:
-                share = words.percent(part.relevance / prediction.scale)
-                table.add_row(Text(words.in_words(prediction, part)), words.number(part.relevance), share)
-            console.print(table)
+    """The strongest heads, MLPs and what else there is, a table each."""
+    for title, parts in words.strongest(prediction, _PARTS):
+        console.print()
+        table = _table(title, "relevance", "share")
+        for said, relevance in parts:
+            table.add_row(Text(said), words.number(relevance), words.percent(relevance / prediction.scale))
+        console.print(table)
 
 
 def _segments(prediction: PredictionData) -> Table:

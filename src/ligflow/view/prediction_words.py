@@ -1,13 +1,16 @@
 """What screens and pages say of a prediction: what was asked, what adds up, what is strongest."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import copysign
 
+import torch
 from torch import Tensor
 
 from ligflow.inputs.labels import printable, told_apart, trimmed
+from ligflow.method.attention_parts import PARTS as SPLIT
 from ligflow.results.prediction_data import PredictionData
+from ligflow.results.prediction_paths import parts_at
 from ligflow.results.span_relevance import SpanRelevance, by
 
 CAVEAT = "relevance says what the change between the two runs is made of, not what removing a word would do"
@@ -17,6 +20,7 @@ SHARES = "shares are of all that speaks for and against"
 READS = "what a head reads is known of the layers whose edges were kept (edges=, --edges)"
 PARTS = "a part has what passes through it, so layers do not add up"
 _ENDS, _BLANKS = str.maketrans({"\n": "⏎", "Ċ": "⏎"}), str.maketrans("Ġ▁", "  ")
+_SECOND = "second attention, head"
 _OUTPUTS = 3  # likeliest outputs of a run that are named
 
 
@@ -24,7 +28,8 @@ _OUTPUTS = 3  # likeliest outputs of a run that are named
 class Part:
     """A head or an MLP at a token; `source` is what the head reads there most.
 
-    `share` is how much of all that it reads, below 0 where the source goes against the head's sum.
+    `share` is how much of all that it reads, below 0 where the source goes against the head's sum; `split`
+    are value, key and query of it, where they are stored.
     """
 
     layer: int
@@ -34,6 +39,7 @@ class Part:
     relevance: float
     source: int | None = None
     share: float = 0.0
+    split: Mapping[str, float] = field(default_factory=dict)
 
 
 def summary(prediction: PredictionData) -> str:
@@ -225,12 +231,50 @@ def running(tokens: Sequence[str]) -> list[str]:
 # --- heads and MLPs -------------------------------------------------------------------------------
 
 
+def strongest(prediction: PredictionData, count: int) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+    """What is strongest, in words with its relevance: heads, MLPs, changes of experts, parts of edges."""
+    for title, parts in (
+        ("strongest heads", strongest_heads(prediction, count)),
+        ("strongest MLPs", strongest_mlps(prediction, count)),
+        ("strongest changes of experts", strongest_jumps(prediction, count)),
+    ):
+        if parts:
+            yield title, [(in_words(prediction, part), part.relevance) for part in parts]
+    for name in SPLIT if prediction.parts else ():
+        edges = strongest_of_part(prediction, name, count)
+        if edges:
+            said = [(of_part_in_words(prediction, name, part), part.relevance) for part in edges]
+            yield f"strongest by {name}", said
+
+
 def strongest_heads(prediction: PredictionData, count: int) -> list[Part]:
     """The heads at a token with the most relevance, of whichever sign."""
     own = _parts(prediction.heads, "head", count)
-    cross = _parts(prediction.cross_heads, "second attention, head", count)
+    cross = _parts(prediction.cross_heads, _SECOND, count)
     best = sorted([*own, *cross], key=lambda part: -abs(part.relevance))[:count]
     return [_with_source(prediction, part) for part in best]
+
+
+def strongest_of_part(prediction: PredictionData, name: str, count: int) -> list[Part]:
+    """The edges with the largest value, key or query, of whichever sign; `relevance` is that part."""
+    number, best = SPLIT.index(name), []
+    for layer, parts in prediction.parts.items():
+        own = len(prediction.heads.get(layer, ()))
+        flat = parts[number].flatten()
+        for place in flat.abs().topk(min(count, flat.numel())).indices.tolist():
+            head, target, source = map(int, torch.unravel_index(torch.tensor(place), parts.shape[1:]))
+            kind, first = ("head", 0) if head < own else (_SECOND, own)
+            if float(flat[place]):
+                best.append(Part(layer, kind, head - first, target, float(flat[place]), source))
+    return sorted(best, key=lambda part: -abs(part.relevance))[:count]
+
+
+def of_part_in_words(prediction: PredictionData, name: str, part: Part) -> str:
+    """`layer 20, head 3 at ‘is’ reads ‘France’`, `finds ‘France’ by its key`, `asks for ‘France’`."""
+    assert part.source is not None
+    source = label(prediction, part.source)
+    said = {"value": f"reads {source}", "key": f"finds {source} by its key", "query": f"asks for {source}"}
+    return f"{in_words(prediction, replace(part, source=None))} {said[name]}"
 
 
 def strongest_mlps(prediction: PredictionData, count: int) -> list[Part]:
@@ -244,13 +288,22 @@ def strongest_jumps(prediction: PredictionData, count: int) -> list[Part]:
 
 
 def in_words(prediction: PredictionData, part: Part) -> str:
-    """`layer 20, head 3 at ‘is’ reads 81% from ‘France’`."""
+    """`layer 20, head 3 at ‘is’ reads 81% from ‘France’`.
+
+    With parts: `layer 28, head 2 at ‘az’ reads ‘qu’ (value +1.2), finds it by its key (+0.5), was asked by
+    ‘az’ (+0.3)`.
+    """
     head = "" if part.head is None else f" {part.head}"
     where = f"{layer_called(prediction, part.layer)}, {part.kind}{head} at {label(prediction, part.position)}"
     if part.source is None:
         return where
+    source = label(prediction, part.source)
+    if part.split:
+        value, key, query = map(number, part.split.values())
+        read = f"reads {source} (value {value}), finds it by its key ({key})"
+        return f"{where} {read}, was asked by {label(prediction, part.position)} ({query})"
     rest = "" if part.share >= 0 else ", against the rest"
-    return f"{where} reads {percent(abs(part.share))} from {label(prediction, part.source)}{rest}"
+    return f"{where} reads {percent(abs(part.share))} from {source}{rest}"
 
 
 def layer_called(prediction: PredictionData, layer: int) -> str:
@@ -278,7 +331,10 @@ def _with_source(prediction: PredictionData, part: Part) -> Part:
         return part
     first = 0 if part.kind == "head" else len(prediction.heads.get(part.layer, ()))
     row = edges[first + part.head, part.position]
+    if part.layer in prediction.parts:  # what the query does is the target's own, and stands at what it found
+        row = prediction.parts[part.layer][:, first + part.head, part.position].sum(0)
     source = int(row.abs().argmax())
     share = copysign(float(row[source]), float(row[source]) * part.relevance)
     share /= float(row.abs().sum()) or 1.0
-    return Part(part.layer, part.kind, part.head, part.position, part.relevance, source, share)
+    split = parts_at(prediction, part.layer, first + part.head, part.position, source)
+    return replace(part, source=source, share=share, split=split)
