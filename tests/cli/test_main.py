@@ -92,7 +92,7 @@ def test_without_a_command_the_help_is_printed(run: Run) -> None:
 
 def ligflow(*arguments: Any, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     command = [str(Path(sys.executable).parent / "ligflow"), *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, timeout=300, check=False)
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=900, check=False)
 
 
 @pytest.mark.slow

@@ -9,12 +9,12 @@ from starlette.testclient import TestClient
 from ligflow.errors import LigflowError
 from ligflow.serve import app as application
 from ligflow.serve.jobs import Full, Progress, Queue, Unfinished, Unknown
-from served import ASK, LIMITS, Held, assert_refused, over, post, until
+from served import ASK, LIMITS, PATIENCE, Held, assert_refused, over, post, until
 
 
 def test_jobs_are_computed_one_at_a_time_in_order(client: TestClient, held: list[Held]) -> None:
     first = post(client)["id"]
-    assert held[0].began.wait(10)
+    assert held[0].began.wait(PATIENCE)
     second, third = post(client), post(client)
     assert [second["place"], third["place"]] == [1, 2]
     held[0].go.release()
@@ -22,14 +22,14 @@ def test_jobs_are_computed_one_at_a_time_in_order(client: TestClient, held: list
     assert not held[1].began.is_set()
     held[0].go.release()
     assert over(client, first)["state"] == "done"
-    assert held[1].began.wait(10)
+    assert held[1].began.wait(PATIENCE)
     assert client.get(f"/api/jobs/{third['id']}").json()["place"] == 1
     assert client.get(f"/api/jobs/{first}/flow").content == b"flow"
 
 
 def test_a_waiting_job_is_cancelled_at_once(client: TestClient, held: list[Held]) -> None:
     post(client)
-    assert held[0].began.wait(10)
+    assert held[0].began.wait(PATIENCE)
     second, third = post(client)["id"], post(client)["id"]
     assert client.delete(f"/api/jobs/{second}").json()["state"] == "cancelled"
     assert client.get(f"/api/jobs/{third}").json()["place"] == 1
@@ -37,20 +37,20 @@ def test_a_waiting_job_is_cancelled_at_once(client: TestClient, held: list[Held]
     assert client.delete(f"/api/jobs/{second}").json()["state"] == "cancelled"
     for _ in range(2):
         held[0].go.release()
-    assert held[2].began.wait(10)
+    assert held[2].began.wait(PATIENCE)
     assert not held[1].began.is_set()
 
 
 def test_a_running_job_is_cancelled_at_the_next_layer(client: TestClient, held: list[Held]) -> None:
     name = post(client)["id"]
-    assert held[0].began.wait(10)
+    assert held[0].began.wait(PATIENCE)
     assert client.delete(f"/api/jobs/{name}").json()["cancelling"]
     assert client.get(f"/api/jobs/{name}").json()["state"] == "running"
     held[0].go.release()
     assert over(client, name) | {"done": 1} == client.get(f"/api/jobs/{name}").json()
     assert client.get(f"/api/jobs/{name}").json()["state"] == "cancelled"
     post(client)
-    assert held[1].began.wait(10)
+    assert held[1].began.wait(PATIENCE)
 
 
 def test_a_real_computation_is_cancelled_and_the_next_one_is_right(client: TestClient) -> None:
@@ -65,7 +65,7 @@ def test_a_real_computation_is_cancelled_and_the_next_one_is_right(client: TestC
 
 def test_a_full_queue_refuses(client: TestClient, held: list[Held]) -> None:
     post(client)
-    assert held[0].began.wait(10)
+    assert held[0].began.wait(PATIENCE)
     names = [post(client)["id"] for _ in range(LIMITS.queue)]
     answer = client.post("/api/jobs", json=ASK)
     assert_refused(answer, 503, "3 texts are waiting", "try again")
@@ -101,7 +101,7 @@ def test_results_are_dropped_by_their_size_too() -> None:
 
 def test_no_flow_before_its_time(client: TestClient, held: list[Held]) -> None:
     first = post(client)["id"]
-    assert held[0].began.wait(10)
+    assert held[0].began.wait(PATIENCE)
     assert_refused(client.get(f"/api/jobs/{first}/flow"), 409, "running")
     assert_refused(client.get(f"/api/jobs/{post(client)['id']}/flow"), 409, "queued")
 
@@ -138,7 +138,7 @@ def test_closing_ends_the_work() -> None:
     work = Held()
     with Queue(limit=1) as queue:
         queue.add(work)
-        assert work.began.wait(10)
+        assert work.began.wait(PATIENCE)
         waiting = queue.add(lambda told: b"")["id"]
         with pytest.raises(Full):
             queue.add(lambda told: b"")
