@@ -172,3 +172,17 @@ def test_a_layer_that_was_recorded_before_a_change_can_still_be_replayed() -> No
     explainer.prepared.record(IDS)
     with explainer.prepared.ready_for(layer), torch.no_grad():
         torch.testing.assert_close(layer.forward(layer.hidden[None])[0], layer.output)
+
+
+def test_a_steady_model_is_looked_at_once_and_again_afterwards() -> None:
+    model = gpt2()
+    current = CurrentCopy(model)
+    with current.steady():
+        first = current.now()
+        model.h[0].mlp.c_fc = nn.Linear(16, 64)
+        with current.steady():
+            assert current.now() is first
+        assert current.now() is first
+    after = current.now()
+    assert after.placement is not first.placement
+    assert current.now().placement is after.placement

@@ -2,6 +2,9 @@
 
 import threading
 import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,9 @@ class ModelCopy:
     placement: Placement
     validated: Validated
     notes: tuple[str, ...] = ()
+
+
+_looked: ContextVar[Mapping[int, "dict[str, ModelCopy]"]] = ContextVar("_looked", default={})  # noqa: B039
 
 
 class CurrentCopy:
@@ -71,7 +77,25 @@ class CurrentCopy:
         return self._copy.notes
 
     def now(self) -> ModelCopy:
-        """The copy of the model as it is now."""
+        """The copy of the model as it is now; inside `steady` as it was at the first look."""
+        looked = _looked.get().get(id(self))
+        if looked is None:
+            return self._now()
+        if "copy" not in looked:
+            looked["copy"] = self._now()
+        return looked["copy"]
+
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """The model does not change meanwhile, so that it is looked at once: each look takes all modules."""
+        before = _looked.get()
+        token = _looked.set(before if id(self) in before else {**before, id(self): {}})
+        try:
+            yield
+        finally:
+            _looked.reset(token)
+
+    def _now(self) -> ModelCopy:
         if self._of_part is not None:
             self._of_part.now()
         with self._lock, torch.inference_mode(False):

@@ -110,6 +110,10 @@ class PreparedModel:
         """The copy of the model as it is now."""
         return self._copy.now()
 
+    def steady(self) -> AbstractContextManager[None]:
+        """One explanation, in which the model does not change: it is looked at once."""
+        return self._copy.steady()
+
     def encode(self, inputs: Inputs, truncate: bool = False) -> Encoded:
         """The model's inputs of one example. Raises LigflowError for what cannot be explained."""
         encoded = encode_example(self.model, self.tokenizer, self.decodes, inputs, truncate)

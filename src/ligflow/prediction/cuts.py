@@ -110,7 +110,7 @@ def _segment(
     return Segment(
         f"layer {call.number}, {name}", call.number, name, sources, (image,),
         lambda values: {image: run(values)}, tokenwise and call.layer.findings.positionwise, start,
-        call.layer.implementation,
+        call.layer.implementation, module=call.layer.module,
     )  # fmt: skip
 
 

@@ -46,10 +46,11 @@ def explain_prediction(
 ) -> Prediction:
     """What each token, head and layer contributes to what a model says (`Explainer.explain_prediction`)."""
     settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points, parts)
-    subject = one_score(question(whole, inputs, answer, contrast, position, score, truncate))
-    references = references_of(whole, subject, reference, on)
     about = {"answer": answer, "contrast": contrast, "position": position, "on": on, "score": score}
-    explained = [explain_rows(whole, subject, each, settings, about, progress)[0] for each in references]
+    with whole.steady():
+        subject = one_score(question(whole, inputs, answer, contrast, position, score, truncate))
+        references = references_of(whole, subject, reference, on)
+        explained = [explain_rows(whole, subject, each, settings, about, progress)[0] for each in references]
     return warn_unmet(explained[0] if len(explained) == 1 else Prediction.mean(explained))
 
 

@@ -36,10 +36,11 @@ def explain_answer(
 ) -> Answer:
     """What each token of a prompt contributes to each token of an answer (`Explainer.explain_answer`)."""
     settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points, parts)
-    asked = answer_question(whole, prompt, answer, max_new_tokens, truncate)
     about = {"answer": answer, "contrast": None, "position": None, "on": on, "score": "logprob"}
-    references = references_of(whole, asked, reference, on)
-    by_reference = [explain_rows(whole, asked, each, settings, about, progress) for each in references]
+    with whole.steady():
+        asked = answer_question(whole, prompt, answer, max_new_tokens, truncate)
+        references = references_of(whole, asked, reference, on)
+        by_reference = [explain_rows(whole, asked, each, settings, about, progress) for each in references]
     several = len(references) > 1
     rows = [Prediction.mean(row) if several else row[0] for row in zip(*by_reference, strict=True)]
     warn_unmet(max(rows, key=lambda row: float(row.error.sum()) / row.scale))

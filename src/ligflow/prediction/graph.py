@@ -261,15 +261,18 @@ class _Builder:
         choosing = []
         for segment in segments:
             known = self.variables | inner
-            ends = {name: torch.stack([known[name].reference, known[name].real]) for name in segment.sources}
+            mixed = segment.tokenwise and all(name in outputs for name in segment.images)
+            if mixed:
+                both = [known[name] for name in (*segment.sources, *segment.images)]
+                mixed = {(variable.axis, variable.count) for variable in both} == {(0, max(2, both[0].count))}
+            ends = {name: _ends(known[name], mixed) for name in segment.sources}
             self.attention.to(segment.implementation)
             with torch.no_grad():
                 images, chooses = self._run(segment, ends)
             choosing.append(self._choosing(segment, ends) if chooses else segment)
             for name, image in images.items():
                 if name in outputs:
-                    wanted = torch.stack([known[name].reference, known[name].real])
-                    if not _same(image, wanted):
+                    if not _same(image, _ends(known[name], mixed)):
                         return choosing, None
                 else:
                     inner[name] = Variable(image[1], image[0], 0, known[outputs[0]].offset)
@@ -362,6 +365,18 @@ def _whole(runs: Runs, embeddings: Tensor) -> Tensor:
     with runs.held.through(runs.modules):
         outputs = resumed(runs.model, runs.inputs, [], runs.real, {}, embeddings, 0, runs.positions)
     return runs.score(outputs)
+
+
+def _ends(variable: Variable, mixed: bool) -> Tensor:
+    """A variable in the reference run and in the real one; mixed: every other token from the one run.
+
+    Where no token depends on another that shows as much, at half the cost.
+    """
+    if not mixed:
+        return torch.stack([variable.reference, variable.real])
+    ends = variable.real.clone()
+    ends[::2] = variable.reference[::2]
+    return ends[None]
 
 
 def _same(ours: Tensor, theirs: Tensor) -> bool:

@@ -81,8 +81,11 @@ def explain_predictions(
     def predictions() -> Iterator[Prediction]:
         waiting, finished = iter(many), 0
         with told(progress, "inputs", f"{count} inputs") as report:
-            while window := [of_inputs(inputs) for inputs in islice(waiting, _WINDOW)]:
-                for prediction in _window(whole, window, settings, about, batch_size):
+            while several := list(islice(waiting, _WINDOW)):
+                with whole.steady():
+                    window = [of_inputs(inputs) for inputs in several]
+                    explained = _window(whole, window, settings, about, batch_size)
+                for prediction in explained:
                     finished += 1
                     if report is not None:
                         report(finished, count)
@@ -97,7 +100,7 @@ def _window(
     settings: ChainSettings,
     about: dict[str, Any],
     batch_size: int | None,
-) -> Iterator[Prediction]:
+) -> list[Prediction]:
     """The explanations of some questions, in their order."""
     alone = settings.attention != "moved" or settings.experts != "routed" or settings.cut == "model"
     explained: dict[int, Prediction] = {}
@@ -114,7 +117,7 @@ def _window(
             part = numbers[start : start + most]
             predictions = _together(whole, [(window[n][0], window[n][1][0]) for n in part], settings, about)
             explained |= dict(zip(part, predictions, strict=True))
-    yield from (explained[number] for number in range(len(window)))
+    return [explained[number] for number in range(len(window))]
 
 
 def _together(

@@ -13,8 +13,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ligflow.method.quadrature_rules import LEVELS, patterson_nodes, patterson_weights
-from ligflow.prediction.pullback import Cotangents, points_at_once, pulled_back
+from ligflow.method.quadrature_rules import LEVELS, patterson_nodes
+from ligflow.prediction.matrix_points import MatrixPoints, points_of
+from ligflow.prediction.path_points import PlainPoints
+from ligflow.prediction.pullback import Cotangents
 from ligflow.prediction.segment import Segment, Variable
 from ligflow.prediction.segment_errors import Sum, extrapolated, relevance_by_token, sum_of
 
@@ -75,14 +77,21 @@ def joined(parts: Sequence[tuple[Tensor, Average]], carried: Cotangents) -> Aver
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """One part of a path: what it adds, by the finest rule, and the changes from coarser ones."""
+    """One part of a path: its points, and what they add by the finest rule and by coarser ones."""
 
     low: float
     high: float
-    fine: Cotangents
-    coarse: Cotangents
+    level: int
+    points: PlainPoints | MatrixPoints
+    by_token: Float[Tensor, "row token"]
     change: Float[Tensor, " row"]
     error: Float[Tensor, " row"]
+
+    def cotangents(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Those of the finest rule, and of the one before."""
+        levels = [self.level, max(0, self.level - 1)]
+        fine, coarse = self.points.cotangents(levels, self.high - self.low)
+        return fine, coarse
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +100,6 @@ class _Work:
 
     segment: Segment
     sources: Mapping[str, Variable]
-    above: Cotangents
     sought: Sum
 
     @property
@@ -107,47 +115,35 @@ class _Work:
     def only(self, rows: Tensor) -> "_Work":
         """The work of some rows."""
         sources = {name: variable.only(rows) for name, variable in self.sources.items()}
-        above = {name: tensor[rows] for name, tensor in self.above.items()}
-        return _Work(self.segment, sources, above, self.sought.only(rows))
+        return _Work(self.segment, sources, self.sought.only(rows))
 
-    def part(self, low: float, high: float, level: int, points: Mapping[str, Sequence[Tensor]]) -> _Part:
+    def part(self, low: float, high: float, level: int, points: PlainPoints | MatrixPoints) -> _Part:
         """What points of a part of the path add, with two coarser rules beside."""
-        rules = [self._weighted(points, max(0, level - back), high - low) for back in range(3)]
-        fine, coarse, coarsest = (relevance_by_token(self.sources, rule) for rule in rules)
+        fine, coarse, coarsest = (points.by_token(max(0, level - back), high - low) for back in range(3))
         change, before = ((a - b).abs().sum(-1).cpu() for a, b in ((fine, coarse), (coarse, coarsest)))
         error = extrapolated(before, change) if level > 1 else change
-        return _Part(low, high, rules[0], rules[1], change, error)
+        return _Part(low, high, level, points, fine.cpu(), change, error)
 
-    def _weighted(
-        self, points: Mapping[str, Sequence[Tensor]], level: int, width: float
-    ) -> dict[str, Tensor]:
-        weights = torch.from_numpy(patterson_weights(level) / 2 * width)
-        sums = {}
-        for name, tensors in points.items():
-            total, at = torch.zeros_like(tensors[0][0]), 0
-            for tensor in tensors:
-                own = weights[at : at + len(tensor)].to(tensor)
-                total = total + torch.tensordot(own, tensor[: len(own)], dims=1) if len(own) else total
-                at += len(tensor)
-            sums[name] = total
-        return sums
+    def error(self, parts: Sequence[_Part]) -> Float[Tensor, " row"]:
+        """The error that all parts leave."""
+        return self._error(_total(part.by_token for part in parts), _total(part.error for part in parts))
 
-    def at(self, nodes: Float[Tensor, " point"], points: dict[str, list[Tensor]]) -> None:
-        """Adds the cotangents at some points."""
-        for block in nodes.split(points_at_once(self.sources)) if len(nodes) else ():
-            _add(points, pulled_back(self.segment, self.sources, self.above, {}, block)[0])
+    def _error(self, by_token: Tensor, estimate: Tensor) -> Tensor:
+        if self.segment.tokenwise:
+            return (by_token - self.sought.by_token(by_token.shape[-1]).cpu()).abs().sum(-1)
+        residue = by_token.sum(-1) - self.sought.total.cpu()
+        return torch.maximum(estimate, residue.abs())
 
     def judged(self, parts: Sequence[_Part], count: int) -> Average:
         """The average of all parts, and its errors."""
-        fine = {name: _total(part.fine[name] for part in parts) for name in self.sources}
-        coarse = {name: _total(part.coarse[name] for part in parts) for name in self.sources}
+        both = [part.cotangents() for part in parts]
+        fine, coarse = (
+            {name: _total(each[rule][name] for each in both) for name in self.sources} for rule in range(2)
+        )
         by_token = relevance_by_token(self.sources, fine).cpu()
         residue = by_token.sum(-1) - self.sought.total.cpu()
         change = _total(part.change for part in parts)
-        if self.segment.tokenwise:
-            error = (by_token - self.sought.by_token(by_token.shape[-1]).cpu()).abs().sum(-1)
-        else:
-            error = torch.maximum(_total(part.error for part in parts), residue.abs())
+        error = self._error(by_token, _total(part.error for part in parts))
         share = torch.where(change > 0, (error / change.clamp(min=1e-300)).clamp(max=1), 0)
         local = {
             name: (fine[name] - coarse[name]) * share.to(fine[name]).reshape(-1, *[1] * (fine[name].ndim - 1))
@@ -171,70 +167,85 @@ def average(
     LigflowError where values on the path are not finite.
     """
     sources = {name: variables[name] for name in segment.sources}
-    work = _Work(segment, sources, above, sum_of(segment, variables, above))
+    work = _Work(segment, sources, sum_of(segment, variables, above))
     enough = torch.maximum(allowance, _ROUNDINGS * work.sought.rounding)
     least = next(level for level in range(LEVELS) if _count(level) >= min(min_points, _count(LEVELS - 1)))
-    points: dict[str, list[Tensor]] = {name: [] for name in sources}
-    middle, extra = pulled_back(segment, sources, above, carried, _nodes(0.0, 1.0, 0))
-    _add(points, middle)
+    points = points_of(segment, sources, above)
+    extra = points.with_carried(_nodes(0.0, 1.0, 0), carried)
     kept, waiting, taken = list[tuple[Tensor, Average]](), torch.arange(len(enough)), 1
-    for level in range(max(segment.start, least), LEVELS):
-        if kept and _count(level) > max_points:
-            break
-        work.at(_nodes(0.0, 1.0, level)[taken:], points)
+    first = max(segment.start, least)
+    levels = [first, *(level for level in range(first + 1, LEVELS) if _count(level) <= max_points)]
+    for level in levels:
+        points.at(_nodes(0.0, 1.0, level)[taken:])
         taken = _count(level)
         whole = work.part(0.0, 1.0, level, points)
-        result = work.judged([whole], taken)
-        of_waiting = result if work.apart or not work.examples else result.only(waiting)
-        kept.append((waiting, of_waiting))
-        met = of_waiting.error <= enough[waiting]
+        error = work.error([whole])
+        met = (error[waiting] if work.examples and not work.apart else error) <= enough[waiting]
+        if bool(met.any()) or level == levels[-1]:
+            result = work.judged([whole], taken)
+            kept.append((waiting, result if work.apart or not work.examples else result.only(waiting)))
         if bool(met.all()):
             return joined(kept, extra)
         if work.apart:
-            work, points = work.only(~met), {n: [t[:, ~met] for t in of] for n, of in points.items()}
+            work, points = work.only(~met), points.only(~met)
         waiting = waiting[~met] if work.examples else waiting
-    kept.append((waiting, _finer(work, kept[-1], waiting, enough, max_points)))
+    kept.append((waiting, _finer(work, points, kept[-1], waiting, enough, max_points)))
     return joined(kept, extra)
 
 
 def _finer(
-    work: _Work, last: tuple[Tensor, Average], waiting: Tensor, enough: Tensor, max_points: int
+    work: _Work,
+    points: PlainPoints | MatrixPoints,
+    last: tuple[Tensor, Average],
+    waiting: Tensor,
+    enough: Tensor,
+    max_points: int,
 ) -> Average:
     """The rows that wait with their path in halves: examples one by one, so that none depends on others."""
     rows, result = last
+    before = result.only(torch.isin(rows, waiting).nonzero()[:, 0])
     if not work.apart:
-        return _in_halves(work, result, enough[waiting], max_points, waiting if work.examples else None)
-    parts = []
+        return _in_halves(
+            work, points, before, enough[waiting], max_points, waiting if work.examples else None
+        )
+    parts = [(torch.arange(len(waiting)), before)]
     for place, number in enumerate(waiting.tolist()):
-        before = result.only((rows == number).nonzero()[:, 0])
-        only = torch.tensor([place])
-        parts.append((only, _in_halves(work.only(only), before, enough[number : number + 1], max_points)))
-    start = result.only(torch.cat([(rows == number).nonzero()[:, 0] for number in waiting.tolist()]))
-    return joined([(torch.arange(len(waiting)), start), *parts], {})
+        only, limit = torch.tensor([place]), enough[number : number + 1]
+        own = before.only(only)
+        parts.append((only, _in_halves(work.only(only), points.only(only), own, limit, max_points)))
+    return joined(parts, {})
 
 
 def _in_halves(
-    work: _Work, before: Average, enough: Tensor, max_points: int, rows: Tensor | None = None
+    work: _Work,
+    points: PlainPoints | MatrixPoints,
+    before: Average,
+    enough: Tensor,
+    max_points: int,
+    rows: Tensor | None = None,
 ) -> Average:
     """The path cut in two, and again where the change between rules is largest, until it is enough.
 
     With `rows` it is for some rows of work that all go through.
     """
-    nothing = torch.zeros(len(next(iter(work.above.values()))), dtype=torch.float64)
+    nothing = torch.zeros(len(work.sought.rounding), dtype=torch.float64)
     count, each = int(before.points.max()), _count(_IN_HALVES)
-    parts = [_Part(0.0, 1.0, {}, {}, nothing, nothing)]
-    result = before
-    while count + 2 * each <= max_points and not bool((result.error <= enough).all()):
+    parts = [_Part(0.0, 1.0, 0, points, nothing[:, None], nothing, nothing)]
+    error = before.error
+    while count + 2 * each <= max_points and not bool((error <= enough).all()):
         worst = max(parts, key=lambda part: float((_of(part.change, rows) / enough.clamp(min=1e-300)).max()))
         middle = (worst.low + worst.high) / 2
         parts.remove(worst)
         for low, high in ((worst.low, middle), (middle, worst.high)):
-            points: dict[str, list[Tensor]] = {name: [] for name in work.sources}
-            work.at(_nodes(low, high, _IN_HALVES), points)
-            parts.append(work.part(low, high, _IN_HALVES, points))
+            half = points.fresh()
+            half.at(_nodes(low, high, _IN_HALVES))
+            parts.append(work.part(low, high, _IN_HALVES, half))
         count += 2 * each
-        result = work.judged(parts, count)
-        result = result if rows is None else result.only(rows)
+        error = _of(work.error(parts), rows)
+    if len(parts) == 1:
+        return before
+    result = work.judged(parts, count)
+    result = result if rows is None else result.only(rows)
     return result if bool((result.error <= before.error).all()) else before
 
 
@@ -250,11 +261,6 @@ def _count(level: int) -> int:
 def _nodes(low: float, high: float, level: int) -> Float[Tensor, " point"]:
     """The points of a level on a part of the path."""
     return low + (high - low) * torch.from_numpy((patterson_nodes(level) + 1) / 2)
-
-
-def _add(points: dict[str, list[Tensor]], more: Mapping[str, Tensor]) -> None:
-    for name, tensor in more.items():
-        points[name].append(tensor)
 
 
 def _total(tensors: Iterable[Tensor]) -> Tensor:

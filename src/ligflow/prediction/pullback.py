@@ -22,12 +22,8 @@ def pulled_back(
         images = segment.run(values)
         names = [name for name in segment.images if name in above]
         outputs = [images[name] for name in names]
-        for _name, output in zip(names, outputs, strict=True):
-            if not torch.isfinite(output).all():
-                raise LigflowError(
-                    f"{segment.name}: the model gives NaN or infinite values on the path between the two "
-                    "runs; choose another reference, or check the weights."
-                )
+        for output in outputs:
+            check_finite(segment, output)
     inputs = list(values.values())
     if any(variable.rows for variable in sources.values()):
         return _of_examples(values, names, outputs, above, carried)
@@ -42,6 +38,15 @@ def pulled_back(
     stacked = {name: torch.stack([of[i] for of in pulled], dim=1) for i, name in enumerate(values)}
     own = {name: tensor[:, : len(towards)] for name, tensor in stacked.items()}
     return own, {name: tensor[0, len(towards) :] for name, tensor in stacked.items()} if errors else {}
+
+
+def check_finite(segment: Segment, output: Tensor) -> None:
+    """Raises LigflowError where what a segment gives is not finite."""
+    if not torch.isfinite(output.detach().sum()) and not torch.isfinite(output).all():
+        raise LigflowError(
+            f"{segment.name}: the model gives NaN or infinite values on the path between the two "
+            "runs; choose another reference, or check the weights."
+        )
 
 
 def _of_examples(

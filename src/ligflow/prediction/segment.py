@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 Values = Mapping[str, Tensor]  # a path variable's values, one for each point of a path: [point, ...]
 
@@ -68,8 +68,9 @@ class Segment:
 
     `start` is the level of the quadrature that it begins with: 0 for what may be affine. `implementation` is
     the attention that the model is to have meanwhile. Where examples are not `apart`, all of several go
-    through it together. `choices` are the rows of scores among which one run for one point chooses, call by
-    call: where experts change on the path, it jumps.
+    through it together. `module` is the layer that it is a part of, where it is one. `choices` are the rows
+    of scores among which one run for one point chooses, call by call: where experts change on the path, it
+    jumps.
     """
 
     name: str
@@ -82,4 +83,5 @@ class Segment:
     start: int = 2
     implementation: str | None = None
     apart: bool = True
+    module: nn.Module | None = None
     choices: tuple[int, ...] = ()

@@ -1,0 +1,76 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ligflow.prediction.attention_switch import AttentionSwitch
+from ligflow.prediction.graph import graph_of
+from ligflow.prediction.matrix_points import MatrixPoints, points_of
+from ligflow.prediction.path_points import PlainPoints
+from ligflow.prediction.segment import Segment, Variable
+from prediction.tiny import gpt2, ids, llama, runs_of
+
+NODES = torch.tensor([0.5, 0.1, 0.93], dtype=torch.float64)
+
+
+def _noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("make", [llama, gpt2])
+@pytest.mark.parametrize("kind", ["MLP", "attention"])
+@pytest.mark.parametrize("rows", [False, True])
+def test_points_are_those_of_autograd(make: Callable[[], PreTrainedModel], kind: str, rows: bool) -> None:
+    runs, _ = runs_of(make(), ids())
+    graph = graph_of(runs).graph
+    (segment, *_) = [each for each in graph.segments if each.kind == kind]
+    (source,), (image,) = segment.sources, segment.images
+    own = graph.variables[source]
+    real, reference = (
+        torch.stack([end, end + _noise(*end.shape, seed=1)]) if rows else end
+        for end in (own.real, own.reference)
+    )
+    sources = {source: Variable(real, reference, rows=rows)}
+    above = {image: _noise(2, *graph.variables[image].real.shape, seed=2)}
+    carried = {image: _noise(2, *graph.variables[image].real.shape, seed=3)}
+    with AttentionSwitch(runs.model) as attention:
+        attention.to(segment.implementation)
+        ours, plain = points_of(segment, sources, above), PlainPoints(segment, sources, above)
+        assert isinstance(ours, MatrixPoints)
+        first = [points.with_carried(NODES[:1], carried) for points in (ours, plain)]
+        for points in (ours, plain):
+            points.at(NODES[1:])
+        assert torch.allclose(ours.by_token(1, 0.3), plain.by_token(1, 0.3), atol=1e-10)
+        pairs = [
+            first,
+            *zip(ours.cotangents([1, 0], 0.3), plain.cotangents([1, 0], 0.3), strict=True),
+        ]
+        for a, b in pairs:
+            assert torch.allclose(a[source], b[source], rtol=1e-9, atol=1e-10)
+        if rows:
+            second = torch.tensor([1])
+            a, b = ours.only(second).cotangents([1], 1.0)[0], plain.cotangents([1], 1.0)[0]
+            assert torch.allclose(a[source], b[source][second], rtol=1e-9, atol=1e-10)
+
+
+class _Beside(nn.Module):
+    """A matrix whose input takes another way too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.matrix = nn.LayerNorm(16).double(), nn.Linear(16, 16).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.norm(x)
+        return torch.tanh(self.matrix(normed)) * normed.square()
+
+
+def test_a_segment_that_is_more_than_its_matrices_goes_point_by_point() -> None:
+    module = _Beside()
+    segment = Segment(
+        "f", 0, "f", ("x",), ("y",), lambda values: {"y": module(values["x"])}, True, module=module
+    )
+    sources = {"x": Variable(_noise(5, 16, seed=1), _noise(5, 16, seed=2))}
+    assert isinstance(points_of(segment, sources, {"y": _noise(1, 5, 16)}), PlainPoints)
