@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ligflow.method.scalarization import direction as direction
     from ligflow.prediction.answer import Answer as Answer
     from ligflow.prediction.prediction import Prediction as Prediction
+    from ligflow.prediction.similarity import Similarity as Similarity
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless the program wants to hear
 
@@ -39,6 +40,7 @@ __getattr__, __dir__ = lazy_names(
         "Pair": "ligflow.inputs.pairs",
         "Passages": "ligflow.inputs.passages",
         "Prediction": "ligflow.prediction.prediction",
+        "Similarity": "ligflow.prediction.similarity",
         "TextWarning": "ligflow.errors",
         "Words": "ligflow.inputs.words",
         "attribute_layer": "ligflow.explainer.layer_hook",

@@ -178,7 +178,7 @@ def test_json_alone_is_on_standard_output(why: Run) -> None:
         ((TEXT, "--check", "--reference", "random"), ["--check", "random takes several"]),
         ((TEXT, "--each", "--check"), ["--check does not go with --each"]),
         ((TEXT, "--each", "--contrast", " Rome"), ["--contrast does not go with --each"]),
-        ((TEXT, "--similar", "x", "--answer", "y", "--save", "z"), ["--answer, --save does not go with"]),
+        ((TEXT, "--similar", "x", "--answer", "y", "--each"), ["--answer, --each does not go with"]),
         ((TEXT, "--edges", "none", "--paths", "2"), ["--paths", "--edges all"]),
         ((TEXT, "--edges", "all", "--paths", "2", "--cut", "layer"), ["--paths", "--cut modules"]),
         ((TEXT, "--check", "--attention", "held"), ["--check", "leave --attention held out"]),
@@ -239,8 +239,10 @@ def test_each_token_of_an_answer(why: Run, spoken: Spoken, tmp_path: Path) -> No
 
 
 def test_why_two_texts_are_similar(why: Run, spoken: Spoken, tmp_path: Path) -> None:
-    table, page = tmp_path / "s.csv", tmp_path / "s.html"
-    code, out, _ = why(TEXT, "--similar", "Paris lies in France", "--csv", table, "--html", page)
+    table, page, file = (tmp_path / name for name in ("s.csv", "s.html", "s.safetensors"))
+    where = ("--csv", table, "--html", page, "--save", file)
+    code, out, _ = why(TEXT, "--similar", "Paris lies in France", *where)
+    assert Similarity.load(file).value == 0.8
     assert (code, spoken.calls[0][1]["other"]) == (0, "Paris lies in France")
     assert spoken.loaded[0][0] in ("embedded:minilm", "sentence-transformers/all-MiniLM-L6-v2")
     assert out.splitlines()[0] == "the texts are similar: 0.8 (cosine)"

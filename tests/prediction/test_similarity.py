@@ -76,6 +76,18 @@ def test_pairs_of_tokens_are_products_of_what_each_does_to_its_texts_vector() ->
     assert found.pairs_change == pytest.approx(float(mine.sum(1) @ theirs.sum(1)), abs=1e-5)
 
 
+@pytest.mark.parametrize("points", [3, 7])
+def test_the_error_of_pairs_is_no_less_than_what_they_are_off_and_falls_with_it(points: int) -> None:
+    """As careful as the error of a side, which is of a tiny model some thirty times what that is off."""
+    exact = explain_similarity(bert_base(), TEXT, OTHER, pairs=True, points=31)
+    found = explain_similarity(bert_base(), TEXT, OTHER, pairs=True, points=points, tol=0.9)
+    assert found.pairs is not None
+    assert found.pairs_error is not None
+    off = float((found.pairs - exact.pairs).abs().sum())
+    assert off < float(found.pairs_error.sum()) < 100 * off
+    assert torch.equal(found.pairs_error == 0, found.pairs == 0)  # what is kept
+
+
 def test_other_poolings_and_what_is_refused() -> None:
     first = explain_similarity(bert_base(), TEXT, OTHER, pooling="first", points=7, tol=0.9)
     with torch.no_grad():

@@ -174,7 +174,7 @@ def why(
     if check and reference == "random":
         raise Usage("--check replaces parts by those of one reference, and --reference random takes several.")
     outputs = Outputs(json_path, csv, html, save)
-    _check_asked(answer, contrast, position, on, score, each, max_new_tokens, similar, check, outputs)
+    _check_asked(answer, contrast, position, on, score, each, max_new_tokens, similar, check)
     if passages is not None and similar is not None:
         raise Usage(
             "--passages does not go with --similar: it asks a question, which two texts alone are not."
@@ -217,7 +217,6 @@ def _check_asked(
     max_new_tokens: int | None,
     similar: str | None,
     check: bool,
-    outputs: Outputs,
 ) -> None:
     """Raises Usage for options that do nothing beside each other."""
     unused: dict[str, Any] = {
@@ -233,7 +232,7 @@ def _check_asked(
         raise Usage(f"--max-new-tokens is {max_new_tokens}; give a whole number from 1.")
     unused["--check"] = check or None
     if similar is not None:
-        unused |= {"--answer": answer, "--on": on, "--each": each or None, "--save": outputs.save}
+        unused |= {"--answer": answer, "--on": on, "--each": each or None}
     named = [name for name, value in unused.items() if value is not None]
     if named and (each or similar is not None):
         raise Usage(

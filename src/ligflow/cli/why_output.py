@@ -140,9 +140,8 @@ def _html(result: Prediction | Answer | Similarity, path: Path) -> Path:
 
 def _write(result: Prediction | Answer | Similarity, outputs: Outputs) -> list[Path]:
     from ligflow.files import write_text
-    from ligflow.prediction.similarity import Similarity
 
-    written = [] if outputs.save is None or isinstance(result, Similarity) else [result.save(outputs.save)]
+    written = [] if outputs.save is None else [result.save(outputs.save)]
     if outputs.csv:
         written.append(write_text(outputs.csv, _csv(result)))
     if outputs.html:

@@ -110,7 +110,8 @@ def explain_similarity(
     Each side is explained alone, while the other text stays as it is. A text's vector are the last hidden
     states of its tokens, pooled: their `mean` (as most sentence embedders do), the `first` or the `last`.
     With `pairs` it is also said which tokens of both make them similar together [moeller2023], which takes a
-    chain with a row for each component of a vector (a minute on MiniLM). `options` are those of
+    chain with a row for each component of a vector (a minute on MiniLM); `pairs_error` estimates what each is
+    off. `options` are those of
     `explain_prediction` that say how. Raises LigflowError for other poolings.
     """
     return _above("similarity").explain_similarity(

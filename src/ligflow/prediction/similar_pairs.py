@@ -6,6 +6,7 @@ With `e` the normalised vector of a text, `e - e° = J̄ Δx` splits into tokens
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -34,25 +35,31 @@ def similar_pairs(
     reference: Any,
     settings: ChainSettings,
     truncate: bool,
-) -> tuple[Float[Tensor, "text other"], float]:
-    """What each pair of tokens contributes, and what all pairs sum to by the two texts' vectors alone.
+) -> tuple[Float[Tensor, "text other"], Float[Tensor, "text other"], float]:
+    """What each pair of tokens contributes, its estimated error, and what all pairs should sum to.
 
-    It takes a chain with a row for each component of a vector, and one with a row for each token.
+    It takes a chain with a row for each component of a vector, and one with two rows for each token: along
+    what it does, and along the estimated error of that, by component with random signs.
     """
 
     def unit(outputs: Any) -> Float[Tensor, "point width"]:
         return torch.nn.functional.normalize(vector(outputs), dim=-1)
 
-    by_component, change = _rows(prepared, text, unit, reference, settings, truncate)
+    first = _rows(prepared, text, unit, reference, settings, truncate)
+    signs = torch.randint(2, first.error.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    directions = torch.cat([first.relevance.T, (first.error * signs).T, first.change[None]])
 
     def along(outputs: Any) -> Float[Tensor, "point row"]:
-        """The other text's vector along what each token of the first does; the last row along all it did."""
+        """The other text's vector along these; the last row along all that the first text did."""
         made = unit(outputs)
-        return made @ torch.cat([by_component.T, change[None]]).T.to(made)
+        return made @ directions.T.to(made)
 
-    pairs, total = _rows(prepared, other, along, reference, settings, truncate)
-    _warn_missed(float(pairs[:-1].sum()), float(total[-1]), float(pairs[:-1].abs().sum()), settings.tol)
-    return pairs[:-1], float(total[-1])
+    second = _rows(prepared, other, along, reference, settings, truncate)
+    count = len(first.relevance.T)
+    pairs, change = second.relevance[:count], float(second.change[-1])
+    error = second.error[:count] + second.relevance[count:-1].abs()
+    _warn_missed(float(pairs.sum()), change, float(pairs.abs().sum()), settings.tol)
+    return pairs, error, change
 
 
 def _warn_missed(found: float, wanted: float, size: float, tol: float) -> None:
@@ -66,10 +73,18 @@ def _warn_missed(found: float, wanted: float, size: float, tol: float) -> None:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """What each token contributes to each number of a score, the estimated error, and each one's change."""
+
+    relevance: Float[Tensor, "row token"]
+    error: Float[Tensor, "row token"]
+    change: Float[Tensor, " row"]
+
+
 def _rows(
     prepared: PreparedModel, text: Inputs, score: Any, reference: Any, settings: ChainSettings, truncate: bool
-) -> tuple[Float[Tensor, "row token"], Float[Tensor, " row"]]:
-    """What each token contributes to each number of a score, and the change of each."""
+) -> _Rows:
     components = question(prepared, text, score=score, truncate=truncate)
     instead = references_of(prepared, components, reference)[0]
     accuracy = Accuracy(settings.tol, settings.max_points, settings.points or POINTS)
@@ -79,4 +94,4 @@ def _rows(
             runs, built = taken_apart(copy, components, instead, settings)
             change = (built.scores[0] - built.scores[1]).double().cpu()
             result = chain(built.graph, change, accuracy, runs.model)
-    return result.by_depth[:, 0].cpu(), change
+    return _Rows(result.by_depth[:, 0].cpu(), result.error.cpu(), change)

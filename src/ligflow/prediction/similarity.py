@@ -6,7 +6,8 @@ the texts themselves.
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float
@@ -44,6 +45,7 @@ class Similarity:
 
     `pairs`, where they were asked for, say what a token of the first and one of the second contribute
     together. They sum to `s(a, b) - s(a, b°) - s(a°, b) + s(a°, b°)`, which is `pairs_change`.
+    `pairs_error` is the estimated error of each: an estimate, no bound.
     """
 
     value: float
@@ -52,6 +54,26 @@ class Similarity:
     pooling: str
     pairs: Float[Tensor, "text other"] | None = None
     pairs_change: float | None = None
+    pairs_error: Float[Tensor, "text other"] | None = None
+
+    def save(self, path: str | Path) -> Path:
+        """One safetensors file with JSON metadata, written beside `path` and renamed."""
+        from ligflow.results.similarity_file import TokenPairs, save
+
+        pairs = None
+        if self.pairs is not None and self.pairs_error is not None and self.pairs_change is not None:
+            pairs = TokenPairs(self.pairs, self.pairs_error, self.pairs_change)
+        return save(path, self.value, self.pooling, (self.text, self.other), pairs)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """A saved similarity. Raises LigflowError for a damaged or foreign file."""
+        from ligflow.results.similarity_file import load
+
+        value, pooling, sides, pairs = load(path, Prediction)
+        if pairs is None:
+            return cls(value, *sides, pooling)
+        return cls(value, *sides, pooling, pairs.pairs, pairs.change, pairs.error)
 
     def __repr__(self) -> str:
         parts = (f"from {side.reference_value:.4g}" for side in (self.text, self.other))
@@ -100,10 +122,10 @@ def explain_similarity(
     first, second = side(text, other), side(other, text)
     if not pairs:
         return Similarity(first.value, first, second, pooling)
-    matrix, change = similar_pairs(
+    matrix, errors, change = similar_pairs(
         prepared, text, other, lambda outputs: _vector(outputs, pooling), reference, settings, truncate
     )
-    return Similarity(first.value, first, second, pooling, matrix, change)
+    return Similarity(first.value, first, second, pooling, matrix, change, errors)
 
 
 def _question(prepared: PreparedModel, own: Inputs, beside: Inputs, pooling: str, truncate: bool) -> Question:

@@ -9,10 +9,12 @@ Place = Annotated[int, Field(ge=0, lt=2**31)]
 Text = Annotated[str, AfterValidator(lambda text: _whole(text))]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 FLOW, PREDICTION, ANSWER = "ligflow", "ligflow_prediction", "ligflow_answer"  # names of files' headers
+SIMILARITY = "ligflow_similarity"
 _READERS = {
     FLOW: ("a flow", "Flow.load"),
     PREDICTION: ("a prediction", "Prediction.load"),
     ANSWER: ("an answer", "Answer.load"),
+    SIMILARITY: ("a similarity", "Similarity.load"),
 }
 
 
