@@ -51,8 +51,8 @@ def similar_pairs(
 
     def along(outputs: Any) -> Float[Tensor, "point row"]:
         """The other text's vector along these; the last row along all that the first text did."""
-        made = unit(outputs)
-        return made @ directions.T.to(made)
+        own = unit(outputs)
+        return own @ directions.T.to(own)
 
     second = _rows(prepared, other, along, reference, settings, truncate)
     count = len(first.relevance.T)
@@ -62,12 +62,12 @@ def similar_pairs(
     return pairs, error, change
 
 
-def _warn_missed(found: float, wanted: float, size: float, tol: float) -> None:
+def _warn_missed(total: float, wanted: float, size: float, tol: float) -> None:
     """Warns (CompletenessWarning) where pairs do not add up to what they should."""
-    off = abs(found - wanted) / max(abs(wanted), size, 1e-300)
+    off = abs(total - wanted) / max(abs(wanted), size, 1e-300)
     if off > tol:
         warn(
-            f"The pairs add up to {found:.4g} of {wanted:.4g}, off by {off:.1e} of their size, more than the "
+            f"The pairs add up to {total:.4g} of {wanted:.4g}, off by {off:.1e} of their size, more than the "
             f"tolerance {tol:.1e}; take more points: points=31.",
             CompletenessWarning,
         )
