@@ -24,6 +24,7 @@ from ligflow.corpus.runs.worker import Model, Outcome, Task, compute_shard_apart
 from ligflow.errors import LigflowError
 
 _PATIENCE = 10.0  # seconds for a cluster to answer, and for a process to begin
+_BUSY = 120.0  # seconds for one whose port is open: on a machine at many times its load Ray took over 30
 _MACHINES = 5.0  # seconds between two looks at which machines there are
 _NO_TOKEN = (
     "it asks for a token, and there is none here, or another one. Set RAY_AUTH_MODE=token, and "
@@ -248,7 +249,7 @@ def _problem(address: str) -> str:
     command = [sys.executable, "-c", _ASK, address]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process:
         assert process.stderr is not None
-        patience, last = threading.Timer(3 * _PATIENCE, process.kill), "it does not answer"
+        patience, last = threading.Timer(_BUSY, process.kill), "it does not answer"
         patience.start()
         try:
             for line in process.stderr:
