@@ -15,9 +15,11 @@ from transformers import PreTrainedModel
 
 from ligflow.devices.private_copy import private_copy
 from ligflow.devices.weights import check_streamed, check_weights, on_disk, usable, weights_notes
+from ligflow.errors import LigflowError
 from ligflow.explainer.fingerprint import Structure, checksum
 from ligflow.explainer.placement import Placement
 from ligflow.explainer.validated_layers import Validated
+from ligflow.inputs.lookups import known_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,21 @@ class ModelCopy:
     placement: Placement
     validated: Validated
     notes: tuple[str, ...] = ()
+
+    @contextmanager
+    def running_on(self, inputs: Mapping[str, Tensor]) -> Iterator[None]:
+        """The model can be run on inputs. Errors of its own code are a LigflowError that names both."""
+        model = self.placement.model
+        try:
+            with self.placement.running(), known_rows(model, inputs):
+                yield
+        except LigflowError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
+            shapes = ", ".join(f"{name}{list(value.shape)}" for name, value in inputs.items())
+            raise LigflowError(
+                f"{type(model).__name__} could not run on these inputs ({shapes}): {error}"
+            ) from error
 
 
 _looked: ContextVar[Mapping[int, "dict[str, ModelCopy]"]] = ContextVar("_looked", default={})  # noqa: B039

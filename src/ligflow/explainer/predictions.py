@@ -1,10 +1,11 @@
 """What an Explainer is asked about predictions: answered by the package above, `ligflow.prediction`."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ligflow.inputs.checks import Inputs
+from ligflow.prediction_settings import AnswerOptions, PredictionOptions, SimilarityOptions, with_options
 from ligflow.progress import Progress
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ def _above(module: str) -> Any:
     return import_module(f"ligflow.prediction.{module}")
 
 
+@with_options(PredictionOptions)
 def explain_prediction(
     explainer: "Explainer",
     inputs: Inputs,
@@ -23,19 +25,8 @@ def explain_prediction(
     contrast: str | int | None = None,
     position: int | str | None = None,
     *,
-    reference: Any = "neutral",
-    on: Any = None,
-    score: str | Callable[[Any], Any] = "logprob",
-    cut: str = "modules",
-    attention: str = "moved",
-    experts: str = "routed",
-    edges: Collection[int] | str = "strongest",
-    parts: bool = False,
-    tol: float = 1e-3,
-    max_points: int = 511,
-    points: int | None = None,
-    truncate: bool = False,
     progress: Progress | None = None,
+    **options: Unpack[PredictionOptions],
 ) -> Any:
     """What each token, head and layer contributes to what the model says: a `Prediction`.
 
@@ -68,12 +59,11 @@ def explain_prediction(
     tolerance is missed.
     """
     return _above("explain").explain_prediction(
-        explainer.whole, inputs, answer, contrast, position, reference=reference, on=on, score=score, cut=cut,
-        attention=attention, experts=experts, edges=edges, parts=parts, tol=tol, max_points=max_points,
-        points=points, truncate=truncate, progress=progress,
-    )  # fmt: skip
+        explainer.whole, inputs, answer, contrast, position, progress=progress, **options
+    )
 
 
+@with_options(AnswerOptions)
 def explain_answer(
     explainer: "Explainer",
     prompt: Inputs,
@@ -81,7 +71,7 @@ def explain_answer(
     *,
     max_new_tokens: int | None = None,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[AnswerOptions],
 ) -> Any:
     """What each token of a prompt contributes to each token of an answer: an `Answer`.
 
@@ -95,6 +85,7 @@ def explain_answer(
     )
 
 
+@with_options(SimilarityOptions)
 def explain_similarity(
     explainer: "Explainer",
     text: Inputs,
@@ -103,7 +94,7 @@ def explain_similarity(
     pooling: str = "mean",
     pairs: bool = False,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[SimilarityOptions],
 ) -> Any:
     """What each token of two texts contributes to the cosine of their vectors: a `Similarity`.
 
@@ -119,6 +110,7 @@ def explain_similarity(
     )
 
 
+@with_options(PredictionOptions)
 def explain_predictions(
     explainer: "Explainer",
     many: Iterable[Inputs],
@@ -128,7 +120,7 @@ def explain_predictions(
     *,
     batch_size: int | None = None,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[PredictionOptions],
 ) -> Iterator[Any]:
     """A `Prediction` for each of many inputs, in their order, equal to those of `explain_prediction`.
 

@@ -1,7 +1,7 @@
 """A model and its tokenizer, prepared: from inputs to recorded layers, validated and ready to be replayed."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,6 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from ligflow.devices.precision import exact_mode
-from ligflow.errors import LigflowError
 from ligflow.explainer.current_copy import CurrentCopy, ModelCopy
 from ligflow.explainer.encoding import Encoded, encode_example, in_memory_of, name_sequence, name_tokens
 from ligflow.explainer.example import Example, shown, splittable
@@ -30,7 +29,6 @@ from ligflow.explainer.explained_tokens import (
     visible_of_encoder,
 )
 from ligflow.inputs.checks import Inputs, own_inputs, taken_by
-from ligflow.inputs.lookups import known_rows
 from ligflow.inputs.token_names import Layers, Names, layer_positions, token_positions
 from ligflow.inputs.tokens import Tokens
 from ligflow.layer.layer import Layer
@@ -184,7 +182,7 @@ class PreparedModel:
         """What modules take (first) and give in each of their calls, as the model was loaded, by name."""
         encoded, copy = taken_by(self.model, self.encode(inputs).inputs), self.now()
         model = cast(PreTrainedModel, copy.placement.model)
-        with exact_mode(self.home), self._running(encoded, copy), prepared(model, None):
+        with exact_mode(self.home), copy.running_on(encoded), prepared(model, None):
             return watched(model, encoded, names)
 
     def size(self, inputs: Inputs, truncate: bool = False) -> tuple[int, int]:
@@ -260,18 +258,5 @@ class PreparedModel:
 
     def _record(self, encoded: Encoded, copy: ModelCopy) -> list[Layer]:
         inputs = taken_by(self.model, encoded.inputs)
-        with self._running(inputs, copy):
+        with copy.running_on(inputs):
             return record(cast(PreTrainedModel, copy.placement.model), inputs, self.stack)
-
-    @contextmanager
-    def _running(self, inputs: Mapping[str, Tensor], copy: ModelCopy) -> Iterator[None]:
-        """The model can be run; errors of its own code name it and what it was given."""
-        try:
-            with copy.placement.running(), known_rows(copy.placement.model, inputs):
-                yield
-        except LigflowError:
-            raise
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
-            shapes = ", ".join(f"{name}{list(value.shape)}" for name, value in inputs.items())
-            kind = type(self.model).__name__
-            raise LigflowError(f"{kind} could not run on these inputs ({shapes}): {error}") from error

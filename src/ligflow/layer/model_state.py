@@ -30,17 +30,24 @@ def replaced_outputs(outputs: Mapping[nn.Module, Float[Tensor, "#batch 1 width"]
 
         return forward
 
-    before = {module: vars(module).get("forward") for module in outputs}
+    with replaced_forwards({module: stand_in(module.forward, output) for module, output in outputs.items()}):
+        yield
+
+
+@contextmanager
+def replaced_forwards(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Modules that compute something else; their own way to compute is put back on leaving."""
+    before = {module: vars(module).get("forward") for module in forwards}
     try:
-        for module, output in outputs.items():
-            vars(module)["forward"] = stand_in(module.forward, output)
+        for module, forward in forwards.items():
+            vars(module)["forward"] = forward
         yield
     finally:
-        for module, forward in before.items():
-            if forward is None:
+        for module, own in before.items():
+            if own is None:
                 vars(module).pop("forward", None)
             else:
-                vars(module)["forward"] = forward
+                vars(module)["forward"] = own
 
 
 _locks: dict[int, threading.RLock] = {}  # by the id of a config, for as long as that lives

@@ -1,7 +1,6 @@
 """Why a model says what it says: from a question and a reference to a prediction's explanation."""
 
-from collections.abc import Callable, Collection
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 from transformers import PreTrainedModel
 
@@ -11,7 +10,6 @@ from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import Inputs, taken_by
 from ligflow.prediction.assembly import assemble, warn_unmet
 from ligflow.prediction.chain import Accuracy, chain
-from ligflow.prediction.chain_settings import STRONGEST, ChainSettings
 from ligflow.prediction.graph import Built, Runs, both_runs, graph_of
 from ligflow.prediction.kept_edges import check_layers
 from ligflow.prediction.prediction import Prediction
@@ -20,6 +18,7 @@ from ligflow.prediction.recorded import recorded_layers
 from ligflow.prediction.references import Reference
 from ligflow.prediction.references import reference as references_of
 from ligflow.prediction.targets import one_score, question
+from ligflow.prediction_settings import PredictionOptions, PredictionSettings, ask
 from ligflow.progress import Progress, told
 
 
@@ -30,26 +29,16 @@ def explain_prediction(
     contrast: str | int | None = None,
     position: int | str | None = None,
     *,
-    reference: Any = "neutral",
-    on: Any = None,
-    score: str | Callable[[Any], Any] = "logprob",
-    cut: str = "modules",
-    attention: str = "moved",
-    experts: str = "routed",
-    edges: Collection[int] | str = STRONGEST,
-    parts: bool = False,
-    tol: float = 1e-3,
-    max_points: int = 511,
-    points: int | None = None,
-    truncate: bool = False,
     progress: Progress | None = None,
+    **options: Unpack[PredictionOptions],
 ) -> Prediction:
     """What each token, head and layer contributes to what a model says (`Explainer.explain_prediction`)."""
-    settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points, parts)
-    about = {"answer": answer, "contrast": contrast, "position": position, "on": on, "score": score}
+    settings = ask(PredictionOptions, options)
+    sought = answer, contrast, position
+    about = settings.about(*sought)
     with whole.steady():
-        subject = one_score(question(whole, inputs, answer, contrast, position, score, truncate))
-        references = references_of(whole, subject, reference, on)
+        subject = one_score(question(whole, inputs, *sought, settings.score, settings.truncate))
+        references = references_of(whole, subject, settings.reference, settings.on)
         explained = [explain_rows(whole, subject, each, settings, about, progress)[0] for each in references]
     return warn_unmet(explained[0] if len(explained) == 1 else Prediction.mean(explained))
 
@@ -58,7 +47,7 @@ def explain_rows(
     whole: PreparedModel,
     subject: Question,
     instead: Reference,
-    settings: ChainSettings,
+    settings: PredictionSettings,
     about: dict[str, Any],
     progress: Progress | None = None,
 ) -> list[Prediction]:
@@ -77,7 +66,7 @@ def explain_rows(
 
 
 def taken_apart(
-    copy: ModelCopy, subject: Question, instead: Reference, settings: ChainSettings
+    copy: ModelCopy, subject: Question, instead: Reference, settings: PredictionSettings
 ) -> tuple[Runs, Built]:
     """The two runs of a model, and the segments between them."""
     model = cast(PreTrainedModel, copy.placement.model)
@@ -91,6 +80,6 @@ def taken_apart(
     return runs, graph_of(runs, settings.cut)
 
 
-def accuracy_of(settings: ChainSettings) -> Accuracy:
+def accuracy_of(settings: PredictionSettings) -> Accuracy:
     """How exact the chain is to be."""
     return Accuracy(settings.tol, settings.max_points, settings.points)

@@ -19,7 +19,7 @@ from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.layer.experts import choices, holding_each
 from ligflow.layer.interface import IMPLEMENTATION, Captured, attention_action
 from ligflow.layer.layer import Layer
-from ligflow.layer.model_state import prepared
+from ligflow.layer.model_state import prepared, replaced_forwards
 from ligflow.method.attention import Weights, attention_output, attention_weights
 
 
@@ -81,17 +81,8 @@ class Held:
 
             return forward
 
-        before = {module: vars(module).get("forward") for module in modules}
-        try:
-            for module in before:
-                vars(module)["forward"] = held(module.forward)
+        with replaced_forwards({module: held(module.forward) for module in modules}):
             yield
-        finally:
-            for module, forward in before.items():
-                if forward is None:
-                    vars(module).pop("forward", None)
-                else:
-                    vars(module)["forward"] = forward
 
 
 def held_at(model: PreTrainedModel, layers: Sequence[Layer], experts: bool, attention: bool) -> Held:

@@ -11,12 +11,12 @@ from torch import Tensor
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.layer.model_state import prepared
 from ligflow.prediction.chain import Chain, Graph
-from ligflow.prediction.chain_settings import ALL
 from ligflow.prediction.cuts import Call
 from ligflow.prediction.edges import HeadEdges, edges_of, held_edges
 from ligflow.prediction.given_attention import attention_segment, given, given_on_path
 from ligflow.prediction.graph import Built
 from ligflow.prediction.held import Held, HeldAttention
+from ligflow.prediction_settings import ALL
 
 _HEADS = 5  # the strongest heads at a token whose layers' edges are kept: those that a screen names
 

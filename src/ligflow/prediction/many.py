@@ -1,9 +1,9 @@
 """Many inputs: those that can go through the model together do, each with its own points and errors."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
@@ -16,7 +16,6 @@ from ligflow.inputs.pairs import Pair
 from ligflow.inputs.words import Words
 from ligflow.prediction.assembly import assemble, warn_unmet
 from ligflow.prediction.chain import chain
-from ligflow.prediction.chain_settings import STRONGEST, ChainSettings
 from ligflow.prediction.explain import accuracy_of, explain_rows, taken_apart
 from ligflow.prediction.graph import Built, Runs
 from ligflow.prediction.prediction import Prediction
@@ -25,6 +24,7 @@ from ligflow.prediction.references import Reference
 from ligflow.prediction.references import reference as references_of
 from ligflow.prediction.targets import one_score, question
 from ligflow.prediction.together import fit_together, graph_of_all
+from ligflow.prediction_settings import PredictionOptions, PredictionSettings, ask
 from ligflow.progress import Progress, told
 
 _WINDOW = 64  # inputs that are sorted by their number of tokens together; results wait for those before them
@@ -49,19 +49,8 @@ def explain_predictions(
     position: int | str | None = None,
     *,
     batch_size: int | None = None,
-    reference: Any = "neutral",
-    on: Any = None,
-    score: str | Callable[[Any], Any] = "logprob",
-    cut: str = "modules",
-    attention: str = "moved",
-    experts: str = "routed",
-    edges: Collection[int] | str = STRONGEST,
-    parts: bool = False,
-    tol: float = 1e-3,
-    max_points: int = 511,
-    points: int | None = None,
-    truncate: bool = False,
     progress: Progress | None = None,
+    **options: Unpack[PredictionOptions],
 ) -> Iterator[Prediction]:
     """One explanation for each of many inputs, in their order (`Explainer.explain_predictions`)."""
     if isinstance(many, str | Words | Pair | Mapping) or is_chat(many) or not isinstance(many, Iterable):
@@ -69,12 +58,13 @@ def explain_predictions(
     whole_number = isinstance(batch_size, int) and not isinstance(batch_size, bool) and batch_size >= 1
     if batch_size is not None and not whole_number:
         raise LigflowError(f"batch_size is {batch_size!r}; give a whole number from 1, or None.")
-    settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points, parts)
-    about = {"answer": answer, "contrast": contrast, "position": position, "on": on, "score": score}
+    settings = ask(PredictionOptions, options)
+    sought = answer, contrast, position
+    about = settings.about(*sought)
 
     def of_inputs(inputs: Inputs) -> tuple[Question, list[Reference]]:
-        own = one_score(question(whole, inputs, answer, contrast, position, score, truncate))
-        return own, references_of(whole, own, reference, on)
+        own = one_score(question(whole, inputs, *sought, settings.score, settings.truncate))
+        return own, references_of(whole, own, settings.reference, settings.on)
 
     count = len(many) if isinstance(many, Sized) else 0
 
@@ -97,7 +87,7 @@ def explain_predictions(
 def _window(
     whole: PreparedModel,
     window: Sequence[tuple[Question, list[Reference]]],
-    settings: ChainSettings,
+    settings: PredictionSettings,
     about: dict[str, Any],
     batch_size: int | None,
 ) -> list[Prediction]:
@@ -123,7 +113,7 @@ def _window(
 def _together(
     whole: PreparedModel,
     questions: Sequence[tuple[Question, Reference]],
-    settings: ChainSettings,
+    settings: PredictionSettings,
     about: dict[str, Any],
 ) -> list[Prediction]:
     """Explanations of questions of as many tokens; those that do not fit to the first go by themselves."""
@@ -147,7 +137,7 @@ def _together(
 
 
 def _chained(
-    examples: Sequence[_Example], settings: ChainSettings, whole: PreparedModel, about: dict[str, Any]
+    examples: Sequence[_Example], settings: PredictionSettings, whole: PreparedModel, about: dict[str, Any]
 ) -> list[Prediction]:
     """One chain for all examples."""
     change = torch.cat([(each.built.scores[0] - each.built.scores[1]).double() for each in examples])

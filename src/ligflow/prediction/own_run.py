@@ -10,7 +10,6 @@ from transformers import PreTrainedModel
 from ligflow.devices.precision import exact_mode
 from ligflow.errors import LigflowError
 from ligflow.explainer.prepared_model import PreparedModel
-from ligflow.inputs.lookups import known_rows
 from ligflow.layer.model_state import prepared
 from ligflow.prediction.two_runs import Run, run_noting
 
@@ -30,22 +29,8 @@ def own_run(
     copy = whole.now()
     model = cast(PreTrainedModel, copy.placement.model)
     more: dict[str, Any] = {"output_hidden_states": True} if hidden_states else {}
-    try:
-        with (
-            exact_mode(whole.home),
-            copy.placement.running(),
-            known_rows(model, inputs),
-            prepared(model, None),
-        ):
-            run = run_noting(model, {**inputs, **more}, (), None, positions)
-    except LigflowError:
-        raise
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
-        shapes = ", ".join(f"{name}{list(value.shape)}" for name, value in inputs.items())
-        raise LigflowError(
-            f"{type(model).__name__} could not run on these inputs ({shapes}): {error}"
-        ) from error
-    return run
+    with exact_mode(whole.home), copy.running_on(inputs), prepared(model, None):
+        return run_noting(model, {**inputs, **more}, (), None, positions)
 
 
 def finite_logits(whole: PreparedModel, outputs: Any) -> Tensor:

@@ -7,10 +7,9 @@ from typing import cast
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ligflow.errors import LigflowError, UnsupportedModel
+from ligflow.errors import UnsupportedModel
 from ligflow.explainer.current_copy import ModelCopy
 from ligflow.inputs.checks import taken_by
-from ligflow.inputs.lookups import known_rows
 from ligflow.layer.layer import Layer
 from ligflow.prediction.two_runs import reading
 from ligflow.recording.record import record, stacks
@@ -33,17 +32,9 @@ def recorded_layers(
     """
     model = cast(PreTrainedModel, copy.placement.model)
     taken = taken_by(model, inputs)
-    try:
-        with copy.placement.running(), known_rows(model, taken), reading(model, positions):
-            names = stacks(model, taken) if _several(model) else [None]
-            by_stack = {name: record(model, taken, name) for name in names}
-    except LigflowError:
-        raise
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
-        shapes = ", ".join(f"{name}{list(value.shape)}" for name, value in taken.items())
-        raise LigflowError(
-            f"{type(model).__name__} could not run on these inputs ({shapes}): {error}"
-        ) from error
+    with copy.running_on(taken), reading(model, positions):
+        names = stacks(model, taken) if _several(model) else [None]
+        by_stack = {name: record(model, taken, name) for name in names}
     every: list[Layer] = []
     decoder: list[Layer] = []
     for name, layers in by_stack.items():

@@ -18,10 +18,10 @@ from ligflow.errors import CompletenessWarning, warn
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import Inputs
 from ligflow.prediction.chain import Accuracy, chain
-from ligflow.prediction.chain_settings import ChainSettings
 from ligflow.prediction.explain import taken_apart
 from ligflow.prediction.references import reference as references_of
 from ligflow.prediction.targets import question
+from ligflow.prediction_settings import PredictionSettings
 
 POINTS = 7  # of every segment, where no number is given: components are many, and each of them is small
 Vector = Callable[[Any], Float[Tensor, "point width"]]
@@ -32,9 +32,7 @@ def similar_pairs(
     text: Inputs,
     other: Inputs,
     vector: Vector,
-    reference: Any,
-    settings: ChainSettings,
-    truncate: bool,
+    settings: PredictionSettings,
 ) -> tuple[Float[Tensor, "text other"], Float[Tensor, "text other"], float]:
     """What each pair of tokens contributes, its estimated error, and what all pairs should sum to.
 
@@ -45,7 +43,7 @@ def similar_pairs(
     def unit(outputs: Any) -> Float[Tensor, "point width"]:
         return torch.nn.functional.normalize(vector(outputs), dim=-1)
 
-    first = _rows(prepared, text, unit, reference, settings, truncate)
+    first = _rows(prepared, text, unit, settings)
     signs = torch.randint(2, first.error.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     directions = torch.cat([first.relevance.T, (first.error * signs).T, first.change[None]])
 
@@ -54,7 +52,7 @@ def similar_pairs(
         own = unit(outputs)
         return own @ directions.T.to(own)
 
-    second = _rows(prepared, other, along, reference, settings, truncate)
+    second = _rows(prepared, other, along, settings)
     count = len(first.relevance.T)
     pairs, change = second.relevance[:count], float(second.change[-1])
     error = second.error[:count] + second.relevance[count:-1].abs()
@@ -82,11 +80,9 @@ class _Rows:
     change: Float[Tensor, " row"]
 
 
-def _rows(
-    prepared: PreparedModel, text: Inputs, score: Any, reference: Any, settings: ChainSettings, truncate: bool
-) -> _Rows:
-    components = question(prepared, text, score=score, truncate=truncate)
-    instead = references_of(prepared, components, reference)[0]
+def _rows(prepared: PreparedModel, text: Inputs, score: Any, settings: PredictionSettings) -> _Rows:
+    components = question(prepared, text, score=score, truncate=settings.truncate)
+    instead = references_of(prepared, components, settings.reference)[0]
     accuracy = Accuracy(settings.tol, settings.max_points, settings.points or POINTS)
     with exact_mode(prepared.home):
         copy = prepared.now()

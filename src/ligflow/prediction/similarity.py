@@ -4,10 +4,10 @@ With both texts replaced at once nearly nothing would be explained: two neutral 
 the texts themselves.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,6 @@ from ligflow.errors import LigflowError
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import Inputs
 from ligflow.prediction.assembly import warn_unmet
-from ligflow.prediction.chain_settings import ChainSettings
 from ligflow.prediction.explain import explain_rows
 from ligflow.prediction.own_run import finite, own_run
 from ligflow.prediction.prediction import Prediction
@@ -27,6 +26,7 @@ from ligflow.prediction.references import reference as references_of
 from ligflow.prediction.references import several
 from ligflow.prediction.similar_pairs import similar_pairs
 from ligflow.prediction.targets import question
+from ligflow.prediction_settings import SimilarityOptions, ask
 from ligflow.progress import Progress
 
 POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -87,35 +87,25 @@ def explain_similarity(
     *,
     pooling: str = "mean",
     pairs: bool = False,
-    reference: Any = "neutral",
-    cut: str = "modules",
-    attention: str = "moved",
-    experts: str = "routed",
-    edges: Collection[int] | str = (),
-    parts: bool = False,
-    tol: float = 1e-3,
-    max_points: int = 511,
-    points: int | None = None,
-    truncate: bool = False,
     progress: Progress | None = None,
+    **options: Unpack[SimilarityOptions],
 ) -> Similarity:
     """What each token of two texts contributes to their cosine (`Explainer.explain_similarity`)."""
     if pooling not in POOLINGS:
         raise LigflowError(f"Unknown pooling {pooling!r}; choose from {', '.join(POOLINGS)}.")
-    settings = ChainSettings(cut, attention, experts, edges, tol, max_points, points, parts)
-
-    if pairs and several(reference):
+    settings = ask(SimilarityOptions, options)
+    if pairs and several(settings.reference):
         raise LigflowError(
             "Pairs of tokens are explained against one reference, and this is several; choose another, e.g. "
             'Random(count=1) or "neutral", or leave pairs out.'
         )
 
     def side(own: Inputs, beside: Inputs) -> Prediction:
-        subject = _question(prepared, own, beside, pooling, truncate)
-        about = {"answer": None, "contrast": None, "position": None, "on": None, "score": "cosine"}
+        subject = _question(prepared, own, beside, pooling, settings.truncate)
+        about = settings.about(score="cosine")
         sides = [
             explain_rows(prepared, subject, each, settings, about, progress)[0]
-            for each in references_of(prepared, subject, reference)
+            for each in references_of(prepared, subject, settings.reference)
         ]
         return warn_unmet(sides[0] if len(sides) == 1 else Prediction.mean(sides))
 
@@ -123,7 +113,7 @@ def explain_similarity(
     if not pairs:
         return Similarity(first.value, first, second, pooling)
     matrix, errors, change = similar_pairs(
-        prepared, text, other, lambda outputs: _vector(outputs, pooling), reference, settings, truncate
+        prepared, text, other, lambda outputs: _vector(outputs, pooling), settings
     )
     return Similarity(first.value, first, second, pooling, matrix, change, errors)
 

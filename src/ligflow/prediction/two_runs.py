@@ -17,6 +17,7 @@ from ligflow.errors import UnsupportedModel
 from ligflow.explainer.head import head_of
 from ligflow.layer.arguments import first_tensor, snapshot
 from ligflow.layer.layer import Layer
+from ligflow.layer.model_state import replaced_forwards
 from ligflow.recording.call import Call, by_name
 from ligflow.recording.unmodified_run import uncached
 
@@ -193,7 +194,7 @@ def resumed(
     with (
         _hooked(model, embedded),
         reading(model, head),
-        _standing_in(modules, stand_in),
+        replaced_forwards(dict.fromkeys(modules, stand_in)),
         _without_padding(model),
     ):
         try:
@@ -222,22 +223,6 @@ def _without_padding(model: PreTrainedModel) -> Iterator[None]:
 
 def _all(tensor: Tensor, points: int) -> Tensor:
     return tensor.expand(points, *tensor.shape[1:]) if tensor.ndim and len(tensor) == 1 else tensor
-
-
-@contextmanager
-def _standing_in(modules: Sequence[nn.Module], forward: Callable[..., Any]) -> Iterator[None]:
-    distinct = list(dict.fromkeys(modules))
-    before = {module: vars(module).get("forward") for module in distinct}
-    try:
-        for module in distinct:
-            vars(module)["forward"] = forward
-        yield
-    finally:
-        for module, own in before.items():
-            if own is None:
-                vars(module).pop("forward", None)
-            else:
-                vars(module)["forward"] = own
 
 
 @contextmanager

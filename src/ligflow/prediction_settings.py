@@ -1,7 +1,13 @@
-"""How a prediction is taken apart, and how exactly: checked before any work."""
+"""What is asked of a prediction: reference, cut and accuracy, checked before any work.
 
-from collections.abc import Collection
-from dataclasses import dataclass
+The options of `SimilarityOptions`, `AnswerOptions` and `PredictionOptions` are what a caller may give,
+`PredictionSettings` what they become, with all defaults.
+"""
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict, TypeVar
 
 from ligflow.errors import LigflowError
 
@@ -9,15 +15,46 @@ CUTS, STRONGEST, ALL = ("modules", "layer", "model"), "strongest", "all"
 MAX_POINTS = 511
 
 
-@dataclass(frozen=True)
-class ChainSettings:
-    """How a prediction is taken apart, and how exactly; checked.
+class SimilarityOptions(TypedDict, total=False):
+    """How the similarity of two texts is taken apart; the defaults are those of `PredictionSettings`."""
+
+    reference: Any
+    cut: str
+    attention: str
+    experts: str
+    edges: Collection[int] | str
+    tol: float
+    max_points: int
+    points: int | None
+    parts: bool
+    truncate: bool
+
+
+class AnswerOptions(SimilarityOptions, total=False):
+    """How an answer of several tokens is taken apart."""
+
+    on: Any
+
+
+class PredictionOptions(AnswerOptions, total=False):
+    """How a prediction is taken apart."""
+
+    score: str | Callable[[Any], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionSettings:
+    """How a prediction is taken apart, against what, and how exactly; checked.
 
     `cut` is `modules`, `layer` or `model`; `edges` are the layers whose edges are kept, those of
     the `strongest` heads, or `all`, and `parts` says whether they are split by value, key and query. What
-    would do nothing beside another setting is refused.
+    would do nothing beside another setting is refused with a LigflowError. References, spans and scores are
+    checked where they meet the input.
     """
 
+    reference: Any = "neutral"
+    on: Any = None
+    score: str | Callable[[Any], Any] = "logprob"
     cut: str = "modules"
     attention: str = "moved"
     experts: str = "routed"
@@ -26,6 +63,7 @@ class ChainSettings:
     max_points: int = MAX_POINTS
     points: int | None = None
     parts: bool = False
+    truncate: bool = False
 
     def __post_init__(self) -> None:
         _one_of("cut", self.cut, CUTS)
@@ -62,6 +100,57 @@ class ChainSettings:
                 f"points={self.points} is how many every segment takes, and max_points={self.max_points} how "
                 "many it takes at most where it chooses itself; leave one of them out."
             )
+
+    def about(
+        self, answer: Any = None, contrast: Any = None, position: Any = None, score: Any = None
+    ) -> dict[str, Any]:
+        """What was asked, for an explanation's metadata."""
+        return {
+            "answer": answer, "contrast": contrast, "position": position, "on": self.on,
+            "score": self.score if score is None else score,
+        }  # fmt: skip
+
+
+_DEFAULTS: Mapping[type, Mapping[str, Any]] = {  # where they differ from those of `PredictionSettings`
+    SimilarityOptions: {"edges": ()},
+    AnswerOptions: {"edges": ()},
+    PredictionOptions: {},
+}
+
+
+def ask(kind: type, options: Mapping[str, Any]) -> PredictionSettings:
+    """Settings from the options of a kind that a caller gives.
+
+    Raises LigflowError for a value that makes no sense, TypeError for a name that is none of this kind.
+    """
+    unknown = options.keys() - kind.__annotations__.keys()
+    if unknown:
+        names = ", ".join(map(repr, sorted(unknown)))
+        raise TypeError(f"unexpected keyword argument {names}; there are {', '.join(kind.__annotations__)}")
+    return PredictionSettings(**{**_DEFAULTS[kind], **options})
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def with_options(kind: type) -> Callable[[Function], Function]:
+    """A function of `**options` whose signature lists those of a kind, with their defaults, in `help`.
+
+    Type checkers read the same from `Unpack`.
+    """
+    defaults = {field.name: field.default for field in fields(PredictionSettings)} | {**_DEFAULTS[kind]}
+
+    def listed(function: Function) -> Function:
+        signature = inspect.signature(function)
+        own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+        options = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=each)
+            for name, each in kind.__annotations__.items()
+        ]
+        function.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        return function
+
+    return listed
 
 
 def _layers(edges: object) -> tuple[int, ...] | str:

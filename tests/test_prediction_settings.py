@@ -1,11 +1,18 @@
 """What is refused before any work: settings that are none, and those that would do nothing beside others."""
 
+import inspect
 from typing import Any
 
 import pytest
 
-from ligflow import LigflowError
-from ligflow.prediction.chain_settings import ChainSettings
+from ligflow import Explainer, LigflowError
+from ligflow.prediction_settings import (
+    AnswerOptions,
+    PredictionOptions,
+    PredictionSettings,
+    SimilarityOptions,
+    ask,
+)
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"cut": "heads"}, "Unknown cut 'heads'; choose from modules, layer, model"),
@@ -38,11 +45,33 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("settings", "said"), REFUSED, ids=[str(settings) for settings, _ in REFUSED])
 def test_what_is_no_setting_or_does_nothing_is_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(LigflowError, match=said):
-        ChainSettings(**settings)
+        PredictionSettings(**settings)
 
 
 def test_layers_are_numbers_in_the_order_that_is_asked_for() -> None:
-    assert ChainSettings(edges=range(2)).edges == (0, 1)
-    assert ChainSettings(edges=[-1, 0]).edges == (-1, 0)
-    assert ChainSettings(cut="layer", edges=()).edges == ()
-    assert ChainSettings(cut="model").edges == "strongest"
+    assert PredictionSettings(edges=range(2)).edges == (0, 1)
+    assert PredictionSettings(edges=[-1, 0]).edges == (-1, 0)
+    assert PredictionSettings(cut="layer", edges=()).edges == ()
+    assert PredictionSettings(cut="model").edges == "strongest"
+
+
+def test_options_stand_in_the_signature_with_the_defaults_that_are_taken() -> None:
+    parameters = inspect.signature(Explainer.explain_prediction).parameters
+    assert [name for name in parameters if name in PredictionOptions.__annotations__] == [
+        "reference", "cut", "attention", "experts", "edges", "tol", "max_points", "points", "parts",
+        "truncate", "on", "score",
+    ]  # fmt: skip
+    assert parameters["edges"].default == ask(PredictionOptions, {}).edges == "strongest"
+    for method, kind in (
+        (Explainer.explain_answer, AnswerOptions),
+        (Explainer.explain_similarity, SimilarityOptions),
+    ):
+        assert inspect.signature(method).parameters["edges"].default == ask(kind, {}).edges == ()
+    assert ask(AnswerOptions, {"edges": [1], "tol": 0.5}).edges == (1,)
+
+
+def test_an_option_of_another_question_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'score'; there are reference, cut"):
+        ask(AnswerOptions, {"score": "logit"})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'on', 'tolerance'; there are"):
+        ask(SimilarityOptions, {"tolerance": 1, "on": 0})
