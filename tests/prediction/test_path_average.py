@@ -64,3 +64,18 @@ def test_where_tokens_mix_the_error_is_estimated_from_three_levels() -> None:
     finest = _averaged(lambda x: torch.sin(3 * x) * x.flip(1), 0.0, tokenwise=False, max_points=31)
     true = (result.cotangents["x"] - finest.cotangents["x"]).mul(STEP).abs().sum()
     assert float(true) <= float(result.error) <= 1e-6
+
+
+def test_errors_are_carried_with_the_sign_that_is_known() -> None:
+    def steep(x: Tensor) -> Tensor:
+        return torch.sin(14 * x)
+
+    result = _averaged(steep, 1e9)
+    wanted = (steep(STEP + 0.2) - steep(torch.full_like(STEP, 0.2))) / STEP * torch.tensor([[1.0], [2.0]])
+    off = (result.cotangents["x"][0] - wanted).mul(STEP)[:, 0]
+    local = result.local["x"][0].mul(STEP)[:, 0]
+    assert float(off.abs().max()) > 1e-6
+    worst = off.abs().argmax()
+    assert torch.equal(local.sign(), off.sign())
+    assert float(local[worst]) == pytest.approx(float(off[worst]), rel=0.5)
+    assert bool((local.abs() <= off.abs() * (1 + 1e-9)).all())

@@ -131,7 +131,7 @@ def _once(
             result = _average(graph, segment, at_images[number], at_carried, allowance, accuracy)
             _join(above, result.cotangents)
             _join(carried, result.carried)
-            _join(carried, _with_sign(result.local, signs))
+            _join(carried, _with_sign(result.local, signs, known=segment.tokenwise))
             spent = spent + (result.error / (accuracy.tol * tightness * scale).clamp(min=1e-300)).square()
             averages[number], allowances[number] = result, allowance
         by_cut[number] = _relevance(graph, above)
@@ -182,8 +182,10 @@ def _join(into: dict[str, Tensor], more: Mapping[str, Tensor]) -> None:
         into[name] = into[name] + tensor if name in into else tensor
 
 
-def _with_sign(local: Cotangents, signs: torch.Generator) -> Cotangents:
+def _with_sign(local: Cotangents, signs: torch.Generator, known: bool) -> Cotangents:
+    """Errors with a random sign, where they have none that is known."""
     sign = 1 - 2 * int(torch.randint(2, (), generator=signs))
+    sign = 1 if known else sign
     return {name: tensor * sign for name, tensor in local.items()}
 
 

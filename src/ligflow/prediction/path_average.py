@@ -84,8 +84,14 @@ class _Part:
     level: int
     points: PlainPoints | MatrixPoints
     by_token: Float[Tensor, "row token"]
-    change: Float[Tensor, " row"]
+    coarse: Float[Tensor, "row token"]
     error: Float[Tensor, " row"]
+    likely: Float[Tensor, " row"]
+
+    @property
+    def change(self) -> Float[Tensor, " row"]:
+        """What the finest rule changes."""
+        return (self.by_token - self.coarse).abs().sum(-1)
 
     def cotangents(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Those of the finest rule, and of the one before."""
@@ -121,8 +127,10 @@ class _Work:
         """What points of a part of the path add, with two coarser rules beside."""
         fine, coarse, coarsest = (points.by_token(max(0, level - back), high - low) for back in range(3))
         change, before = ((a - b).abs().sum(-1).cpu() for a, b in ((fine, coarse), (coarse, coarsest)))
-        error = extrapolated(before, change) if level > 1 else change
-        return _Part(low, high, level, points, fine.cpu(), change, error)
+        error, likely = (
+            extrapolated(before, change, careful) if level > 1 else change for careful in (True, False)
+        )
+        return _Part(low, high, level, points, fine.cpu(), coarse.cpu(), error, likely)
 
     def error(self, parts: Sequence[_Part]) -> Float[Tensor, " row"]:
         """The error that all parts leave."""
@@ -142,14 +150,35 @@ class _Work:
         )
         by_token = relevance_by_token(self.sources, fine).cpu()
         residue = by_token.sum(-1) - self.sought.total.cpu()
-        change = _total(part.change for part in parts)
         error = self._error(by_token, _total(part.error for part in parts))
-        share = torch.where(change > 0, (error / change.clamp(min=1e-300)).clamp(max=1), 0)
-        local = {
-            name: (fine[name] - coarse[name]) * share.to(fine[name]).reshape(-1, *[1] * (fine[name].ndim - 1))
-            for name in fine
-        }
+        share = self._share(parts, by_token)
+        local = {name: (fine[name] - coarse[name]) * self._on(name, share).to(fine[name]) for name in fine}
         return Average(fine, residue, error, torch.full((len(error),), count), local)
+
+    def _share(self, parts: Sequence[_Part], by_token: Tensor) -> Float[Tensor, "row token"]:
+        """What part of the last change is left as an error, likely, or with the sign that is known by token.
+
+        A token's is no larger than that of all: its change may nearly vanish by chance, that of its vector
+        does not.
+        """
+        error = self._error(by_token, _total(part.likely for part in parts))
+        change = _total(part.change for part in parts)
+        share = torch.where(change > 0, (error / change.clamp(min=1e-300)).clamp(max=1), 0)
+        of_all = share[:, None].expand_as(by_token)
+        if not self.segment.tokenwise:
+            return of_all
+        off = by_token - self.sought.by_token(by_token.shape[-1]).cpu()
+        own = (off / (by_token - _total(part.coarse for part in parts))).nan_to_num(0)
+        return own.clamp(min=-of_all, max=of_all)
+
+    def _on(self, name: str, share: Float[Tensor, "row token"]) -> Tensor:
+        """Numbers by token beside the cotangents of a source."""
+        variable = self.sources[name]
+        own = variable.real.ndim - variable.rows
+        if variable.axis < 0:
+            return share[:, :1].reshape(-1, *[1] * own)
+        shape = [variable.count if axis == variable.axis else 1 for axis in range(own)]
+        return share[:, variable.offset : variable.offset + variable.count].reshape(-1, *shape)
 
 
 def average(
@@ -230,7 +259,7 @@ def _in_halves(
     """
     nothing = torch.zeros(len(work.sought.rounding), dtype=torch.float64)
     count, each = int(before.points.max()), _count(_IN_HALVES)
-    parts = [_Part(0.0, 1.0, 0, points, nothing[:, None], nothing, nothing)]
+    parts = [_Part(0.0, 1.0, 0, points, nothing[:, None], nothing[:, None], nothing, nothing)]
     error = before.error
     while count + 2 * each <= max_points and not bool((error <= enough).all()):
         worst = max(parts, key=lambda part: float((_of(part.change, rows) / enough.clamp(min=1e-300)).max()))
