@@ -4,7 +4,7 @@ No package is imported, so that the command line answers at once.
 """
 
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, get_args
 
 Route = Literal["z2u", "u2z", "z2z"]
 AttBaseline = Literal["itb", "zero", "mean", "itb_zero_ratio", "itb_map_ratio"]
@@ -14,6 +14,10 @@ EncoderBaseline = Literal["mean", "zero"]
 Scalarization = Literal["l2", "projection"]
 Precision = Literal["float32", "tf32"]
 Experts = Literal["routed", "frozen"]
+Score = Literal["logprob", "logit"]
+Cut = Literal["modules", "layer", "model"]
+HeldAttention = Literal["moved", "held"]
+HeldExperts = Literal["routed", "held"]
 
 EMBEDDED_MINILM = "embedded:minilm"
 EMBEDDED_SMOLLM2 = "embedded:smollm2"
@@ -61,9 +65,12 @@ SCALARIZATIONS: dict[str, Scalarization] = {"l2": "l2", "projection": "projectio
 PRECISIONS: dict[str, Precision] = {"float32": "float32", "tf32": "tf32"}
 EXPERTS: dict[str, Experts] = {"routed": "routed", "frozen": "frozen"}
 DTYPES = {"float32": "float32", "float64": "float64"}
-CUTS = {name: name for name in ("modules", "layer", "model")}
-HELD = {"attention": {"moved": "moved", "held": "held"}, "experts": {"routed": "routed", "held": "held"}}
-SCORES = {"logprob": "logprob", "logit": "logit"}
+CUTS = {name: name for name in get_args(Cut)}
+HELD = {
+    "attention": {name: name for name in get_args(HeldAttention)},
+    "experts": {name: name for name in get_args(HeldExperts)},
+}
+SCORES = {name: name for name in get_args(Score)}
 UNITS = {"token": "token", "word": "word"}
 ENGINES = {"local": "local", "ray": "ray"}
 FORMATS = {name: name for name in ("text", "conllu", "ptb", "jsonl", "csv", "tsv", "parquet")}

@@ -4,14 +4,15 @@ The options of `SimilarityOptions`, `AnswerOptions` and `PredictionOptions` are 
 `PredictionSettings` what they become, with all defaults.
 """
 
-import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict, get_args
 
+from ligflow import names
 from ligflow.errors import LigflowError
+from ligflow.keywords import Function, check_keywords, listing
 
-CUTS, STRONGEST, ALL = ("modules", "layer", "model"), "strongest", "all"
+STRONGEST, ALL = "strongest", "all"
 MAX_POINTS = 511
 
 
@@ -19,9 +20,9 @@ class SimilarityOptions(TypedDict, total=False):
     """How the similarity of two texts is taken apart; the defaults are those of `PredictionSettings`."""
 
     reference: Any
-    cut: str
-    attention: str
-    experts: str
+    cut: names.Cut | str
+    attention: names.HeldAttention | str
+    experts: names.HeldExperts | str
     edges: Collection[int] | str
     tol: float
     max_points: int
@@ -39,7 +40,7 @@ class AnswerOptions(SimilarityOptions, total=False):
 class PredictionOptions(AnswerOptions, total=False):
     """How a prediction is taken apart."""
 
-    score: str | Callable[[Any], Any]
+    score: names.Score | str | Callable[[Any], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +60,16 @@ class PredictionSettings:
     attention: str = "moved"
     experts: str = "routed"
     edges: Collection[int] | str = STRONGEST
-    tol: float = 1e-3
+    tol: float = names.TOL
     max_points: int = MAX_POINTS
     points: int | None = None
     parts: bool = False
     truncate: bool = False
 
     def __post_init__(self) -> None:
-        _one_of("cut", self.cut, CUTS)
-        _one_of("attention", self.attention, ("moved", "held"))
-        _one_of("experts", self.experts, ("routed", "held"))
+        _one_of("cut", self.cut, get_args(names.Cut))
+        _one_of("attention", self.attention, get_args(names.HeldAttention))
+        _one_of("experts", self.experts, get_args(names.HeldExperts))
         object.__setattr__(self, "edges", _layers(self.edges))
         if self.cut != "modules" and self.edges and self.edges != STRONGEST:
             raise LigflowError(
@@ -123,34 +124,14 @@ def ask(kind: type, options: Mapping[str, Any]) -> PredictionSettings:
 
     Raises LigflowError for a value that makes no sense, TypeError for a name that is none of this kind.
     """
-    unknown = options.keys() - kind.__annotations__.keys()
-    if unknown:
-        names = ", ".join(map(repr, sorted(unknown)))
-        raise TypeError(f"unexpected keyword argument {names}; there are {', '.join(kind.__annotations__)}")
+    check_keywords(options, kind.__annotations__)
     return PredictionSettings(**{**_DEFAULTS[kind], **options})
 
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
 def with_options(kind: type) -> Callable[[Function], Function]:
-    """A function of `**options` whose signature lists those of a kind, with their defaults, in `help`.
-
-    Type checkers read the same from `Unpack`.
-    """
+    """A decorator: the signature of a function of `**options` lists those of a kind, with their defaults."""
     defaults = {field.name: field.default for field in fields(PredictionSettings)} | {**_DEFAULTS[kind]}
-
-    def listed(function: Function) -> Function:
-        signature = inspect.signature(function)
-        own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
-        options = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=each)
-            for name, each in kind.__annotations__.items()
-        ]
-        function.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
-        return function
-
-    return listed
+    return listing(kind.__annotations__, defaults)
 
 
 def _layers(edges: object) -> tuple[int, ...] | str:

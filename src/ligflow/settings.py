@@ -3,11 +3,10 @@
 `SettingsOptions` is what a caller may give, `Settings` what that becomes, with all defaults.
 """
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import Any, TypedDict, TypeVar, Unpack, get_args
+from typing import Any, TypedDict, Unpack, get_args
 
 from numpy.typing import NDArray
 from torch import Tensor
@@ -15,6 +14,7 @@ from torch import Tensor
 from ligflow import names
 from ligflow.devices.precision import PRECISIONS
 from ligflow.errors import LigflowError
+from ligflow.keywords import check_keywords, listing
 from ligflow.method import from_names
 from ligflow.method.baselines import Baseline, CustomBaseline, Itb, Mean
 from ligflow.method.head_baselines import AttItbA0, HeadBaseline
@@ -143,9 +143,7 @@ def ask(**options: Unpack[SettingsOptions]) -> Settings:
     Raises LigflowError, listing the valid names, for an unknown one.
     """
     values: dict[str, Any] = dict(options)
-    unknown = values.keys() - {field.name for field in fields(Settings)}
-    if unknown:
-        raise TypeError(f"unexpected keyword argument {', '.join(map(repr, sorted(unknown)))}")
+    check_keywords(values, OPTIONS)
     values = {name: _RESOLVED.get(name, _as_it_is)(value) for name, value in values.items()}
     if "routes" in values:
         values["routes"] = _routes(values["routes"])
@@ -154,34 +152,9 @@ def ask(**options: Unpack[SettingsOptions]) -> Settings:
     return Settings(**values)
 
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def with_settings(function: Function) -> Function:
-    """A function of `**settings` whose signature lists them with their defaults, in `help` and notebooks.
-
-    Type checkers read the same from `Unpack[SettingsOptions]`.
-    """
-    signature = inspect.signature(function)
-    own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
-    rest = [
-        each
-        for each in signature.parameters.values()
-        if each.kind is each.VAR_KEYWORD and each.annotation is Any
-    ]
-    defaults = {field.name: field.default for field in fields(Settings)}
-    listed = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=getattr(defaults[name], "name", defaults[name]),
-            annotation=kind,
-        )
-        for name, kind in SettingsOptions.__annotations__.items()
-        if name not in signature.parameters
-    ]
-    function.__signature__ = signature.replace(parameters=[*own, *listed, *rest])  # type: ignore[attr-defined]
-    return function
+with_settings = listing(
+    SettingsOptions.__annotations__, {field.name: field.default for field in fields(Settings)}
+)
 
 
 def every_route(settings: Iterable[Settings]) -> tuple[str, ...]:

@@ -78,7 +78,8 @@ def explain_answer(
     Each row is explained by `log p(token | prompt, tokens before it)`, those before it kept. Without an
     `answer` it is the model's own: the likeliest token each time, until it ends the text (the end token is no
     row) or `max_new_tokens` (20) are written. `options` are those of `explain_prediction`, but for
-    `contrast`, `position` and `score`. Raises LigflowError for a model that writes no text.
+    `contrast`, `position` and `score`; edges are kept of the layers that are named. Raises LigflowError for
+    a model that writes no text.
     """
     return _above("explain_answer").explain_answer(
         explainer.whole, prompt, answer, max_new_tokens=max_new_tokens, progress=progress, **options
@@ -102,8 +103,8 @@ def explain_similarity(
     states of its tokens, pooled: their `mean` (as most sentence embedders do), the `first` or the `last`.
     With `pairs` it is also said which tokens of both make them similar together [moeller2023], which takes a
     chain with a row for each component of a vector (a minute on MiniLM); `pairs_error` estimates what each is
-    off. `options` are those of
-    `explain_prediction` that say how. Raises LigflowError for other poolings.
+    off. `options` are those of `explain_prediction` that say how; edges are kept of the layers that are
+    named. Raises LigflowError for other poolings.
     """
     return _above("similarity").explain_similarity(
         explainer.prepared, text, other, pooling=pooling, pairs=pairs, progress=progress, **options

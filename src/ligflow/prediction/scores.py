@@ -1,24 +1,23 @@
 """Scores of a model's outputs: log-probabilities and logits of tokens and classes, and their differences."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from ligflow import names
 from ligflow.errors import LigflowError
 from ligflow.prediction.question import Score
-
-SCORES = ("logprob", "logit")
 
 
 def check_score(score: object) -> None:
     """Raises LigflowError for what is neither a score's name nor a function."""
-    if score not in SCORES and not callable(score):
+    if score not in get_args(names.Score) and not callable(score):
         raise LigflowError(
-            f"score is {score!r}; choose from {', '.join(SCORES)}, or give a function of the model's outputs "
-            "for a batch of points: score=lambda outputs: outputs.logits[:, 0]."
+            f"score is {score!r}; choose from {', '.join(get_args(names.Score))}, or give a function of the "
+            "model's outputs for a batch of points: score=lambda outputs: outputs.logits[:, 0]."
         )
 
 
