@@ -131,6 +131,19 @@ def test_a_segment_of_all_tokens_is_cut_wherever_one_of_them_changes(name: str, 
     )
 
 
+def test_an_attention_whose_experts_only_change_their_order_jumps_too() -> None:
+    """JetMoE has a head for the first expert of a token, one for the second, ..."""
+    config = {
+        "vocab_size": 23, "hidden_size": 16, "num_hidden_layers": 1, "num_key_value_heads": 2,
+        "kv_channels": 4, "intermediate_size": 12, "num_local_experts": 3, "num_experts_per_tok": 2,
+    }  # fmt: skip
+    family = replace(FAMILIES["mixtral"], model="JetMoeForCausalLM", config=config)
+    built, result, change = explained(family, Accuracy(tol=1e-4))
+    assert built.graph.segments[0].kind == "attention"
+    assert built.graph.segments[0].choices == (7,)
+    assert off(result, change) < 1e-4
+
+
 def test_rows_have_the_numbers_of_each_alone() -> None:
     family = ROUTED["mixtral"]
     with keep_double():

@@ -84,6 +84,12 @@ def test_scores_without_a_gradient_and_too_many_changes_are_named() -> None:
     assert result.note.endswith("there are 19, more than max_points=31 allows")
 
 
+def test_scores_that_a_model_takes_without_gradients_have_one_here() -> None:
+    path, _ = path_of(segment_of(torch.no_grad()(lambda x: x - 0.3)), [0.0], [1.0])
+    slope = directions_of(path, stops_of(path, 32)).slope
+    assert slope.tolist() == [[pytest.approx(1.0)]]
+
+
 def test_one_path_for_all_tokens_cuts_it_where_any_of_them_changes() -> None:
     path, _ = path_of(segment_of(lambda x: x - 0.3, False, 2), [0, 0.2], [1, 0.7])
     stops = stops_of(path, 32)

@@ -37,12 +37,14 @@ class _OnChoices(TorchFunctionMode):
     What it returns is chosen instead.
     """
 
-    def __init__(self, answer: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(self, answer: Callable[[Tensor, Tensor], Tensor], keep_grad: bool = False) -> None:
         super().__init__()
-        self.answer = answer
+        self.answer, self.keep_grad = answer, keep_grad
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self.keep_grad and func is torch._C._set_grad_enabled:  # routers may choose under no_grad
+            return None
         result = func(*args, **kwargs)
         if func not in (*_TOPK, *_MAX, *_ARGMAX):
             return result
@@ -140,7 +142,8 @@ def choices_at(
     """What a run at so many points chooses, and among which scores; it ends at the last of its choices.
 
     `rows` are those of a run at one point (`rows_of_choices`), which is how often and for how many rows each
-    point chooses. None where it chooses otherwise.
+    point chooses. None where it chooses otherwise. Scores have a gradient where gradients are on, whatever
+    the model's code switches off on its way.
     """
     noted_calls: list[list[tuple[Tensor, Tensor]]] = [[] for _ in rows]
     calls = itertools.count()
@@ -152,7 +155,7 @@ def choices_at(
             raise _Enough
         return indices
 
-    with suppress(_Enough), _OnChoices(note):
+    with suppress(_Enough), _OnChoices(note, keep_grad=torch.is_grad_enabled()):
         run()
     joined = [(torch.cat([i for i, _ in call]), torch.cat([s for _, s in call])) for call in noted_calls]
     if [len(indices) for indices, _ in joined] != [count * points for count in rows]:

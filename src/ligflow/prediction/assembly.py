@@ -111,16 +111,16 @@ def _certificates(segments: Any, result: Chain, row: int) -> tuple[SegmentCertif
 
 def _of_jumps(segments: Sequence[Segment], result: Chain, row: int) -> list[str]:
     """Where experts change between the runs, and what could not be found of it."""
-    notes, changing = [], list[str]()
+    notes, tokens = list[str](), dict[str, Tensor]()
     for segment, average in zip(segments, result.averages, strict=True):
         if average is None or average.jumps is None:
             continue
         if average.note:
             notes.append(f"{segment.name}: {average.note}")
-        tokens = int((average.jumps[row] != 0).sum())
-        if tokens:
-            where = segment.name if segment.layer is None else f"layer {segment.layer}"
-            changing.append(f"{where} ({tokens} token{'s' if tokens > 1 else ''})")
+        where = segment.name if segment.layer is None else f"layer {segment.layer}"
+        tokens[where] = tokens.get(where, torch.tensor(False)) | (average.jumps[row] != 0)
+    counts = {where: int(changed.sum()) for where, changed in tokens.items()}
+    changing = [f"{where} ({count} token{'s'[: count > 1]})" for where, count in counts.items() if count]
     if changing:
         notes.insert(
             0,

@@ -28,7 +28,8 @@ from ligflow.prediction.routing_changes import (
 from ligflow.prediction.segment import Segment, Values, Variable
 from ligflow.prediction.segment_errors import relevance_by_token, sum_of
 
-_LOOKS = (32, 256)  # at a path, for changes; the second where the first ones leave something unexplained
+# Looks at a path, and whether the order of experts counts; the second where the first do not explain it.
+_LOOKS = ((32, False), (256, True))
 _START = 1  # the level with which pieces begin: they are short
 _FIRST = 31  # points of a piece before the path is looked at again
 
@@ -80,23 +81,34 @@ def _of_example(
     max_points: int,
     min_points: int,
 ) -> Average:
-    path = RoutedPath(segment, {name: variables[name] for name in segment.sources})
-    nothing = torch.zeros(len(allowance), path.tokens, dtype=torch.float64)
-    for looks in _LOOKS:
-        most = max_points if looks == _LOOKS[-1] else min(max_points, max(_FIRST, min_points))
+    sources = {name: variables[name] for name in segment.sources}
+    best: Average | None = None
+    for looks, ordered in _LOOKS:
+        path = RoutedPath(segment, sources, ordered)
+        most = max_points if ordered else min(max_points, max(_FIRST, min_points))
         try:
             pieces = _pieces(path, variables, stops_of(path, looks), max_points)
         except Unlocated as why:
+            if best is not None:
+                break
             plain = average(segment, variables, above, carried, allowance, max_points, min_points)
-            return replace(plain, jumps=nothing, note=f"the jumps of changing experts are not located: {why}")
+            note = f"the jumps of changing experts are not located: {why}"
+            return replace(plain, jumps=_nothing(path, allowance), note=note)
         if pieces is None:
-            result = average(segment, variables, above, carried, allowance, most, min_points)
-            result = replace(result, jumps=nothing)
+            smooth = average(segment, variables, above, carried, allowance, most, min_points)
+            result = replace(smooth, jumps=_nothing(path, allowance))
         else:
             result = pieces.average(above, carried, allowance, most, min_points)
-        if bool((result.error <= allowance).all()):
+        best = result if best is None or float(result.error.sum()) < float(best.error.sum()) else best
+        if bool((best.error <= allowance).all()):
             break
-    return result
+    assert best is not None
+    return best
+
+
+def _nothing(path: RoutedPath, rows: Tensor) -> Float[Tensor, "row token"]:
+    """The jumps of a path on which none is found."""
+    return torch.zeros(len(rows), path.tokens, dtype=torch.float64)
 
 
 def _pieces(

@@ -33,18 +33,21 @@ class Choices:
     indices: list[Int[Tensor, "point place _ _"]]
     scores: list[Float[Tensor, "point place _ _"]]
 
-    @property
-    def key(self) -> Int[Tensor, "point place number"]:
-        """All that is chosen, in no order."""
-        return torch.cat([each.sort(-1).values.flatten(2) for each in self.indices], dim=-1)
+    def key(self, ordered: bool) -> Int[Tensor, "point place number"]:
+        """All that is chosen, in the order of scores or in none."""
+        return torch.cat([_compared(each, ordered).flatten(2) for each in self.indices], dim=-1)
 
 
 @dataclass(frozen=True, eq=False)
 class RoutedPath:
-    """The path of a segment that chooses experts, one of its own for each of its places."""
+    """The path of a segment that chooses experts, one of its own for each of its places.
+
+    With `ordered` it counts which expert is first, too: an attention with experts has heads by their order.
+    """
 
     segment: Segment
     sources: Mapping[str, Variable]
+    ordered: bool = False
 
     @property
     def tokens(self) -> int:
@@ -103,7 +106,7 @@ class RoutedPath:
         """What is chosen at points."""
         with torch.no_grad():
             blocks = nodes.split(points_at_once(self.sources))
-            return torch.cat([self.choices(self.at(block)).key for block in blocks])
+            return torch.cat([self.choices(self.at(block)).key(self.ordered) for block in blocks])
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,9 +236,10 @@ def _directions(
         scores = path.choices(values).scores
         total, waiting = low.new_zeros(()), change
         owner = low.new_zeros(len(low), path.tokens)
-        for score, old, new in zip(scores, before, after, strict=True):
-            others = (old.sort(-1).values != new.sort(-1).values).any(-1) & waiting[..., None]
-            gaps = score.gather(-1, new).sum(-1) - score.gather(-1, old).sum(-1)
+        for score, *both in zip(scores, before, after, strict=True):
+            old, new = (_compared(each, path.ordered) for each in both)
+            others = (old != new).any(-1) & waiting[..., None]
+            gaps = _gaps(score, old, new)
             total = total + gaps[others].sum()
             owner += _by_token(path, others)
             waiting = waiting & ~others.any(-1)
@@ -245,6 +249,19 @@ def _directions(
     owner = owner / owner.sum(-1, keepdim=True).clamp(min=1)
     zeros = [torch.zeros_like(v) if g is None else g for v, g in zip(values.values(), gradients, strict=True)]
     return dict(zip(values, zeros, strict=True)), owner
+
+
+def _compared(indices: Int[Tensor, "*row choice"], ordered: bool) -> Int[Tensor, "*row choice"]:
+    return indices if ordered else indices.sort(-1).values
+
+
+def _gaps(score: Tensor, old: Tensor, new: Tensor) -> Tensor:
+    """How far what is chosen now is above what was; where only their order changes, the first that moves."""
+    first = (old != new).long().argmax(-1, keepdim=True)
+    moved = [score.gather(-1, each.gather(-1, first))[..., 0] for each in (new, old)]
+    both = [score.gather(-1, each).sum(-1) for each in (new, old)]
+    same = (old.sort(-1).values == new.sort(-1).values).all(-1)
+    return torch.where(same, moved[0] - moved[1], both[0] - both[1])
 
 
 def _by_token(path: RoutedPath, others: Bool[Tensor, "stop place row"]) -> Float[Tensor, "stop token"]:
