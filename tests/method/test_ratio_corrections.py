@@ -1,5 +1,7 @@
 """The ratio corrections: the self share of the other map, and the row's old sum."""
 
+import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -39,3 +41,19 @@ def test_map_ratio_gives_the_attention_weight_as_self_share() -> None:
     alpha = torch.tensor([[[0.5, 0.25, 0.25]]])
     found = corrected(ItbMapRatio(), itb, alpha, torch.tensor([1]))
     torch.testing.assert_close(found, torch.tensor([[[2.25, 1.0, 0.75]]]))
+
+
+@pytest.mark.parametrize("heads", [(), (3,)])
+@pytest.mark.parametrize("baseline", [ItbZeroRatio(), ItbMapRatio()])
+def test_each_row_of_each_head_is_corrected_by_itself(baseline: Baseline, heads: tuple[int, ...]) -> None:
+    draw = torch.Generator().manual_seed(0)
+    itb, reference = torch.rand(2, 2, *heads, 4, generator=draw, dtype=torch.float64) + 0.1
+    targets = torch.tensor([3, 1])
+    found = corrected(baseline, itb, reference, targets)
+    for row, target in enumerate(targets.tolist()):
+        for cell in np.ndindex(heads):
+            old, other = itb[row, *cell].numpy(), reference[row, *cell].numpy()
+            share = other[target] / (other.sum() if isinstance(baseline, ItbZeroRatio) else 1)
+            wanted = (1 - share) * old
+            wanted[target] = share * old.sum()
+            np.testing.assert_allclose(found[row, *cell], wanted, rtol=1e-12)
