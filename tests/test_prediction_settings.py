@@ -30,7 +30,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tol": 1.0}, "tol is 1.0; it is"),
     ({"tol": True}, "tol is True"),
     ({"tol": float("nan")}, "tol is nan"),
-    ({"points": 5}, "points is 5; choose from 1, 3, 7, 15, 31"),
+    ({"points": 5}, "points is 5; choose from 3, 7, 15, 31"),
+    ({"points": 1}, "points is 1; choose from 3"),  # no coarser rule would tell what it is off
     ({"points": True}, "points is True; choose"),
     ({"points": 7.0}, "points is 7.0; choose"),
     ({"max_points": 6}, "max_points is 6; segments begin with 7"),

@@ -89,8 +89,8 @@ class PredictionSettings:
                 "edges='strongest', 'all' or layers."
             )
         counted = isinstance(self.points, int) and not isinstance(self.points, bool)
-        if self.points is not None and not (counted and self.points in (1, 3, 7, 15, 31)):
-            raise LigflowError(f"points is {self.points!r}; choose from 1, 3, 7, 15, 31, or None.")
+        if self.points is not None and not (counted and self.points in (3, 7, 15, 31)):
+            raise LigflowError(f"points is {self.points!r}; choose from 3, 7, 15, 31, or None.")
         if isinstance(self.max_points, bool) or not isinstance(self.max_points, int) or self.max_points < 7:
             raise LigflowError(
                 f"max_points is {self.max_points!r}; segments begin with 7 points, so give a whole number "

@@ -1,4 +1,4 @@
-"""The chain on segments made by hand: closed forms, errors that are carried down, allowances, a second pass."""
+"""The chain on segments made by hand: closed forms, errors carried down, allowances, a second pass."""
 
 from collections.abc import Callable, Sequence
 
@@ -99,7 +99,7 @@ def test_where_errors_add_up_to_more_than_the_tolerance_the_chain_is_run_once_mo
 
 
 def test_a_segment_may_err_by_what_those_above_left() -> None:
-    """Of `tol scale` an even share of the squares that are left, a fifth at least, twice the even one at most."""
+    """Of `tol scale` an even share of the squares left, of a fifth at least, at most twice the even one."""
     graph = stack([*WAVES[:5], summed()], drawn(4, 3), drawn(4, 3, seed=20))
     tol, count = 1e-2, 6
     result = explained(graph, Accuracy(tol))
@@ -117,19 +117,17 @@ def test_a_segment_may_err_by_what_those_above_left() -> None:
 
 def test_pinned_points_are_those_of_every_segment() -> None:
     graph = stack([torch.exp, summed(2)], drawn(4, 3), drawn(4, 3, seed=1))
-    for points in (1, 3, 15, 31):
-        assert [int(each.points) for each in explained(graph, Accuracy(points=points)).averages if each] == [
-            points
-        ] * 2
+    for points in (3, 7, 31):
+        averages = explained(graph, Accuracy(points=points)).averages
+        assert [int(average.points) for average in averages if average] == [points, points]
 
 
 def test_the_chain_of_a_row_is_that_row() -> None:
     """Two scores of one input: each row is the chain of its own score."""
     real, reference = drawn(4, 3), drawn(4, 3, seed=1)
     single = [lambda h: h.exp().sum((1, 2))[:, None], lambda h: h.sin().sum((1, 2))[:, None]]
-    both = explained(
-        stack([torch.tanh, lambda h: torch.cat([f(h) for f in single], 1)], real, reference), Accuracy(1e-8)
-    )
+    joint = stack([torch.tanh, lambda h: torch.cat([f(h) for f in single], 1)], real, reference)
+    both = explained(joint, Accuracy(1e-8))
     for row, function in enumerate(single):
         alone = explained(stack([torch.tanh, function], real, reference), Accuracy(1e-8))
         torch.testing.assert_close(both.of(row).by_depth, alone.by_depth, atol=1e-8, rtol=1e-7)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from asked_models import gpt2, t5
+from ligflow import CompletenessWarning
 from ligflow.prediction.answer import Answer
 from ligflow.prediction.explain import explain_prediction
 from ligflow.prediction.explain_answer import explain_answer
@@ -55,6 +56,11 @@ def test_the_error_is_met_by_every_row() -> None:
     exact = explain_answer(gpt2(), PROMPT, ANSWERED, points=31)
     for own, true in zip(answer.rows, exact.rows, strict=True):
         assert float((own.relevance - true.relevance).abs().sum()) < 1e-3 * true.scale
+
+
+def test_a_row_that_misses_the_tolerance_warns() -> None:
+    with pytest.warns(CompletenessWarning, match="more than the tolerance 1.0e-09"):
+        explain_answer(gpt2(), PROMPT, ANSWERED, points=3, tol=1e-9)
 
 
 def test_an_answer_of_a_decoder_behind_an_encoder() -> None:

@@ -66,6 +66,14 @@ def test_how_an_own_answer_ends_is_said(monkeypatch: pytest.MonkeyPatch) -> None
         answer_question(whole, PROMPT)
 
 
+def test_an_own_answer_ends_where_the_positions_do() -> None:
+    ids = torch.full((1, 47), 40)
+    asked = answer_question(gpt2(), {"input_ids": ids}, max_new_tokens=9)
+    assert len(asked.rows) == 2  # one in the last place, one behind it
+    assert asked.inputs["input_ids"].shape == (1, 48)
+    assert any("cut off after 2 tokens" in note for note in asked.notes)
+
+
 def test_what_cannot_be_answered() -> None:
     with pytest.raises(LigflowError, match="BertForMaskedLM writes no text"):
         answer_question(bert_masked(), "the cat")

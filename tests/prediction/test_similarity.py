@@ -1,11 +1,13 @@
 """Why two texts are similar: values beside the model's own, each side beside integrated gradients."""
 
+import warnings
+
 import pytest
 import torch
 from numpy.polynomial.legendre import leggauss
 
 from asked_models import bert_base, gpt2
-from ligflow import Explainer, LigflowError
+from ligflow import CompletenessWarning, Explainer, LigflowError
 from ligflow.prediction.similarity import explain_similarity
 
 TEXT, OTHER = "the cat sat", "a dog ran on"
@@ -88,14 +90,28 @@ def test_the_error_of_pairs_is_no_less_than_what_they_are_off_and_falls_with_it(
     assert torch.equal(found.pairs_error == 0, found.pairs == 0)  # what is kept
 
 
-def test_other_poolings_and_what_is_refused() -> None:
-    first = explain_similarity(bert_base(), TEXT, OTHER, pooling="first", points=7, tol=0.9)
+@pytest.mark.parametrize(("pooling", "place"), [("first", 0), ("last", -1)])
+def test_other_poolings(pooling: str, place: int) -> None:
+    found = explain_similarity(bert_base(), TEXT, OTHER, pooling=pooling, points=3, tol=0.9)
     with torch.no_grad():
         states = [
-            bert_base().model(**bert_base().tokenizer(text, return_tensors="pt")).last_hidden_state[0, 0]
+            bert_base().model(**bert_base().tokenizer(text, return_tensors="pt")).last_hidden_state[0, place]
             for text in (TEXT, OTHER)
         ]
-    assert first.value == pytest.approx(float(torch.cosine_similarity(*states, 0)))
+    assert found.value == pytest.approx(float(torch.cosine_similarity(*states, 0)))
+
+
+def test_pairs_take_the_points_that_are_asked_for_and_warn_where_they_do_not_add_up() -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", CompletenessWarning)
+        few = explain_similarity(bert_base(), TEXT, OTHER, pairs=True, cut="model", points=3, tol=1e-9)
+    assert len(said) == 3  # of either side, and of the pairs
+    assert any("The pairs add up to" in str(each.message) for each in said)
+    assert few.pairs is not None
+    assert float(few.pairs.sum()) != pytest.approx(few.pairs_change, abs=1e-9)
+
+
+def test_what_is_refused() -> None:
     with pytest.raises(LigflowError, match="Unknown pooling 'max'; choose from mean, first, last"):
         explain_similarity(bert_base(), TEXT, OTHER, pooling="max")
     with pytest.raises(LigflowError, match="against one reference, and this is several"):

@@ -7,7 +7,7 @@ score between the two runs at every cut.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -41,7 +41,7 @@ class Graph:
 class Accuracy:
     """How exact the chain is to be: `tol` of the scale in all, at no more than `max_points` a segment.
 
-    With `points` every segment takes that many (1, 3, 7, 15 or 31), whatever its error.
+    With `points` every segment takes that many (3, 7, 15 or 31), whatever its error.
     """
 
     tol: float = 1e-3
@@ -158,7 +158,8 @@ def _average(
     if accuracy.points is None:
         return over_path(segment, graph.variables, above, carried, allowance, accuracy.max_points)
     pinned = torch.full_like(allowance, torch.inf)
-    return over_path(segment, graph.variables, above, carried, pinned, accuracy.points, accuracy.points)
+    begun = replace(segment, start=0)  # at the points that are pinned, be they fewer than usual
+    return over_path(begun, graph.variables, above, carried, pinned, accuracy.points, accuracy.points)
 
 
 def _unit(score: Variable, rows: int) -> Tensor:
