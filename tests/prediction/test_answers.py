@@ -6,9 +6,10 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from asked_models import byte_tokenizer
+from asked_models import byte_tokenizer, gpt2, whole
 from ligflow import LigflowError
 from ligflow.prediction.answers import answer_ids, blank_note, check_contrast
+from ligflow.prediction.targets import question
 
 
 def marking_tokenizer() -> Any:
@@ -25,6 +26,13 @@ def test_an_answer_has_the_tokens_that_follow_its_prompt() -> None:
     assert answer_ids(tokenizer, "is", "the", prompt, 28) == [9, 19]
     assert answer_ids(tokenizer, "is", None, prompt, 28) == [0, 9, 19]  # alone it begins a text
     assert answer_ids(tokenizer, "is", "the", prompt[:-1], 28) == [0, 9, 19]  # another prompt than the text
+
+
+def test_a_question_s_answer_is_read_behind_its_text() -> None:
+    prepared = whole(gpt2().model, marking_tokenizer())
+    asked = question(prepared, "the", answer="is")
+    assert asked.inputs["input_ids"].tolist() == [[0, 20, 8, 5, 9]]  # the last letter is what is asked
+    assert asked.positions == (3, 4)
 
 
 def test_answers_that_are_none() -> None:

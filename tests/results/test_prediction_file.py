@@ -27,12 +27,14 @@ def saved(tmp_path: Path) -> Path:
 def whole() -> Prediction:
     """A prediction with every part that a file may hold."""
     words = {"words": [0, 1, 1, 2, 3, 3], "word_labels": ["<|x|>", "a", "b", "c"], "parallel": [1]}
-    plain = prediction_of(HOSTILE, edges=[1])
+    plain = prediction_of(HOSTILE, edges=[1], unmet=True)
     meta = {**plain.meta, **words, "spans": {"turns": [["user", [1, 2]]]}, "reference_tokens": ["a"] * 6}
     several = {
         "cross_heads": {1: plain.heads[1] / 3},
         "routing": {2: plain.relevance / 7},
         "streams": (("encoder", 0, 2), ("decoder", 2, 6)),
+        "unmet": True,
+        "kept": (0, 3),
     }
     return prediction_of(HOSTILE, edges=[1], parts=[1], meta=meta, **several)
 
@@ -60,6 +62,21 @@ def test_a_round_trip_is_equal_bit_for_bit(saved: Path) -> None:
     for name in (*plain, "reference_top", "layer_names", "streams", "meta"):
         assert getattr(again, name) == getattr(before, name), name
     assert again.by("turns") == before.by("turns")
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_what_cannot_be_written_leaves_the_file_that_was_there(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_tensors: Any, path: str, _header: Any) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError("no space left")
+
+    before = saved.read_bytes()
+    monkeypatch.setattr("ligflow.results.prediction_file.save_file", broken)
+    with pytest.raises(LigflowError, match=r"Could not write .* no space left"):
+        whole().save(saved)
+    assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
 
 

@@ -36,6 +36,22 @@ def test_the_strongest_paths_are_those_of_all_ways() -> None:
     assert [step.layer for step in paths[0].steps] == [2, 1, 0]
 
 
+def test_a_path_is_a_share_of_the_change_where_tokens_speak_against_each_other() -> None:
+    """Two tokens with +6 and -2 of a change of 4 before a last layer that nothing moves in."""
+    cuts = torch.tensor([[6.0, -2.0]] * 3).double()
+    plain = prediction_of(
+        ["a", "b"], layers=1, kept=(), change=4.0, by_depth=cuts, heads={0: torch.zeros(1, 2).double()},
+        stored_edges={0: torch.zeros(1, 2, 2)}, edges=[0],
+    )  # fmt: skip
+    assert [path.weight for path in plain.paths(2)] == pytest.approx([1.5, 0.5])  # -2 of 4, carried as -1
+
+
+def test_heads_of_both_attentions_are_taken_from_what_a_token_carries_itself() -> None:
+    prediction = prediction_of(cross_heads={1: torch.full((2, 6), 0.25)})
+    wanted = prediction.by_depth[3] - prediction.heads[1].sum(0) - 0.5
+    torch.testing.assert_close(own(prediction, 1), wanted)
+
+
 def test_a_path_names_the_heads_it_goes_through() -> None:
     prediction = prediction_of(CAPITAL, layers=1, head_count=3, edges=[0])
     edges = torch.zeros(3, 6, 6, dtype=torch.float64)

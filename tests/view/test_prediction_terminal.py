@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from hand_made_prediction import prediction_of
@@ -27,6 +28,21 @@ def test_the_answer_comes_first_and_the_sum_last() -> None:
     assert lines[4] == "<|endoftext|>The capital of France is"
     assert lines[-2] == "the tokens add up to +8 of +8; estimated error 0.01% of what speaks for and against"
     assert lines[-1] == CAVEAT
+
+
+def test_what_is_less_exact_than_it_should_be_is_said_before_the_caveat() -> None:
+    lines = printed(prediction_of(unmet=True, layers=1), 200)
+    assert lines[-2].startswith(
+        "1 of 4 segments are less exact than they should be, most of all the head (5.0e-03"
+    )
+
+
+def test_errors_are_parts_of_what_speaks_for_and_against() -> None:
+    """A change of 1 of relevances +6 and -5: an error of 0.22 is 2% of these, and 22% of the change."""
+    cuts = torch.tensor([[6.0, -5.0]] * 3).double()
+    prediction = prediction_of(["a", "b"], layers=1, kept=(), change=1.0, by_depth=cuts)
+    lines = printed(replace(prediction, error=torch.tensor([0.07, 0.155]).double()))
+    assert "the tokens add up to +1 of +1; estimated error 2% of what speaks for and against" in lines
 
 
 def test_the_table_has_the_numbers_of_python_and_kept_tokens_are_not_0() -> None:
