@@ -87,7 +87,7 @@ def test_edges_are_kept_of_the_layers_of_the_strongest_heads() -> None:
     assert layers_with_edges(heads, "strongest", 3) == (0, 1, 2)
     many = {layer: torch.full((1, 2), float(layer)) for layer in range(9)}
     assert layers_with_edges(many, "strongest", 9) == (6, 7, 8)  # of the five strongest heads at a token
-    assert layers_with_edges(heads, (-1, 0), 3) == (2, 0)
+    assert layers_with_edges(many, (-1, 0), 9) == (0, 6, 7, 8)  # and those that are named
 
 
 def test_held_attention_has_edges_that_are_its_values_by_its_weights() -> None:

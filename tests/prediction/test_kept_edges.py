@@ -15,7 +15,7 @@ from prediction.oracle_families import FAMILIES, encoder_starts
 
 def test_layers_are_named_all_or_those_of_the_strongest_heads() -> None:
     heads = {layer: torch.tensor([[float(layer), -1.5], [0.0, 0.5]]) for layer in range(6)}
-    assert layers_with_edges(heads, (-1, 0, 5), 6) == (5, 0)
+    assert layers_with_edges(heads, (-1, 0, 5), 6) == (0, 2, 3, 4, 5)  # with those of the strongest heads
     assert layers_with_edges(heads, "all", 6) == (0, 1, 2, 3, 4, 5)
     assert layers_with_edges(heads, "strongest", 6) == (2, 3, 4, 5)  # of 5 cells, two in layer 5
     assert layers_with_edges(heads, (), 6) == ()

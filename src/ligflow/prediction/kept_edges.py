@@ -33,17 +33,18 @@ class KeptEdges:
 def layers_with_edges(
     heads: Mapping[int, Tensor], edges: Collection[int] | str, count: int
 ) -> tuple[int, ...]:
-    """The numbers of the layers: those that are asked for, all, or those of the strongest heads.
+    """The numbers of the layers: those of the strongest heads, and those that are asked for, or all.
 
     Raises LigflowError for a layer that the model does not have.
     """
     if edges == ALL:
         return tuple(range(count))
-    if not isinstance(edges, str):
-        check_layers(edges, count)
-        return tuple(dict.fromkeys(number % count for number in edges))
+    check_layers(edges, count)
+    if not edges:
+        return ()
+    named = () if isinstance(edges, str) else (number % count for number in edges)
     sizes = [(float(size), layer) for layer, head in heads.items() for size in head.abs().flatten()]
-    return tuple(sorted({layer for _, layer in sorted(sizes, reverse=True)[:_HEADS]}))
+    return tuple(sorted({*named, *(layer for _, layer in sorted(sizes, reverse=True)[:_HEADS])}))
 
 
 def check_layers(edges: Collection[int] | str, count: int) -> None:
