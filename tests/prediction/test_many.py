@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from ligflow import Explainer, LigflowError
+from ligflow.prediction import chain as chain_module
 from prediction.tiny import gpt2, ids, llama
 
 REFERENCE = torch.full((5,), 2)
@@ -45,3 +46,24 @@ def test_one_text_and_a_wrong_batch_size_are_refused() -> None:
         explainer.explain_predictions({"input_ids": ids(3)})
     with pytest.raises(LigflowError, match="batch_size is 0"):
         explainer.explain_predictions([{"input_ids": ids(3)}], batch_size=0)
+
+
+@pytest.mark.filterwarnings("ignore::ligflow.errors.CompletenessWarning")
+def test_an_input_that_goes_through_the_chain_once_more_goes_alone(monkeypatch) -> None:
+    explainer, rows = Explainer(llama()), []
+    own = chain_module._once
+
+    def once(graph, change, *rest):
+        rows.append(len(change))
+        return own(graph, change, *rest)
+
+    monkeypatch.setattr(chain_module, "_once", once)
+    generator = torch.Generator().manual_seed(3)
+    many = [{"input_ids": torch.randint(3, 61, (1, 5), generator=generator)} for _ in range(6)]
+    options = {"answer": 7, "on": [1, 2, 3, 4], "reference": REFERENCE, "max_points": 7}
+    together = list(explainer.explain_predictions(many, **options))
+    assert rows == [6, 2]
+    for inputs, prediction in zip(many, together, strict=True):
+        alone = explainer.explain_prediction(inputs, **options)
+        assert torch.allclose(prediction.by_depth, alone.by_depth, atol=1e-10, rtol=1e-9)
+        assert torch.allclose(prediction.error, alone.error, atol=1e-10, rtol=1e-9)

@@ -79,3 +79,24 @@ def test_errors_are_carried_with_the_sign_that_is_known() -> None:
     assert torch.equal(local.sign(), off.sign())
     assert float(local[worst]) == pytest.approx(float(off[worst]), rel=0.5)
     assert bool((local.abs() <= off.abs() * (1 + 1e-9)).all())
+
+
+def test_rows_of_an_answer_share_the_points_of_the_worst() -> None:
+    segment, variables = _segment(lambda x: torch.sin(40 * x))
+    above = {"y": torch.tensor([[[1.0], [2.0]], [[1e-9], [0.0]]], dtype=torch.float64)}
+    limit = torch.full((2,), 1e-6, dtype=torch.float64)
+    result = average(segment, variables, above, {}, limit)
+    alone = average(segment, variables, {"y": above["y"][:1]}, {}, limit[:1])
+    assert result.points.tolist() == alone.points.tolist() * 2 > [7, 7]
+    assert torch.allclose(result.cotangents["x"][:1], alone.cotangents["x"])
+
+
+def test_some_rows_are_put_anew() -> None:
+    segment, variables = _segment(torch.exp)
+    above = torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]], dtype=torch.float64)
+    limit = torch.ones(2, dtype=torch.float64)
+    both = average(segment, variables, {"y": above}, {}, limit)
+    other = average(segment, variables, {"y": above[:1] * 5}, {}, limit[:1])
+    renewed = both.with_rows(torch.tensor([1]), other)
+    assert torch.equal(renewed.cotangents["x"][0], both.cotangents["x"][0])
+    assert torch.equal(renewed.cotangents["x"][1], other.cotangents["x"][0])

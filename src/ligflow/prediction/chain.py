@@ -74,6 +74,26 @@ class Chain:
             [{name: tensor[only] for name, tensor in images.items()} for images in self.at_images],
         )  # fmt: skip
 
+    def with_rows(self, rows: Tensor, new: "Chain") -> "Chain":
+        """The chain with some rows anew."""
+        return Chain(
+            _put(rows, self.by_depth, new.by_depth), _put(rows, self.late, new.late),
+            _put(rows, self.error, new.error),
+            [
+                before if before is None or after is None else before.with_rows(rows, after)
+                for before, after in zip(self.averages, new.averages, strict=True)
+            ],
+            [_put(rows, *both) for both in zip(self.allowances, new.allowances, strict=True)],
+            [
+                {name: _put(rows, tensor, after[name]) for name, tensor in before.items()}
+                for before, after in zip(self.at_images, new.at_images, strict=True)
+            ],
+        )  # fmt: skip
+
+
+def _put(rows: Tensor, tensor: Tensor, new: Tensor) -> Tensor:
+    return tensor.index_copy(0, rows.to(tensor.device), new)
+
 
 def chain(
     graph: Graph,
@@ -81,17 +101,24 @@ def chain(
     accuracy: Accuracy,
     model: nn.Module,
     report: Report | None = None,
+    of_rows: Callable[[Sequence[int]], Graph] | None = None,
 ) -> Chain:
     """Relevance from the score down to the input; once more, and more exactly, where errors add up.
 
-    `change` is the change of each score between the two runs.
+    `change` is the change of each score between the two runs. Where rows are examples, `of_rows` gives the
+    graph of some of them, so that those with errors go through it once more alone.
     """
     with AttentionSwitch(model) as attention:
-        return _chain(graph, change, accuracy, attention, report)
+        return _chain(graph, change, accuracy, attention, report, of_rows)
 
 
 def _chain(
-    graph: Graph, change: Tensor, accuracy: Accuracy, attention: AttentionSwitch, report: Report | None
+    graph: Graph,
+    change: Tensor,
+    accuracy: Accuracy,
+    attention: AttentionSwitch,
+    report: Report | None,
+    of_rows: Callable[[Sequence[int]], Graph] | None,
 ) -> Chain:
     result = _once(graph, change, accuracy, torch.ones_like(change), attention, report)
     if accuracy.points is None:
@@ -99,7 +126,13 @@ def _chain(
         excess = result.error.sum(-1) / (accuracy.tol * scale).clamp(min=1e-300)
         if bool((excess > 1).any()):
             tightness = torch.where(excess > 1, 0.5 / excess, 1)
-            result = _once(graph, change, accuracy, tightness, attention, report)
+            if of_rows is None:
+                return _once(graph, change, accuracy, tightness, attention, report)
+            rows = (excess > 1).nonzero()[:, 0]
+            again = of_rows(rows.tolist())
+            return result.with_rows(
+                rows, _once(again, change[rows], accuracy, tightness[rows], attention, report)
+            )
     return result
 
 

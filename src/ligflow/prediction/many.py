@@ -141,8 +141,11 @@ def _chained(
 ) -> list[Prediction]:
     """One chain for all examples."""
     change = torch.cat([(each.built.scores[0] - each.built.scores[1]).double() for each in examples])
-    graph = graph_of_all([each.built for each in examples])
-    result = chain(graph, change, accuracy_of(settings), examples[0].runs.model)
+    built = [each.built for each in examples]
+    result = chain(
+        graph_of_all(built), change, accuracy_of(settings), examples[0].runs.model,
+        of_rows=lambda rows: graph_of_all([built[row] for row in rows]),
+    )  # fmt: skip
     return [
         assemble(whole, each.subject, each.instead, settings, about, each.runs, each.built, result.of(row), 0)
         for row, each in enumerate(examples)

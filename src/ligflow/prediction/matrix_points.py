@@ -10,6 +10,7 @@ A point costs φ alone; the matrices are multiplied once for all points.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -82,7 +83,6 @@ class MatrixPoints:
         self._squares: list[Tensor] = []  # s / (D σ²)
         self._shares: list[Tensor] = []  # relevance by token
         self._nodes: list[Tensor] = []
-        self._extra: Tensor | None = None
 
     def with_carried(self, node: Tensor, carried: Cotangents) -> dict[str, Tensor]:
         """Adds one point; the cotangents of errors made above, taken there."""
@@ -194,8 +194,12 @@ class MatrixPoints:
         """Those of some examples."""
         sources = {name: variable.only(rows) for name, variable in self._sources.items()}
         above = {name: tensor[rows] for name, tensor in self._above.items()}
-        part = MatrixPoints(self._segment, self._matrices, sources, above)
-        part._nodes = self._nodes
+        part = copy(self)
+        part._sources, part._above, part._line = sources, above, self._line.only(rows)
+        part._variable, part._towards, part._tops = (
+            sources[self._source], self._towards[rows], self._tops[rows],
+        )  # fmt: skip
+        part._nodes = [*self._nodes]
         part._slopes, part._squares, part._shares = (
             [tensor[:, rows] for tensor in tensors] for tensors in (self._slopes, self._squares, self._shares)
         )
@@ -203,7 +207,9 @@ class MatrixPoints:
 
     def fresh(self) -> "MatrixPoints":
         """The same path without points."""
-        return MatrixPoints(self._segment, self._matrices, self._sources, self._above)
+        part = copy(self)
+        part._slopes, part._squares, part._shares, part._nodes = [], [], [], []
+        return part
 
 
 def _given(part: Tensor) -> Callable[..., Tensor]:
@@ -246,6 +252,14 @@ class _Line:
             except Reached:
                 shift = caught[0].reshape(low[:1].shape)
         return _Line(matrices, low + shift, step)
+
+    def only(self, rows: Tensor) -> "_Line":
+        """Those of some examples."""
+        part = copy(self)
+        part._low, part._step = self._low[rows], self._step[rows]
+        part._ends = [end[rows] for end in self._ends]
+        part._squares = [square[rows] for square in self._squares]
+        return part
 
     def inverse(self, nodes: Tensor) -> Float[Tensor, "point example token"]:
         """`1 / σ` at points."""

@@ -53,26 +53,39 @@ class Average:
             jumps=None if self.jumps is None else self.jumps[rows],
         )  # fmt: skip
 
+    def with_rows(self, rows: Tensor, new: "Average") -> "Average":
+        """The average with some rows anew; what was carried through it is left out."""
+        every = torch.arange(len(self.error))
+        jumps = self.jumps if self.jumps is None or new.jumps is None else self.jumps.clone()
+        if jumps is not None and new.jumps is not None:
+            jumps[rows] = new.jumps
+        notes = dict.fromkeys(note for note in (self.note, new.note) if note)
+        return replace(
+            joined([(every, self), (rows, new)], len(every), {}), jumps=jumps, note="; ".join(notes)
+        )
 
-def joined(parts: Sequence[tuple[Tensor, Average]], carried: Cotangents) -> Average:
-    """One average of all rows, of which later parts hold some anew."""
-    (_, first), *others = parts
 
-    def whole(tensor: Tensor, later: Iterable[Tensor]) -> Tensor:
-        for (rows, _), more in zip(others, later, strict=True):
-            tensor = tensor.index_copy(0, rows.to(tensor.device), more)
-        return tensor
+def joined(parts: Sequence[tuple[Tensor, Average]], count: int, carried: Cotangents) -> Average:
+    """One average of all rows, each from the last part that holds it."""
+    rows, averages = [rows for rows, _ in parts], [average for _, average in parts]
 
-    averages = [average for _, average in others]
-    names = first.cotangents
+    def whole(tensors: Sequence[Tensor]) -> Tensor:
+        total = tensors[0].new_zeros(count, *tensors[0].shape[1:])
+        for own, tensor in zip(rows, tensors, strict=True):
+            total = total.index_copy(0, own.to(tensor.device), tensor)
+        return total
+
+    def by_name(each: Sequence[Cotangents]) -> dict[str, Tensor]:
+        return {name: whole([of[name] for of in each]) for name in each[0]}
+
     return Average(
-        {name: whole(names[name], [each.cotangents[name] for each in averages]) for name in names},
-        whole(first.residue, [each.residue for each in averages]),
-        whole(first.error, [each.error for each in averages]),
-        whole(first.points, [each.points for each in averages]),
-        {name: whole(own, [each.local[name] for each in averages]) for name, own in first.local.items()},
+        by_name([average.cotangents for average in averages]),
+        whole([average.residue for average in averages]),
+        whole([average.error for average in averages]),
+        whole([average.points for average in averages]),
+        by_name([average.local for average in averages]),
         carried,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +105,13 @@ class _Part:
     def change(self) -> Float[Tensor, " row"]:
         """What the finest rule changes."""
         return (self.by_token - self.coarse).abs().sum(-1)
+
+    def only(self, rows: Tensor) -> "_Part":
+        """That of some examples."""
+        return replace(
+            self, points=self.points.only(rows), by_token=self.by_token[rows], coarse=self.coarse[rows],
+            error=self.error[rows], likely=self.likely[rows],
+        )  # fmt: skip
 
     def cotangents(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Those of the finest rule, and of the one before."""
@@ -155,6 +175,14 @@ class _Work:
         local = {name: (fine[name] - coarse[name]) * self._on(name, share).to(fine[name]) for name in fine}
         return Average(fine, residue, error, torch.full((len(error),), count), local)
 
+    def of_rows(self, part: _Part, count: int, rows: Tensor | None) -> Average:
+        """The average of some rows (None: of all); only these are computed where they are apart."""
+        if rows is None or not self.examples:
+            return self.judged([part], count)
+        if self.apart:
+            return self.only(rows).judged([part.only(rows)], count)
+        return self.judged([part], count).only(rows)
+
     def _share(self, parts: Sequence[_Part], by_token: Tensor) -> Float[Tensor, "row token"]:
         """What part of the last change is left as an error, likely, or with the sign that is known by token.
 
@@ -210,16 +238,17 @@ def average(
         whole = work.part(0.0, 1.0, level, points)
         error = work.error([whole])
         met = (error[waiting] if work.examples and not work.apart else error) <= enough[waiting]
-        if bool(met.any()) or level == levels[-1]:
-            result = work.judged([whole], taken)
-            kept.append((waiting, result if work.apart or not work.examples else result.only(waiting)))
+        if level == levels[-1] or bool(met.all()):
+            kept.append((waiting, work.of_rows(whole, taken, None if work.apart else waiting)))
+        elif work.examples and bool(met.any()):
+            kept.append((waiting[met], work.of_rows(whole, taken, met if work.apart else waiting[met])))
         if bool(met.all()):
-            return joined(kept, extra)
+            return joined(kept, len(enough), extra)
         if work.apart:
             work, points = work.only(~met), points.only(~met)
         waiting = waiting[~met] if work.examples else waiting
     kept.append((waiting, _finer(work, points, kept[-1], waiting, enough, max_points)))
-    return joined(kept, extra)
+    return joined(kept, len(enough), extra)
 
 
 def _finer(
@@ -242,7 +271,7 @@ def _finer(
         only, limit = torch.tensor([place]), enough[number : number + 1]
         own = before.only(only)
         parts.append((only, _in_halves(work.only(only), points.only(only), own, limit, max_points)))
-    return joined(parts, {})
+    return joined(parts, len(waiting), {})
 
 
 def _in_halves(
