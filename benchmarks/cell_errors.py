@@ -68,7 +68,8 @@ class Found:
 
 def main(quick: bool = False, threads: measure.Threads = None, out: measure.Out = None) -> None:
     """Measure errors of cells of real and tiny models, of sharpened attention and of made-up integrands."""
-    machine, rows = measure.machine(measure.place("cpu", threads)), []
+    machine = measure.machine(measure.place("cpu", threads))
+    rows: list[Row] = []
     settings = {"tol": TOL, "quick": quick, "texts": TEXTS}
     caption = "Errors in tolerances, over the row's scale."
     for what, found in groups(quick).items():  # written row by row: all of them are an hour's work
