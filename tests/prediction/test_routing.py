@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ligflow import Explainer, Prediction
+from ligflow import CompletenessWarning, Explainer, Prediction
 from ligflow.layer.float64 import keep_double
 from ligflow.prediction.chain import Accuracy, Chain, chain
 from ligflow.prediction.graph import Built, graph_of
@@ -189,6 +189,20 @@ def test_what_changes_of_experts_contribute_is_said_saved_and_part_of_the_mlps(t
     torch.testing.assert_close(batched.routing[0], p.routing[0])
     held = explainer.explain_prediction(family.inputs(), answer=1, reference=start, experts="held")
     assert held.routing == {}
+
+
+def test_a_warning_names_segments_whose_jumps_are_not_located() -> None:
+    family = FAMILIES["mixtral"]
+    model = family.built().float()
+    explainer, start = Explainer(model), family.references(model)[0][None]
+    with pytest.warns(
+        CompletenessWarning, match=r"layer 0, layer: the jumps of .* max_points=7 allows.*'held'"
+    ):
+        p = explainer.explain_prediction(
+            family.inputs(), answer=1, reference=start, cut="layer", max_points=7
+        )
+    assert abs(p.certificate) > 1e-2
+    assert [note for note in p.meta["notes"] if "not located" in note]
 
 
 @pytest.mark.slow
