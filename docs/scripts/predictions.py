@@ -1,7 +1,7 @@
 """What the page on the prediction says of real models. Run: python docs/scripts/predictions.py NAME ...
 
-Names: first_word, cuts, prompts, passages, replaced, shuffled. On SmolLM2, cuts also on
-Gemma, which needs the extra `gemma`; one to five minutes each on one core.
+Names: first_word, cuts, prompts, passages, replaced, shuffled. On SmolLM2, cuts also on Gemma, which
+needs the extra `gemma`; one to five minutes each on one core.
 """
 
 import statistics
@@ -58,10 +58,6 @@ ASKED = (
     Passages(
         "Who wrote the report?",
         ["The report was written by Anna Berg.", "The meeting was led by Tom Hill."],
-    ),
-    Passages(
-        "What colour is the door?",
-        ["The house has a red roof.", "The garden is large.", "The door of the house is green."],
     ),
 )
 
@@ -167,7 +163,7 @@ def _heads(p: Prediction) -> Iterator[str]:
 
 
 def passages() -> None:
-    """Three questions with passages: the answer of a chat of SmolLM2, and what each passage has of it."""
+    """Two questions with passages: the answer of a chat of SmolLM2, and what each passage has of it."""
     explainer = Explainer.from_pretrained(MODEL)
     for asked in ASKED:
         answer = "".join(answer_question(explainer.whole, asked, max_new_tokens=12).rows)
