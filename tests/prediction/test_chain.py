@@ -80,6 +80,9 @@ def test_errors_made_above_show_at_the_input() -> None:
     true = float((result.by_depth[0, 0] - wanted).abs().sum())
     assert true > 1e-6
     assert 0.1 * true < float(result.error.sum()) < 50 * true
+    functions[0] = lambda h: 2 * h.flip(1) + h.new_ones(())  # each token reads another one
+    turned = explained(stack(functions, real.flip(0), reference.flip(0)), Accuracy(points=7))
+    torch.testing.assert_close(turned.error[0], result.error[0].flip(0))
 
 
 WEIGHTS = [1.2 * drawn(3, 3, seed=seed + 1) for seed in range(12)]

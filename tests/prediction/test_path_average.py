@@ -54,6 +54,8 @@ def test_a_sharp_step_is_cut_into_halves_and_its_error_is_known() -> None:
     assert int(result.points) > 31
     assert torch.allclose(result.cotangents["x"][0], wanted * torch.tensor([[1.0], [2.0]]), atol=1e-4)
     assert float(result.error) <= 1e-5
+    for most in (31, 100):
+        assert int(_averaged(sharp, 1e-9, max_points=most).points) <= most
     few = _averaged(sharp, 1e-5, max_points=31)
     true = (few.cotangents["x"][0] - wanted * torch.tensor([[1.0], [2.0]])).mul(STEP).abs().sum()
     assert float(few.error) == pytest.approx(float(true), rel=1e-6)  # token by token it is known
