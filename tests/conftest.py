@@ -17,6 +17,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 shape_checks.install("ligflow")
 
 
+def pytest_runtest_setup() -> None:
+    """Before the fixtures of a test."""
+    shape_checks.begin_test()
+
+
 @pytest.fixture(autouse=True)
 def threads(request: pytest.FixtureRequest) -> Iterator[None]:
     """Tiny models run faster on one thread; real ones (slow tests) take what other tests leave."""

@@ -1,17 +1,23 @@
-"""Every call of a function of ligflow that says shapes is checked against them.
+"""The first calls, in each test, of every function of ligflow that says shapes are checked against them.
 
+A quadrature calls the same functions ten thousand times with the same shapes, and the checks of all of these
+took longer than the test.
 Not the functions within functions: they are made anew at each call, and it takes longer to wrap one than to
 call it. Types without shapes are mypy's.
 """
 
 import inspect
+from collections import Counter
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, get_args
 
 import jaxtyping
 from jaxtyping import AbstractArray, install_import_hook
 
+CALLS = 64  # of a function in a test that are checked
 _jaxtyped: Callable[..., Any] = jaxtyping.jaxtyped
+_calls: Counter[Callable[..., Any]] = Counter()
 
 
 def install(package: str) -> None:
@@ -23,9 +29,30 @@ def install(package: str) -> None:
 def _decorator(typechecker: Any) -> Callable[[Any], Any]:
     def checked(one: Any) -> Any:
         within = "<locals>" in getattr(one, "__qualname__", "")
-        return one if within or not _says_shapes(one) else _jaxtyped(one, typechecker=typechecker)
+        if within or not _says_shapes(one):
+            return one
+        watched = _jaxtyped(one, typechecker=typechecker)
+        return _at_first(one, watched) if inspect.isfunction(one) else watched
 
     return checked
+
+
+def begin_test() -> None:
+    """The calls of another test are counted from here."""
+    _calls.clear()
+
+
+def _at_first(function: Callable[..., Any], watched: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that is watched in its first calls of a test."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if _calls[function] >= CALLS:
+            return function(*args, **kwargs)
+        _calls[function] += 1
+        return watched(*args, **kwargs)
+
+    return call
 
 
 def _says_shapes(one: Any) -> bool:
