@@ -45,6 +45,7 @@ class RouteOptions(TypedDict, total=False):
     memory_budget: int | None
     precision: names.Precision | str
     experts: names.Experts | str
+    parts: bool
 
 
 class SettingsOptions(RouteOptions, total=False):
@@ -76,6 +77,7 @@ class Settings:
     memory_budget: int | None = None
     precision: str = "float32"
     experts: str = "routed"
+    parts: bool = False
 
     def __post_init__(self) -> None:
         if not self.routes:
@@ -93,6 +95,12 @@ class Settings:
                 f"max_nodes is {self.max_nodes!r}; the adaptive rule starts with 7 nodes, so give a whole "
                 "number from there."
             )
+        if not isinstance(self.parts, bool):
+            raise LigflowError(f"parts is {self.parts!r}; give True or False.")
+        if self.parts and "z2u" not in self.routes:
+            raise LigflowError(
+                f"parts splits z2u, and the routes are {', '.join(self.routes)}; add z2u, or leave parts out."
+            )
         budget = self.memory_budget
         if budget is not None and (not _is(budget, Integral) or budget < 1):
             raise LigflowError(
@@ -108,7 +116,8 @@ class Settings:
 
     def describe(self, memory: bool = False) -> dict[str, Any]:
         """The settings as plain data, for a flow's metadata; `memory` tells whether layers have one."""
-        more = {"encoder_baseline": self.encoder_baseline.name} if memory else {}
+        more: dict[str, Any] = {"encoder_baseline": self.encoder_baseline.name} if memory else {}
+        more |= {"parts": True} if self.parts else {}
         return more | {
             "routes": list(self.routes),
             "att_baseline": self.att_baseline.name,

@@ -1,7 +1,6 @@
 """The attributions of every layer, for one example or several together."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from ligflow.explainer.placement import Done
 from ligflow.inputs.tokens import text_config
 from ligflow.layer.layer import Layer
 from ligflow.progress import size_in_words
-from ligflow.routes.attribution import Attribution, on_cpu
+from ligflow.routes.attribution import Attribution, on_cpu, with_sources
 from ligflow.routes.corrections import model_attention
 from ligflow.routes.explain_layer import explain_together
 from ligflow.routes.workspace import Selection
@@ -68,7 +67,7 @@ def _visible(layer: Layer, by_route: dict[str, Attribution], selection: Selectio
             return attribution
         shown = selection.sources(route, tokens)
         hidden = _of_padding(attribution, shown)
-        return replace(attribution, value=attribution.value[..., shown], hidden=hidden)
+        return with_sources(attribution, shown, hidden=hidden)
 
     return {route: on_cpu(visible(route, attribution)) for route, attribution in by_route.items()}
 

@@ -45,6 +45,11 @@ class AttentionParts:
         return torch.stack([self.value, self.key, self.query])
 
     @property
+    def every(self) -> Float[Tensor, "all batch head target source"]:
+        """Value, key, query and the keys' common move: all that the sum by source is made of."""
+        return torch.stack([self.value, self.key, self.query, self.common])
+
+    @property
     def sources(self) -> Float[Tensor, "batch head target source"]:
         """`dL/dt_k`: what moves with the source, its value and its key, nothing taken out."""
         return self.value + self.key + self.common

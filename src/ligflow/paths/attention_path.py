@@ -30,10 +30,12 @@ class AttentionOnPath:
     """u at points of the path and, for a cotangent `dL/du`, the integrands of the sources.
 
     The second part of `source_integrands` is the integrand of the row's own query; None where that stays.
+    `part_integrands` are value, key, query and the keys' common move of each (`method.attention_parts`).
     """
 
     u: U
     source_integrands: SourceIntegrands
+    part_integrands: Callable[[U], Float[Tensor, "all node row head source"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,11 @@ def _by_capture(batch: LayerBatch, start: Start) -> AttentionPath:
 
 def _moving(attention: CapturedAttention) -> AttentionOnPath:
     weights = attention.weights()
-    return AttentionOnPath(attention.u(weights), lambda to_u: attention.source_integrands(weights, to_u))
+    return AttentionOnPath(
+        attention.u(weights),
+        lambda to_u: attention.source_integrands(weights, to_u),
+        lambda to_u: attention.part_integrands(weights, to_u),
+    )
 
 
 # --- in closed form -------------------------------------------------------------------------------
@@ -145,7 +151,11 @@ def _from_own(batch: LayerBatch, start: Start) -> AttentionPath:
     def moving(nodes: Tensor, rows: Tensor) -> AttentionOnPath:
         block = own.block(nodes, batch.table(rows))
         p, slope = block.weights()
-        return AttentionOnPath(block.u(p), lambda to_u: (block.source_integrands(p, slope, to_u), None))
+        return AttentionOnPath(
+            block.u(p),
+            lambda to_u: (block.source_integrands(p, slope, to_u), None),
+            lambda to_u: block.part_integrands(p, slope, to_u),
+        )
 
     heads = own.query.shape[1]
     cost = 12 * heads * batch.tokens + 4 * batch.z.shape[1]

@@ -26,6 +26,7 @@ from ligflow.method.attention import (
     score_gradient,
     source_slope,
 )
+from ligflow.method.attention_parts import attention_parts
 from ligflow.method.baselines import Start, source_paths
 from ligflow.paths.batch import BatchRows
 
@@ -77,6 +78,18 @@ class CapturedAttention:
         slope = source_slope(weights, grad, pull, self.query, self.key_step, self.value_step)
         own = query_slope(grad, self.query_step, self.key)
         return self.rows(slope), self.rows(own[..., None])[..., 0]
+
+    def part_integrands(
+        self, weights: Weights, to_u: Float[Tensor, "node row head value_dim"]
+    ) -> Float[Tensor, "all node row head source"]:
+        """The integrands by value, key and query, and the keys' common move."""
+        assert self.query_step is not None
+        assert self.key_step is not None
+        assert self.value_step is not None
+        steps = self.query_step, self.key_step, self.value_step
+        pull = self.batches(to_u)
+        parts = attention_parts(weights, pull, self.query, self.key, self.value, steps, self.form.scaling)
+        return torch.stack([self.rows(part) for part in parts.every])
 
 
 def captured_attention(

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ligflow.method.attention import ScoreTerms, dot, softmax, spread
+from ligflow.method.attention_parts import of_scores
 from ligflow.method.norm_affine import NormAffine, inverse_norm, of_each
 from ligflow.paths.batch import BatchRows
 from ligflow.paths.batch_projections import Turned
@@ -104,7 +105,21 @@ class PerTargetBlock:
         self, p: Tensor, slope: Tensor, to_u: Float[Tensor, "node row head value_dim"]
     ) -> Float[Tensor, "node row head source"]:
         """The integrand of every source through its key and value; 0 for the target itself."""
-        pull = self._cells(to_u)
+        worth, step = self._worth(self._cells(to_u))
+        score_grad = worth.sub_((p * worth).sum(-1, keepdim=True)).mul_(slope).add_(step).mul_(p)
+        return self._but_own(self._rows(score_grad))
+
+    def part_integrands(
+        self, p: Tensor, slope: Tensor, to_u: Float[Tensor, "node row head value_dim"]
+    ) -> Float[Tensor, "all node row head source"]:
+        """The integrands by value, key and query, and the keys' common move; queries stay."""
+        worth, step = self._worth(self._cells(to_u))
+        p, worth, slope, step = (self._rows(cells) for cells in (p, worth, slope.expand_as(p), step))
+        step, slope = self._but_own(step), self._but_own(slope.clone())  # which points may share
+        return of_scores(p, worth, p * step, slope, torch.zeros_like(slope)).every
+
+    def _worth(self, pull: Tensor) -> tuple[Tensor, Tensor]:
+        """What each source's value is worth, `g . V_jk(a)`, and how that moves along the path."""
         own = (pull * self._heads(self.own_value)[:, :, None]).sum(-1, keepdim=True)
         step = self._dot(pull, self.value).sub_(own)
         worth = torch.addcmul(own, self.a, step)
@@ -114,10 +129,12 @@ class PerTargetBlock:
             worth = worth * inverse
         if self.value_shift is not None:
             worth = worth + self._dot(pull, self.value_shift)
-        score_grad = worth.sub_((p * worth).sum(-1, keepdim=True)).mul_(slope).add_(step).mul_(p)
-        integrands = self._rows(score_grad)
+        return worth, step
+
+    def _but_own(self, rows: Float[Tensor, "node row head source"]) -> Float[Tensor, "node row head source"]:
+        """0 for the target itself, which does not move."""
         index = self.table.pick(self.table.columns.reshape(1, -1)).reshape(1, -1, 1, 1)
-        return integrands.scatter_(-1, index.expand(*integrands.shape[:-1], 1), 0)
+        return rows.scatter_(-1, index.expand(*rows.shape[:-1], 1), 0)
 
     def _inverse(self, squares: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """`1/|ψ|` and its derivative, over heads."""

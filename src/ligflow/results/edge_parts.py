@@ -15,9 +15,9 @@ class EdgeParts:
     - `query`: what was asked, relevance of the target, by the source that its query found.
     """
 
-    value: Float[Tensor, "head target source"]
-    key: Float[Tensor, "head target source"]
-    query: Float[Tensor, "head target source"]
+    value: Float[Tensor, "*layer head target source"]
+    key: Float[Tensor, "*layer head target source"]
+    query: Float[Tensor, "*layer head target source"]
 
     @classmethod
     def of(cls, parts: Float[Tensor, "part head target source"]) -> "EdgeParts":

@@ -14,10 +14,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ligflow.errors import LigflowError
+from ligflow.method.attention_parts import PARTS
 from ligflow.method.composition import Composition, HeadMaps, compose, composition_rule, product
+from ligflow.results.edge_parts import EdgeParts
 
 DIMS = {
     "z2u": ("layer", "head", "target", "source"),
+    "z2u_value": ("layer", "head", "target", "source"),
+    "z2u_key": ("layer", "head", "target", "source"),
+    "z2u_query": ("layer", "head", "target", "source"),
     "u2z": ("layer", "head", "target"),
     "u2z_residual": ("layer", "target"),
     "z2z": ("layer", "target", "source"),
@@ -80,6 +85,8 @@ class FlowData:
     | `u2z_cross` | layer cross_head target | MLP: head output u of the second attention -> z' |
     | `z2z_cross` | layer target memory | the whole layer: encoder token -> z'; sums with `z2z` to one total |
 
+    With `parts=True` z2u is split by value, key and query: see `parts`.
+
     Units are those of the scalarised image, for `l2` the norm of the layer's output (u for z2u).
     `tensors` holds everything by name, as saved in a file.
     """
@@ -105,6 +112,17 @@ class FlowData:
     def z2u(self) -> Float[Tensor, "layer head target source"]:
         """`A_kjh`: what source k contributes to head h's output at target j."""
         return self._map("z2u")
+
+    @property
+    def parts(self) -> EdgeParts:
+        """z2u by value (what was read), key (where it was found) and query (what was asked), if asked for.
+
+        Each is `[layer, head, target, source]`; all three sum over their sources to what z2u sums to, so that
+        `certificate("z2u")` is theirs. Raises LigflowError for a flow without them.
+        """
+        if "z2u_value" not in self.tensors:
+            raise LigflowError("This flow holds no parts of z2u; ask for them: explain(..., parts=True).")
+        return EdgeParts(*(self.tensors[f"z2u_{name}"] for name in PARTS))
 
     @property
     def u2z(self) -> Float[Tensor, "layer head target"]:

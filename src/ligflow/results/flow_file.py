@@ -92,6 +92,8 @@ def _check_parts(flow: FlowData, path: Path) -> None:
     routes = [name for name in CELL_DIMS if name in maps]
     needed = [f"{route}.{part}" for route in routes for part in (*CELL_PARTS, "nodes")]
     needed += ["z2u.floor"] if "z2u" in maps else []
+    split = [name for name in DIMS if name.startswith("z2u_")]
+    needed += [*split, "z2u.floor", "z2u"] if {*split} & {*maps} else []
     needed += ["u2z_residual"] if "u2z" in maps else []
     needed += _of_memory(maps) if flow.memory else []
     lost = sorted({*needed} - {*flow.tensors})

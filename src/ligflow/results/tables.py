@@ -23,12 +23,13 @@ def to_pandas(flow: FlowData) -> pandas.DataFrame:
 
 def _frame(flow: FlowData, name: str) -> pandas.DataFrame:
     route = "u2z" if name == "u2z_residual" else name
-    dims, cells = DIMS[name], CELL_DIMS[route]
+    of_cells = "z2u" if name.startswith("z2u_") else route
+    dims, cells = DIMS[name], CELL_DIMS[of_cells]
     names = pandas.Series(list(flow.tokens), dtype="string")
     labels = [list(_labels(flow, dim)) for dim in dims]
     frame = pandas.MultiIndex.from_product(labels, names=dims).to_frame(index=False)
     frame["value"] = flow.tensors[name].numpy().ravel()
-    for part, values in (("total", flow.total(route)), ("certificate", flow.certificate(route))):
+    for part, values in (("total", flow.total(of_cells)), ("certificate", flow.certificate(of_cells))):
         frame[part] = _spread(values.numpy(), cells, dims, flow.tensors[name].shape)
     frame["route"] = route
     frame["target_token"] = names.take(frame["target"].to_numpy()).array

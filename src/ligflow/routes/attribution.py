@@ -1,7 +1,7 @@
 """The attributions of one route of one layer, with what certifies them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ class Attribution:
     of a row over `scale`, `origin` what L has reached at a = 1e-6 over `scale`, `floor` the size under
     which a total is rounding, `flipped` the rows whose signs a ratio correction turned, `jump` how far F
     jumps where a target's experts change, over `scale`, `unlocated` the targets of which that is not known,
-    `hidden` what sources add that are not among `value`.
+    `hidden` what sources add that are not among `value`, `parts` those of z2u by value, key and query.
     """
 
     value: Float[Tensor, "target scalar source"]
@@ -32,6 +32,7 @@ class Attribution:
     jump: Float[Tensor, "target scalar"] | None = None
     hidden: Float[Tensor, "target scalar"] | None = None
     unlocated: Bool[Tensor, "target scalar"] | None = None
+    parts: Float[Tensor, "target scalar part source"] | None = None
 
 
 def of_each(attribution: Attribution, change: Callable[[Tensor], Tensor]) -> Attribution:
@@ -50,6 +51,14 @@ def on_cpu(attribution: Attribution) -> Attribution:
 def in_single(attribution: Attribution) -> Attribution:
     """The same in float32."""
     return of_each(attribution, lambda part: part.float() if part.is_floating_point() else part)
+
+
+def with_sources(
+    attribution: Attribution, sources: Int[Tensor, " shown"] | slice, **changes: Any
+) -> Attribution:
+    """Some of the sources, in parts too."""
+    parts = None if attribution.parts is None else attribution.parts[..., sources]
+    return replace(attribution, value=attribution.value[..., sources], parts=parts, **changes)
 
 
 def merged(parts: Sequence[Attribution], order: Int[Tensor, " target"]) -> Attribution:

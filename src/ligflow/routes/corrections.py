@@ -28,12 +28,17 @@ def with_correction(
         return row
     if correction.reference is None:
         share = correction.self_share(_weights_of_targets(work), columns)
-        return replace(row, value=with_self_share(row.value, share, columns))
+        return replace(
+            row,
+            value=with_self_share(row.value, share, columns),
+            parts=_parts_with_self_share(row.parts, share, columns),
+        )
     reference = run(correction.reference)
     share = correction.self_share(reference.value, columns)
     return replace(
         row,
         value=with_self_share(row.value, share, columns),
+        parts=_parts_with_self_share(row.parts, share, columns),
         error=row.error + reference.error,
         met=row.met & reference.met,
         nodes=row.nodes + reference.nodes,
@@ -41,6 +46,17 @@ def with_correction(
         flipped=share > 1,
         jump=None if row.jump is None or reference.jump is None else row.jump + reference.jump,
     )
+
+
+def _parts_with_self_share(
+    parts: Tensor | None, share: Float[Tensor, "row head"], columns: Int[Tensor, " row"]
+) -> Tensor | None:
+    """Each part of a row corrected as the row is: the target has the same share of all, and each its sum."""
+    if parts is None:
+        return None
+    own = columns.reshape(-1, 1, 1, 1).expand(*parts.shape[:-1], 1)
+    others = parts * (1 - share)[..., None, None]
+    return others.scatter_add(-1, own, (share[..., None] * parts.sum(-1))[..., None])
 
 
 def model_attention(layer: Layer, targets: Int[Tensor, " target"]) -> Float[Tensor, "target head source"]:

@@ -1,12 +1,11 @@
 """Every route of one layer ([suzuki2026]): settings in, attributions out."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ligflow.errors import LigflowError
 from ligflow.layer.layer import Layer
 from ligflow.paths.batch import frozen, together
-from ligflow.routes.attribution import Attribution, of_each
+from ligflow.routes.attribution import Attribution, of_each, with_sources
 from ligflow.routes.e2u import explain_e2u
 from ligflow.routes.players import players_of
 from ligflow.routes.u2z import explain_u2z, u2z_map
@@ -58,8 +57,7 @@ def _of_sentence(routes: dict[str, Attribution], work: Workspace, number: int) -
     rows, tokens = work.owner == number, len(work.batch.layers[number].hidden)
     own = {route: of_each(every, lambda part: part[rows]) for route, every in routes.items()}
     return {
-        route: rows_ if route == "u2z" else replace(rows_, value=rows_.value[..., :tokens])
-        for route, rows_ in own.items()
+        route: rows_ if route == "u2z" else with_sources(rows_, slice(tokens)) for route, rows_ in own.items()
     }
 
 
@@ -79,7 +77,7 @@ def _check_budget(work: Workspace, settings: Settings) -> None:
     if budget is None or layer.mode == "whole":
         return
     maps = {
-        "z2u": lambda: z2u_as_integrated(work, settings.att_baseline.path),
+        "z2u": lambda: z2u_as_integrated(work, settings.att_baseline.path, settings.parts),
         "u2z": lambda: u2z_map(work.batch, players_of(work, settings)),
         "z2z": lambda: z2z_from(work, settings.layer_baseline.path),
     }

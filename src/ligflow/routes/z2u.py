@@ -1,8 +1,11 @@
 """z2u: attention alone, from the tokens z_k to each head's context vector u_j^h."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
+from ligflow.errors import UnsupportedModel
 from ligflow.method.baselines import Baseline
 from ligflow.paths.after_attention import Cotangent
 from ligflow.paths.attention_path import AttentionPath
@@ -21,11 +24,15 @@ def explain_z2u(work: Workspace, settings: Settings) -> Attribution:
     Attention as a map from a layer's token vectors to a head's output at one token [suzuki2026].
     """
 
+    build = z2u_parts_from if settings.parts else z2u_from
+
+    def integrated(baseline: Baseline) -> Attribution:
+        attribution = attribute_precisely(lambda space: build(space, baseline), baseline, work, settings)
+        return _by_source(attribution, work) if settings.parts else attribution
+
     def run(baseline: Baseline) -> Attribution:
-        return work.once(
-            ("z2u", *key_of_settings(settings, "z2u", baseline)),
-            lambda: attribute_precisely(lambda space: z2u_from(space, baseline), baseline, work, settings),
-        )
+        key = ("z2u", *key_of_settings(settings, "z2u", baseline))
+        return work.once(key, lambda: integrated(baseline))
 
     return with_correction(run, settings.att_baseline, work)
 
@@ -38,9 +45,46 @@ def z2u_from(work: Workspace, baseline: Baseline) -> PathMap:
     return z2u_map(work.path(baseline))
 
 
-def z2u_as_integrated(work: Workspace, baseline: Baseline) -> PathMap:
+def z2u_parts_from(work: Workspace, baseline: Baseline) -> PathMap:
+    """The same by value, key and query; raises UnsupportedModel where attention is one map of all tokens."""
+    layer = work.batch.layers[0]
+    if layer.mode != "split" or layer.findings.memory:
+        reason = layer.findings.reason or "it attends to an encoder, whose tokens are sources too"
+        raise UnsupportedModel(
+            f"Layer {layer.index} has no parts by value, key and query: {reason}. Leave parts out, or choose "
+            "other layers."
+        )
+    return z2u_parts_map(work.path(baseline))
+
+
+def z2u_as_integrated(work: Workspace, baseline: Baseline, parts: bool = False) -> PathMap:
     """z2u as it is integrated: on a float64 copy of the layer where it starts flat."""
-    return z2u_from(double_workspace(work) if starts_flat(work, baseline) else work, baseline)
+    build = z2u_parts_from if parts else z2u_from
+    return build(double_workspace(work) if starts_flat(work, baseline) else work, baseline)
+
+
+def z2u_parts_map(path: AttentionPath) -> PathMap:
+    """`{z_k} -> u_j^h` with each source four times: value, key, query, and the keys' common move.
+
+    They sum to the same total, so that its certificate is theirs.
+    """
+    whole = z2u_map(path)
+
+    def pullback(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
+        with torch.no_grad():
+            attention = path.moving(nodes, rows)
+            return attention.part_integrands(towards(attention.u)).movedim(0, -2).flatten(-2)
+
+    return replace(
+        whole, pullback=pullback, pair_bytes=2 * whole.pair_bytes, target_bytes=4 * whole.target_bytes
+    )
+
+
+def _by_source(attribution: Attribution, work: Workspace) -> Attribution:
+    """z2u from its parts: a source's value and key, and on the target's own source its query."""
+    value, key, query, common = attribution.value.unflatten(-1, (4, -1)).unbind(-2)
+    sources = with_own((value + key + common)[None], query.sum(-1)[None], work.batch.columns(work.rows))[0]
+    return replace(attribution, value=sources, parts=torch.stack([value, key, query], dim=-2))
 
 
 def z2u_map(path: AttentionPath) -> PathMap:
