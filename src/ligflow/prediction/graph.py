@@ -231,7 +231,7 @@ class _Builder:
             with self.runs.held.at(number):
                 return segment.run(values)
 
-        return replace(segment, run=run)
+        return replace(segment, run=run, held=str(self.runs.held))
 
     def _candidates(self, form: LayerForm, layer: Layer) -> Iterator[LayerForm]:
         """The form that is known, that recognised anew where weights changed, and the coarser one."""

@@ -7,8 +7,7 @@ in front of φ is known from two vectors of each token, and what stands behind i
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -201,37 +200,27 @@ def _is_constant(values: Float[Tensor, "point token dim"], beside: Tensor) -> bo
     return bool(gap <= 30 * rounding(beside) * beside.norm(dim=-1).max())
 
 
-@contextmanager
-def with_forwards(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """Modules that do something else meanwhile."""
-    before = {module: vars(module).get("forward") for module in forwards}
-    try:
-        for module, forward in forwards.items():
-            vars(module)["forward"] = forward
-        yield
-    finally:
-        for module, own in before.items():
-            if own is None:
-                vars(module).pop("forward", None)
-            else:
-                vars(module)["forward"] = own
-
-
-_known: "weakref.WeakKeyDictionary[nn.Module, dict[str, Matrices | None]]" = weakref.WeakKeyDictionary()
+_known: "weakref.WeakKeyDictionary[nn.Module, dict[tuple[str, str], Matrices | None]]" = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def known_matrices(
     segment: Segment, variable: Variable, right: Callable[[Matrices, Tensor], bool]
 ) -> Matrices | None:
-    """The matrices of a segment, recognised once for each module, where a check says that they are right."""
+    """The matrices of a segment, recognised once for each module, where a check says that they are right.
+
+    What is held at the input computes something else with the same modules.
+    """
     own = variable.of(0).real
     if segment.module is None or len(segment.sources) != 1 or len(segment.images) != 1:
         return None
     if variable.axis != 0 or own.ndim != 2:
         return None
     known = _known.setdefault(segment.module, {})
-    if segment.kind not in known:
+    key = segment.kind, segment.held
+    if key not in known:
         probes = random_like(torch.stack([own, own]))
         matrices = matrices_of(segment, probes)
-        known[segment.kind] = matrices if matrices is not None and right(matrices, probes) else None
-    return known[segment.kind]
+        known[key] = matrices if matrices is not None and right(matrices, probes) else None
+    return known[key]

@@ -17,8 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ligflow.layer.model_state import replaced_forwards
 from ligflow.layer.rotary_probe import random_noise
-from ligflow.prediction.matrices import Matrices, Reached, known_matrices, with_forwards
+from ligflow.prediction.matrices import Matrices, Reached, known_matrices
 from ligflow.prediction.path_points import PlainPoints, weights_of
 from ligflow.prediction.pullback import Cotangents, check_finite, points_at_once, pulled_back
 from ligflow.prediction.segment import Segment, Variable
@@ -151,7 +152,7 @@ class MatrixPoints:
         if matrices.last is not None:
             forwards[matrices.last.module] = stop
         value = entering.new_zeros(*entering.shape[:2], self._variable.real.shape[-1])
-        with with_forwards(forwards):
+        with replaced_forwards(forwards):
             try:
                 return self._segment.run({self._source: value})[self._segment.images[0]]
             except Reached:
@@ -246,7 +247,7 @@ class _Line:
             caught.append(taken)
             raise Reached
 
-        with with_forwards({matrices.entrance: enter}):
+        with replaced_forwards({matrices.entrance: enter}):
             try:
                 segment.run({segment.sources[0]: torch.zeros_like(low[:1])})
             except Reached:

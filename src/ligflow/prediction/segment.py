@@ -70,7 +70,7 @@ class Segment:
     the attention that the model is to have meanwhile. Where examples are not `apart`, all of several go
     through it together. `module` is the layer that it is a part of, where it is one. `choices` are the rows
     of scores among which one run for one point chooses, call by call: where experts change on the path, it
-    jumps.
+    jumps. `held` names what of the layer is held at the input.
     """
 
     name: str
@@ -85,3 +85,4 @@ class Segment:
     apart: bool = True
     module: nn.Module | None = None
     choices: tuple[int, ...] = ()
+    held: str = ""
