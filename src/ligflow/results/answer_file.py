@@ -9,13 +9,12 @@ from torch import Tensor
 
 from ligflow.errors import LigflowError
 from ligflow.files import atomically
-from ligflow.results.flow_header import ANSWER, other_kind
+from ligflow.results.flow_header import ANSWER
 from ligflow.results.prediction_data import AnyPrediction, PredictionData
 from ligflow.results.prediction_file import (
     FORMAT,
+    contents,
     labels_of,
-    parsed,
-    parts_of,
     prediction_of,
     tensors_of,
 )
@@ -40,10 +39,7 @@ def load(path: str | Path, kind: type[AnyPrediction]) -> tuple[AnyPrediction, ..
     it names the field or tensor that is wrong.
     """
     path = Path(path)
-    metadata, tensors = parts_of(path)
-    if other := other_kind(metadata, ANSWER):
-        raise LigflowError(f"{str(path)!r} {other}.")
-    labels = parsed(metadata.get(ANSWER, ""), path)
+    labels, tensors = contents(path, ANSWER)
     rows = labels.get("rows") if isinstance(labels, dict) else None
     if not isinstance(rows, list) or not rows:
         raise LigflowError(f"{str(path)!r} is damaged: rows should be a list of predictions.")

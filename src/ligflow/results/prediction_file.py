@@ -70,15 +70,22 @@ def load(path: str | Path, kind: type[AnyPrediction]) -> AnyPrediction:
     Raises LigflowError if the file is missing, truncated, foreign, a flow, or from a newer format; it names
     the field or tensor that is wrong.
     """
-    path = Path(path)
-    metadata, tensors = parts_of(path)
-    if other := other_kind(metadata, PREDICTION):
+    labels, tensors = contents(Path(path), PREDICTION)
+    return prediction_of(labels, tensors, kind, Path(path))
+
+
+def contents(path: Path, name: str) -> tuple[Any, dict[str, Tensor]]:
+    """Labels and tensors of a file whose header has a name: `PREDICTION`, `ANSWER` or `SIMILARITY`.
+
+    Raises LigflowError where it is missing, truncated, foreign, of another kind, or of a newer format.
+    """
+    metadata, tensors = _parts(path)
+    if other := other_kind(metadata, name):
         raise LigflowError(f"{str(path)!r} {other}.")
-    labels = parsed(metadata.get(PREDICTION, ""), path)
-    return prediction_of(labels, tensors, kind, path)
+    return _parsed(metadata.get(name, ""), path), tensors
 
 
-def parts_of(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+def _parts(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Header and tensors of a file. Raises LigflowError where it is missing, truncated or foreign."""
     if not path.is_file():
         raise LigflowError(f"There is no file of a prediction {str(path)!r}.")
@@ -91,7 +98,7 @@ def parts_of(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         ) from error
 
 
-def parsed(header: str, path: Path) -> Any:
+def _parsed(header: str, path: Path) -> Any:
     """What a header says. Raises LigflowError for one that is none, or of a newer format."""
     try:
         labels = json.loads(header)

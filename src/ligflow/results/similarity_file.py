@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ligflow.errors import LigflowError
 from ligflow.files import atomically
-from ligflow.results.flow_header import SIMILARITY, Finite, Part, Text, needed, other_kind, wrong_field
+from ligflow.results.flow_header import SIMILARITY, Finite, Part, Text, needed, wrong_field
 from ligflow.results.prediction_data import AnyPrediction, PredictionData
-from ligflow.results.prediction_file import FORMAT, labels_of, parsed, parts_of, prediction_of, tensors_of
+from ligflow.results.prediction_file import FORMAT, contents, labels_of, prediction_of, tensors_of
 
 SIDES, PAIRS = ("text", "other"), ("pairs", "pairs_error")
 
@@ -78,10 +78,7 @@ def load(
     it names the field or tensor that is wrong.
     """
     path = Path(path)
-    metadata, tensors = parts_of(path)
-    if other := other_kind(metadata, SIMILARITY):
-        raise LigflowError(f"{str(path)!r} {other}.")
-    labels = parsed(metadata.get(SIMILARITY, ""), path)
+    labels, tensors = contents(path, SIMILARITY)
     if wrong := wrong_field(SimilarityHeader, labels):
         raise LigflowError(f"{str(path)!r} is damaged: {wrong}.")
     parts: dict[str, dict[str, Tensor]] = {name: {} for name in SIDES}
