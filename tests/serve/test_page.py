@@ -18,6 +18,7 @@ def shown(patient: int) -> Iterator[Any]:
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda note: problems.append(note.text) if note.type == "error" else None)
         page.goto(f"http://127.0.0.1:{patient}/?text=The%20cat%20sat")
+        page.wait_for_selector("#explain:enabled")
         yield page
         assert problems == []
 
@@ -32,7 +33,6 @@ def test_the_page_goes_from_a_text_to_its_findings_and_a_trace(shown: Any) -> No
     assert visible == ["text", "model"]
     assert len(shown.query_selector_all(".examples button")) == 3
     assert "Ctrl-Enter" in shown.inner_text(".buttons")
-    shown.wait_for_selector("#explain:enabled")
     shown.focus("#text")
     shown.keyboard.press("End")
     shown.keyboard.press("Enter")
