@@ -1,10 +1,11 @@
 """True errors of cells: the adaptive rule against the fine one, which shares no node or estimate with it.
 
-    python benchmarks/cell_errors.py [--quick]
+    python benchmarks/cell_errors.py [--quick] [--only MiniLM --only "tiny types"]
 
 The fine rule (`quadrature="fine"`) halves equal panels until each agrees with its halves to a thousandth of
 the tolerance; targets whose fine value is not that sure are left out and counted. Errors are those of
-single cells over the row's scale, in tolerances; points are the mean of a target.
+single cells over the row's scale, in tolerances; points are the mean of a target. With `--only` the other
+rows of the file stay as they are.
 """
 
 import sys
@@ -12,8 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 from torch import Tensor
 
 import measure
@@ -41,6 +44,7 @@ OPENAI = Architecture(
     {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 64, "n_positions": 40},
     causal=True,
 )
+Only = Annotated[list[str] | None, typer.Option(help="A row's name, repeatable; default: all rows.")]
 COLUMNS: measure.Columns = {
     "what": text("what"),
     "cells": number("cells", "d"),
@@ -66,15 +70,22 @@ class Found:
     points: Tensor
 
 
-def main(quick: bool = False, threads: measure.Threads = None, out: measure.Out = None) -> None:
+def main(
+    quick: bool = False, only: Only = None, threads: measure.Threads = None, out: measure.Out = None
+) -> None:
     """Measure errors of cells of real and tiny models, of sharpened attention and of made-up integrands."""
+    every = groups(quick)
+    names = only or list(every)
+    if unknown := set(names) - set(every):
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}; known are: {'; '.join(every)}.")
     machine = measure.machine(measure.place("cpu", threads))
-    rows: list[Row] = []
     settings = {"tol": TOL, "quick": quick, "texts": TEXTS}
+    rows = [row for row in measure.rows_of("cell_errors", out, settings) if only and row["what"] not in only]
     caption = "Errors in tolerances, over the row's scale."
-    for what, found in groups(quick).items():  # written row by row: all of them are an hour's work
+    for what in names:  # written row by row: all of them are an hour's work
         note(f"{what} ...")
-        rows.append({"what": what, **summary(list(found()))})
+        rows.append({"what": what, **summary(list(every[what]()))})
+        rows.sort(key=lambda row: list(every).index(row["what"]))
         measure.report("cell_errors", out, machine, settings, rows, COLUMNS, caption)
 
 

@@ -176,6 +176,13 @@ def report(
     console.print(f"written: {path}", soft_wrap=True, markup=False)
 
 
+def rows_of(name: str, out: Path | None, settings: Row) -> list[Row]:
+    """The rows that a benchmark with these settings has written; none where it had others."""
+    path = out or HERE / "results" / f"{name}.json"
+    record = json.loads(path.read_text()) if path.exists() else {}
+    return record["rows"] if record.get("settings") == json.loads(json.dumps(settings)) else []
+
+
 def text(key: str) -> Callable[[Row], str]:
     return lambda row: str(row.get(key, ""))
 
