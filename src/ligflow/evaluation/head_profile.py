@@ -3,7 +3,8 @@
 A row of `z2u` becomes shares `|A_kj| / sum_k |A_kj|`. A kind of place (the previous token, the syntactic
 head, ...) is a relation of targets and sources; its mass in a row is the sum of the shares of its sources. If
 the row's values stood in random order among the sources that the target sees, the mass would be, on average,
-the kind's part of these sources: this is the exact mean over all permutations.
+the kind's part of these sources: this is the exact mean over all permutations. Kinds are those that attention
+weights were asked about [clark2019], and more.
 """
 
 import torch

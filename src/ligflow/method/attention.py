@@ -1,4 +1,4 @@
-"""Softmax attention in closed form: its output, and its derivative along every source's path.
+"""Softmax attention [vaswani2017] in closed form: its output, and its derivative along every source's path.
 
 With a gate t_k per source, `u_j(t) = sum_k p_k(t) (V_k + t_k V'_k)` and
 `p(t) = softmax(cap(scale q_j . (K_k + t_k K'_k)) + bias)`. For a cotangent `g = dL/du_j`,

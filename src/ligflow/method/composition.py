@@ -1,4 +1,4 @@
-"""Attention and MLP maps composed into a map of the layer. Rows are targets, columns sources.
+"""Attention and MLP maps composed into a map of the layer [suzuki2026]. Rows are targets, columns sources.
 
 A composition is a small frozen object with a `name` and the `shares` of sources in what a head reads:
 `C_ij = sum_h s_ijh M_hj`. A new one is one more class.

@@ -1,7 +1,8 @@
 """Where the heads of a layer start in u2z (the MLP baselines), and whether the residual moves with them.
 
 Attention's outputs `u_j^h` go straight from `u_j^h(0)` to `u_j^h`. Their start is said in one of two ways: it
-is what attention makes of the start of its own path, `u_j(0) = ATT_j({z_k(0; j)}_k)`, or it is given.
+is what attention makes of the start of its own path, `u_j(0) = ATT_j({z_k(0; j)}_k)`, or it is given
+[suzuki2026].
 """
 
 from dataclasses import dataclass

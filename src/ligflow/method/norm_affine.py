@@ -7,8 +7,8 @@ the straight lines between their ends, and `|ψ(a)|²` a quadratic in a.
 | projection | ψ |
 |---|---|
 | affine | none, `|ψ| = 1` |
-| RMSNorm, then affine | `(z/√D, √eps)` |
-| LayerNorm, then affine | the same of z less its mean |
+| RMSNorm [zhang2019], then affine | `(z/√D, √eps)` |
+| LayerNorm [ba2016], then affine | the same of z less its mean |
 | affine, then a norm over n numbers | `(y/√n, √eps)` of its input y |
 | both | `(y|ψ_1|/√n, √eps ψ_1)`, ψ_1 that of the first norm |
 """

@@ -1,4 +1,4 @@
-"""A rotary position embedding, fitted to probes."""
+"""A rotary position embedding [su2021], fitted to probes."""
 
 from dataclasses import dataclass
 

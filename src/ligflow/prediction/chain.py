@@ -2,8 +2,9 @@
 
     m_S = 1,   m_{t-1} = (∫ J_{F_t}(h° + a Δh) da)ᵀ m_t,   R_t[k] = m_t[k] . Δh_t[k]
 
-By completeness `∫ J da Δh_{t-1} = Δh_t`, component by component, so that `Σ_k R_t[k]` is the change of the
-score between the two runs at every cut.
+By completeness `∫ J da Δh_{t-1} = Δh_t` [sundararajan2017], component by component, so that `Σ_k R_t[k]` is
+the change of the score between the two runs at every cut. Multipliers that are chained through a network are
+DeepLIFT's [shrikumar2017]; here each is an average over a path.
 """
 
 from collections.abc import Callable, Mapping, Sequence

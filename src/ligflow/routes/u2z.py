@@ -1,4 +1,7 @@
-"""u2z: all that follows attention, from the heads' context vectors u_j^h to the target's output z'_j."""
+"""u2z: all that follows attention, from the heads' context vectors u_j^h to the target's output z'_j.
+
+The paper's `u -> z` [suzuki2026].
+"""
 
 import torch
 from torch import Tensor

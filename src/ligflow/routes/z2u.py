@@ -1,4 +1,7 @@
-"""z2u: attention alone, from the tokens z_k to each head's context vector u_j^h."""
+"""z2u: attention alone, from the tokens z_k to each head's context vector u_j^h.
+
+The paper's `z -> u` [suzuki2026].
+"""
 
 from dataclasses import replace
 

@@ -1,4 +1,7 @@
-"""z2z: the whole layer, from the tokens z_k (and the encoder's e_m) to the target's output z'_j."""
+"""z2z: the whole layer, from the tokens z_k (and the encoder's e_m) to the target's output z'_j.
+
+The paper's `z -> z` [suzuki2026].
+"""
 
 import torch
 from torch import Tensor
