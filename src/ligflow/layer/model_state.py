@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from ligflow.layer.float64 import keeping, real_type_of
 from ligflow.layer.interface import IMPLEMENTATION
 
+_EXPERTS = "_experts_implementation_internal"  # where a config says how experts run
+
 
 @contextmanager
 def replaced_outputs(outputs: Mapping[nn.Module, Float[Tensor, "#batch 1 width"]]) -> Iterator[None]:
@@ -90,7 +92,7 @@ def _implementation(model: nn.Module, name: str | None) -> Iterator[None]:
     """Sets every config in the model; float64 needs the plain experts, fused kernels have none."""
     names = {"_attn_implementation_internal": name} if name else {}
     if real_type_of(model) == torch.float64:
-        names["_experts_implementation_internal"] = "eager"
+        names[_EXPERTS] = "eager"
     before = [(c, {k: getattr(c, k, None) for k in names}) for c in _configs(model)]
     try:
         for config, _ in before:
@@ -99,6 +101,19 @@ def _implementation(model: nn.Module, name: str | None) -> Iterator[None]:
     finally:
         for config, values in before:
             vars(config).update(values)
+
+
+@contextmanager
+def plain_experts(model: nn.Module) -> Iterator[None]:
+    """Experts that run one after another, as their own code has them, in place of fused kernels."""
+    before = [(config, getattr(config, _EXPERTS, None)) for config in _configs(model)]
+    try:
+        for config, _ in before:
+            vars(config)[_EXPERTS] = "eager"
+        yield
+    finally:
+        for config, name in before:
+            vars(config)[_EXPERTS] = name
 
 
 def _configs(model: nn.Module) -> list[Any]:

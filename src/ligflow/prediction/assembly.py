@@ -70,7 +70,8 @@ def assemble(
         streams=streams if question.decoder_tokens else (("tokens", 0, own),),
         meta=meta | {"parallel": parallel, "dtype": dtype},
     )  # fmt: skip
-    vars(prediction)["_asked"] = Asked(whole, question, reference, row)  # no field: files hold no model
+    asked = Asked(whole, question, reference, row, settings)
+    vars(prediction)["_asked"] = asked  # no field: files hold no model
     return prediction
 
 

@@ -27,6 +27,7 @@ from ligflow.prediction.question import Question
 from ligflow.prediction.recorded import recorded_layers
 from ligflow.prediction.references import Reference
 from ligflow.prediction.two_runs import run_noting
+from ligflow.prediction_settings import PredictionSettings
 from ligflow.results.prediction_data import PredictionData
 
 
@@ -60,6 +61,7 @@ class Asked:
     question: Question
     reference: Reference
     row: int
+    settings: PredictionSettings
 
 
 def check(prediction: PredictionData, subject: Asked | None, tokens: int, heads: int) -> list[Replacement]:

@@ -1,0 +1,125 @@
+"""Where weights stand among the parameters of a layer, and the axis of all hidden units with their names."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from torch import Tensor, nn
+
+from ligflow.errors import UnsupportedModel
+
+
+@dataclass(frozen=True)
+class WeightPlace:
+    """A parameter by its name; `expert` says which slice of it, where it holds those of all experts."""
+
+    name: str
+    expert: int | None = None
+
+
+@dataclass(frozen=True)
+class UnitGroup:
+    """Hidden units that go through one weight, or the output bias of one expert: a name and a size."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
+class UnitAxis:
+    """The hidden units of an MLP one weight after another, then the output biases of experts.
+
+    `first` says where the units of a weight begin, `biases` where the output bias of an expert stands.
+    """
+
+    groups: tuple[UnitGroup, ...]
+    first: Mapping[WeightPlace, int]
+    biases: Mapping[WeightPlace, int]
+
+    @property
+    def size(self) -> int:
+        """The number of all."""
+        return sum(group.size for group in self.groups)
+
+
+def unit_axis(
+    sizes: Mapping[WeightPlace, int],
+    gated: Collection[WeightPlace],
+    biased: Collection[WeightPlace],
+    module: nn.Module,
+) -> UnitAxis:
+    """The axis for weights of which so many units were seen, with experts that were not seen beside them.
+
+    Output biases count where gates change them: those of `biased` weights that are `gated` or experts'.
+    """
+    every: dict[WeightPlace, int] = {}
+    biases: list[WeightPlace] = []
+    experts: set[WeightPlace] = set()
+    for place, size in sizes.items():
+        like = weights_like(place, module)
+        every |= dict.fromkeys(like, size)
+        experts |= {*like} if len(like) > 1 else set()
+        if place in biased and (place in gated or place in experts):
+            biases += like
+    names = dict(zip(every, called([*every], experts), strict=True))
+    behind = dict.fromkeys(biases)
+    groups = [UnitGroup(names[place], size) for place, size in every.items()]
+    groups += [UnitGroup(f"{names[place]}, output bias".removeprefix(", "), 1) for place in behind]
+    starts = accumulate((group.size for group in groups), initial=0)
+    first = dict(zip([*every, *((place, "bias") for place in behind)], starts, strict=False))
+    return UnitAxis(
+        tuple(groups),
+        {place: first[place] for place in every},
+        {place: first[place, "bias"] for place in behind},
+    )
+
+
+def place_of(weight: Tensor, module: nn.Module) -> WeightPlace:
+    """The parameter that a weight is, or is a part of, in memory.
+
+    Raises UnsupportedModel where it is none.
+    """
+    for name, parameter in module.named_parameters():
+        ahead = weight.data_ptr() - parameter.data_ptr()
+        if weight.device != parameter.device or not 0 <= ahead < parameter.numel() * parameter.element_size():
+            continue
+        whole = parameter.ndim != 3 or weight.ndim == 3
+        return WeightPlace(name, None if whole else ahead // (parameter.stride(0) * parameter.element_size()))
+    raise UnsupportedModel("the weights of its last projection are no parameters of the layer")
+
+
+def weights_like(place: WeightPlace, module: nn.Module) -> list[WeightPlace]:
+    """All weights that stand beside one as those of other experts do: the weight alone where it has none."""
+    parameters = dict(module.named_parameters())
+    own = parameters[place.name]
+    if own.ndim == 3:
+        return [WeightPlace(place.name, expert) for expert in range(len(own))]
+    path = place.name.split(".")
+    for depth, part in enumerate(path):
+        if part.isdecimal() and isinstance(module.get_submodule(".".join(path[:depth])), nn.ModuleList):
+            before, after = (re.escape(".".join(each)) for each in (path[:depth], path[depth + 1 :]))
+            like = re.compile(rf"{before}\.\d+\.{after}")
+            return [WeightPlace(name) for name in parameters if like.fullmatch(name)]
+    return [place]
+
+
+def called(places: Sequence[WeightPlace], experts: Collection[WeightPlace]) -> list[str]:
+    """What the units of weights are called: nothing where there is one, `expert 3`, `shared experts`."""
+    if len(places) == 1:
+        return [""]
+    names = [_expert(place) if place in experts else _module(place) for place in places]
+    if len({*names}) == len(names):
+        return names
+    return [place.name + ("" if place.expert is None else f"[{place.expert}]") for place in places]
+
+
+def _expert(place: WeightPlace) -> str:
+    numbers = [part for part in place.name.split(".") if part.isdecimal()]
+    return f"expert {numbers[-1] if place.expert is None else place.expert}"
+
+
+def _module(place: WeightPlace) -> str:
+    """The module that holds a projection: `shared experts` of mlp.shared_experts.down_proj.weight."""
+    modules = place.name.split(".")[:-1]
+    return modules[-2 if len(modules) > 1 else -1].replace("_", " ") if modules else place.name
