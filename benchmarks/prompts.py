@@ -82,17 +82,18 @@ def word_salads(texts: Sequence[str]) -> list[Asked]:
 
 
 def prompts(tokenizer: Any, count: int, seed: int = 0) -> list[Asked]:
-    """Kind, prompt and counterfactual (None: no other has as many tokens) of `count` prompts of each kind.
+    """Kind, prompt and counterfactual (None: no other has as many tokens) of `count` prompts, kinds in turn.
 
     Chats are left out where the tokenizer has no template for them.
     """
-    chosen = []
+    by_kind = []
     for kind, make in _KINDS.items():
         if kind != "chats" or getattr(tokenizer, "chat_template", None):
             every = make()
             random.Random(seed).shuffle(every)
-            chosen += [(kind, prompt, _other(tokenizer, prompt, every)) for prompt in every[:count]]
-    return chosen
+            by_kind.append([(kind, prompt, every) for prompt in every])
+    in_turn = [asked for turn in zip(*by_kind, strict=True) for asked in turn][:count]
+    return [(kind, prompt, _other(tokenizer, prompt, every)) for kind, prompt, every in in_turn]
 
 
 def _other(tokenizer: Any, prompt: Prompt, every: list[Prompt]) -> Prompt | None:

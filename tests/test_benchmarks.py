@@ -57,16 +57,51 @@ def test_captum_peer(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> 
 
 def test_prediction(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     out = tmp_path / "prediction.json"
-    benchmark("prediction").main(repeats=1, tiny=True, out=out)
+    benchmark("prediction").main(repeats=1, prompts=2, truths=1, tiny=True, out=out)
     rows = read(out)["rows"]
     assert {row["what"] for row in rows if "times" in row} == {
         "tiny, over a forward and backward", "tiny, together over one at a time", "tiny, the chain",
-        "tiny, plain, as one",
+        "tiny, plain, as one, it is reached",
     }  # fmt: skip
     assert next(row["error"] for row in rows if row["what"] == "tiny, the chain") < 1e-3
-    accurate = {row["reference"]: row for row in rows if row["what"] == "tiny, accuracy"}
-    assert set(accurate) == {"neutral", "random", "counterfactual"}
+    accurate = {row["reference"]: row for row in rows if "accuracy" in row["what"]}
+    assert set(accurate) == {"neutral", "random", "counterfactual", "all"}
     assert all(0 < row["worst"] < 1e-3 and row["certificate"] < 1e-3 for row in accurate.values())
+    assert [(row["prompts"], row["true_prompts"]) for row in accurate.values()] == [(2, 1)] * 3 + [(6, 3)]
+
+
+def test_rows_are_kept_and_measured_once(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    kept_rows, file = benchmark("kept_rows"), tmp_path / "rows.jsonl"
+    first = kept_rows.KeptRows(file, ["slow", "slow", "fast"])
+    assert first.row("slow", {"prompt": "a"}, lambda: {"error": 0.25}) == {"error": 0.25}
+    with pytest.raises(KeyboardInterrupt):
+        first.row("slow", {"prompt": "b"}, _interrupted)
+    file.write_text(file.read_text() + '{"of": {"kind": "slow"')  # as if it was ended in the middle of a line
+    second = kept_rows.KeptRows(file, ["slow", "slow", "fast"])
+    assert second.row("slow", {"prompt": "a"}, _interrupted) == {"error": 0.25}
+    assert second.row("slow", {"prompt": "b"}, lambda: {"error": 0.5}) == {"error": 0.5}
+    second.seconds = {"slow": [60.0, 120.0]}
+    assert second.minutes() == 1.5  # the one that is fast, at the mean of all
+    assert [json.loads(line)["row"]["error"] for line in file.read_text().splitlines()] == [0.25, 0.5]
+
+
+def _interrupted() -> dict[str, float]:
+    raise KeyboardInterrupt
+
+
+def test_shares_are_of_prompts_with_a_true_error_and_later_turns_are_held_out(
+    benchmark: Callable[[str], ModuleType],
+) -> None:
+    accuracy = benchmark("prediction_accuracy")
+    rows = [
+        {"tokens": 5, "points": 3.0, "certificate": certificate, "error": 1e-4, "ratio": ratio}
+        for certificate, ratio in ((1e-5, 0.3), (2e-5, 1.0), (3e-5, 2.9), (4e-5, 3.1))
+    ]
+    over = accuracy._over([*rows, {"tokens": 5, "points": 3.0, "certificate": 9e-4}])
+    assert (over["prompts"], over["true_prompts"], over["certificate"]) == (5, 4, 9e-4)
+    assert (over["too_small"], over["within"], over["too_large"]) == (0.25, 0.5, 0.25)
+    asked = [("facts", "a", None), ("code", "b", None), ("facts", "c", None)]
+    assert [accuracy.turn(asked, number) for number in range(3)] == [0, 0, 1]
 
 
 def test_captum_and_ligflow_give_one_map(benchmark: Callable[[str], ModuleType]) -> None:
