@@ -87,6 +87,7 @@ def train(vectors: Tensor) -> TopKTrainingSAE:
     )
     settings = SAETrainerConfig(
         total_training_samples=BATCH * STEPS, train_batch_size_samples=BATCH, lr=1e-3,
+        lr_end=1e-4,
         lr_decay_steps=STEPS // 4, n_batches_for_norm_estimate=100, logger=LoggingConfig(log_to_wandb=False),
     )  # fmt: skip
     coder.b_dec.data = vectors.mean(0) * vectors.shape[-1] ** 0.5 / vectors.norm(dim=-1).mean()

@@ -10,6 +10,9 @@ from ligflow.errors import UnsupportedModel as UnsupportedModel
 from ligflow.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from ligflow.dictionaries.dictionary import Dictionary as Dictionary
+    from ligflow.dictionaries.of_tensors import dictionary_of as dictionary_of
+    from ligflow.dictionaries.read import read_dictionary as read_dictionary
     from ligflow.errors import CompletenessWarning as CompletenessWarning
     from ligflow.errors import MemoryWarning as MemoryWarning
     from ligflow.errors import TextWarning as TextWarning
@@ -34,6 +37,7 @@ __getattr__, __dir__ = lazy_names(
         "Answer": "ligflow.prediction.answer",
         "Chat": "ligflow.inputs.chat",
         "CompletenessWarning": "ligflow.errors",
+        "Dictionary": "ligflow.dictionaries.dictionary",
         "Explainer": "ligflow.explainer.explainer",
         "Flow": "ligflow.flow",
         "MemoryWarning": "ligflow.errors",
@@ -44,7 +48,9 @@ __getattr__, __dir__ = lazy_names(
         "TextWarning": "ligflow.errors",
         "Words": "ligflow.inputs.words",
         "attribute_layer": "ligflow.explainer.layer_hook",
+        "dictionary_of": "ligflow.dictionaries.of_tensors",
         "direction": "ligflow.method.scalarization",
         "explain": "ligflow.explainer.explainer",
+        "read_dictionary": "ligflow.dictionaries.read",
     },
 )

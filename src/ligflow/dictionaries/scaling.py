@@ -23,12 +23,12 @@ class Scaled:
 
 def scaled(vectors: Float[Tensor, "token dim"], scaling: Scaling | str) -> Scaled:
     """Vectors normalised: `none`; `norm`, to the length √dim; `layer`, to mean 0 and deviation 1."""
-    one = torch.ones_like(vectors[:, :1])
+    ones = torch.ones_like(vectors[:, :1])
     if scaling == "norm":
         scale = vectors.norm(dim=-1, keepdim=True) / vectors.shape[-1] ** 0.5
-        return Scaled(vectors / scale, scale, 0 * one)
+        return Scaled(vectors / scale, scale, 0 * ones)
     if scaling == "layer":
         mean = vectors.mean(-1, keepdim=True)
         deviation = vectors.std(-1, keepdim=True)
         return Scaled((vectors - mean) / (deviation + _EPS), deviation, mean)
-    return Scaled(vectors, one, 0 * one)
+    return Scaled(vectors, ones, 0 * ones)

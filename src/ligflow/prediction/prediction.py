@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
+    from ligflow.dictionaries.dictionary import Dictionary
     from ligflow.prediction.check import Replacement
+    from ligflow.prediction.feature_table import FeatureTable
     from ligflow.results.prediction_paths import RelevancePath
     from ligflow.results.span_relevance import SpanRelevance, Spans
 
@@ -45,6 +47,18 @@ class Prediction(PredictionData):
         from ligflow.results.prediction_paths import paths
 
         return paths(self, count)
+
+    def features(self, dictionary: Dictionary | str | Path, top: int | None = None) -> FeatureTable:
+        """What features of a dictionary contribute, token by token, and the rest that they leave.
+
+        `R_f = (m . d_f) Δa_f` of feature f at a token, from `h = Σ_f a_f d_f + b + ε` at the dictionary's
+        hook point; with the nodes beside them they sum to `m . Δh`. With `top` the strongest are listed, and
+        the others are summed. A dictionary is one of `read_dictionary`, or its folder. Raises LigflowError
+        for one that does not fit to the model, and for an explanation from a file or a mean.
+        """
+        from ligflow.prediction.feature_table import features
+
+        return features(self, dictionary, top)
 
     def check(self, tokens: int = 5, heads: int = 5) -> list[Replacement]:
         """The strongest tokens and heads replaced for real, the true change beside their relevance.
