@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ligflow.prediction.chain import Accuracy, Chain, Graph, chain
+from ligflow.prediction.chain import Accuracy, Chain, Graph, chain, no_less_than_missing
 from ligflow.prediction.segment import Segment, Variable
 
 Function = Callable[[Tensor], Tensor]
@@ -16,7 +16,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def stack(functions: Sequence[Function], real: Tensor, reference: Tensor) -> Graph:
+def stack(functions: Sequence[Function], real: Tensor, reference: Tensor, tokenwise: bool = True) -> Graph:
     """Functions of tokens one after the other, the last of which gives the score, with a cut before each."""
     variables, segments = {"x0": Variable(real, reference)}, []
     for number, function in enumerate(functions):
@@ -28,7 +28,7 @@ def stack(functions: Sequence[Function], real: Tensor, reference: Tensor) -> Gra
         def run(values, function=function, source=source, image=image):
             return {image: function(values[source])}
 
-        segments.append(Segment(f"f{number}", number, "f", (source,), (image,), run, tokenwise=not last))
+        segments.append(Segment(f"f{number}", number, "f", (source,), (image,), run, tokenwise and not last))
     cuts = [(f"before f{number}", number) for number in range(len(functions))]
     return Graph(segments, variables, cuts, len(variables["x0"].real))
 
@@ -81,7 +81,7 @@ def test_errors_made_above_show_at_the_input() -> None:
     assert true > 1e-6
     assert 0.1 * true < float(result.error.sum()) < 50 * true
     functions[0] = lambda h: 2 * h.flip(1) + h.new_ones(())  # each token reads another one
-    turned = explained(stack(functions, real.flip(0), reference.flip(0)), Accuracy(points=7))
+    turned = explained(stack(functions, real.flip(0), reference.flip(0), tokenwise=False), Accuracy(points=7))
     torch.testing.assert_close(turned.error[0], result.error[0].flip(0))
 
 
@@ -136,3 +136,32 @@ def test_the_chain_of_a_row_is_that_row() -> None:
         torch.testing.assert_close(both.of(row).by_depth, alone.by_depth, atol=1e-8, rtol=1e-7)
         assert both.of(row).by_depth.equal(both.by_depth[row : row + 1])
         assert both.of(row).averages[0].error.equal(both.averages[0].error[row : row + 1])  # type: ignore[union-attr]
+
+
+def test_errors_sum_to_no_less_than_what_the_sum_of_relevance_is_off() -> None:
+    """Relevance sums to 1 where the change is 5, and to -2 where it is -2.5, which errors of 1 hold."""
+    relevance = torch.tensor([[3.0, -2.0, 0.0], [0.0, -2.0, 0.0]]).double()
+    errors = torch.tensor([[0.25, 0.25, 0.5], [0.5, 0.5, 0.0]]).double()
+    held = no_less_than_missing(errors, relevance, torch.tensor([5.0, -2.5]).double())
+    torch.testing.assert_close(held[0], torch.tensor([0.25 + 3 * 0.6, 0.25 + 3 * 0.4, 0.5]).double())
+    torch.testing.assert_close(held[1], errors[1])
+
+
+def test_a_jump_that_is_not_found_is_in_the_errors_and_other_segments_take_no_more_points_for_it() -> None:
+    """The step of 2 lies between the runs of one token: another pass with less allowed could not mend it."""
+    real, reference = torch.full((3, 1), 0.9).double(), torch.full((3, 1), 0.2).double()
+    real[2] = 0.25
+    jump = [torch.exp, lambda h: h + 2 * (h > 1.7), summed()]
+    smooth = [torch.exp, lambda h: h + 0 * h, summed()]
+    passes: list[int] = []
+    graph = stack(jump, real, reference)
+    accuracy = Accuracy(1e-3, max_points=31)
+    result = chain(
+        graph, graph.variables["score"].step, accuracy, nn.Module(), lambda done, _: passes.append(done)
+    )
+    assert passes == [1, 2, 3]
+    gap = float(result.by_depth[0, 0].sum() - graph.variables["score"].step)
+    assert gap == pytest.approx(-4, abs=1e-4)
+    torch.testing.assert_close(result.error[0], torch.tensor([2.0, 2.0, 0.0]).double(), atol=5e-3, rtol=0)
+    plain = explained(stack(smooth, real, reference), accuracy)
+    assert [int(each.points) for each in (result.averages[0], plain.averages[0])] == [7, 7]

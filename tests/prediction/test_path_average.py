@@ -102,3 +102,23 @@ def test_some_rows_are_put_anew() -> None:
     renewed = both.with_rows(torch.tensor([1]), other)
     assert torch.equal(renewed.cotangents["x"][0], both.cotangents["x"][0])
     assert torch.equal(renewed.cotangents["x"][1], other.cotangents["x"][0])
+
+
+def _jumping(x: Tensor) -> Tensor:
+    """A jump that no point of a rule sees, at 0.41: one token's path crosses it, the other's does not."""
+    return x + 3 * (x > 0.41)
+
+
+def test_what_a_jump_takes_from_the_sum_is_an_error_of_its_token_along_its_motion() -> None:
+    result = _averaged(_jumping, 1e-6, max_points=31)
+    torch.testing.assert_close(result.residue, torch.tensor([-3.0]).double())
+    local = (result.local["x"][0] * STEP).sum(-1)
+    torch.testing.assert_close(local, torch.tensor([-3.0, 0.0]).double())
+
+
+def test_where_tokens_mix_they_share_what_is_missed_by_the_size_of_their_relevance() -> None:
+    result = _averaged(_jumping, 1e-6, tokenwise=False, max_points=31)
+    relevance = (result.cotangents["x"][0] * STEP).sum(-1)  # .7 and twice -.4
+    torch.testing.assert_close(relevance, torch.tensor([0.7, -0.8]).double())
+    local = (result.local["x"][0] * STEP).sum(-1)
+    torch.testing.assert_close(local, -3 * relevance.abs() / 1.5)

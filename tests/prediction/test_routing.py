@@ -221,3 +221,17 @@ def test_few_looks_find_all_changes_that_many_find() -> None:
                         for looks in found:
                             found[looks] += int(stops_of(path, looks).change.sum())
     assert found == {32: 480, 4096: 480}
+
+
+@pytest.mark.parametrize("cut", ["modules", "layer", "model"])
+def test_errors_are_no_less_than_what_is_missing_where_jumps_are_not_found(cut: str) -> None:
+    """PhiMoE's router lets experts fall under a threshold too, which is no choice by `topk`."""
+    family = replace(_MIXTRAL, model="PhimoeForCausalLM")
+    model = family.built()
+    explainer, start = Explainer(model), family.references(model)[0][None]
+    with pytest.warns(CompletenessWarning):
+        p = explainer.explain_prediction(family.inputs(), answer=1, reference=start, edges=(), cut=cut)
+    assert abs(p.certificate) > 0.02
+    assert float(p.error.sum()) >= abs(p.certificate) * p.scale
+    unmet = [segment for segment in p.certificates if not segment.met]
+    assert unmet[0].error >= abs(unmet[0].residue) > 0.02 * p.scale

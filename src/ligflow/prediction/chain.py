@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.path_average import Average, average
@@ -124,17 +125,29 @@ def _chain(
     result = _once(graph, change, accuracy, torch.ones_like(change), attention, report)
     if accuracy.points is None:
         scale = torch.maximum(change.abs(), result.by_depth[:, 0].abs().sum(-1))
-        excess = result.error.sum(-1) / (accuracy.tol * scale).clamp(min=1e-300)
-        if bool((excess > 1).any()):
-            tightness = torch.where(excess > 1, 0.5 / excess, 1)
+        enough = (accuracy.tol * scale).clamp(min=1e-300)
+        excess = result.error.sum(-1) / enough
+        helped = (excess > 1) & (_out_of_reach(result) <= enough)
+        if bool(helped.any()):
+            tightness = torch.where(helped, 0.5 / excess, 1)
             if of_rows is None:
                 return _once(graph, change, accuracy, tightness, attention, report)
-            rows = (excess > 1).nonzero()[:, 0]
+            rows = helped.nonzero()[:, 0]
             again = of_rows(rows.tolist())
             return result.with_rows(
                 rows, _once(again, change[rows], accuracy, tightness[rows], attention, report)
             )
     return result
+
+
+def _out_of_reach(result: Chain) -> Float[Tensor, " row"]:
+    """What segments are off that took all points they may: no tighter allowance makes that less."""
+    errors = [
+        torch.where(average.error > allowance, average.error, 0)
+        for average, allowance in zip(result.averages, result.allowances, strict=True)
+        if average is not None
+    ]
+    return torch.stack(errors).sum(0)
 
 
 def _once(
@@ -176,8 +189,19 @@ def _once(
     error = _relevance(graph, carried)[0].abs() if carried else torch.zeros_like(at[0][0])
     return Chain(
         torch.stack([both for both, _ in at], 1), torch.stack([late for _, late in at], 1),
-        error, averages, allowances, at_images,
+        no_less_than_missing(error, at[0][0], change), averages, allowances, at_images,
     )  # fmt: skip
+
+
+def no_less_than_missing(
+    error: Float[Tensor, "row token"], relevance: Float[Tensor, "row token"], change: Float[Tensor, " row"]
+) -> Float[Tensor, "row token"]:
+    """Errors that sum to no less than what the sum of relevance is off, `|Σ R - Δs|`.
+
+    Tokens cannot be off by less in all. What errors lack of it they share by the size of their relevance.
+    """
+    missing = (relevance.sum(-1) - change.to(relevance)).abs() - error.sum(-1)
+    return error + missing.clamp(min=0)[:, None] * functional.normalize(relevance.abs(), p=1, dim=-1)
 
 
 def _average(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from ligflow.method.quadrature_rules import LEVELS, patterson_nodes
 from ligflow.prediction.matrix_points import MatrixPoints, points_of
@@ -173,6 +174,9 @@ class _Work:
         error = self._error(by_token, _total(part.error for part in parts))
         share = self._share(parts, by_token)
         local = {name: (fine[name] - coarse[name]) * self._on(name, share).to(fine[name]) for name in fine}
+        change = _total(part.change for part in parts)
+        unseen = (error > change)[:, None] * self._missing(local, by_token, residue)
+        local = self._along(local, unseen)
         return Average(fine, residue, error, torch.full((len(error),), count), local)
 
     def of_rows(self, part: _Part, count: int, rows: Tensor | None) -> Average:
@@ -198,6 +202,27 @@ class _Work:
         off = by_token - self.sought.by_token(by_token.shape[-1]).cpu()
         own = (off / (by_token - _total(part.coarse for part in parts))).nan_to_num(0)
         return own.clamp(min=-of_all, max=of_all)
+
+    def _missing(self, local: Cotangents, by_token: Tensor, residue: Tensor) -> Float[Tensor, "row token"]:
+        """What sums are off beyond the errors of cotangents, as where a segment jumps and no rule sees it.
+
+        A token's is known where no token depends on another; elsewhere tokens share what is missed of the
+        sum of all, each by the size of its relevance.
+        """
+        held = relevance_by_token(self.sources, local).cpu()
+        if self.segment.tokenwise:
+            return by_token - self.sought.by_token(by_token.shape[-1]).cpu() - held
+        beyond = (residue.abs() - held.abs().sum(-1)).clamp(min=0) * residue.sign()
+        return beyond[:, None] * functional.normalize(by_token.abs(), p=1, dim=-1)
+
+    def _along(self, local: Cotangents, missing: Float[Tensor, "row token"]) -> dict[str, Tensor]:
+        """Errors of cotangents, and these of tokens along their motion: `missing_k Δv_k / |Δv_k|²`."""
+        steps = {name: variable.step.expand_as(local[name]) for name, variable in self.sources.items()}
+        squares = relevance_by_token(self.sources, steps).cpu()
+        part = torch.where(squares > 0, missing / squares.clamp(min=1e-300), 0)
+        return {
+            name: tensor + self._on(name, part).to(tensor) * steps[name] for name, tensor in local.items()
+        }
 
     def _on(self, name: str, share: Float[Tensor, "row token"]) -> Tensor:
         """Numbers by token beside the cotangents of a source."""
