@@ -180,7 +180,7 @@ def _once(
             _join(carried, result.carried)
             _join(carried, _with_sign(result.local, signs, known=segment.tokenwise))
             spent = spent + (result.error / (accuracy.tol * tightness * scale).clamp(min=1e-300)).square()
-            averages[number], allowances[number] = result, allowance
+            averages[number], allowances[number] = replace(result, local={}, carried={}), allowance
         by_cut[number] = _relevance(graph, above)
         if report is not None:
             report(count - number, count)

@@ -19,14 +19,15 @@ from torch import Tensor, nn
 
 from ligflow.layer.model_state import replaced_forwards
 from ligflow.layer.rotary_probe import random_noise
+from ligflow.method.quadrature_rules import LEVELS
 from ligflow.prediction.matrices import Matrices, Reached, known_matrices
-from ligflow.prediction.path_points import PlainPoints, weights_of
+from ligflow.prediction.path_points import PlainPoints, PointSums, weights_of
 from ligflow.prediction.pullback import Cotangents, check_finite, points_at_once, pulled_back
 from ligflow.prediction.segment import Segment, Variable
 from ligflow.prediction.segment_errors import relevance_by_token
 from ligflow.recording.tolerances import max_token_error, rounding
 
-_KEPT = 2**28  # numbers of 31 points that are kept at most
+_KEPT = 2**29  # bytes of sums over points at most; with more rows than that each point goes by itself
 
 
 def points_of(
@@ -39,7 +40,8 @@ def points_of(
         if matrices is not None:
             width = sum(matrix.weight.shape[1] for matrix in matrices.first)
             (rows,) = {len(tensor) for tensor in above.values()}
-            if 31 * rows * variable.count * width <= _KEPT:
+            size = variable.real.element_size()
+            if LEVELS * rows * variable.count * width * size <= _KEPT:
                 return MatrixPoints(segment, matrices, sources, above)
     return PlainPoints(segment, sources, above)
 
@@ -80,7 +82,7 @@ class MatrixPoints:
             self._line = _Line.of(segment, matrices, self._variable)
             last = matrices.last
             self._tops = self._towards if last is None else self._towards @ last.weight.T
-        self._slopes: list[Tensor] = []  # c / σ
+        self._slopes = PointSums()  # of c / σ
         self._squares: list[Tensor] = []  # s / (D σ²)
         self._shares: list[Tensor] = []  # relevance by token
         self._nodes: list[Tensor] = []
@@ -107,7 +109,7 @@ class MatrixPoints:
     def _add(self, nodes: Tensor, slopes: Tensor) -> None:
         squares, shares = self._line.scalars(nodes, slopes)
         self._nodes.append(nodes)
-        self._slopes.append(slopes)
+        self._slopes.add(slopes)
         self._squares.append(squares)
         self._shares.append(shares)
 
@@ -177,10 +179,7 @@ class MatrixPoints:
         for rule, level in zip(rules, levels, strict=True):
             weights = weights_of(level, width)
             rule[: len(weights)] = weights
-        slopes: Tensor | int = 0
-        for own, tensor in zip(rules.split([*map(len, self._nodes)], dim=1), self._slopes, strict=True):
-            slopes = slopes + torch.tensordot(own.to(tensor), tensor, dims=1)
-        assert isinstance(slopes, Tensor)
+        slopes = torch.stack([self._slopes.of(level, width) for level in levels])
         squares, nodes = torch.cat(self._squares), torch.cat(self._nodes)
         first, second = (
             torch.tensordot(each.to(squares), squares, dims=1) for each in (rules, rules * nodes)
@@ -201,15 +200,16 @@ class MatrixPoints:
             sources[self._source], self._towards[rows], self._tops[rows],
         )  # fmt: skip
         part._nodes = [*self._nodes]
-        part._slopes, part._squares, part._shares = (
-            [tensor[:, rows] for tensor in tensors] for tensors in (self._slopes, self._squares, self._shares)
+        part._slopes = self._slopes.only(rows)
+        part._squares, part._shares = (
+            [tensor[:, rows] for tensor in tensors] for tensors in (self._squares, self._shares)
         )
         return part
 
     def fresh(self) -> "MatrixPoints":
         """The same path without points."""
         part = copy(self)
-        part._slopes, part._squares, part._shares, part._nodes = [], [], [], []
+        part._slopes, part._squares, part._shares, part._nodes = PointSums(), [], [], []
         return part
 
 

@@ -1,12 +1,13 @@
 """Points of a segment's path: cotangents at each, and what rules of points make of them."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ligflow.method.quadrature_rules import patterson_weights
+from ligflow.method.quadrature_rules import LEVELS, patterson_weights
 from ligflow.prediction.pullback import Cotangents, points_at_once, pulled_back
 from ligflow.prediction.segment import Segment, Variable
 from ligflow.prediction.segment_errors import relevance_by_token
@@ -17,12 +18,55 @@ def weights_of(level: int, width: float) -> Float[Tensor, " point"]:
     return torch.from_numpy(patterson_weights(level) / 2 * width)
 
 
+class PointSums:
+    """`Σ_i w_i x_i` over points by the rules of all levels: of long texts no point itself is kept.
+
+    Points are added in the order of the rules, which are nested: the first belong to all levels.
+    """
+
+    def __init__(self) -> None:
+        self._sums: Tensor | None = None
+        self._count = 0
+
+    def add(self, points: Float[Tensor, "point *own"]) -> None:
+        """Adds points, of which no more are kept than a sum for each level."""
+        first = next(level for level in range(LEVELS) if _RULES[level, self._count])
+        rules = _RULES[first:, self._count : self._count + len(points)].to(points)
+        if self._sums is None:
+            self._sums = torch.tensordot(rules, points, dims=1)
+        else:
+            self._sums[first:].flatten(1).addmm_(rules, points.flatten(1))
+        self._count += len(points)
+
+    def of(self, level: int, width: float) -> Float[Tensor, "*own"]:
+        """The sum by a level's rule on a part of a path so wide."""
+        assert self._sums is not None
+        return self._sums[level] * width
+
+    def only(self, rows: Tensor) -> "PointSums":
+        """Those of some rows of every point."""
+        part = copy(self)
+        part._sums = None if self._sums is None else self._sums[:, rows]
+        return part
+
+
+def _rules() -> Float[Tensor, "level point"]:
+    rules = torch.zeros(LEVELS, 2**LEVELS - 1, dtype=torch.float64)
+    for level, rule in enumerate(rules):
+        weights = weights_of(level, 1.0)
+        rule[: len(weights)] = weights
+    return rules
+
+
+_RULES = _rules()
+
+
 class PlainPoints:
     """Points each of which is one forward and one backward of the segment."""
 
     def __init__(self, segment: Segment, sources: Mapping[str, Variable], above: Cotangents) -> None:
         self._segment, self._sources, self._above = segment, sources, above
-        self._points: dict[str, list[Tensor]] = {name: [] for name in sources}
+        self._sums = {name: PointSums() for name in sources}
 
     def with_carried(self, node: Tensor, carried: Cotangents) -> dict[str, Tensor]:
         """Adds one point; the cotangents of errors made above, taken there."""
@@ -37,7 +81,7 @@ class PlainPoints:
 
     def _add(self, more: Mapping[str, Tensor]) -> None:
         for name, tensor in more.items():
-            self._points[name].append(tensor)
+            self._sums[name].add(tensor)
 
     def by_token(self, level: int, width: float) -> Float[Tensor, "row token"]:
         """The relevance by a level's rule."""
@@ -48,22 +92,14 @@ class PlainPoints:
         return [self._of_level(level, width) for level in levels]
 
     def _of_level(self, level: int, width: float) -> dict[str, Tensor]:
-        weights, sums = weights_of(level, width), {}
-        for name, tensors in self._points.items():
-            total, at = torch.zeros_like(tensors[0][0]), 0
-            for tensor in tensors:
-                own = weights[at : at + len(tensor)].to(tensor)
-                total = total + torch.tensordot(own, tensor[: len(own)], dims=1) if len(own) else total
-                at += len(tensor)
-            sums[name] = total
-        return sums
+        return {name: sums.of(level, width) for name, sums in self._sums.items()}
 
     def only(self, rows: Tensor) -> "PlainPoints":
         """Those of some examples."""
         sources = {name: variable.only(rows) for name, variable in self._sources.items()}
         above = {name: tensor[rows] for name, tensor in self._above.items()}
         part = PlainPoints(self._segment, sources, above)
-        part._points = {name: [t[:, rows] for t in tensors] for name, tensors in self._points.items()}
+        part._sums = {name: sums.only(rows) for name, sums in self._sums.items()}
         return part
 
     def fresh(self) -> "PlainPoints":

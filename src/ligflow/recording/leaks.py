@@ -64,7 +64,7 @@ def _given(u: Tensor, _captured: Captured) -> Tensor:
 
 def leaks_before(layer: Layer) -> str:
     """Changes one token and looks at the projections of the others."""
-    if (layer.forms and forms_move(layer)) or _bias_moves(layer):
+    if (layer.forms and forms_move(layer)) or bias_moves(layer):
         return "its mask or position bias depends on the hidden states"
     for token in dict.fromkeys((0, len(layer.hidden) - 1)):
         captured = layer.capture(_changed(layer, token))
@@ -74,7 +74,7 @@ def leaks_before(layer: Layer) -> str:
     return ""
 
 
-def _bias_moves(layer: Layer) -> bool:
+def bias_moves(layer: Layer) -> bool:
     """Whether mask or bias are others on other hidden states, e.g. since keys are chosen by them."""
     hidden, own = layer.hidden, layer.capture(layer.hidden[None]).form.bias
     if own is None:

@@ -5,11 +5,13 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from ligflow.layer.experts import has_experts
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.layer.windows import order_by_bits
 from ligflow.recording.capabilities import equipped
-from ligflow.recording.leaks import forms_move, leaks_after, leaks_before, leaks_in_memory, no_path
+from ligflow.recording.first_tokens import on_first_tokens
+from ligflow.recording.leaks import bias_moves, forms_move, leaks_after, leaks_before, leaks_in_memory, no_path
 from ligflow.recording.lost_gradients import refuse_lost_gradient, refuse_no_gradient
 from ligflow.recording.replays import (
     batches,
@@ -28,18 +30,38 @@ def validate(model: nn.Module, layer: Layer) -> Layer:
 
     Checked: the split layer reproduces what the model itself computed; replays in a batch; a
     token's projections, and what follows attention, depend on no other token; mask and position
-    bias do not move with the hidden states. Raises LigflowError where the model itself gives NaN.
+    bias do not move with the hidden states. Of a long text whose tokens see no later ones, what does not
+    depend on their number is seen on the first of them; that the split layer gives what the model gave, and
+    that its mask does not move, on all. Raises LigflowError where the model itself gives NaN.
     """
     with replaying(layer):
-        layer = _judged(model, layer)
-        with prepared(model, layer.implementation), torch.no_grad():
-            refuse_lost_gradient(layer)
-            if layer.mode != "split":  # whose maps are plain autograd through the layer
-                refuse_no_gradient(layer)
-            if layer.mode == "whole":
-                refuse_other_replay(layer)
-                return layer
-            return equipped(layer)
+        first = on_first_tokens(model, layer)
+        found = None if first is None else _as_on_first(model, layer, _validated(model, first))
+        return _validated(model, layer) if found is None else found
+
+
+def _as_on_first(model: nn.Module, layer: Layer, first: Layer) -> Layer | None:
+    """The layer with what was found on its first tokens, None where that is not all."""
+    if first.mode != "split":
+        return None
+    layer = replace(layer, findings=first.findings)
+    with prepared(model, layer.implementation), torch.no_grad():
+        if has_experts(first) or differs(layer, layer.output) or bias_moves(layer):
+            return None
+    return layer
+
+
+def _validated(model: nn.Module, layer: Layer) -> Layer:
+    """The layer with its findings, all on its own tokens."""
+    layer = _judged(model, layer)
+    with prepared(model, layer.implementation), torch.no_grad():
+        refuse_lost_gradient(layer)
+        if layer.mode != "split":  # whose maps are plain autograd through the layer
+            refuse_no_gradient(layer)
+        if layer.mode == "whole":
+            refuse_other_replay(layer)
+            return layer
+        return equipped(layer)
 
 
 def holds(model: nn.Module, layer: Layer, earlier: Layer) -> bool:
