@@ -1,6 +1,7 @@
 import torch
 
-from ligflow.prediction.path_points import PlainPoints
+from ligflow.method.quadrature_rules import LEVELS, patterson_weights
+from ligflow.prediction.path_points import PlainPoints, PointSums
 from ligflow.prediction.segment import Segment, Variable
 
 
@@ -13,3 +14,16 @@ def test_a_rule_of_three_points_is_exact_for_a_polynomial() -> None:
     assert torch.allclose(points.by_token(1, 1.0), change.T)
     assert torch.allclose(points.cotangents([1], 0.5)[0]["x"][0] * 2 * step, change)
     assert not torch.allclose(points.by_token(0, 1.0), change.T)
+
+
+def test_sums_over_points_are_those_of_every_rule_however_they_come() -> None:
+    points = torch.randn(31, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for sizes in ([31], [1] * 31, [1, 2, 4, 8, 16], [7, 8, 10, 6]):
+        sums, rows = PointSums(), torch.tensor([2, 0])
+        for block in points.split(sizes):
+            sums.add(block)
+        for level in range(LEVELS):
+            weights = torch.from_numpy(patterson_weights(level)) / 8
+            sought = torch.einsum("p,prd->rd", weights, points[: len(weights)])
+            assert torch.allclose(sums.of(level, 0.25), sought, rtol=1e-12, atol=1e-12)
+            assert torch.allclose(sums.only(rows).of(level, 0.25), sought[rows], rtol=1e-12, atol=1e-12)

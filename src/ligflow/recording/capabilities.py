@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ligflow.layer.layer import Layer
 from ligflow.layer.projections import ClosedForm
+from ligflow.layer.rotary_probe import rotation_of
 from ligflow.recording.recognition import projections_of, recognise
 from ligflow.recording.tolerances import gap, max_token_error, rounding, tolerance
 
@@ -35,6 +36,16 @@ def _recognised(layer: Layer, projections: Mapping[nn.Module, int]) -> ClosedFor
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         said = str(error).partition("\n")[0]
         return f"its projections cannot be tried on other vectors ({type(error).__name__}: {said})"
+
+
+def is_rotated(layer: Layer) -> bool:
+    """Whether positions do to the layer's keys what its closed form says, where it has one."""
+    try:
+        if layer.findings.closed_form is not None:
+            rotation_of(layer, layer.findings.closed_form)
+    except ValueError:
+        return False
+    return True
 
 
 def _repeats(layer: Layer) -> bool:

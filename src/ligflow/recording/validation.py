@@ -9,7 +9,7 @@ from ligflow.layer.experts import has_experts
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.layer.windows import order_by_bits
-from ligflow.recording.capabilities import equipped
+from ligflow.recording.capabilities import equipped, is_rotated
 from ligflow.recording.first_tokens import on_first_tokens
 from ligflow.recording.leaks import bias_moves, forms_move, leaks_after, leaks_before, leaks_in_memory, no_path
 from ligflow.recording.lost_gradients import refuse_lost_gradient, refuse_no_gradient
@@ -31,8 +31,8 @@ def validate(model: nn.Module, layer: Layer) -> Layer:
     Checked: the split layer reproduces what the model itself computed; replays in a batch; a
     token's projections, and what follows attention, depend on no other token; mask and position
     bias do not move with the hidden states. Of a long text whose tokens see no later ones, what does not
-    depend on their number is seen on the first of them; that the split layer gives what the model gave, and
-    that its mask does not move, on all. Raises LigflowError where the model itself gives NaN.
+    depend on their number is seen on the first of them; that the split layer gives what the model gave, what
+    positions do, and that masks do not move, on all. Raises LigflowError where the model itself gives NaN.
     """
     with replaying(layer):
         first = on_first_tokens(model, layer)
@@ -48,7 +48,7 @@ def _as_on_first(model: nn.Module, layer: Layer, first: Layer) -> Layer | None:
     with prepared(model, layer.implementation), torch.no_grad():
         if has_experts(first) or differs(layer, layer.output) or bias_moves(layer):
             return None
-    return layer
+        return layer if is_rotated(layer) else None
 
 
 def _validated(model: nn.Module, layer: Layer) -> Layer:
