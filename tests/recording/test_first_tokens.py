@@ -59,7 +59,9 @@ def test_a_decoder_has_the_findings_that_it_has_on_all_tokens(
     for field in fields(Findings):
         if field.name not in ("closed_form", "cost"):
             assert getattr(ours.findings, field.name) == getattr(theirs.findings, field.name)
-    assert ours.findings.cost == pytest.approx(theirs.findings.cost, rel=0.02)  # a part is once for all tokens
+    assert ours.findings.cost == pytest.approx(
+        theirs.findings.cost, rel=0.02
+    )  # a part is once for all tokens
     assert (ours.findings.closed_form is None) == (theirs.findings.closed_form is None)
 
 

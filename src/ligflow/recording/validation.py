@@ -11,7 +11,14 @@ from ligflow.layer.model_state import prepared
 from ligflow.layer.windows import order_by_bits
 from ligflow.recording.capabilities import equipped, is_rotated
 from ligflow.recording.first_tokens import on_first_tokens
-from ligflow.recording.leaks import bias_moves, forms_move, leaks_after, leaks_before, leaks_in_memory, no_path
+from ligflow.recording.leaks import (
+    bias_moves,
+    forms_move,
+    leaks_after,
+    leaks_before,
+    leaks_in_memory,
+    no_path,
+)
 from ligflow.recording.lost_gradients import refuse_lost_gradient, refuse_no_gradient
 from ligflow.recording.replays import (
     batches,
