@@ -1,12 +1,12 @@
 """A random sample of mutants of the numerical modules, against their fast tests. Run: make mutants
 
-    python tests/mutants.py [COUNT] [SEED]
+    python tests/mutants.py [COUNT] [SEED] [PACKAGE]
 
 mutmut (see `tool.mutmut` in pyproject.toml) makes the mutants. Each is run in a fork of one process that has
 torch loaded: on the test file that mirrors its module, and if that passes, on all tests of its package.
-Prints the share that is noticed, with its 95% interval, and what survives; docs/explanation/mutants.md says
-why those of the recorded sample do. It can be interrupted and goes on; after a change of code or tests remove
-the folder `mutants`.
+Prints the share that is noticed, with its 95% interval, and what survives; `PACKAGE`, such as `method`, draws
+from that package alone. docs/explanation/mutants.md says why those of the recorded sample do. It can be
+interrupted and goes on; after a change of code or tests remove the folder `mutants`.
 """
 
 import json
@@ -97,13 +97,13 @@ def changed(name: str) -> str:
     return "\n".join(line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---"))
 
 
-def main(count: int = 200, seed: int = 0) -> None:
+def main(count: str = "200", seed: str = "0", package: str = "") -> None:
     FOLDER.mkdir(exist_ok=True)
     subprocess.run([sys.executable, "-c", MAKE], check=True, stdout=subprocess.DEVNULL)
     import transformers  # noqa: F401, before the forks
 
-    everything = names()
-    sample = random.Random(seed).sample(everything, min(count, len(everything)))
+    everything = [name for name in names() if module_of(name).startswith(package)]
+    sample = random.Random(int(seed)).sample(everything, min(int(count), len(everything)))
     seen = noticed(sample)
     killed = [name for name in sample if seen[name]]
     interval = binomtest(len(killed), len(sample)).proportion_ci(method="wilson")
@@ -117,4 +117,4 @@ def main(count: int = 200, seed: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])
