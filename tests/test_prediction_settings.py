@@ -34,6 +34,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"points": 1}, "points is 1; choose from 3"),  # no coarser rule would tell what it is off
     ({"points": True}, "points is True; choose"),
     ({"points": 7.0}, "points is 7.0; choose"),
+    ({"truncate": "no"}, "truncate is 'no'; give True or False"),
+    ({"parts": 1}, "parts is 1; give True or False"),
     ({"max_points": 6}, "max_points is 6; segments begin with 7"),
     ({"max_points": True}, "max_points is True"),
     (

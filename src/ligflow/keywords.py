@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from ligflow.errors import LigflowError
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -34,6 +36,12 @@ def listing(kinds: Mapping[str, Any], defaults: Mapping[str, Any]) -> Callable[[
         return function
 
     return listed
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raises LigflowError for anything but True or False, such as a text, which would count as True."""
+    if not isinstance(value, bool):
+        raise LigflowError(f"{name} is {value!r}; give True or False.")
 
 
 def check_keywords(keywords: Iterable[str], known: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypedDict, get_args
 
 from ligflow import names
 from ligflow.errors import LigflowError
-from ligflow.keywords import Function, check_keywords, listing
+from ligflow.keywords import Function, check_flag, check_keywords, listing
 
 STRONGEST, ALL = "strongest", "all"
 MAX_POINTS = 511
@@ -80,8 +80,8 @@ class PredictionSettings:
             raise LigflowError(
                 f"tol is {self.tol!r}; it is a relative error, so give a number between 0 and 1."
             )
-        if not isinstance(self.parts, bool):
-            raise LigflowError(f"parts is {self.parts!r}; give True or False.")
+        check_flag("parts", self.parts)
+        check_flag("truncate", self.truncate)
         if self.parts and (self.cut != "modules" or self.edges == ()):
             other = f"cut={self.cut!r} has none" if self.cut != "modules" else "no layer's are kept"
             raise LigflowError(

@@ -42,6 +42,11 @@ def test_a_text_that_is_too_long_is_cut_only_when_asked() -> None:
     assert encoded("cat " * 41, truncate=True).inputs["input_ids"].shape == (1, 40)
 
 
+def test_truncate_is_true_or_false() -> None:
+    with pytest.raises(LigflowError, match="truncate is 'no'; give True or False"):
+        encoded("the cat", truncate="no")  # type: ignore[arg-type]
+
+
 def test_a_decoder_needs_tokens_of_its_own() -> None:
     ids = torch.tensor([[4, 5]])
     with pytest.raises(LigflowError, match="decoder_input_ids"):

@@ -203,6 +203,8 @@ def test_an_encoder_decoder_is_taught_an_answer_and_takes_what_is_written() -> N
             {"answer": " Paris", "contrast": " Paris is"},
             "answer has 1 tokens and the contrast 2 .*' Paris| is'",
         ),
+        (PROMPT, {"answer": " Paris", "contrast": ""}, "^The contrast is ''; give a text"),
+        (PROMPT, {"answer": "", "contrast": " Rome"}, "^The answer is ''; give a text"),
         (PROMPT, {"answer": " is Paris", "contrast": " of Paris"}, "differ before their last token"),
         (PROMPT, {"position": 5}, "There is no position 5: there are 5, numbered 0 to 4"),
         (PROMPT, {"position": 1, "answer": " Paris is"}, "at position 1 ask about an answer of one token"),
@@ -222,6 +224,7 @@ def test_a_decoder_refuses(inputs: Any, wish: dict[str, Any], message: str) -> N
         ("the cat", {}, r"The text has no \[MASK\]"),
         ("the [MASK]", {"answer": "cat sat"}, r"'cat sat' has 2 tokens .*and 1 are to be"),
         ("the [MASK]", {"answer": "zebra"}, "'zebra' is not in this model's vocabulary"),
+        ("the [MASK]", {"answer": "cat", "contrast": ""}, "^The contrast is ''; give a text"),
         ("the [MASK]", {"answer": "cat", "contrast": "cat"}, "contrast is the answer itself"),
     ],
 )

@@ -7,7 +7,7 @@ import torch
 from numpy.polynomial.legendre import leggauss
 
 from asked_models import bert_base, gpt2
-from ligflow import CompletenessWarning, Explainer, LigflowError
+from ligflow import CompletenessWarning, Explainer, LigflowError, Passages
 from ligflow.prediction.similarity import explain_similarity
 
 TEXT, OTHER = "the cat sat", "a dog ran on"
@@ -118,6 +118,19 @@ def test_what_is_refused() -> None:
         explain_similarity(bert_base(), TEXT, OTHER, pairs=True, reference="random")
     with pytest.raises(LigflowError, match="load it without its head"):
         explain_similarity(gpt2(), "The river", "The capital")
+
+
+def test_passages_and_what_is_neither_true_nor_false_are_refused() -> None:
+    passages = Passages("Who wrote it?", ["Anna wrote it."])
+    for texts in ((passages, TEXT), (TEXT, passages)):
+        with pytest.raises(
+            LigflowError, match=r"similarity is that of two texts; pass texts, .*'Who wrote it\?'"
+        ):
+            explain_similarity(bert_base(), *texts)
+    for option in ({"pairs": "no"}, {"truncate": 1}):
+        (name, value) = next(iter(option.items()))
+        with pytest.raises(LigflowError, match=rf"{name} is {value!r}; give True or False"):
+            explain_similarity(bert_base(), TEXT, OTHER, **option)
 
 
 def test_an_explainer_is_asked_for_similarity() -> None:

@@ -90,6 +90,20 @@ def test_what_missed_its_allowance_and_notes_are_said() -> None:
     assert note == "note: x\\x1b[1m"
 
 
+def test_a_segment_that_missed_its_allowance_does_no_harm_where_the_whole_is_exact_enough() -> None:
+    prediction = prediction_of(unmet=True)
+    tol = float(prediction.meta["settings"]["tol"])
+    for off, said in ((0.9 * tol, 0), (1.1 * tol, 1)):
+        error = torch.full((6,), off * prediction.scale / 6)
+        assert (
+            len([*words.missed(replace(prediction, error=error, meta=prediction.meta | {"notes": []}))])
+            == said
+        )
+    wrong = replace(prediction, value=prediction.value + 0.1, meta=prediction.meta | {"notes": []})
+    assert abs(wrong.certificate) > tol  # what does not add up is as much a miss
+    assert len([*words.missed(wrong)]) == 1
+
+
 def test_kept_tokens_are_named_and_the_rest_counted() -> None:
     assert words.kept(prediction_of(kept=())) == ""
     assert words.kept(prediction_of()) == "kept, the same in both runs: ‘<|endoftext|>’"

@@ -119,8 +119,8 @@ def why(
     edges: Annotated[
         str | None,
         option(
-            "Layers of which it is kept what each head reads: 0-3,5, all, none; default: strongest, those of "
-            "the strongest heads.",
+            "Layers of which it is kept what their heads read, word by word: strongest (default, those of "
+            "the strongest heads); 0-3,5: these besides; all; none.",
             METHOD,
             "--edges",
         ),

@@ -23,6 +23,7 @@ from ligflow.inputs.passages import Passages, encode_passages
 from ligflow.inputs.patches import name_patches, patches_of
 from ligflow.inputs.tokens import Tokens, encode, name_inputs, name_parts, position_limit
 from ligflow.inputs.words import Words
+from ligflow.keywords import check_flag
 from ligflow.layer.float64 import real_type_of
 
 
@@ -47,6 +48,7 @@ def encode_example(
     A text that is too long is cut with `truncate`. Raises LigflowError for what cannot be explained.
     """
     refuse_other_inputs(inputs)
+    check_flag("truncate", truncate)
     limit = position_limit(model, tokenizer)
     refuse_other_texts(inputs, decodes)
     tokens: Tokens | None

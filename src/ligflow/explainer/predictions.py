@@ -48,8 +48,8 @@ def explain_prediction(
     - `score`: `"logprob"`, `"logit"`, or a function of the model's outputs for a batch of points.
     - `cut`: `modules` (heads, MLPs), `layer`, or `model` (integrated gradients of the model as one).
     - `attention`: `moved`, or `held` at the weights of the real run; `experts`: `routed` or `held`.
-    - `edges`: of which layers it is kept what each head reads: those of the `"strongest"` heads, with others
-      that you name beside them; `"all"`, or none: `()`.
+    - `edges`: the layers of which it is kept what each head reads from which token: those of the
+      `"strongest"` heads; those that you name, besides; `"all"`; or none, `()`.
     - `parts`: whether these edges are split by value (what was read), key (where it was found) and query
       (what was asked).
     - `tol`: the largest sum of errors of tokens, relative to `max(|change|, Σ |relevance|)`.

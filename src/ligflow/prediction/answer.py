@@ -116,7 +116,8 @@ class Answer:
 
         from ligflow.view.answer_terminal import report
 
-        report(self.whole, self.rows, Console(highlight=False), spans=spans, details=details)
+        with Console(highlight=False) as console:  # all at once: a notebook shows one output
+            report(self.whole, self.rows, console, spans=spans, details=details)
 
     def __repr__(self) -> str:
         worst = float(self.certificates.abs().max())

@@ -12,32 +12,38 @@ _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u
 
 
 def answer_ids(
-    tokenizer: Any, answer: object, before: str | None, prompt: Sequence[int], size: int
+    tokenizer: Any,
+    answer: object,
+    before: str | None,
+    prompt: Sequence[int],
+    size: int,
+    called: str = "answer",
 ) -> list[int]:
     """The ids of an answer behind a prompt, as the tokenizer writes both together where it can.
 
-    `before` is the prompt's text, None where it is not known; `size` is that of the vocabulary. Raises
-    LigflowError for an answer that is empty, that is no text, or that the vocabulary has not.
+    `before` is the prompt's text, None where it is not known; `size` is that of the vocabulary,
+    `called` what errors call it. Raises LigflowError for an answer that is empty, that is no text, or that
+    the vocabulary has not.
     """
     if isinstance(answer, int) and not isinstance(answer, bool):
         if not 0 <= answer < size:
             raise LigflowError(f"There is no token {answer}: the vocabulary has {size}, from 0.")
         return [answer]
     if not isinstance(answer, str) or not answer:
-        raise LigflowError(f"The answer is {answer!r}; give a text that is not empty, or a token's id.")
+        raise LigflowError(f"The {called} is {answer!r}; give a text that is not empty, or a token's id.")
     if tokenizer is None:
         raise LigflowError(
-            "An answer's text needs the model's tokenizer, and there is none: Explainer(model, tokenizer), "
-            "or give the id of a token."
+            f"The {called}'s text needs the model's tokenizer, and there is none: Explainer(model, "
+            "tokenizer), or give the id of a token."
         )
     ids = _behind(tokenizer, answer, before, list(prompt)) or _alone(tokenizer, answer)
     unknown = tokenizer.unk_token_id
     if not ids or (unknown in ids and answer != tokenizer.unk_token):
-        raise LigflowError(f"The answer {answer!r} is not in this model's vocabulary; give one that is.")
+        raise LigflowError(f"The {called} {answer!r} is not in this model's vocabulary; give one that is.")
     if max(ids) >= size:
         raise LigflowError(
-            f"The answer {answer!r} has token {max(ids)}, and the model's vocabulary ends at {size - 1}; use "
-            "the model's own tokenizer."
+            f"The {called} {answer!r} has token {max(ids)}, and the model's vocabulary ends at {size - 1}; "
+            "use the model's own tokenizer."
         )
     return ids
 

@@ -26,7 +26,8 @@ class FeatureTable(Features):
 
         from ligflow.view.features import report
 
-        report(self, Console(highlight=False), count)
+        with Console(highlight=False) as console:  # all at once: a notebook shows one output
+            report(self, console, count)
 
     def _repr_html_(self) -> str:
         from ligflow.view.features import fragment

@@ -53,7 +53,7 @@ def _written(whole: PreparedModel, prompt: Prompt, wish: Wish, kind: str) -> Que
     name, reads = answer_name(tokenizer, wish.answer, ids), range(len(ids))
     score, tops = tokens_score(ids, wish.score), (0,)
     if wish.contrast is not None:
-        others = ids_behind(whole, prompt, wish.contrast, at)
+        others = ids_behind(whole, prompt, wish.contrast, at, "contrast")
         check_contrast(tokenizer, ids, others, taught=True)
         score, tops = tokens_contrast(reads[-1:], ids[-1:], others[-1:]), (len(ids) - 1,)
         name = f"{name} rather than {answer_name(tokenizer, wish.contrast, others).strip()}"
@@ -91,10 +91,12 @@ def own_token(whole: PreparedModel, prompt: Prompt, at: int) -> int:
     return int(logits[0, 0].argmax())
 
 
-def ids_behind(whole: PreparedModel, prompt: Prompt, answer: object, at: int) -> list[int]:
-    """The ids of an answer behind a prompt's token."""
+def ids_behind(
+    whole: PreparedModel, prompt: Prompt, answer: object, at: int, called: str = "answer"
+) -> list[int]:
+    """The ids of an answer, or of what it is `called`, behind a prompt's token."""
     before = prompt.text if at == len(prompt.ids) - 1 else None
-    return answer_ids(whole.tokenizer, answer, before, prompt.ids, vocabulary_size(whole))
+    return answer_ids(whole.tokenizer, answer, before, prompt.ids, vocabulary_size(whole), called)
 
 
 def vocabulary_size(whole: PreparedModel) -> int:
@@ -142,7 +144,7 @@ def masked_question(whole: PreparedModel, inputs: Inputs, wish: Wish, truncate: 
 
 
 def _filling(whole: PreparedModel, answer: object, places: Sequence[int], what: str) -> list[int]:
-    ids = answer_ids(whole.tokenizer, answer, None, (), vocabulary_size(whole))
+    ids = answer_ids(whole.tokenizer, answer, None, (), vocabulary_size(whole), what)
     if len(ids) != len(places):
         pieces = [token_text(whole.tokenizer, number) for number in ids]
         raise LigflowError(

@@ -129,7 +129,8 @@ class Prediction(PredictionData):
 
         from ligflow.view.prediction_terminal import report
 
-        report(self, Console(highlight=False), spans=spans, details=details)
+        with Console(highlight=False) as console:  # all at once: a notebook shows one output
+            report(self, console, spans=spans, details=details)
 
     def _repr_html_(self) -> str:
         from ligflow.view.prediction_page import fragment

@@ -16,6 +16,8 @@ from torch import Tensor
 from ligflow.errors import LigflowError
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import Inputs
+from ligflow.inputs.passages import Passages
+from ligflow.keywords import check_flag
 from ligflow.prediction.assembly import warn_unmet
 from ligflow.prediction.explain import explain_rows
 from ligflow.prediction.own_run import finite, own_run
@@ -93,6 +95,13 @@ def explain_similarity(
     """What each token of two texts contributes to their cosine (`Explainer.explain_similarity`)."""
     if pooling not in POOLINGS:
         raise LigflowError(f"Unknown pooling {pooling!r}; choose from {', '.join(POOLINGS)}.")
+    check_flag("pairs", pairs)
+    for passages in (text, other):
+        if isinstance(passages, Passages):
+            raise LigflowError(
+                "Passages are a question with where its answer is to be found, and similarity is that of two "
+                f"texts; pass texts, e.g. the question ({passages.question!r}) and the text of a passage."
+            )
     settings = ask(SimilarityOptions, options)
     if pairs and several(settings.reference):
         raise LigflowError(

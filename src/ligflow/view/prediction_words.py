@@ -129,10 +129,16 @@ def relative_error(prediction: PredictionData) -> float:
     return float(prediction.error.abs().sum()) / prediction.scale
 
 
+def within_tolerance(prediction: PredictionData) -> bool:
+    """Whether all is as exact as it was asked for, by estimate and by its sums; not if that is unknown."""
+    tol = prediction.meta.get("settings", {}).get("tol")
+    return tol is not None and max(relative_error(prediction), abs(prediction.certificate)) <= tol
+
+
 def missed(prediction: PredictionData) -> Iterator[str]:
-    """What was not integrated as exactly as it should be."""
+    """What was not integrated as exactly as it should be, where that matters to the whole, and notes."""
     unmet = prediction.unmet
-    if unmet:
+    if unmet and not within_tolerance(prediction):
         worst = max(unmet, key=lambda segment: segment.error / (segment.allowance or 1.0))
         count = f"{len(unmet)} of {len(prediction.certificates)} segments"
         note = f": {printable(worst.note)}" if worst.note else ""
