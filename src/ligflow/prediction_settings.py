@@ -4,11 +4,14 @@ The options of `SimilarityOptions`, `AnswerOptions` and `PredictionOptions` are 
 `PredictionSettings` what they become, with all defaults.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, TypedDict, get_args
 
 from ligflow import names
+from ligflow.dictionaries.dictionary import Dictionary
+from ligflow.dictionaries.read import read_dictionary
 from ligflow.errors import LigflowError
 from ligflow.keywords import Function, check_flag, check_keywords, listing
 
@@ -28,6 +31,7 @@ class SimilarityOptions(TypedDict, total=False):
     max_points: int
     points: int | None
     parts: bool
+    features: Any
     truncate: bool
 
 
@@ -48,9 +52,9 @@ class PredictionSettings:
     """How a prediction is taken apart, against what, and how exactly; checked.
 
     `cut` is `modules`, `layer` or `model`; `edges` are the layers whose edges are kept, those of
-    the `strongest` heads, or `all`, and `parts` says whether they are split by value, key and query. What
-    would do nothing beside another setting is refused with a LigflowError. References, spans and scores are
-    checked where they meet the input.
+    the `strongest` heads, or `all`, and `parts` says whether they are split by value, key and query;
+    `features` are dictionaries whose features are kept. What would do nothing beside another setting is
+    refused with a LigflowError. References, spans and scores are checked where they meet the input.
     """
 
     reference: Any = "neutral"
@@ -64,6 +68,7 @@ class PredictionSettings:
     max_points: int = MAX_POINTS
     points: int | None = None
     parts: bool = False
+    features: Any = ()
     truncate: bool = False
 
     def __post_init__(self) -> None:
@@ -87,6 +92,11 @@ class PredictionSettings:
             raise LigflowError(
                 f"parts splits what heads read, and {other}; leave parts out, or ask with cut='modules' and "
                 "edges='strongest', 'all' or layers."
+            )
+        object.__setattr__(self, "features", _dictionaries(self.features))
+        if self.features and self.cut == "model":
+            raise LigflowError(
+                "features are read where layers are cut, and cut='model' cuts none; leave one of them out."
             )
         counted = isinstance(self.points, int) and not isinstance(self.points, bool)
         if self.points is not None and not (counted and self.points in (3, 7, 15, 31)):
@@ -146,6 +156,17 @@ def _layers(edges: object) -> tuple[int, ...] | str:
             f"{STRONGEST}, {ALL}."
         )
     return tuple(number for number in numbers if number is not None)
+
+
+def _dictionaries(features: Any) -> tuple[Dictionary, ...]:
+    """The dictionaries, of which those that are named by their folders are read."""
+    alone = isinstance(features, Dictionary | str | Path)
+    every: Sequence[Any] = [features] if alone else features if isinstance(features, Sequence) else [None]
+    if not all(isinstance(each, Dictionary | str | Path) for each in every):
+        raise LigflowError(
+            f"features is {features!r}; give a dictionary of read_dictionary, its folder, or a list of these."
+        )
+    return tuple(each if isinstance(each, Dictionary) else read_dictionary(each) for each in every)
 
 
 def _one_of(what: str, name: object, known: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ from ligflow import Answer, Explainer, LigflowError, Passages, Prediction
 from ligflow.prediction.check import Replacement
 from ligflow.prediction.similarity import Similarity
 
+DICTIONARIES = Path(__file__).parents[1] / "dictionaries" / "recorded"
 TEXT = "The capital of France is"
 
 
@@ -76,7 +77,7 @@ def test_the_answer_and_the_words_are_printed(why: Run, spoken: Spoken) -> None:
     assert options == {
         "answer": None, "contrast": None, "position": None, "reference": "neutral", "on": None,
         "score": "logprob", "cut": "modules", "attention": "moved", "experts": "routed", "edges": "strongest",
-        "parts": False, "tol": 1e-3, "truncate": False,
+        "parts": False, "features": [], "tol": 1e-3, "truncate": False,
     }  # fmt: skip
     assert spoken.loaded[0][0] == "embedded:smollm2"
 
@@ -92,7 +93,8 @@ def test_options_reach_the_explanation(why: Run, spoken: Spoken) -> None:
     assert options == {
         "answer": " Paris", "contrast": " Rome", "position": "is", "reference": "mean",
         "on": ["France", (1, 2), -1], "score": "logit", "cut": "layer", "attention": "held",
-        "experts": "held", "edges": [-1, 0], "parts": False, "tol": 0.01, "truncate": True,
+        "experts": "held", "edges": [-1, 0], "parts": False, "features": [], "tol": 0.01,
+        "truncate": True,
     }  # fmt: skip
     name, _, more = spoken.loaded[0]
     assert (name, more["revision"], more["local_files_only"]) == ("mine", "v1", True)
@@ -104,6 +106,27 @@ def test_all_edges_and_paths_along_them(why: Run, spoken: Spoken) -> None:
     start = out.splitlines().index("strongest paths, in % of the change")
     wanted = [str(path) for path in prediction_of(edges=range(3)).paths(3)]
     assert out.splitlines()[start + 1 : start + 4] == wanted
+
+
+def test_features_of_dictionaries_with_their_names(why: Run, spoken: Spoken, tmp_path: Path) -> None:
+    table = tmp_path / "names.csv"
+    table.write_text("feature,name\n3,days\n", encoding="utf-8")
+    code, _, err = why(TEXT, "--features", str(DICTIONARIES / "jump"), "--feature-names", str(table))
+    assert (code, err) == (0, "")
+    (dictionary,) = spoken.calls[0][1]["features"]
+    assert (dictionary.name, dictionary.hook.name) == ("jump", "blocks.1.hook_resid_post")
+    assert dictionary.names[3].name == "days"
+    why(TEXT, "--features", str(DICTIONARIES / "jump"), "--features", str(DICTIONARIES / "gated"))
+    assert [each.name for each in spoken.calls[1][1]["features"]] == ["jump", "gated"]
+
+
+def test_features_that_cannot_be_read(why: Run, tmp_path: Path) -> None:
+    coder = str(DICTIONARIES / "jump")
+    assert_refused(why(TEXT, "--features", str(tmp_path)), 2, "holds no dictionary of a known format")
+    assert_refused(why(TEXT, "--features", coder, "--cut", "model"), 2, "leave --cut model out")
+    assert_refused(why(TEXT, "--feature-names", "names.csv"), 2, "the table of one dictionary")
+    names = why(TEXT, "--features", coder, "--feature-names", str(tmp_path / "none.csv"))
+    assert_refused(names, 2, "cannot be read")
 
 
 def test_what_heads_read_in_parts(why: Run, spoken: Spoken) -> None:

@@ -17,7 +17,7 @@ def printed(count: int = 8) -> str:
 def test_the_strongest_features_come_first_with_what_is_beside_them():
     lines = printed().splitlines()
     assert lines[0].startswith("features of small at blocks.1.hook_resid_post")
-    assert re.search(r"days \(4\) +‘b’ \(1\) +-2.00 +-50%", lines[1])
+    assert re.search(r"^days \(4\) at ‘b’ \(1\) +-2.00 +-50% +0 +2", lines[2])
     assert "contributes -0.500, -0.500 of it through 9 features" in printed()
     assert "what the dictionary does not explain: +0.00" in printed()
     assert "unexplained: 12% of all that speaks for and against here" in printed()
@@ -34,5 +34,5 @@ def test_a_page_escapes_names_and_links_only_to_pages():
     assert "<b>" not in page
     assert "<script" not in page
     assert "javascript:" not in page
-    assert "&lt;b&gt;x&lt;/b&gt; (4)" in page
+    assert "&lt;b&gt;x&lt;/b&gt; (4) at ‘b’ (1)" in page
     assert 'href="https://example.org/' in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,7 @@ from ligflow.cli.why_output import Csv, Html, Json, Save, deliver
 from ligflow.names import CUTS, EMBEDDED_MINILM, HELD, INSTALL_SMOLLM2, SCORES, default_model, speaking_model
 
 if TYPE_CHECKING:
+    from ligflow.dictionaries.dictionary import Dictionary
     from ligflow.inputs.passages import Passages
 
 _RANGE, _NUMBER = re.compile(r"(-?\d+)-(-?\d+)", re.ASCII), re.compile(r"-?\d+", re.ASCII)
@@ -133,6 +135,18 @@ def why(
             "--parts",
         ),
     ] = False,
+    features: Annotated[
+        list[Path] | None,
+        option(
+            "A dictionary whose features are listed, repeatable: a folder of SAELens or sparsify.",
+            METHOD,
+            "--features",
+        ),
+    ] = None,
+    feature_names: Annotated[
+        Path | None,
+        option("Names and links of the features: CSV or JSON.", METHOD, "--feature-names"),
+    ] = None,
     tol: Annotated[
         float,
         option("The errors of all words, relative to what speaks for and against.", METHOD, "--tol"),
@@ -167,6 +181,7 @@ def why(
         raise Usage(
             "--parts splits what heads read, and no layer's is kept: leave out --edges none and --cut."
         )
+    dictionaries = _dictionaries(features or [], feature_names, cut)
     if check and attention == "held":
         raise Usage(
             "--check runs the model with words replaced, where attention moves; leave --attention held out."
@@ -190,7 +205,7 @@ def why(
     )
     how: dict[str, Any] = {
         "reference": reference, "cut": cut, "attention": attention, "experts": experts, "edges": kept,
-        "parts": parts, "tol": tol, "truncate": truncate,
+        "parts": parts, "features": dictionaries, "tol": tol, "truncate": truncate,
     }  # fmt: skip
     spans = None if on is None else [_span(part) for part in on]
     with counted("segments") as progress:
@@ -276,6 +291,17 @@ def _layers(edges: str | None) -> list[int] | str:
     if edges is None or edges in ("strongest", "all"):
         return edges or "strongest"
     return [] if edges == "none" else layer_range("--edges", edges) or []
+
+
+def _dictionaries(folders: list[Path], names: Path | None, cut: str) -> list[Dictionary]:
+    """The dictionaries in these folders. Raises Usage for options that do not go together."""
+    if names is not None and len(folders) != 1:
+        raise Usage("--feature-names is the table of one dictionary; give it with one --features FOLDER.")
+    if folders and cut == "model":
+        raise Usage("--features are read where layers are cut; leave --cut model out.")
+    from ligflow.dictionaries.read import read_dictionary
+
+    return [checked(partial(read_dictionary, names=names), folder) for folder in folders]
 
 
 def _span(typed: str) -> int | str | tuple[int, int]:

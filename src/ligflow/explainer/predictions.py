@@ -52,6 +52,8 @@ def explain_prediction(
       `"strongest"` heads; those that you name, besides; `"all"`; or none, `()`.
     - `parts`: whether these edges are split by value (what was read), key (where it was found) and query
       (what was asked).
+    - `features`: dictionaries whose features are kept (sparse autoencoders, transcoders): of
+      `read_dictionary`, or their folders; several in a list.
     - `tol`: the largest sum of errors of tokens, relative to `max(|change|, Σ |relevance|)`.
     - `max_points`: points of a segment after which it is given up and named; `points`: as many for all.
     - `truncate` and `progress` are those of `explain`; progress counts segments.

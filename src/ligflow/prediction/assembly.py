@@ -8,12 +8,14 @@ import transformers
 from torch import Tensor
 
 from ligflow._version import __version__
+from ligflow.dictionaries.dictionary import Dictionary
 from ligflow.errors import CompletenessWarning, LigflowError, warn
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.prediction.chain import Chain
 from ligflow.prediction.check import Asked
 from ligflow.prediction.graph import Built, Runs
 from ligflow.prediction.kept_edges import kept_edges, layers_with_edges
+from ligflow.prediction.kept_features import kept_features
 from ligflow.prediction.nodes import nodes_of
 from ligflow.prediction.prediction import Prediction
 from ligflow.prediction.question import Question, top_of
@@ -47,7 +49,8 @@ def assemble(
     streams = (("encoder", 0, own), ("decoder", own, len(labels)))
     parallel = [call.number for call in built.calls if call.form.kind == "parallel"]
     dtype = str(runs.real.embeddings.dtype).removeprefix("torch.")
-    notes = [*built.notes, *edges.notes, *_of_jumps(graph.segments, result, row)]
+    features = kept_features(runs, built, result, row, settings, labels, whole.name)
+    notes = [*built.notes, *edges.notes, *features.notes, *_of_jumps(graph.segments, result, row)]
     meta = _meta(whole, question, reference, settings, about, notes, row)
     prediction = Prediction(
         tokens=labels,
@@ -63,6 +66,7 @@ def assemble(
         routing=nodes.routing,
         stored_edges=edges.edges,
         parts=edges.parts,
+        stored_features=tuple(features.features),
         certificates=_certificates(graph.segments, result, row),
         top=top_of(question, runs.real.outputs, _SHOWN, row),
         reference_top=top_of(question, runs.reference.outputs, _SHOWN, row),
@@ -166,6 +170,8 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, tuple | list | range):
         return [_plain(part) for part in value]
+    if isinstance(value, Dictionary):
+        return f"{value.name} at {value.hook.name}"
     if isinstance(value, Tensor):
         return f"tensor {list(value.shape)}"
     return getattr(value, "__name__", type(value).__name__)

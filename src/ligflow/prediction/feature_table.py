@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ligflow.dictionaries.dictionary import Dictionary
-from ligflow.dictionaries.model_names import told_apart
 from ligflow.dictionaries.read import read_dictionary
 from ligflow.errors import LigflowError, LigflowWarning, warn
 from ligflow.prediction.again import chained_again
 from ligflow.prediction.at_hook_point import HookPoints
 from ligflow.prediction.chain import Accuracy
 from ligflow.prediction.features import features_of
+from ligflow.prediction.kept_features import of_another_model
 from ligflow.prediction.read_out import Places
 from ligflow.results.features import Features
 from ligflow.results.prediction_data import PredictionData
@@ -36,11 +36,15 @@ class FeatureTable(Features):
 
 
 def features(
-    prediction: PredictionData, dictionary: Dictionary | str | Path, top: int | None = None
+    prediction: PredictionData, dictionary: Dictionary | str | Path | None = None, top: int | None = None
 ) -> FeatureTable:
-    """The features of a dictionary in an explanation whose model is at hand (`Prediction.features`)."""
+    """The features of a dictionary in an explanation (`Prediction.features`)."""
     if top is not None and (isinstance(top, bool) or not isinstance(top, int) or top < 1):
         raise LigflowError(f"top is {top!r}; give how many features are listed, from 1, or None.")
+    if (kept := _kept(prediction, dictionary)) is not None:
+        table = FeatureTable(**vars(kept))
+        return table if top is None else table.strongest(top)
+    assert dictionary is not None
     coder = dictionary if isinstance(dictionary, Dictionary) else read_dictionary(dictionary)
     instead = "explain the input again and ask that for features: ex.explain_prediction(...).features(...)"
     with chained_again(prediction, instead) as chained:
@@ -49,17 +53,25 @@ def features(
         places = Places(chained.built.graph, chained.result, chained.row)
         points = HookPoints(chained.runs, chained.built, places, accuracy)
         own = features_of(points, coder, prediction.tokens)
-    _warn_of_model(coder, prediction)
+    if note := of_another_model(coder, str(prediction.meta.get("model") or "")):
+        warn(f"{note[0].upper()}{note[1:]}.", LigflowWarning)
     table = FeatureTable(**vars(own))
     return table if top is None else table.strongest(top)
 
 
-def _warn_of_model(dictionary: Dictionary, prediction: PredictionData) -> None:
-    """Warns where a dictionary says that it is for a model of another name."""
-    model = str(prediction.meta.get("model") or "")
-    if told_apart(dictionary.model, model) and not Path(model).is_dir():  # a folder may have any name
-        warn(
-            f"The dictionary {dictionary.name!r} says that it is for {dictionary.model}, and the model is "
-            f"{model}: features mean what they mean there alone.",
-            LigflowWarning,
+def _kept(prediction: PredictionData, dictionary: Dictionary | str | Path | None) -> Features | None:
+    """The features that are stored, of the only dictionary or of one that is named.
+
+    Raises LigflowError where none is named, and not one is stored.
+    """
+    stored = prediction.stored_features
+    if dictionary is None and len(stored) != 1:
+        names = ", ".join(repr(each.dictionary) for each in stored) or "none"
+        raise LigflowError(
+            f"Say of which dictionary (stored: {names}): its name, or its folder, "
+            "p.features('my-dictionary')."
         )
+    if dictionary is None:
+        return stored[0]
+    named = dictionary if isinstance(dictionary, str) else None
+    return next((each for each in stored if each.dictionary == named), None)

@@ -48,13 +48,16 @@ class Prediction(PredictionData):
 
         return paths(self, count)
 
-    def features(self, dictionary: Dictionary | str | Path, top: int | None = None) -> FeatureTable:
+    def features(
+        self, dictionary: Dictionary | str | Path | None = None, top: int | None = None
+    ) -> FeatureTable:
         """What features of a dictionary contribute, token by token, and the rest that they leave.
 
         `R_f = (m . d_f) Δa_f` of feature f at a token, from `h = Σ_f a_f d_f + b + ε` at the dictionary's
         hook point; with the nodes beside them they sum to `m . Δh`. With `top` the strongest are listed, and
-        the others are summed. A dictionary is one of `read_dictionary`, or its folder. Raises LigflowError
-        for one that does not fit to the model, and for an explanation from a file or a mean.
+        the others are summed. A dictionary is one of `read_dictionary`, or its folder; None, or a name, is
+        one whose features are stored. Raises LigflowError for one that does not fit to the model, and where
+        features are not stored and there is no model, as in a file.
         """
         from ligflow.prediction.feature_table import features
 

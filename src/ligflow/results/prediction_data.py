@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ligflow.errors import LigflowError
 from ligflow.results.edge_parts import EdgeParts
+from ligflow.results.features import Features
 
 AnyPrediction = TypeVar("AnyPrediction", bound="PredictionData")
 
@@ -49,6 +50,8 @@ class PredictionData:
     | `routing[layer]` | token | what a token's changes of experts give, a part of its MLP's |
     | `parts[layer]` | part head target source | edges by value, key and query, where they were asked for |
 
+    `stored_features` are those of dictionaries that were asked for, at the hook point of each.
+
     `tokens` are those of the input; with an encoder its tokens come first, and `streams` says where each
     stream's begin and end. `kept` tokens are the same in both runs. `value` and `reference_value` are the
     score in the real and in the reference run, whose likeliest outputs are `top` and `reference_top`.
@@ -70,6 +73,7 @@ class PredictionData:
     routing: Mapping[int, Float[Tensor, " token"]] = field(default_factory=dict)
     stored_edges: Mapping[int, Float[Tensor, "head target source"]] = field(default_factory=dict)
     parts: Mapping[int, Float[Tensor, "part head target source"]] = field(default_factory=dict)
+    stored_features: tuple[Features, ...] = ()
     certificates: tuple[SegmentCertificate, ...] = ()
     top: tuple[tuple[str, float], ...] = ()
     reference_top: tuple[tuple[str, float], ...] = ()

@@ -14,6 +14,7 @@ from torch import Tensor
 from ligflow.errors import LigflowError
 from ligflow.files import atomically
 from ligflow.method.attention_parts import PARTS
+from ligflow.results import feature_file
 from ligflow.results.flow_header import PREDICTION, other_kind, wrong_field
 from ligflow.results.prediction_data import AnyPrediction, PredictionData, SegmentCertificate
 from ligflow.results.prediction_header import PredictionHeader
@@ -42,6 +43,7 @@ def tensors_of(prediction: PredictionData) -> dict[str, Tensor]:
     tensors = {name: getattr(prediction, name) for name in WHOLE}
     for name in BY_LAYER:
         tensors |= {f"{name}.{layer}": part for layer, part in getattr(prediction, name).items()}
+    tensors |= feature_file.tensors_of(prediction.stored_features)
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
 
 
@@ -60,6 +62,7 @@ def labels_of(prediction: PredictionData) -> dict[str, Any]:
         "reference_top": list(prediction.reference_top),
         "layer_names": list(prediction.layer_names),
         "streams": list(prediction.streams),
+        "stored_features": feature_file.labels_of(prediction.stored_features),
         "meta": dict(prediction.meta),
     }
 
@@ -137,7 +140,11 @@ def _check_tensors(labels: dict[str, Any], tensors: Mapping[str, Tensor], path: 
     if lost := sorted({*WHOLE} - {*tensors}):
         raise LigflowError(f"{str(path)!r} is damaged: it holds no {', '.join(lost)}.")
     sizes = {"cut": len(labels["cuts"]), "token": len(labels["tokens"]), "part": len(PARTS)}
+    if wrong := feature_file.wrong_tensor(labels.get("stored_features", ()), tensors, len(labels["tokens"])):
+        raise LigflowError(f"{str(path)!r} is damaged: {wrong}.")
     for name, tensor in tensors.items():
+        if name.startswith(feature_file.PREFIX):
+            continue
         dims = _dims(name)
         if dims is None:
             raise LigflowError(f"{str(path)!r} is damaged: tensor {name!r} is none of a prediction's.")
@@ -159,7 +166,7 @@ def _check_layers(labels: dict[str, Any], tensors: Mapping[str, Tensor], path: P
     """What belongs to a layer belongs to one that there is, and edges to its heads."""
     for name, tensor in tensors.items():
         part, dot, layer = name.partition(".")
-        if not dot:
+        if not dot or name.startswith(feature_file.PREFIX):
             continue
         if int(layer) >= len(labels["layer_names"]) or f"layer {int(layer)}" not in labels["cuts"]:
             raise LigflowError(
@@ -188,6 +195,7 @@ def _prediction(
     numbers: dict[str, Any] = {name: tensors[name] for name in WHOLE}
     for name in BY_LAYER:
         numbers[name] = {layer: tensors[f"{name}.{layer}"] for layer in _layers(name, tensors)}
+    features = feature_file.features_of(labels.get("stored_features", ()), tensors, labels["tokens"])
     return kind(
         tokens=labels["tokens"],
         special=tuple(labels["special"]),
@@ -196,6 +204,7 @@ def _prediction(
         reference_value=float(labels["reference_value"]),
         cuts=labels["cuts"],
         **numbers,
+        stored_features=features,
         certificates=tuple(_certificate(segment) for segment in labels["certificates"]),
         top=tuple((text, float(share)) for text, share in labels["top"]),
         reference_top=tuple((text, float(share)) for text, share in labels["reference_top"]),

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, Strict, model_validator
 
+from ligflow.results.feature_file import FeaturesAbout
 from ligflow.results.flow_header import Finite, Part, Place, Text, needed
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -68,6 +69,7 @@ class PredictionHeader(Part):
     reference_top: Outputs
     layer_names: list[Text]
     streams: list[Annotated[tuple[Text, Place, Place], Lax]]
+    stored_features: list[FeaturesAbout] = Field(default_factory=list)
     meta: About
 
     @model_validator(mode="after")

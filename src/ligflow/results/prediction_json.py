@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ligflow.method.attention_parts import PARTS
+from ligflow.results.feature_json import for_json
 from ligflow.results.prediction_data import PredictionData
 from ligflow.results.prediction_file import BY_LAYER
 
@@ -24,6 +25,7 @@ def as_json(prediction: PredictionData) -> str:
         layer: {name: part.tolist() for name, part in zip(PARTS, parts, strict=True)}
         for layer, parts in prediction.parts.items()
     }
+    numbers["features"] = [for_json(features) for features in prediction.stored_features]
     labels = {
         "tokens": list(prediction.tokens),
         "special": list(prediction.special),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ligflow.errors import LigflowError
+from ligflow.results.features import summed
 from ligflow.results.prediction_data import AnyPrediction, PredictionData, SegmentCertificate
 
 _BY_LAYER = ("heads", "cross_heads", "mlps", "residual", "routing", "stored_edges", "parts")
@@ -98,7 +99,8 @@ def _sums(predictions: Sequence[PredictionData], weight: float) -> dict[str, Any
             layer: torch.stack([part[layer] for part in parts if layer in part]).sum(0) * weight
             for layer in layers
         }
-    return sums
+    kept = zip(*(p.stored_features for p in predictions), strict=True)
+    return sums | {"stored_features": tuple(summed(each, weight) for each in kept)}
 
 
 def _certificates(

@@ -8,17 +8,19 @@ import pandas
 from torch import Tensor
 
 from ligflow.method.attention_parts import PARTS
+from ligflow.results.features import NODES, Features
 from ligflow.results.prediction_data import PredictionData
 from ligflow.results.prediction_paths import after, own, parts_at
 
 COLUMNS = (
     "kind", "cut", "layer", "head", "position", "token", "source_position", "source",
-    "relevance", "error", "kept",
+    "relevance", "error", "kept", "unit", "unit_name", "activation", "reference_activation",
+    "dictionary",
 )  # fmt: skip
 _TYPES = {
-    **dict.fromkeys(("kind", "cut", "token", "source"), "string"),
-    **dict.fromkeys(("layer", "head", "position", "source_position"), "Int64"),
-    **dict.fromkeys(("relevance", "error"), "float64"),
+    **dict.fromkeys(("kind", "cut", "token", "source", "unit_name", "dictionary"), "string"),
+    **dict.fromkeys(("layer", "head", "position", "source_position", "unit"), "Int64"),
+    **dict.fromkeys(("relevance", "error", "activation", "reference_activation"), "float64"),
     "kept": "boolean",
 }
 KINDS = {  # of nodes with a number for each token, by the name of their field
@@ -35,6 +37,8 @@ def to_pandas(prediction: PredictionData) -> pandas.DataFrame:
 
     The rows of `token` sum to `change`, and so do those of each cut; an edge that is 0 has no row. Where
     edges are stored in parts there are rows `value`, `key` and `query`, which sum to the same by head.
+    Features of dictionaries are rows `feature`; with `feature rest`, `feature bias` and others they sum to
+    what their hook point contributes.
     """
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for row in _rows(prediction):
@@ -57,6 +61,23 @@ def _rows(prediction: PredictionData) -> Iterator[dict[str, Any]]:
     for layer, parts in prediction.parts.items():
         for name, part in zip(PARTS, parts, strict=True):
             yield from _by_edge(prediction, layer, name, part)
+    for features in prediction.stored_features:
+        yield from _by_feature(prediction, features)
+
+
+def _by_feature(prediction: PredictionData, features: Features) -> Iterator[dict[str, Any]]:
+    """Features by size, and the nodes beside them, which sum to what their hook point contributes."""
+    for entry in features.rows():
+        yield _row(prediction, "feature", entry.position, entry.relevance) | {
+            "dictionary": features.dictionary, "unit": entry.feature, "unit_name": entry.name or None,
+            "activation": entry.activation, "reference_activation": entry.reference_activation,
+        }  # fmt: skip
+    for name in NODES:
+        for place, relevance in enumerate(getattr(features, name).tolist()):
+            if relevance:
+                yield _row(prediction, f"feature {name}", place, relevance) | {
+                    "dictionary": features.dictionary
+                }
 
 
 def _by_edge(prediction: PredictionData, layer: int, kind: str, edges: Tensor) -> Iterator[dict[str, Any]]:

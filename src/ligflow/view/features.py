@@ -9,10 +9,10 @@ from rich.text import Text
 
 from ligflow.inputs.labels import printable
 from ligflow.results.features import FeatureAtToken, Features, nodes
-from ligflow.view.prediction_page import listed
+from ligflow.view.listed import listed
 from ligflow.view.prediction_words import number, percent, shown
 
-_HEAD = ("feature", "at", "relevance", "share", "activation", "with the reference")
+_HEAD = ("feature", "relevance", "share", "activation", "with the reference")
 _CALLED = {
     "bias": "the decoder's bias, times what changes of a token's scale",
     "skip": "what goes past the features",
@@ -51,25 +51,25 @@ def rows(features: Features, count: int, scale: float) -> list[tuple[str, ...]]:
 
 
 def called(row: FeatureAtToken) -> str:
-    """What a feature is called: its name, where it has one, and its number."""
-    return f"{shown(row.name)} ({row.feature})" if row.name else str(row.feature)
+    """What a feature is called: `feature 197`, `days (197)` where it has a name."""
+    return f"{shown(row.name)} ({row.feature})" if row.name else f"feature {row.feature}"
 
 
 def _row(row: FeatureAtToken, scale: float) -> tuple[str, ...]:
     activations = (f"{value:.3g}" for value in (row.activation, row.reference_activation))
-    place = f"‘{shown(row.token)}’ ({row.position})"
-    return called(row), place, number(row.relevance), percent(row.relevance / scale), *activations
+    where = f"{called(row)} at ‘{shown(row.token)}’ ({row.position})"
+    return where, number(row.relevance), percent(row.relevance / scale), *activations
 
 
 def report(features: Features, console: Console, count: int = ROWS, scale: float | None = None) -> None:
     """Prints the strongest features, then what stands beside them. Shares are of `scale`."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
-    for name in _HEAD[:2]:
-        table.add_column(title(features) if name == "feature" else name, overflow="fold")
-    for name in _HEAD[2:]:
+    table.add_column(_HEAD[0], overflow="fold")
+    for name in _HEAD[1:]:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows(features, count, scale or _scale(features)):
         table.add_row(*(Text(cell) for cell in row))
+    console.print(Text(title(features), style="bold"))
     console.print(table)
     for line in said(features, count):
         console.print(Text(line))
@@ -77,7 +77,7 @@ def report(features: Features, console: Console, count: int = ROWS, scale: float
 
 def fragment(features: Features, count: int = 20, scale: float | None = None) -> str:
     """The same as HTML, with links; all text is escaped."""
-    table = listed(_HEAD, rows(features, count, scale or _scale(features)), texts=("at",))
+    table = listed(_HEAD, rows(features, count, scale or _scale(features)))
     links = _links(features.rows()[:count])
     lines = "".join(f"<p>{escape(line[0].upper() + line[1:])}.</p>\n" for line in said(features, count))
     head = title(features)

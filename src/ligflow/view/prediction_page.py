@@ -11,6 +11,8 @@ from ligflow.inputs.labels import printable
 from ligflow.results.prediction_data import PredictionData
 from ligflow.results.span_relevance import SpanRelevance, by, known_spans
 from ligflow.view import prediction_words as words
+from ligflow.view.features import fragment as fragment_of_features
+from ligflow.view.listed import listed as listed
 from ligflow.view.prediction_grids import Grid, by_depth, by_head
 
 _POLICY = (  # nothing is fetched, from anywhere: the page is all there is
@@ -60,7 +62,7 @@ def body(prediction: PredictionData) -> str:
     return (
         f"<h1>{escape(first[0].upper() + first[1:])}</h1>\n{lines}"
         f"{_text(prediction)}{_legend()}{_kept(prediction)}"
-        f"{_passages(prediction)}{_words_table(prediction)}{_parts(prediction)}{_grids(prediction)}{_certified(prediction)}"
+        f"{_passages(prediction)}{_words_table(prediction)}{_parts(prediction)}{_features(prediction)}{_grids(prediction)}{_certified(prediction)}"
     )
 
 
@@ -155,24 +157,6 @@ def _faint(said: str) -> str:
     return f'<p class="faint small">{escape(said[0].upper() + said[1:])}.</p>\n' if said else ""
 
 
-def listed(head: Sequence[str], rows: Iterable[Sequence[str]], texts: Sequence[str] = ()) -> str:
-    """A table with a name for each column; the first, and those named in `texts`, hold no numbers."""
-    kinds = ["" if name in (head[0], *texts) else ' class="number"' for name in head]
-    titles = "".join(
-        f'<th{kind} scope="col">{escape(name)}</th>' for kind, name in zip(kinds, head, strict=True)
-    )
-    lines = "".join(
-        "<tr>"
-        + "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        f'<div class="wide"><table class="list"><thead><tr>{titles}</tr></thead>'
-        f"<tbody>{lines}</tbody></table></div>\n"
-    )
-
-
 # --- heads, MLPs and depths -----------------------------------------------------------------------
 
 
@@ -185,6 +169,12 @@ def _parts(prediction: PredictionData) -> str:
         + listed((title.removeprefix("strongest "), "relevance", "share"), _rows(prediction, parts))
         for number, (title, parts) in enumerate(words.strongest(prediction, _PARTS))
     )
+
+
+def _features(prediction: PredictionData) -> str:
+    """Features of dictionaries, a table each."""
+    every = prediction.stored_features
+    return "".join(fragment_of_features(each, _PARTS, prediction.scale) for each in every)
 
 
 def _rows(prediction: PredictionData, parts: Iterable[tuple[str, float]]) -> Iterator[tuple[str, str, str]]:

@@ -13,6 +13,7 @@ from ligflow.results.prediction_data import PredictionData
 from ligflow.results.span_relevance import SpanRelevance, by
 from ligflow.view import prediction_words as words
 from ligflow.view.colour import on, shade
+from ligflow.view.features import report as report_features
 
 _WORDS, _PARTS = 8, 5  # rows of the tables
 _LINES, _AROUND = 8, 4  # lines of the text that are shown, and tokens around a strong word of a longer one
@@ -40,6 +41,9 @@ def report(
         if line:
             console.print(Text(line))
     _print_parts(prediction, console)
+    for features in prediction.stored_features:
+        console.print()
+        report_features(features, console, scale=prediction.scale)
     console.print()
     for line in (
         words.shares_said(prediction),
