@@ -59,6 +59,10 @@ ASKED = (
         "Who wrote the report?",
         ["The report was written by Anna Berg.", "The meeting was led by Tom Hill."],
     ),
+    Passages(
+        "What colour is the door of the old house?",
+        ["The new house has a red door.", "The old house has a green door.", "The garden has a blue gate."],
+    ),
 )
 
 
@@ -163,7 +167,7 @@ def _heads(p: Prediction) -> Iterator[str]:
 
 
 def passages() -> None:
-    """Two questions with passages: the answer of a chat of SmolLM2, and what each passage has of it."""
+    """Three questions with passages: the answer of a chat of SmolLM2, and what each passage has of it."""
     explainer = Explainer.from_pretrained(MODEL)
     for asked in ASKED:
         answer = "".join(answer_question(explainer.whole, asked, max_new_tokens=12).rows)

@@ -47,10 +47,10 @@ def ids(count: int = 5) -> Tensor:
 
 
 def runs_of(
-    model: PreTrainedModel, tokens: Tensor, token: int = 7, kept: int = 1, **held: bool
+    model: PreTrainedModel | PreparedModel, tokens: Tensor, token: int = 7, kept: int = 1, **held: bool
 ) -> tuple[Runs, PreTrainedModel]:
     """The two runs for the next token's log-probability, the first tokens kept and others replaced by one."""
-    whole = PreparedModel(model)
+    whole = model if isinstance(model, PreparedModel) else PreparedModel(model)
     copy = whole.now()
     own = copy.placement.model
     assert isinstance(own, PreTrainedModel)
