@@ -62,7 +62,7 @@ def test_options_stand_in_the_signature_with_the_defaults_that_are_taken() -> No
     parameters = inspect.signature(Explainer.explain_prediction).parameters
     assert [name for name in parameters if name in PredictionOptions.__annotations__] == [
         "reference", "cut", "attention", "experts", "edges", "tol", "max_points", "points", "parts",
-        "features", "truncate", "on", "score",
+        "neurons", "features", "truncate", "on", "score",
     ]  # fmt: skip
     assert parameters["edges"].default == ask(PredictionOptions, {}).edges == "strongest"
     for method, kind in (

@@ -31,6 +31,7 @@ class SimilarityOptions(TypedDict, total=False):
     max_points: int
     points: int | None
     parts: bool
+    neurons: Collection[int] | str
     features: Any
     truncate: bool
 
@@ -52,7 +53,8 @@ class PredictionSettings:
     """How a prediction is taken apart, against what, and how exactly; checked.
 
     `cut` is `modules`, `layer` or `model`; `edges` are the layers whose edges are kept, those of
-    the `strongest` heads, or `all`, and `parts` says whether they are split by value, key and query;
+    the `strongest` heads, or `all`, and `parts` says whether they are split by value, key and query.
+    `neurons` are the layers whose hidden units are kept, those of the `strongest` MLPs, or `all`, and
     `features` are dictionaries whose features are kept. What would do nothing beside another setting is
     refused with a LigflowError. References, spans and scores are checked where they meet the input.
     """
@@ -68,6 +70,7 @@ class PredictionSettings:
     max_points: int = MAX_POINTS
     points: int | None = None
     parts: bool = False
+    neurons: Collection[int] | str = ()
     features: Any = ()
     truncate: bool = False
 
@@ -75,11 +78,17 @@ class PredictionSettings:
         _one_of("cut", self.cut, get_args(names.Cut))
         _one_of("attention", self.attention, get_args(names.HeldAttention))
         _one_of("experts", self.experts, get_args(names.HeldExperts))
-        object.__setattr__(self, "edges", _layers(self.edges))
+        object.__setattr__(self, "edges", _layers("edges", self.edges))
+        object.__setattr__(self, "neurons", _layers("neurons", self.neurons))
         if self.cut != "modules" and self.edges and self.edges != STRONGEST:
             raise LigflowError(
                 f"edges={self.edges!r} are what heads read, and cut={self.cut!r} knows no heads; "
                 "leave edges out, or choose cut='modules'."
+            )
+        if self.cut != "modules" and self.neurons:
+            raise LigflowError(
+                f"neurons={self.neurons!r} are hidden units of MLPs, and cut={self.cut!r} knows no MLPs; "
+                "leave neurons out, or choose cut='modules'."
             )
         if isinstance(self.tol, bool) or not isinstance(self.tol, float | int) or not 0 < self.tol < 1:
             raise LigflowError(
@@ -144,15 +153,15 @@ def with_options(kind: type) -> Callable[[Function], Function]:
     return listing(kind.__annotations__, defaults)
 
 
-def _layers(edges: object) -> tuple[int, ...] | str:
+def _layers(what: str, edges: object) -> tuple[int, ...] | str:
     """The layers that are named. Raises LigflowError for what is neither numbers nor a word for some."""
     if isinstance(edges, str):
-        _one_of("edges", edges, (STRONGEST, ALL))
+        _one_of(what, edges, (STRONGEST, ALL))
         return edges
     numbers = tuple(edges) if isinstance(edges, Collection) else (None,)
     if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
         raise LigflowError(
-            f"edges is {edges!r}; give the numbers of layers, e.g. edges=[0, -1], or choose from "
+            f"{what} is {edges!r}; give the numbers of layers, e.g. {what}=[0, -1], or choose from "
             f"{STRONGEST}, {ALL}."
         )
     return tuple(number for number in numbers if number is not None)

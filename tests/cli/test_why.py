@@ -77,7 +77,7 @@ def test_the_answer_and_the_words_are_printed(why: Run, spoken: Spoken) -> None:
     assert options == {
         "answer": None, "contrast": None, "position": None, "reference": "neutral", "on": None,
         "score": "logprob", "cut": "modules", "attention": "moved", "experts": "routed", "edges": "strongest",
-        "parts": False, "features": [], "tol": 1e-3, "truncate": False,
+        "parts": False, "neurons": [], "features": [], "tol": 1e-3, "truncate": False,
     }  # fmt: skip
     assert spoken.loaded[0][0] == "embedded:smollm2"
 
@@ -93,8 +93,8 @@ def test_options_reach_the_explanation(why: Run, spoken: Spoken) -> None:
     assert options == {
         "answer": " Paris", "contrast": " Rome", "position": "is", "reference": "mean",
         "on": ["France", (1, 2), -1], "score": "logit", "cut": "layer", "attention": "held",
-        "experts": "held", "edges": [-1, 0], "parts": False, "features": [], "tol": 0.01,
-        "truncate": True,
+        "experts": "held", "edges": [-1, 0], "parts": False, "neurons": [], "features": [],
+        "tol": 0.01, "truncate": True,
     }  # fmt: skip
     name, _, more = spoken.loaded[0]
     assert (name, more["revision"], more["local_files_only"]) == ("mine", "v1", True)
@@ -127,6 +127,20 @@ def test_features_that_cannot_be_read(why: Run, tmp_path: Path) -> None:
     assert_refused(why(TEXT, "--feature-names", "names.csv"), 2, "the table of one dictionary")
     names = why(TEXT, "--features", coder, "--feature-names", str(tmp_path / "none.csv"))
     assert_refused(names, 2, "cannot be read")
+
+
+def test_hidden_units_of_mlps(why: Run, spoken: Spoken) -> None:
+    for layers, kept in (
+        ((), "strongest"),
+        (("--layer", "all"), "all"),
+        (("--layer", "0-2,5"), [0, 1, 2, 5]),
+    ):
+        assert why(TEXT, "--neurons", "3", *layers)[0] == 0
+        assert spoken.calls[-1][1]["neurons"] == kept
+    assert_refused(why(TEXT, "--layer", "3"), 2, "give how many are printed: --neurons 20")
+    assert_refused(why(TEXT, "--neurons", "0"), 2, "--neurons is 0; give a whole number from 1")
+    assert_refused(why(TEXT, "--neurons", "3", "--cut", "layer"), 2, "known with --cut modules alone")
+    assert_refused(why(TEXT, "--neurons", "3", "--layer", "x"), 2, "--layer: ")
 
 
 def test_what_heads_read_in_parts(why: Run, spoken: Spoken) -> None:

@@ -36,7 +36,12 @@ def whole() -> Prediction:
         "unmet": True,
         "kept": (0, 3),
     }
-    return prediction_of(HOSTILE, edges=[1], parts=[1], meta=meta, **several)
+    units = {
+        "stored_neurons": {1: plain.mlps[1][:, None] / 2},
+        "stored_activations": {1: torch.ones(2, 6, 1)},
+    }
+    meta["units"] = {"1": [["", 1]]}
+    return prediction_of(HOSTILE, edges=[1], parts=[1], meta=meta, **several, **units)
 
 
 def rewrite(path: Path, change: Change) -> None:

@@ -147,6 +147,15 @@ def why(
         Path | None,
         option("Names and links of the features: CSV or JSON.", METHOD, "--feature-names"),
     ] = None,
+    layer: Annotated[
+        str | None,
+        option(
+            "Layers whose hidden units are kept, with --neurons: 0-3,5, all; default: those of the strongest "
+            "MLPs.",
+            METHOD,
+            "--layer",
+        ),
+    ] = None,
     tol: Annotated[
         float,
         option("The errors of all words, relative to what speaks for and against.", METHOD, "--tol"),
@@ -157,6 +166,9 @@ def why(
     paths: Annotated[
         int, option("How many of the strongest paths are printed, with --edges.", SHOWN, "--paths")
     ] = 0,
+    neurons: Annotated[
+        int | None, option("How many of the strongest hidden units of MLPs are printed.", SHOWN, "--neurons")
+    ] = None,
     check: Annotated[
         bool, option("Replace the strongest words and heads for real, and print both.", SHOWN, "--check")
     ] = False,
@@ -182,6 +194,7 @@ def why(
             "--parts splits what heads read, and no layer's is kept: leave out --edges none and --cut."
         )
     dictionaries = _dictionaries(features or [], feature_names, cut)
+    units = _layers_with_units(neurons, layer, cut)
     if check and attention == "held":
         raise Usage(
             "--check runs the model with words replaced, where attention moves; leave --attention held out."
@@ -205,7 +218,7 @@ def why(
     )
     how: dict[str, Any] = {
         "reference": reference, "cut": cut, "attention": attention, "experts": experts, "edges": kept,
-        "parts": parts, "features": dictionaries, "tol": tol, "truncate": truncate,
+        "parts": parts, "neurons": units, "features": dictionaries, "tol": tol, "truncate": truncate,
     }  # fmt: skip
     spans = None if on is None else [_span(part) for part in on]
     with counted("segments") as progress:
@@ -219,7 +232,7 @@ def why(
             result = explainer.explain_prediction(
                 inputs, answer, contrast, position, on=spans, score=score, progress=progress, **how
             )
-    deliver(result, outputs, by, paths, details, check)
+    deliver(result, outputs, by, paths, details, check, neurons)
 
 
 def _check_asked(
@@ -302,6 +315,21 @@ def _dictionaries(folders: list[Path], names: Path | None, cut: str) -> list[Dic
     from ligflow.dictionaries.read import read_dictionary
 
     return [checked(partial(read_dictionary, names=names), folder) for folder in folders]
+
+
+def _layers_with_units(neurons: int | None, layer: str | None, cut: str) -> list[int] | str:
+    """The layers whose hidden units are kept. Raises Usage for options that do nothing."""
+    if neurons is None:
+        if layer is not None:
+            raise Usage("--layer says whose hidden units are kept; give how many are printed: --neurons 20.")
+        return []
+    if neurons < 1:
+        raise Usage(f"--neurons is {neurons}; give a whole number from 1.")
+    if cut != "modules":
+        raise Usage("--neurons lists hidden units of MLPs, which are known with --cut modules alone.")
+    if layer is None or layer in ("strongest", "all"):
+        return layer or "strongest"
+    return layer_range("--layer", layer) or []
 
 
 def _span(typed: str) -> int | str | tuple[int, int]:

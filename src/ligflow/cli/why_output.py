@@ -33,6 +33,7 @@ def deliver(
     paths: int = 0,
     details: bool = False,
     check: bool = False,
+    neurons: int | None = None,
 ) -> None:
     """What was asked on the screen and in files; what `--json -` takes is not printed."""
     sides = _sides(result)
@@ -43,7 +44,7 @@ def deliver(
     if str(outputs.json) == "-":
         sys.stdout.write(_json(result) + "\n")
         return
-    _print(result, spans, details)
+    _print(result, spans, details, neurons)
     if replaced:
         console().print()
         console().print(_replacements(replaced))
@@ -90,12 +91,16 @@ def _spans(sides: list[Prediction], spans: str | None) -> str | None:
     return spans
 
 
-def _print(result: Prediction | Answer | Similarity, spans: str | None, details: bool) -> None:
+def _print(
+    result: Prediction | Answer | Similarity, spans: str | None, details: bool, neurons: int | None
+) -> None:
     from ligflow.prediction.answer import Answer
     from ligflow.view import answer_terminal, prediction_terminal
 
     if isinstance(result, Answer):
-        answer_terminal.report(result.whole, result.rows, console(), spans=spans, details=details)
+        answer_terminal.report(
+            result.whole, result.rows, console(), spans=spans, details=details, neurons=neurons
+        )
         return
     sides = _sides(result)
     if len(sides) > 1:
@@ -103,7 +108,7 @@ def _print(result: Prediction | Answer | Similarity, spans: str | None, details:
     for number, side in enumerate(sides):
         if number:
             console().print()
-        prediction_terminal.report(side, console(), spans=spans, details=details)
+        prediction_terminal.report(side, console(), spans=spans, details=details, neurons=neurons)
 
 
 def _json(result: Prediction | Answer | Similarity) -> str:

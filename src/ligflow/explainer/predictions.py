@@ -54,6 +54,8 @@ def explain_prediction(
       (what was asked).
     - `features`: dictionaries whose features are kept (sparse autoencoders, transcoders): of
       `read_dictionary`, or their folders; several in a list.
+    - `neurons`: of which layers' MLPs the hidden units are kept: `[3, 5]`, those of the `"strongest"` MLPs,
+      `"all"`, or none: `()`; `Prediction.neurons(layer)` lists them, of other layers by a second run.
     - `tol`: the largest sum of errors of tokens, relative to `max(|change|, Σ |relevance|)`.
     - `max_points`: points of a segment after which it is given up and named; `points`: as many for all.
     - `truncate` and `progress` are those of `explain`; progress counts segments.

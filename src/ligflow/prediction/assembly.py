@@ -16,6 +16,7 @@ from ligflow.prediction.check import Asked
 from ligflow.prediction.graph import Built, Runs
 from ligflow.prediction.kept_edges import kept_edges, layers_with_edges
 from ligflow.prediction.kept_features import kept_features
+from ligflow.prediction.kept_units import kept_units, layers_with_units
 from ligflow.prediction.nodes import nodes_of
 from ligflow.prediction.prediction import Prediction
 from ligflow.prediction.question import Question, top_of
@@ -45,12 +46,15 @@ def assemble(
         layers_with_edges(nodes.heads, settings.edges, len(runs.layers)) if settings.cut == "modules" else ()
     )
     edges = kept_edges(built, result, row, kept, runs.held, settings.parts, settings.points)
+    with_units = layers_with_units(nodes.mlps, settings.neurons, len(runs.layers))
+    units = kept_units(built, result, row, with_units)
     labels, own = [*question.labels], len(question.tokens.labels)
     streams = (("encoder", 0, own), ("decoder", own, len(labels)))
     parallel = [call.number for call in built.calls if call.form.kind == "parallel"]
     dtype = str(runs.real.embeddings.dtype).removeprefix("torch.")
     features = kept_features(runs, built, result, row, settings, labels, whole.name)
-    notes = [*built.notes, *edges.notes, *features.notes, *_of_jumps(graph.segments, result, row)]
+    own_notes = [*edges.notes, *units.notes, *features.notes]
+    notes = [*built.notes, *own_notes, *_of_jumps(graph.segments, result, row)]
     meta = _meta(whole, question, reference, settings, about, notes, row)
     prediction = Prediction(
         tokens=labels,
@@ -67,12 +71,14 @@ def assemble(
         stored_edges=edges.edges,
         parts=edges.parts,
         stored_features=tuple(features.features),
+        stored_neurons=units.parts("relevance"),
+        stored_activations=units.parts("activations"),
         certificates=_certificates(graph.segments, result, row),
         top=top_of(question, runs.real.outputs, _SHOWN, row),
         reference_top=top_of(question, runs.reference.outputs, _SHOWN, row),
         layer_names=tuple(layer.name for layer in runs.layers),
         streams=streams if question.decoder_tokens else (("tokens", 0, own),),
-        meta=meta | {"parallel": parallel, "dtype": dtype},
+        meta=meta | {"parallel": parallel, "dtype": dtype, "units": units.names()},
     )  # fmt: skip
     asked = Asked(whole, question, reference, row, settings)
     vars(prediction)["_asked"] = asked  # no field: files hold no model

@@ -72,7 +72,8 @@ def taken_apart(
     model = cast(PreTrainedModel, copy.placement.model)
     inputs = taken_by(model, dict(subject.inputs))
     recorded = recorded_layers(copy, inputs, subject.positions)
-    check_layers(settings.edges, len(recorded.layers))
+    for numbers in (settings.edges, settings.neurons):
+        check_layers(numbers, len(recorded.layers))
     runs = both_runs(
         model, inputs, recorded.layers, instead.embeddings, subject.positions, subject.score,
         recorded.decoder, settings.experts == "held", settings.attention == "held",

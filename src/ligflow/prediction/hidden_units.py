@@ -107,7 +107,7 @@ def _of_projection(
     (pulled,) = torch.autograd.grad(projection.output, projection.units, own, retain_graph=True)
     place = place_of(projection.weight, module)
     of_bias = torch.zeros_like(own[..., 0]) if projection.bias is None else (own * projection.bias).sum(-1)
-    tensors = (projection.units.detach(), pulled, marked, numbered, of_bias[..., None])
+    tensors: tuple[Tensor, ...] = (projection.units.detach(), pulled, marked, numbered, of_bias[..., None])
     if projection.weight.ndim < 3:
         tensors = tuple(each[None] for each in tensors)
     for expert, (units, back, mark, times, bias) in enumerate(zip(*tensors, strict=True)):
@@ -155,16 +155,16 @@ def _assembled(runs: Sequence[Sequence[_Part]], call: Call, branch: ReadOut, tok
     active = [part for part in every if part.place in gated or bool(part.units.any())] or every
     sizes = {part.place: part.units.shape[-1] for part in active}  # an attention that gives nothing has none
     axis = unit_axis(sizes, gated, {part.place for part in every if part.biased}, call.layer.module)
-    given = torch.zeros(2, tokens, axis.size, dtype=torch.float64)
-    activations = torch.zeros_like(given)
+    products = torch.zeros(2, tokens, axis.size, dtype=torch.float64)
+    activations = torch.zeros_like(products)
     for run, parts in enumerate(runs):
         for part in (part for part in parts if part.place in axis.first):
-            gates = part.gates if part.place in {*gated, *axis.biases} else torch.ones_like(part.gates)
-            _put(given[run], part, branch.first, axis, part.given, part.given_by_bias)
+            gates = part.gates if part.place in axis.gated else torch.ones_like(part.gates)
+            _put(products[run], part, branch.first, axis, part.given, part.given_by_bias)
             _put(activations[run], part, branch.first, axis, gates[:, None] * part.units, gates)
-    relevance, sought = given[0] - given[1], branch.by_token().cpu()
+    relevance, sought = products[0] - products[1], branch.by_token().cpu()
     off = relevance[branch.first : branch.first + len(sought)].sum(-1) - sought
-    if float(off.abs().sum()) > _CLOSED * float(given.abs().sum()):
+    if float(off.abs().sum()) > _CLOSED * float(products.abs().sum()):
         names = ", ".join(sorted({part.place.name for part in every}))
         raise _none_of(
             call,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ligflow.dictionaries.dictionary import Dictionary
     from ligflow.prediction.check import Replacement
     from ligflow.prediction.feature_table import FeatureTable
+    from ligflow.prediction.neurons import Neurons
     from ligflow.results.prediction_paths import RelevancePath
     from ligflow.results.span_relevance import SpanRelevance, Spans
 
@@ -62,6 +63,21 @@ class Prediction(PredictionData):
         from ligflow.prediction.feature_table import features
 
         return features(self, dictionary, top)
+
+    def neurons(self, layer: int, top: int = 20) -> Neurons:
+        """The hidden units of a layer's MLP, the `top` strongest of which are listed.
+
+        `R_i = (W_outᵀ m)_i Δa_i` of unit i at a token, which sums over units to `mlps[layer]`. Where they are
+        not stored the chain is run once more. Raises LigflowError for a file or a mean without them,
+        UnsupportedModel for a layer whose MLP is not of that form.
+        """
+        from ligflow.prediction.neurons import Neurons
+        from ligflow.prediction.neurons_again import neurons_again
+
+        layer = self.layer_number(layer)
+        stored = layer in self.stored_neurons
+        units = super().neurons(layer, top) if stored else neurons_again(self, layer, top)
+        return Neurons(**vars(units))
 
     def check(self, tokens: int = 5, heads: int = 5) -> list[Replacement]:
         """The strongest tokens and heads replaced for real, the true change beside their relevance.

@@ -100,5 +100,7 @@ def mlp_branch(places: Places, call: Call) -> ReadOut | None:
 
 
 def _read_out(cotangent: Tensor, variable: Variable) -> ReadOut:
-    ends = cotangent, variable.real, variable.reference
-    return ReadOut(*(end.movedim(variable.axis, 0) for end in ends), variable.offset)
+    at, real, reference = (
+        end.movedim(variable.axis, 0) for end in (cotangent, variable.real, variable.reference)
+    )
+    return ReadOut(at, real, reference, variable.offset)

@@ -31,11 +31,13 @@ class UnitAxis:
     """The hidden units of an MLP one weight after another, then the output biases of experts.
 
     `first` says where the units of a weight begin, `biases` where the output bias of an expert stands.
+    `gated` are the weights whose units come times a gate: those of experts, and others that gates change.
     """
 
     groups: tuple[UnitGroup, ...]
     first: Mapping[WeightPlace, int]
     biases: Mapping[WeightPlace, int]
+    gated: Collection[WeightPlace]
 
     @property
     def size(self) -> int:
@@ -72,6 +74,7 @@ def unit_axis(
         tuple(groups),
         {place: first[place] for place in every},
         {place: first[place, "bias"] for place in behind},
+        {*gated, *experts},
     )
 
 

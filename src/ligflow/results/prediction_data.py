@@ -13,6 +13,7 @@ from torch import Tensor
 from ligflow.errors import LigflowError
 from ligflow.results.edge_parts import EdgeParts
 from ligflow.results.features import Features
+from ligflow.results.neurons import Groups, NeuronsData, neurons_of
 
 AnyPrediction = TypeVar("AnyPrediction", bound="PredictionData")
 
@@ -49,6 +50,8 @@ class PredictionData:
     | `residual[layer]` | token | what a token carries past the layer's own parts |
     | `routing[layer]` | token | what a token's changes of experts give, a part of its MLP's |
     | `parts[layer]` | part head target source | edges by value, key and query, where they were asked for |
+    | `stored_neurons[layer]` | token unit | what hidden units of an MLP give, where they were asked for |
+    | `stored_activations[layer]` | run token unit | what they are in the real run, and in the reference run |
 
     `stored_features` are those of dictionaries that were asked for, at the hook point of each.
 
@@ -74,6 +77,8 @@ class PredictionData:
     stored_edges: Mapping[int, Float[Tensor, "head target source"]] = field(default_factory=dict)
     parts: Mapping[int, Float[Tensor, "part head target source"]] = field(default_factory=dict)
     stored_features: tuple[Features, ...] = ()
+    stored_neurons: Mapping[int, Float[Tensor, "token unit"]] = field(default_factory=dict)
+    stored_activations: Mapping[int, Float[Tensor, "run token unit"]] = field(default_factory=dict)
     certificates: tuple[SegmentCertificate, ...] = ()
     top: tuple[tuple[str, float], ...] = ()
     reference_top: tuple[tuple[str, float], ...] = ()
@@ -127,3 +132,36 @@ class PredictionData:
                 f"explain_prediction(..., edges=[{layer}]{more})."
             )
         return EdgeParts.of(held[layer]) if parts else held[layer]
+
+    def neurons(self, layer: int, top: int = 20) -> NeuronsData:
+        """The hidden units of a layer's MLP, the `top` strongest of which are listed.
+
+        `R_i = (W_outᵀ m)_i Δa_i` of unit i at a token, which sums over units to `mlps[layer]`. Raises
+        LigflowError for a layer whose units are not stored.
+        """
+        layer = self.layer_number(layer)
+        if layer not in self.stored_neurons:
+            stored = ", ".join(map(str, self.stored_neurons)) or "none"
+            raise LigflowError(
+                f"No hidden units of layer {layer} are stored (stored: {stored}); ask for them: "
+                f"explain_prediction(..., neurons=[{layer}])."
+            )
+        return neurons_of(
+            layer, self.tokens, self.stored_neurons[layer], self.stored_activations[layer],
+            self.unit_groups(layer), self.mlps[layer], self.scale, top,
+        )  # fmt: skip
+
+    def unit_groups(self, layer: int) -> Groups:
+        """What the stored hidden units of a layer are called, and how many: `[("expert 0", 512), ...]`."""
+        groups: Groups = self.meta["units"][str(layer)]
+        return groups
+
+    def layer_number(self, layer: int) -> int:
+        """A layer's number; negative ones count from the last.
+
+        Raises LigflowError for a layer that there is not.
+        """
+        count = len(self.layer_names)
+        if isinstance(layer, bool) or not isinstance(layer, int) or not -count <= layer < count:
+            raise LigflowError(f"There is no layer {layer!r}; the prediction has layers 0 to {count - 1}.")
+        return layer % count

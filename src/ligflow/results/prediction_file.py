@@ -29,6 +29,8 @@ BY_LAYER = {
     "routing": ("token",),
     "stored_edges": ("head", "token", "token"),
     "parts": ("part", "head", "token", "token"),
+    "stored_neurons": ("token", "unit"),
+    "stored_activations": ("run", "token", "unit"),
 }
 
 
@@ -139,7 +141,7 @@ def _check_tensors(labels: dict[str, Any], tensors: Mapping[str, Tensor], path: 
     """All numbers are there, finite, and in the sizes of the labels."""
     if lost := sorted({*WHOLE} - {*tensors}):
         raise LigflowError(f"{str(path)!r} is damaged: it holds no {', '.join(lost)}.")
-    sizes = {"cut": len(labels["cuts"]), "token": len(labels["tokens"]), "part": len(PARTS)}
+    sizes = {"cut": len(labels["cuts"]), "token": len(labels["tokens"]), "part": len(PARTS), "run": 2}
     if wrong := feature_file.wrong_tensor(labels.get("stored_features", ()), tensors, len(labels["tokens"])):
         raise LigflowError(f"{str(path)!r} is damaged: {wrong}.")
     for name, tensor in tensors.items():
@@ -179,6 +181,18 @@ def _check_layers(labels: dict[str, Any], tensors: Mapping[str, Tensor], path: P
                 raise LigflowError(
                     f"{str(path)!r} is damaged: tensor {name!r} is of other heads than its layer."
                 )
+        if part in ("stored_neurons", "stored_activations"):
+            _check_units(labels, tensors, layer, path)
+
+
+def _check_units(labels: dict[str, Any], tensors: Mapping[str, Tensor], layer: str, path: Path) -> None:
+    """Hidden units have their activations, their MLP and their names."""
+    pair = [tensors.get(f"{name}.{layer}") for name in ("stored_neurons", "stored_activations")]
+    named = sum(size for _, size in labels["meta"].get("units", {}).get(layer, ()))
+    if f"mlps.{layer}" not in tensors or any(each is None or each.shape[-1] != named for each in pair):
+        raise LigflowError(
+            f"{str(path)!r} is damaged: the hidden units of layer {layer} lack activations, names or an MLP."
+        )
 
 
 def _dims(name: str) -> tuple[str, ...] | None:

@@ -45,6 +45,7 @@ class About(Part):
     totals: list[Finite] = Field(default_factory=list)
     relevance_sd: list[Finite] = Field(default_factory=list)
     parallel: list[Place] = Field(default_factory=list)
+    units: dict[Text, list[Annotated[tuple[Text, Place], Lax]]] = Field(default_factory=dict)
     settings: dict[Text, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from ligflow.results.features import summed
 from ligflow.results.prediction_data import AnyPrediction, PredictionData, SegmentCertificate
 
 _BY_LAYER = ("heads", "cross_heads", "mlps", "residual", "routing", "stored_edges", "parts")
+_UNITS = ("stored_neurons", "stored_activations")
 _SAME = ("tokens", "cuts", "layer_names", "streams")
 _SETTINGS = ("cut", "attention", "experts", "score")
 
@@ -100,7 +101,28 @@ def _sums(predictions: Sequence[PredictionData], weight: float) -> dict[str, Any
             for layer in layers
         }
     kept = zip(*(p.stored_features for p in predictions), strict=True)
-    return sums | {"stored_features": tuple(summed(each, weight) for each in kept)}
+    return (
+        sums | _units(predictions, weight) | {"stored_features": tuple(summed(each, weight) for each in kept)}
+    )
+
+
+def _units(predictions: Sequence[PredictionData], weight: float) -> dict[str, Any]:
+    """Weighted sums over hidden units of the layers that all have; of activations the mean."""
+    layers = [
+        layer
+        for layer, first in predictions[0].stored_neurons.items()
+        if all(
+            layer in p.stored_neurons and p.stored_neurons[layer].shape == first.shape for p in predictions
+        )
+    ]
+    weights = weight, 1 / len(predictions)
+    return {
+        name: {
+            layer: torch.stack([getattr(p, name)[layer] for p in predictions]).sum(0) * share
+            for layer in layers
+        }
+        for name, share in zip(_UNITS, weights, strict=True)
+    }
 
 
 def _certificates(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ligflow.method.attention_parts import PARTS
 from ligflow.results.features import NODES, Features
+from ligflow.results.neurons import unit_called
 from ligflow.results.prediction_data import PredictionData
 from ligflow.results.prediction_paths import after, own, parts_at
 
@@ -36,7 +37,8 @@ def to_pandas(prediction: PredictionData) -> pandas.DataFrame:
     """One row a node: `token` at the input, `depth` at a cut, `head`, `mlp`, `residual`, `routing`, `edge`.
 
     The rows of `token` sum to `change`, and so do those of each cut; an edge that is 0 has no row. Where
-    edges are stored in parts there are rows `value`, `key` and `query`, which sum to the same by head.
+    edges are stored in parts there are rows `value`, `key` and `query`, which sum to the same by head; where
+    hidden units are stored, rows `neuron` of all that have any relevance, which sum to the MLP's.
     Features of dictionaries are rows `feature`; with `feature rest`, `feature bias` and others they sum to
     what their hook point contributes.
     """
@@ -61,6 +63,8 @@ def _rows(prediction: PredictionData) -> Iterator[dict[str, Any]]:
     for layer, parts in prediction.parts.items():
         for name, part in zip(PARTS, parts, strict=True):
             yield from _by_edge(prediction, layer, name, part)
+    for layer in prediction.stored_neurons:
+        yield from _by_unit(prediction, layer)
     for features in prediction.stored_features:
         yield from _by_feature(prediction, features)
 
@@ -78,6 +82,17 @@ def _by_feature(prediction: PredictionData, features: Features) -> Iterator[dict
                 yield _row(prediction, f"feature {name}", place, relevance) | {
                     "dictionary": features.dictionary
                 }
+
+
+def _by_unit(prediction: PredictionData, layer: int) -> Iterator[dict[str, Any]]:
+    relevance, activations = prediction.stored_neurons[layer], prediction.stored_activations[layer]
+    names = [unit_called(prediction.unit_groups(layer), unit) for unit in range(relevance.shape[1])]
+    for place, unit in relevance.nonzero().tolist():
+        own, other = activations[:, place, unit].tolist()
+        yield _row(prediction, "neuron", place, float(relevance[place, unit])) | {
+            "layer": layer, "unit": unit, "unit_name": names[unit], "activation": own,
+            "reference_activation": other,
+        }  # fmt: skip
 
 
 def _by_edge(prediction: PredictionData, layer: int, kind: str, edges: Tensor) -> Iterator[dict[str, Any]]:

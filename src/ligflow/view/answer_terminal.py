@@ -20,6 +20,7 @@ def report(
     *,
     spans: str | None = None,
     details: bool = False,
+    neurons: int | None = None,
 ) -> None:
     """Prints a line for each token of the answer, then what `prediction_terminal.report` says of all."""
     console.print(Text(f"the answer: ‘{words.shown(str(whole.meta.get('question', '')))}’", style="bold"))
@@ -29,7 +30,7 @@ def report(
         console.print(Text(f"{len(rows) - _ROWS} more tokens, which change by {words.number(left)} together"))
     console.print(Text("earlier tokens of the answer are kept: the prompt alone explains each"))
     console.print()
-    prediction_terminal.report(whole, console, spans=spans, details=details)
+    prediction_terminal.report(whole, console, spans=spans, details=details, neurons=neurons)
 
 
 def _table(rows: Sequence[PredictionData]) -> Table:

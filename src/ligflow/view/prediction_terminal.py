@@ -20,12 +20,17 @@ _LINES, _AROUND = 8, 4  # lines of the text that are shown, and tokens around a 
 
 
 def report(
-    prediction: PredictionData, console: Console, *, spans: str | None = None, details: bool = False
+    prediction: PredictionData,
+    console: Console,
+    *,
+    spans: str | None = None,
+    details: bool = False,
+    neurons: int | None = None,
 ) -> None:
     """Prints the answer first, then the words by size, the strongest heads and MLPs, and what adds up.
 
     With `spans` the table sums over these (turns, passages, ...); with `details` every segment of the model
-    is listed with what it may be off.
+    is listed with what it may be off. Of hidden units `neurons` are listed, where some are stored.
     """
     for line in words.said(prediction):
         console.print(Text(line))
@@ -40,7 +45,7 @@ def report(
     for line in (*_rest(every, called), words.kept(prediction)):
         if line:
             console.print(Text(line))
-    _print_parts(prediction, console)
+    _print_parts(prediction, console, neurons)
     for features in prediction.stored_features:
         console.print()
         report_features(features, console, scale=prediction.scale)
@@ -136,9 +141,9 @@ def _rest(every: list[SpanRelevance], called: str) -> Iterator[str]:
         yield f"{len(left)} more {name}: {words.number(sum(unit.relevance for unit in left))} together"
 
 
-def _print_parts(prediction: PredictionData, console: Console) -> None:
+def _print_parts(prediction: PredictionData, console: Console, neurons: int | None) -> None:
     """The strongest heads, MLPs and what else there is, a table each."""
-    for title, parts in words.strongest(prediction, _PARTS):
+    for title, parts in words.strongest(prediction, _PARTS, neurons):
         console.print()
         table = _table(title, "relevance", "share")
         for said, relevance in parts:

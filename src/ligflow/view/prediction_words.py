@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ligflow.inputs.labels import printable, told_apart, trimmed
 from ligflow.method.attention_parts import PARTS as SPLIT
+from ligflow.results.neurons import strongest_units, unit_called
 from ligflow.results.prediction_data import PredictionData
 from ligflow.results.prediction_paths import parts_at
 from ligflow.results.span_relevance import SpanRelevance, by
@@ -237,8 +238,13 @@ def running(tokens: Sequence[str]) -> list[str]:
 # --- heads and MLPs -------------------------------------------------------------------------------
 
 
-def strongest(prediction: PredictionData, count: int) -> Iterator[tuple[str, list[tuple[str, float]]]]:
-    """What is strongest, in words with its relevance: heads, MLPs, changes of experts, parts of edges."""
+def strongest(
+    prediction: PredictionData, count: int, neurons: int | None = None
+) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+    """What is strongest, in words with its relevance: heads, MLPs, hidden units, changes of experts, parts.
+
+    Of hidden units `neurons` are named where that is given.
+    """
     for title, parts in (
         ("strongest heads", strongest_heads(prediction, count)),
         ("strongest MLPs", strongest_mlps(prediction, count)),
@@ -246,6 +252,11 @@ def strongest(prediction: PredictionData, count: int) -> Iterator[tuple[str, lis
     ):
         if parts:
             yield title, [(in_words(prediction, part), part.relevance) for part in parts]
+        if title == "strongest MLPs" and prediction.stored_neurons:
+            yield (
+                "strongest hidden units (reference → input)",
+                strongest_neurons(prediction, neurons or count),
+            )
     for name in SPLIT if prediction.parts else ():
         edges = strongest_of_part(prediction, name, count)
         if edges:
@@ -286,6 +297,25 @@ def of_part_in_words(prediction: PredictionData, name: str, part: Part) -> str:
 def strongest_mlps(prediction: PredictionData, count: int) -> list[Part]:
     """The MLPs at a token with the most relevance, of whichever sign."""
     return _parts(prediction.mlps, "MLP", count)
+
+
+def strongest_neurons(prediction: PredictionData, count: int) -> list[tuple[str, float]]:
+    """The hidden units with the most relevance among those that are stored, with what they are in both runs.
+
+    `layer 24, unit 1005 at ‘is’ (0.163 → -19.2)`: in the reference run, and in the real one.
+    """
+    best = [
+        (layer, *place)
+        for layer, relevance in prediction.stored_neurons.items()
+        for place in strongest_units(relevance, count)
+    ]
+    said = []
+    for layer, position, unit, relevance in sorted(best, key=lambda each: -abs(each[3]))[:count]:
+        own, other = prediction.stored_activations[layer][:, position, unit].tolist()
+        name = unit_called(prediction.unit_groups(layer), unit)
+        where = f"{layer_called(prediction, layer)}, {name} at {label(prediction, position)}"
+        said.append((f"{where} ({other:.3g} → {own:.3g})", relevance))
+    return said
 
 
 def strongest_jumps(prediction: PredictionData, count: int) -> list[Part]:
