@@ -68,3 +68,25 @@ def test_an_input_that_goes_through_the_chain_once_more_goes_alone(monkeypatch) 
         alone = explainer.explain_prediction(inputs, **options)
         assert torch.allclose(prediction.by_depth, alone.by_depth, atol=1e-10, rtol=1e-9)
         assert torch.allclose(prediction.error, alone.error, atol=1e-10, rtol=1e-9)
+
+
+@pytest.mark.parametrize("how", [{"attention": "held"}, {"cut": "model"}])
+def test_what_is_held_is_each_input_s_own(how) -> None:
+    explainer = Explainer(gpt2())
+    many = [{"input_ids": torch.tensor([[9, number, 5, 3]])} for number in (11, 40)]
+    options = {"answer": 7, "on": [1, 2], "reference": REFERENCE[:4], "points": 7, "edges": ()} | how
+    together = explainer.explain_predictions(many, **options)
+    for inputs, prediction in zip(many, together, strict=True):
+        alone = explainer.explain_prediction(inputs, **options)
+        assert prediction.reference_value == pytest.approx(alone.reference_value, abs=1e-12)
+        assert torch.allclose(prediction.by_depth, alone.by_depth, atol=1e-10, rtol=1e-9)
+
+
+def test_progress_counts_inputs_of_all_and_of_an_unknown_number() -> None:
+    explainer, said = Explainer(gpt2()), list[tuple[int, int]]()
+    many = [{"input_ids": ids(3)}] * 3
+    options = {"answer": 7, "on": [1, 2], "reference": REFERENCE[:3], "points": 3, "edges": ()}
+    for inputs, count in ((many, 3), (iter(many), 0)):
+        said.clear()
+        list(explainer.explain_predictions(inputs, progress=lambda *both: said.append(both), **options))
+        assert said == [(1, count), (2, count), (3, count)]

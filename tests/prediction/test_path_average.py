@@ -122,3 +122,17 @@ def test_where_tokens_mix_they_share_what_is_missed_by_the_size_of_their_relevan
     torch.testing.assert_close(relevance, torch.tensor([0.7, -0.8]).double())
     local = (result.local["x"][0] * STEP).sum(-1)
     torch.testing.assert_close(local, -3 * relevance.abs() / 1.5)
+
+
+@pytest.mark.parametrize("tokenwise", [True, False])
+def test_an_error_is_what_is_left_of_the_last_change_between_rules(tokenwise: bool) -> None:
+    """Seven points of Patterson beside three of Gauss, whose change is some 4e-5 and leaves far less."""
+    nodes, weights = torch.tensor([0.5 - 0.15**0.5, 0.5, 0.5 + 0.15**0.5]), torch.tensor([5, 8, 5]) / 18
+    result = _averaged(lambda x: torch.exp(4 * x), 1.0, tokenwise)
+    x = 0.2 + nodes.double() * STEP
+    three = 4 * (torch.exp(4 * x) * weights.double()).sum(-1) * torch.tensor([1.0, 2.0]).double()
+    change = ((result.cotangents["x"][0, :, 0] - three) * STEP[:, 0]).abs().sum()
+    left = (result.local["x"][0] * STEP).abs().sum()
+    assert int(result.points) == 7
+    assert float(change) > 1e-5
+    assert 0 < float(left) < 0.02 * float(change)
