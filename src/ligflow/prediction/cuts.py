@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from ligflow.layer.arguments import snapshot
 from ligflow.layer.interface import Captured, plain
 from ligflow.layer.layer import Layer
+from ligflow.prediction.fused_attention import fused
 from ligflow.prediction.layer_form import LayerForm, Second, run_to
 from ligflow.prediction.segment import Segment, Values
 from ligflow.prediction.two_runs import Path, argument_at
@@ -158,9 +159,11 @@ def _attention(call: Call) -> Segment:
 
     def run(values: Values) -> Tensor:
         layer, hidden = call.at(values), values[call.hidden]
-        if call.attend is plain:
+        if call.attend is not plain:
+            return call.attend(layer.capture(hidden)).transpose(1, 2)
+        if layer.calls or layer.findings.windows or layer.findings.one_by_one:
             return layer.attend(hidden)
-        return call.attend(layer.capture(hidden)).transpose(1, 2)
+        return fused(layer.capture(hidden)).transpose(1, 2)
 
     return _segment(call, "attention", sources, u, run, tokenwise=False)
 
