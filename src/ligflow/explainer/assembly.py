@@ -82,7 +82,7 @@ def _stack(route: str, parts: list[Attribution], split: int) -> dict[str, Tensor
             route: values.transpose(1, 2),
             f"{route}.floor": torch.stack([part.floor[0] for part in parts]),
         }
-        maps |= _parts_of_edges(parts)
+        maps |= _parts_of_edges(route, parts)
     else:
         stacked = {name: cell[:, 0] for name, cell in stacked.items()}
         maps = (_own_and_memory if route == "z2z" else _heads_and_residual)(values[:, :, 0], split)
@@ -91,13 +91,13 @@ def _stack(route: str, parts: list[Attribution], split: int) -> dict[str, Tensor
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def _parts_of_edges(attributions: list[Attribution]) -> dict[str, Tensor]:
-    """The maps of z2u by value, key and query, where they were asked for."""
+def _parts_of_edges(route: str, attributions: list[Attribution]) -> dict[str, Tensor]:
+    """The maps of a route by value, key and query, where they were asked for."""
     parts = [each.parts for each in attributions if each.parts is not None]
     if not parts:
         return {}
     by_part = torch.stack(parts).permute(3, 0, 2, 1, 4)
-    return {f"z2u_{name}": part for name, part in zip(PARTS, by_part, strict=True)}
+    return {f"{route}_{name}": part for name, part in zip(PARTS, by_part, strict=True)}
 
 
 def _own_and_memory(sources: Tensor, own: int) -> dict[str, Tensor]:

@@ -191,7 +191,8 @@ class Explainer:
         - `precision`: `float32`, exact whatever the process has set, or `tf32`, in which CUDA rounds the
           factors of products to 10 bits.
         - `experts`: `routed`, or `frozen`, which holds every token's experts at those of the real input.
-        - `parts`: whether z2u is split too, by value, key and query (`flow.parts`).
+        - `parts`: whether z2u is split too, by value, key and query (`flow.parts`), and e2u
+          (`flow.cross_parts`).
         - `truncate`: cuts a text that is too long for the model, in place of an error.
         - `progress`: `progress(done, of)` is called after each layer; True is a bar, and so is None on a
           terminal or in a notebook where it takes longer, which also says how long.

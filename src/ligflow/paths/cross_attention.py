@@ -22,6 +22,7 @@ from ligflow.method.attention import (
     score_gradient,
     source_slope,
 )
+from ligflow.method.attention_parts import attention_parts
 
 _FIT = 1e-5
 
@@ -174,3 +175,22 @@ def cross_pullback(
     weights = attention_weights(query, memory.key, form)
     to_u = towards(attention_output(weights, memory.value).transpose(1, 2)).transpose(1, 2)
     return _slopes(weights, to_u, query, memory, form.scaling).transpose(1, 2)
+
+
+def cross_part_integrands(
+    path: CrossPath,
+    nodes: Float[Tensor, " node"],
+    rows: Int[Tensor, " row"],
+    towards: Callable[[Tensor], Tensor],
+) -> Float[Tensor, "all node row head memory"]:
+    """The same by value and key, with 0 for the queries, which stay, and the keys' common move."""
+    query, form = path.rows(rows, len(nodes))
+    memory = path.at(nodes)
+    weights = attention_weights(query, memory.key, form)
+    to_u = towards(attention_output(weights, memory.value).transpose(1, 2)).transpose(1, 2)
+    key_step, value_step = (
+        step.expand(len(nodes), -1, -1, -1) for step in (memory.key_step, memory.value_step)
+    )
+    steps = torch.zeros_like(query), key_step, value_step
+    parts = attention_parts(weights, to_u, query, memory.key, memory.value, steps, form.scaling)
+    return parts.every.transpose(2, 3)

@@ -27,6 +27,9 @@ DIMS = {
     "u2z_residual": ("layer", "target"),
     "z2z": ("layer", "target", "source"),
     "e2u": ("layer", "cross_head", "target", "memory"),
+    "e2u_value": ("layer", "cross_head", "target", "memory"),
+    "e2u_key": ("layer", "cross_head", "target", "memory"),
+    "e2u_query": ("layer", "cross_head", "target", "memory"),
     "u2z_cross": ("layer", "cross_head", "target"),
     "z2z_cross": ("layer", "target", "memory"),
 }
@@ -85,7 +88,7 @@ class FlowData:
     | `u2z_cross` | layer cross_head target | MLP: head output u of the second attention -> z' |
     | `z2z_cross` | layer target memory | the whole layer: encoder token -> z'; sums with `z2z` to one total |
 
-    With `parts=True` z2u is split by value, key and query: see `parts`.
+    With `parts=True` z2u and e2u are split by value, key and query: see `parts` and `cross_parts`.
 
     Units are those of the scalarised image, for `l2` the norm of the layer's output (u for z2u).
     `tensors` holds everything by name, as saved in a file.
@@ -120,9 +123,7 @@ class FlowData:
         Each is `[layer, head, target, source]`; all three sum over their sources to what z2u sums to, so that
         `certificate("z2u")` is theirs. Raises LigflowError for a flow without them.
         """
-        if "z2u_value" not in self.tensors:
-            raise LigflowError("This flow holds no parts of z2u; ask for them: explain(..., parts=True).")
-        return EdgeParts(*(self.tensors[f"z2u_{name}"] for name in PARTS))
+        return self._parts("z2u")
 
     @property
     def u2z(self) -> Float[Tensor, "layer head target"]:
@@ -154,6 +155,15 @@ class FlowData:
     def e2u(self) -> Float[Tensor, "layer cross_head target memory"]:
         """What encoder token m contributes to the output of head h of the second attention at target j."""
         return self._map("e2u")
+
+    @property
+    def cross_parts(self) -> EdgeParts:
+        """e2u by value and key of the encoder's tokens; queries stay on their path, and have 0.
+
+        Each is `[layer, cross_head, target, memory]`, and they sum over it to what e2u sums to. Raises
+        LigflowError for a flow without them.
+        """
+        return self._parts("e2u")
 
     @property
     def u2z_cross(self) -> Float[Tensor, "layer cross_head target"]:
@@ -276,6 +286,13 @@ class FlowData:
                 ask = "it comes with z2u where layers attend to an encoder: Explainer(model, stack='decoder')"
             raise LigflowError(f"This flow holds {', '.join(self.routes)}, not {route}; {ask}.")
         return self.tensors[route]
+
+    def _parts(self, route: str) -> EdgeParts:
+        names = [f"{route}_{part}" for part in PARTS]
+        if names[0] in self.tensors:
+            return EdgeParts(*(self.tensors[name] for name in names))
+        self._map(route)
+        raise LigflowError(f"This flow holds no parts of {route}; ask for them: explain(..., parts=True).")
 
     def _cell(self, route: str, part: str) -> Tensor:
         if route not in CELL_DIMS:

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from ligflow.errors import LigflowError
 from ligflow.files import atomically
+from ligflow.method.attention_parts import PARTS
 from ligflow.results.flow_data import CELL_DIMS, CELL_PARTS, DIMS, AnyFlow, FlowData
 from ligflow.results.flow_header import FLOW, Header, other_kind, wrong_field
 
@@ -92,7 +93,8 @@ def _check_parts(flow: FlowData, path: Path) -> None:
     routes = [name for name in CELL_DIMS if name in maps]
     needed = [f"{route}.{part}" for route in routes for part in (*CELL_PARTS, "nodes")]
     needed += ["z2u.floor"] if "z2u" in maps else []
-    split = [name for name in DIMS if name.startswith("z2u_")]
+    routes_in_parts = ("z2u", "e2u") if flow.memory else ("z2u",)
+    split = [f"{route}_{part}" for route in routes_in_parts for part in PARTS]
     needed += [*split, "z2u.floor", "z2u"] if {*split} & {*maps} else []
     needed += ["u2z_residual"] if "u2z" in maps else []
     needed += _of_memory(maps) if flow.memory else []

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ligflow.method.attention_parts import PARTS
 from ligflow.results.flow_data import CELL_PARTS, AnyFlow, FlowData
 
 MARK = "e:"
@@ -51,8 +52,10 @@ def _tensors(flow: FlowData) -> dict[str, Tensor]:
     if "u2z_cross" in tensors:
         tensors["u2z"] = torch.cat([tensors["u2z"], tensors.pop("u2z_cross")], dim=1)
     if "e2u" in tensors:
-        parts = pad(tensors["z2u"], (0, memory)), pad(tensors.pop("e2u"), (own, 0))
-        tensors["z2u"] = torch.cat(parts, dim=1)
+        split = [f"_{part}" for part in PARTS if f"e2u_{part}" in tensors]
+        for name in ("", *split):
+            both = pad(tensors[f"z2u{name}"], (0, memory)), pad(tensors.pop(f"e2u{name}"), (own, 0))
+            tensors[f"z2u{name}"] = torch.cat(both, dim=1)
         for part in (*CELL_PARTS, "floor"):
             pair = tensors[f"z2u.{part}"], tensors.pop(f"e2u.{part}")
             tensors[f"z2u.{part}"] = torch.cat(pair, dim=1)

@@ -3,8 +3,6 @@
 The paper's `z -> u` [suzuki2026].
 """
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -16,6 +14,7 @@ from ligflow.routes import autograd
 from ligflow.routes.attribution import Attribution
 from ligflow.routes.corrections import with_correction
 from ligflow.routes.double_precision import attribute_precisely, double_workspace, starts_flat
+from ligflow.routes.parts import by_source, in_parts
 from ligflow.routes.path_map import POINTS_HELD, PathMap, with_own
 from ligflow.routes.workspace import Workspace, key_of_settings
 from ligflow.settings import Settings
@@ -31,7 +30,7 @@ def explain_z2u(work: Workspace, settings: Settings) -> Attribution:
 
     def integrated(baseline: Baseline) -> Attribution:
         attribution = attribute_precisely(lambda space: build(space, baseline), baseline, work, settings)
-        return _by_source(attribution, work) if settings.parts else attribution
+        return by_source(attribution, work.batch.columns(work.rows)) if settings.parts else attribution
 
     def run(baseline: Baseline) -> Attribution:
         key = ("z2u", *key_of_settings(settings, "z2u", baseline))
@@ -51,10 +50,9 @@ def z2u_from(work: Workspace, baseline: Baseline) -> PathMap:
 def z2u_parts_from(work: Workspace, baseline: Baseline) -> PathMap:
     """The same by value, key and query; raises UnsupportedModel where attention is one map of all tokens."""
     layer = work.batch.layers[0]
-    if layer.mode != "split" or layer.findings.memory:
-        reason = layer.findings.reason or "it attends to an encoder, whose tokens are sources too"
+    if layer.mode != "split":
         raise UnsupportedModel(
-            f"Layer {layer.index} has no parts by value, key and query: {reason}. Leave parts out, or choose "
+            f"Layer {layer.index} has no parts by value, key and query: {layer.findings.reason}. Leave parts out, or choose "
             "other layers."
         )
     return z2u_parts_map(work.path(baseline))
@@ -67,27 +65,13 @@ def z2u_as_integrated(work: Workspace, baseline: Baseline, parts: bool = False) 
 
 
 def z2u_parts_map(path: AttentionPath) -> PathMap:
-    """`{z_k} -> u_j^h` with each source four times: value, key, query, and the keys' common move.
+    """`{z_k} -> u_j^h` by value, key and query."""
 
-    They sum to the same total, so that its certificate is theirs.
-    """
-    whole = z2u_map(path)
+    def integrands(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
+        attention = path.moving(nodes, rows)
+        return attention.part_integrands(towards(attention.u))
 
-    def pullback(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
-        with torch.no_grad():
-            attention = path.moving(nodes, rows)
-            return attention.part_integrands(towards(attention.u)).movedim(0, -2).flatten(-2)
-
-    return replace(
-        whole, pullback=pullback, pair_bytes=2 * whole.pair_bytes, target_bytes=4 * whole.target_bytes
-    )
-
-
-def _by_source(attribution: Attribution, work: Workspace) -> Attribution:
-    """z2u from its parts: a source's value and key, and on the target's own source its query."""
-    value, key, query, common = attribution.value.unflatten(-1, (4, -1)).unbind(-2)
-    sources = with_own((value + key + common)[None], query.sum(-1)[None], work.batch.columns(work.rows))[0]
-    return replace(attribution, value=sources, parts=torch.stack([value, key, query], dim=-2))
+    return in_parts(z2u_map(path), integrands)
 
 
 def z2u_map(path: AttentionPath) -> PathMap:
