@@ -24,10 +24,10 @@ def _layer(name: str) -> Layer:
 def _by_hand(layer: Layer, width: float = 1e-5) -> tuple[Tensor, Tensor]:
     """Value and centred key parts of `|u(a) - u(0)|`, `[head, target, memory]`: finite differences, one head a time."""
     nodes, weights = (torch.from_numpy(each) for each in np.polynomial.legendre.leggauss(POINTS))
-    begin, step = torch.zeros_like(layer.encoded), layer.encoded
+    step = layer.encoded
     around = torch.cat([torch.zeros(1), (nodes + 1) / 2, (nodes + 1) / 2 - width, (nodes + 1) / 2 + width])
     with torch.no_grad(), prepared(layer.module, layer.implementation):
-        captured = layer.capture_second(begin + around.double()[:, None, None] * step)
+        captured = layer.capture_second(around.double()[:, None, None] * step)
     bias = 0.0 if captured.form.bias is None else captured.form.bias[:1]
     queries = captured.query[:1]
 
