@@ -86,7 +86,7 @@ def measured(maps: Sentence) -> dict[str, np.ndarray]:
 
 
 _PAIRS = (
-    ("attention", "sizes"), ("attention", "value"), ("attention", "lig"), ("sizes", "lig"), ("sizes", "value"),
+    ("attention", "sizes"), ("attention", "value"), ("attention", "lig"), ("sizes", "lig"),
     ("value", "lig"),
 )  # fmt: skip
 
@@ -106,7 +106,7 @@ def _shares(sizes: Maps, mask: Bool[Tensor, "target source"]) -> Maps:
 
 
 def _apart(one: Maps, other: Maps) -> Float[Tensor, "layer head"]:
-    """Half the summed difference of two rows, the part that would have to move: 0 for alike, 1 for disjoint."""
+    """Half the summed difference of two rows: 0 for alike, 1 for disjoint."""
     return _mean((one - other).abs().sum(-1) / 2)
 
 

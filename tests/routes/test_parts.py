@@ -22,7 +22,7 @@ def _layer(name: str) -> Layer:
 
 
 def _by_hand(layer: Layer, width: float = 1e-5) -> tuple[Tensor, Tensor]:
-    """Value and centred key parts of `|u(a) - u(0)|`, `[head, target, memory]`: finite differences, one head a time."""
+    """Value and centred key parts of `|u(a) - u(0)|`, `[head, target, memory]`."""
     nodes, weights = (torch.from_numpy(each) for each in np.polynomial.legendre.leggauss(POINTS))
     step = layer.encoded
     around = torch.cat([torch.zeros(1), (nodes + 1) / 2, (nodes + 1) / 2 - width, (nodes + 1) / 2 + width])

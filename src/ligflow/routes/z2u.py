@@ -52,8 +52,8 @@ def z2u_parts_from(work: Workspace, baseline: Baseline) -> PathMap:
     layer = work.batch.layers[0]
     if layer.mode != "split":
         raise UnsupportedModel(
-            f"Layer {layer.index} has no parts by value, key and query: {layer.findings.reason}. Leave parts out, or choose "
-            "other layers."
+            f"Layer {layer.index} has no parts by value, key and query: {layer.findings.reason}. Leave "
+            "parts out, or choose other layers."
         )
     return z2u_parts_map(work.path(baseline))
 
