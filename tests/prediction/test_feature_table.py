@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from language_models import saved, tokenizer
-from ligflow import Explainer, LigflowError, LigflowWarning
+from ligflow import Explainer, LigflowError, LigflowWarning, read_dictionary
 from ligflow.dictionaries.feature_names import FeatureName
 from ligflow.prediction.prediction import Prediction
 from ligflow.prediction_settings import PredictionSettings
@@ -131,3 +132,17 @@ def test_what_is_no_dictionary(features: object) -> None:
 def test_a_model_as_one_has_no_hook_points() -> None:
     with pytest.raises(LigflowError, match="cut='model' cuts none"):
         PredictionSettings(features=dictionary(32, HOOK), cut="model")
+
+
+@pytest.mark.slow
+def test_features_of_smollm2_at_layer_20(no_shape_checks: None) -> None:
+    """The dictionary of `examples/train_dictionary.py`: sums close, and most of the change is in features."""
+    coder = read_dictionary(Path(__file__).parents[1] / "dictionaries" / "smollm2-layer-20")
+    explainer = Explainer.from_pretrained("embedded:smollm2")
+    p = explainer.explain_prediction("Monday, Tuesday, Wednesday, Thursday,", features=coder)
+    features = p.features()
+    assert float(features.total.sum()) == pytest.approx(p.change, abs=1e-3 * p.scale)
+    depth = p.by_depth[p.cuts.index("layer 21")]
+    assert float((features.total - depth).abs().max()) < 1e-5 * p.scale
+    assert features.unexplained < 0.3
+    assert float(features.by_token.sum()) > 0.5 * p.change
