@@ -257,6 +257,12 @@ FAMILIES = {
                     "layer_types": ["sliding_attention", "full_attention"]},
         _one(_GEMMA),
     ),
+    "gemma2": Family(
+        "Gemma2ForCausalLM",
+        _GROUPED | {"hidden_size": 32, "head_dim": 16, "sliding_window": 4, "query_pre_attn_scalar": 16,
+                    "layer_types": ["sliding_attention", "full_attention"], "attn_logit_softcapping": 2.0},
+        _one(_GEMMA),
+    ),
     "olmo2": Family("Olmo2ForCausalLM", _GROUPED, _one(_OLMO2), seed=2),
     "gpt_neox": Family("GPTNeoXForCausalLM", _SIZE | {"rotary_pct": 0.5}, _one(_NEOX, parallel)),
     "opt": Family(
