@@ -62,7 +62,7 @@ def heat_place(shown: Any, row: int, column: int) -> tuple[float, float]:
     cells = [n.attrib for n in svg.iter() if n.attrib.get("class") == "cell"]
     size = float(cells[0]["width"])
     left = float(next(c for c in cells if c["data-source"] == "0")["x"]) - float(heat_offset(svg))
-    top = float(next(c for c in cells if c["data-target"] == "0")["y"]) - 52
+    top = float(next(c for c in cells if c["data-target"] == "0")["y"]) - 68
     box = shown.query_selector_all("canvas.over")[1].bounding_box()
     return box["x"] + left + (column + 0.5) * size, box["y"] + top + (row + 0.5) * size
 

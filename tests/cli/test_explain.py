@@ -17,15 +17,16 @@ def test_explain_prints_what_it_found_a_map_the_strongest_flows_and_a_verdict(ex
     code, out, err = explain()
     lines = out.splitlines()
     assert (code, err.strip()) == (0, "")
-    assert all(" ‘[CLS]’ " in line and " in layer " in line for line in lines[:3])
-    assert lines[3] == "of what moved ‘[CLS]’, 2 special tokens aside; punctuation not ranked (1 left out)"
-    assert re.fullmatch("Layer [01]: token to token, through the heads", lines[5])
-    assert lines[6].split() == ["the", "cat", "'", "s", "w", "##his", "##kers"]
-    assert [line.split()[:2] for line in lines[7:16]] == [
+    assert lines[0].endswith(", inside its layers:")
+    assert all(" ‘[CLS]’ " in line and " in layer " in line for line in lines[1:4])
+    assert lines[4] == "of what moved ‘[CLS]’, 2 special tokens aside; punctuation not ranked (1 left out)"
+    assert re.fullmatch("Layer [01]: token to token, through the heads", lines[6])
+    assert lines[7].split() == ["the", "cat", "'", "s", "w", "##his", "##kers"]
+    assert [line.split()[:2] for line in lines[8:17]] == [
         ["0", "[CLS]"], ["1", "the"], ["2", "cat"], ["3", "'"], ["4", "s"], ["5", "w"], ["6", "##his"],
         ["7", "##kers"], ["8", "[SEP]"],
     ]  # fmt: skip
-    assert lines[16] == "rows are targets, columns sources; cells are % of what moved the row's token"
+    assert lines[17] == "rows are targets, columns sources; cells are % of what moved the row's token"
     assert sum(line.endswith("% of what moved it") for line in lines) == 5
     assert lines[-1] == "✓ certified: all 108 rows sum to how far their target moved, within 0.001"
 

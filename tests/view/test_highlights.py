@@ -63,9 +63,9 @@ def test_a_decoder_opens_at_its_last_token_and_the_layer_that_tells() -> None:
     assert (found.special, found.sinks, found.unranked) == ((0,), (), 0)
     assert found.findings == (Finding(1, 4, 0.6), Finding(0, 1, 0.25), Finding(0, 2, 0.25))
     assert list(sentences(flow, found)) == [
-        "‘France’ is 60% of what moves ‘is’ in layer 1",
-        "‘The’ is 25% of what moves ‘is’ in layer 0",
-        "‘capital’ is 25% of what moves ‘is’ in layer 0",
+        "‘France’ is 60% of what moves ‘is’ in layer 1 (6% of all)",
+        "‘The’ is 25% of what moves ‘is’ in layer 0 (8% of all)",
+        "‘capital’ is 25% of what moves ‘is’ in layer 0 (8% of all)",
         "of what moved ‘is’, 1 special token aside",
     ]
     assert held(flow.z2z[1, 5], found.hidden) == pytest.approx(0.9)
@@ -303,3 +303,9 @@ def test_names_are_trimmed_and_told_apart() -> None:
 def test_shares_without_the_hidden_columns() -> None:
     shares = without(torch.tensor([[8.0, -1, 3], [1, 0, 0]]), [0])
     torch.testing.assert_close(shares, torch.tensor([[0, -0.25, 0.75], [0, 0, 0]]))
+
+
+def test_a_share_below_zero_is_of_all_too_where_much_stands_aside() -> None:
+    maps = [[0.0, 0, 0], [0, 0, 0], [8, -1, 1]]
+    flow = direct(["[CLS]", "not", "good"], [maps], special=[0])
+    assert next(sentences(flow, highlights(flow))) == "‘not’ holds ‘good’ back in layer 0 (-50%, -10% of all)"

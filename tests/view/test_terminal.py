@@ -44,11 +44,12 @@ def test_the_first_lines_say_what_was_found(flow: Flow) -> None:
     z2z[0, 1], z2z[1, 1] = torch.tensor([1.0, 0, 0, 3, 0]), torch.tensor([0.5, 0, 0, 0.5, 9])
     text = printed(replace(flow, tensors={**flow.tensors, "z2z": z2z}), "z2z", None)
     lines = text.splitlines()
-    assert lines[:4] == [
+    assert lines[:5] == [
+        "tiny, inside its layers:",
         "‘keeper’ is 90% of what moves ‘house’ in layer 1", "‘the’ is 25% of what moves ‘house’ in layer 0",
         "of what moved ‘house’", "",
     ]  # fmt: skip
-    assert lines[4] == "Layer 1: token to token"
+    assert lines[5] == "Layer 1: token to token"
 
 
 @pytest.mark.parametrize("width", [12, 20, 30, 40])
@@ -126,18 +127,18 @@ def test_strongest_flows_in_words_leave_out_a_token_to_itself(flow: Flow) -> Non
 @pytest.mark.parametrize(
     ("view", "route", "unit"),
     [
-        ("z2z", "z2z", "in parts of how far the layer’s output moved"),
-        ("conserving", "u2z", "in parts of how far the layer’s output moved"),
-        ("z2u", "z2u", "in parts of how far a head’s output moved"),
-        ("product", "u2z", "in products of what heads read and write"),
+        ("z2z", "z2z", "a row sums to how far the layer’s output moved"),
+        ("conserving", "u2z", "a row sums to how far the layer’s output moved"),
+        ("z2u", "z2u", "a row sums to how far a head’s output moved"),
+        ("product", "u2z", "products of what heads read and write"),
     ],
 )
 def test_the_unit_of_values_is_said_once(flow: Flow, view: str, route: str, unit: str) -> None:
-    assert printed(flow, view).splitlines().count(f"the strongest, {unit}") == 1
+    assert printed(flow, view).splitlines().count(f"the strongest; {unit}") == 1
     settings = {**flow.meta["settings"], "scalarization": {route: "direction[32]"}}
     towards = replace(flow, meta={**flow.meta, "settings": settings})
     by = "" if view == "product" else " by direction[32]"
-    assert f"the strongest, {unit}{by}" in printed(towards, view).splitlines()
+    assert f"the strongest; {unit}{by}" in printed(towards, view).splitlines()
     still = replace(flow, tensors={**flow.tensors, "z2z": torch.zeros_like(flow.z2z)})
     assert "the strongest" not in printed(still, "z2z")
 
@@ -173,9 +174,9 @@ def test_a_map_that_does_not_fit_is_a_line_a_layer(explainer: Explainer) -> None
     long = replace(flow, tokens=names, special=(False,) * 40, tensors={**flow.tensors, "z2z": z2z})
     lines = printed(long, layer=None).splitlines()
     assert len(lines) <= 24
-    assert lines[5] == "what moved ‘t39’, layer by layer"
-    assert lines[6:8] == ["  layer  0: ‘t7’ 75%, ‘t9’ -25%", "  layer  1: ‘t3’ 100%"]
-    assert lines[8] == "the strongest of layer 1, in parts of how far the layer’s output moved"
+    assert lines[6] == "what moved ‘t39’, layer by layer"
+    assert lines[7:9] == ["  layer  0: ‘t7’ 75%, ‘t9’ -25%", "  layer  1: ‘t3’ 100%"]
+    assert lines[9] == "the strongest of layer 1; a row sums to how far the layer’s output moved"
     assert sum(line.endswith(" of what moved it") for line in lines) == 10
     assert "the map of layer 1 has 40 x 40 cells, too many for here: --full prints them" in lines
     full = table(printed(long, full=True))

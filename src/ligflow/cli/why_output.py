@@ -61,7 +61,7 @@ def _replacements(replaced: list[Replacement]) -> Table:
     from ligflow.view.prediction_words import number, shown
 
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
-    table.add_column("replaced for real", overflow="fold")
+    table.add_column("replaced for real (heads: at all tokens)", overflow="fold")
     for name in ("relevance", "taken out", "put in", "mean of both"):
         table.add_column(name, justify="right", no_wrap=True)
     for each in replaced:

@@ -295,6 +295,10 @@ class FlowData:
         raise LigflowError(f"This flow holds no parts of {route}; ask for them: explain(..., parts=True).")
 
     def _cell(self, route: str, part: str) -> Tensor:
+        if route in ("composed", "conserving", "product"):
+            raise LigflowError(
+                f"A {route} map is made of z2u and u2z and has no sum of its own; ask for their certificates."
+            )
         if route not in CELL_DIMS:
             raise LigflowError(f"Unknown route {route!r}; choose from {', '.join(CELL_DIMS)}.")
         self._map(route)

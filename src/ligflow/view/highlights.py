@@ -8,7 +8,8 @@ the text.
 
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import floor
 
 import torch
 from jaxtyping import Float, Int
@@ -21,14 +22,16 @@ from ligflow.view.select import available, by_head, every_layer, knows_heads, ro
 
 _SINK, _ROWS = 0.5, 3  # a sink holds more than this share of the rows that see it, of so many at least
 _SENTENCES = 3
+_WHOLE = 0.9  # where sources that are shown hold less of a row, a sentence gives the part of all, too
 
 
 @dataclass(frozen=True)
 class Finding:
     """What moves the target in a layer: a token with the head it passes through, or for `u2z` a head alone.
 
-    `head` is the one that carries the largest part of the cell, None where the heads are not known;
-    `under_half` tells that this part is less than half.
+    `share` is of the sources that are shown, which hold the part `shown` of the row. `head` carries the
+    largest part of the cell, None where the heads are not known; `under_half` tells that this is less than
+    half.
     """
 
     layer: int
@@ -36,6 +39,7 @@ class Finding:
     share: float
     head: int | None = None
     under_half: bool = False
+    shown: float = field(default=1.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,19 @@ def highlights(
     maps = every_layer(flow, view, head).double()
     special, sinks = ((), ()) if every or view == "u2z" else aside(flow, maps)
     target = default_target(flow, maps) if target is None else target
-    shares = without(maps[:, flow.targets.index(target)], {*special, *sinks})
+    rows = maps[:, flow.targets.index(target)]
+    shares = without(rows, {*special, *sinks})
     ranked, unranked = rankable(flow, view, target, {*special, *sinks}), 0
     if view != "u2z":
         left = {*range(len(flow.tokens))} - {*special, *sinks, *ranked, target}
         unranked = sum(bool(shares[:, source].any()) for source in left)
     best = _best(shares, ranked)
-    findings = tuple(_finding(flow, view, target, shares, *cell) for cell in best[:_SENTENCES])
+    findings = tuple(
+        replace(
+            _finding(flow, view, target, shares, row, column), shown=1 - held(rows[row], [*special, *sinks])
+        )
+        for row, column in best[:_SENTENCES]
+    )
     layer = flow.layers[best[0][0]] if best else flow.layers[0]
     return Highlights(view, head, target, layer, special, sinks, findings, unranked)
 
@@ -234,15 +244,18 @@ def sentences(flow: FlowData, opening: Highlights) -> Iterator[str]:
 def sentence(flow: FlowData, opening: Highlights, finding: Finding) -> str:
     """`‘France’ is 75% of what moves ‘is’ in layer 12, most of it through head 2`."""
     target, share = named(flow, opening.target), f"{100 * finding.share:.0f}%"
+    of_all = f"{floor(100 * finding.share * finding.shown + 0.5)}% of all" if finding.shown < _WHOLE else ""
     if finding.source is None:
         verb = "writes" if finding.share > 0 else "takes from"
         return f"head {finding.head} {verb} {target} in layer {finding.layer} ({share})"
     source = named(flow, finding.source)
     if finding.share < 0:
-        return f"{source} holds {target} back in layer {finding.layer} ({share})"
+        parts = ", ".join(filter(None, [share, of_all]))
+        return f"{source} holds {target} back in layer {finding.layer} ({parts})"
     part = "the largest part" if finding.under_half else "most of it"
     through = "" if finding.head is None else f", {part} through head {finding.head}"
-    return f"{source} is {share} of what moves {target} in layer {finding.layer}{through}"
+    whole = of_all and f" ({of_all})"
+    return f"{source} is {share} of what moves {target} in layer {finding.layer}{whole}{through}"
 
 
 def of_what(flow: FlowData, opening: Highlights) -> str:

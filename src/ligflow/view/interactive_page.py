@@ -19,9 +19,9 @@ _POLICY = (
 )
 _MODULES = (  # each imports from those before it alone
     "wording.js", "flow_file.js", "maps.js", "lens.js", "views.js", "highlights.js", "trace.js", "state.js",
-    "table.js", "elements.js", "pens.js", "map_pictures.js", "trace_picture.js", "export.js",
-    "running_text.js", "descriptions.js", "overview.js", "controls.js", "keyboard.js", "trace_panel.js",
-    "skeleton.js", "pointer.js", "screen.js", "viewer.js",
+    "table.js", "elements.js", "pens.js", "map_pictures.js", "trace_picture.js", "kept_words.js",
+    "export.js", "running_text.js", "descriptions.js", "overview.js", "controls.js", "keyboard.js",
+    "trace_panel.js", "skeleton.js", "pointer.js", "screen.js", "viewer.js",
 )  # fmt: skip
 _IMPORTS = re.compile(r'^import \{[^}]*\} from "\./[a-z_]+\.js";\n', re.MULTILINE)
 _START = """

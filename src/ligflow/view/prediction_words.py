@@ -58,7 +58,7 @@ def summary(prediction: PredictionData) -> str:
 def said(prediction: PredictionData) -> Iterator[str]:
     """What the model says in both runs, and what was asked of them."""
     if prediction.top:
-        yield f"the model says {outputs(prediction.top)}"
+        yield f"{model_called(prediction)} says {outputs(prediction.top)}"
     spoken = f" it says {outputs(prediction.reference_top)}" if prediction.reference_top else ""
     yield f"{'with' if spoken else 'compared with'} {reference_called(prediction)}{spoken}"
     yield (
@@ -69,6 +69,11 @@ def said(prediction: PredictionData) -> Iterator[str]:
     if len(totals) > 1:
         each = ", ".join(f"{total:+.3g}" for total in totals)
         yield f"the mean over {len(totals)} references, with which it changes by {each}"
+
+
+def model_called(prediction: PredictionData) -> str:
+    """The model by name."""
+    return printable(str(prediction.meta.get("model") or "the model"))
 
 
 def question_called(prediction: PredictionData) -> str:

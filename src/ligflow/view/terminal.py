@@ -13,7 +13,7 @@ from rich.text import Text
 from torch import Tensor
 
 from ligflow import names
-from ligflow.inputs.labels import told_apart
+from ligflow.inputs.labels import printable, told_apart
 from ligflow.results.flow_data import FlowData
 from ligflow.results.grouping import merge_words
 from ligflow.results.joint_sources import over_both
@@ -81,6 +81,8 @@ def report(
         opening = highlights(flow, view, head, left[-1], every=special)
     opening = heads_of_words(opening, tokens) if words else opening
     shown = _shown(flow, opening, opening.layer if layer is None else layer, targets_only)
+    if flow.meta.get("model"):
+        console.print(Text(f"{printable(str(flow.meta['model']))}, inside its layers:"))
     for line in sentences(flow, opening):
         console.print(Text(line))
     if opening.findings:
@@ -123,7 +125,7 @@ def _print_map(shown: _Shown, console: Console) -> None:
     cells = "cells are % of what moved the row's token"
     console.print(Text(f"rows are targets, columns {_sources(shown)}; {cells}"))
     console.print(Text("blue +, orange - (holds back); a dot rounds to 0"))
-    heading = [f"the strongest, {_unit(shown)}"] if shown.values.any() else []
+    heading = [f"the strongest; {_unit(shown)}"] if shown.values.any() else []
     for line in (*_hidden(shown), *heading, *strongest(shown)):
         console.print(Text(line))
 
@@ -201,7 +203,7 @@ def _print_summary(shown: _Shown, console: Console) -> None:
     console.print(Text(f"what moved {named(flow, opening.target)}, layer by layer", style="bold"))
     for line in _by_layer(shown):
         console.print(Text(line, no_wrap=True, overflow="ellipsis"))
-    console.print(Text(f"the strongest of layer {shown.layer}, {_unit(shown)}", style="bold"))
+    console.print(Text(f"the strongest of layer {shown.layer}; {_unit(shown)}", style="bold"))
     for line in strongest(shown, _OF_MANY):
         console.print(Text(line))
     for line in _hidden(shown):
@@ -263,14 +265,14 @@ def strongest(shown: _Shown, count: int = _STRONGEST) -> Iterator[str]:
 
 
 def _unit(shown: _Shown) -> str:
-    """What the values of cells are parts of."""
+    """What the values of cells are."""
     view = shown.opening.view
     if view == "product":
-        return "in products of what heads read and write"
+        return "products of what heads read and write"
     route = "z2u" if view == "z2u" else "z2z" if view == "z2z" else "u2z"
     scalarization = shown.flow.meta.get("settings", {}).get("scalarization", {}).get(route, "l2")
     along = "" if scalarization in names.SCALARIZATIONS.values() else f" by {scalarization}"
-    return f"in parts of how far {'a head’s' if route == 'z2u' else 'the layer’s'} output moved{along}"
+    return f"a row sums to how far {'a head’s' if route == 'z2u' else 'the layer’s'} output moved{along}"
 
 
 def _in_words(shown: _Shown, row: int, column: int) -> str:

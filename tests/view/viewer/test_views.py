@@ -42,6 +42,15 @@ def test_filters_keep_what_they_say_and_tell_how_much(
     close(map_of(shown), flow.z2z[0])
 
 
+def test_a_saved_picture_says_what_is_hidden(opened: Open, flow: Flow) -> None:
+    """The words under the map stand in the picture, too: shares of the rest are not shares of the row."""
+    shown = opened(flow, state="map=z2z&layer=1&pin=t2")
+    said = shown.inner_text(".kept")
+    assert "hidden; they hold" in said
+    assert "of this row; percentages are of the rest" in said
+    assert said in exported(shown, "svg")
+
+
 def test_what_is_shown_can_be_scaled_up_to_the_whole(opened: Open, flow: Flow) -> None:
     found = map_of(opened(flow, state="map=z2z&layer=0&special=0&filter=top&amount=2&renorm=1"), "shown")
     np.testing.assert_allclose(np.nansum(np.abs(found), 1), flow.z2z[0].abs().sum(-1), rtol=1e-5)

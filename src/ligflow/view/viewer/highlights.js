@@ -5,6 +5,7 @@ import { groupsOf, isCausal, lensOf } from "./lens.js";
 import { mapsOf, rawMap, rawRow, through } from "./maps.js";
 
 const SENTENCES = 3;
+const WHOLE = 0.9; // sources that are shown hold less of a row than this: a sentence gives the part of the whole row, too
 const LONG = 80; // tokens from which a flow opens as text: its map would be too fine to read
 const SPOKEN = /[\p{L}\p{N}\p{S}]/u;
 const BLANK = /^[\sĠĊĉ▁]*$/u;
@@ -52,13 +53,15 @@ export function targetOf(flow, state, pin = "") {
 function ranked(flow, state, target) {
   const lens = lensOf(flow, state);
   const named = (source) => source !== target && !isMark(lens.groups[source].text);
-  const rows = flow.layers.map((layer, row) => ({ layer, row, shares: rowShares(flow, row, state, lens, target) }));
+  const rows = flow.layers.map((layer, row) => ({ layer, row, ...rowShares(flow, row, state, lens, target) }));
   const isPlayers = state.map === "u2z";
   const sources = isPlayers ? [...Array(flow.heads).keys()] : lens.sources;
   const best = sources.flatMap((source, column) => {
     if (!isPlayers && !named(source)) return [];
     const most = rows.reduce((a, b) => (Math.abs(b.shares[column]) > Math.abs(a.shares[column]) ? b : a));
-    return most.shares[column] ? [{ source, layer: most.layer, row: most.row, share: most.shares[column] }] : [];
+    return most.shares[column]
+      ? [{ source, layer: most.layer, row: most.row, share: most.shares[column], shown: most.shown }]
+      : [];
   });
   const moved = (column) => rows.some(({ shares }) => shares[column]);
   const unranked = isPlayers
@@ -76,11 +79,10 @@ function playerRow(flow, row, { map, rule }, place) {
   return rawMap(flow, row, map, rule).subarray(place * (flow.heads + 1), (place + 1) * (flow.heads + 1));
 }
 
-/** Shares of a target's row over the sources that are shown, or over the heads and the residual. */
+/** Shares of a target's row over the sources that are shown, and the part of the row that these hold; or over the heads and the residual. */
 function rowShares(flow, row, state, lens, target) {
   const { rows } = lens.groups[target];
-  const count = state.map === "u2z" ? flow.heads + 1 : lens.sources.length;
-  const sums = new Float64Array(count);
+  const sums = new Float64Array(state.map === "u2z" ? flow.heads + 1 : lens.groups.length);
   for (const place of rows) {
     const values = playerRow(flow, row, state, place);
     if (state.map === "u2z")
@@ -88,12 +90,14 @@ function rowShares(flow, row, state, lens, target) {
         sums[head] += value;
       });
     else
-      lens.sources.forEach((group, c) => {
-        for (const token of lens.groups[group].tokens) sums[c] += values[token];
+      lens.groups.forEach((group, place) => {
+        for (const token of group.tokens) sums[place] += values[token];
       });
   }
-  const size = sums.reduce((sum, value) => sum + Math.abs(value), 0);
-  return sums.map((value) => (size > 0 ? value / size : 0));
+  const sizeOf = (values) => values.reduce((sum, value) => sum + Math.abs(value), 0);
+  const kept = state.map === "u2z" ? sums : Float64Array.from(lens.sources, (place) => sums[place]);
+  const [size, all] = [sizeOf(kept), sizeOf(sums)];
+  return { shares: kept.map((value) => (size > 0 ? value / size : 0)), shown: all > 0 ? size / all : 1 };
 }
 
 /** The head through which most of a composed cell passes, and whether that is less than half. */
@@ -128,8 +132,9 @@ export function highlights(flow, state, pin = "") {
   return { target, map: seen.map, findings, about: findings.length ? about : [] };
 }
 
-function sentence(flow, state, lens, target, { source, layer, row, share }) {
+function sentence(flow, state, lens, target, { source, layer, row, share, shown }) {
   const [to, size] = [named(lens.groups, target), `${(100 * share).toFixed(0)}%`];
+  const ofAll = shown < WHOLE ? `${Math.round(100 * share * shown)}% of all` : "";
   if (state.map === "u2z")
     return {
       head: source,
@@ -141,13 +146,25 @@ function sentence(flow, state, lens, target, { source, layer, row, share }) {
     };
   const from = named(lens.groups, source);
   if (share < 0)
-    return { head: null, parts: [from, { text: " holds " }, to, { text: ` back in layer ${layer} (${size})` }] };
+    return {
+      head: null,
+      parts: [
+        from,
+        { text: " holds " },
+        to,
+        { text: ` back in layer ${layer} (${ofAll ? `${size}, ${ofAll}` : size})` },
+      ],
+    };
   const known = state.map === "composed" && !flow.has("composed.conserving");
   const { head, underHalf } = known
     ? headOf(flow, row, state.rule, lens.groups[target], lens.groups[source])
     : { head: null };
   const by = head === null ? "" : `, ${underHalf ? "the largest part" : "most of it"} through head ${head}`;
-  return { head, parts: [from, { text: ` is ${size} of what moves ` }, to, { text: ` in layer ${layer}${by}` }] };
+  const whole = ofAll && ` (${ofAll})`;
+  return {
+    head,
+    parts: [from, { text: ` is ${size} of what moves ` }, to, { text: ` in layer ${layer}${whole}${by}` }],
+  };
 }
 
 /** A token in a sentence, with its place where several are called so. */

@@ -4,7 +4,8 @@ import { fillControls, fillTabs } from "./controls.js";
 import { describe } from "./descriptions.js";
 import { fit, make, save, sentenceOf } from "./elements.js";
 import { exportPng, exportSvg } from "./export.js";
-import { asideWords, highlights } from "./highlights.js";
+import { highlights } from "./highlights.js";
+import { keptWords } from "./kept_words.js";
 import { keyboard } from "./keyboard.js";
 import { lensOf } from "./lens.js";
 import { drawHeat, drawLadder, drawLegend, heatLayout, ladderLayout, legendText } from "./map_pictures.js";
@@ -144,19 +145,7 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     parts.badge.className = bad ? "badge failed" : "badge";
     const notes = (current().meta.notes || []).map((note) => printable(String(note)));
     parts.badge.title = `Largest completeness error ${form(worst)}. ${notes.join(" ")}`;
-    parts.kept.textContent = keptWords(view);
-  }
-
-  /** How much is hidden, and how much of the rest is drawn. */
-  function keptWords(view) {
-    const drawn = `${percent(view.share)} of the magnitude shown${state.renorm && view.share < 1 ? ", scaled up to the whole" : ""}`;
-    const aside = view.hidden ? asideWords(view.lens) : "";
-    if (!aside) return drawn;
-    const row = pinned(current(), state)?.side === "target" ? view.rowIds.indexOf(pinned(current(), state).index) : -1;
-    const held = row >= 0 ? view.hidden[row] : view.hidden.reduce((sum, part) => sum + part, 0) / view.rows;
-    const one = view.lens.groups.length - view.lens.sources.length === 1;
-    const hidden = `${aside} hidden; ${one ? "it holds" : "they hold"} ${percent(held)} of ${row >= 0 ? "this row" : "a row on average"}; percentages are of the rest`;
-    return view.share < 1 ? `${drawn}; ${hidden}` : hidden;
+    parts.kept.textContent = keptWords(view, current(), state);
   }
 
   // --- what it draws -------------------------------------------------------------------------------
