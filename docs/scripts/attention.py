@@ -1,6 +1,6 @@
 """How LIG's map of a head differs from its attention, by its parts; writes explanation/attention.md.
 
-Run: python docs/scripts/attention.py [minilm] [smollm2] [gemma]   (1, 8 and 4 minutes of one core)
+Run: python docs/scripts/attention.py [minilm] [smollm2] [gemma]   (0.3, 5 and 2 minutes of one core)
 Each sentence is kept in `runs/attention/`, so that an interrupted run goes on. Tables by layer and by head
 are kept in `benchmarks/results`; the figures and the page are made from these.
 """

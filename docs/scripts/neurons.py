@@ -77,7 +77,10 @@ def tried(explainer: Explainer, text: str, draw: random.Random) -> dict[tuple[st
 def main(name: str) -> None:
     """One row for each number of units, over all prompts."""
     explainer, draw = Explainer.from_pretrained(f"embedded:{name}"), random.Random(0)
-    every = [tried(explainer, text, draw) for text in PROMPTS]
+    every = []
+    for text in PROMPTS:
+        every.append(tried(explainer, text, draw))
+        print(f"{name}: {len(every)} of {len(PROMPTS)}", file=sys.stderr)
     print(f"{name}, {len(every)} prompts")
     print("| units | their relevance | the score falls by | as many random ones | size of these |")
     print("|---|---|---|---|---|")
