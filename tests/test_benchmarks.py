@@ -55,6 +55,15 @@ def test_captum_peer(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> 
     assert all(row[f"{who}_error"]["max"] < 1e-3 for row in rows for who in ("captum", "ligflow"))
 
 
+def test_parts(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    benchmark("parts").main(repeats=1, tiny=True, out=tmp_path / "parts.json")
+    rows = read(tmp_path / "parts.json")["rows"]
+    assert [row["what"] for row in rows] == [
+        "embedded:minilm, all maps", "embedded:minilm, what heads read alone",
+    ]  # fmt: skip
+    assert all(row["tokens"] == 6 and row["times"] > 0 for row in rows)
+
+
 def test_prediction(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     out = tmp_path / "prediction.json"
     benchmark("prediction").main(repeats=1, prompts=2, truths=1, tiny=True, out=out)

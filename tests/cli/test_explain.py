@@ -183,3 +183,13 @@ def test_a_page_holds_what_a_trace_can_follow_where_it_is_asked_to(explain: Run,
     assert path.read_text(encoding="utf-8").count('class="flow"') == 1
     assert_refused(explain("--trace"), 2, "--trace is for the page of --html")
     assert_refused(explain("--trace", "--html", path, "--targets", "1"), 2, "leave out --targets")
+
+
+def test_parts_are_printed_of_the_heads_and_saved(explain: Run, tmp_path: Path) -> None:
+    path = tmp_path / "parts.safetensors"
+    code, out, _ = explain("--parts", "--save", str(path))
+    assert code == 0
+    title = next(line for line in out.splitlines() if "read (value)" in line)
+    assert title.split()[-6:] == ["read", "(value)", "found", "(key)", "asked", "(query)"]
+    assert "z2u_value" in Flow.load(path).tensors
+    assert_refused(explain("--parts", "--words"), 2, "--parts are of tokens", "leave one of the two out")

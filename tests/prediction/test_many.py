@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ligflow import Explainer, LigflowError
+from ligflow import CompletenessWarning, Explainer, LigflowError
 from ligflow.prediction import chain as chain_module
 from prediction.tiny import gpt2, ids, llama
 
@@ -85,8 +85,14 @@ def test_what_is_held_is_each_input_s_own(how) -> None:
 def test_progress_counts_inputs_of_all_and_of_an_unknown_number() -> None:
     explainer, said = Explainer(gpt2()), list[tuple[int, int]]()
     many = [{"input_ids": ids(3)}] * 3
-    options = {"answer": 7, "on": [1, 2], "reference": REFERENCE[:3], "points": 3, "edges": ()}
+    options = {"answer": 7, "on": [1, 2], "reference": REFERENCE[:3], "points": 7, "edges": ()}
     for inputs, count in ((many, 3), (iter(many), 0)):
         said.clear()
         list(explainer.explain_predictions(inputs, progress=lambda *both: said.append(both), **options))
         assert said == [(1, count), (2, count), (3, count)]
+
+
+def test_points_that_were_asked_for_are_not_said_to_be_limited() -> None:
+    options = {"answer": 7, "on": [1, 2], "reference": REFERENCE[:3], "edges": ()}
+    with pytest.warns(CompletenessWarning, match=r"3 points\).* Give more points or leave them out, choose"):
+        Explainer(gpt2()).explain_prediction({"input_ids": ids(3)}, points=3, **options)

@@ -110,6 +110,10 @@ def explain(
     experts: Annotated[
         str, choice("--experts", EXPERTS, "Experts chosen anew along the path, or held", METHOD)
     ] = "routed",
+    parts: Annotated[
+        bool,
+        option("Split what heads read: what it was, where it was found, what was asked.", METHOD, "--parts"),
+    ] = False,
 ) -> None:
     """Explain one text: which tokens move which, through which heads."""
     typed = inputs_of(text, file, chat)
@@ -119,6 +123,8 @@ def explain(
     screen.check(tuple(route or ROUTES.values()))
     if layer is not None and layer >= 0 and chosen and min(chosen) >= 0 and layer not in chosen:
         raise Usage(f"--layer {layer} is printed, but --layers explains only {layers}.")
+    if parts and words:
+        raise Usage("--parts are of tokens, and --words merges these; leave one of the two out.")
     if trace and html is None:
         raise Usage("--trace is for the page of --html; ligflow trace prints one.")
     if trace and targets:
@@ -135,6 +141,7 @@ def explain(
         routes=tuple(route or Settings.routes), att_baseline=att_baseline, mlp_baseline=mlp_baseline,
         layer_baseline=layer_baseline, encoder_baseline=encoder_baseline, scalarization=scalarization,
         quadrature=quadrature, tol=tol, max_nodes=max_nodes, precision=precision, experts=experts,
+        parts=parts,
     ))  # fmt: skip
     explainer = explainer_of(
         model, revision, device, dtype, local_files_only, stack=stack, trust_remote_code=trust_remote_code

@@ -83,8 +83,9 @@ def deliver(flow: Flow, screen: Screen, outputs: Outputs, others: list[Flow] | N
     if str(outputs.json) == "-":
         sys.stdout.write(as_json(shown) + "\n")
         return
+    parts = not screen.words and any(name.endswith("_value") for name in flow.tensors)
     report(
-        flow, console(), words=screen.words, view=screen.view, layer=layer, head=screen.head,
+        flow, console(), parts=parts, words=screen.words, view=screen.view, layer=layer, head=screen.head,
         special=screen.special, targets_only=screen.hide, full=screen.full, details=screen.details,
     )  # fmt: skip
     for path in written:

@@ -193,7 +193,7 @@ def why(
         raise Usage(
             "--parts splits what heads read, and no layer's is kept: leave out --edges none and --cut."
         )
-    dictionaries = _dictionaries(features or [], feature_names, cut)
+    _check_features(features or [], feature_names, cut)
     units = _layers_with_units(neurons, layer, cut)
     if check and attention == "held":
         raise Usage(
@@ -212,6 +212,7 @@ def why(
     named = _model(model, similar)
     loading(named)
     outputs.check()
+    dictionaries = _dictionaries(features or [], feature_names)
     inputs = _question(passages) if passages else typed
     explainer = explainer_of(
         named, revision, device, dtype, local_files_only, trust_remote_code=trust_remote_code
@@ -306,12 +307,16 @@ def _layers(edges: str | None) -> list[int] | str:
     return [] if edges == "none" else layer_range("--edges", edges) or []
 
 
-def _dictionaries(folders: list[Path], names: Path | None, cut: str) -> list[Dictionary]:
-    """The dictionaries in these folders. Raises Usage for options that do not go together."""
+def _check_features(folders: list[Path], names: Path | None, cut: str) -> None:
+    """Raises Usage for options of features that do not go together."""
     if names is not None and len(folders) != 1:
         raise Usage("--feature-names is the table of one dictionary; give it with one --features FOLDER.")
     if folders and cut == "model":
         raise Usage("--features are read where layers are cut; leave --cut model out.")
+
+
+def _dictionaries(folders: list[Path], names: Path | None) -> list[Dictionary]:
+    """The dictionaries in these folders."""
     from ligflow.dictionaries.read import read_dictionary
 
     return [checked(partial(read_dictionary, names=names), folder) for folder in folders]

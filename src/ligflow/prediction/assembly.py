@@ -190,10 +190,12 @@ def warn_unmet(prediction: Prediction) -> Prediction:
     if error > tol or abs(prediction.certificate) > tol:
         worst = sorted(prediction.certificates, key=lambda segment: -segment.error)[:3]
         named = ", ".join(f"{segment.name} ({segment.points} points)" for segment in worst)
+        pinned = prediction.meta["settings"].get("points") is not None
+        more = "Give more points or leave them out" if pinned else "Raise max_points"
         warn(
             f"The words add up to the change within {abs(prediction.certificate):.1e} of its scale, and are "
             f"off by {error:.1e} in all by estimate, more than the tolerance {tol:.1e}; most of it comes "
-            f"from {named}. Raise max_points, choose another reference, or load the model in float64"
+            f"from {named}. {more}, choose another reference, or load the model in float64"
             f"{_reasons(worst)}.",
             CompletenessWarning,
         )

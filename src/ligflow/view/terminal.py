@@ -19,6 +19,7 @@ from ligflow.results.grouping import merge_words
 from ligflow.results.joint_sources import over_both
 from ligflow.view.colour import on, shade
 from ligflow.view.completeness import certified, details_of
+from ligflow.view.heads_by_part import heads_by_part
 from ligflow.view.highlights import (
     Highlights,
     heads_of_words,
@@ -65,13 +66,15 @@ def report(
     targets_only: bool = False,
     full: bool = False,
     details: bool = False,
+    parts: bool = False,
 ) -> None:
     """Prints what the flow shows first in words, one map, its strongest flows, and what is certified.
 
     By default the map, the layer and the sources that stand aside are those of `highlights`; with `special`
     none stands aside, with `words` subwords are merged, with `targets_only` special tokens have no row
     either. A map that does not fit in the window is printed with `full` alone; without it a line a layer and
-    the strongest flows stand for it.
+    the strongest flows stand for it. With `parts` a table says of the strongest heads how they came to
+    move the target; the flow must have parts, and words none.
     """
     tokens = over_both(flow)
     flow = over_both(merge_words(flow)) if words else tokens
@@ -91,6 +94,8 @@ def report(
         _print_map(shown, console)
     else:
         _print_summary(shown, console)
+    if parts:
+        console.print(heads_by_part(flow, shown.layer, opening.target))
     for note in flow.meta.get("notes", []):
         console.print(Text(f"note: {note}"))
     console.print(details_of(flow) if details else certified(flow))
