@@ -1,5 +1,6 @@
 """How the heads of a layer came to move a token: by what was read, where it was found, what was asked."""
 
+import torch
 from rich.table import Table
 from rich.text import Text
 
@@ -17,8 +18,8 @@ def heads_by_part(flow: FlowData, layer: int, target: int, count: int = _HEADS) 
     """
     row, place = flow.row(layer), flow.targets.index(target)
     parts = [part[row, :, place].double() for part in (flow.parts.value, flow.parts.key, flow.parts.query)]
-    sizes = [part.abs().sum(-1) for part in parts]
-    whole = sum(sizes).clamp(min=1e-300)
+    sizes = torch.stack([part.abs().sum(-1) for part in parts])
+    whole = sizes.sum(0).clamp(min=1e-300)
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold", pad_edge=False)
     table.add_column(Text(f"layer {layer}, at {named(flow, target)}"), overflow="fold")
     for name in ("read (value)", "found (key)", "asked (query)"):
