@@ -100,7 +100,7 @@ def test_a_saved_prediction_is_opened_too(run: Run, tmp_path: Path) -> None:
     file, table = prediction.save(tmp_path / "why.safetensors"), tmp_path / "why.csv"
     code, out, err = run("view", file, "--details", "--csv", table)
     assert (code, err) == (0, "")
-    assert out.splitlines()[0].startswith("made by hand says ‘ Paris’ 61%")
+    assert out.splitlines()[0].startswith("the model (made by hand) says ‘ Paris’ 61%")
     assert "the head (missed)" in out
     assert len(table.read_text().splitlines()) == 1 + len(prediction.to_pandas())
     for option in (("--words",), ("--layer", "1"), ("--beside", file, "--html", tmp_path / "x.html")):

@@ -70,7 +70,7 @@ def test_the_answer_and_the_words_are_printed(why: Run, spoken: Spoken) -> None:
     code, out, err = why(TEXT)
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == "made by hand says ‘ Paris’ 61%, ‘ the’ 8%, ‘ located’ 3%"
+    assert lines[0] == "the model (made by hand) says ‘ Paris’ 61%, ‘ the’ 8%, ‘ located’ 3%"
     assert "the tokens add up to +8 of +8; estimated error 0.01% of what speaks for and against" in lines
     ((inputs, options),) = spoken.calls
     assert inputs == TEXT

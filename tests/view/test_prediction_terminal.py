@@ -24,7 +24,7 @@ def printed(prediction: Prediction, width: int = 100, *, colour: bool = False, *
 
 def test_the_answer_comes_first_and_the_sum_last() -> None:
     lines = printed(prediction_of())
-    assert lines[0] == "made by hand says ‘ Paris’ 61%, ‘ the’ 8%, ‘ located’ 3%"
+    assert lines[0] == "the model (made by hand) says ‘ Paris’ 61%, ‘ the’ 8%, ‘ located’ 3%"
     assert lines[4] == "<|endoftext|>The capital of France is"
     assert lines[-2] == "the tokens add up to +8 of +8; estimated error 0.01% of what speaks for and against"
     assert lines[-1] == CAVEAT

@@ -12,7 +12,7 @@ from ligflow.view import prediction_words as words
 
 def test_both_runs_and_the_question_are_said() -> None:
     assert [*words.said(prediction_of())] == [
-        "made by hand says ‘ Paris’ 61%, ‘ the’ 8%, ‘ located’ 3%",
+        "the model (made by hand) says ‘ Paris’ 61%, ‘ the’ 8%, ‘ located’ 3%",
         "with ‘<unk>’ for every word it says ‘,’ 5%, ‘ the’ 4%",
         "asked: log-probability of ‘ Paris’: -0.5, and -8.5 with the reference, a change of +8",
     ]

@@ -72,8 +72,9 @@ def said(prediction: PredictionData) -> Iterator[str]:
 
 
 def model_called(prediction: PredictionData) -> str:
-    """The model by name."""
-    return printable(str(prediction.meta.get("model") or "the model"))
+    """`the model (embedded:smollm2)`, by name where it has one."""
+    name = prediction.meta.get("model")
+    return f"the model ({printable(str(name))})" if name else "the model"
 
 
 def question_called(prediction: PredictionData) -> str:
