@@ -1,5 +1,7 @@
 """Shapes are checked in the first calls of a function in each test, and in no later ones."""
 
+import random
+
 import pytest
 import torch
 from jaxtyping import TypeCheckError
@@ -17,3 +19,11 @@ def test_the_calls_of_each_test_are_counted_anew() -> None:
     shape_checks.begin_test()
     with pytest.raises(TypeCheckError):
         softmax(SCORES, SINK[None, :])
+
+
+def test_the_items_of_lists_that_are_checked_are_the_same_in_each_run_of_a_test() -> None:
+    shape_checks.begin_test()
+    draws = [random.getrandbits(32) for _ in range(3)]
+    random.seed(17)
+    shape_checks.begin_test()
+    assert [random.getrandbits(32) for _ in range(3)] == draws

@@ -15,7 +15,7 @@ from ligflow.prediction.segment import Segment, Variable
 class Sum:
     """What the sources of a segment must sum to, `m ΔF` by row and token, and the size of its rounding."""
 
-    tokens: list[tuple[Variable, Float[Tensor, "row token"]]]
+    tokens: list[tuple[Variable, Float[Tensor, "row _"]]]  # streams have tokens of their own
     rounding: Float[Tensor, " row"]
 
     def only(self, rows: Tensor) -> "Sum":
