@@ -60,7 +60,9 @@ def test_a_file_of_tensors_needs_a_place(tmp_path):
     path = RECORDED / "jump" / "sae_weights.safetensors"
     with pytest.raises(LigflowError, match="say where they stand"):
         read_dictionary(path)
-    dictionary = read_dictionary(path, hook="blocks.1.hook_resid_post")
+    with pytest.raises(LigflowError, match=r"centred=False \(Gemma Scope\) or centred=True"):
+        read_dictionary(path, hook="blocks.1.hook_resid_post")
+    dictionary = read_dictionary(path, hook="blocks.1.hook_resid_post", centred=True)
     activations = dictionary.encode(NUMBERS["vectors"]).activations
     assert torch.allclose(activations, NUMBERS["jump/activations"], atol=1e-5)
 

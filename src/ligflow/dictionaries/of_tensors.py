@@ -12,7 +12,8 @@ from ligflow.dictionaries.scaling import SCALINGS, Scaling
 from ligflow.errors import LigflowError
 
 _TURNED = {"encoder.weight": "W_enc", "decoder.weight": "W_dec"}  # matrices that others keep transposed
-_CALLED = {"encoder.bias": "b_enc", "decoder.bias": "b_dec", "bias": "b_dec", "log_threshold": "threshold"}
+DECODER_BIAS = ("b_dec", "decoder.bias", "bias")  # what files call it
+_CALLED = {"encoder.bias": "b_enc", "log_threshold": "threshold"} | dict.fromkeys(DECODER_BIAS, "b_dec")
 _SIZES = {
     "W_enc": ("input", "feature"),
     "W_dec": ("feature", "output"),
