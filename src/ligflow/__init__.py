@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ligflow.prediction.answer import Answer as Answer
     from ligflow.prediction.prediction import Prediction as Prediction
     from ligflow.prediction.similarity import Similarity as Similarity
+    from ligflow.results.feature_examples import feature_examples as feature_examples
     from ligflow.results.neuron_examples import neuron_examples as neuron_examples
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless the program wants to hear
@@ -52,6 +53,7 @@ __getattr__, __dir__ = lazy_names(
         "dictionary_of": "ligflow.dictionaries.of_tensors",
         "direction": "ligflow.method.scalarization",
         "explain": "ligflow.explainer.explainer",
+        "feature_examples": "ligflow.results.feature_examples",
         "neuron_examples": "ligflow.results.neuron_examples",
         "read_dictionary": "ligflow.dictionaries.read",
     },
