@@ -4,12 +4,14 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, LigflowError, progress
 from ligflow.cli.streams import counted
 from ligflow.explainer.computation import work_in_words
-from ligflow.progress import size_in_words, told
+from ligflow.progress import Lines, Stopwatch, size_in_words, told
 
 BERT = ARCHITECTURES["bert"]
 
@@ -119,6 +121,75 @@ def test_the_terminal_says_how_long_a_layer_takes(
         clock.append(0.9)
         tell(3, 6)
     assert "about 0.3 s a layer" in capsys.readouterr().err
+
+
+def test_a_log_has_a_line_per_ten_percent(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    with counted("segments") as tell:
+        for done in range(1, 101):
+            clock.append(6 * done)
+            tell(done, 100)
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert (out, len(lines)) == ("", 10)  # of 2, 12, 22, ... done
+    assert lines[0] == "segments: 2 of 100, about 6 s a segment, about 10 min left"
+    assert lines[9] == "segments: 92 of 100, about 6 s a segment, about 50 s left"
+
+
+def test_what_is_done_soon_leaves_a_log_empty(clock: list[float]) -> None:
+    lines: list[str] = []
+    tell = Lines("layers", lines.append)
+    for done in range(1, 31):
+        clock.append(0.3 * done)
+        tell(done, 30)
+    tell(30, 30)
+    tell(5, 0)  # of how many is not known
+    assert lines == []
+
+
+def test_a_second_computation_counts_anew(clock: list[float]) -> None:
+    lines: list[str] = []
+    tell = Lines("segments", lines.append)
+    for begin in (100, 600):  # what comes before the first segment is not counted
+        for done in range(4):
+            clock.append(begin + 20 * done)
+            tell(done, 4)
+    assert (
+        lines[:3]
+        == lines[3:]
+        == [
+            "segments: 1 of 4, about 20 s a segment, about 60 s left",
+            "segments: 2 of 4, about 20 s a segment, about 40 s left",
+            "segments: 3 of 4, about 20 s a segment, about 20 s left",
+        ]
+    )
+    clock.append(900.0)
+    tell(1, 4)  # where the beginning is not told the first one is not counted
+    assert lines[6:] == []
+
+
+def test_a_prediction_tells_when_its_segments_begin() -> None:
+    said: list[tuple[int, int]] = []
+    config = LlamaConfig(
+        vocab_size=20, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    p = Explainer(LlamaForCausalLM(config).eval()).explain_prediction(
+        {"input_ids": torch.tensor([[1, 5, 6, 7]])}, 5, reference=torch.tensor([1, 8, 9, 10]),
+        progress=lambda *both: said.append(both),
+    )  # fmt: skip
+    count = len(p.certificates)
+    assert said[: count + 1] == [(done, count) for done in range(count + 1)]
+
+
+def test_what_was_done_before_does_not_make_it_faster(clock: list[float]) -> None:
+    pace = Stopwatch("sentence", 50)
+    clock.append(12.0)
+    assert pace.words(50) == ""
+    assert pace.seconds(53) == 4.0
+    assert pace.words(53) == "about 4 s a sentence"
 
 
 def test_the_work_is_named_with_the_size_of_its_maps(bert: Explainer) -> None:

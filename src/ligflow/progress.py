@@ -1,4 +1,4 @@
-"""How far a long computation is: a bar by tqdm where somebody looks, and once what the whole will take."""
+"""How far a long computation is: a bar where somebody looks, lines in a log, and what the whole will take."""
 
 import os
 import sys
@@ -15,6 +15,7 @@ Done = Callable[[int, int], None]  # how many are done, of how many (0: not know
 Progress = bool | Done
 _DELAY = 2.0  # seconds before a bar that nobody asked for is shown
 _LONG = 20.0  # seconds from which the whole is estimated
+_APART = 10.0  # seconds at least between two lines in a log, and before the first
 
 
 @contextmanager
@@ -61,10 +62,45 @@ class _Counter:
             self.work = ""
 
 
-def stopwatch(one: str) -> Callable[[int], str]:
-    """Says of so many that are done how long one took, `about 4 s a layer`; nothing before the first."""
-    began = perf_counter()
-    return lambda done: f"about {_pace((perf_counter() - began) / done, one)}" if done else ""
+class Stopwatch:
+    """How long one took, of so many that are done; a count that is 0 or falls begins anew."""
+
+    def __init__(self, one: str, count: int = 0) -> None:
+        self.one = one
+        self._begin(count)
+
+    def _begin(self, count: int) -> None:
+        self.began, self.first, self.count = perf_counter(), count, count
+
+    def seconds(self, count: int) -> float:
+        """Seconds of one; 0 before the first is done."""
+        if count < self.count or not count:
+            self._begin(count)
+        self.count = count
+        return (perf_counter() - self.began) / (count - self.first) if count > self.first else 0.0
+
+    def words(self, count: int) -> str:
+        """`about 4 s a layer`; nothing before the first is done."""
+        seconds = self.seconds(count)
+        return f"about {_pace(seconds, self.one)}" if seconds else ""
+
+
+class Lines:
+    """Says how far a long computation is in lines, for a log: at most one per ten percent, or ten seconds."""
+
+    def __init__(self, what: str, say: Callable[[str], None], count: int = 0) -> None:
+        self.what, self.say, self.pace = what, say, Stopwatch(what.removesuffix("s"), count)
+        self.since, self.next = perf_counter(), 0.0
+
+    def __call__(self, count: int, total: int) -> None:
+        """So many are done, of so many (0: not known)."""
+        if count < self.pace.count or not count:
+            self.next = 0.0
+        seconds, now = self.pace.seconds(count), perf_counter()
+        if seconds and self.next <= count < total and now - self.since >= _APART:
+            pace, left = _pace(seconds, self.pace.one), _rounded(seconds * (total - count))
+            self.say(f"{self.what}: {count} of {total}, about {pace}, about {left} left")
+            self.since, self.next = now, count + total / 10
 
 
 def size_in_words(count: int) -> str:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,15 @@ def test_a_run_and_its_report(run: Run, texts: Path, tmp_path: Path, monkeypatch
     )
     assert not {"*", "`"} & {*out}
     assert "3 sentences, layers 0, 2." in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_a_log_says_how_far_a_run_is(
+    run: Run, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ligflow.progress.perf_counter", partial(next, count(0.0, 30.0)))  # at each look
+    code, _, err = run("run", texts, "--out", tmp_path / "run", "--layers", "1", "--batch-size", "1")
+    assert (code, err.count("sentences: ")) == (0, 2), err  # the third and last is not told
+    assert err.startswith("model: sentences: 1 of 3, about ")
 
 
 def test_other_settings_show_the_difference_line_by_line(run: Run, texts: Path, tmp_path: Path) -> None:

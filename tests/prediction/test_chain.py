@@ -159,7 +159,7 @@ def test_a_jump_that_is_not_found_is_in_the_errors_and_other_segments_take_no_mo
     result = chain(
         graph, graph.variables["score"].step, accuracy, nn.Module(), lambda done, _: passes.append(done)
     )
-    assert passes == [1, 2, 3]
+    assert passes == [0, 1, 2, 3]
     gap = float(result.by_depth[0, 0].sum() - graph.variables["score"].step)
     assert gap == pytest.approx(-4, abs=1e-4)
     torch.testing.assert_close(result.error[0], torch.tensor([2.0, 2.0, 0.0]).double(), atol=5e-3, rtol=0)

@@ -2,10 +2,12 @@
 
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -141,13 +143,16 @@ def _engine(
 
 @contextmanager
 def _bar() -> "Iterator[OnProgress]":
-    """A bar over sentences on standard error, with rate and remaining time; notes go there in any case."""
+    """A bar of sentences on a terminal, with rate and time left, else lines in a log; notes go to both."""
+    screen = errors()
+    if not screen.is_terminal:
+        yield _in_lines(screen)
+        return
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
         TextColumn("sentences"), TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
     )  # fmt: skip
-    screen = errors()
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+    with Progress(*columns, console=screen, transient=True) as bar:
         tasks: dict[str, Any] = {}
         since: dict[str, tuple[float, int]] = {}
 
@@ -167,6 +172,27 @@ def _bar() -> "Iterator[OnProgress]":
                 screen.print(Text(state.note))
 
         yield show
+
+
+def _in_lines(screen: Console) -> "OnProgress":
+    from ligflow.progress import Lines
+
+    parts: dict[str, Lines] = {}
+
+    def show(state: Any) -> None:
+        if state.of_sentences and state.part not in parts:  # a run may go on from where it stood
+            said = partial(_say_of, screen, state.part)
+            parts[state.part] = Lines("sentences", said, state.sentences)
+        if state.part in parts:
+            parts[state.part](state.sentences, state.of_sentences)
+        if state.note:
+            screen.print(Text(state.note))
+
+    return show
+
+
+def _say_of(screen: Console, part: str, line: str) -> None:
+    screen.print(Text(f"{part}: {line}"))
 
 
 def _say(whole: "Run", twin: bool) -> None:

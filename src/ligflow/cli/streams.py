@@ -47,15 +47,18 @@ def error(message: str) -> str:
 
 @contextmanager
 def counted(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, where that is a terminal, to be told (done, of); it goes when it is done."""
-    from ligflow.progress import stopwatch
+    """What is to be told (done, of): a bar on a terminal, which goes when it is done, else lines of a log."""
+    from ligflow.progress import Lines, Stopwatch
 
-    pace, said = TextColumn("{task.fields[pace]}"), stopwatch(what.removesuffix("s"))
-    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), pace
     screen = errors()
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+    if not screen.is_terminal:
+        yield Lines(what, lambda line: screen.print(Text(line)))
+        return
+    pace, said = TextColumn("{task.fields[pace]}"), Stopwatch(what.removesuffix("s"))
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), pace
+    with Progress(*columns, console=screen, transient=True) as bar:
         task = bar.add_task(what, total=None, pace="")
-        yield lambda done, of: bar.update(task, completed=done, total=of, pace=said(done))
+        yield lambda done, of: bar.update(task, completed=done, total=of, pace=said.words(done))
 
 
 @cache

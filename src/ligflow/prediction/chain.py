@@ -167,6 +167,8 @@ def _once(
     allowances: list[Tensor] = [torch.zeros(rows)] * count
     at_images: list[Cotangents] = [{}] * count
     by_cut: dict[int, tuple[Tensor, Tensor]] = {}
+    if report is not None:
+        report(0, count)  # the two runs took their own time
     for number in reversed(range(count)):
         segment = graph.segments[number]
         scale = torch.maximum(scale, _relevance(graph, above)[0].abs().sum(-1))
