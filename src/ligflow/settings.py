@@ -46,6 +46,7 @@ class RouteOptions(TypedDict, total=False):
     precision: names.Precision | str
     experts: names.Experts | str
     parts: bool
+    split: bool
 
 
 class SettingsOptions(RouteOptions, total=False):
@@ -78,6 +79,7 @@ class Settings:
     precision: str = "float32"
     experts: str = "routed"
     parts: bool = False
+    split: bool = False
 
     def __post_init__(self) -> None:
         if not self.routes:
@@ -95,12 +97,15 @@ class Settings:
                 f"max_nodes is {self.max_nodes!r}; the adaptive rule starts with 7 nodes, so give a whole "
                 "number from there."
             )
-        if not isinstance(self.parts, bool):
-            raise LigflowError(f"parts is {self.parts!r}; give True or False.")
-        if self.parts and "z2u" not in self.routes:
-            raise LigflowError(
-                f"parts splits z2u, and the routes are {', '.join(self.routes)}; add z2u, or leave parts out."
-            )
+        for name, route in (("parts", "z2u"), ("split", "z2z")):
+            wish = getattr(self, name)
+            if not isinstance(wish, bool):
+                raise LigflowError(f"{name} is {wish!r}; give True or False.")
+            if wish and route not in self.routes:
+                raise LigflowError(
+                    f"{name} splits {route}, and the routes are {', '.join(self.routes)}; add {route}, "
+                    f"or leave {name} out."
+                )
         budget = self.memory_budget
         if budget is not None and (not _is(budget, Integral) or budget < 1):
             raise LigflowError(
@@ -118,6 +123,7 @@ class Settings:
         """The settings as plain data, for a flow's metadata; `memory` tells whether layers have one."""
         more: dict[str, Any] = {"encoder_baseline": self.encoder_baseline.name} if memory else {}
         more |= {"parts": True} if self.parts else {}
+        more |= {"split": True} if self.split else {}
         return more | {
             "routes": list(self.routes),
             "att_baseline": self.att_baseline.name,

@@ -86,6 +86,7 @@ def _stack(route: str, parts: list[Attribution], split: int) -> dict[str, Tensor
     else:
         stacked = {name: cell[:, 0] for name, cell in stacked.items()}
         maps = (_own_and_memory if route == "z2z" else _heads_and_residual)(values[:, :, 0], split)
+        maps |= _by_head(parts)
     named = {f"{route}.{name}": cell for name, cell in stacked.items()}
     tensors = maps | named | {f"{route}.nodes": nodes}
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -110,6 +111,30 @@ def _heads_and_residual(players: Tensor, cross: int) -> dict[str, Tensor]:
     own = heads.shape[1] - cross
     second = {"u2z_cross": heads[:, own:]} if cross else {}
     return {"u2z": heads[:, :own], "u2z_residual": residual} | second
+
+
+def _by_head(attributions: list[Attribution]) -> dict[str, Tensor]:
+    """z2z by head, with what of it passes through the MLP, where it was asked for."""
+    every = [each.heads for each in attributions if each.heads is not None]
+    if not every:
+        return {}
+    try:
+        heads = torch.stack([each.heads for each in every]).permute(2, 0, 3, 1, 4)
+    except RuntimeError as error:
+        raise UnsupportedModel(
+            "The chosen layers have different numbers of heads; explain them apart."
+        ) from error
+    residual = torch.stack([each.residual for each in every]).movedim(2, 0)
+    errors = [e.heads.error * e.scale[:, 0] for e in attributions if e.heads is not None]
+    maps = {
+        "z2z_heads": heads.sum(0), "z2z_mlp": heads[0], "z2z_residual": residual.sum(0),
+        "z2z_residual_mlp": residual[0], "z2z_heads.error": torch.stack(errors),
+    }  # fmt: skip
+    cross = [each.cross for each in every if each.cross is not None]
+    if cross:
+        both = torch.stack(cross).permute(2, 0, 3, 1, 4)
+        maps |= {"z2z_cross_heads": both.sum(0), "z2z_cross_mlp": both[0]}
+    return maps
 
 
 def _closed_form(layer: Layer) -> str:

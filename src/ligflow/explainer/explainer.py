@@ -193,6 +193,8 @@ class Explainer:
         - `experts`: `routed`, or `frozen`, which holds every token's experts at those of the real input.
         - `parts`: whether z2u is split too, by value, key and query (`flow.parts`), and e2u
           (`flow.cross_parts`).
+        - `split`: whether z2z is split too, by head and by what then passes through the MLP
+          (`flow.z2z_heads`, `flow.z2z_mlp`).
         - `truncate`: cuts a text that is too long for the model, in place of an error.
         - `progress`: `progress(done, of)` is called after each layer; True is a bar, and so is None on a
           terminal or in a notebook where it takes longer, which also says how long.

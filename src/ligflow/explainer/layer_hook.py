@@ -66,7 +66,8 @@ def attribute_layer(
     - `tokens`: names, one for each of T; None: numbers. Tokens that none may attend to (padding) are left
       out.
     - `targets`, `routes`, `att_baseline`, `mlp_baseline`, `layer_baseline`, `scalarization`, `quadrature`,
-      `tol`, `max_nodes`, `memory_budget`, `precision`, `experts` and `parts`: those of `Explainer.explain`.
+      `tol`, `max_nodes`, `memory_budget`, `precision`, `experts`, `parts` and `split`: those of
+      `Explainer.explain`.
 
     Raises LigflowError for hidden states that do not fit, arguments that the layer does not run on, and a
     cache that holds earlier tokens; UnsupportedModel for a module that is not a layer, or that does not

@@ -23,7 +23,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ligflow.method.integral import Integral, Integrand
+from ligflow.method.integral import Integral, Integrand, sums_of
 from ligflow.method.panels import FIRST, LAST, Panel, beside, count_of, nodes_between, panel_of
 
 GRADED_TO = 1e-22
@@ -42,6 +42,7 @@ class AdaptiveIntegration:
         self, integrand: Integrand, total: Tensor, scale: Tensor, tol: float, max_nodes: int
     ) -> None:
         self.integrand, self.total, self.scale = integrand, total, scale
+        self.sums = sums_of(integrand)
         self.tol, self.max_nodes = tol, max_nodes
         self.targets = torch.arange(len(total), device=total.device)
         self.used = torch.zeros_like(self.targets)
@@ -54,12 +55,18 @@ class AdaptiveIntegration:
         """The integrals of all targets, once each has converged or cannot go on."""
         self.panels = self._open([(0.0, 1.0, self.targets)])
         self.value = torch.zeros_like(self.panels[0].value)
+        if self.sums is not None:
+            self.parts = torch.zeros_like(self.panels[0].values[0])
+            self.parts_error = torch.zeros_like(self.error)
         self._settle()
         while self.panels:
             keep, climb, divide = self._choose()
             self.panels = keep + [self._climb(panel) for panel in climb] + self._divided(divide)
             self._settle()
-        return Integral(self.value, self.error, self.used, self.met, self.divided)
+        integral = Integral(self.value, self.error, self.used, self.met, self.divided)
+        if self.sums is None:
+            return integral
+        return replace(integral, parts=self.parts, parts_error=self.parts_error)
 
     def _open(self, pieces: list[tuple[float, float, Tensor]]) -> list[Panel]:
         """New panels at the first level; those with the same targets share one call."""
@@ -86,7 +93,7 @@ class AdaptiveIntegration:
         return self._panel(panel.low, panel.high, panel.level + 1, panel.targets, values)
 
     def _panel(self, low: float, high: float, level: int, targets: Tensor, values: Tensor) -> Panel:
-        panel = panel_of(low, high, level, targets, values)
+        panel = panel_of(low, high, level, targets, values, self.sums)
         return panel if low > 0 else replace(panel, before=self._before(panel))
 
     def _before(self, panel: Panel) -> Tensor:
@@ -103,7 +110,9 @@ class AdaptiveIntegration:
         rows = (asks.any(-1) & passes).nonzero()[:, 0]
         if len(rows):
             node = torch.full((1,), _PROBE * panel.first, dtype=torch.float64, device="cpu")
-            off = (self._evaluate(node, panel.targets[rows])[0] - start[rows]).abs().sum(-1)
+            near = self._evaluate(node, panel.targets[rows])[0]
+            near = near if self.sums is None else self.sums(near)
+            off = (near - start[rows]).abs().sum(-1)
             hidden[rows] = _HIDDEN * panel.first * off
         return hidden
 
@@ -143,9 +152,18 @@ class AdaptiveIntegration:
         final = met.all(-1) | broken | self._stuck() | (self.used >= self.max_nodes)
         booked = final & self._open_targets()
         self.value[booked], self.error[booked], self.met[booked] = value[booked], error[booked], met[booked]
+        self._settle_parts(booked)
         self.panels = [
             rest for panel in self.panels if len((rest := panel.part(~final[panel.targets])).targets)
         ]
+
+    def _settle_parts(self, booked: Tensor) -> None:
+        """What the panels say of the parts of targets that are booked now."""
+        for panel in self.panels if self.sums is not None else ():
+            done = panel.part(booked[panel.targets])
+            assert done.parts is not None
+            self.parts[done.targets] += done.parts.value
+            self.parts_error[done.targets] += done.part_error(self.rough[done.targets])
 
     def _open_targets(self) -> Tensor:
         mask = torch.zeros_like(self.targets, dtype=torch.bool)

@@ -10,18 +10,19 @@ Three things are asked of the values, for each scalar over all its sources:
 - where the integrand is steepest: beside a = 0, or elsewhere.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ligflow.method.integral import Sums
 from ligflow.method.quadrature_rules import LEVELS, patterson_nodes, patterson_weights
 
 FIRST = 2  # a panel starts with the 7-node rule, which contains those with 1 and 3
 LAST = LEVELS - 1
-_SAFE, _WITNESSED = 10, 2  # what r^2 is multiplied by; the second while the sum is a witness
+_SAFE, _WITNESSED = 10.0, 2.0  # what r^2 is multiplied by; the second while the sum is a witness
 _GAIN = 0.2  # the most that a doubling is trusted to gain where the path had to be divided
 _LUCK = 0.2  # near a kink two rules may agree by luck; the change before is then the better witness
 _DECAY = 0.1  # the part of T r^2 that the error cannot be below
@@ -62,20 +63,33 @@ _ORDER = {level: NODES[: count_of(level)].argsort() for level in range(FIRST, LE
 
 
 @dataclass(frozen=True, eq=False)
+class PanelParts:
+    """The integrals of the parts that sources are the sums of, their last two changes, and their decay."""
+
+    value: Float[Tensor, "target scalar part"]
+    changes: Float[Tensor, "two target scalar"]
+    decay: Float[Tensor, "target scalar"]
+
+    def part(self, keep: Bool[Tensor, " target"]) -> "PanelParts":
+        """Those of some of the targets."""
+        return PanelParts(self.value[keep], self.changes[:, keep], self.decay[keep])
+
+
+@dataclass(frozen=True, eq=False)
 class Panel:
     """[low, high] for some targets: the integral, its last two changes, and what else the values said.
 
     `steep` is the largest step between nodes where that is beside the low end, else 0.
-    `values` are kept while the panel can climb; `ends` is the interpolating polynomial at low and high, and
-    `blur` by how much that may be off. `before` is what may hide before the first node of the path, and
-    `beside` what may hide between the last nodes of neighbours.
+    `values` are kept while the panel can climb, those of `parts` where there are some; `ends` is the
+    interpolating polynomial at low and high, and `blur` by how much that may be off. `before` is what may
+    hide before the first node of the path, and `beside` what may hide between the last nodes of neighbours.
     """
 
     low: float
     high: float
     level: int
     targets: Int[Tensor, " target"]
-    values: Float[Tensor, "node target scalar source"]
+    values: Float[Tensor, "node target scalar added"]
     value: Float[Tensor, "target scalar source"]
     changes: Float[Tensor, "two target scalar"]
     decay: Float[Tensor, "target scalar"]
@@ -84,13 +98,14 @@ class Panel:
     blur: Float[Tensor, "target scalar"]
     before: Float[Tensor, "target scalar"]
     beside: Float[Tensor, "target scalar"]
+    parts: PanelParts | None = None
 
     def part(self, keep: Bool[Tensor, " target"]) -> "Panel":
         """The panel of some of its targets."""
         return Panel(
             self.low, self.high, self.level, self.targets[keep], self.values[:, keep], self.value[keep],
             self.changes[:, keep], self.decay[keep], self.steep[keep], self.ends[:, keep], self.blur[keep],
-            self.before[keep], self.beside[keep],
+            self.before[keep], self.beside[keep], self.parts and self.parts.part(keep),
         )  # fmt: skip
 
     @property
@@ -109,14 +124,14 @@ class Panel:
 
     def error(self, rough: Bool[Tensor, " panel_target"]) -> Float[Tensor, "panel_target scalar"]:
         """The estimate by pace and decay; for targets with kinks the changes themselves."""
-        change, before = self.changes
         least, safe = (0.0, _WITNESSED) if self.is_whole() else (_GAIN, _SAFE)
-        smooth = change * (safe * _ratio(change, before).square()).clamp(min=least, max=1)
-        smooth = torch.maximum(smooth, self.decay)
+        return _estimate(self.changes, self.decay, rough, least, safe) + self.before + self.beside
+
+    def part_error(self, rough: Bool[Tensor, " panel_target"]) -> Float[Tensor, "panel_target scalar"]:
+        """The same of the parts, all of a target: no sum is a witness of them."""
+        assert self.parts is not None
         return (
-            torch.where(rough[:, None], torch.maximum(change, _LUCK * before), smooth)
-            + self.before
-            + self.beside
+            _estimate(self.parts.changes, self.parts.decay, rough, _GAIN, _SAFE) + self.before + self.beside
         )
 
     def quick(self) -> Bool[Tensor, " panel_target"]:
@@ -150,9 +165,17 @@ def panel_of(
     high: float,
     level: int,
     targets: Int[Tensor, " target"],
-    values: Float[Tensor, "node target scalar source"],
+    values: Float[Tensor, "node target scalar added"],
+    sums: Sums | None = None,
 ) -> Panel:
-    """The panel of a level, from the values at all its nodes: integral `(high - low) sum_s w_s f(a_s)`."""
+    """The panel of a level, from the values at all its nodes: integral `(high - low) sum_s w_s f(a_s)`.
+
+    With `sums` the values are parts, and what is asked of sources is asked of their sums.
+    """
+    if sums is not None:
+        panel = panel_of(low, high, level, targets, sums(values))
+        kept = values if level < LAST else values[:0]
+        return replace(panel, values=kept, parts=_parts_of(values, level, high - low))
     weights = _WEIGHTS[level - 2 : level + 1, : len(values)].to(values) * (high - low)
     early, middle, value = torch.einsum("ls,stgk->ltgk", weights, values)
     changes = torch.stack([(value - middle).abs().sum(-1), (middle - early).abs().sum(-1)])
@@ -163,6 +186,24 @@ def panel_of(
         low, high, level, targets, kept, value, changes, decay * (high - low), _steep(values, level),
         ends, _BLUR * last, none, none,
     )  # fmt: skip
+
+
+def _estimate(
+    changes: Tensor, decay: Tensor, rough: Tensor, least: float, safe: float
+) -> Float[Tensor, "target scalar"]:
+    """By pace and decay; for targets with kinks the changes themselves."""
+    change, before = changes
+    smooth = change * (safe * _ratio(change, before).square()).clamp(min=least, max=1)
+    smooth = torch.maximum(smooth, decay)
+    return torch.where(rough[:, None], torch.maximum(change, _LUCK * before), smooth)
+
+
+def _parts_of(values: Float[Tensor, "node target scalar part"], level: int, width: float) -> PanelParts:
+    """What the values at all nodes of a level say of the parts."""
+    weights = _WEIGHTS[level - 2 : level + 1, : len(values)].to(values) * width
+    early, middle, value = torch.einsum("ls,stgk->ltgk", weights, values)
+    changes = torch.stack([(value - middle).abs().sum(-1), (middle - early).abs().sum(-1)])
+    return PanelParts(value, changes, _decay(values, level)[0] * width)
 
 
 def _decay(

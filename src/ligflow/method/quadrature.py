@@ -18,7 +18,7 @@ from ligflow.errors import LigflowError
 from ligflow.method.adaptive_quadrature import AdaptiveIntegration
 from ligflow.method.baselines import Held
 from ligflow.method.fine_quadrature import fine
-from ligflow.method.integral import Integral, Integrand
+from ligflow.method.integral import Integral, Integrand, sums_of
 from ligflow.method.quadrature_rules import Rule, fixed_rule
 from ligflow.names import MAX_NODES, TOL
 
@@ -83,9 +83,13 @@ class Fine:
         max_nodes: int = MAX_NODES,
     ) -> Integral:
         """To a small part of `tol * scale`; `max_nodes` is not heeded."""
-        halved = fine(lambda nodes, targets: integrand(nodes.to(total), targets), total, scale, tol)
-        met = ((halved.value.sum(-1) - total).abs() <= tol * scale) & (halved.error <= tol * scale)
-        return Integral(halved.value, halved.error, halved.nodes, met, torch.ones_like(met[:, 0]))
+        sums = sums_of(integrand)
+        halved = fine(lambda nodes, targets: integrand(nodes.to(total), targets), total, scale, tol, sums)
+        value = halved.value if sums is None else sums(halved.value)
+        met = ((value.sum(-1) - total).abs() <= tol * scale) & (halved.error <= tol * scale)
+        parts = None if sums is None else halved.value
+        divided = torch.ones_like(met[:, 0])
+        return Integral(value, halved.error, halved.nodes, met, divided, parts, halved.parts_error)
 
 
 @dataclass(frozen=True)
@@ -105,11 +109,15 @@ class Fixed:
         """`sum_s w_s integrand(a_s)`. Raises LigflowError for an unknown rule."""
         rule = fixed_rule(self.name)
         targets = torch.arange(len(total), device=total.device)
-        value = _weighted(integrand, rule, targets, total)
+        parts, sums = _weighted(integrand, rule, targets, total), sums_of(integrand)
+        value = parts if sums is None else sums(parts)
         met = (value.sum(-1) - total).abs() <= tol * scale
         nodes = torch.full_like(targets, len(rule.nodes))
         divided = torch.ones_like(targets, dtype=torch.bool)
-        return Integral(value, torch.zeros_like(total), nodes, met, divided)
+        none = torch.zeros_like(total)
+        if sums is None:
+            return Integral(value, none, nodes, met, divided)
+        return Integral(value, none, nodes, met, divided, parts, none)
 
 
 class CheckedQuadrature(Held):

@@ -4,19 +4,21 @@ After attention tokens are alone, so pairs of any sentences can be replayed side
 knows the positions of its tokens gets each pair in the token's own column.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from ligflow.layer.experts import holding
 from ligflow.layer.interface import Captured, plain
+from ligflow.layer.mlp import switched
 from ligflow.paths.batch import LayerBatch
 from ligflow.paths.cross_attention import GivenCrossAttention, MovingCrossAttention
 
 Cotangent = Callable[[Float[Tensor, "node row scalar dim"]], Float[Tensor, "node row scalar dim"]]
+Slopes = tuple[Float[Tensor, "node row dim"] | None, list[Tensor]]  # dL/dz_j, and dL/du_j of attentions
 
 
 def finish(
@@ -68,20 +70,60 @@ def pull_back(
     towards: Cotangent,
     moves: bool,
     second: MovingCrossAttention | GivenCrossAttention | None = None,
-) -> tuple[Float[Tensor, "node row dim"] | None, list[Tensor]]:
+) -> Slopes:
     """`dL/dz_j` (all but attention; None unless z_j moves) and `dL/du_j`: one forward, one backward.
 
     With a second attention `dL/du` of that follows, in the shape of `second.u`.
     """
+    leaves, hidden = _leaves(hidden, u, moves)
+    with torch.enable_grad():
+        image = finish(batch, hidden, leaves[0], rows, second or plain)
+    ends = [*leaves, *_inner(second)]
+    slopes = torch.autograd.grad(image, ends, towards(image.detach()), materialize_grads=True)
+    return _sorted(slopes, len(leaves))
+
+
+def pull_back_by_mlp(
+    batch: LayerBatch,
+    hidden: Float[Tensor, "node row dim"],
+    u: Float[Tensor, "node row head value_dim"],
+    rows: Int[Tensor, " row"],
+    towards: Cotangent,
+    moves: bool,
+    mlp: Sequence[nn.Module],
+    second: MovingCrossAttention | None = None,
+) -> tuple[Slopes, Slopes]:
+    """The same in two parts, what passes through the modules of the MLP and what passes beside them.
+
+    One forward, one backward, and one more that ends where the MLP begins.
+    """
+    leaves, hidden = _leaves(hidden, u, moves)
+    with torch.enable_grad(), switched(mlp) as switch:
+        image = finish(batch, hidden, leaves[0], rows, second or plain)
+    ends, cotangent = [*leaves, *_inner(second)], towards(image.detach())
+    whole = torch.autograd.grad(image, ends, cotangent, materialize_grads=True, retain_graph=True)
+    switch.open = False
+    beside = torch.autograd.grad(image, ends, cotangent, materialize_grads=True)
+    through = [both - part for both, part in zip(whole, beside, strict=True)]
+    return _sorted(through, len(leaves)), _sorted(beside, len(leaves))
+
+
+def _leaves(hidden: Tensor, u: Tensor, moves: bool) -> tuple[list[Tensor], Tensor]:
+    """What gradients are taken of, u and the hidden states if they move, and the hidden states."""
     leaves = [u.detach().requires_grad_()]
     if moves:
         hidden = hidden.detach().requires_grad_()
         leaves.append(hidden)
-    with torch.enable_grad():
-        image = finish(batch, hidden, leaves[0], rows, second or plain)
-    inner = [] if second is None or second.u is None else [second.u]
-    slopes = torch.autograd.grad(image, [*leaves, *inner], towards(image.detach()), materialize_grads=True)
-    return (slopes[1] if moves else None), [slopes[0], *slopes[len(leaves) :]]
+    return leaves, hidden
+
+
+def _inner(second: MovingCrossAttention | GivenCrossAttention | None) -> list[Tensor]:
+    return [] if second is None or second.u is None else [second.u]
+
+
+def _sorted(slopes: Sequence[Tensor], leaves: int) -> Slopes:
+    """The slopes of `[u, hidden if it moves, u of a second attention]`, as they are handed back."""
+    return (slopes[1] if leaves > 1 else None), [slopes[0], *slopes[leaves:]]
 
 
 @dataclass(frozen=True, eq=False)

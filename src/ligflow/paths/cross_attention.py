@@ -122,9 +122,14 @@ class MovingCrossAttention:
         self, to_u: Float[Tensor, "node head token value_dim"]
     ) -> Float[Tensor, "node token memory"]:
         """`dL/dt_m`, summed over heads."""
+        return self.head_integrands(to_u).sum(dim=1)
+
+    def head_integrands(
+        self, to_u: Float[Tensor, "node head token value_dim"]
+    ) -> Float[Tensor, "node head token memory"]:
+        """`dL/dt_m` by head."""
         query = self.captured.query.detach()
-        by_head = _slopes(self.weights, to_u, query, self.memory, self.captured.form.scaling)
-        return by_head.sum(dim=1)
+        return _slopes(self.weights, to_u, query, self.memory, self.captured.form.scaling)
 
 
 class GivenCrossAttention:

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from ligflow.errors import UnsupportedModel
 from ligflow.layer.model_state import plain_experts, prepared
+from ligflow.layer.weight_products import Projection
 from ligflow.prediction.chain import Chain
 from ligflow.prediction.cuts import Call
 from ligflow.prediction.graph import Built
-from ligflow.prediction.last_projections import Projection, gradients_at, last_projections
+from ligflow.prediction.last_projections import gradients_at, last_projections
 from ligflow.prediction.read_out import Places, ReadOut, mlp_branch
 from ligflow.prediction.segment import Segment
 from ligflow.prediction.unit_groups import UnitAxis, UnitGroup, WeightPlace, place_of, unit_axis

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from ligflow.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from ligflow.results.flow_data import Cell as Cell
+    from ligflow.results.cells import Cell as Cell
+    from ligflow.results.cells import RoutingChange as RoutingChange
     from ligflow.results.flow_data import FlowData as FlowData
-    from ligflow.results.flow_data import RoutingChange as RoutingChange
     from ligflow.results.layer_graph import Balance as Balance
     from ligflow.results.layer_graph import Parts as Parts
     from ligflow.results.layer_graph import balance as balance
@@ -30,13 +30,13 @@ __getattr__, __dir__ = lazy_names(
     {
         "BASELINES": "ligflow.results.tracing",
         "Balance": "ligflow.results.layer_graph",
-        "Cell": "ligflow.results.flow_data",
+        "Cell": "ligflow.results.cells",
         "Edge": "ligflow.results.tracing",
         "FlowData": "ligflow.results.flow_data",
         "Parts": "ligflow.results.layer_graph",
         "PredictionData": "ligflow.results.prediction_data",
         "RelevancePath": "ligflow.results.prediction_paths",
-        "RoutingChange": "ligflow.results.flow_data",
+        "RoutingChange": "ligflow.results.cells",
         "SegmentCertificate": "ligflow.results.prediction_data",
         "SpanRelevance": "ligflow.results.span_relevance",
         "TokenPath": "ligflow.results.strongest_paths",

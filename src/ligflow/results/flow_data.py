@@ -16,6 +16,7 @@ from torch import Tensor
 from ligflow.errors import LigflowError
 from ligflow.method.attention_parts import PARTS
 from ligflow.method.composition import Composition, HeadMaps, compose, composition_rule, product
+from ligflow.results.cells import Cell, RoutingChange
 from ligflow.results.edge_parts import EdgeParts
 
 DIMS = {
@@ -26,12 +27,18 @@ DIMS = {
     "u2z": ("layer", "head", "target"),
     "u2z_residual": ("layer", "target"),
     "z2z": ("layer", "target", "source"),
+    "z2z_heads": ("layer", "head", "target", "source"),
+    "z2z_mlp": ("layer", "head", "target", "source"),
+    "z2z_residual": ("layer", "target"),
+    "z2z_residual_mlp": ("layer", "target"),
     "e2u": ("layer", "cross_head", "target", "memory"),
     "e2u_value": ("layer", "cross_head", "target", "memory"),
     "e2u_key": ("layer", "cross_head", "target", "memory"),
     "e2u_query": ("layer", "cross_head", "target", "memory"),
     "u2z_cross": ("layer", "cross_head", "target"),
     "z2z_cross": ("layer", "target", "memory"),
+    "z2z_cross_heads": ("layer", "cross_head", "target", "memory"),
+    "z2z_cross_mlp": ("layer", "cross_head", "target", "memory"),
 }
 CELL_DIMS = {
     "z2u": ("layer", "head", "target"),
@@ -39,34 +46,11 @@ CELL_DIMS = {
     "z2z": ("layer", "target"),
     "e2u": ("layer", "cross_head", "target"),
 }
+SPLIT = ("z2z_heads", "z2z_mlp", "z2z_residual", "z2z_residual_mlp")
+CROSS_SPLIT = ("z2z_cross_heads", "z2z_cross_mlp")
+SPLIT_ERROR = "z2z_heads.error"
 CELL_PARTS = ("total", "scale", "residue", "error", "origin", "met")
 AnyFlow = TypeVar("AnyFlow", bound="FlowData")  # what gives a new flow gives one of the same class
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A (route, layer, head, target) that does not meet the tolerance, with its two errors."""
-
-    route: str
-    layer: int
-    head: int | None
-    target: int
-    token: str
-    certificate: float
-    estimated_error: float
-
-
-@dataclass(frozen=True)
-class RoutingChange:
-    """A target whose experts change on its path: how far F jumps there in all, relative to the total."""
-
-    route: str
-    layer: int
-    target: int
-    token: str
-    jump: float
-    certificate: float
-    met: bool
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -88,7 +72,16 @@ class FlowData:
     | `u2z_cross` | layer cross_head target | MLP: head output u of the second attention -> z' |
     | `z2z_cross` | layer target memory | the whole layer: encoder token -> z'; sums with `z2z` to one total |
 
-    With `parts=True` z2u and e2u are split by value, key and query: see `parts` and `cross_parts`.
+    With `parts=True` z2u and e2u are split by value, key and query: see `parts` and `cross_parts`. With
+    `split=True` z2z is split by head, and by what then passes through the MLP:
+
+    | attribute | shape | what |
+    |---|---|---|
+    | `z2z_heads` | layer head target source | what passes through a head |
+    | `z2z_residual` | layer target | what passes beside attention, at the target itself |
+    | `z2z_mlp` | layer head target source | the part of `z2z_heads` that then passes through the MLP |
+    | `z2z_residual_mlp` | layer target | the part of `z2z_residual` that does |
+    | `z2z_cross_heads`, `z2z_cross_mlp` | layer cross_head target memory | the same of a second attention |
 
     Units are those of the scalarised image, for `l2` the norm of the layer's output (u for z2u).
     `tensors` holds everything by name, as saved in a file.
@@ -109,7 +102,7 @@ class FlowData:
     @property
     def heads(self) -> int:
         """The number of heads; 0 where no route has heads."""
-        return next((self.tensors[name].shape[1] for name in ("z2u", "u2z") if name in self.tensors), 0)
+        return self._size("z2u", "u2z", "z2z_heads")
 
     @property
     def z2u(self) -> Float[Tensor, "layer head target source"]:
@@ -142,6 +135,49 @@ class FlowData:
         return self._map("z2z")
 
     @property
+    def z2z_heads(self) -> Float[Tensor, "layer head target source"]:
+        """`E_hkj = ∫ ∂L_j/∂u_h . ∂u_h/∂z_k . step_k`: what of z2z passes through a head, its conductance.
+
+        Summed over heads, with `z2z_residual` at the target itself, it is `z2z` [dhamdhere2018]. Raises
+        LigflowError for a flow without it.
+        """
+        return self._of_split("z2z_heads")
+
+    @property
+    def z2z_residual(self) -> Float[Tensor, "layer target"]:
+        """What of z2z passes beside attention, at the target itself; 0 from `itb`, where that stays."""
+        return self._of_split("z2z_residual")
+
+    @property
+    def z2z_mlp(self) -> Float[Tensor, "layer head target source"]:
+        """The part of `z2z_heads` that then passes through the MLP; the rest passes beside it."""
+        return self._of_split("z2z_mlp")
+
+    @property
+    def z2z_residual_mlp(self) -> Float[Tensor, "layer target"]:
+        """The part of `z2z_residual` that then passes through the MLP; the rest passes beside it."""
+        return self._of_split("z2z_residual_mlp")
+
+    @property
+    def z2z_cross_heads(self) -> Float[Tensor, "layer cross_head target memory"]:
+        """What of z2z_cross passes through a head of the second attention; summed over these it is that."""
+        return self._of_split("z2z_cross_heads")
+
+    @property
+    def z2z_cross_mlp(self) -> Float[Tensor, "layer cross_head target memory"]:
+        """The part of `z2z_cross_heads` that then passes through the MLP."""
+        return self._of_split("z2z_cross_mlp")
+
+    @property
+    def split_error(self) -> Float[Tensor, "layer target"]:
+        """The estimated L1 error of all parts of a target's row of z2z, relative as its certificate.
+
+        Parts may be off by amounts that cancel in their sum, which z2z's certificate is about; 0 for fixed
+        rules, which estimate nothing.
+        """
+        return self._of_split(SPLIT_ERROR) / self._cell("z2z", "scale")
+
+    @property
     def memory(self) -> list[str]:
         """The encoder's tokens that the layers attend to; none where they have no second attention."""
         return list(self.meta.get("memory", ()))
@@ -149,7 +185,11 @@ class FlowData:
     @property
     def cross_heads(self) -> int:
         """The number of heads of the second attention; 0 where there is none or no route has heads."""
-        return next((self.tensors[n].shape[1] for n in ("e2u", "u2z_cross") if n in self.tensors), 0)
+        return self._size("e2u", "u2z_cross", "z2z_cross_heads")
+
+    def _size(self, *names: str) -> int:
+        """The number of heads of the first of these that is there, 0 if none is."""
+        return next((self.tensors[name].shape[1] for name in names if name in self.tensors), 0)
 
     @property
     def e2u(self) -> Float[Tensor, "layer cross_head target memory"]:
@@ -293,6 +333,12 @@ class FlowData:
             return EdgeParts(*(self.tensors[name] for name in names))
         self._map(route)
         raise LigflowError(f"This flow holds no parts of {route}; ask for them: explain(..., parts=True).")
+
+    def _of_split(self, name: str) -> Tensor:
+        if name in self.tensors:
+            return self.tensors[name]
+        self._map("z2z_cross" if name.startswith("z2z_cross") else "z2z")
+        raise LigflowError(f"This flow holds no {name}; ask for it: explain(..., split=True).")
 
     def _cell(self, route: str, part: str) -> Tensor:
         if route in ("composed", "conserving", "product"):

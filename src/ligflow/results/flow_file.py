@@ -11,7 +11,16 @@ from safetensors.torch import save_file
 from ligflow.errors import LigflowError
 from ligflow.files import atomically
 from ligflow.method.attention_parts import PARTS
-from ligflow.results.flow_data import CELL_DIMS, CELL_PARTS, DIMS, AnyFlow, FlowData
+from ligflow.results.flow_data import (
+    CELL_DIMS,
+    CELL_PARTS,
+    CROSS_SPLIT,
+    DIMS,
+    SPLIT,
+    SPLIT_ERROR,
+    AnyFlow,
+    FlowData,
+)
 from ligflow.results.flow_header import FLOW, Header, other_kind, wrong_field
 
 FORMAT = 1
@@ -96,6 +105,8 @@ def _check_parts(flow: FlowData, path: Path) -> None:
     routes_in_parts = ("z2u", "e2u") if flow.memory else ("z2u",)
     split = [f"{route}_{part}" for route in routes_in_parts for part in PARTS]
     needed += [*split, "z2u.floor", "z2u"] if {*split} & {*maps} else []
+    by_head = (*SPLIT, *(CROSS_SPLIT if flow.memory else ()))
+    needed += [*by_head, SPLIT_ERROR, "z2z"] if {*SPLIT, *CROSS_SPLIT} & {*maps} else []
     needed += ["u2z_residual"] if "u2z" in maps else []
     needed += _of_memory(maps) if flow.memory else []
     lost = sorted({*needed} - {*flow.tensors})
@@ -103,8 +114,8 @@ def _check_parts(flow: FlowData, path: Path) -> None:
     if lost or not routes:
         raise LigflowError(f"{str(path)!r} is damaged: it holds no {', '.join(lost) or 'map'}.")
     sizes = {"layer": len(flow.layers), "target": len(flow.targets), "source": len(flow.tokens)}
-    sizes |= {"memory": len(flow.memory), "head": _heads(flow, "z2u", "u2z")}
-    sizes["cross_head"] = _heads(flow, "e2u", "u2z_cross")
+    sizes |= {"memory": len(flow.memory), "head": _heads(flow, "z2u", "u2z", "z2z_heads")}
+    sizes["cross_head"] = _heads(flow, "e2u", "u2z_cross", "z2z_cross_heads")
     own = next(flow.tensors[name].dtype for name in maps)
     for name, tensor in flow.tensors.items():
         dims = _dims(name)
@@ -143,7 +154,7 @@ def _dims(name: str) -> tuple[str, ...]:
         return DIMS[name]
     if route == "composed":
         return DIMS["z2z"]
-    if part == "nodes":
+    if part == "nodes" or name == SPLIT_ERROR:
         return ("layer", "target")
     if part == "floor":
         return ("layer", "cross_head" if route == "e2u" else "head")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ligflow.errors import LigflowError
 from ligflow.method import composition
-from ligflow.results.flow_data import CELL_PARTS, DIMS, AnyFlow, FlowData
+from ligflow.results.flow_data import CELL_PARTS, DIMS, SPLIT_ERROR, AnyFlow, FlowData
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +113,8 @@ def _regrouped(flow: FlowData, groups: Groups) -> dict[str, Tensor]:
     dims = {name: axes for name, axes in DIMS.items() if name in flow.tensors}
     for name, axes in dims.items():
         tensors[name] = _apply(flow.tensors[name], axes, groups)
+    if SPLIT_ERROR in flow.tensors:
+        tensors[SPLIT_ERROR] = _over_targets(flow.tensors[SPLIT_ERROR], groups)
     for route in flow.routes:
         tensors |= _cells(flow, route, groups)
     if {"z2u", "u2z"} <= set(flow.routes):

@@ -31,6 +31,7 @@ def join(flows: Sequence[AnyFlow]) -> AnyFlow:
     for flow in flows:
         own = flow.meta["settings"]
         settings["scalarization"] |= own["scalarization"]
+        settings |= {name: own[name] for name in ("parts", "split") if name in own}
         settings |= {
             _BASELINE_OF[route]: own[_BASELINE_OF[route]] for route in flow.routes if route in _BASELINE_OF
         }

@@ -51,6 +51,10 @@ def _tensors(flow: FlowData) -> dict[str, Tensor]:
         tensors["z2z"] = torch.cat([tensors["z2z"], tensors.pop("z2z_cross")], dim=-1)
     if "u2z_cross" in tensors:
         tensors["u2z"] = torch.cat([tensors["u2z"], tensors.pop("u2z_cross")], dim=1)
+    for name in ("heads", "mlp"):
+        if f"z2z_cross_{name}" in tensors:
+            both = pad(tensors[f"z2z_{name}"], (0, memory)), pad(tensors.pop(f"z2z_cross_{name}"), (own, 0))
+            tensors[f"z2z_{name}"] = torch.cat(both, dim=1)
     if "e2u" in tensors:
         split = [f"_{part}" for part in PARTS if f"e2u_{part}" in tensors]
         for name in ("", *split):

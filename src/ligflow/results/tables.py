@@ -7,7 +7,7 @@ import numpy as np
 import pandas
 import xarray
 
-from ligflow.results.flow_data import CELL_DIMS, DIMS, FlowData
+from ligflow.results.flow_data import CELL_DIMS, DIMS, SPLIT, FlowData
 
 COLUMNS = (
     "route", "layer", "head", "target", "target_token", "source", "source_token",
@@ -16,14 +16,17 @@ COLUMNS = (
 
 
 def to_pandas(flow: FlowData) -> pandas.DataFrame:
-    """Long form: one row a cell of a map. For u2z the source is a head, or `residual` (head -1)."""
+    """Long form: one row a cell of a map. For u2z the source is a head, or `residual` (head -1).
+
+    What passes beside attention in z2z (`z2z_residual`) has the target as its source.
+    """
     frames = [_frame(flow, name) for name in DIMS if name in flow.tensors]
     return pandas.concat(frames, ignore_index=True)[list(COLUMNS)]
 
 
 def _frame(flow: FlowData, name: str) -> pandas.DataFrame:
     route = "u2z" if name == "u2z_residual" else name
-    of_cells = "z2u" if name.startswith("z2u_") else route
+    of_cells = next((whole for whole in ("z2u", "z2z") if name.startswith(f"{whole}_")), route)
     dims, cells = DIMS[name], CELL_DIMS[of_cells]
     names = pandas.Series(list(flow.tokens), dtype="string")
     labels = [list(_labels(flow, dim)) for dim in dims]
@@ -37,6 +40,8 @@ def _frame(flow: FlowData, name: str) -> pandas.DataFrame:
         frame["source_token"] = names.take(frame["source"].to_numpy()).array
     elif name == "u2z_residual":
         frame["source_token"], frame["head"] = "residual", -1
+    elif name in SPLIT:
+        frame["source"], frame["source_token"] = frame["target"], frame["target_token"]
     return frame.reindex(columns=list(COLUMNS)).astype(
         {"head": "Int64", "source": "Int64", "source_token": "string"}
     )

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ligflow.routes.by_head import HeadParts
+
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
@@ -17,7 +19,8 @@ class Attribution:
     of a row over `scale`, `origin` what L has reached at a = 1e-6 over `scale`, `floor` the size under
     which a total is rounding, `flipped` the rows whose signs a ratio correction turned, `jump` how far F
     jumps where a target's experts change, over `scale`, `unlocated` the targets of which that is not known,
-    `hidden` what sources add that are not among `value`, `parts` those of z2u by value, key and query.
+    `hidden` what sources add that are not among `value`, `parts` those of z2u by value, key and query,
+    `heads` those of z2z by head.
     """
 
     value: Float[Tensor, "target scalar source"]
@@ -33,6 +36,7 @@ class Attribution:
     hidden: Float[Tensor, "target scalar"] | None = None
     unlocated: Bool[Tensor, "target scalar"] | None = None
     parts: Float[Tensor, "target scalar part source"] | None = None
+    heads: HeadParts | None = None
 
 
 def of_each(attribution: Attribution, change: Callable[[Tensor], Tensor]) -> Attribution:
@@ -40,6 +44,8 @@ def of_each(attribution: Attribution, change: Callable[[Tensor], Tensor]) -> Att
     parts: dict[str, Any] = {
         name: change(part) if isinstance(part, Tensor) else part for name, part in vars(attribution).items()
     }
+    if attribution.heads is not None:
+        parts["heads"] = attribution.heads.of_each(change)
     return Attribution(**parts)
 
 
@@ -58,7 +64,8 @@ def with_sources(
 ) -> Attribution:
     """Some of the sources, in parts too."""
     parts = None if attribution.parts is None else attribution.parts[..., sources]
-    return replace(attribution, value=attribution.value[..., sources], parts=parts, **changes)
+    heads = None if attribution.heads is None else attribution.heads.with_sources(sources)
+    return replace(attribution, value=attribution.value[..., sources], parts=parts, heads=heads, **changes)
 
 
 def merged(parts: Sequence[Attribution], order: Int[Tensor, " target"]) -> Attribution:

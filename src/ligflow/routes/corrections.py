@@ -13,6 +13,7 @@ from ligflow.method.attention import attention_weights
 from ligflow.method.baselines import Baseline
 from ligflow.method.ratio_corrections import with_self_share
 from ligflow.routes.attribution import Attribution
+from ligflow.routes.by_head import HeadParts
 from ligflow.routes.workspace import Workspace
 
 
@@ -32,6 +33,7 @@ def with_correction(
             row,
             value=with_self_share(row.value, share, columns),
             parts=_parts_with_self_share(row.parts, share, columns),
+            heads=_heads_with_self_share(row, share, columns),
         )
     reference = run(correction.reference)
     share = correction.self_share(reference.value, columns)
@@ -39,6 +41,7 @@ def with_correction(
         row,
         value=with_self_share(row.value, share, columns),
         parts=_parts_with_self_share(row.parts, share, columns),
+        heads=_heads_with_self_share(row, share, columns),
         error=row.error + reference.error,
         met=row.met & reference.met,
         nodes=row.nodes + reference.nodes,
@@ -57,6 +60,11 @@ def _parts_with_self_share(
     own = columns.reshape(-1, 1, 1, 1).expand(*parts.shape[:-1], 1)
     others = parts * (1 - share)[..., None, None]
     return others.scatter_add(-1, own, (share[..., None] * parts.sum(-1))[..., None])
+
+
+def _heads_with_self_share(row: Attribution, share: Tensor, columns: Tensor) -> HeadParts | None:
+    """z2z by head, corrected likewise."""
+    return None if row.heads is None else row.heads.with_self_share(share[:, 0], columns)
 
 
 def model_attention(layer: Layer, targets: Int[Tensor, " target"]) -> Float[Tensor, "target head source"]:

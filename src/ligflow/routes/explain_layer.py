@@ -11,7 +11,7 @@ from ligflow.routes.players import players_of
 from ligflow.routes.u2z import explain_u2z, u2z_map
 from ligflow.routes.workspace import Selection, Workspace
 from ligflow.routes.z2u import explain_z2u, z2u_as_integrated
-from ligflow.routes.z2z import explain_z2z, z2z_from
+from ligflow.routes.z2z import explain_z2z, z2z_by_head_from, z2z_from
 from ligflow.settings import Settings
 
 _EXPLAIN = {"z2u": explain_z2u, "u2z": explain_u2z, "z2z": explain_z2z}
@@ -79,7 +79,7 @@ def _check_budget(work: Workspace, settings: Settings) -> None:
     maps = {
         "z2u": lambda: z2u_as_integrated(work, settings.att_baseline.path, settings.parts),
         "u2z": lambda: u2z_map(work.batch, players_of(work, settings)),
-        "z2z": lambda: z2z_from(work, settings.layer_baseline.path),
+        "z2z": lambda: (z2z_by_head_from if settings.split else z2z_from)(work, settings.layer_baseline.path),
     }
     least = max(maps[route]().least_budget for route in settings.routes)
     if budget < least:

@@ -7,16 +7,19 @@ For sources x_k that go from x_k(0) to x_k, and a scalar L_j of the move of F_j 
 the right side of which is known, so that what the quadrature misses shows ([sundararajan2017], completeness).
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ligflow.devices.blocks import default_budget, in_blocks
-from ligflow.method.integral import Integral
+from ligflow.method.integral import Integral, Parted, with_sums
 from ligflow.method.quadrature import Adaptive, Quadrature
 from ligflow.method.scalarization import Scalarization
 from ligflow.names import MAX_NODES, TOL
 from ligflow.routes.attribution import Attribution
+from ligflow.routes.by_head import head_parts
 from ligflow.routes.path_map import PathMap
 
 ORIGIN = 1e-6
@@ -67,15 +70,21 @@ def attribute(
         def integrand(nodes: Tensor, chosen: Tensor) -> Tensor:
             return in_blocks(pulled_back, nodes, rows[chosen], pairs)
 
-        return quadrature.integrate(integrand, known[rows], scale[rows], tol, max_nodes)
+        sums = None if route.axes is None else route.axes.sums
+        values = integrand if sums is None else Parted(integrand, sums)
+        return with_sums(quadrature.integrate(values, known[rows], scale[rows], tol, max_nodes), sums)
 
     everyone = torch.arange(len(targets), device=targets.device)
     result = _joined(
         [integral_of(rows) for rows in everyone.split(max(1, budget // 2 // route.target_bytes))]
     )
     origin = _origin(route, targets, kind, first, end, result.divided, pairs) / scale
+    heads = None
+    if route.axes is not None and result.parts is not None and result.parts_error is not None:
+        columns = targets % route.axes.tokens
+        heads = head_parts(route.axes, result.parts, result.parts_error / scale, columns)
     return Attribution(
-        result.value, known, scale, result.error / scale, origin, result.met, result.nodes, floor
+        result.value, known, scale, result.error / scale, origin, result.met, result.nodes, floor, heads=heads
     )
 
 
@@ -121,7 +130,11 @@ def _joined(parts: list[Integral]) -> Integral:
     """Integrals of some targets after those of others."""
     if len(parts) == 1:
         return parts[0]
-    return Integral(*(torch.cat(columns) for columns in zip(*(vars(p).values() for p in parts), strict=True)))
+    columns: dict[str, Any] = {
+        name: None if first is None else torch.cat([vars(part)[name] for part in parts])
+        for name, first in vars(parts[0]).items()
+    }
+    return Integral(**columns)
 
 
 def _origin(

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ligflow.paths.after_attention import Cotangent
+from ligflow.routes.by_head import HeadAxes
 
 POINTS_HELD = (
     256  # path points a target that the quadrature may hold at once: rules of its panels, new values
@@ -32,7 +33,8 @@ class PathMap:
     `pair_bytes` is the memory that one (node, row) pair takes, `target_bytes` what the quadrature keeps for a
     target, `least_pairs` how many pairs are replayed at least. `recorded` gives the values at the end of the
     path where they are known from the model's own run, and `own_tokens` which tokens of a replayed run are
-    the targets' own, where tokens may choose experts.
+    the targets' own, where tokens may choose experts. `axes` says how the parts lie that the pullback gives
+    in place of sources.
     """
 
     image: Image
@@ -42,6 +44,7 @@ class PathMap:
     least_pairs: int = 1
     recorded: Callable[[Int[Tensor, " row"]], Float[Tensor, "row scalar dim"]] | None = None
     own_tokens: Callable[[int, Int[Tensor, " row"]], Int[Tensor, " pair"]] | None = None
+    axes: HeadAxes | None = None
 
     @property
     def least_budget(self) -> int:

@@ -85,7 +85,8 @@ class Workspace:
 def key_of_settings(settings: Settings, route: str, baseline: Any) -> tuple[Any, ...]:
     """What tells the attributions of a route under these settings apart."""
     kind = settings.scalarization_of(route)
-    return baseline, kind, settings.quadrature, settings.tol, settings.max_nodes, settings.parts
+    how = settings.quadrature, settings.tol, settings.max_nodes
+    return baseline, kind, *how, settings.parts, settings.split
 
 
 def key_of_start(work: Workspace, settings: Settings, key: Any) -> Any:

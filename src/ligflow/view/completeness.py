@@ -8,7 +8,8 @@ from rich.text import Text
 
 from ligflow.inputs.labels import printable
 from ligflow.names import ROUTE_TITLES
-from ligflow.results.flow_data import Cell, FlowData
+from ligflow.results.cells import Cell
+from ligflow.results.flow_data import FlowData
 
 _NAMED = 10  # rows that have not converged and are named one by one
 _AT_START = 0.01  # of a row that happens at the very start of the path, from which it is said

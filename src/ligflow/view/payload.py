@@ -1,6 +1,7 @@
 """A flow as the bytes that the viewer reads: the flow file itself, with large maps as 8-bit numbers."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int8
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from ligflow.errors import LigflowError
 from ligflow.method import composition
-from ligflow.results.flow_data import DIMS, FlowData
+from ligflow.results.flow_data import DIMS, SPLIT, SPLIT_ERROR, FlowData
 from ligflow.results.flow_file import header
 from ligflow.results.joint_sources import over_both
 
@@ -25,9 +26,11 @@ def pack(flow: FlowData, exact_bytes: int = EXACT_BYTES, limit_bytes: int = LIMI
     is off by at most half a step, 1/254 of its row's largest; the viewer says so in its legend. If heads
     are stored like that, the composed maps are added, since they could not be composed exactly any more.
 
-    Raises LigflowError if the file would have more than `limit_bytes`.
+    z2z by head is left out, which the viewer does not show. Raises LigflowError if the file would have more
+    than `limit_bytes`.
     """
     flow = over_both(flow)
+    flow = replace(flow, tensors={n: t for n, t in flow.tensors.items() if n not in (*SPLIT, SPLIT_ERROR)})
     large = [n for n in (*DIMS, *_COMPOSED) if n in flow.tensors and _bytes(flow.tensors[n]) > exact_bytes]
     tensors = {name: tensor for name, tensor in flow.tensors.items() if name not in large}
     maps = {name: flow.tensors[name] for name in large}

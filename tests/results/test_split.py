@@ -1,0 +1,112 @@
+"""z2z by head in what a flow becomes: files, words, tables, and one list of sources."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from architectures import ARCHITECTURES, build, example
+from encoder_decoders import explainer_of, inputs_of
+from ligflow import Explainer, Flow, LigflowError
+from ligflow.results.flow_data import SPLIT, SPLIT_ERROR
+from ligflow.results.flow_file import header
+from ligflow.results.join import join
+from ligflow.view.payload import pack
+
+WORDS = {"words": [0, 0, 1, 2, 2], "word_labels": ["ab", "c", "de"]}
+
+
+@pytest.fixture(scope="module")
+def explainer() -> Explainer:
+    return Explainer(build(ARCHITECTURES["bert"]))
+
+
+@pytest.fixture(scope="module")
+def flow(explainer: Explainer) -> Flow:
+    inputs = example(ARCHITECTURES["bert"], 5)
+    explained = explainer.explain(inputs, "z2z", layer_baseline="mean", split=True)
+    return Flow(**vars(explained) | {"meta": {**explained.meta, **WORDS}, "special": (True, *[False] * 4)})
+
+
+def _sum(flow: Flow) -> torch.Tensor:
+    """Heads, and at the target itself what passes beside them."""
+    total = flow.z2z_heads.sum(1)
+    own = torch.tensor(flow.targets).expand(total.shape[:-1])[..., None]
+    return total.scatter_add(-1, own, flow.z2z_residual[..., None])
+
+
+def test_heads_and_residual_sum_to_z2z_and_so_they_do_by_words(flow: Flow) -> None:
+    for each in (flow, flow.merge_words(), flow.hide_special()):
+        torch.testing.assert_close(_sum(each), each.z2z, rtol=1e-5, atol=1e-5)
+        assert each.split_error.shape == (2, len(each.targets))
+    assert flow.heads == 4
+    assert (flow.split_error > 0).all()
+    assert (flow.split_error < 0.05).all()
+
+
+def test_what_passes_an_mlp_is_not_all(flow: Flow) -> None:
+    for part, whole in ((flow.z2z_mlp, flow.z2z_heads), (flow.z2z_residual_mlp, flow.z2z_residual)):
+        share = float(part.abs().sum() / whole.abs().sum())
+        assert 0.1 < share < 0.95
+
+
+def test_a_file_gives_the_parts_back(flow: Flow, tmp_path: Path) -> None:
+    again = Flow.load(flow.save(tmp_path / "f.safetensors"))
+    for name in (*SPLIT, SPLIT_ERROR):
+        assert torch.equal(again.tensors[name], flow.tensors[name])
+    assert again.meta["settings"]["split"] is True
+
+
+@pytest.mark.parametrize("lost", [*SPLIT, SPLIT_ERROR])
+def test_a_file_that_lost_a_part_is_damaged(flow: Flow, tmp_path: Path, lost: str) -> None:
+    path = flow.save(tmp_path / "f.safetensors")
+    tensors = {name: tensor for name, tensor in load_file(path).items() if name != lost}
+    save_file(tensors, path, metadata=header(flow))
+    with pytest.raises(LigflowError, match=f"holds no {lost}"):
+        Flow.load(path)
+
+
+def test_a_flow_without_parts_says_how_to_ask(explainer: Explainer) -> None:
+    plain = explainer.explain(example(ARCHITECTURES["bert"], 5), "z2z")
+    with pytest.raises(LigflowError, match=r"holds no z2z_heads; ask for it: explain\(..., split=True\)"):
+        _ = plain.z2z_heads
+    with pytest.raises(LigflowError, match="not z2z"):
+        _ = explainer.explain(example(ARCHITECTURES["bert"], 5), "z2u").z2z_mlp
+    with pytest.raises(LigflowError, match="not z2z_cross"):
+        _ = plain.z2z_cross_heads
+
+
+def test_a_table_has_a_row_for_every_part(flow: Flow) -> None:
+    table = flow.to_pandas().set_index("route")
+    heads = table.loc["z2z_heads"]
+    assert len(heads) == 2 * 4 * 5 * 5
+    assert float(heads["value"].iloc[7]) == float(flow.z2z_heads.flatten()[7])
+    residual = table.loc["z2z_residual"]
+    assert (residual["source"] == residual["target"]).all()
+    assert residual["value"].tolist() == flow.z2z_residual.flatten().tolist()
+    assert residual["total"].tolist() == flow.total("z2z").flatten().tolist()
+    assert flow.to_xarray()["z2z_mlp"].shape == (2, 4, 5, 5)
+
+
+def test_joining_keeps_the_parts(explainer: Explainer, flow: Flow) -> None:
+    other = explainer.explain(example(ARCHITECTURES["bert"], 5), "z2u")
+    both = join([other, Flow(**vars(flow) | {"special": other.special})])
+    assert torch.equal(both.z2z_heads, flow.z2z_heads)
+    assert both.meta["settings"]["split"] is True
+
+
+def test_a_page_holds_none_of_them(flow: Flow, explainer: Explainer) -> None:
+    plain = explainer.explain(example(ARCHITECTURES["bert"], 5), "z2z", layer_baseline="mean")
+    assert abs(len(pack(flow)) - len(pack(plain))) < 500
+
+
+def test_both_attentions_of_a_decoder_on_one_list_of_sources() -> None:
+    flow = explainer_of("t5").explain(
+        inputs_of("t5", 5, 0, torch.float32), "z2z", layer_baseline="mean", split=True
+    )
+    both = flow.over_both()
+    assert both.z2z_heads.shape == (2, 8, 5, 12)
+    assert torch.equal(both.z2z_mlp[:, 4:, :, 5:], flow.z2z_cross_mlp)
+    assert both.z2z_heads[:, :4, :, 5:].abs().max() == 0
+    torch.testing.assert_close(_sum(both), both.z2z, rtol=1e-5, atol=1e-5)
