@@ -294,6 +294,13 @@ FAMILIES = {
         _one(_LLAMA),
         seed=4, routers={"mlp.gate": deepseek_weights},
     ),
+    "llama4": Family(
+        "Llama4ForCausalLM",
+        _GROUPED | {"num_local_experts": 4, "num_experts_per_tok": 1, "intermediate_size": 12, "intermediate_size_mlp": 20,
+                    "moe_layers": [1], "no_rope_layers": [1, 1]},
+        _one(replace(_LLAMA, branch="feed_forward")),
+        step=0.05,  # so near that no token changes its expert
+    ),
     "bert": Family("BertForMaskedLM", _SIZE, _one(_BERT), position=3, gain=1.5),
     "bert classifier": Family("BertForSequenceClassification", _SIZE | {"num_labels": 3}, _one(_BERT), position=None, gain=1.5),
     "bert by layer": Family("BertForMaskedLM", _SIZE, _one(_BERT, whole()), position=3, gain=1.5),

@@ -92,4 +92,19 @@ def _gpt_oss(module: Any, router: Any, end: Tensor, choice: Tensor) -> Any:
     return rows, torch.cat([*columns, gates], 1)
 
 
+def llama4(family: Family, model: Any, result: OracleResult, variable: str, mlp: str) -> Given:
+    """Units of experts, which take their input times a gate, then those of the shared one."""
+    ends, module = runs_at(family, model, Place(mlp, "in")), model.get_submodule(mlp)
+    shared, own = module.shared_expert, module.experts
+    columns = []
+    for end in ends:
+        logits = end @ module.router.weight.T
+        gates = torch.where(logits == logits.amax(-1, keepdim=True), logits.sigmoid(), 0)
+        parts = [(gates[:, [e]] * end) @ own.gate_up_proj[e] for e in range(gates.shape[1])]
+        parts += [torch.cat([end @ shared.gate_proj.weight.T, end @ shared.up_proj.weight.T], 1)]
+        columns.append(torch.cat([_swiglu(part) for part in parts], 1))
+    rows = torch.cat([own.down_proj.flatten(0, 1), shared.down_proj.weight.T])
+    return contributed(result.directions[variable], rows, *columns)
+
+
 _KINDS: dict[str, Callable[..., Any]] = {"mixtral": _mixtral, "deepseek_v3": _deepseek, "gpt_oss": _gpt_oss}

@@ -5,14 +5,17 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
 
+from ligflow import Explainer
 from ligflow.errors import UnsupportedModel
 from ligflow.prediction.chain import Accuracy
 from ligflow.prediction.hidden_units import HiddenUnits, hidden_units
 from ligflow.prediction.unit_groups import UnitGroup
 from prediction.chain_of_family import Explained, chained
 from prediction.oracle_families import FAMILIES, encoder_starts
-from prediction.oracle_units import Given, dense, experts
+from prediction.oracle_units import Given, dense, experts, llama4
 
 _GATED = "model.layers.{}.mlp.down_proj"
 LAST = {  # the module that gives what the MLP gives, or that before it
@@ -22,6 +25,7 @@ LAST = {  # the module that gives what the MLP gives, or that before it
     "falcon": "transformer.h.{}.mlp.dense_4h_to_h", "bert": "bert.encoder.layer.{}.output.dense",
     "modernbert": "model.layers.{}.mlp.Wo", "t5": "{}.layer.{}.DenseReluDense.wo", "bart": "model.{}.fc2",
     "albert": "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn_output",
+    "llama4": "model.layers.{}.feed_forward.down_proj",
 }  # fmt: skip
 EXPERTS = ("mixtral", "gpt_oss", "deepseek_v3")
 
@@ -31,6 +35,8 @@ def by_hand(name: str, model: Any, result: Any, layer: int) -> Given:
     family = replace(FAMILIES[name], starts=encoder_starts) if name in ("t5", "bart") else FAMILIES[name]
     if name in EXPERTS and (name != "deepseek_v3" or layer):
         return experts(family, model, result, f"a{layer}", f"model.layers.{layer}.mlp", name)
+    if name == "llama4" and layer:
+        return llama4(family, model, result, f"a{layer}", f"model.layers.{layer}.feed_forward")
     if name == "albert":
         return dense(family, model, result, f"a{layer}", LAST[name], call=layer)
     if name == "t5":
@@ -67,6 +73,48 @@ def test_every_unit_is_the_oracles_and_units_sum_to_their_mlp(name: str) -> None
             units.relevance.sum(-1) - explained.nodes.mlps[behind + layer]
         ).abs().max() < 1e-9 * result.scale
         assert float(wanted.abs().max()) > 1e-3 * float(wanted.abs().sum())
+
+
+class Listed(nn.Module):
+    """The experts of Mixtral as modules in a list, which take the tokens that chose them."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.gate = nn.Linear(*block.gate.weight.T.shape, bias=False)
+        self.gate.weight, self.experts = block.gate.weight, nn.ModuleList()
+        for both, down in zip(block.experts.gate_up_proj, block.experts.down_proj, strict=True):
+            parts = dict(zip(("w1", "w3"), both.chunk(2), strict=True), w2=down)
+            modules = {name: nn.Linear(*weight.T.shape, bias=False) for name, weight in parts.items()}
+            for name, weight in parts.items():
+                modules[name].weight = nn.Parameter(weight.clone(), requires_grad=False)
+            self.experts.append(nn.ModuleDict(modules))
+
+    def forward(self, states: Tensor) -> Tensor:
+        rows = states.flatten(0, -2)
+        shares, choice = self.gate(rows).softmax(-1).topk(2)
+        shares = shares / shares.sum(-1, keepdim=True)
+        out = torch.zeros_like(rows)
+        for number, expert in enumerate(self.experts):
+            at, place = (choice == number).nonzero(as_tuple=True)
+            inner = silu(expert["w1"](rows[at])) * expert["w3"](rows[at])
+            out.index_add_(0, at, expert["w2"](inner) * shares[at, place, None])
+        return out.view_as(states)
+
+
+def test_experts_in_a_list_have_the_units_of_those_in_one_parameter() -> None:
+    family = FAMILIES["mixtral"]
+    model = family.built()
+    result = family.explained(model, 32)
+    wanted = [experts(family, model, result, f"a{n}", f"model.layers.{n}.mlp", "mixtral") for n in range(2)]
+    for layer in model.model.layers:
+        layer.mlp = Listed(layer.mlp)
+    explained = chained(family, model, Accuracy(points=31), experts=True)
+    for layer in range(2):
+        units, (relevance, activations) = units_of(explained, layer), wanted[layer]
+        assert units.groups == tuple(UnitGroup(f"expert {number}", 20) for number in range(4))
+        assert (units.relevance - relevance).abs().max() < 1e-6 * result.scale
+        assert (units.activations - activations).abs().max() < 1e-9
+        assert float(relevance.abs().max()) > 1e-3 * float(relevance.abs().sum())
 
 
 def test_experts_that_are_chosen_anew_have_the_gates_and_units_of_both_runs() -> None:
@@ -116,3 +164,18 @@ def test_an_mlp_whose_sum_is_not_that_of_its_products_is_refused() -> None:
         UnsupportedModel, match=r"last projections \(mlp.c_proj.weight\) give sums to another"
     ):
         units_of(explained, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["embedded:smollm2", "embedded:gemma-3-270m"])
+def test_units_of_real_weights_sum_to_their_mlps_in_float32(model: str, no_shape_checks: None) -> None:
+    """In every layer, token by token, to 1e-4 of all that speaks for and against the answer."""
+    p = Explainer.from_pretrained(model).explain_prediction(
+        "The capital of France is", neurons="all", edges=()
+    )
+    assert sorted(p.mlps) == sorted(p.stored_neurons) == list(range(len(p.layer_names)))
+    off = {
+        layer: float((each.sum(-1) - p.mlps[layer]).abs().sum()) for layer, each in p.stored_neurons.items()
+    }
+    assert max(off.values()) < 1e-4 * p.scale
+    assert min(float(each.abs().sum()) for each in p.stored_neurons.values()) > 0.1 * p.scale

@@ -57,13 +57,13 @@ def unit_axis(
     """
     every: dict[WeightPlace, int] = {}
     biases: list[WeightPlace] = []
-    experts: set[WeightPlace] = set()
+    experts: dict[WeightPlace, int] = {}
     for place, size in sizes.items():
         like = weights_like(place, module)
-        every |= dict.fromkeys(like, size)
-        experts |= {*like} if len(like) > 1 else set()
+        every |= dict.fromkeys(like or (place,), size)
+        experts |= like if len(like) > 1 else {}
         if place in biased and (place in gated or place in experts):
-            biases += like
+            biases += like or [place]
     names = dict(zip(every, called([*every], experts), strict=True))
     behind = dict.fromkeys(biases)
     groups = [UnitGroup(names[place], size) for place, size in every.items()]
@@ -92,34 +92,39 @@ def place_of(weight: Tensor, module: nn.Module) -> WeightPlace:
     raise UnsupportedModel("the weights of its last projection are no parameters of the layer")
 
 
-def weights_like(place: WeightPlace, module: nn.Module) -> list[WeightPlace]:
-    """All weights that stand beside one as those of other experts do: the weight alone where it has none."""
+def weights_like(place: WeightPlace, module: nn.Module) -> dict[WeightPlace, int]:
+    """All weights that stand beside one as those of other experts do, with the numbers of the experts.
+
+    Experts are slices of one parameter, or modules with a number in a list or by name; none where a weight
+    stands alone.
+    """
     parameters = dict(module.named_parameters())
     own = parameters[place.name]
     if own.ndim == 3:
-        return [WeightPlace(place.name, expert) for expert in range(len(own))]
+        return {WeightPlace(place.name, expert): expert for expert in range(len(own))}
     path = place.name.split(".")
     for depth, part in enumerate(path):
-        if part.isdecimal() and isinstance(module.get_submodule(".".join(path[:depth])), nn.ModuleList):
-            before, after = (re.escape(".".join(each)) for each in (path[:depth], path[depth + 1 :]))
-            like = re.compile(rf"{before}\.\d+\.{after}")
-            return [WeightPlace(name) for name in parameters if like.fullmatch(name)]
-    return [place]
+        container = module.get_submodule(".".join(path[:depth]))
+        if not isinstance(container, nn.ModuleList | nn.ModuleDict) or not (at := re.search(r"\d+$", part)):
+            continue
+        before = ".".join([*path[:depth], part[: at.start()]])
+        after = ".".join(path[depth + 1 :])
+        named = re.compile(rf"{re.escape(before)}(\d+)\.{re.escape(after)}")
+        alike = [name for name, each in parameters.items() if each.shape == own.shape]
+        numbers = {name: match[1] for name in alike if (match := named.fullmatch(name))}
+        if len(numbers) > 1:
+            return {WeightPlace(name): int(number) for name, number in numbers.items()}
+    return {}
 
 
-def called(places: Sequence[WeightPlace], experts: Collection[WeightPlace]) -> list[str]:
+def called(places: Sequence[WeightPlace], experts: Mapping[WeightPlace, int]) -> list[str]:
     """What the units of weights are called: nothing where there is one, `expert 3`, `shared experts`."""
     if len(places) == 1:
         return [""]
-    names = [_expert(place) if place in experts else _module(place) for place in places]
+    names = [f"expert {experts[place]}" if place in experts else _module(place) for place in places]
     if len({*names}) == len(names):
         return names
     return [place.name + ("" if place.expert is None else f"[{place.expert}]") for place in places]
-
-
-def _expert(place: WeightPlace) -> str:
-    numbers = [part for part in place.name.split(".") if part.isdecimal()]
-    return f"expert {numbers[-1] if place.expert is None else place.expert}"
 
 
 def _module(place: WeightPlace) -> str:
