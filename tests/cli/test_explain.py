@@ -193,3 +193,14 @@ def test_parts_are_printed_of_the_heads_and_saved(explain: Run, tmp_path: Path) 
     assert title.split()[-6:] == ["read", "(value)", "found", "(key)", "asked", "(query)"]
     assert "z2u_value" in Flow.load(path).tensors
     assert_refused(explain("--parts", "--words"), 2, "--parts are of tokens", "leave one of the two out")
+
+
+def test_ways_through_a_layer_are_printed_and_written(explain: Run, tmp_path: Path) -> None:
+    path, table = tmp_path / "split.safetensors", tmp_path / "cells.csv"
+    code, out, _ = explain("--split", "--save", str(path), "--csv", str(table))
+    assert code == 0
+    title = next(line for line in out.splitlines() if "of its move" in line)
+    assert title.split()[-6:] == ["of", "its", "move", "through", "the", "MLP"]
+    assert Flow.load(path).z2z_mlp.abs().max() > 0
+    assert "\nz2z_mlp," in table.read_text()
+    assert_refused(explain("--split", "--route", "reads"), 2, "--split splits the map of the whole layer")

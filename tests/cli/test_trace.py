@@ -77,6 +77,7 @@ def test_trace_takes_a_position_a_layer_and_a_map(follow: Run) -> None:
         ),
         (("-t", "1", "--baseline", "itb"), 2, "--baseline 'itb' is unknown; choose from mean, zero"),
         (("-t", "1", "--baseline", "itb_zero_ratio", "--map", "composed"), 2, "is for --map layer (z2z)"),
+        (("-t", "1", "--split"), 2, "--split is for --map layer"),
         (("-t", "1", "--sign", "odd"), 2, "--sign 'odd' is unknown"),
         (("-t", "1", "--paths", "99999"), 2, "99999 paths were asked for, and there are"),
         (("-t", "1", "--csv", "/nowhere/t.csv"), 2, "no folder '/nowhere'"),
@@ -158,6 +159,12 @@ def test_a_token_that_stays_is_one_step_of_a_path(follow: Run) -> None:
     _, out, _ = follow("-t", "cat", "--map", "layer", "--paths", "1")
     path = next(line for line in out.splitlines() if "%  " in line)
     assert path.endswith("%  cat (×3)")
+
+
+def test_trace_says_which_heads_carry_a_step(follow: Run) -> None:
+    code, out, _ = follow("-t", "cat", "--map", "layer", "--split")
+    assert code == 0
+    assert sum(line.startswith("layer ") and "; past attention " in line for line in out.splitlines()) == 2
 
 
 def test_trace_refuses_blank_text(follow: Run) -> None:

@@ -114,6 +114,14 @@ def explain(
         bool,
         option("Split what heads read: what it was, where it was found, what was asked.", METHOD, "--parts"),
     ] = False,
+    split: Annotated[
+        bool,
+        option(
+            "Split the map of the whole layer: by head or past attention, and through the MLP or past it.",
+            METHOD,
+            "--split",
+        ),
+    ] = False,
 ) -> None:
     """Explain one text: which tokens move which, through which heads."""
     typed = inputs_of(text, file, chat)
@@ -125,6 +133,8 @@ def explain(
         raise Usage(f"--layer {layer} is printed, but --layers explains only {layers}.")
     if parts and words:
         raise Usage("--parts are of tokens, and --words merges these; leave one of the two out.")
+    if split and route and "z2z" not in route:
+        raise Usage("--split splits the map of the whole layer; add --route layer, or leave --split out.")
     if trace and html is None:
         raise Usage("--trace is for the page of --html; ligflow trace prints one.")
     if trace and targets:
@@ -141,7 +151,7 @@ def explain(
         routes=tuple(route or Settings.routes), att_baseline=att_baseline, mlp_baseline=mlp_baseline,
         layer_baseline=layer_baseline, encoder_baseline=encoder_baseline, scalarization=scalarization,
         quadrature=quadrature, tol=tol, max_nodes=max_nodes, precision=precision, experts=experts,
-        parts=parts,
+        parts=parts, split=split,
     ))  # fmt: skip
     explainer = explainer_of(
         model, revision, device, dtype, local_files_only, stack=stack, trust_remote_code=trust_remote_code

@@ -84,9 +84,11 @@ def deliver(flow: Flow, screen: Screen, outputs: Outputs, others: list[Flow] | N
         sys.stdout.write(as_json(shown) + "\n")
         return
     parts = not screen.words and any(name.endswith("_value") for name in flow.tensors)
+    split = not screen.words and "z2z_heads" in flow.tensors
     report(
-        flow, console(), parts=parts, words=screen.words, view=screen.view, layer=layer, head=screen.head,
-        special=screen.special, targets_only=screen.hide, full=screen.full, details=screen.details,
+        flow, console(), parts=parts, split=split, words=screen.words, view=screen.view, layer=layer,
+        head=screen.head, special=screen.special, targets_only=screen.hide, full=screen.full,
+        details=screen.details,
     )  # fmt: skip
     for path in written:
         console().print(Text(f"wrote {path}"), soft_wrap=True)

@@ -90,12 +90,17 @@ def follow(
         ),
     ] = None,
     tol: Tolerance = TOL,
+    split: Annotated[
+        bool, option("Say which heads carry each step; needs --map layer.", METHOD, "--split")
+    ] = False,
 ) -> None:
     """Follow a token from a layer down to the input: relevance at every depth, and the strongest paths."""
     inputs = inputs_of(text, file, chat)
     chosen = which or ("z2z" if baseline == "itb_zero_ratio" else "composed")
     if chosen == "composed" and baseline == "itb_zero_ratio":
         raise Usage(f"--baseline {baseline} is for --map layer (z2z).")
+    if split and chosen != "z2z":
+        raise Usage("--split is for --map layer, the exact one; a map through the heads is composed.")
     if not 0 <= threshold < 1:
         raise Usage(f"--threshold is {threshold}; give a share of the relevance from 0 to below 1.")
     outputs = _Outputs(csv, graph, html, threshold)
@@ -106,7 +111,7 @@ def follow(
     from ligflow.view.highlights import highlights
 
     routes = ("z2u", "u2z") if chosen == "composed" else ("z2z",)
-    settings: dict[str, Any] = {**BASELINES[baseline], "routes": routes, "tol": tol}
+    settings: dict[str, Any] = {**BASELINES[baseline], "routes": routes, "tol": tol, "split": split}
     explainer = explainer_of(
         model, revision, device, dtype, local_files_only, towards is not None,
         trust_remote_code=trust_remote_code,

@@ -14,12 +14,15 @@ from ligflow.inputs.labels import trimmed
 from ligflow.view.colour import on, shade
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ligflow.flow import Flow
     from ligflow.results.strongest_paths import TokenPath
     from ligflow.results.tracing import Trace
 
 
 _SHOWN = 12  # tokens that a depth of the table names; the CSV has all
+_CARRIERS = 3  # heads that are named of a step
 
 
 def show(followed: Trace, which: str, strongest: list[TokenPath], top: Flow | None) -> None:
@@ -32,6 +35,8 @@ def show(followed: Trace, which: str, strongest: list[TokenPath], top: Flow | No
     if top is not None:
         console().print(Text(_moved(top, "u2z" if which == "composed" else "z2z")))
     console().print(_table(followed))
+    if followed.heads is not None:
+        console().print(_carriers(followed, followed.heads))
     missed = f"; {followed.unmet} integrals have not converged" if followed.unmet else ""
     missed += f"; {_still(followed.still)}" if followed.still else ""
     sums = f"shares sum to 1 at every depth, within {followed.drift:.0e}"
@@ -67,6 +72,16 @@ def _moved(top: Flow, route: str) -> str:
         f"towards ‘{word}’: from the baseline the layer moves it by {total:+.3g}, which the first step "
         f"shares; this is not a logit: why the model says ‘{word}’ is told by ligflow why --answer"
     )
+
+
+def _carriers(followed: Trace, heads: Tensor) -> Table:
+    """The heads that hand down most on each step, in per cent, and what passes attention."""
+    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
+    for layer, (*by_head, past) in zip(followed.layers, heads.tolist(), strict=True):
+        order = sorted(range(len(by_head)), key=lambda head: -abs(by_head[head]))
+        strongest = ", ".join(f"{head} {100 * by_head[head]:.0f}%" for head in order[:_CARRIERS])
+        table.add_row(f"layer {layer}", Text(f"heads {strongest}; past attention {100 * past:.0f}%"))
+    return table
 
 
 def _table(followed: Trace) -> Table:

@@ -31,6 +31,7 @@ from ligflow.method.baselines import Mean
 from ligflow.method.composition import shared_out
 from ligflow.method.from_names import ATT_BASELINES
 from ligflow.results import strongest_paths
+from ligflow.results.carriers import carried
 from ligflow.results.flow_data import FlowData
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class Trace:
     `certificates[s]` is `sum_j |R_j| |residue_j| / |total_j|`, the worst of the heads of a row: by how much
     the sums of the rows at depth s are off. For norms that is the certificate; for a direction, whose total
     may cancel, it can be much more. `still` counts the rows with relevance that kept it, since their sum is
-    nothing, or next to nothing beside what it sums.
+    nothing, or next to nothing beside what it sums. `heads[s]` is the relevance that each head hands down on
+    the way from depth s to s + 1, what passes attention last, where maps by head are traced (`split`).
     """
 
     tokens: tuple[str, ...]
@@ -81,6 +83,7 @@ class Trace:
     unmet: int
     errors: Float[Tensor, " depth"]
     still: int
+    heads: Float[Tensor, "step carrier"] | None = None
 
     @property
     def input(self) -> Float[Tensor, " token"]:
@@ -174,7 +177,13 @@ def trace(
     unmet = sum(_unmet(source, number, which) for source, number in zip(sources, layers, strict=True))
     still = sum(int((step.still & (at != 0)).sum()) for step, at in zip(steps, relevance[:-1], strict=True))
     errors = _errors(relevance, steps)
-    return Trace(tuple(flow.tokens), token, layers, relevance, shares, certificates, unmet, errors, still)
+    heads = None
+    if which == "z2z" and all("z2z_heads" in source.tensors for source in sources):
+        places = zip(sources, layers, relevance[:-1], steps, strict=True)
+        heads = torch.stack([carried(source, number, at, step.still) for source, number, at, step in places])
+    return Trace(
+        tuple(flow.tokens), token, layers, relevance, shares, certificates, unmet, errors, still, heads
+    )
 
 
 def _errors(relevance: Float[Tensor, "depth token"], steps: Sequence[_Step]) -> Float[Tensor, " depth"]:

@@ -20,6 +20,7 @@ from ligflow.results.joint_sources import over_both
 from ligflow.view.colour import on, shade
 from ligflow.view.completeness import certified, details_of
 from ligflow.view.heads_by_part import heads_by_part
+from ligflow.view.heads_by_way import heads_by_way
 from ligflow.view.highlights import (
     Highlights,
     heads_of_words,
@@ -67,6 +68,7 @@ def report(
     full: bool = False,
     details: bool = False,
     parts: bool = False,
+    split: bool = False,
 ) -> None:
     """Prints what the flow shows first in words, one map, its strongest flows, and what is certified.
 
@@ -74,7 +76,8 @@ def report(
     none stands aside, with `words` subwords are merged, with `targets_only` special tokens have no row
     either. A map that does not fit in the window is printed with `full` alone; without it a line a layer and
     the strongest flows stand for it. With `parts` a table says of the strongest heads how they came to
-    move the target; the flow must have parts, and words none.
+    move the target, with `split` one by which ways the layer moved it; the flow must have those, and words
+    none.
     """
     tokens = over_both(flow)
     flow = over_both(merge_words(flow)) if words else tokens
@@ -96,6 +99,8 @@ def report(
         _print_summary(shown, console)
     if parts:
         console.print(heads_by_part(flow, shown.layer, opening.target))
+    if split:
+        console.print(heads_by_way(flow, shown.layer, opening.target))
     for note in flow.meta.get("notes", []):
         console.print(Text(f"note: {note}"))
     console.print(details_of(flow) if details else certified(flow))
