@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -62,6 +63,13 @@ def test_parts(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
         "embedded:minilm, all maps", "embedded:minilm, what heads read alone",
     ]  # fmt: skip
     assert all(row["tokens"] == 6 and row["times"] > 0 for row in rows)
+
+
+def test_split(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    benchmark("split").main(repeats=1, tiny=True, out=tmp_path / "split.json")
+    rows: Any = read(tmp_path / "split.json")["rows"]
+    assert [row["what"] for row in rows] == ["embedded:minilm, itb", "embedded:minilm, mean"]
+    assert all(0 < row["by_layer"][name][0] < 2 for row in rows for name in ("composed", "shares", "mlp"))
 
 
 def test_prediction(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from architectures import ARCHITECTURES, build, example
+from architectures import ARCHITECTURES, Architecture, build, example
 from encoder_decoders import explainer_of, inputs_of
 from ligflow import Explainer, UnsupportedModel
 from ligflow.layer.layer import Layer
@@ -48,6 +48,16 @@ def test_the_weights_of_an_mlp_are_those_that_are_not_of_attention(name: str) ->
 def test_a_second_attention_is_no_mlp() -> None:
     layer = explainer_of("t5").prepared.record(inputs_of("t5", 5, 0, torch.float32))[0]
     assert _found(layer) == ["layer.2.DenseReluDense.wi", "layer.2.DenseReluDense.wo"]
+
+
+def test_experts_that_no_token_chose_are_found_too() -> None:
+    config = {
+        "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4,
+        "vocab_size": 64, "num_experts": 16, "decoder_sparse_step": 1, "num_sparse_decoder_layers": 2,
+    }  # fmt: skip
+    model = build(Architecture("SwitchTransformersModel", config))
+    layer = Explainer(model, stack="decoder").prepared.record(inputs_of("t5", 5, 0, torch.float32))[0]
+    assert sum(name.endswith(".wo") for name in _found(layer)) == 16
 
 
 class _LowRank(nn.Module):

@@ -49,3 +49,34 @@ def test_a_rule_has_a_name_and_ones_own_stays() -> None:
     assert composition_rule(own) is own
     with pytest.raises(LigflowError, match="Unknown composition 'rollout'; choose from conserving, product"):
         composition_rule("rollout")
+
+
+def test_an_affine_layer_is_off_by_what_is_at_right_angles_to_each_heads_move() -> None:
+    """With contributions c to each head and a slope w behind it: C - E = -w' . c', both without the move."""
+    added = torch.randn(3, 6, 2, dtype=torch.float64, generator=generator)
+    slope = torch.randn(3, 1, 2, dtype=torch.float64, generator=generator)
+    ways = torch.nn.functional.normalize(added.sum(1, keepdim=True), dim=-1)
+    reads, exact = (added * ways).sum(-1), (added * slope).sum(-1)
+    composed = _of_one_target(reads, exact.sum(-1))
+    apart, across = (part - (part * ways).sum(-1, keepdim=True) * ways for part in (added, slope))
+    torch.testing.assert_close(composed, exact.sum(0) - (apart * across).sum(-1).sum(0))
+
+
+@pytest.mark.parametrize("apart", [1.0, 1e6])
+def test_no_total_bounds_how_far_a_composed_map_is_off(apart: float) -> None:
+    added = torch.tensor([[[1.0, apart], [0.0, -apart]]], dtype=torch.float64)  # one head, two sources
+    exact = added.sum(-1)  # what a layer writes that adds up both dimensions
+    moved = added.sum(1)
+    assert moved.tolist() == [[1, 0]]
+    assert exact.sum() == 1  # both totals are 1, whatever is apart
+    composed = _of_one_target(added[..., 0], exact.sum(-1))
+    assert composed.tolist() == [1, 0]
+    assert (composed - exact[0]).abs().sum() == 2 * apart
+
+
+def _of_one_target(reads: Tensor, writes: Tensor) -> Tensor:
+    maps = HeadMaps(
+        reads[None, :, None], writes[None, :, None], torch.zeros(1, 1, dtype=reads.dtype),
+        reads.sum(-1)[None, :, None], torch.full((1, len(reads), 1), 1e-12, dtype=reads.dtype),
+    )  # fmt: skip
+    return compose(Conserving(), maps, torch.tensor([0]))[0, 0]

@@ -35,11 +35,15 @@ def test_the_heads_that_most_passes_and_what_passes_attention() -> None:
         assert row.split()[-2:] == [f"{100 * float(part.sum()) / whole:.0f}%", f"{100 * share:.0f}%"]
     assert rows[2].startswith("past attention, from itself")
     assert rows[2].split()[-2] == f"{100 * float(flow.z2z_residual[1, 2]) / whole:.0f}%"
-    assert len(rows) == 3
+    error = float(flow.split_error[1, 2] * flow.tensors["z2z.scale"][1, 2])
+    assert rows[3].split()[-1] == f"{100 * error / whole:.1g}%"
+    assert len(rows) == 4
 
 
 def test_what_does_not_move_has_no_line() -> None:
-    assert len(_lines(_flow(split=True, baseline="itb"), count=4)) == 5
+    lines = _lines(_flow(split=True, baseline="itb"), count=4)
+    assert len(lines) == 6
+    assert not any(line.startswith("past attention") for line in lines)
 
 
 def test_a_flow_without_them_has_no_such_table() -> None:

@@ -14,8 +14,8 @@ def heads_by_way(flow: FlowData, layer: int, target: int, count: int = _HEADS) -
     """The heads that most of z2z passes, each with its share of the move, and how much then passes the MLP.
 
     The share of a head is `Σ_k E_hk / Σ_k |z2z_k|`, with its sign; that of the MLP is in absolute values,
-    `Σ_k |through_k| / Σ_k (|through_k| + |beside_k|)`. What passes attention comes last. Raises LigflowError
-    for a flow without z2z by head.
+    `Σ_k |through_k| / Σ_k (|through_k| + |beside_k|)`. What passes attention follows, and the estimated error
+    of all parts together. Raises LigflowError for a flow without z2z by head.
     """
     row, place = flow.row(layer), flow.targets.index(target)
     heads, through = (part[row, :, place].double() for part in (flow.z2z_heads, flow.z2z_mlp))
@@ -38,6 +38,9 @@ def heads_by_way(flow: FlowData, layer: int, target: int, count: int = _HEADS) -
             Text("past attention, from itself"),
             *_shares(past / whole, past_mlp[None], (past - past_mlp)[None]),
         )
+    error = float(flow.split_error[row, place]) * float(flow.tensors["z2z.scale"][row, place])
+    if error:
+        table.add_row(Text("estimated error, all parts together"), f"{100 * error / float(whole):.1g}%", "")
     return table
 
 
