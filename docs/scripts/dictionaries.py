@@ -17,11 +17,14 @@ from ligflow import Dictionary, Explainer, Prediction, read_dictionary
 from ligflow.prediction.check import _Trial
 
 DICTIONARY = Path(__file__).parents[2] / "tests" / "dictionaries" / "smollm2-layer-20"
-LAYER, DRAWS, SIZES = 20, 5, (1, 3, 10)
+LAYER, DRAWS, NEAREST, SIZES = 20, 5, 5, (1, 3, 10)
 
 
 def replaced() -> None:
-    """The strongest features at a token replaced in both runs, and random active ones beside them."""
+    """The strongest features at a token replaced in both runs, and others beside them that write as much.
+
+    Each of these is drawn among the five entries whose `|Δa| ||d||` is nearest to that of a strongest one.
+    """
     explainer, dictionary = Explainer.from_pretrained(MODEL), read_dictionary(DICTIONARY)
     rows: dict[int, list[tuple[float, ...]]] = {size: [] for size in SIZES}
     for name, prompt in PROMPTS.items():
@@ -35,7 +38,7 @@ def replaced() -> None:
         with trial.running():
             for size in SIZES:
                 rows[size].append(_row(trial, prediction, dictionary, size))
-    print("features | relevance | mean change | removed | put in | random: relevance | mean change")
+    print("features | relevance | mean change | removed | put in | matched: relevance | mean change | size")
     for size, each in rows.items():
         means = torch.tensor(each).mean(0).tolist()
         print(f"{size:8} | " + " | ".join(f"{value:+.2f}" for value in means))
@@ -44,14 +47,30 @@ def replaced() -> None:
 
 
 def _row(trial: _Trial, prediction: Prediction, dictionary: Dictionary, size: int) -> tuple[float, ...]:
-    """Relevance and change of the strongest features, and of random ones, in the mean over draws."""
-    order = prediction.features().relevance.abs().argsort(descending=True)
+    """Relevance and change of the strongest features, and of others as large, in the mean over draws."""
+    features = prediction.features()
+    order = features.relevance.abs().argsort(descending=True)
     relevance, removed, added = _changes(trial, prediction, dictionary, order[:size])
+    steps = (features.activations - features.reference_activations).abs()
+    sizes = steps * dictionary.decoder[features.features].double().norm(dim=-1)
     generator = torch.Generator().manual_seed(0)
-    some = [torch.randperm(len(order), generator=generator)[:size] for _ in range(DRAWS)]
+    some = [_matched(sizes, order[:size], generator) for _ in range(DRAWS)]
     draws = [_changes(trial, prediction, dictionary, entries) for entries in some]
-    random = torch.tensor(draws).mean(0).tolist()
-    return relevance, (removed + added) / 2, removed, added, random[0], (random[1] + random[2]) / 2
+    ratio = float(torch.stack([sizes[entries].sum() for entries in some]).mean() / sizes[order[:size]].sum())
+    drawn = torch.tensor(draws).mean(0).tolist()
+    return relevance, (removed + added) / 2, removed, added, drawn[0], (drawn[1] + drawn[2]) / 2, ratio
+
+
+def _matched(sizes: Tensor, entries: Tensor, generator: torch.Generator) -> Tensor:
+    """For each entry another one of nearly the same size, none of them twice."""
+    apart = (sizes.log()[None] - sizes[entries].log()[:, None]).abs()
+    apart[:, entries] = torch.inf
+    drawn: list[int] = []
+    for row in apart:
+        row[drawn] = torch.inf
+        near = row.topk(NEAREST, largest=False).indices
+        drawn.append(int(near[torch.randint(NEAREST, (), generator=generator)]))
+    return torch.tensor(drawn)
 
 
 def _changes(
