@@ -21,6 +21,7 @@ from ligflow.prediction.known_forms import forget, known_form
 from ligflow.prediction.layer_form import LayerForm
 from ligflow.prediction.segment import Segment, Values, Variable
 from ligflow.prediction.two_runs import Path, Run, argument_at, moving, resumed, run_noting
+from ligflow.prediction.vocabulary_head import tokens_of_head
 from ligflow.recording.tolerances import max_token_error, tolerance
 
 EMBEDDINGS, SCORE, ENCODED = "embeddings", "score", "encoder_hidden_states"
@@ -356,9 +357,21 @@ class _Builder:
             return {SCORE: runs.score(self._resumed(values, count)).double()}
 
         self._add_segment("the head", (SCORE,), run)
+        self.segments[-1] = self._at_few_tokens(self.segments[-1])
         cuts = self.cuts if self.cut != "model" else self.cuts[:1]
         graph = Graph(self.segments, self.variables, cuts, self.tokens)
         return Built(graph, self.calls, (real, reference), self.notes)
+
+    def _at_few_tokens(self, head: Segment) -> Segment:
+        """The head, with the tokens that it reads where it is known that others do not matter."""
+        runs, last = self.runs, f"out{len(self.runs.layers) - 1}"
+        if head.sources != (last,) or head.choices:
+            return head
+        few = tokens_of_head(
+            runs.model, runs.inputs, runs.layers, (runs.real, runs.reference), runs.positions, runs.score,
+            self.variables[last],
+        )  # fmt: skip
+        return replace(head, few=few)
 
 
 def _whole(runs: Runs, embeddings: Tensor) -> Tensor:

@@ -128,7 +128,8 @@ def _run(segment: Segment, probes: Tensor) -> tuple[list[_Noted], Tensor]:
     noted: list[_Noted] = []
 
     def note(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if args and isinstance(args[0], Tensor) and isinstance(output, Tensor):
+        taken = args[0] if args else None
+        if isinstance(taken, Tensor) and taken.is_floating_point() and isinstance(output, Tensor):
             noted.append(_Noted(module, args[0], output))
 
     assert segment.module is not None

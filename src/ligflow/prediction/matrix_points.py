@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ligflow.layer.model_state import replaced_forwards
 from ligflow.layer.rotary_probe import random_noise
 from ligflow.method.quadrature_rules import LEVELS
+from ligflow.prediction.few_points import FewPoints
 from ligflow.prediction.matrices import Matrices, Reached, known_matrices
 from ligflow.prediction.path_points import PlainPoints, PointSums, weights_of
 from ligflow.prediction.pullback import Cotangents, check_finite, points_at_once, pulled_back
@@ -27,22 +28,34 @@ from ligflow.prediction.segment import Segment, Variable
 from ligflow.prediction.segment_errors import relevance_by_token
 from ligflow.recording.tolerances import max_token_error, rounding
 
+_BLOCK = 2**11  # terms of a sum at most
+_AT_ONCE = 2**26  # numbers in front of φ at most, of all points together
 _KEPT = 2**29  # bytes of sums over points at most; with more rows than that each point goes by itself
 
 
-def points_of(
-    segment: Segment, sources: Mapping[str, Variable], above: Cotangents
-) -> "PlainPoints | MatrixPoints":
+def points_of(segment: Segment, sources: Mapping[str, Variable], above: Cotangents) -> "Points":
     """Points of a segment's path, without the matrices at its ends where these are known."""
     if len(sources) == 1:
-        (variable,) = sources.values()
-        matrices = known_matrices(segment, variable, lambda *found: _right(segment, *found))
-        if matrices is not None:
-            width = sum(matrix.weight.shape[1] for matrix in matrices.first)
-            (rows,) = {len(tensor) for tensor in above.values()}
-            size = variable.real.element_size()
-            if LEVELS * rows * variable.count * width * size <= _KEPT:
-                return MatrixPoints(segment, matrices, sources, above)
+        ((name, variable),) = sources.items()
+        if segment.few is not None:
+            few, first = segment.few, segment.few.only(torch.tensor([0])).segment(segment)
+            points = _inner(few.segment(segment), first, {name: few.variable(variable)}, above)
+            return FewPoints(segment, few, sources, points)
+        return _inner(segment, segment, sources, above)
+    return PlainPoints(segment, sources, above)
+
+
+def _inner(
+    segment: Segment, example: Segment, sources: Mapping[str, Variable], above: Cotangents
+) -> "PlainPoints | MatrixPoints":
+    """Points of a segment of one source, whose matrices are seen where it runs for one `example`."""
+    (variable,) = sources.values()
+    matrices = known_matrices(example, variable, lambda *found: _right(example, *found))
+    if matrices is not None:
+        width = sum(matrix.weight.shape[1] for matrix in matrices.first)
+        (rows,) = {len(tensor) for tensor in above.values()}
+        if LEVELS * rows * variable.count * width * variable.real.element_size() <= _KEPT:
+            return MatrixPoints(segment, matrices, sources, above)
     return PlainPoints(segment, sources, above)
 
 
@@ -103,7 +116,9 @@ class MatrixPoints:
 
     def at(self, nodes: Float[Tensor, " point"]) -> None:
         """Adds points."""
-        for block in nodes.split(points_at_once(self._sources)) if len(nodes) else ():
+        size = self._towards.shape[0] * self._variable.count * self._line.width
+        at_once = min(points_at_once(self._sources), max(1, _AT_ONCE // size))
+        for block in nodes.split(at_once) if len(nodes) else ():
             self._add(block, *self._slopes_at(block, [self._tops]))
 
     def _add(self, nodes: Tensor, slopes: Tensor) -> None:
@@ -206,11 +221,24 @@ class MatrixPoints:
         )
         return part
 
+    def through(self, segment: Segment) -> "MatrixPoints":
+        """The same points of a segment that computes the same for these examples."""
+        part = copy(self)
+        part._segment = segment
+        return part
+
     def fresh(self) -> "MatrixPoints":
         """The same path without points."""
         part = copy(self)
         part._slopes, part._squares, part._shares, part._nodes = PointSums(), [], [], []
         return part
+
+
+def _product(x: Float[Tensor, "*batch width"], matrix: Float[Tensor, "width dim"]) -> Tensor:
+    """`x M`. Of a vocabulary it is summed in blocks: in one run over all of it float32 loses four digits."""
+    blocks = zip(x.split(_BLOCK, dim=-1), matrix.split(_BLOCK), strict=True)
+    first, *others = (part @ of for part, of in blocks)
+    return torch.stack([first, *others]).double().sum(0).to(x) if others else first
 
 
 def _given(part: Tensor) -> Callable[..., Tensor]:
@@ -262,6 +290,11 @@ class _Line:
         part._squares = [square[rows] for square in self._squares]
         return part
 
+    @property
+    def width(self) -> int:
+        """How many numbers of a token enter φ."""
+        return self._offset.shape[-1]
+
     def inverse(self, nodes: Tensor) -> Float[Tensor, "point example token"]:
         """`1 / σ` at points."""
         low, both, high = self._squares
@@ -296,10 +329,13 @@ class _Line:
         widths = [matrix.weight.shape[1] for matrix in self._matrices.first]
         parts = zip(slopes.split(widths, dim=-1), self._matrices.first, strict=True)
         with torch.no_grad():
-            pulled = sum(part @ matrix.weight.T for part, matrix in parts)
+            pulled = sum(_product(part, matrix.weight.T) for part, matrix in parts)
             assert isinstance(pulled, Tensor)
             norm = self._matrices.norm
             if norm is None or self._scale is None:
                 return pulled
             off = first.to(pulled)[..., None] * self._low + second.to(pulled)[..., None] * self._step
             return norm.centre(self._scale * pulled) - off
+
+
+Points = PlainPoints | MatrixPoints | FewPoints

@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ligflow.method.quadrature_rules import LEVELS, patterson_nodes
-from ligflow.prediction.matrix_points import MatrixPoints, points_of
-from ligflow.prediction.path_points import PlainPoints
+from ligflow.prediction.matrix_points import Points, points_of
 from ligflow.prediction.pullback import Cotangents
 from ligflow.prediction.segment import Segment, Variable
 from ligflow.prediction.segment_errors import Sum, extrapolated, relevance_by_token, sum_of
@@ -96,7 +95,7 @@ class _Part:
     low: float
     high: float
     level: int
-    points: PlainPoints | MatrixPoints
+    points: Points
     by_token: Float[Tensor, "row token"]
     coarse: Float[Tensor, "row token"]
     error: Float[Tensor, " row"]
@@ -144,7 +143,7 @@ class _Work:
         sources = {name: variable.only(rows) for name, variable in self.sources.items()}
         return _Work(self.segment, sources, self.sought.only(rows))
 
-    def part(self, low: float, high: float, level: int, points: PlainPoints | MatrixPoints) -> _Part:
+    def part(self, low: float, high: float, level: int, points: Points) -> _Part:
         """What points of a part of the path add, with two coarser rules beside."""
         fine, coarse, coarsest = (points.by_token(max(0, level - back), high - low) for back in range(3))
         change, before = ((a - b).abs().sum(-1).cpu() for a, b in ((fine, coarse), (coarse, coarsest)))
@@ -278,7 +277,7 @@ def average(
 
 def _finer(
     work: _Work,
-    points: PlainPoints | MatrixPoints,
+    points: Points,
     last: tuple[Tensor, Average],
     waiting: Tensor,
     enough: Tensor,
@@ -301,7 +300,7 @@ def _finer(
 
 def _in_halves(
     work: _Work,
-    points: PlainPoints | MatrixPoints,
+    points: Points,
     before: Average,
     enough: Tensor,
     max_points: int,

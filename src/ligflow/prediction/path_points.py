@@ -102,6 +102,12 @@ class PlainPoints:
         part._sums = {name: sums.only(rows) for name, sums in self._sums.items()}
         return part
 
+    def through(self, segment: Segment) -> "PlainPoints":
+        """The same points of a segment that computes the same for these examples."""
+        part = copy(self)
+        part._segment = segment
+        return part
+
     def fresh(self) -> "PlainPoints":
         """The same path without points."""
         return PlainPoints(self._segment, self._sources, self._above)

@@ -1,6 +1,7 @@
 """Scores of a model's outputs: log-probabilities and logits of tokens and classes, and their differences."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from jaxtyping import Float
@@ -21,26 +22,36 @@ def check_score(score: object) -> None:
         )
 
 
-def tokens_score(ids: Sequence[int], score: str, rows: bool = False) -> Score:
+@dataclass(frozen=True, eq=False)
+class OfLogits:
+    """A score of outputs that reads nothing of them but the logits at the positions read."""
+
+    of: Callable[[Float[Tensor, "point place number"]], Float[Tensor, "point row"]]
+
+    def __call__(self, outputs: Any) -> Float[Tensor, "point row"]:
+        """The score of the outputs for a batch of points."""
+        return self.of(outputs.logits)
+
+
+def tokens_score(ids: Sequence[int], score: str, rows: bool = False) -> OfLogits:
     """`Σ_i log p(token_i)` of tokens at the positions read, or their logits; `rows`: each alone."""
 
-    def of(outputs: Any) -> Float[Tensor, "point row"]:
-        numbers = outputs.logits if score == "logit" else outputs.logits.log_softmax(-1)
+    def of(logits: Tensor) -> Tensor:
+        numbers = logits if score == "logit" else logits.log_softmax(-1)
         each: Tensor = numbers[:, range(len(ids)), list(ids)]
         return each if rows else each.sum(-1, keepdim=True)
 
-    return of
+    return OfLogits(of)
 
 
-def tokens_contrast(places: Sequence[int], ids: Sequence[int], others: Sequence[int]) -> Score:
+def tokens_contrast(places: Sequence[int], ids: Sequence[int], others: Sequence[int]) -> OfLogits:
     """`Σ_i logit(token_i) - logit(other_i)` at places among the positions read; the normaliser cancels."""
 
-    def of(outputs: Any) -> Float[Tensor, "point row"]:
-        here, there = (outputs.logits[:, list(places), list(numbers)] for numbers in (ids, others))
-        difference: Tensor = (here - there).sum(-1, keepdim=True)
-        return difference
+    def of(logits: Tensor) -> Tensor:
+        here, there = (logits[:, list(places), list(numbers)] for numbers in (ids, others))
+        return (here - there).sum(-1, keepdim=True)
 
-    return of
+    return OfLogits(of)
 
 
 def class_score(number: int, score: str, labels: int, several: bool, position: int | None = None) -> Score:

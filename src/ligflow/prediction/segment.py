@@ -1,9 +1,10 @@
 """A segment of a model between two cuts: a map of some path variables to others, for a batch of points."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 Values = Mapping[str, Tensor]  # a path variable's values, one for each point of a path: [point, ...]
@@ -70,7 +71,8 @@ class Segment:
     the attention that the model is to have meanwhile. Where examples are not `apart`, all of several go
     through it together. `module` is the layer that it is a part of, where it is one. `choices` are the rows
     of scores among which one run for one point chooses, call by call: where experts change on the path, it
-    jumps. `held` names what of the layer is held at the input.
+    jumps. `held` names what of the layer is held at the input. `few` is known of one that reads its source at
+    few tokens alone.
     """
 
     name: str
@@ -86,3 +88,59 @@ class Segment:
     module: nn.Module | None = None
     choices: tuple[int, ...] = ()
     held: str = ""
+    few: "FewTokens | None" = None
+
+
+@dataclass(frozen=True, eq=False)
+class FewTokens:
+    """The tokens at which alone a segment reads its source, and what it computes from these.
+
+    `numbers` are what `module` makes of their vectors, the same for all rows (logits), and each of `images`
+    makes the image of one row of them.
+    """
+
+    places: Int[Tensor, "row place"]
+    module: nn.Module
+    numbers: Callable[[Tensor], Tensor]
+    images: tuple[Callable[[Tensor], Tensor], ...]
+
+    def segment(self, whole: Segment) -> Segment:
+        """The segment from these tokens to the image of the whole one."""
+        (source,), (image,), count = whole.sources, whole.images, len(self.images)
+
+        def run(values: Values) -> dict[str, Tensor]:
+            numbers = self.numbers(values[source])
+            rows = [of(numbers[row::count]).double() for row, of in enumerate(self.images)]
+            return {image: torch.stack(rows, 1).flatten(0, 1)}
+
+        return replace(whole, kind="head", run=run, module=self.module, few=None)
+
+    def variable(self, whole: Variable) -> Variable:
+        """The source at these tokens."""
+        real, reference = (
+            end[_rows(end), self.places] if whole.rows else end[self.places[0]]
+            for end in (whole.real, whole.reference)
+        )
+        return replace(whole, real=real, reference=reference, offset=0)
+
+    def among(self, few: Float[Tensor, "row place *own"], tokens: int) -> Float[Tensor, "row token *own"]:
+        """Numbers of these tokens among those of all, 0 for the others."""
+        every = few.new_zeros(len(few), tokens, *few.shape[2:])
+        every[_rows(few), self.places] = few
+        return every
+
+    def only(self, rows: Tensor) -> "FewTokens":
+        """Those of some of several examples."""
+        return replace(
+            self, places=self.places[rows], images=tuple(self.images[row] for row in rows.tolist())
+        )
+
+    @staticmethod
+    def joined(several: "Sequence[FewTokens]") -> "FewTokens":
+        """Those of several examples of one model, a row each."""
+        places = torch.cat([few.places for few in several])
+        return replace(several[0], places=places, images=tuple(of for few in several for of in few.images))
+
+
+def _rows(tensor: Tensor) -> Int[Tensor, "row 1"]:
+    return torch.arange(len(tensor), device=tensor.device)[:, None]

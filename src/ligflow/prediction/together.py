@@ -1,7 +1,7 @@
 """Several examples through one chain: their graphs as one, with a row for each.
 
-Examples of as many tokens whose layers are called with the same arguments go through a layer together; what
-lies between layers, and the head, is run for each.
+Examples of as many tokens whose layers are called with the same arguments go through a layer together, and so
+do the tokens that a vocabulary head reads; what lies between layers, and any other head, is run for each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 from ligflow.prediction.chain import Graph
 from ligflow.prediction.cuts import Call
 from ligflow.prediction.graph import Built
-from ligflow.prediction.segment import Segment, Values, Variable
+from ligflow.prediction.segment import FewTokens, Segment, Values, Variable
 
 
 def fit_together(first: Built, other: Built) -> bool:
@@ -64,7 +64,9 @@ def _for_each(segments: Sequence[Segment]) -> Segment:
         ]
         return {name: torch.stack([of[name] for of in images], 1).flatten(0, 1) for name in images[0]}
 
-    return replace(segments[0], run=run, apart=False)
+    few = [segment.few for segment in segments if segment.few is not None]
+    joined = FewTokens.joined(few) if few else None
+    return replace(segments[0], run=run, few=joined, apart=joined is not None)
 
 
 def _shape(variable: Variable) -> Any:
@@ -72,7 +74,8 @@ def _shape(variable: Variable) -> Any:
 
 
 def _kind(segment: Segment) -> Any:
-    return segment.name, segment.kind, segment.sources, segment.images, segment.implementation
+    places = None if segment.few is None else segment.few.places.shape[1]
+    return segment.name, segment.kind, segment.sources, segment.images, segment.implementation, places
 
 
 def _called_alike(ours: Call, theirs: Call) -> bool:

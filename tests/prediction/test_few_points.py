@@ -1,0 +1,84 @@
+"""Points of few tokens beside points of all."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ligflow.explainer.prepared_model import PreparedModel
+from ligflow.prediction.few_points import FewPoints
+from ligflow.prediction.graph import graph_of
+from ligflow.prediction.matrix_points import MatrixPoints, points_of
+from ligflow.prediction.path_points import PlainPoints
+from ligflow.prediction.scores import tokens_contrast, tokens_score
+from ligflow.prediction.segment import FewTokens, Segment, Variable
+from ligflow.prediction.together import graph_of_all
+from prediction.test_vocabulary_head import asked
+from prediction.tiny import gpt2, ids, llama, runs_of
+
+SCORES = {
+    "one": ((4,), tokens_score([7], "logprob")),
+    "several rows": ((1, 3), tokens_score([7, 9], "logprob", rows=True)),
+    "contrast": ((2, 4), tokens_contrast([1], [7], [9])),
+}
+NODES = torch.tensor([0.5, 0.1127, 0.8873], dtype=torch.float64)  # of the rule of three points
+
+
+@pytest.mark.parametrize("make", [gpt2, llama])
+@pytest.mark.parametrize("case", SCORES)
+def test_few_tokens_have_the_numbers_of_the_whole_segment(make, case: str) -> None:
+    built = graph_of(asked(runs_of(make(), ids())[0], *SCORES[case]))
+    head, (name,) = built.graph.segments[-1], built.graph.segments[-1].sources
+    sources = {name: built.graph.variables[name]}
+    rows = len(built.scores[0])
+    above = {"score": torch.randn(rows, rows, dtype=torch.float64)}
+    few, every = points_of(head, sources, above), PlainPoints(replace(head, few=None), sources, above)
+    assert isinstance(few, FewPoints)
+    matrices = make is gpt2  # a Llama's norm is in float32, so that its matrices are not told from others
+    assert isinstance(few._points, MatrixPoints) == matrices
+    carried = {"score": torch.ones(rows, rows, dtype=torch.float64)}
+    for ours, theirs in zip(
+        few.with_carried(NODES[:1], carried).values(),
+        every.with_carried(NODES[:1], carried).values(),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-9)
+    few.at(NODES[1:])
+    every.at(NODES[1:])
+    torch.testing.assert_close(few.by_token(1, 1.0), every.by_token(1, 1.0), atol=1e-9, rtol=1e-9)
+    for ours, theirs in zip(few.cotangents([1, 0], 0.5), every.cotangents([1, 0], 0.5), strict=True):
+        torch.testing.assert_close(ours[name], theirs[name], atol=1e-9, rtol=1e-9)
+
+
+def test_examples_read_tokens_of_their_own() -> None:
+    model = PreparedModel(llama())
+    built = [
+        graph_of(asked(runs_of(model, tokens)[0], (place,), tokens_score([answer], "logprob")))
+        for tokens, place, answer in ((ids(), 4, 7), (torch.tensor([[5, 9, 13, 8, 3]]), 2, 11))
+    ]
+    graph = graph_of_all(built)
+    head, above = graph.segments[-1], {"score": torch.ones(2, 1, dtype=torch.float64)}
+    assert head.apart
+    points = points_of(head, {name: graph.variables[name] for name in head.sources}, above)
+    points.at(NODES)
+    second = points.only(torch.tensor([1])).fresh()
+    second.at(NODES)
+    for row, one in enumerate(built):
+        own = one.graph.segments[-1]
+        alone = PlainPoints(
+            replace(own, few=None), {name: one.graph.variables[name] for name in own.sources},
+            {"score": torch.ones(1, 1, dtype=torch.float64)},
+        )  # fmt: skip
+        alone.at(NODES)
+        of_row = [points.by_token(1, 1.0)[row], *([second.by_token(1, 1.0)[0]] if row else [])]
+        for ours in of_row:
+            torch.testing.assert_close(ours, alone.by_token(1, 1.0)[0], atol=1e-9, rtol=1e-9)
+
+
+def test_numbers_of_few_tokens_stand_among_zeros() -> None:
+    few = FewTokens(torch.tensor([[3, 1], [0, 2]]), torch.nn.Identity(), lambda x: x, ())
+    among = few.among(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), 4)
+    assert among.tolist() == [[0.0, 2.0, 0.0, 1.0], [3.0, 0.0, 4.0, 0.0]]
+    whole = Variable(torch.arange(8.0).reshape(2, 4, 1), torch.zeros(2, 4, 1), rows=True)
+    assert few.variable(whole).real[..., 0].tolist() == [[3.0, 1.0], [4.0, 6.0]]
+    assert isinstance(few.segment(Segment("s", None, "between", ("x",), ("y",), dict)), Segment)
