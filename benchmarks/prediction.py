@@ -19,6 +19,8 @@ from torch import Tensor
 import measure
 import subjects
 from ligflow import Explainer, Prediction
+from ligflow.corpus.sources.readers import read
+from ligflow.corpus.sources.sentence import Sentence
 from measure import Row, note, number, text
 from prediction_accuracy import TRUTH, accuracy, points
 from prompts import Asked, prompts, word_salads
@@ -162,8 +164,9 @@ def _finer_and_finer(
 
 
 def long_text(explainer: Explainer, tokens: int) -> Row:
-    """Time and memory of a long text."""
-    inputs = _of_tokens(explainer, tokens)
+    """Time and memory of a long text, of one sentence after another of the shipped corpus."""
+    text = " ".join(item.text for item in read("embedded:sentences") if isinstance(item, Sentence))
+    inputs = {"input_ids": torch.tensor([explainer.tokenizer(text)["input_ids"][:tokens]])}
     begin = time.process_time()
     ours = explainer.explain_prediction(inputs, edges=())
     row = {"what": "a long text", "reference": "neutral", "tokens": tokens, "points": points(ours)}

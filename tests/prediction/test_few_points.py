@@ -61,7 +61,7 @@ def test_examples_read_tokens_of_their_own() -> None:
     assert head.apart
     points = points_of(head, {name: graph.variables[name] for name in head.sources}, above)
     points.at(NODES)
-    second = points.only(torch.tensor([1])).fresh()
+    second = points.only(torch.tensor([False, True])).only(torch.tensor([0])).fresh()
     second.at(NODES)
     for row, one in enumerate(built):
         own = one.graph.segments[-1]

@@ -1,5 +1,7 @@
 """Forms of layers of one class are found once, and stand at each layer's own modules."""
 
+from weakref import WeakKeyDictionary
+
 import torch
 
 from ligflow.explainer.prepared_model import PreparedModel
@@ -13,6 +15,8 @@ from prediction.tiny import gpt2, ids
 def test_a_second_layer_has_the_first_one_s_form_at_its_own_modules(monkeypatch) -> None:
     copy = PreparedModel(gpt2()).now()
     first, second = recorded_layers(copy, {"input_ids": ids()}, None).layers
+    for name in ("_forms", "_models"):  # of other tests' models, while they live
+        monkeypatch.setattr(known_forms, name, WeakKeyDictionary())
     searched = []
     monkeypatch.setattr(known_forms, "form_of", lambda layer: searched.append(layer) or form_of(layer))
     with prepared(copy.placement.model, first.implementation):

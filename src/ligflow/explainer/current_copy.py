@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ligflow.devices.private_copy import private_copy
 from ligflow.devices.weights import check_streamed, check_weights, on_disk, usable, weights_notes
 from ligflow.errors import LigflowError
 from ligflow.explainer.fingerprint import Structure, checksum
+from ligflow.explainer.loaded_runs import LoadedRuns
 from ligflow.explainer.placement import Placement
 from ligflow.explainer.validated_layers import Validated
 from ligflow.inputs.lookups import known_rows
@@ -26,12 +27,13 @@ from ligflow.inputs.lookups import known_rows
 class ModelCopy:
     """A model as it was at one moment: where its layers are computed, and what was validated on it.
 
-    `notes` tell readers of a flow how its weights differ from the model's own.
+    `notes` tell readers of a flow how its weights differ from the model's own. `loaded` are runs of it.
     """
 
     placement: Placement
     validated: Validated
     notes: tuple[str, ...] = ()
+    loaded: LoadedRuns = field(default_factory=LoadedRuns)
 
     @contextmanager
     def running_on(self, inputs: Mapping[str, Tensor]) -> Iterator[None]:
@@ -121,7 +123,7 @@ class CurrentCopy:
                 self._take(original)
             elif Structure(self.model) != self._structure:
                 self._take(original if original is self.model else None)
-            return replace(self._copy, validated=self._copy.validated.of_now())
+            return replace(self._copy, validated=self._copy.validated.of_now(), loaded=LoadedRuns())
 
     def copies(self) -> dict[int, Tensor]:
         """The weights of the copy that stands for the model, by the ids of those that they were made of."""

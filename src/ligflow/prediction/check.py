@@ -128,10 +128,11 @@ class _Trial:
         copy = subject.whole.now()
         model = cast(PreTrainedModel, copy.placement.model)
         inputs = taken_by(model, dict(subject.question.inputs))
-        recorded = recorded_layers(copy, inputs, subject.question.positions).layers
+        every = recorded_layers(copy, inputs, subject.question.positions)
+        recorded, run = every.layers, every.run
         modules = [layer.module for layer in recorded]
         with copy.placement.running(), prepared(model, implementation_of(recorded)):
-            run = run_noting(model, inputs, modules, None, subject.question.positions)
+            run = run or run_noting(model, inputs, modules, None, subject.question.positions)
         layers = in_order(recorded, [call.module for call in run.calls])
         ends = (run.embeddings, subject.reference.embeddings.to(run.embeddings))
         with copy.placement.running():

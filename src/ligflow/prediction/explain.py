@@ -76,7 +76,7 @@ def taken_apart(
         check_layers(numbers, len(recorded.layers))
     runs = both_runs(
         model, inputs, recorded.layers, instead.embeddings, subject.positions, subject.score,
-        recorded.decoder, settings.experts == "held", settings.attention == "held",
+        recorded.decoder, settings.experts == "held", settings.attention == "held", recorded.run,
     )  # fmt: skip
     return runs, graph_of(runs, settings.cut)
 

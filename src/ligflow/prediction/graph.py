@@ -74,15 +74,16 @@ def both_runs(
     decoder: Collection[Layer] = (),
     experts: bool = False,
     attention: bool = False,
+    real: Run | None = None,
 ) -> Runs:
     """The model's run on the inputs, and that with the reference at its embeddings.
 
     `decoder` are the layers whose tokens are those of a decoder behind an encoder. `experts` and `attention`
-    say whether these are held at the input in both.
+    say whether these are held at the input in both. `real` is the first of the runs, if it was made before.
     """
     modules = [layer.module for layer in layers]
     with prepared(model, implementation_of(layers)):
-        real = run_noting(model, inputs, modules, None, positions)
+        real = real or run_noting(model, inputs, modules, None, positions)
         reference = run_noting(model, inputs, modules, embeddings, positions)
     if not len(real.calls) == len(reference.calls) == len(layers):
         raise UnsupportedModel(

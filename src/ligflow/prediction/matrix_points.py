@@ -135,7 +135,7 @@ class MatrixPoints:
             entering = line.entering(nodes).requires_grad_()
             output = self._between(entering)
             check_finite(self._segment, output)
-        pulled = []
+        pulled, inverse = [], line.inverse(nodes)[..., None].to(entering)
         for top in tops:
             if rows:
                 of = [top.expand(len(nodes), *top.shape).reshape(output.shape)]
@@ -146,7 +146,7 @@ class MatrixPoints:
                 slopes = grads[0].unflatten(0, (len(nodes), -1))
             else:
                 slopes = grads[0][:, None] if len(grads) == 1 else torch.stack(grads, 1)
-            pulled.append(slopes * line.inverse(nodes)[..., None].to(slopes))
+            pulled.append(slopes.mul_(inverse))
         return pulled
 
     def _between(self, entering: Float[Tensor, "example token width"]) -> Tensor:
@@ -307,10 +307,9 @@ class _Line:
     def entering(self, nodes: Tensor) -> Float[Tensor, "case token width"]:
         """`p_i` of all matrices at points; those of several examples follow one another."""
         low, step = self._ends
-        values = low + nodes.to(low)[:, None, None, None] * step
-        if self._matrices.norm is not None:
-            values.mul_(self.inverse(nodes)[..., None].to(low))
-        return values.add_(self._offset).flatten(0, 1)
+        inverse = self.inverse(nodes)[..., None]
+        shift = (inverse * nodes.to(inverse)[:, None, None, None]).to(low)
+        return torch.addcmul(self._offset, low, inverse.to(low)).addcmul_(step, shift).flatten(0, 1)
 
     def scalars(self, nodes: Tensor, slopes: Float[Tensor, "point row token width"]) -> tuple[Tensor, Tensor]:
         """`s / (D σ²)` and the relevance by token at points, in float64."""

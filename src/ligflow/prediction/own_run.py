@@ -12,6 +12,7 @@ from ligflow.errors import LigflowError
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.layer.model_state import prepared
 from ligflow.prediction.two_runs import Run, run_noting
+from ligflow.recording.model_runs import noting_calls
 
 
 def own_run(
@@ -22,15 +23,18 @@ def own_run(
 ) -> Run:
     """The model's run on its inputs, its vocabulary head read at some positions (None: all).
 
-    With `hidden_states` the outputs hold those of each layer too, where the model gives them.
+    With `hidden_states` the outputs hold those of each layer too, where the model gives them. The calls of
+    its layers are kept with the copy of the model, for layers that are recorded on the same inputs.
 
     Raises LigflowError where the model cannot run on them.
     """
     copy = whole.now()
     model = cast(PreTrainedModel, copy.placement.model)
     more: dict[str, Any] = {"output_hidden_states": True} if hidden_states else {}
-    with exact_mode(whole.home), copy.running_on(inputs), prepared(model, None):
-        return run_noting(model, {**inputs, **more}, (), None, positions)
+    with exact_mode(whole.home), copy.running_on(inputs), prepared(model, None), noting_calls(model) as calls:
+        run = run_noting(model, {**inputs, **more}, (), None, positions)
+    copy.loaded.keep(inputs, calls)
+    return run
 
 
 def finite_logits(whole: PreparedModel, outputs: Any) -> Tensor:

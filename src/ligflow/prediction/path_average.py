@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ligflow.method.quadrature_rules import LEVELS, patterson_nodes
+from ligflow.prediction.affine import is_affine
 from ligflow.prediction.matrix_points import Points, points_of
 from ligflow.prediction.pullback import Cotangents
 from ligflow.prediction.segment import Segment, Variable
@@ -254,7 +255,8 @@ def average(
     points = points_of(segment, sources, above)
     extra = points.with_carried(_nodes(0.0, 1.0, 0), carried)
     kept, waiting, taken = list[tuple[Tensor, Average]](), torch.arange(len(enough)), 1
-    first = max(segment.start, least)
+    begun = segment.start or int(not is_affine(segment, sources))
+    first = max(begun, least)
     levels = [first, *(level for level in range(first + 1, LEVELS) if _count(level) <= max_points)]
     for level in levels:
         points.at(_nodes(0.0, 1.0, level)[taken:])

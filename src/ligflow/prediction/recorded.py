@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import cast
 
 from torch import Tensor
@@ -10,17 +11,23 @@ from transformers import PreTrainedModel
 from ligflow.errors import UnsupportedModel
 from ligflow.explainer.current_copy import ModelCopy
 from ligflow.inputs.checks import taken_by
+from ligflow.layer.interface import IMPLEMENTATION
 from ligflow.layer.layer import Layer
-from ligflow.prediction.two_runs import reading
-from ligflow.recording.record import record, stacks
+from ligflow.prediction.two_runs import Run, layer_runs, noting_embeddings, reading
+from ligflow.recording.model_runs import recording_run
+from ligflow.recording.record import calls_as_loaded, record, stacks
 
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """The layers of a model's stacks, and which of them are a decoder's behind an encoder."""
+    """The layers of a model's stacks, which of them are a decoder's behind an encoder, and the run itself.
+
+    `run` is None where they are replayed with another attention than they were recorded with.
+    """
 
     layers: list[Layer]
     decoder: list[Layer]
+    run: Run | None = None
 
 
 def recorded_layers(
@@ -33,8 +40,11 @@ def recorded_layers(
     model = cast(PreTrainedModel, copy.placement.model)
     taken = taken_by(model, inputs)
     with copy.running_on(taken), reading(model, positions):
-        names = stacks(model, taken) if _several(model) else [None]
-        by_stack = {name: record(model, taken, name) for name in names}
+        with noting_embeddings(model) as embedded:
+            noted = recording_run(model, taken)
+        loaded = cache(lambda: copy.loaded.take(taken) or calls_as_loaded(model, taken))
+        names = stacks(model, taken, noted) if _several(model) else [None]
+        by_stack = {name: record(model, taken, name, noted, loaded) for name in names}
     every: list[Layer] = []
     decoder: list[Layer] = []
     for name, layers in by_stack.items():
@@ -44,7 +54,9 @@ def recorded_layers(
             decoder += validated
     if not every:
         raise UnsupportedModel(f"{type(model).__name__} has no layers that were recognised.")
-    return Recorded(every, decoder)
+    same = not noted.refusal and {layer.implementation for layer in every} == {IMPLEMENTATION}
+    run = Run(embedded[0], layer_runs(noted.calls, every), noted.outputs) if same else None
+    return Recorded(every, decoder, run)
 
 
 def _several(model: PreTrainedModel) -> bool:

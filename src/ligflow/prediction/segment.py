@@ -67,12 +67,12 @@ class Variable:
 class Segment:
     """`F: sources -> images`, run for a batch of points; `tokenwise` if no token depends on another.
 
-    `start` is the level of the quadrature that it begins with: 0 for what may be affine. `implementation` is
-    the attention that the model is to have meanwhile. Where examples are not `apart`, all of several go
-    through it together. `module` is the layer that it is a part of, where it is one. `choices` are the rows
-    of scores among which one run for one point chooses, call by call: where experts change on the path, it
-    jumps. `held` names what of the layer is held at the input. `few` is known of one that reads its source at
-    few tokens alone.
+    `start` is the level of the quadrature that it begins with: 0 for what may be affine, which is looked at.
+    `implementation` is the attention that the model is to have meanwhile. Where examples are not `apart`, all
+    of several go through it together. `module` is the layer that it is a part of, where it is one. `choices`
+    are the rows of scores among which one run for one point chooses, call by call: where experts change on
+    the path, it jumps. `held` names what of the layer is held at the input. `few` is known of one that reads
+    its source at few tokens alone.
     """
 
     name: str
@@ -131,9 +131,9 @@ class FewTokens:
 
     def only(self, rows: Tensor) -> "FewTokens":
         """Those of some of several examples."""
-        return replace(
-            self, places=self.places[rows], images=tuple(self.images[row] for row in rows.tolist())
-        )
+        numbers = torch.arange(len(self.images))[rows].tolist()  # rows are a mask, or numbers
+        images = tuple(self.images[number] for number in numbers)
+        return replace(self, places=self.places[rows], images=images)
 
     @staticmethod
     def joined(several: "Sequence[FewTokens]") -> "FewTokens":

@@ -18,7 +18,7 @@ from ligflow.explainer.head import head_of
 from ligflow.layer.arguments import first_tensor, snapshot
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import replaced_forwards
-from ligflow.recording.call import Call, by_name
+from ligflow.recording.call import Call, by_name, flat
 from ligflow.recording.unmodified_run import uncached
 
 Path = tuple[Any, ...]  # where a tensor stands in nested arguments
@@ -93,15 +93,13 @@ def run_noting(
     `head` are the positions at which a vocabulary head is read (None: all).
     """
     calls: list[Call] = []
-    written: list[dict[Path, Tensor]] = []
     embedded_once: list[Tensor] = []
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         calls.append(Call("", module, snapshot(args), snapshot(kwargs)))
 
-    def after(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        calls[-1].output = output
-        written.append(_written(by_name(calls[-1])[1], by_name(Call("", module, args, kwargs))[1]))
+    def after(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        calls[-1].output, calls[-1].after = output, (snapshot(args), snapshot(kwargs))
 
     def embedded(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         if embedded_once:  # a decoder's tokens, by the same module
@@ -115,12 +113,19 @@ def run_noting(
             handles.append(module.register_forward_pre_hook(before, prepend=True, with_kwargs=True))
             handles.append(module.register_forward_hook(after, with_kwargs=True))
         outputs = model(**inputs, **uncached(model))
-    layer_runs = [_layer_run(call, new) for call, new in zip(calls, written, strict=True)]
-    return Run(embedded_once[0], layer_runs, outputs)
+    return Run(embedded_once[0], [_layer_run(call) for call in calls], outputs)
 
 
-def _layer_run(call: Call, written: dict[Path, Tensor]) -> LayerRun:
+def layer_runs(calls: list[Call], layers: Sequence[Layer]) -> list[LayerRun]:
+    """The calls of some layers among those of a run, in their order."""
+    modules = {layer.module for layer in layers}
+    return [_layer_run(call) for call in flat(calls) if call.module in modules]
+
+
+def _layer_run(call: Call) -> LayerRun:
     first, arguments = by_name(call)
+    args, kwargs = call.after or (call.args, call.kwargs)
+    written = _written(arguments, by_name(Call("", call.module, args, kwargs))[1])
     return LayerRun(call.module, first, arguments, call.output, written)
 
 
@@ -233,6 +238,18 @@ def _hooked(model: PreTrainedModel, embedded: Callable[..., Any]) -> Iterator[li
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def noting_embeddings(model: PreTrainedModel) -> Iterator[list[Tensor]]:
+    """The outputs of the input embeddings that are made meanwhile."""
+    noted: list[Tensor] = []
+
+    def embedded(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        noted.append(output if isinstance(output, Tensor) else first_tensor(output))
+
+    with _hooked(model, embedded):
+        yield noted
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """One recorded call of a module, with the attention calls inside it, and the layer that it is."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -20,7 +20,10 @@ _ENCODER_STATES = "encoder_hidden_states"
 
 @dataclass(eq=False)
 class Call:
-    """One call of a member of a ModuleList, with the attention calls made inside it."""
+    """One call of a member of a ModuleList, with the attention calls made inside it.
+
+    `after` are its arguments once more when it ends: into containers it may have put something.
+    """
 
     name: str
     module: nn.Module
@@ -30,6 +33,7 @@ class Call:
     attentions: list[Captured] = field(default_factory=list)
     inner: "list[Call]" = field(default_factory=list)
     at_softmax: bool = False
+    after: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
 
 def keeps_shape(call: Call) -> bool:
@@ -209,7 +213,7 @@ def _why_coupled(call: Call, hidden: Tensor, in_parts: bool, calls: tuple[int, .
     return f"it sees {keys} keys for {tokens} tokens (keys that are made of something else are held)"
 
 
-def flat(calls: list[Call]) -> Iterator[Call]:
+def flat(calls: Sequence[Call]) -> Iterator[Call]:
     """All calls, each before those inside it."""
     for call in calls:
         yield call

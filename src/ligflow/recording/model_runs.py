@@ -1,6 +1,8 @@
 """Runs of a whole model in which the calls of its stacks' members, and their attentions, are noted."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +17,15 @@ from ligflow.recording.call import Call, flat
 from ligflow.recording.unmodified_run import uncached
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class NotedRun:
+    """A run of a model: its calls of members of ModuleLists, its outputs, and why it is not as sought."""
+
+    calls: list[Call]
+    outputs: Any = None
+    refusal: str = ""
 
 
 OFF_INTERFACE = (
@@ -38,32 +49,49 @@ def at_softmax(run: Callable[[], T]) -> T | None:
         return None
 
 
-def run_on_interface(model: PreTrainedModel, inputs: Mapping[str, Any]) -> tuple[list[Call], str]:
+def recording_run(model: PreTrainedModel, inputs: Mapping[str, Any]) -> NotedRun:
+    """A run with our attention function; with the model's own, and why, where it does not take ours."""
+    noted = run_on_interface(model, inputs)
+    refusal = noted.refusal
+    if not refusal and not any(call.attentions for call in flat(noted.calls)):
+        refusal = OFF_INTERFACE
+    return run_in_eager(model, inputs, refusal) if refusal else noted
+
+
+def run_on_interface(model: PreTrainedModel, inputs: Mapping[str, Any]) -> NotedRun:
     """A run with our attention function, or why there is none."""
     try:
         with prepared(model):
-            return run(model, inputs), ""
+            return run(model, inputs)
     except UnsupportedModel as error:
-        return [], str(error)
+        return NotedRun([], refusal=str(error))
     except KeyError as error:
         let_pass_unknown_name(error)
-        return [], OFF_INTERFACE
+        return NotedRun([], refusal=OFF_INTERFACE)
 
 
-def run_in_eager(model: PreTrainedModel, inputs: Mapping[str, Any], refusal: str) -> tuple[list[Call], str]:
+def run_in_eager(model: PreTrainedModel, inputs: Mapping[str, Any], refusal: str) -> NotedRun:
     """A run with the model's own attention, which is seen at its softmax where it is off the interface."""
     with prepared(model, "eager"):
         if refusal == OFF_INTERFACE:
-            calls = at_softmax(lambda: run(model, inputs)) or []
-            for call in flat(calls):
+            noted = at_softmax(lambda: run(model, inputs)) or NotedRun([])
+            for call in flat(noted.calls):
                 call.at_softmax = True
-            if any(call.attentions for call in flat(calls)):
-                return calls, ""
-        return run(model, inputs), refusal
+            if any(call.attentions for call in flat(noted.calls)):
+                return noted
+        return replace(run(model, inputs), refusal=refusal)
 
 
-def run(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[Call]:
-    """All calls of ModuleList members, outermost first, with the attention calls inside them."""
+def run(model: PreTrainedModel, inputs: Mapping[str, Any]) -> NotedRun:
+    """A run with all calls of ModuleList members, outermost first, and the attention calls inside them."""
+    with noting_calls(model) as calls, torch.no_grad():
+        outputs = model(**inputs, **uncached(model))
+    return NotedRun(calls, outputs)
+
+
+@contextmanager
+def noting_calls(model: PreTrainedModel) -> Iterator[list[Call]]:
+    """The calls of ModuleList members that are made meanwhile, outermost first."""
     top: list[Call] = []
     stack: list[Call] = []
 
@@ -75,20 +103,20 @@ def run(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[Call]:
 
         return hook
 
-    def leave(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        stack.pop().output = output
+    def leave(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        call = stack.pop()
+        call.output, call.after = output, (snapshot(args), snapshot(kwargs))
 
     handles = []
     try:
         for name, module in _members(model):
             handles.append(module.register_forward_pre_hook(enter(name), prepend=True, with_kwargs=True))
-            handles.append(module.register_forward_hook(leave))
-        with torch.no_grad(), attention_action(noting(stack)):
-            model(**inputs, **uncached(model))
+            handles.append(module.register_forward_hook(leave, with_kwargs=True))
+        with attention_action(noting(stack)):
+            yield top
     finally:
         for handle in handles:
             handle.remove()
-    return top
 
 
 def noting(calls: list[Call]) -> Callable[[Captured], Tensor]:

@@ -5,7 +5,7 @@ one attention call. Nothing here knows a model family.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,47 +15,55 @@ from ligflow.layer.arguments import flat_tensors
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.recording.call import Call, flat, layer_of, meet_in_attention
-from ligflow.recording.model_runs import OFF_INTERFACE, run, run_in_eager, run_on_interface
+from ligflow.recording.model_runs import NotedRun, recording_run, run
 from ligflow.recording.stacks import refuse_lonely_tokens, stack_of, stacks_of_calls
 from ligflow.recording.unmodified_run import WRONG, followed, not_run
 
 
-def record(model: PreTrainedModel, inputs: Mapping[str, Any], stack: str | None = None) -> list[Layer]:
+def record(
+    model: PreTrainedModel,
+    inputs: Mapping[str, Any],
+    stack: str | None = None,
+    noted: NotedRun | None = None,
+    loaded: Callable[[], Sequence[Call]] | None = None,
+) -> list[Layer]:
     """Runs the model on one example and returns the layers of a stack in the order of their calls.
 
-    `stack` is a part of the stack's name, e.g. `decoder`; a model with one stack needs none.
+    `stack` is a part of the stack's name, e.g. `decoder`; a model with one stack needs none. `noted` is a
+    `recording_run`, and `loaded` gives the calls of a run of the model as it was loaded, where these were
+    made before.
 
     A layer that cannot be split at its attention is `whole`, with the reason in its findings; z2z remains
     possible for it. Raises UnsupportedModel where no stack of layers is found at all, or one in
     which tokens never meet.
     """
-    calls, refusal = run_on_interface(model, inputs)
-    if not refusal and not any(call.attentions for call in flat(calls)):
-        refusal = OFF_INTERFACE
-    if refusal:
-        calls, refusal = run_in_eager(model, inputs, refusal)
+    noted = noted or recording_run(model, inputs)
+    calls, refusal = noted.calls, noted.refusal
     stack_calls = stack_of(model, calls, stack)
     single = _is_single(inputs) or any(meet_in_attention(call) for call in stack_calls)
     of_call = partial(layer_of, refusal=refusal, single=single)
     layers = [of_call(index, call) for index, call in enumerate(stack_calls)]
     try:
-        loaded = _as_loaded(model, inputs, calls, stack_calls)
+        own = _the_same(stack_calls, calls, loaded() if loaded else calls_as_loaded(model, inputs))
     except WRONG as error:
         layers = not_run(model, layers, error)
     else:
-        layers = followed(model, layers, stack_calls, loaded, of_call)
+        layers = followed(model, layers, stack_calls, own, of_call)
     if refusal or any(layer.forms for layer in layers):
         refuse_lonely_tokens(model, layers)
     return layers
 
 
-def _as_loaded(
-    model: PreTrainedModel, inputs: Mapping[str, Any], calls: list[Call], stack_calls: list[Call]
-) -> list[Call]:
-    """The calls that were found, in a run of the model with the attention that it was loaded with."""
+def calls_as_loaded(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[Call]:
+    """The calls of a run of the model with the attention that it was loaded with."""
     with prepared(model, None):
-        loaded, every = list(flat(run(model, inputs))), list(flat(calls))
-    own = dict(zip(_places(loaded), loaded, strict=True))
+        return run(model, inputs).calls
+
+
+def _the_same(stack_calls: Sequence[Call], calls: list[Call], loaded: Sequence[Call]) -> list[Call]:
+    """The calls that were found among `calls`, in another run."""
+    others, every = list(flat(loaded)), list(flat(calls))
+    own = dict(zip(_places(others), others, strict=True))
     places = dict(zip(map(id, every), _places(every), strict=True))
     return [own[places[id(call)]] for call in stack_calls]
 
@@ -75,11 +83,6 @@ def _is_single(inputs: Mapping[str, Any]) -> bool:
     return all(len(tensor) == 1 for tensor in flat_tensors(dict(inputs)) if tensor.ndim > 0)
 
 
-def stacks(model: PreTrainedModel, inputs: Mapping[str, Any]) -> list[str]:
+def stacks(model: PreTrainedModel, inputs: Mapping[str, Any], noted: NotedRun | None = None) -> list[str]:
     """The names of the stacks of layers that the model has on these inputs, e.g. `encoder.layers.*`."""
-    calls, refusal = run_on_interface(model, inputs)
-    if not refusal and not any(call.attentions for call in flat(calls)):
-        refusal = OFF_INTERFACE
-    if refusal:
-        calls, _ = run_in_eager(model, inputs, refusal)
-    return list(stacks_of_calls(model, calls))
+    return list(stacks_of_calls(model, (noted or recording_run(model, inputs)).calls))
