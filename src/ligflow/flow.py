@@ -70,9 +70,14 @@ class Flow(FlowData):
         """All maps with named axes and token labels."""
         return _tables().to_xarray(self.over_both())
 
-    def to_networkx(self, layer: int) -> networkx.DiGraph:
-        """The graph inside a layer: z_i -> u_j^h -> z'_j, and the residual z_j -> z'_j."""
-        return _tables().to_networkx(self.over_both(), layer)
+    def to_networkx(self, layer: int, split: bool = False) -> networkx.DiGraph:
+        """The graph inside a layer: z_i -> u_j^h -> z'_j, and the residual z_j -> z'_j.
+
+        With `split` the exact one, of z2z by head, whose edges say in `mlp` what passes the MLP.
+        """
+        tables = _tables()
+        graph = tables.exact_graph if split else tables.to_networkx
+        return graph(self.over_both(), layer)
 
     def to_html(self, path: str | Path, *others: FlowData, view: str = "") -> Path:
         """One interactive page with this flow, and `others` to choose or lay beside; needs no network.

@@ -89,6 +89,26 @@ def test_a_table_has_a_row_for_every_part(flow: Flow) -> None:
     assert flow.to_xarray()["z2z_mlp"].shape == (2, 4, 5, 5)
 
 
+def test_the_exact_graph_hands_on_what_arrives(flow: Flow) -> None:
+    graph = flow.to_networkx(1, split=True)
+    assert graph["z", 3]["u", 2, 4]["weight"] == float(flow.z2z_heads[1, 2, 4, 3])
+    assert graph["z", 3]["u", 2, 4]["mlp"] == float(flow.z2z_mlp[1, 2, 4, 3])
+    assert graph["z", 4]["z'", 4]["mlp"] == float(flow.z2z_residual_mlp[1, 4])
+    for weight in ("weight", "mlp"):
+        arrives = graph.in_degree(("u", 2, 4), weight=weight)
+        assert graph["u", 2, 4]["z'", 4][weight] == pytest.approx(arrives, rel=1e-5)
+    assert graph.in_degree(("z'", 4), weight="weight") == pytest.approx(float(flow.z2z[1, 4].sum()), rel=1e-5)
+
+
+def test_a_plain_flow_has_no_exact_graph(explainer: Explainer) -> None:
+    with pytest.raises(LigflowError, match="no z2z_heads"):
+        explainer.explain(example(ARCHITECTURES["bert"], 5), "z2z").to_networkx(1, split=True)
+
+
+def test_what_it_holds_is_said(flow: Flow) -> None:
+    assert "4 heads, routes z2z by head, model" in repr(flow)
+
+
 def test_joining_keeps_the_parts(explainer: Explainer, flow: Flow) -> None:
     other = explainer.explain(example(ARCHITECTURES["bert"], 5), "z2u")
     both = join([other, Flow(**vars(flow) | {"special": other.special})])

@@ -142,6 +142,8 @@ def test_a_ratio_correction_keeps_the_sum_of_each_head() -> None:
     for part in ("z2z_heads", "z2z_mlp"):
         torch.testing.assert_close(plain.tensors[part].sum(-1), corrected.tensors[part].sum(-1))
     torch.testing.assert_close(corrected.tensors["z2z_heads"].sum(1), corrected.z2z)
+    assert (corrected.split_error >= plain.split_error).all()
+    assert (corrected.split_error > plain.split_error).any()
 
 
 def test_a_rule_of_the_callers_own_takes_parts_for_sources() -> None:

@@ -312,10 +312,11 @@ class FlowData:
             if not count
             else f"{count} cells miss {settings.get('tol')}"
         )
+        routes = "+".join(self.routes) + (" by head" if "z2z_heads" in self.tensors else "")
         return (
             f"{type(self).__name__}({len(self.tokens)} tokens, {len(self.targets)} targets, "
             f"layers {_span(self.layers)}, "
-            f"{self.heads} heads, routes {'+'.join(self.routes)}, model {self.meta.get('model')!r}, "
+            f"{self.heads} heads, routes {routes}, model {self.meta.get('model')!r}, "
             f"worst |certificate| {self.worst_certificate():.1e}, {met})"
         )
 

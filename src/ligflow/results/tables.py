@@ -6,6 +6,7 @@ import networkx
 import numpy as np
 import pandas
 import xarray
+from torch import Tensor
 
 from ligflow.results.flow_data import CELL_DIMS, DIMS, SPLIT, FlowData
 
@@ -85,16 +86,40 @@ def to_networkx(flow: FlowData, layer: int) -> networkx.DiGraph:
 
     Edges z -> u are z2u, u -> z' are u2z, z -> z' the residual's share of u2z. Needs both routes.
     """
-    row, z2u, u2z = flow.row(layer), flow.z2u, flow.u2z
+    row = flow.row(layer)
+    return _graph(flow, layer, weight=(flow.z2u[row], flow.u2z[row], flow.u2z_residual[row]))
+
+
+def exact_graph(flow: FlowData, layer: int) -> networkx.DiGraph:
+    """The same nodes and edges, of z2z by head: what passes an edge, and in `mlp` what then passes the MLP.
+
+    What arrives at a head leaves it, and what arrives at `("z'", j)` is its row of z2z. Raises LigflowError
+    for a flow without z2z by head.
+    """
+    row = flow.row(layer)
+    heads, through = flow.z2z_heads[row], flow.z2z_mlp[row]
+    return _graph(
+        flow,
+        layer,
+        weight=(heads, heads.sum(-1), flow.z2z_residual[row]),
+        mlp=(through, through.sum(-1), flow.z2z_residual_mlp[row]),
+    )
+
+
+def _graph(flow: FlowData, layer: int, **maps: tuple[Tensor, Tensor, Tensor]) -> networkx.DiGraph:
+    """Edges z -> u, u -> z' and z -> z' with what maps hold of them."""
     graph = networkx.DiGraph(layer=layer, model=str(flow.meta.get("model")))
+    held = {name: [part.tolist() for part in parts] for name, parts in maps.items()}
     for i, token in enumerate(flow.tokens):
         graph.add_node(("z", i), kind="z", token=token)
     for position, j in enumerate(flow.targets):
         graph.add_node(("z'", j), kind="z'", token=flow.tokens[j])
-        graph.add_edge(("z", j), ("z'", j), weight=float(flow.u2z_residual[row, position]))
+        graph.add_edge(("z", j), ("z'", j), **{n: past[position] for n, (_, _, past) in held.items()})
         for head in range(flow.heads):
+            writes = {name: writes[head][position] for name, (_, writes, _) in held.items()}
             graph.add_node(("u", head, j), kind="u", token=flow.tokens[j], head=head)
-            graph.add_edge(("u", head, j), ("z'", j), weight=float(u2z[row, head, position]))
-            for i, weight in enumerate(z2u[row, head, position].tolist()):
-                graph.add_edge(("z", i), ("u", head, j), weight=weight)
+            graph.add_edge(("u", head, j), ("z'", j), **writes)
+            for i in range(len(flow.tokens)):
+                reads = {name: reads[head][position][i] for name, (reads, _, _) in held.items()}
+                graph.add_edge(("z", i), ("u", head, j), **reads)
     return graph

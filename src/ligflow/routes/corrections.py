@@ -41,7 +41,7 @@ def with_correction(
         row,
         value=with_self_share(row.value, share, columns),
         parts=_parts_with_self_share(row.parts, share, columns),
-        heads=_heads_with_self_share(row, share, columns),
+        heads=_heads_with_self_share(row, share, columns, reference.error),
         error=row.error + reference.error,
         met=row.met & reference.met,
         nodes=row.nodes + reference.nodes,
@@ -62,9 +62,17 @@ def _parts_with_self_share(
     return others.scatter_add(-1, own, (share[..., None] * parts.sum(-1))[..., None])
 
 
-def _heads_with_self_share(row: Attribution, share: Tensor, columns: Tensor) -> HeadParts | None:
-    """z2z by head, corrected likewise."""
-    return None if row.heads is None else row.heads.with_self_share(share[:, 0], columns)
+def _heads_with_self_share(
+    row: Attribution, share: Tensor, columns: Tensor, more: Float[Tensor, "row one"] | None = None
+) -> HeadParts | None:
+    """z2z by head, corrected likewise; `more` is the error of the row that it is corrected by."""
+    if row.heads is None:
+        return None
+    heads = row.heads.with_self_share(share[:, 0], columns)
+    if more is None:
+        return heads
+    sums = heads.heads.sum(-1).abs().sum((1, 2)) / row.scale[:, 0]
+    return replace(heads, error=heads.error + more[:, 0] * sums.clamp(min=1))
 
 
 def model_attention(layer: Layer, targets: Int[Tensor, " target"]) -> Float[Tensor, "target head source"]:
