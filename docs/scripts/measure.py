@@ -1,7 +1,7 @@
 """Measures the numbers that the pages print. Run: .venv/bin/python docs/scripts/measure.py NAME [NAME ...]
 
-Names: rules, turning, vector, ends, ratios, origin, routing, chain, points, softmax, noticing.
-`origin` and `points` need the extra `gemma`.
+Names: rules, turning, vector, ends, ratios, origin, routing, chain, points, softmax, noticing, parts.
+`origin`, `points` and `parts` need the extra `gemma`, `parts` SmolLM2 too.
 """
 
 import sys
@@ -257,7 +257,40 @@ def off_by(coarse: Flow, fine: Flow, route: str) -> Tensor:
     return relative.amax(1) if route == "z2u" else relative
 
 
-MEASURES = (rules, turning, vector, ends, ratios, origin, routing, chain, points, softmax, noticing)
+def parts() -> None:
+    """True L1 errors of z2z by head, against maps with a tolerance of 2e-5, beside their estimates."""
+    text = "When the rain stopped, the children who had waited inside ran to the river."
+    for name, layers in (
+        ("embedded:minilm", None),
+        ("embedded:smollm2", (0, 10, 20, 29)),
+        ("embedded:gemma-3-270m", (0, 5, 11, 17)),
+    ):
+        explainer = Explainer.from_pretrained(name)
+        for baseline in ("itb", "mean", "zero"):
+            found, exact = (
+                explainer.explain(text, "z2z", layers, layer_baseline=baseline, split=True, tol=tol)
+                for tol in (1e-3, 2e-5)
+            )
+            true = (ways(found) - ways(exact)).abs().sum((0, 2, 4)) / found.tensors["z2z.scale"]
+            estimate = found.split_error
+            within = int((true <= estimate + 2e-5).sum())
+            worst = float((true / (estimate + 2e-5)).max())
+            print(
+                f"{name} {baseline:4} true {spread(true)}   estimate {spread(estimate)}   true is within "
+                f"{within} of {true.numel()}, at most {worst:.2f} of it"
+            )
+
+
+def ways(flow: Flow) -> Tensor:
+    """All parts of z2z, `[way, layer, head, target, source]`, the last head being past attention."""
+    through = flow.z2z_mlp, flow.z2z_residual_mlp
+    beside = flow.z2z_heads - through[0], flow.z2z_residual - through[1]
+    return torch.stack([
+        torch.cat([heads, torch.diag_embed(past)[:, None]], dim=1) for heads, past in (through, beside)
+    ])  # fmt: skip
+
+
+MEASURES = (rules, turning, vector, ends, ratios, origin, routing, chain, points, softmax, noticing, parts)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ligflow.method.integral import Integral, Integrand, sums_of
+from ligflow.method.integral import Integral, Integrand, looks_near_start, sums_of
 from ligflow.method.panels import FIRST, LAST, Panel, beside, count_of, nodes_between, panel_of
 
 GRADED_TO = 1e-22
@@ -160,10 +160,22 @@ class AdaptiveIntegration:
     def _settle_parts(self, booked: Tensor) -> None:
         """What the panels say of the parts of targets that are booked now."""
         for panel in self.panels if self.sums is not None else ():
-            done = panel.part(booked[panel.targets])
-            assert done.parts is not None
-            self.parts[done.targets] += done.parts.value
-            self.parts_error[done.targets] += done.part_error(self.rough[done.targets])
+            last = panel.part(booked[panel.targets])
+            assert last.parts is not None
+            self.parts[last.targets] += last.parts.value
+            self.parts_error[last.targets] += last.part_error(self.rough[last.targets]) + self._near_start(
+                last
+            )
+
+    def _near_start(self, panel: Panel) -> Tensor:
+        """What parts may hide before the first node, where the sums that cancel it let the panel pass."""
+        wide = panel.low == 0 and panel.width > _WIDE
+        if not (wide and len(panel.targets) and looks_near_start(self.integrand)):
+            return torch.zeros_like(panel.decay)
+        assert panel.parts is not None
+        node = torch.full((1,), _PROBE * panel.first, dtype=torch.float64, device="cpu")
+        near = self.integrand(node.to(self.total), panel.targets)[0]
+        return _HIDDEN * panel.first * (near - panel.parts.start).abs().sum(-1)
 
     def _open_targets(self) -> Tensor:
         mask = torch.zeros_like(self.targets, dtype=torch.bool)

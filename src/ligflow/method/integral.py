@@ -19,17 +19,24 @@ class Parted:
     """An integrand whose values are parts of what sources add, `sums` being the sums by source.
 
     Rules decide by the sums, so that parts take the nodes that their sums take alone; a rule that does not
-    know of parts takes them for sources, which sum to the same.
+    know of parts takes them for sources, which sum to the same. Where they may jump beside a = 0, by amounts
+    that cancel, one more point there is looked at for the estimate of their error (`looks`).
     """
 
     values: Integrand
     sums: Sums
+    looks: bool = False
 
     def __call__(
         self, nodes: Float[Tensor, " node"], targets: Int[Tensor, " target"]
     ) -> Float[Tensor, "node target scalar part"]:
         """The parts."""
         return self.values(nodes, targets)
+
+
+def looks_near_start(integrand: Integrand) -> bool:
+    """Whether parts may jump beside a = 0."""
+    return isinstance(integrand, Parted) and integrand.looks
 
 
 def sums_of(integrand: Integrand) -> Sums | None:

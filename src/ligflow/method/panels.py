@@ -64,15 +64,19 @@ _ORDER = {level: NODES[: count_of(level)].argsort() for level in range(FIRST, LE
 
 @dataclass(frozen=True, eq=False)
 class PanelParts:
-    """The integrals of the parts that sources are the sums of, their last two changes, and their decay."""
+    """The integrals of the parts that sources are the sums of, their last two changes, and their decay.
+
+    `start` is the interpolating polynomial at the low end.
+    """
 
     value: Float[Tensor, "target scalar part"]
+    start: Float[Tensor, "target scalar part"]
     changes: Float[Tensor, "two target scalar"]
     decay: Float[Tensor, "target scalar"]
 
     def part(self, keep: Bool[Tensor, " target"]) -> "PanelParts":
         """Those of some of the targets."""
-        return PanelParts(self.value[keep], self.changes[:, keep], self.decay[keep])
+        return PanelParts(self.value[keep], self.start[keep], self.changes[:, keep], self.decay[keep])
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +207,8 @@ def _parts_of(values: Float[Tensor, "node target scalar part"], level: int, widt
     weights = _WEIGHTS[level - 2 : level + 1, : len(values)].to(values) * width
     early, middle, value = torch.einsum("ls,stgk->ltgk", weights, values)
     changes = torch.stack([(value - middle).abs().sum(-1), (middle - early).abs().sum(-1)])
-    return PanelParts(value, changes, _decay(values, level)[0] * width)
+    start = torch.einsum("s,stgk->tgk", _AT_ENDS[level][0].to(values), values)
+    return PanelParts(value, start, changes, _decay(values, level)[0] * width)
 
 
 def _decay(

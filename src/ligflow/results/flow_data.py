@@ -172,8 +172,8 @@ class FlowData:
     def split_error(self) -> Float[Tensor, "layer target"]:
         """The estimated L1 error of all parts of a target's row of z2z, relative as its certificate.
 
-        Parts may be off by amounts that cancel in their sum, which z2z's certificate is about; 0 for fixed
-        rules, which estimate nothing.
+        Parts may be off by amounts that cancel in their sum, which z2z's certificate is about. An order of
+        magnitude, no bound; 0 for fixed rules, which estimate nothing.
         """
         return self._of_split(SPLIT_ERROR) / self._cell("z2z", "scale")
 

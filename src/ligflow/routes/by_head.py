@@ -19,13 +19,15 @@ from torch import Tensor
 @dataclass(frozen=True)
 class HeadAxes:
     """How parts lie side by side: through and beside the MLP, of each head and of what passes attention, by
-    source; then those of the heads of a second attention.
+    source; then those of the heads of a second attention. Paths that all targets share may start where a norm
+    jumps (`looks`).
     """
 
     heads: int
     tokens: int
     cross_heads: int = 0
     memory: int = 0
+    looks: bool = False
 
     @property
     def size(self) -> int:

@@ -71,7 +71,7 @@ def attribute(
             return in_blocks(pulled_back, nodes, rows[chosen], pairs)
 
         sums = None if route.axes is None else route.axes.sums
-        values = integrand if sums is None else Parted(integrand, sums)
+        values = integrand if route.axes is None else Parted(integrand, route.axes.sums, route.axes.looks)
         return with_sums(quadrature.integrate(values, known[rows], scale[rows], tol, max_nodes), sums)
 
     everyone = torch.arange(len(targets), device=targets.device)

@@ -134,7 +134,7 @@ def z2z_by_head_map(path: AttentionPath, cross: CrossPath | None = None) -> Path
     batch, start, whole = path.batch, path.start, z2z_map(path, cross)
     mlp = mlp_modules(batch.host)
     second_heads, memory = (0, 0) if cross is None else (cross.query.shape[1], cross.tokens)
-    axes = HeadAxes(path.heads, batch.tokens, second_heads, memory)
+    axes = HeadAxes(path.heads, batch.tokens, second_heads, memory, looks=not start.per_target)
 
     def pullback(nodes: Tensor, rows: Tensor, towards: Cotangent) -> Tensor:
         with torch.no_grad():
