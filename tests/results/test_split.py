@@ -1,5 +1,6 @@
 """z2z by head in what a flow becomes: files, words, tables, and one list of sources."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from architectures import ARCHITECTURES, build, example
 from encoder_decoders import explainer_of, inputs_of
 from ligflow import Explainer, Flow, LigflowError
+from ligflow.cli.output import as_json
 from ligflow.results.flow_data import SPLIT, SPLIT_ERROR
 from ligflow.results.flow_file import header
 from ligflow.results.join import join
@@ -86,7 +88,10 @@ def test_a_table_has_a_row_for_every_part(flow: Flow) -> None:
     assert (residual["source"] == residual["target"]).all()
     assert residual["value"].tolist() == flow.z2z_residual.flatten().tolist()
     assert residual["total"].tolist() == flow.total("z2z").flatten().tolist()
-    assert flow.to_xarray()["z2z_mlp"].shape == (2, 4, 5, 5)
+    data = flow.to_xarray()
+    assert data["z2z_mlp"].shape == (2, 4, 5, 5)
+    assert data["z2z_split_error"].values.tolist() == flow.split_error.tolist()
+    assert json.loads(as_json(flow))["maps"]["z2z_split_error"] == flow.split_error.tolist()
 
 
 def test_the_exact_graph_hands_on_what_arrives(flow: Flow) -> None:

@@ -32,9 +32,11 @@ def test_the_heads_that_most_passes_and_what_passes_attention() -> None:
         mlp, part = flow.z2z_mlp[1, head, 2], heads[head]
         share = float(mlp.abs().sum() / (mlp.abs().sum() + (part - mlp).abs().sum()))
         assert row.startswith(f"head {head}, most from ‘{source}’")
-        assert row.split()[-2:] == [f"{100 * float(part.sum()) / whole:.0f}%", f"{100 * share:.0f}%"]
+        assert row.split()[-2:] == [
+            f"{round(100 * float(part.sum()) / whole)}%", f"{round(100 * share)}%",
+        ]  # fmt: skip
     assert rows[2].startswith("past attention, from itself")
-    assert rows[2].split()[-2] == f"{100 * float(flow.z2z_residual[1, 2]) / whole:.0f}%"
+    assert rows[2].split()[-2] == f"{round(100 * float(flow.z2z_residual[1, 2]) / whole)}%"
     error = float(flow.split_error[1, 2] * flow.tensors["z2z.scale"][1, 2])
     assert rows[3].split()[-1] == f"{100 * error / whole:.1g}%"
     assert len(rows) == 4

@@ -92,12 +92,14 @@ class Outputs:
 
 def as_json(flow: Flow) -> str:
     """Maps as nested lists, [layer][head][target][source], with totals and certificates."""
-    from ligflow.results.flow_data import DIMS
+    from ligflow.results.flow_data import DIMS, SPLIT_ERROR
 
     maps = {name: flow.tensors[name].tolist() for name in DIMS if name in flow.tensors}
     for route in flow.routes:
         maps[f"{route}_total"] = flow.total(route).tolist()
         maps[f"{route}_certificate"] = flow.certificate(route).tolist()
+    if SPLIT_ERROR in flow.tensors:
+        maps["z2z_split_error"] = flow.split_error.tolist()
     head = {"tokens": flow.tokens, "layers": flow.layers, "targets": flow.targets, "meta": dict(flow.meta)}
     return json.dumps(head | {"maps": maps}, ensure_ascii=False)
 

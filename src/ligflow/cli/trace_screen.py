@@ -79,8 +79,8 @@ def _carriers(followed: Trace, heads: Tensor) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
     for layer, (*by_head, past) in zip(followed.layers, heads.tolist(), strict=True):
         order = sorted(range(len(by_head)), key=lambda head: -abs(by_head[head]))
-        strongest = ", ".join(f"{head} {100 * by_head[head]:.0f}%" for head in order[:_CARRIERS])
-        table.add_row(f"layer {layer}", Text(f"heads {strongest}; past attention {100 * past:.0f}%"))
+        strongest = ", ".join(f"{head} {round(100 * by_head[head])}%" for head in order[:_CARRIERS])
+        table.add_row(f"layer {layer}", Text(f"heads {strongest}; past attention {round(100 * past)}%"))
     return table
 
 

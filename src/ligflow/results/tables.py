@@ -8,7 +8,7 @@ import pandas
 import xarray
 from torch import Tensor
 
-from ligflow.results.flow_data import CELL_DIMS, DIMS, SPLIT, FlowData
+from ligflow.results.flow_data import CELL_DIMS, DIMS, SPLIT, SPLIT_ERROR, FlowData
 
 COLUMNS = (
     "route", "layer", "head", "target", "target_token", "source", "source_token",
@@ -66,11 +66,16 @@ def _spread(
 
 
 def to_xarray(flow: FlowData) -> xarray.Dataset:
-    """A dataset with a variable a map, and `<route>_total` and `<route>_certificate` beside it."""
+    """A dataset with a variable a map, and `<route>_total` and `<route>_certificate` beside it.
+
+    Where z2z is by head, `z2z_split_error` is the estimated error of its parts.
+    """
     variables = {name: (DIMS[name], flow.tensors[name].numpy()) for name in DIMS if name in flow.tensors}
     for route in flow.routes:
         variables[f"{route}_total"] = (CELL_DIMS[route], flow.total(route).numpy())
         variables[f"{route}_certificate"] = (CELL_DIMS[route], flow.certificate(route).numpy())
+    if SPLIT_ERROR in flow.tensors:
+        variables["z2z_split_error"] = (CELL_DIMS["z2z"], flow.split_error.numpy())
     used = {dim for dims, _ in variables.values() for dim in dims}
     coordinates = {dim: list(_labels(flow, dim)) for dim in used}
     labels = {"target_token": ("target", [flow.tokens[i] for i in flow.targets])}

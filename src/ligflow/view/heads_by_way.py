@@ -40,10 +40,13 @@ def heads_by_way(flow: FlowData, layer: int, target: int, count: int = _HEADS) -
         )
     error = float(flow.split_error[row, place]) * float(flow.tensors["z2z.scale"][row, place])
     if error:
-        table.add_row(Text("estimated error, all parts together"), f"{100 * error / float(whole):.1g}%", "")
+        size = 100 * error / float(whole)
+        table.add_row(
+            Text("estimated error, all parts together"), f"{size:.1g}%" if size < 1 else f"{size:.0f}%", ""
+        )
     return table
 
 
 def _shares(move: torch.Tensor, through: torch.Tensor, beside: torch.Tensor) -> tuple[str, str]:
     mlp, rest = float(through.abs().sum()), float(beside.abs().sum())
-    return f"{100 * float(move):.0f}%", f"{100 * mlp / max(mlp + rest, 1e-300):.0f}%"
+    return f"{round(100 * float(move))}%", f"{round(100 * mlp / max(mlp + rest, 1e-300))}%"
