@@ -34,9 +34,15 @@ NAMES = {"minilm": "MiniLM", "smollm2": "SmolLM2", "gemma": "Gemma-3-270M"}
 SENTENCES, SHUFFLED, DRAWS = 20, 6, 2000
 WORDS = range(8, 17)
 DISTANCES = {
-    "attention sizes": "attention and values' sizes", "attention value": "attention and LIG's value part",
-    "attention lig": "attention and LIG", "sizes lig": "values' sizes and LIG",
+    "attention sizes": "attention and values' sizes",
+    "attention outputs": "attention and values' sizes after the output matrix",
+    "attention value": "attention and LIG's value part", "attention lig": "attention and LIG",
+    "sizes lig": "values' sizes and LIG", "outputs lig": "values' sizes after the output matrix and LIG",
     "value lig": "LIG's value part and LIG", "control": "attention and LIG of the next head (control)",
+}  # fmt: skip
+ASIDE = {
+    "attention": "attention", "sizes": "values' sizes", "outputs": "values' sizes after the output matrix",
+    "lig": "LIG",
 }  # fmt: skip
 Measures = Mapping[str, np.ndarray]  # each [sentence, layer, head]
 
@@ -90,9 +96,7 @@ def rows(values: Measures) -> Iterator[dict[str, object]]:
             f"words {name}": values[f"{baseline} words {name}"] for name in (*DISTANCES, "same source")
         }
         measures |= {f"all {name}": values[f"{baseline} all {name}"] for name in (*DISTANCES, "same source")}
-        measures |= {
-            f"aside {name}": values[f"{baseline} aside {name}"] for name in ("attention", "sizes", "lig")
-        }
+        measures |= {f"aside {name}": values[f"{baseline} aside {name}"] for name in ASIDE}
         measures |= {f"part {name}": parts_of(values, baseline, name) for name in ("value", "key", "query")}
         for name, each in measures.items():
             whole, layers = np.nanmean(each, (1, 2))[:, None], np.nanmean(each, 2)
@@ -154,12 +158,11 @@ def blocks() -> Iterator[tuple[str, str]]:
             ]
         )
         yield f"distances-{over}", table(["", *names], lines)
-    said = {"attention": "attention", "sizes": "values' sizes", "lig": "LIG"}
     yield (
         "aside",
         table(
             ["", *names],
-            [[text, *(cell(f, f"aside {key}") for f in frames.values())] for key, text in said.items()],
+            [[text, *(cell(f, f"aside {key}") for f in frames.values())] for key, text in ASIDE.items()],
         ),
     )
     lines = [

@@ -24,10 +24,12 @@ Maps = Float[Tensor, "layer head target source"]
 
 @dataclass(frozen=True, eq=False)
 class Sentence:
-    """Maps of one sentence: attention weights, the size of what they weigh, and LIG by baseline."""
+    """Maps of one sentence: attention weights, the size of what they weigh, which is what a head gives
+    (`sizes`) or what its layer's output matrix makes of that (`outputs`), and LIG by baseline."""
 
     attention: Maps
     sizes: Maps
+    outputs: Maps
     flows: Mapping[str, Flow]
 
     @property
@@ -40,22 +42,30 @@ class Sentence:
 
 def maps_of(explainer: Explainer, text: str) -> Sentence:
     """The maps of every layer."""
-    pairs = [_weighed(layer) for layer in explainer.prepared.record(text)]
-    attention, sizes = (torch.stack(each) for each in zip(*pairs, strict=True))
+    weighed = [_weighed(layer) for layer in explainer.prepared.record(text)]
+    attention, sizes, outputs = (torch.stack(each) for each in zip(*weighed, strict=True))
     flows = {
         name: explainer.explain(text, "z2u", parts=True, att_baseline=name, progress=False)
         for name in BASELINES
     }
-    return Sentence(attention, sizes, flows)
+    return Sentence(attention, sizes, outputs, flows)
 
 
-def _weighed(layer: Layer) -> tuple[Tensor, Tensor]:
-    """`alpha_jk` and `||alpha_jk v_k||` of every head."""
+def _weighed(layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
+    """`alpha_jk`, `||alpha_jk v_k||` and `||alpha_jk W_O v_k||` of every head."""
     with torch.no_grad(), prepared(layer.module, layer.implementation):
         seen = layer.capture(layer.hidden[None])
         p = attention_weights(seen.query, seen.key, seen.form).p[0]
-        size = seen.value[0].norm(dim=-1).repeat_interleave(len(p) // seen.value.shape[1], dim=0)
-    return p, p * size[:, None]
+        values = seen.value[0].repeat_interleave(len(p) // seen.value.shape[1], dim=0)
+        written = torch.einsum("hkd,ohd->hko", values, _output_matrix(layer).unflatten(1, (len(p), -1)))
+        sizes = (each.norm(dim=-1)[:, None] for each in (values, written))
+        return p, *(p * size for size in sizes)
+
+
+def _output_matrix(layer: Layer) -> Float[Tensor, "output joined"]:
+    """What carries the joined heads into the residual stream, in the three models of the page."""
+    known = ("attention.output.dense", "self_attn.o_proj")
+    return next(module.weight for name, module in layer.module.named_modules() if name in known)
 
 
 def measured(maps: Sentence) -> dict[str, np.ndarray]:
@@ -64,7 +74,7 @@ def measured(maps: Sentence) -> dict[str, np.ndarray]:
     for name, flow in maps.flows.items():
         parts = flow.parts
         compared = {
-            "attention": maps.attention, "sizes": maps.sizes, "lig": flow.z2u.abs(),
+            "attention": maps.attention, "sizes": maps.sizes, "outputs": maps.outputs, "lig": flow.z2u.abs(),
             "value": parts.value.abs(), "key": parts.key.abs(),
         }  # fmt: skip
         for over, mask in _masks(maps).items():
@@ -75,7 +85,7 @@ def measured(maps: Sentence) -> dict[str, np.ndarray]:
             values[f"{name} {over} same source"] = _same(shares["attention"], shares["lig"])
         for key, each in {**compared, "query": parts.query.abs()}.items():
             values[f"{name} sum {key}"] = each.double().sum((2, 3))
-        for key in ("attention", "sizes", "lig"):
+        for key in ("attention", "sizes", "outputs", "lig"):
             values[f"{name} aside {key}"] = _mean(
                 _shares(compared[key], _masks(maps)["all"])[..., maps.aside].sum(-1)
             )
@@ -86,8 +96,8 @@ def measured(maps: Sentence) -> dict[str, np.ndarray]:
 
 
 _PAIRS = (
-    ("attention", "sizes"), ("attention", "value"), ("attention", "lig"), ("sizes", "lig"),
-    ("value", "lig"),
+    ("attention", "sizes"), ("attention", "outputs"), ("attention", "value"), ("attention", "lig"),
+    ("sizes", "lig"), ("outputs", "lig"), ("value", "lig"),
 )  # fmt: skip
 
 
