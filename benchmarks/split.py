@@ -56,7 +56,7 @@ def main(
         for baseline in BASELINES:
             note(f"{name}, {baseline} ...")
             rows.append({"what": f"{name}, {baseline}", **of_model(explainer, baseline, tiny)})
-        cost[name] = times(explainer, repeats, tiny)
+        cost |= {f"{name}, {what}": ratio for what, ratio in times(explainer, repeats, tiny).items()}
     said = ", ".join(f"{name} {ratio:.2f}" for name, ratio in cost.items())
     settings = {"repeats": repeats, "tiny": tiny, "times": cost}
     measure.report(
@@ -141,12 +141,18 @@ def through(flow: Flow) -> Tensor:
     return mlp / (mlp + beside)
 
 
-def times(explainer: Explainer, repeats: int, tiny: bool) -> float:
-    """CPU seconds of z2z with split over those without."""
-    layers = [0] if tiny else None
+def times(explainer: Explainer, repeats: int, tiny: bool) -> dict[str, float]:
+    """CPU seconds of z2z with split over those without: a sentence under each baseline, and a long text."""
+    layers, long = [0], " ".join(SENTENCES[:1] if tiny else SENTENCES * 3)
+    asked = {name: (SENTENCES[0], None, name) for name in BASELINES} | {"itb, long": (long, layers, "itb")}
+    return {name: ratio(explainer, repeats, *case) for name, case in asked.items()}
+
+
+def ratio(explainer: Explainer, repeats: int, told: str, layers: list[int] | None, baseline: str) -> float:
+    """That of one text, in some layers or all."""
 
     def run(split: bool) -> None:
-        explainer.explain(SENTENCES[0], "z2z", layers=layers, split=split)
+        explainer.explain(told, "z2z", layers=layers, layer_baseline=baseline, split=split)
 
     without, split = parts.best([lambda: run(False), lambda: run(True)], repeats)
     return split / without
