@@ -1,13 +1,16 @@
 """Points of few tokens beside points of all."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from ligflow.explainer.prepared_model import PreparedModel
+from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.few_points import FewPoints
-from ligflow.prediction.graph import graph_of
+from ligflow.prediction.graph import Built, graph_of, implementation_of
 from ligflow.prediction.matrix_points import MatrixPoints, points_of
 from ligflow.prediction.path_points import PlainPoints
 from ligflow.prediction.scores import tokens_contrast, tokens_score
@@ -26,23 +29,26 @@ NODES = torch.tensor([0.5, 0.1127, 0.8873], dtype=torch.float64)  # of the rule 
 
 @pytest.mark.parametrize("make", [gpt2, llama])
 @pytest.mark.parametrize("case", SCORES)
-def test_few_tokens_have_the_numbers_of_the_whole_segment(make, case: str) -> None:
-    built = graph_of(asked(runs_of(make(), ids())[0], *SCORES[case]))
+def test_few_tokens_have_the_numbers_of_the_whole_segment(
+    make: Callable[[], PreTrainedModel], case: str
+) -> None:
+    runs = asked(runs_of(make(), ids())[0], *SCORES[case])
+    with AttentionSwitch(runs.model) as attention:
+        attention.to(implementation_of(runs.layers))
+        _compare(graph_of(runs))
+
+
+def _compare(built: Built) -> None:
     head, (name,) = built.graph.segments[-1], built.graph.segments[-1].sources
     sources = {name: built.graph.variables[name]}
     rows = len(built.scores[0])
     above = {"score": torch.randn(rows, rows, dtype=torch.float64)}
     few, every = points_of(head, sources, above), PlainPoints(replace(head, few=None), sources, above)
     assert isinstance(few, FewPoints)
-    matrices = make is gpt2  # a Llama's norm is in float32, so that its matrices are not told from others
-    assert isinstance(few._points, MatrixPoints) == matrices
+    assert isinstance(few._points, MatrixPoints)
     carried = {"score": torch.ones(rows, rows, dtype=torch.float64)}
-    for ours, theirs in zip(
-        few.with_carried(NODES[:1], carried).values(),
-        every.with_carried(NODES[:1], carried).values(),
-        strict=True,
-    ):
-        torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-9)
+    ours, theirs = (points.with_carried(NODES[:1], carried) for points in (few, every))
+    torch.testing.assert_close(ours[name], theirs[name], atol=1e-9, rtol=1e-9)
     few.at(NODES[1:])
     every.at(NODES[1:])
     torch.testing.assert_close(few.by_token(1, 1.0), every.by_token(1, 1.0), atol=1e-9, rtol=1e-9)
