@@ -109,6 +109,21 @@ def medians(
     return [statistics.median(times) for times in zip(*turns, strict=True)]
 
 
+def least(runs: Sequence[Callable[[], object]], repeats: int, warm: bool = False) -> list[float]:
+    """The least CPU seconds of each run, in turns; after one that does not count, unless all is `warm`."""
+    for run in () if warm else runs:
+        run()
+    turns = [[cpu_seconds(run) for run in runs] for _ in range(repeats)]
+    return [min(spent) for spent in zip(*turns, strict=True)]
+
+
+def cpu_seconds(run: Callable[[], object]) -> float:
+    """CPU seconds of the process in one run."""
+    begin = time.process_time()
+    run()
+    return time.process_time() - begin
+
+
 def matmul(device: torch.device, inner: int, outer: int) -> tuple[Callable[[], object], float]:
     """A float32 product [2048, inner] x [inner, outer] and how many operations it takes."""
     left = torch.randn(MATMUL_ROWS, inner, device=device)

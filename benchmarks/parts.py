@@ -5,8 +5,7 @@
 CPU seconds of the process, the least of several runs in turns; 1.5 times is aimed at.
 """
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import measure
 import subjects
@@ -58,23 +57,8 @@ def of_model(name: str, repeats: int, tiny: bool) -> dict[str, Row]:
 
 def ratio(run: Callable[..., object], repeats: int) -> Row:
     """The least CPU seconds without and with parts, and their ratio."""
-    without, parts = best([run, lambda: run(parts=True)], repeats)
+    without, parts = measure.least([run, lambda: run(parts=True)], repeats)
     return {"without": without, "parts": parts, "times": parts / without}
-
-
-def best(runs: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """The least CPU seconds of each, in turns, after one that does not count."""
-    for run in runs:
-        run()
-    turns = [[seconds(run) for run in runs] for _ in range(repeats)]
-    return [min(spent) for spent in zip(*turns, strict=True)]
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """CPU seconds of the process."""
-    begin = time.process_time()
-    run()
-    return time.process_time() - begin
 
 
 if __name__ == "__main__":

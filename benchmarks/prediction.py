@@ -8,7 +8,7 @@ in turns.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from typing import Annotated, Any
 
@@ -48,7 +48,7 @@ Models = Annotated[str, typer.Option(help="Names, with commas between.")]
 Only = Annotated[str, typer.Option(help="Parts, with commas between.")]
 Prompts = Annotated[int, typer.Option(help="Prompts of each model, kinds in turn.")]
 Truths = Annotated[int, typer.Option(help="Of so many of them the true error too.")]
-Tokens = Annotated[int, typer.Option(help="Tokens of the long text.")]
+Tokens = Annotated[str, typer.Option(help="Tokens of the long text, with commas between several.")]
 
 
 def main(
@@ -56,7 +56,7 @@ def main(
     only: Only = "accuracy,cost,plain,long,many",
     prompts: Prompts = 6,
     truths: Truths = 6,
-    tokens: Tokens = 2048,
+    tokens: Tokens = "2048",
     device: measure.Device = "cpu",
     threads: measure.Threads = 1,
     repeats: measure.Repeats = 3,
@@ -69,7 +69,8 @@ def main(
     for name in ["tiny"] if tiny else models.split(","):
         explainer = _loaded(name, where, torch.float32)
         if "long" in parts:  # first, while memory has not been higher
-            rows.append(_named(name, long_text(explainer, 12 if tiny else tokens)))
+            lengths = [12] if tiny else [int(each) for each in tokens.split(",")]
+            rows += [_named(name, long_text(explainer, length)) for length in lengths]
         if "cost" in parts:
             rows.append(_named(name, cost(explainer, 8 if tiny else 64, repeats)))
         if "many" in parts:
@@ -101,8 +102,8 @@ def cost(explainer: Explainer, tokens: int, repeats: int) -> Row:
     """An explanation over one forward and backward of the same model, to its inputs alone."""
     inputs = _of_tokens(explainer, tokens)
     ours = explainer.explain_prediction(inputs, edges=())
-    seconds, once = _best(
-        [lambda: explainer.explain_prediction(inputs, edges=()), _pass(explainer, inputs)], repeats
+    seconds, once = measure.least(
+        [lambda: explainer.explain_prediction(inputs, edges=()), _pass(explainer, inputs)], repeats, warm=True
     )
     row = {
         "what": "over a forward and backward",
@@ -134,7 +135,7 @@ def plain(explainer: Explainer, exact: Explainer, repeats: int) -> Iterator[Row]
     base = {"reference": "neutral", "tokens": 16}
     true = exact.explain_prediction(inputs, edges=(), tol=TRUTH)
     ours = explainer.explain_prediction(inputs, edges=())
-    [seconds] = _best([lambda: explainer.explain_prediction(inputs, edges=())], repeats)
+    [seconds] = measure.least([lambda: explainer.explain_prediction(inputs, edges=())], repeats, warm=True)
     sought = _off(ours.relevance, true)
     row = {"what": "the chain", "points": points(ours), "error": sought, "seconds": seconds}
     yield base | row | {"times": 1.0}
@@ -190,21 +191,9 @@ def many(explainer: Explainer, count: int, repeats: int) -> Row:
         for one in texts:
             explainer.explain_prediction(one, edges=())
 
-    batched, single = _best([together, alone], 1 if count > 8 else repeats)
+    batched, single = measure.least([together, alone], 1 if count > 8 else repeats, warm=True)
     row = {"what": "together over one at a time", "reference": "neutral", "prompts": count}
     return row | {"seconds": batched, "single_seconds": single, "times": batched / single}
-
-
-def _best(runs: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """The least CPU seconds of each run, in turns."""
-    turns = [[_seconds(run) for run in runs] for _ in range(repeats)]
-    return [min(times) for times in zip(*turns, strict=True)]
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    begin = time.process_time()
-    run()
-    return time.process_time() - begin
 
 
 def _off(relevance: Tensor, true: Any) -> float:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 import measure
-import parts
 from ligflow import Explainer, Flow
 from ligflow.method.composition import shared_out
 from measure import Row, note, text
@@ -154,7 +153,7 @@ def ratio(explainer: Explainer, repeats: int, told: str, layers: list[int] | Non
     def run(split: bool) -> None:
         explainer.explain(told, "z2z", layers=layers, layer_baseline=baseline, split=split)
 
-    without, split = parts.best([lambda: run(False), lambda: run(True)], repeats)
+    without, split = measure.least([lambda: run(False), lambda: run(True)], repeats)
     return split / without
 
 

@@ -31,7 +31,8 @@ def tokens_of_head(
 ) -> FewTokens | None:
     """The tokens of what the `last` layer gave that a score of logits reads, of the real run and the other.
 
-    None where the score reads more than logits, or where logits come out otherwise without other tokens.
+    None where the score reads more than logits, and where the model does not run without the other tokens, or
+    gives other logits: all tokens go through the head then, which takes longer and says the same.
     """
     if positions is None or not isinstance(score, OfLogits) or layers[-1].layout != USUAL:
         return None
