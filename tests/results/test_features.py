@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from ligflow.errors import LigflowError
+from ligflow.results.feature_tables import to_pandas
 from ligflow.results.features import Features, nodes, summed
 
 
@@ -63,7 +64,7 @@ def test_sums_over_explanations():
 
 
 def test_a_table_of_entries_and_nodes():
-    table = features().to_pandas()
+    table = to_pandas(features())
     assert isinstance(table, pandas.DataFrame)
     assert table["relevance"].sum() == pytest.approx(float(features().total.sum()))
     assert table["kind"].tolist() == ["feature"] * 3 + ["rest"] * 2

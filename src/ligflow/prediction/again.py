@@ -8,8 +8,8 @@ from ligflow.devices.precision import exact_mode
 from ligflow.errors import LigflowError
 from ligflow.prediction.chain import Chain, chain
 from ligflow.prediction.check import Asked
-from ligflow.prediction.explain import accuracy_of, taken_apart
 from ligflow.prediction.graph import Built, Runs
+from ligflow.prediction.question_graph import accuracy_of, taken_apart
 from ligflow.results.prediction_data import PredictionData
 
 _CHAINED = "_chained"  # kept beside the fields of a prediction, so that a second look costs little

@@ -1,20 +1,15 @@
 """Why a model says what it says: from a question and a reference to a prediction's explanation."""
 
-from typing import Any, Unpack, cast
-
-from transformers import PreTrainedModel
+from typing import Any, Unpack
 
 from ligflow.devices.precision import exact_mode
-from ligflow.explainer.current_copy import ModelCopy
 from ligflow.explainer.prepared_model import PreparedModel
-from ligflow.inputs.checks import Inputs, taken_by
+from ligflow.inputs.checks import Inputs
 from ligflow.prediction.assembly import assemble, warn_unmet
-from ligflow.prediction.chain import Accuracy, chain
-from ligflow.prediction.graph import Built, Runs, both_runs, graph_of
-from ligflow.prediction.kept_edges import check_layers
+from ligflow.prediction.chain import chain
 from ligflow.prediction.prediction import Prediction
 from ligflow.prediction.question import Question
-from ligflow.prediction.recorded import recorded_layers
+from ligflow.prediction.question_graph import accuracy_of, taken_apart
 from ligflow.prediction.references import Reference
 from ligflow.prediction.references import reference as references_of
 from ligflow.prediction.targets import one_score, question
@@ -63,24 +58,3 @@ def explain_rows(
                 assemble(whole, subject, instead, settings, about, runs, built, result, row)
                 for row in range(len(change))
             ]
-
-
-def taken_apart(
-    copy: ModelCopy, subject: Question, instead: Reference, settings: PredictionSettings
-) -> tuple[Runs, Built]:
-    """The two runs of a model, and the segments between them."""
-    model = cast(PreTrainedModel, copy.placement.model)
-    inputs = taken_by(model, dict(subject.inputs))
-    recorded = recorded_layers(copy, inputs, subject.positions)
-    for numbers in (settings.edges, settings.neurons):
-        check_layers(numbers, len(recorded.layers))
-    runs = both_runs(
-        model, inputs, recorded.layers, instead.embeddings, subject.positions, subject.score,
-        recorded.decoder, settings.experts == "held", settings.attention == "held", recorded.run,
-    )  # fmt: skip
-    return runs, graph_of(runs, settings.cut)
-
-
-def accuracy_of(settings: PredictionSettings) -> Accuracy:
-    """How exact the chain is to be."""
-    return Accuracy(settings.tol, settings.max_points, settings.points)

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ligflow.dictionaries.dictionary import Dictionary
 from ligflow.dictionaries.read import read_dictionary
 from ligflow.errors import LigflowError, LigflowWarning, warn
+from ligflow.extras import need
 from ligflow.prediction.again import chained_again
 from ligflow.prediction.at_hook_point import HookPoints
 from ligflow.prediction.chain import Accuracy
@@ -15,10 +17,20 @@ from ligflow.prediction.read_out import Places
 from ligflow.results.features import Features
 from ligflow.results.prediction_data import PredictionData
 
+if TYPE_CHECKING:
+    import pandas
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FeatureTable(Features):
     """What features of a dictionary contribute at each token; what it holds: `ligflow.results.Features`."""
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """One row an entry, by size, and one a node beside the features at a token (`feature` is missing)."""
+        need("tables", "A table")
+        from ligflow.results.feature_tables import to_pandas
+
+        return to_pandas(self)
 
     def show(self, count: int = 10) -> None:
         """Prints the strongest features, and what stands beside them."""

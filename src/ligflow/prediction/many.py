@@ -16,10 +16,11 @@ from ligflow.inputs.pairs import Pair
 from ligflow.inputs.words import Words
 from ligflow.prediction.assembly import assemble, warn_unmet
 from ligflow.prediction.chain import chain
-from ligflow.prediction.explain import accuracy_of, explain_rows, taken_apart
+from ligflow.prediction.explain import explain_rows
 from ligflow.prediction.graph import Built, Runs
 from ligflow.prediction.prediction import Prediction
 from ligflow.prediction.question import Question
+from ligflow.prediction.question_graph import accuracy_of, taken_apart
 from ligflow.prediction.references import Reference
 from ligflow.prediction.references import reference as references_of
 from ligflow.prediction.targets import one_score, question

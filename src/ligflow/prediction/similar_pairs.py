@@ -18,7 +18,7 @@ from ligflow.errors import CompletenessWarning, warn
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import Inputs
 from ligflow.prediction.chain import Accuracy, chain
-from ligflow.prediction.explain import taken_apart
+from ligflow.prediction.question_graph import taken_apart
 from ligflow.prediction.references import reference as references_of
 from ligflow.prediction.targets import question
 from ligflow.prediction_settings import PredictionSettings

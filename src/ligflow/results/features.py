@@ -1,19 +1,14 @@
 """What features of a dictionary contribute to a prediction at each token, with the rest that they leave."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ligflow.errors import LigflowError
-
-if TYPE_CHECKING:
-    import pandas
 
 ENTRIES = ("positions", "features", "relevance", "activations", "reference_activations")
 NODES = ("bias", "skip", "others", "rest")  # what stands beside the features at each token
@@ -126,15 +121,6 @@ class Features:
 
     def _entries(self, kept: Tensor) -> dict[str, Any]:
         return {name: getattr(self, name)[kept] for name in ENTRIES}
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """One row an entry, by size, and one a node beside the features at a token (`feature` is missing)."""
-        from ligflow.extras import need
-
-        need("tables", "A table")
-        from ligflow.results.feature_tables import to_pandas
-
-        return to_pandas(self)
 
     def __repr__(self) -> str:
         return (

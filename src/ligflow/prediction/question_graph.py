@@ -1,0 +1,36 @@
+"""What a question is taken apart into: the two runs of the model, and the graph of segments between them."""
+
+from typing import cast
+
+from transformers import PreTrainedModel
+
+from ligflow.explainer.current_copy import ModelCopy
+from ligflow.inputs.checks import taken_by
+from ligflow.prediction.chain import Accuracy
+from ligflow.prediction.graph import Built, Runs, both_runs, graph_of
+from ligflow.prediction.kept_edges import check_layers
+from ligflow.prediction.question import Question
+from ligflow.prediction.recorded import recorded_layers
+from ligflow.prediction.references import Reference
+from ligflow.prediction_settings import PredictionSettings
+
+
+def taken_apart(
+    copy: ModelCopy, subject: Question, instead: Reference, settings: PredictionSettings
+) -> tuple[Runs, Built]:
+    """The two runs of a model, and the segments between them."""
+    model = cast(PreTrainedModel, copy.placement.model)
+    inputs = taken_by(model, dict(subject.inputs))
+    recorded = recorded_layers(copy, inputs, subject.positions)
+    for numbers in (settings.edges, settings.neurons):
+        check_layers(numbers, len(recorded.layers))
+    runs = both_runs(
+        model, inputs, recorded.layers, instead.embeddings, subject.positions, subject.score,
+        recorded.decoder, settings.experts == "held", settings.attention == "held", recorded.run,
+    )  # fmt: skip
+    return runs, graph_of(runs, settings.cut)
+
+
+def accuracy_of(settings: PredictionSettings) -> Accuracy:
+    """How exact the chain is to be."""
+    return Accuracy(settings.tol, settings.max_points, settings.points)
