@@ -21,14 +21,24 @@ if TYPE_CHECKING:
     from ligflow.evaluation.shuffled_weights import with_shuffled_weights as with_shuffled_weights
     from ligflow.evaluation.significance import holm as holm
     from ligflow.evaluation.significance import sign_test as sign_test
+    from ligflow.evaluation.simultaneous import WithBest as WithBest
+    from ligflow.evaluation.simultaneous import simultaneous_interval as simultaneous_interval
+    from ligflow.evaluation.simultaneous import with_best as with_best
+    from ligflow.evaluation.verdicts import Beside as Beside
+    from ligflow.evaluation.verdicts import beside as beside
+    from ligflow.evaluation.verdicts import best_is_named as best_is_named
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "Ablation": "ligflow.evaluation.removal",
         "Check": "ligflow.evaluation.conformance",
+        "Beside": "ligflow.evaluation.verdicts",
+        "WithBest": "ligflow.evaluation.simultaneous",
         "ablation": "ligflow.evaluation.removal",
         "agreement": "ligflow.evaluation.consistency",
+        "beside": "ligflow.evaluation.verdicts",
+        "best_is_named": "ligflow.evaluation.verdicts",
         "check": "ligflow.evaluation.conformance",
         "holm": "ligflow.evaluation.significance",
         "leave_one_out": "ligflow.evaluation.faithfulness",
@@ -38,7 +48,9 @@ __getattr__, __dir__ = lazy_names(
         "rivals": "ligflow.evaluation.other_methods",
         "shuffled_rows": "ligflow.evaluation.consistency",
         "sign_test": "ligflow.evaluation.significance",
+        "simultaneous_interval": "ligflow.evaluation.simultaneous",
         "value_zeroing": "ligflow.evaluation.other_methods",
+        "with_best": "ligflow.evaluation.simultaneous",
         "with_residual_and_norm": "ligflow.evaluation.norm_based_attention",
         "with_shuffled_weights": "ligflow.evaluation.shuffled_weights",
     },
