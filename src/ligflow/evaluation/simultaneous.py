@@ -59,7 +59,7 @@ def with_best(
 
     Candidate i may be the best if `D_ij + q_i s_ij >= 0` for all j, where `D_ij` is how much better it is
     than j and `q_i` that of its own comparisons, one-sided [edwards1983]; intervals are Hsu's constrained
-    ones [hsu1984]. All hold if the truly best one's comparisons do, so that nothing is lost to the choice of a best.
+    ones [hsu1984]. All hold if the truly best one's comparisons do: nothing is lost to the choice of a best.
     """
     low, high = np.full((2, draws.shape[1]), np.nan)
     known = ~np.isnan(draws[0])
