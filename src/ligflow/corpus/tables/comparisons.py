@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ligflow.corpus.tables.experiment import Experiment, Variants
@@ -57,7 +57,9 @@ def compare(
             draw = torch.Generator("cpu").manual_seed(_seed(experiment.seed, number, unit))
             for diagonal in (True, False):
                 metrics, compared = _agreement(maps, diagonal, experiment.top_k, draw)
-                tables.append(_table(number, unit, diagonal, metrics, compared, flow.layers, places))
+                norm = torch.where(compared, maps.direct.double(), 0.0).norm(dim=-1)
+                count = compared.sum(dim=-1)
+                tables.append(_table(number, unit, diagonal, metrics, norm, count, flow.layers, places))
     return pa.concat_tables(tables) if tables else METRIC_ROWS.empty_table()
 
 
@@ -107,7 +109,7 @@ def _over_groups(maps: _Maps, groups: Groups) -> _Maps:
 def _agreement(
     maps: _Maps, diagonal: bool, top_k: int, draw: torch.Generator
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Every metric as [direct, other, layer, target], and the sources that were compared."""
+    """Every metric as [direct, other, layer, target], and which sources were compared."""
     size = maps.seen.shape[-1]
     own = torch.eye(size, dtype=torch.bool, device=maps.seen.device)
     compared = maps.seen if diagonal else maps.seen & ~own
@@ -115,7 +117,7 @@ def _agreement(
     never = torch.zeros_like(maps.composed_still[:1])
     still = torch.cat([maps.composed_still, maps.composed_still, never])
     still = maps.direct_still[:, None] | still[None]
-    return agreement(maps.direct[:, None], others[None], compared, still, top_k), compared.sum(dim=-1)
+    return agreement(maps.direct[:, None], others[None], compared, still, top_k), compared
 
 
 def _table(
@@ -123,7 +125,8 @@ def _table(
     unit: str,
     diagonal: bool,
     metrics: dict[str, Tensor],
-    compared: Tensor,
+    norm: Float[Tensor, "direct layer target"],
+    sources: Int[Tensor, "layer target"],
     layers: Sequence[int],
     places: Sequence[int],
 ) -> pa.Table:
@@ -142,7 +145,8 @@ def _table(
             )
         },
         "diagonal": pa.array(np.full(direct.shape, diagonal)),
-        "sources": pa.array(compared.numpy().astype(np.int32)[layer, target]),
+        "sources": pa.array(sources.numpy().astype(np.int32)[layer, target]),
+        "norm": pa.array(norm.numpy().astype(np.float32)[direct, layer, target]),
         **{name: _nullable(metrics[name]) for name in METRICS},
     }
     return pa.table(columns, schema=METRIC_ROWS)

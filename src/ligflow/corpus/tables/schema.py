@@ -53,6 +53,7 @@ METRIC_ROWS = pa.schema(
         "rule": _NAME,
         "diagonal": pa.bool_(),  # whether the target itself is compared as a source
         "sources": pa.int32(),  # how many sources are compared: those that the target sees
+        "norm": pa.float32(),  # of the direct row over the sources that are compared, ||d||
         # null where a metric is not defined, e.g. the correlation with a row of equal values
         **{metric: pa.float32() for metric in METRICS},
     }
