@@ -215,35 +215,63 @@ def _image() -> dict[str, Tensor]:
     return {"pixel_values": torch.randn(1, 3, 8, 8, generator=generator, dtype=torch.float64)}
 
 
-def _gemma3n(model: nn.Module) -> Program:
-    """By layer; streams of a layer stand before its examples, and late layers read keys and values of early ones."""
-    layers, count = "model.layers", model.config.num_hidden_layers
-    shared = {2: 0, 3: 1}  # sliding and full attention
+def _sharing(cut: str, streams: bool) -> Callable[[nn.Module], Program]:
+    """Late layers read keys and values of early ones, and each a vector of its own for every token.
 
-    def z(layer: int) -> Variable:
-        inside = layer < count
-        place = Place(f"{layers}.{layer if inside else count - 1}", "in" if inside else "out", axis=1)
-        return Variable(f"z{layer}", place, token_axis=1)
+    Cut by `layer`; at the `heads`, z -> (u, k, v), (u, z) -> z'; or at `x` besides. With `streams` those of a
+    layer stand before its examples.
+    """
 
-    per_layer = [Variable(f"per layer {n}", Place(f"{layers}.{n}", "in", 2)) for n in range(count)]
-    read = {
-        producer: [
-            Variable(f"{kind} of {producer}", Place(f"{layers}.{producer}.self_attn.{kind}_norm"))
-            for kind in "kv"
+    def program(model: nn.Module) -> Program:
+        layers, count = "model.layers", model.config.num_hidden_layers
+        shared, axis = {2: 0, 3: 1}, int(streams)  # sliding and full attention
+
+        def z(layer: int) -> Variable:
+            inside = layer < count
+            place = Place(f"{layers}.{layer if inside else count - 1}", "in" if inside else "out", axis=axis)
+            return Variable(f"z{layer}", place, token_axis=axis)
+
+        def keys(producer: int) -> tuple[Variable, ...]:
+            if producer not in shared.values():
+                return ()
+            norms = {f"{kind} of {producer}": f"{layers}.{producer}.self_attn.{kind}_norm" for kind in "kv"}
+            return tuple(Variable(name, Place(norm)) for name, norm in norms.items())
+
+        names = Names(layers, "self_attn.o_proj", _GEMMA.middle, silent=_GEMMA.silent)
+        extra = [
+            Variable(f"per layer {n}", Place(f"{layers}.{n}", "in", 2 if streams else 1))
+            for n in range(count)
         ]
-        for producer in shared.values()
-    }
-    segments = [Segment(("embeddings",), ("z0", *(v.name for v in per_layer)), cut="embeddings")]
-    for layer in range(count):
-        sources = (f"z{layer}", f"per layer {layer}", *(v.name for v in read.get(shared.get(layer, -1), [])))
-        targets = (f"z{layer + 1}", *(v.name for v in read.get(layer, [])))
-        segments.append(Segment(sources, targets, cut=f"layer {layer}"))
-    segments.append(Segment((f"z{count}",), (SCORE,), cut="head"))
-    states = [z(layer) for layer in range(count + 1)]
-    return assembled(
-        [embeddings_of(model), *states, *per_layer, *(v for pair in read.values() for v in pair)], segments
-    )
+        variables = [embeddings_of(model), *extra, *(z(layer) for layer in range(count + 1))]
+        segments = [Segment(("embeddings",), ("z0", *(v.name for v in extra)), cut="embeddings")]
+        for layer in range(count):
+            at, now, after, own = f"layer {layer}", f"z{layer}", f"z{layer + 1}", f"per layer {layer}"
+            read, made = ([v.name for v in keys(n)] for n in (shared.get(layer, -1), layer))
+            u, x = names.u(layer), names.x(layer)
+            variables += keys(layer)
+            if cut == "layer":
+                segments.append(Segment((now, own, *read), (after, *made), cut=at))
+                continue
+            variables.append(u)
+            segments.append(Segment((now, *read), (u.name, *made), cut=at))
+            past = ("past attention", layer, now)
+            if cut == "heads":
+                segments.append(Segment((u.name, now, own), (after,), skip=past))
+            else:
+                variables.append(x)
+                segments += [Segment((u.name, now), (x.name,), skip=past), Segment((x.name, own), (after,))]
+        segments.append(Segment((f"z{count}",), (SCORE,), cut="head"))
+        return assembled(variables, segments, heads=model.config.num_attention_heads)
 
+    return program
+
+
+_SHARED = _GROUPED | {
+    "num_hidden_layers": 4, "head_dim": 8, "sliding_window": 4, "num_kv_shared_layers": 2,
+    "layer_types": ["sliding_attention", "full_attention"] * 2, "vocab_size_per_layer_input": WORDS,
+    "hidden_size_per_layer_input": 6,
+}  # fmt: skip
+_GEMMA3N = _SHARED | {"altup_num_inputs": 3, "laurel_rank": 4, "activation_sparsity_pattern": [0.0] * 4}
 
 FAMILIES = {
     "gpt2": Family("GPT2LMHeadModel", _GPT2, _one(_GPT2_NAMES), gain=1.5),
@@ -351,14 +379,10 @@ FAMILIES = {
         starts=_patches,
         gain=0.7, seed=5,
     ),
-    "gemma3n": Family(
-        "Gemma3nForCausalLM",
-        _GROUPED | {"num_hidden_layers": 4, "head_dim": 8, "sliding_window": 4, "num_kv_shared_layers": 2,
-                    "layer_types": ["sliding_attention", "full_attention"] * 2, "vocab_size_per_layer_input": WORDS,
-                    "hidden_size_per_layer_input": 6, "altup_num_inputs": 3, "laurel_rank": 4,
-                    "activation_sparsity_pattern": [0.0] * 4},
-        _gemma3n,
-        step=0.25,
+    "gemma3n": Family("Gemma3nForCausalLM", _GEMMA3N, _sharing("heads", streams=True), step=0.25),
+    "gemma3n by layer": Family("Gemma3nForCausalLM", _GEMMA3N, _sharing("layer", streams=True), step=0.25),
+    "gemma4": Family(
+        "Gemma4ForCausalLM", _SHARED | {"global_head_dim": 8}, _sharing("x", streams=False), step=0.15, seed=1
     ),
     "deberta": Family(
         "DebertaV2ForSequenceClassification",

@@ -55,7 +55,7 @@ def test_cuts_differ_where_the_model_is_not_affine() -> None:
 
 
 def test_a_moving_argument_that_is_missed_breaks_the_sums() -> None:
-    family = FAMILIES["gemma3n"]
+    family = FAMILIES["gemma3n by layer"]
     model = family.built()
     whole = family.cuts(model)
     shared = {name for name in whole.variables if " of " in name}

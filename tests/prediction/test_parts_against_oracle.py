@@ -14,7 +14,7 @@ from prediction.oracle_parts import parts_by_hand
 EXPERTS = ("mixtral", "gpt_oss", "deepseek_v3")  # held
 NAMES = (
     "gpt2", "llama", "qwen3", "gemma2", "gemma3", "olmo2", "gpt_neox", "gpt_oss", "deepseek_v3", "bert",
-    "modernbert", "albert", "t5", "bart", "vit",
+    "modernbert", "albert", "t5", "bart", "vit", "gemma3n", "gemma4",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from architectures import ARCHITECTURES, build, example
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
-from ligflow.recording.leaks import forms_move, leaks_after, leaks_before, no_path
+from ligflow.recording.leaks import forms_move, has_shared_keys, leaks_after, leaks_before, no_path
 from ligflow.recording.record import record
 
 
@@ -61,8 +61,10 @@ def test_keys_that_are_made_without_the_hidden_states_are_told(model: PreTrained
     attention = model.layers[0].self_attn
     for name in ("k_proj", "v_proj"):
         setattr(attention, name, Then(getattr(attention, name), torch.ones_like))
-    _, after = found(model)
-    assert after == "its keys and values come from another layer, not from its own input"
+    first, second = record(model, example(ARCHITECTURES["llama"], 4))
+    for layer, shared in ((first, True), (second, False)):
+        with prepared(model, layer.implementation), torch.no_grad():
+            assert (leaks_after(layer), has_shared_keys(layer)) == ("", shared)
 
 
 def test_a_path_has_a_derivative_and_forms_stay(model: PreTrainedModel) -> None:

@@ -201,8 +201,7 @@ def test_layers_that_take_keys_apart_from_their_hidden_states_are_refused() -> N
 
 
 @since("5.5.0")  # which brought Gemma4
-@pytest.mark.usefixtures("no_shape_checks")  # queries of two examples meet the keys of one
-def test_layers_that_share_keys_of_others_are_left_out_with_the_reason() -> None:
+def test_layers_that_share_keys_of_others_have_maps_of_their_queries_and_say_so() -> None:
     config = _GROUPED | {
         "num_hidden_layers": 4, "layer_types": ["sliding_attention", "full_attention"] * 2,
         "num_kv_shared_layers": 2, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 64,
@@ -210,13 +209,14 @@ def test_layers_that_share_keys_of_others_are_left_out_with_the_reason() -> None
     }  # fmt: skip
     architecture = Architecture("Gemma4TextModel", config)
     explainer, inputs = Explainer(build(architecture)), example(architecture, 6)
-    flow = explainer.explain(inputs)
-    assert flow.layers == (0, 1)
+    flow = explainer.explain(inputs, att_baseline="zero")
+    assert flow.layers == (0, 1, 2, 3)
     assert not flow.unmet
-    assert [note[:16] for note in flow.meta["notes"]] == ["layer 2 left out", "layer 3 left out"]
-    assert all("keys and values come from another layer" in note for note in flow.meta["notes"])
-    with pytest.raises(UnsupportedModel, match="keys and values come from another layer"):
-        explainer.explain(inputs, layers=[2])
+    assert flow.meta["notes"][-1].endswith("that moves what its heads give: layers 2, 3")
+    diagonal = flow.z2u * torch.eye(6)
+    assert torch.equal(flow.z2u[2:], diagonal[2:])
+    assert bool((diagonal[2:].abs().sum((1, 2, 3)) > 1e-3).all())
+    assert not torch.equal(flow.z2u[:2], diagonal[:2])
 
 
 def test_with_a_table_of_implementations_of_its_own_attention_is_seen_at_its_softmax(

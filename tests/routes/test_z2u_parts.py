@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from families import FAMILIES, layer_of
 from ligflow import Explainer, Flow, LigflowError
 from ligflow.errors import UnsupportedModel
+from ligflow.layer.float64 import keep_double
 from ligflow.layer.interface import Captured
 from ligflow.method import from_names
 from ligflow.method.attention import attention_weights
@@ -70,6 +72,50 @@ def test_a_flow_has_parts_for_every_baseline_with_the_certificate_of_their_sum(m
     moves = baseline in ("zero", "mean")  # from the target's own vector its query stays
     assert bool(flow.parts.query.abs().max() > 1e-3) == moves
     assert float(flow.parts.key.abs().max()) > 1e-3
+
+
+def test_keys_of_another_layer_stay_and_the_query_s_part_is_integrated_gradients_of_the_model() -> None:
+    """Of `|u_j - u_j(0)|` at the output matrix of the model as it is, whose layer 2 reads keys of layer 0."""
+    family = oracle_families.FAMILIES["gemma4"]
+    model, inputs = family.built(), family.inputs()
+    explainer = Explainer(model)
+    flow = explainer.explain(inputs, "z2u", parts=True, layers=2, att_baseline="mean", tol=1e-9)
+    z = explainer.prepared.record(inputs)[2].hidden
+    start = z.mean(0).expand_as(z)
+    nodes, weights = (torch.from_numpy(each) / 2 for each in numpy.polynomial.legendre.leggauss(64))
+    points = (start + (nodes + 0.5)[:, None, None] * (z - start)).requires_grad_()
+    u = _heads_of_layer_2(model, inputs, points)
+    first = _heads_of_layer_2(model, inputs, start[None])
+    moved = u.detach() - first
+    directions = moved / moved.norm(dim=-1, keepdim=True).clamp(min=1e-300)
+    wanted = torch.zeros_like(flow.z2u[0])
+    for head in range(4):
+        for target in range(7):
+            along = (u[:, target, head] * directions[:, target, head]).sum(-1) @ weights
+            (grad,) = torch.autograd.grad(along, points, retain_graph=True)
+            wanted[head, target] = (grad * (z - start)).sum((0, 2))
+    assert (flow.parts.query[0].sum(-1) - wanted.sum(-1)).abs().max() < 1e-7
+    assert (flow.z2u[0] - wanted).abs().max() < 1e-7
+    assert float(wanted.abs().max()) > 0.1
+    assert not flow.parts.value.any()
+    assert not flow.parts.key.any()
+
+
+def _heads_of_layer_2(model, inputs, hidden: Tensor) -> Tensor:
+    """What the heads give, `[point, token, head, dim]`, for hidden states of layer 2 alone."""
+    noted: list[Tensor] = []
+    layer = model.model.layers[2]
+    handles = [
+        layer.register_forward_pre_hook(lambda _module, args: (hidden, *args[1:])),
+        layer.self_attn.o_proj.register_forward_pre_hook(lambda _module, args: noted.append(args[0])),
+    ]
+    try:
+        with keep_double():
+            model(inputs["input_ids"].expand(len(hidden), -1), use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return noted[0].unflatten(-1, (4, -1))
 
 
 def test_parts_are_saved_grouped_and_in_tables(tmp_path) -> None:

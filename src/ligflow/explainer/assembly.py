@@ -164,6 +164,12 @@ def _notes(
         for layer in layers
         if layer.mode == "whole" and takes_encoded(layer.arguments)
     ]
+    shared = [str(layer.index) for layer in layers if layer.findings.shared_keys]
+    if shared:
+        notes.append(
+            "keys and values that another layer made stay as they are, so that a token's own query is all "
+            f"that moves what its heads give: layers {', '.join(shared)}"
+        )
     at_softmax = [str(layer.index) for layer in layers if layer.forms and layer.mode != "whole"]
     if at_softmax:
         notes.append(f"attention off the interface, seen at its softmax: layers {', '.join(at_softmax)}")

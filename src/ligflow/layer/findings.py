@@ -31,7 +31,9 @@ class Findings:
     - `tiled`: the arguments to be repeated for each example, e.g. where heads and examples share an axis;
     - `windows`: the parts of the tokens that its attention sees, where it does not see all at once;
     - `memory`: the argument that holds the encoder's states e, where a second attention takes them, and
-      `cross_heads`, its heads.
+      `cross_heads`, its heads;
+    - `shared_keys`: its keys and values are given to it, as another layer made them, so that its own hidden
+      states move its queries alone.
 
     What makes it fast:
 
@@ -50,6 +52,7 @@ class Findings:
     windows: Windows | None = None
     memory: str = ""
     cross_heads: int = 0
+    shared_keys: bool = False
     projections: Mapping[nn.Module, int] = field(default_factory=dict)
     positionwise: bool = False
     closed_form: ClosedForm | None = None

@@ -78,8 +78,14 @@ def _attention(
             f"{type(module).__name__} hands over queries of shape {tuple(query.shape)}, not [1, heads, "
             "tokens, size]"
         )
+    key, value = (_for_each(query, part) for part in (key, value))
     captured = Captured(query, key, value, _read_form(module, query, key, attention_mask, kwargs), module)
     return _acted(captured).transpose(1, 2).contiguous(), None
+
+
+def _for_each(query: Tensor, part: Tensor) -> Tensor:
+    """Keys or values of each example, also where a layer is given those of one, which another layer made."""
+    return part.expand(len(query), -1, -1, -1) if len(part) == 1 else part
 
 
 def _acted(captured: Captured) -> Float[Tensor, "batch head target value_dim"]:

@@ -21,12 +21,12 @@ from ligflow.inputs.checks import taken_by
 from ligflow.layer.interface import IMPLEMENTATION, Captured, attention_action, plain
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
-from ligflow.prediction.graph import implementation_of, in_order
+from ligflow.prediction.graph import implementation_of
 from ligflow.prediction.held import Held, held_at
 from ligflow.prediction.question import Question
 from ligflow.prediction.recorded import recorded_layers
 from ligflow.prediction.references import Reference
-from ligflow.prediction.two_runs import run_noting
+from ligflow.prediction.two_runs import in_order, run_noting
 from ligflow.prediction_settings import PredictionSettings
 from ligflow.results.prediction_data import PredictionData
 

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ligflow.layer.arguments import snapshot
 from ligflow.layer.interface import Captured, plain
@@ -29,9 +29,8 @@ from ligflow.layer.layer import Layer
 from ligflow.prediction.fused_attention import fused
 from ligflow.prediction.layer_form import LayerForm, Second, run_to
 from ligflow.prediction.segment import Segment, Values
-from ligflow.prediction.two_runs import Path, argument_at
-from ligflow.recording.call import Call as Recorded
-from ligflow.recording.call import by_name
+from ligflow.prediction.two_runs import Path
+from ligflow.prediction.written import noting_written
 
 Attend = Callable[[Captured], Tensor]
 
@@ -140,24 +139,16 @@ def _points(values: Values) -> int:
 
 def _whole(call: Call, values: Values) -> dict[str, Tensor]:
     """The layer's output, and what it writes into its arguments."""
-    written: dict[str, Tensor] = {}
-
-    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _output: Any) -> None:
-        arguments = by_name(Recorded("", module, args, kwargs))[1]
-        written.update({name: argument_at(arguments, path) for path, name in call.written.items()})
-
-    handle = call.layer.module.register_forward_hook(note, with_kwargs=True)
-    try:
+    with noting_written(call.layer.module) as written:
         output = call.at(values).forward(values[call.hidden])
-    finally:
-        handle.remove()
-    return {call.output: output, **written}
+    return {call.output: output, **written.at(call.written)}
 
 
 def _attention(call: Call) -> Segment:
+    """From z to u, and to the keys and values that the layer writes for others."""
     u, sources = _named(call, "u"), (call.hidden, *call.others)
 
-    def run(values: Values) -> Tensor:
+    def heads(values: Values) -> Tensor:
         layer, hidden = call.at(values), values[call.hidden]
         if call.attend is not plain:
             return call.attend(layer.capture(hidden)).transpose(1, 2)
@@ -165,7 +156,13 @@ def _attention(call: Call) -> Segment:
             return layer.attend(hidden)
         return fused(layer.capture(hidden)).transpose(1, 2)
 
-    return _segment(call, "attention", sources, u, run, tokenwise=False)
+    def run(values: Values) -> Values:
+        with noting_written(call.layer.module) as written:
+            image = heads(values)
+        return {u: image, **written.at(call.written)}
+
+    segment = _segment(call, "attention", sources, u, heads, tokenwise=False)
+    return replace(segment, images=(u, *call.written.values()), run=run) if call.written else segment
 
 
 def _joined(call: Call) -> list[Segment]:

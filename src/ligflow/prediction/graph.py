@@ -19,9 +19,11 @@ from ligflow.prediction.cuts import Call, segments_of
 from ligflow.prediction.held import Held, held_at
 from ligflow.prediction.known_forms import forget, known_form
 from ligflow.prediction.layer_form import LayerForm
+from ligflow.prediction.read_sources import gradients, with_read_sources
 from ligflow.prediction.segment import Segment, Values, Variable
-from ligflow.prediction.two_runs import Path, Run, argument_at, moving, resumed, run_noting
+from ligflow.prediction.two_runs import Path, Run, argument_at, in_order, moving, resumed, run_noting
 from ligflow.prediction.vocabulary_head import tokens_of_head
+from ligflow.prediction.written import is_written_before_attention
 from ligflow.recording.tolerances import max_token_error, tolerance
 
 EMBEDDINGS, SCORE, ENCODED = "embeddings", "score", "encoder_hidden_states"
@@ -109,14 +111,6 @@ def _both_scores(score: Callable[[Any], Tensor], moved: Run, reference: Run, hel
     return f"with {held} held as in the input the reference scores {through}; by itself it scores {own}"
 
 
-def in_order(layers: Sequence[Layer], called: Sequence[nn.Module]) -> list[Layer]:
-    """The layers of all stacks in the order in which a run calls them."""
-    waiting: dict[nn.Module, list[Layer]] = {}
-    for layer in layers:
-        waiting.setdefault(layer.module, []).append(layer)
-    return [waiting[module].pop(0) for module in called]
-
-
 def graph_of(runs: Runs, cut: str = "modules") -> Built:
     """The graph under a cut: `modules`, `layer`, or `model`, which is one segment."""
     with AttentionSwitch(runs.model) as attention:
@@ -193,7 +187,8 @@ class _Builder:
         self._add_variable(output, real, reference, decodes=decodes)
         written = self._written(number, decodes)
         form = LayerForm("layer")
-        if self.cut == "modules" and not written:
+        late = bool(written) and layer.mode != "whole" and not is_written_before_attention(layer, written)
+        if self.cut == "modules" and not late:
             self.attention.to(layer.implementation)
             form = known_form(layer)
         for candidate in self._candidates(form, layer):
@@ -215,13 +210,13 @@ class _Builder:
             )
         elif self.cut == "modules" and candidate.kind in ("layer", "joined"):
             reason = layer.findings.reason or (
-                "layers above read its keys and values"
-                if written
+                "layers above read what it writes behind its attention"
+                if late
                 else "what follows its attention could not be taken apart"
             )
             self.notes.append(f"layer {number} goes through a coarser cut ({candidate.kind}): {reason}")
         self.variables |= inner
-        self.segments += segments
+        self.segments += [self._with_read_sources(segment, call.others) for segment in segments]
         self.calls.append(call)
 
     def _holding(self, segment: Segment, number: int) -> Segment:
@@ -234,6 +229,10 @@ class _Builder:
                 return segment.run(values)
 
         return replace(segment, run=run, held=str(self.runs.held))
+
+    def _with_read_sources(self, segment: Segment, optional: Collection[str]) -> Segment:
+        self.attention.to(segment.implementation)
+        return with_read_sources(segment, optional, self.variables)
 
     def _candidates(self, form: LayerForm, layer: Layer) -> Iterator[LayerForm]:
         """The form that is known, that recognised anew where weights changed, and the coarser one."""
@@ -332,16 +331,15 @@ class _Builder:
 
     def _sources(self, segment: Segment) -> tuple[tuple[str, ...], bool]:
         """The candidates on which some image depends, and whether experts are chosen on the way."""
-        with torch.enable_grad():
-            values = {
-                name: self.variables[name].real[None].clone().requires_grad_() for name in segment.sources
-            }
-            images, chooses = self._run(segment, values)
-            total = sum(image.double().square().sum() for image in images.values())
-            assert isinstance(total, Tensor)
-            grads = torch.autograd.grad(total, list(values.values()), allow_unused=True)
-        every = zip(values, grads, strict=True)
-        return tuple(name for name, grad in every if grad is not None and bool(grad.any())), chooses
+        chosen: list[bool] = []
+
+        def images(values: Values) -> Values:
+            found, chooses = self._run(segment, values)
+            chosen.append(chooses)
+            return found
+
+        grads = gradients(images, segment.sources, self.variables)
+        return tuple(name for name, grad in grads.items() if bool(grad.any())), chosen[0]
 
     def finish(self) -> Built:
         """The last segment: from what the last layers gave to the score."""

@@ -116,6 +116,14 @@ def run_noting(
     return Run(embedded_once[0], [_layer_run(call) for call in calls], outputs)
 
 
+def in_order(layers: Sequence[Layer], called: Sequence[nn.Module]) -> list[Layer]:
+    """The layers of all stacks in the order in which a run calls them."""
+    waiting: dict[nn.Module, list[Layer]] = {}
+    for layer in layers:
+        waiting.setdefault(layer.module, []).append(layer)
+    return [waiting[module].pop(0) for module in called]
+
+
 def layer_runs(calls: list[Call], layers: Sequence[Layer]) -> list[LayerRun]:
     """The calls of some layers among those of a run, in their order."""
     modules = {layer.module for layer in layers}

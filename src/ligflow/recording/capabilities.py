@@ -23,6 +23,8 @@ def equipped(layer: Layer) -> Layer:
         projections = {}
     positionwise = not layer.findings.memory and _is_positionwise(layer)
     layer = layer.with_findings(**findings, positionwise=positionwise, projections=projections)
+    if layer.findings.shared_keys:
+        return layer.with_findings(no_closed_form="its keys and values are made by another layer")
     form = _recognised(layer, projections)
     if isinstance(form, str):
         return layer.with_findings(no_closed_form=form)

@@ -16,8 +16,6 @@ def leaks_after(layer: Layer) -> str:
     """Changes what attention gives to one token and looks at what the layer makes of the others."""
     for token in dict.fromkeys((0, len(layer.hidden) - 1)):
         pair = _changed(layer, token)
-        if layer.mode == "split" and _is_held(layer):
-            return "its keys and values come from another layer, not from its own input"
         u = layer.attend(pair)
         mixed = u[:1].repeat(2, 1, 1, 1)
         mixed[1, token] = u[1, token].flip(-1) - u[0, token]  # in all heads, also where one token moves few
@@ -50,12 +48,12 @@ def leaks_in_memory(layer: Layer) -> str:
     return ""
 
 
-def _is_held(layer: Layer) -> bool:
-    """Whether keys and values are made without the hidden states, whatever the numbers are."""
-    hidden = layer.hidden.detach().repeat(2, 1, 1).requires_grad_()
+def has_shared_keys(layer: Layer) -> bool:
+    """Whether keys and values are made without the layer's hidden states, whatever the numbers are."""
+    hidden = layer.hidden.detach()[None].requires_grad_()
     with torch.enable_grad():
         captured = layer.capture(hidden)
-    return len(captured.key) != 2 or not (captured.key.requires_grad or captured.value.requires_grad)
+    return not (captured.key.requires_grad or captured.value.requires_grad)
 
 
 def _given(u: Tensor, _captured: Captured) -> Tensor:

@@ -14,6 +14,7 @@ from ligflow.recording.first_tokens import on_first_tokens
 from ligflow.recording.leaks import (
     bias_moves,
     forms_move,
+    has_shared_keys,
     leaks_after,
     leaks_before,
     leaks_in_memory,
@@ -109,6 +110,8 @@ def _judged(model: nn.Module, layer: Layer) -> Layer:
             return _without_memory(layer, reason)
         if layer.mode == "split" and (reason := leaks_before(layer) or no_path(layer)):
             layer = layer.coupled(reason)
+        if layer.mode == "split":
+            layer = layer.with_findings(shared_keys=has_shared_keys(layer))
         coupled = layer.mode == "coupled"
         if coupled and layer.findings.memory:
             return _without_memory(layer, layer.findings.reason)
