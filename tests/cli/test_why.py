@@ -124,7 +124,7 @@ def test_features_that_cannot_be_read(why: Run, tmp_path: Path) -> None:
     coder = str(DICTIONARIES / "jump")
     assert_refused(why(TEXT, "--features", str(tmp_path)), 2, "holds no dictionary of a known format")
     assert_refused(why(TEXT, "--features", coder, "--cut", "model"), 2, "leave --cut model out")
-    assert_refused(why(TEXT, "--feature-names", "names.csv"), 2, "the table of one dictionary")
+    assert_refused(why(TEXT, "--feature-names", "names.csv"), 2, "--feature-names says something of one")
     names = why(TEXT, "--features", coder, "--feature-names", str(tmp_path / "none.csv"))
     assert_refused(names, 2, "cannot be read")
 

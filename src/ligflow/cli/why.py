@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ligflow.cli.dictionary_options import (
+    FeatureCentred,
+    FeatureHook,
+    FeatureK,
+    FeatureNames,
+    Features,
+    FeatureSource,
+    Named,
+)
 from ligflow.cli.options import (
     METHOD,
     SHOWN,
@@ -29,7 +37,6 @@ from ligflow.cli.why_output import Csv, Html, Json, Save, deliver
 from ligflow.names import CUTS, EMBEDDED_MINILM, HELD, INSTALL_SMOLLM2, SCORES, default_model, speaking_model
 
 if TYPE_CHECKING:
-    from ligflow.dictionaries.dictionary import Dictionary
     from ligflow.inputs.passages import Passages
 
 _RANGE, _NUMBER = re.compile(r"(-?\d+)-(-?\d+)", re.ASCII), re.compile(r"-?\d+", re.ASCII)
@@ -135,18 +142,12 @@ def why(
             "--parts",
         ),
     ] = False,
-    features: Annotated[
-        list[Path] | None,
-        option(
-            "A dictionary whose features are listed, repeatable: a folder of SAELens or sparsify.",
-            METHOD,
-            "--features",
-        ),
-    ] = None,
-    feature_names: Annotated[
-        Path | None,
-        option("Names and links of the features: CSV or JSON.", METHOD, "--feature-names"),
-    ] = None,
+    features: Features = None,
+    feature_names: FeatureNames = None,
+    feature_hook: FeatureHook = None,
+    feature_source: FeatureSource = None,
+    feature_k: FeatureK = None,
+    feature_centred: FeatureCentred = None,
     layer: Annotated[
         str | None,
         option(
@@ -193,7 +194,8 @@ def why(
         raise Usage(
             "--parts splits what heads read, and no layer's is kept: leave out --edges none and --cut."
         )
-    _check_features(features or [], feature_names, cut)
+    coders = Named(features or [], feature_names, feature_hook, feature_source, feature_k, feature_centred)
+    coders.check(cut)
     units = _layers_with_units(neurons, layer, cut)
     if check and attention == "held":
         raise Usage(
@@ -212,7 +214,7 @@ def why(
     named = _model(model, similar)
     loading(named)
     outputs.check()
-    dictionaries = _dictionaries(features or [], feature_names)
+    dictionaries = coders.read()
     inputs = _question(passages) if passages else typed
     explainer = explainer_of(
         named, revision, device, dtype, local_files_only, trust_remote_code=trust_remote_code
@@ -305,21 +307,6 @@ def _layers(edges: str | None) -> list[int] | str:
     if edges is None or edges in ("strongest", "all"):
         return edges or "strongest"
     return [] if edges == "none" else layer_range("--edges", edges) or []
-
-
-def _check_features(folders: list[Path], names: Path | None, cut: str) -> None:
-    """Raises Usage for options of features that do not go together."""
-    if names is not None and len(folders) != 1:
-        raise Usage("--feature-names is the table of one dictionary; give it with one --features FOLDER.")
-    if folders and cut == "model":
-        raise Usage("--features are read where layers are cut; leave --cut model out.")
-
-
-def _dictionaries(folders: list[Path], names: Path | None) -> list[Dictionary]:
-    """The dictionaries in these folders."""
-    from ligflow.dictionaries.read import read_dictionary
-
-    return [checked(partial(read_dictionary, names=names), folder) for folder in folders]
 
 
 def _layers_with_units(neurons: int | None, layer: str | None, cut: str) -> list[int] | str:
