@@ -12,14 +12,14 @@ from ligflow.corpus.runs.plan import begin, write_sentences
 from ligflow.corpus.runs.store import Results, Run, open_run
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.experiment import VARIANTS, Experiment
-from ligflow.corpus.tables.schema import ATT, CELLS, DIRECT, METRIC_ROWS, MLP, RULES, SENTENCES
+from ligflow.corpus.tables.schema import CELLS, DIRECT, METRIC_ROWS, PAIRS, RULES, SENTENCES
 from ligflow.evaluation.consistency import METRICS
 
 Row = dict[str, Any]
 Change = Callable[[Row], None]
 OTHERS = [
-    *(("composed", *pair) for pair in product(ATT, MLP, RULES)),
-    *(("shuffled", *pair) for pair in product(ATT, MLP, RULES)),
+    *(("composed", *pair, rule) for pair, rule in product(PAIRS, RULES)),
+    *(("shuffled", *pair, rule) for pair, rule in product(PAIRS, RULES)),
     ("attention", None, None, None),
 ]
 

@@ -41,8 +41,10 @@ def test_all_layers_together_are_all_rows(tmp_path: Path) -> None:
     found = run_by_hand(tmp_path)
     ours, frame = estimate(found, draws=100), frame_of(found)
     rows = frame[(frame["map"] == "attention") & (frame.direct == "itb") & frame.diagonal]
-    np.testing.assert_allclose(ours.mean[0, 0, 2, 1, ATTENTION], rows[list(METRICS)].mean(), rtol=1e-6)
-    assert ours.cells[0, 0, 2, 1, ATTENTION].tolist() == [len(rows)] * len(METRICS)
+    np.testing.assert_allclose(
+        ours.mean[0, 0, 2, DIRECT.index("itb"), ATTENTION], rows[list(METRICS)].mean(), rtol=1e-6
+    )
+    assert ours.cells[0, 0, 2, DIRECT.index("itb"), ATTENTION].tolist() == [len(rows)] * len(METRICS)
     assert not ours.undefined.any()
 
 

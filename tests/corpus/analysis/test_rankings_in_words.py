@@ -47,7 +47,7 @@ def test_raw_l2_that_rewards_small_noise_is_warned_of(tmp_path: Path) -> None:
     lines = warnings_of(ranked, "token", 40, 3, 2, [])
     assert lines[0] == "Integrals that miss the tolerance: 3; see Completeness."
     assert lines[1] == "Sentences that were left out: 2; see Left out."
-    assert "is better than 16 of the 16 real maps" in lines[2]
+    assert "is better than 24 of the 24 real maps" in lines[2]
 
 
 def test_numbers_are_readable() -> None:

@@ -9,6 +9,7 @@ from favoured_pairs import favouring
 from ligflow.corpus.analysis.estimates import PAIRS, estimate
 from ligflow.corpus.reports import consistency_figures
 from ligflow.corpus.reports.report import report
+from ligflow.corpus.tables.schema import DIRECT
 from runs_by_hand import run_by_hand
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
@@ -30,4 +31,4 @@ def test_the_heat_map_frames_the_best(tmp_path: Path) -> None:
     for axes in figure.axes:
         assert [patch.get_y() for patch in axes.patches] == [
             PAIRS.index(("zero", "zero", "product")) - 0.48
-        ] * 3
+        ] * len(DIRECT)

@@ -10,6 +10,7 @@ from ligflow import LigflowError
 from ligflow.corpus.analysis.estimates import PAIRS
 from ligflow.corpus.reports.report import report
 from ligflow.corpus.runs.store import open_run
+from ligflow.corpus.tables.experiment import VARIANTS
 from ligflow.corpus.tables.schema import DIRECT
 from ligflow.evaluation.consistency import METRICS
 from runs_by_hand import run_by_hand
@@ -40,7 +41,7 @@ def test_a_report_can_be_read_as_a_table(written: Path) -> None:
     assert (first.att == "itb").all()
     assert first["twin"].notna().all()
     assert pandas.read_csv(written.parent / "left_out.csv")["sentence"].tolist() == [4]
-    assert len(pandas.read_csv(written.parent / "completeness.csv")) == 9 * 3
+    assert len(pandas.read_csv(written.parent / "completeness.csv")) == len(VARIANTS) * 3
 
 
 def test_a_twin_elsewhere(tmp_path: Path, no_figures: None) -> None:

@@ -14,7 +14,7 @@ from ligflow import Explainer, Words
 from ligflow.corpus.tables.certificates import certify
 from ligflow.corpus.tables.comparisons import compare
 from ligflow.corpus.tables.experiment import VARIANTS, Experiment, named
-from ligflow.corpus.tables.schema import ATT, CELLS, DIRECT, METRIC_ROWS, MLP, RULES
+from ligflow.corpus.tables.schema import CELLS, CONTROLS, DIRECT, METRIC_ROWS, PAIRS, RULES
 from ligflow.evaluation.consistency import METRICS
 from ligflow.results.join import join
 
@@ -62,6 +62,8 @@ class ByHand:
         mean = z.mean(0)
         if name == "zero":
             return np.tile((z / self.count) @ unit(mean), (self.count, 1))
+        if name == "mean":  # attention is even, so that u stays where it is: nothing moves
+            return np.zeros((self.count, self.count))
         itb = np.stack([((z - z[j]) / self.count) @ unit(mean - z[j]) for j in range(self.count)])
         if name == "itb_map_ratio":
             alpha = 1 / self.count
@@ -69,13 +71,26 @@ class ByHand:
             return self.ratio(itb, est / (est + itb.sum(1)))
         return self.ratio(itb, self.share(self.head("zero", z), itb)) if name != "itb" else itb
 
-    def mlp(self, name: str) -> np.ndarray:
+    def mlp(self, att: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Of each head and of the residual; it moves with `matched` only, and the layer adds both."""
+        wide = np.repeat(self.gains, self.z.shape[1] // len(self.gains))
+        rest = np.zeros_like(self.z)
+        if name == "matched":
+            rest = self.z - (self.z.mean(0) if att == "mean" else 0)
+            start = self.z.mean(0) if att == "mean" else np.zeros(self.z.shape[1])
+            whole = np.tile((self.z.mean(0) - start) * wide, (self.count, 1))
+            direction = (rest + whole) / np.linalg.norm(rest + whole, axis=1, keepdims=True)
+            heads = np.split(whole, len(self.gains), axis=1), np.split(direction, len(self.gains), axis=1)
+            return (
+                np.stack([(move * part).sum(1) for move, part in zip(*heads, strict=True)]),
+                (rest * direction).sum(1),
+            )
         moves = [
             gain * (np.tile(part.mean(0), (self.count, 1)) - (part if name == "att_itb_a0" else 0))
             for gain, part in zip(self.gains, self.slices, strict=True)
         ]
         size = np.linalg.norm(np.concatenate(moves, axis=1), axis=1)
-        return np.stack([(move**2).sum(1) / size for move in moves])
+        return np.stack([(move**2).sum(1) / size for move in moves]), np.zeros(self.count)
 
     def direct(self, name: str) -> np.ndarray:
         wide = self.z * np.repeat(self.gains, self.z.shape[1] // len(self.gains))
@@ -85,13 +100,23 @@ class ByHand:
             return np.stack(
                 [(wide / self.count + own[j][:, None] * self.z[j]) @ unit(self.z[j] + mean) for j in rows]
             )
+        if name == "mean":  # what attention gives stays as a whole, so that the residual alone says where to
+            own, moved = np.eye(self.count), self.z - self.z.mean(0)
+            return np.stack(
+                [((wide - mean) / self.count + own[j][:, None] * moved[j]) @ unit(moved[j]) for j in rows]
+            )
         itb = np.stack([((wide - wide[j]) / self.count) @ unit(mean - wide[j]) for j in rows])
         return itb if name == "itb" else self.ratio(itb, self.share(self.direct("zero"), itb))
 
     def composed(self, att: str, mlp: str, rule: str) -> np.ndarray:
-        a, m = self.att(att), self.mlp(mlp)
-        a = a / a.sum(-1, keepdims=True) if rule == "conserving" else a
-        return (a * m[..., None]).sum(0)
+        a, (m, own) = self.att(att), self.mlp(att, mlp)
+        return self.weighed(a, m, own) if rule == "conserving" else (a * m[..., None]).sum(0)
+
+    def weighed(self, a: np.ndarray, m: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """By shares; what heads that do not move write stays with the target, as the residual does."""
+        if not a.any():
+            return np.diag(own + m.sum(0))
+        return (a / a.sum(-1, keepdims=True) * m[..., None]).sum(0) + np.diag(own)
 
 
 def metrics(d: np.ndarray, c: np.ndarray, top_k: int) -> dict[str, float]:
@@ -119,12 +144,16 @@ def test_every_metric_of_all_pairs_on_a_layer_known_in_closed_form(
 ) -> None:
     maps, frame = by_hand
     d = maps.direct(direct)
-    for att, mlp, rule in itertools.product(ATT, MLP, RULES):
+    for (att, mlp), rule in itertools.product(PAIRS, RULES):
         c = maps.composed(att, mlp, rule)
         for target, diagonal in itertools.product(range(len(d)), (True, False)):
             kept = np.ones(len(d), dtype=bool) if diagonal else np.arange(len(d)) != target
-            known = metrics(d[target][kept], c[target][kept], 2)
             row = frame.loc[("token", 0, target, direct, "composed", att, mlp, rule, diagonal)]
+            rows = d[target][kept], c[target][kept]
+            if not (rows[0].any() and rows[1].any()):  # even attention does not move from the mean
+                assert float(row["l2"]) == pytest.approx(np.linalg.norm(rows[0] - rows[1]), abs=1e-5)
+                continue
+            known = metrics(*rows, 2)
             near = known["l2"] < 1e-6  # equal maps: ranks of values that are equal but for rounding
             for name in METRICS:
                 if not (near and name in ("spearman", "top_k")):
@@ -135,6 +164,28 @@ def test_matched_baselines_agree_perfectly_on_a_layer_without_mlp(by_hand: tuple
     row = by_hand[1].loc[("token", 0, 2, "itb", "composed", "itb", "att_itb_a0", "conserving", True)]
     assert float(row["l2"]) == pytest.approx(0, abs=1e-6)
     assert float(row["pearson"]) == pytest.approx(1)
+
+
+def test_controls_are_those_of_the_matched_pair_which_forget_heads_or_the_target(
+    by_hand: tuple[ByHand, Any],
+) -> None:
+    maps, frame = by_hand
+    for direct, pair in {"zero": ("zero", "matched"), "itb": ("itb", "att_itb_a0")}.items():
+        a, (m, own) = maps.att(pair[0]), maps.mlp(*pair)
+        c, d = maps.weighed(a, m, own), maps.direct(direct)
+        off = ~np.eye(len(c), dtype=bool)
+        mean = np.where(off, c, 0).sum(0) / (len(c) - 1)
+        lesser = {
+            "heads_alike": maps.weighed(a, np.tile(m.mean(0), (len(m), 1)), own),
+            "heads_permuted": maps.weighed(a, m[::-1], own),  # two heads can only be exchanged
+            "mean_row": np.tile(mean, (len(c), 1)),
+            "neighbour": c[[1, 2, 3, 4, 5, 4]],
+        }
+        for kind, target in itertools.product(CONTROLS, range(len(c))):
+            row = frame.loc[("token", 0, target, direct, kind, *pair, "conserving", False)]
+            known = metrics(d[target][off[target]], lesser[kind][target][off[target]], 2)
+            for name in ("l2", "relative_l2", "normalised_l2", "pearson"):
+                assert float(row[name]) == pytest.approx(known[name], abs=1e-5), (direct, kind, name)
 
 
 def test_the_attention_control_is_the_mean_of_the_heads(by_hand: tuple[ByHand, Any]) -> None:
@@ -170,7 +221,7 @@ def test_the_tables_keep_to_their_schema(by_hand: tuple[ByHand, Any]) -> None:
     cells = certify(4, flows)
     assert rows.schema.equals(METRIC_ROWS)
     assert cells.schema.equals(CELLS)
-    assert rows.num_rows == 2 * 3 * (16 + 16 + 1) * 6
+    assert rows.num_rows == 2 * len(DIRECT) * (24 + 24 + len(CONTROLS) + 1) * 6
     assert cells.num_rows == len(VARIANTS) * 6
     assert set(rows["layer"].to_pylist()) == set(cells["layer"].to_pylist()) == {1}
     assert set(rows["sentence"].to_pylist()) == set(cells["sentence"].to_pylist()) == {4}

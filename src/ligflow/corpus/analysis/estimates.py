@@ -9,24 +9,28 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Float, Int
 
 from ligflow.corpus.runs.store import Run
-from ligflow.corpus.tables.schema import ATT, DIRECT, MAPS, MLP, RULES
+from ligflow.corpus.tables.schema import DIRECT, RULES
+from ligflow.corpus.tables.schema import PAIRS as BASELINES
 from ligflow.errors import LigflowError
 from ligflow.evaluation.bootstrap import Sums, add, means, nothing, weights
 from ligflow.evaluation.consistency import METRICS
 
-PAIRS = [(att, mlp, rule) for att in ATT for mlp in MLP for rule in RULES]
-COMPOSED, SHUFFLED, ATTENTION = slice(0, 16), slice(16, 32), 32
-_OTHERS = 33
+PAIRS = [(*pair, rule) for pair in BASELINES for rule in RULES]
+COMPOSED, SHUFFLED = slice(0, len(PAIRS)), slice(len(PAIRS), 2 * len(PAIRS))
+ATTENTION = SHUFFLED.stop
+_OTHERS = ATTENTION + 1
+_KINDS = ("composed", "shuffled", "attention")
 
 
 @dataclass(frozen=True, eq=False)
 class Estimates:
     """`draws[b]` is a mean in draw b (0: over the sentences as they are), by all that it is a mean of.
 
-    `others` are the 16 composed maps (in the order of PAIRS), the same shuffled, and raw attention; the
+    `others` are the composed maps (in the order of PAIRS), the same shuffled, and raw attention; the
     last layer is all layers together. `cells` is how many numbers a mean is of, `undefined` how many were
     not defined.
     """
@@ -57,6 +61,7 @@ def estimate(run: Run, draws: int = 1000, seed: int = 0) -> Estimates:
     sentences = 0
     for shard in run.done:
         table = run.table(shard, "metrics")
+        table = table.filter(pc.is_in(table["map"].cast("string"), pa.array(_KINDS)))
         numbers = np.unique(table["sentence"].to_numpy())
         if not len(numbers):
             continue
@@ -123,13 +128,12 @@ def _codes(table: pa.Table, column: str, known: Sequence[str]) -> np.ndarray:
 
 
 def _other(table: pa.Table) -> np.ndarray:
-    """The place of what is compared among the 33."""
-    kind, att, mlp, rule = (
-        _codes(table, name, known)
-        for name, known in (("map", MAPS), ("att", ATT), ("mlp", MLP), ("rule", RULES))
-    )
-    pair = (att * len(MLP) + mlp) * len(RULES) + rule
-    return np.where(kind == MAPS.index("attention"), ATTENTION, pair + SHUFFLED.start * kind)
+    """The place of what is compared among all that is."""
+    columns = [table[name].to_pylist() for name in ("map", "att", "mlp", "rule")]
+    places = {("attention", None, None, None): ATTENTION}
+    for kind, start in (("composed", COMPOSED.start), ("shuffled", SHUFFLED.start)):
+        places |= {(kind, *pair): start + number for number, pair in enumerate(PAIRS)}
+    return np.array([places[names] for names in zip(*columns, strict=True)], dtype=np.int64)
 
 
 def _estimates(

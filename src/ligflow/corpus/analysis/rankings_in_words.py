@@ -127,7 +127,7 @@ def _magnitude(ranked: list[Ranked], unit: str) -> list[str]:
         if worse:
             cases.append(
                 f"direct `{direct}`: {name(noise)} with its values in random order "
-                f"({number(noise.shuffled)}) is better than {len(worse)} of the 16 real maps"
+                f"({number(noise.shuffled)}) is better than {len(worse)} of the {len(rows)} real maps"
             )
     if not cases:
         return []

@@ -18,8 +18,8 @@ from ligflow.evaluation.bootstrap import interval
 from ligflow.evaluation.consistency import METRICS
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart
-_COLOURS = dict(zip(ATT, ("#E69F00", "#0072B2", "#CC79A7", "#009E73"), strict=True))
-_STYLES = dict(zip(MLP, ("--", "-"), strict=True))
+_COLOURS = dict(zip(ATT, ("#E69F00", "#56B4E9", "#0072B2", "#CC79A7", "#009E73"), strict=True))
+_STYLES = dict(zip(MLP, ("--", "-", "-."), strict=True))
 _GREY = "#777777"
 _DARK = 0.7  # shades that black text would drown in
 

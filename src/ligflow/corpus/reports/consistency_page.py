@@ -7,7 +7,7 @@ from ligflow.corpus.analysis.rankings import Ranked, lower_is_better, ranking
 from ligflow.corpus.analysis.rankings_in_words import NAMES, number
 from ligflow.corpus.analysis.report_data import Findings
 from ligflow.corpus.reports.markdown import plain, table
-from ligflow.corpus.tables.schema import DIRECT, RULES
+from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, RULES
 from ligflow.evaluation.consistency import METRICS
 
 
@@ -42,9 +42,10 @@ def _head(findings: Findings) -> str:
     layers = ", ".join(map(str, of.layers))
     return (
         f"# Consistency of composed and direct maps: {plain(model['name'])}\n\n"
-        f"{of.sentences} sentences, layers {layers}. Composed maps of {len(PAIRS)} configurations (4 ATT "
-        f"baselines, 2 MLP baselines, 2 rules) against direct maps of {len(DIRECT)}. A mean is over all "
-        f"rows (targets) of all sentences; intervals are 95%, from {findings.draws} bootstrap draws of whole "
+        f"{of.sentences} sentences, layers {layers}. Composed maps of {len(PAIRS)} configurations (pairs of "
+        f"{len(ATT)} ATT and {len(MLP)} MLP baselines, {len(RULES)} rules) against direct maps of "
+        f"{len(DIRECT)}. A mean is over all rows (targets) of all sentences; intervals are 95%, from "
+        f"{findings.draws} bootstrap draws of whole "
         "sentences."
     )
 

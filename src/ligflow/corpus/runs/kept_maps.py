@@ -11,7 +11,7 @@ from torch import Tensor
 from ligflow.corpus.runs.manifest import KeptMaps
 from ligflow.corpus.runs.store import MAPS, Run
 from ligflow.corpus.tables.experiment import VARIANTS, Variants
-from ligflow.corpus.tables.schema import ATT, DIRECT, MLP
+from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, mlp_start
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
 from ligflow.results.flow_file import FORMAT
@@ -74,7 +74,7 @@ def flows(
     path = run.file(shard, MAPS)
     with safe_open(path, framework="pt") as file:
         for number, header in _headers(path, file.metadata()).items():
-            parts = (("z2u", att), ("u2z", mlp), ("z2z", direct))
+            parts = (("z2u", att), ("u2z", mlp_start(att, mlp)), ("z2z", direct))
             yield int(number), join([_flow(file, path, number, header, *part) for part in parts])
 
 

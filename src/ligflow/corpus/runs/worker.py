@@ -152,11 +152,11 @@ def results_of(
         for flow in explained:
             flows[flow[0].meta["index"]] = flow
     metrics, cells = [METRIC_ROWS.empty_table()], [CELLS.empty_table()]
-    for place, nine in sorted(flows.items()):
+    for place, parts in sorted(flows.items()):
         sentence = sentences[place]
-        attention = explainer.attention(sentence.inputs, layers=list(nine[0].layers))
-        metrics.append(compare(sentence.number, named(nine), attention, experiment))
-        cells.append(certify(sentence.number, named(nine)))
+        attention = explainer.attention(sentence.inputs, layers=list(parts[0].layers))
+        metrics.append(compare(sentence.number, named(parts), attention, experiment))
+        cells.append(certify(sentence.number, named(parts)))
     tables = {
         "sentences": _sentences(sentences, flows, reasons),
         "metrics": pa.concat_tables(metrics).unify_dictionaries(),
@@ -164,7 +164,7 @@ def results_of(
     }
     if not experiment.maps:
         return Results(tables), len(flows)
-    kept = {sentences[place].number: named(nine) for place, nine in flows.items()}
+    kept = {sentences[place].number: named(parts) for place, parts in flows.items()}
     return Results(tables, tensors_of(kept), header_of(kept)), len(flows)
 
 

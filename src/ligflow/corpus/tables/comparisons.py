@@ -1,7 +1,7 @@
 """One sentence: all composed maps, and the controls, against all direct ones, row by row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,28 +10,49 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ligflow.corpus.tables.experiment import Experiment, Variants
-from ligflow.corpus.tables.schema import ATT, DIRECT, MAPS, METRIC_ROWS, MLP, RULES, UNITS
+from ligflow.corpus.tables.schema import (
+    ATT,
+    CONTROLS,
+    DIRECT,
+    MAPS,
+    MATCHED,
+    METRIC_ROWS,
+    MLP,
+    PAIRS,
+    RULES,
+    UNITS,
+    mlp_start,
+)
 from ligflow.evaluation.consistency import METRICS, agreement, shuffled_rows
+from ligflow.evaluation.control_maps import heads_alike, heads_permuted, mean_row, neighbour
 from ligflow.flow import Flow
 from ligflow.results.grouping import Groups, words_of
 from ligflow.results.join import join
 
-_PAIRS = [(att, mlp) for att in ATT for mlp in MLP]
-_COMPOSED = [(att, mlp, rule) for att, mlp in _PAIRS for rule in RULES]
-# what is compared with each direct map, in the order of the rows: map, ATT, MLP, rule
-_OTHERS: list[tuple[str | None, ...]] = [
-    *(("composed", *names) for names in _COMPOSED),
-    *(("shuffled", *names) for names in _COMPOSED),
-    ("attention", None, None, None),
-]
+_COMPOSED = [(*pair, rule) for pair in PAIRS for rule in RULES]
+_CONTROLLED = [_COMPOSED.index((*MATCHED[direct], "conserving")) for direct in DIRECT]
+
+
+def _others(direct: str) -> list[tuple[str | None, ...]]:
+    """What is compared with a direct map, in the order of the rows: map, ATT, MLP, rule."""
+    return [
+        *(("composed", *names) for names in _COMPOSED),
+        *(("shuffled", *names) for names in _COMPOSED),
+        *((control, *MATCHED[direct], "conserving") for control in CONTROLS),
+        ("attention", None, None, None),
+    ]
 
 
 @dataclass(frozen=True)
 class _Maps:
-    """All maps of a sentence; `still` marks rows that did not move, so that they share nothing out."""
+    """All maps of a sentence; `still` marks rows that did not move, so that they share nothing out.
+
+    `by_head` are the controls that are composed anew, of the pair whose ends match each direct map.
+    """
 
     direct: Float[Tensor, "direct layer target source"]
     composed: Float[Tensor, "composed layer target source"]
+    by_head: Float[Tensor, "direct 2 layer target source"]
     attention: Float[Tensor, "layer target source"]
     seen: Bool[Tensor, "layer target source"]
     direct_still: Bool[Tensor, "direct layer target"]
@@ -49,12 +70,13 @@ def compare(
     A source counts where the target sees it: where some head has an attention weight above 0.
     """
     flow, tables = variants["z2z", DIRECT[0]], []
-    whole = _over_tokens(variants, attention)
+    draw = torch.Generator("cpu").manual_seed(_seed(experiment.seed, number, len(UNITS)))
+    whole = _over_tokens(variants, attention, draw)
     for unit in experiment.units:
         groups, places = _groups(flow, unit, experiment.hide_special)
         if places:
             maps = _over_groups(whole, groups)
-            draw = torch.Generator("cpu").manual_seed(_seed(experiment.seed, number, unit))
+            draw = torch.Generator("cpu").manual_seed(_seed(experiment.seed, number, UNITS.index(unit)))
             for diagonal in (True, False):
                 metrics, compared = _agreement(maps, diagonal, experiment.top_k, draw)
                 norm = torch.where(compared, maps.direct.double(), 0.0).norm(dim=-1)
@@ -63,17 +85,31 @@ def compare(
     return pa.concat_tables(tables) if tables else METRIC_ROWS.empty_table()
 
 
-def _over_tokens(variants: Variants, attention: Tensor) -> _Maps:
+def _over_tokens(variants: Variants, attention: Tensor, draw: torch.Generator) -> _Maps:
     direct = [variants["z2z", baseline] for baseline in DIRECT]
-    pairs = [join([variants["z2u", att], variants["u2z", mlp]]) for att, mlp in _PAIRS]
+    pairs = [_pair(variants, *pair) for pair in PAIRS]
+    by_head = [
+        [_composed_of(flow, heads_alike(flow.u2z)), _composed_of(flow, heads_permuted(flow.u2z, draw))]
+        for flow in (pairs[PAIRS.index(MATCHED[name])] for name in DIRECT)
+    ]
     return _Maps(
         direct=torch.stack([flow.z2z for flow in direct]),
         composed=torch.stack([flow.composed(rule) for flow in pairs for rule in RULES]),
+        by_head=torch.stack([torch.stack(controls) for controls in by_head]),
         attention=attention.mean(dim=1),
         seen=(attention > 0).any(dim=1),
         direct_still=torch.stack([_still(flow, "z2z") for flow in direct]),
         composed_still=torch.stack([_still(flow, "u2z") for flow in pairs for _ in RULES]),
     )
+
+
+def _pair(variants: Variants, att: str, mlp: str) -> Flow:
+    return join([variants["z2u", att], variants["u2z", mlp_start(att, mlp)]])
+
+
+def _composed_of(flow: Flow, u2z: Tensor) -> Tensor:
+    """The composed map, had the heads written this."""
+    return replace(flow, tensors=dict(flow.tensors) | {"u2z": u2z}).composed("conserving")
 
 
 def _still(flow: Flow, route: str) -> Tensor:
@@ -99,6 +135,7 @@ def _over_groups(maps: _Maps, groups: Groups) -> _Maps:
     return _Maps(
         groups.of(maps.direct),
         groups.of(maps.composed),
+        groups.of(maps.by_head),
         groups.of(maps.attention),
         groups.of(maps.seen.double()) > 0,
         still(maps.direct_still),
@@ -113,11 +150,22 @@ def _agreement(
     size = maps.seen.shape[-1]
     own = torch.eye(size, dtype=torch.bool, device=maps.seen.device)
     compared = maps.seen if diagonal else maps.seen & ~own
-    others = torch.cat([maps.composed, shuffled_rows(maps.composed, compared, draw), maps.attention[None]])
+    shuffled = shuffled_rows(maps.composed, compared, draw)
+    rows = [_of_direct(maps, place, shuffled, compared, top_k) for place in range(len(DIRECT))]
+    return {name: torch.stack([row[name] for row in rows]) for name in METRICS}, compared
+
+
+def _of_direct(
+    maps: _Maps, place: int, shuffled: Tensor, compared: Tensor, top_k: int
+) -> dict[str, Float[Tensor, "other layer target"]]:
+    """Every metric of all that is compared with one direct map; one at a time, which bounds the memory."""
+    matched = maps.composed[_CONTROLLED[place]]
+    rows = torch.stack([mean_row(matched, compared), neighbour(matched)])
+    others = torch.cat([maps.composed, shuffled, maps.by_head[place], rows, maps.attention[None]])
+    of_matched = maps.composed_still[_CONTROLLED[place]].expand(len(CONTROLS), -1, -1)
     never = torch.zeros_like(maps.composed_still[:1])
-    still = torch.cat([maps.composed_still, maps.composed_still, never])
-    still = maps.direct_still[:, None] | still[None]
-    return agreement(maps.direct[:, None], others[None], compared, still, top_k), compared
+    still = torch.cat([maps.composed_still, maps.composed_still, of_matched, never])
+    return agreement(maps.direct[place], others, compared, maps.direct_still[place] | still, top_k)
 
 
 def _table(
@@ -139,7 +187,7 @@ def _table(
         "target": pa.array(np.asarray(places, dtype=np.int32)[target]),
         "direct": _names(direct, DIRECT),
         **{
-            name: _names(np.array([_index(names[column], known) for names in _OTHERS])[other], known)
+            name: _names(_codes(column, known)[direct, other], known)
             for column, (name, known) in enumerate(
                 {"map": MAPS, "att": ATT, "mlp": MLP, "rule": RULES}.items()
             )
@@ -150,6 +198,11 @@ def _table(
         **{name: _nullable(metrics[name]) for name in METRICS},
     }
     return pa.table(columns, schema=METRIC_ROWS)
+
+
+def _codes(column: int, known: Sequence[str]) -> Int[np.ndarray, "direct other"]:
+    """The place of a column's name among the known ones, for each direct map and what it is compared with."""
+    return np.array([[_index(names[column], known) for names in _others(direct)] for direct in DIRECT])
 
 
 def _index(name: str | None, known: Sequence[str]) -> int:
@@ -168,6 +221,6 @@ def _nullable(values: Tensor) -> pa.Array:
     return pa.array(flat.astype(np.float32), mask=np.isnan(flat))
 
 
-def _seed(seed: int, number: int, unit: str) -> int:
-    """One for each sentence and unit, whatever shard it is in."""
-    return (seed * 1_000_003 + number) * len(UNITS) + UNITS.index(unit)
+def _seed(seed: int, number: int, purpose: int) -> int:
+    """One for each sentence and purpose, whatever shard it is in."""
+    return (seed * 1_000_003 + number) * (len(UNITS) + 1) + purpose

@@ -1,10 +1,10 @@
-"""The nine integrals that the 24 pairs of baselines need: each is computed once a sentence."""
+"""The integrals that all pairs of baselines need: each is computed once a sentence."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, UNITS
+from ligflow.corpus.tables.schema import ATT, DIRECT, PAIRS, UNITS, mlp_start
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
 from ligflow.names import MAX_NODES, TOL
@@ -12,10 +12,10 @@ from ligflow.settings import ask
 
 VARIANTS = (
     *(("z2u", baseline) for baseline in ATT),
-    *(("u2z", baseline) for baseline in MLP),
+    *(("u2z", start) for start in dict.fromkeys(mlp_start(*pair) for pair in PAIRS)),
     *(("z2z", baseline) for baseline in DIRECT),
 )
-_OPTION = {"z2u": "att_baseline", "u2z": "mlp_baseline", "z2z": "layer_baseline"}
+_OPTION = {"z2u": "att_baseline", "z2z": "layer_baseline"}
 Variants = Mapping[tuple[str, str], Flow]  # by route and baseline
 
 
@@ -58,14 +58,21 @@ class Experiment:
 
     @property
     def variants(self) -> list[dict[str, Any]]:
-        """The settings of the nine, for `explain_many_under`."""
-        return [{"routes": route, _OPTION[route]: name} | self.integration for route, name in VARIANTS]
+        """The settings of each of VARIANTS, for `explain_many_under`."""
+        return [{"routes": route} | _baselines(route, name) | self.integration for route, name in VARIANTS]
 
     def describe(self) -> dict[str, Any]:
         """As plain data, for the manifest."""
         return asdict(self) | {"layers": None if self.layers is None else list(self.layers)}
 
 
+def _baselines(route: str, name: str) -> dict[str, str]:
+    if route != "u2z":
+        return {_OPTION[route]: name}
+    mlp, _, att = name.partition(":")
+    return {"mlp_baseline": mlp} | ({"att_baseline": att} if att else {})
+
+
 def named(flows: Sequence[Flow]) -> Variants:
-    """The nine flows by route and baseline."""
+    """The flows by route and baseline, in the order of VARIANTS."""
     return dict(zip(VARIANTS, flows, strict=True))
