@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ligflow.errors import LigflowError
 from ligflow.method import composition
-from ligflow.results.flow_data import DIMS, SPLIT, SPLIT_ERROR, FlowData
+from ligflow.results.flow_data import DIMS, SPLIT_ERROR, FlowData
 from ligflow.results.flow_file import header
 from ligflow.results.joint_sources import over_both
 
 EXACT_BYTES = 24 * 2**20  # a map up to this size is kept in float32
 LIMIT_BYTES = 256 * 2**20
+_UNSHOWN = ("z2z_residual", SPLIT_ERROR)
 _COMPOSED = tuple(f"composed.{rule}" for rule in composition.NAMES)
 
 
@@ -26,11 +27,11 @@ def pack(flow: FlowData, exact_bytes: int = EXACT_BYTES, limit_bytes: int = LIMI
     is off by at most half a step, 1/254 of its row's largest; the viewer says so in its legend. If heads
     are stored like that, the composed maps are added, since they could not be composed exactly any more.
 
-    z2z by head is left out, which the viewer does not show. Raises LigflowError if the file would have more
-    than `limit_bytes`.
+    Of z2z split by head the parts that the viewer does not show are left out. Raises LigflowError if the file
+    would have more than `limit_bytes`.
     """
     flow = over_both(flow)
-    flow = replace(flow, tensors={n: t for n, t in flow.tensors.items() if n not in (*SPLIT, SPLIT_ERROR)})
+    flow = replace(flow, tensors={n: t for n, t in flow.tensors.items() if n not in _UNSHOWN})
     large = [n for n in (*DIMS, *_COMPOSED) if n in flow.tensors and _bytes(flow.tensors[n]) > exact_bytes]
     tensors = {name: tensor for name, tensor in flow.tensors.items() if name not in large}
     maps = {name: flow.tensors[name] for name in large}

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from architectures import ARCHITECTURES, build, example
 from browser import flow_of, still_head
-from ligflow import Flow
+from ligflow import Explainer, Flow
 from pages import TOKENS, WORDS, Open, chosen, close, map_of, table
 
 
@@ -49,6 +50,26 @@ def test_some_targets(opened: Open) -> None:
     shown = opened(some, state="map=composed&layer=0&special=0")
     close(map_of(shown), some.composed()[0])
     assert {row["target"] for row in table(shown)} == {"1", "4"}
+
+
+def _through_mlp(flow: Flow, layer: int) -> torch.Tensor:
+    own = torch.zeros_like(flow.z2z[layer])
+    own[torch.arange(len(flow.targets)), flow.targets] = flow.z2z_residual_mlp[layer]
+    return flow.z2z_mlp[layer].sum(0) + own
+
+
+@pytest.mark.parametrize("tokens", [[0, 1, 2], [2]])
+def test_a_direct_map_by_its_ways(opened: Open, tokens: list[int]) -> None:
+    """What passes through a head, and through the MLP: of a model, where some tokens are targets."""
+    explainer = Explainer(build(ARCHITECTURES["llama"]))
+    inputs = example(ARCHITECTURES["llama"], 3)
+    flow = explainer.explain(inputs, routes="z2z", split=True, targets=tokens)
+    for state, known in {"e1": flow.z2z_heads[1, 1], "through_mlp": _through_mlp(flow, 1)}.items():
+        shown = opened(flow, state=f"map={state}&layer=1&special=0")
+        close(map_of(shown), known)
+        assert "certified" in shown.inner_text("main .badge")
+        assert chosen(shown, "map") == state
+    assert "what passes through the MLP" in shown.inner_text("h2")
 
 
 @pytest.mark.parametrize("route", ["z2u", "u2z", "z2z"])

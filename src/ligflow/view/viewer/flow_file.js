@@ -42,7 +42,8 @@ export function openFlow(source, name = "This file") {
   const tensors = Object.fromEntries(Object.entries(table.entries).filter(([, one]) => one.dtype in READ));
   const routes = ["z2u", "u2z", "z2z"].filter((route) => `${route}.total` in tensors && route in tensors);
   const heads = ["z2u", "u2z"].filter((n) => n in tensors).map((n) => tensors[n].shape[1])[0] || 0;
-  const flow = { name, ...header, routes, heads, quantised: [] };
+  const waysOfHeads = tensors.z2z_heads?.shape[1] || 0;
+  const flow = { name, ...header, routes, heads, waysOfHeads, quantised: [] };
   flow.has = (tensor) => tensor in tensors;
   flow.tensor = reader(source, tensors, table.start, flow);
   flow.shape = (tensor) => tensors[tensor].shape;
@@ -101,7 +102,8 @@ function check(flow, tensors, room) {
     const [begin, end] = one.data_offsets;
     if (end - begin !== size || end > room) bad(`tensor ${name} is cut short`);
   }
-  const sizes = { L: flow.layers.length, H: flow.heads, T: flow.targets.length, S: flow.tokens.length };
+  const [ways, layers] = [flow.waysOfHeads, flow.layers.length];
+  const sizes = { L: layers, H: flow.heads, W: ways, T: flow.targets.length, S: flow.tokens.length };
   for (const route of flow.routes) {
     const cells = route === "z2u" ? "LHT" : "LT";
     const map = { z2u: "LHTS", u2z: "LHT", z2z: "LTS" }[route];
@@ -109,6 +111,7 @@ function check(flow, tensors, room) {
     for (const part of ["total", "scale", "residue", "origin", "met"]) needed[`${route}.${part}`] = cells;
     if (route === "u2z") needed.u2z_residual = "LT";
     if (route === "z2u") needed["z2u.floor"] = "LH";
+    if (route === "z2z" && ways) Object.assign(needed, { z2z_heads: "LWTS", z2z_mlp: "LWTS", z2z_residual_mlp: "LT" });
     for (const [name, axes] of Object.entries(needed)) {
       const shape = [...axes].map((axis) => sizes[axis]).join();
       if (!(name in tensors) || tensors[name].shape.join() !== shape) bad(`tensor ${name} is missing or does not fit`);

@@ -1,7 +1,10 @@
 // One map of one layer over tokens, composed here if it must be, with its certificates. Rows are targets and columns
 // are sources, everywhere.
 
-/** The maps that a flow can show: direct, composed, their difference, heads together, MLP, each head. */
+/**
+ * The maps that a flow can show: direct, composed, their difference, heads together, MLP, each head; of a direct map
+ * that was split what passes through the MLP and through each head (`e0`, ...).
+ */
 export function mapsOf(flow) {
   const has = (...routes) => routes.every((route) => flow.routes.includes(route));
   const maps = [];
@@ -11,12 +14,21 @@ export function mapsOf(flow) {
   if (has("z2u")) maps.push("z2u");
   if (has("u2z")) maps.push("u2z");
   if (has("z2u")) for (let h = 0; h < flow.heads; h++) maps.push(`h${h}`);
+  if (flow.has("z2z_heads")) {
+    maps.push("through_mlp");
+    for (let h = 0; h < flow.waysOfHeads; h++) maps.push(`e${h}`);
+  }
   return maps;
 }
 
+/** Whether a map is a part of the direct one: what passes through the MLP, or through a head. */
+const isWay = (map) => map === "through_mlp" || /^e\d/.test(map);
+
 /** The routes that a map is made of. */
 export const needs = (map) =>
-  ({ z2z: ["z2z"], composed: ["z2u", "u2z"], difference: ["z2z", "z2u", "u2z"], u2z: ["u2z"] })[map] || ["z2u"];
+  isWay(map)
+    ? ["z2z"]
+    : { z2z: ["z2z"], composed: ["z2u", "u2z"], difference: ["z2z", "z2u", "u2z"], u2z: ["u2z"] }[map] || ["z2u"];
 
 /** A map of one layer over tokens, before any lens. */
 export function rawMap(flow, row, map, rule) {
@@ -28,10 +40,24 @@ export function rawMap(flow, row, map, rule) {
     return flow.tensor("z2z", row).map((value, i) => value - other[i]);
   }
   if (map === "u2z") return players(flow, row);
-  const heads = flow.tensor("z2u", row);
+  if (map === "through_mlp") return throughMlp(flow, row);
+  const heads = flow.tensor(isWay(map) ? "z2z_heads" : "z2u", row);
   if (map !== "z2u") return heads.subarray(Number(map.slice(1)) * size, (Number(map.slice(1)) + 1) * size);
   const sum = new Float32Array(size);
   for (let i = 0; i < heads.length; i++) sum[i % size] += heads[i];
+  return sum;
+}
+
+/** What passes through the MLP, by way of all heads and, at the target itself, past attention. */
+function throughMlp(flow, row) {
+  const sources = flow.tokens.length;
+  const sum = new Float32Array(flow.targets.length * sources);
+  flow.tensor("z2z_mlp", row).forEach((value, i) => {
+    sum[i % sum.length] += value;
+  });
+  flow.tensor("z2z_residual_mlp", row).forEach((value, place) => {
+    sum[place * sources + flow.targets[place]] += value;
+  });
   return sum;
 }
 

@@ -21,10 +21,13 @@ export const MAP_CHOICES = {
   difference: "layer, difference of the two",
   z2u: "what all heads read",
   u2z: "which heads write",
+  through_mlp: "layer, what passes through the MLP",
 };
 
 /** A map as an entry of a list. */
-export const mapChoice = (map) => MAP_CHOICES[map] || `what head ${map.slice(1)} reads`;
+export const mapChoice = (map) =>
+  MAP_CHOICES[map] ||
+  (map[0] === "e" ? `layer, what passes through head ${map.slice(1)}` : `what head ${map.slice(1)} reads`);
 
 /** A map as a title, after `Layer 3: `. */
 export const mapName = (map, rule) => {
@@ -34,6 +37,7 @@ export const mapName = (map, rule) => {
       z2z: "token to token",
       composed: `token to token, through the heads${how}`,
       difference: `token to token, minus through the heads${how}`,
+      through_mlp: "token to token, what passes through the MLP",
     }[map] || mapChoice(map)
   );
 };
