@@ -65,6 +65,16 @@ def test_parts(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     assert all(row["tokens"] == 6 and row["times"] > 0 for row in rows)
 
 
+def test_carried_trace(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    benchmark("carried_trace").main(tiny=True, out=tmp_path / "carried_trace.json")
+    rows: Any = read(tmp_path / "carried_trace.json")["rows"]
+    carried, control, chain = rows[0], *rows[-2:]
+    assert (carried["what"], control["what"]) == ("carried, layer", "all at the token itself (control)")
+    assert abs(carried["sum"] - 1) < 1e-3
+    assert (chain["rank_chain"], chain["distance_chain"]) == (1, 0)
+    assert 0 < carried["distance_chain"] < control["distance_chain"]
+
+
 def test_split(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     benchmark("split").main(repeats=1, tiny=True, out=tmp_path / "split.json")
     rows: Any = read(tmp_path / "split.json")["rows"]

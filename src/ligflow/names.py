@@ -60,7 +60,7 @@ LAYER_BASELINES: dict[str, LayerBaseline] = {
     "itb_zero_ratio": "itb_zero_ratio",
 }
 ENCODER_BASELINES: dict[str, EncoderBaseline] = {"mean": "mean", "zero": "zero"}
-TRACE_BASELINES = {"mean": "mean", "zero": "zero", "itb_zero_ratio": "itb_zero_ratio"}
+TRACE_BASELINES = {name: name for name in ("mean", "zero", "itb_zero_ratio", "carried")}
 SCALARIZATIONS: dict[str, Scalarization] = {"l2": "l2", "projection": "projection"}
 PRECISIONS: dict[str, Precision] = {"float32": "float32", "tf32": "tf32"}
 EXPERTS: dict[str, Experts] = {"routed": "routed", "frozen": "frozen"}

@@ -17,7 +17,7 @@ from ligflow.errors import LigflowError
 from ligflow.keywords import check_keywords, listing
 from ligflow.method import from_names
 from ligflow.method.baselines import Baseline, CustomBaseline, Itb, Mean
-from ligflow.method.head_baselines import AttItbA0, HeadBaseline
+from ligflow.method.head_baselines import AttItbA0, HeadBaseline, Matched
 from ligflow.method.quadrature import Adaptive, Quadrature
 from ligflow.method.scalarization import L2, CustomScalarization, Direction, Scalarization
 from ligflow.names import MAX_NODES, TOL
@@ -47,6 +47,7 @@ class RouteOptions(TypedDict, total=False):
     experts: names.Experts | str
     parts: bool
     split: bool
+    carried: bool
 
 
 class SettingsOptions(RouteOptions, total=False):
@@ -80,6 +81,7 @@ class Settings:
     experts: str = "routed"
     parts: bool = False
     split: bool = False
+    carried: bool = False
 
     def __post_init__(self) -> None:
         if not self.routes:
@@ -106,12 +108,34 @@ class Settings:
                     f"{name} splits {route}, and the routes are {', '.join(self.routes)}; add {route}, "
                     f"or leave {name} out."
                 )
+        self._check_carried()
         budget = self.memory_budget
         if budget is not None and (not _is(budget, Integral) or budget < 1):
             raise LigflowError(
                 f"memory_budget is {budget!r}; give a whole number of bytes, or None for a part "
                 "of what is free."
             )
+
+    def _check_carried(self) -> None:
+        if not isinstance(self.carried, bool):
+            raise LigflowError(f"carried is {self.carried!r}; give True or False.")
+        if not self.carried:
+            return
+        used = {"att_baseline": {"z2u", "u2z"}, "layer_baseline": {"z2z"}}
+        for name, routes in used.items():
+            baseline = getattr(self, name)
+            if routes & {*self.routes} and not baseline.path.has_self_term:
+                raise LigflowError(
+                    f"A start that is carried from layer to layer is one for all targets, and {name} is "
+                    f"{baseline.name!r}; choose 'mean', 'zero' or vectors."
+                )
+        if "u2z" in self.routes and self.mlp_baseline != Matched():
+            raise LigflowError(
+                f"With carried starts u2z starts where z2u does, and mlp_baseline is "
+                f"{self.mlp_baseline.name!r}; choose 'matched'."
+            )
+        if self.experts != "routed":
+            raise LigflowError("Carried starts go through the layers as they are; leave experts out.")
 
     def scalarization_of(self, route: str) -> Scalarization:
         """One for all routes, or one a route (those left out are `l2`)."""
@@ -124,6 +148,7 @@ class Settings:
         more: dict[str, Any] = {"encoder_baseline": self.encoder_baseline.name} if memory else {}
         more |= {"parts": True} if self.parts else {}
         more |= {"split": True} if self.split else {}
+        more |= {"carried": True} if self.carried else {}
         return more | {
             "routes": list(self.routes),
             "att_baseline": self.att_baseline.name,

@@ -83,6 +83,7 @@ def test_trace_takes_a_position_a_layer_and_a_map(follow: Run) -> None:
         (("-t", "1", "--csv", "/nowhere/t.csv"), 2, "no folder '/nowhere'"),
         (("-t", "1", "--html", "/nowhere/t.html"), 2, "no folder '/nowhere'"),
         (("-t", "1", "--threshold", "1"), 2, "--threshold is 1.0; give a share of the relevance from 0"),
+        (("-t", "1", "--baseline", "carried", "--towards", "cat"), 2, "asks one layer, to which nothing is"),
         (("-t", "1", "--towards", "cat"), 1, "has no unembedding: its checkpoint lacks 'cls.predictions"),
     ],
 )

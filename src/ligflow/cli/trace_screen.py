@@ -40,6 +40,8 @@ def show(followed: Trace, which: str, strongest: list[TokenPath], top: Flow | No
     missed = f"; {followed.unmet} integrals have not converged" if followed.unmet else ""
     missed += f"; {_still(followed.still)}" if followed.still else ""
     sums = f"shares sum to 1 at every depth, within {followed.drift:.0e}"
+    if followed.amount is not None:
+        sums = f"it moved by {followed.amount:.3g} from where its start was carried; {sums}"
     left = f"estimated error of the input's shares, added up: {float(followed.errors[-1]):.0e}"
     console().print(Text(f"{sums}; {left}{missed}"))
     for path in strongest:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ligflow.errors import LigflowError
+from ligflow.explainer.carried_starts import at_layers
 from ligflow.explainer.example import Example, Results
 from ligflow.explainer.placement import Done
 from ligflow.inputs.tokens import text_config
@@ -28,8 +29,11 @@ def compute(
     Examples whose layers allow it go through each layer together; the others one by one.
     """
 
+    carried = any(variant.carried for variant in settings)
+    at = [at_layers(example, settings) if carried else None for example in examples]
+
     def of_layer(index: int) -> list[Results]:
-        return _of_layer(examples, settings, index)
+        return _of_layer(examples, [settings if own is None else own[index] for own in at], index)
 
     by_layer = examples[0].placement.compute(examples[0].layers, of_layer, report)
     return [
@@ -38,17 +42,23 @@ def compute(
     ]
 
 
-def _of_layer(examples: Sequence[Example], settings: Sequence[Settings], index: int) -> list[Results]:
-    """For each of the settings, for each example, every route of one layer."""
-    results: list[Results] = [[] for _ in settings]
+def _of_layer(
+    examples: Sequence[Example], settings: Sequence[Sequence[Settings]], index: int
+) -> list[Results]:
+    """For each of the settings, for each example, every route of one layer; `settings` are those of each."""
+    results: list[Results] = [[] for _ in settings[0]]
     layers = [example.layers[index] for example in examples]
     one_call = all(layer.findings.closed_form is not None and layer.findings.positionwise for layer in layers)
-    groups = [examples] if one_call else [[example] for example in examples]
-    for group in groups:
-        selections = [example.selection for example in group]
-        attributions = explain_together([example.layers[index] for example in group], settings, selections)
+    one_call = one_call and all(own is settings[0] for own in settings)
+    numbers = range(len(examples))
+    for group in [numbers] if one_call else [range(number, number + 1) for number in numbers]:
+        together = [examples[number] for number in group]
+        selections = [example.selection for example in together]
+        attributions = explain_together(
+            [example.layers[index] for example in together], settings[group[0]], selections
+        )
         for result, by_example in zip(results, attributions, strict=True):
-            for example, by_route in zip(group, by_example, strict=True):
+            for example, by_route in zip(together, by_example, strict=True):
                 result.append(_visible(example.layers[index], by_route, example.selection))
     return results
 

@@ -195,6 +195,8 @@ class Explainer:
           (`flow.cross_parts`).
         - `split`: whether z2z is split too, by head and by what then passes through the MLP
           (`flow.z2z_heads`, `flow.z2z_mlp`).
+        - `carried`: whether each layer starts at what the layer before made of its start, beginning with the
+          baseline at the first of the layers, so that maps chain (see `results.trace`).
         - `truncate`: cuts a text that is too long for the model, in place of an error.
         - `progress`: `progress(done, of)` is called after each layer; True is a bar, and so is None on a
           terminal or in a notebook where it takes longer, which also says how long.

@@ -38,6 +38,7 @@ class Settings(Part):
     max_nodes: int | None = None
     precision: Text = ""
     experts: Text = ""
+    carried: bool = False
 
 
 class Patches(Part):

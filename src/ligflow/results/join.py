@@ -27,6 +27,10 @@ def join(flows: Sequence[AnyFlow]) -> AnyFlow:
                 "The flows are of other tokens of an encoder, or start them elsewhere; join flows of one "
                 "example and one encoder_baseline."
             )
+        if bool(flow.meta["settings"].get("carried")) != bool(first.meta["settings"].get("carried")):
+            raise LigflowError(
+                "Some of the flows carry their starts from layer to layer; join flows of one kind."
+            )
     settings = dict(first.meta["settings"]) | {"routes": routes, "scalarization": {}}
     for flow in flows:
         own = flow.meta["settings"]

@@ -9,6 +9,13 @@ hands its relevance to the token itself. This is relevance propagation [bach2015
 layer-wise integrated gradients [suzuki2026] as its rule. What the integrals leave open is estimated in
 `errors`.
 
+Where starts are carried (`explain(carried=True)`) no row is divided by its own sum: what a layer shares out
+at j is then by how much j moved in the layer above, and
+
+    S_ji = C_ij / T_j,     T_j = L(F(z)_j - F(z(0))_j), by l2 |z'_j - z'_j(0)|
+
+sums to 1 by completeness, within the error of the integrals, which the sum of relevance shows.
+
 Maps whose self term is 0 by definition (`itb`) cannot be chained: they leave out what a token keeps of
 itself. Neither can maps without hidden tokens, whose relevance would be lost. Merged words can.
 """
@@ -44,6 +51,8 @@ BASELINES: Mapping[str, Mapping[str, Any]] = {
     "zero": {"routes": ("z2u", "u2z", "z2z"), "att_baseline": "zero", "mlp_baseline": "matched",
              "layer_baseline": "zero"},
     "itb_zero_ratio": {"routes": ("z2z",), "layer_baseline": "itb_zero_ratio"},
+    "carried": {"routes": ("z2u", "u2z", "z2z"), "att_baseline": "mean", "mlp_baseline": "matched",
+                "layer_baseline": "mean", "carried": True},
 }  # fmt: skip
 MAPS = tuple(names.TRACED.values())
 _ROUTES = {"composed": ("z2u", "u2z"), "z2z": ("z2z",)}
@@ -72,6 +81,10 @@ class Trace:
     may cancel, it can be much more. `still` counts the rows with relevance that kept it, since their sum is
     nothing, or next to nothing beside what it sums. `heads[s]` is the relevance that each head hands down on
     the way from depth s to s + 1, what passes attention last, where maps by head are traced (`split`).
+
+    Where starts are carried, `amount` is by how much the token moved from its start in its last layer (by l2
+    the norm of that change): relevance times it is an amount. Relevance sums to 1 at depth 0, and further
+    down within `errors`.
     """
 
     tokens: tuple[str, ...]
@@ -84,6 +97,7 @@ class Trace:
     errors: Float[Tensor, " depth"]
     still: int
     heads: Float[Tensor, "step carrier"] | None = None
+    amount: float | None = None
 
     @property
     def input(self) -> Float[Tensor, " token"]:
@@ -92,7 +106,7 @@ class Trace:
 
     @property
     def drift(self) -> float:
-        """How far the sum of relevance is from 1 at any depth: rounding."""
+        """How far the sum of relevance is from 1 at any depth: rounding, or with carried starts an error."""
         return float((self.relevance.sum(-1) - 1).abs().max())
 
     def paths(
@@ -181,19 +195,41 @@ def trace(
     if which == "z2z" and all("z2z_heads" in source.tensors for source in sources):
         places = zip(sources, layers, relevance[:-1], steps, strict=True)
         heads = torch.stack([carried(source, number, at, step.still) for source, number, at, step in places])
+    amount = _amount(sources[0], layer, token, which) if _is_carried(flow) else None
     return Trace(
-        tuple(flow.tokens), token, layers, relevance, shares, certificates, unmet, errors, still, heads
+        tuple(flow.tokens),
+        token,
+        layers,
+        relevance,
+        shares,
+        certificates,
+        unmet,
+        errors,
+        still,
+        heads,
+        amount,
     )
+
+
+def _is_carried(flow: FlowData) -> bool:
+    return bool(flow.meta.get("settings", {}).get("carried", False))
+
+
+def _amount(flow: FlowData, layer: int, token: int, which: str) -> float:
+    """What the first step shares out: the total of the token's row."""
+    return float(flow.total(_ROUTES[which][-1])[flow.row(layer), list(flow.targets).index(token)])
 
 
 def _errors(relevance: Float[Tensor, "depth token"], steps: Sequence[_Step]) -> Float[Tensor, " depth"]:
     """The estimated L1 error of the relevance at every depth.
 
-    An error of shares is taken to lie where the shares do: `e(l) = |S|ᵀ (e(l + 1) + |R| error / ‖S‖₁)`.
+    An error of shares is taken to lie where the shares do: `e(l) = |S|ᵀ (e(l + 1) + |R| error / ‖S‖₁)`, that
+    of a row without any at its token.
     """
     apart = torch.zeros_like(relevance)
     for depth, step in enumerate(steps):
         size = step.shares.abs()
+        size = torch.where(size.sum(-1, keepdim=True) > 0, size, torch.eye(len(size), dtype=size.dtype))
         own = relevance[depth].abs() * step.error / size.sum(-1)
         apart[depth + 1] = (apart[depth] + own) @ size
     return apart.sum(-1)
@@ -217,6 +253,14 @@ def _check(sources: Sequence[FlowData], layers: Sequence[int], token: int, which
         flow.row(layer)
         if flow.tokens != sources[-1].tokens:
             raise LigflowError("The flow of the top layer has other tokens.")
+        below = sources[-1]
+        if _is_carried(flow) != _is_carried(below) or (
+            _is_carried(below) and flow.layers[0] != below.layers[0]
+        ):
+            raise LigflowError(
+                "The flow of the top layer starts elsewhere than where the layers below carry their start; "
+                "explain the same layers for both, with carried=True."
+            )
         if hidden := flow.meta.get("hidden_tokens"):
             raise LigflowError(
                 f"This flow is without {len(hidden)} hidden tokens, and a trace would lose what they hold; "
@@ -274,13 +318,15 @@ def _step(flow: FlowData, layer: int, which: str) -> _Step:
     row, count = flow.row(layer), len(flow.tokens)
     maps = (flow.composed() if which == "composed" else flow.z2z)[row].double()
     targets = torch.tensor(flow.targets, dtype=torch.int64, device="cpu")
-    totals = maps.sum(-1, keepdim=True)
+    sums, carried = maps.sum(-1, keepdim=True), _is_carried(flow)
+    totals = flow.total(_ROUTES[which][-1])[row, :, None].double() if carried else sums
     still = totals.abs() <= 1e-6 * maps.abs().sum(-1, keepdim=True)
     whole = torch.where(still, 1.0, totals)
     shares = torch.eye(count, dtype=torch.float64, device="cpu")
     shares[targets] = torch.where(still, shares[targets], maps / whole)
     apart, residue = _composed_error(flow, row) if which == "composed" else _error(flow, "z2z", row)
-    own = (apart + residue * shares[targets].abs().sum(-1)) / whole[:, 0].abs()
+    divided = 0 if carried else residue * shares[targets].abs().sum(-1)  # by a sum that is off itself
+    own = (apart + divided) / whole[:, 0].abs()
     worst = torch.stack([_open(flow, route, row) for route in _ROUTES[which]]).amax(0)
     nothing = still[:, 0]
 

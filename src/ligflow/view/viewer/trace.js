@@ -54,6 +54,8 @@ function unchained(own, flow, layer, depth, state, token) {
   if (!own.layers.includes(layer))
     return `Layer ${layer} is not in the flow of the first step, which holds ${own.layers.join(", ")}.`;
   if (own.tokens.join("\0") !== flow.tokens.join("\0")) return "The flow of the first step has other tokens.";
+  if (isCarried(own) !== isCarried(flow) || (isCarried(flow) && own.layers[0] !== flow.layers[0]))
+    return "The first step starts elsewhere than the start that the layers below carry to it.";
   if (!mapsOf(own).includes(state.map))
     return `The flow of the first step has no map ‘${mapName(state.map, state.rule)}’.`;
   if (own.meta.hidden_tokens?.length) {
@@ -87,14 +89,17 @@ export function traceOf(flow, state, token, top = null) {
   const layers = down(flow, state.layer);
   const relevance = [Float64Array.from(lens.groups, (_, i) => (i === start ? 1 : 0))];
   const [shares, certificates, errors] = [[], [], [0]];
-  let [unmet, still, off] = [0, 0, new Float64Array(lens.groups.length)];
+  let [unmet, still, amount, off] = [0, 0, null, new Float64Array(lens.groups.length)];
   layers.forEach((layer, depth) => {
     const step = stepOf(depth || !top ? flow : top, layer, state);
+    if (!depth && isCarried(flow)) amount = step.totals[start];
     const [next, nextOff] = [new Float64Array(lens.groups.length), new Float64Array(lens.groups.length)];
     let open = 0;
     relevance[depth].forEach((held, target) => {
-      const own = off[target] + Math.abs(held) * (step.error[target] / sizeOf(step.shares[target]));
+      const size = sizeOf(step.shares[target]);
+      const own = off[target] + Math.abs(held) * (step.error[target] / (size || 1));
       if (!held && !own) return;
+      if (!size) nextOff[target] += own; // of a row without shares
       step.shares[target].forEach((share, source) => {
         next[source] += held * share;
         nextOff[source] += own * Math.abs(share);
@@ -121,6 +126,7 @@ export function traceOf(flow, state, token, top = null) {
     unmet,
     still,
     drift,
+    amount,
     labels: lens.groups.map((g) => g.label),
   };
 }
@@ -136,21 +142,33 @@ function stepOf(flow, layer, state) {
   const values = regroup(rawMap(flow, row, state.map, "conserving"), lens, flow.tokens.length);
   const count = lens.groups.length;
   const shares = lens.groups.map((_, i) => Float64Array.from(lens.groups, (_, j) => (i === j ? 1 : 0)));
-  const [open, error, still] = [new Float64Array(count), new Float64Array(count), new Uint8Array(count)];
+  const [open, error, totals, still] = [...Array.from({ length: 3 }, () => new Float64Array(count)), new Uint8Array(count)];
   let unmet = 0;
   lens.rows.forEach((place, r) => {
     const own = values.subarray(r * count, (r + 1) * count);
     const [sum, size] = own.reduce(([a, b], value) => [a + value, b + Math.abs(value)], [0, 0]);
     const found = openOf(flow, row, state.map, lens.groups[place].rows);
     unmet += found.unmet;
-    still[place] = Math.abs(sum) <= 1e-6 * size ? 1 : 0;
+    const whole = isCarried(flow) ? totalOf(flow, row, state.map, lens.groups[place].rows) : sum;
+    totals[place] = whole;
+    still[place] = Math.abs(whole) <= 1e-6 * size ? 1 : 0;
     if (still[place]) return;
-    shares[place] = Float64Array.from(own, (value) => value / sum);
+    shares[place] = Float64Array.from(own, (value) => value / whole);
     open[place] = found.open;
     const [off, residue] = (state.map === "z2z" ? errorOf : composedError)(flow, row, lens, lens.groups[place].rows);
-    error[place] = (off + residue * sizeOf(shares[place])) / Math.abs(sum);
+    const divided = isCarried(flow) ? 0 : residue * sizeOf(shares[place]); // by a sum that is off itself
+    error[place] = (off + divided) / Math.abs(whole);
   });
-  return { shares, error, open, unmet, still };
+  return { shares, error, open, totals, unmet, still };
+}
+
+/** Whether each layer starts at what the one before made of its start, so that rows share out what moved above. */
+export const isCarried = (flow) => Boolean(flow.meta.settings?.carried);
+
+/** By how much a layer moved a target, a mean over the targets of a word. */
+function totalOf(flow, row, map, rows) {
+  const totals = flow.tensor(`${needs(map).at(-1)}.total`, row);
+  return rows.reduce((sum, target) => sum + totals[target], 0) / rows.length;
 }
 
 /** The L1 error of a cell, at least what its sum misses; and that. Means over the targets of a word. */

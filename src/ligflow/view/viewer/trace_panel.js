@@ -108,12 +108,14 @@ function aboutWords(found, { flow, state: seen, top }, own, state) {
     ? "; maps stored as 8-bit numbers, so that each share is rounded"
     : "";
   const missed = found.unmet ? `; ${found.unmet} integrals not converged` : "";
+  const moved =
+    found.amount === null ? "" : `; it moved by ${found.amount.toPrecision(3)} from where its start was carried`;
   const still = found.still ? `; ${stillWords(found.still)}` : "";
   const hidden =
     state.special || state.prefix ? "; hidden tokens take part, since relevance would be lost without them" : "";
   const first = top ? `; first step: ${settingsWords(top)}` : "";
   return (
-    `${why}Maps: ${mapName(seen.map, "conserving")}${first}; shares sum to 1 at every depth, within ${found.drift.toExponential(0)}; ` +
+    `${why}Maps: ${mapName(seen.map, "conserving")}${first}${moved}; shares sum to 1 at every depth, within ${found.drift.toExponential(0)}; ` +
     `what the rows share out is off by up to ${Math.max(...found.certificates).toExponential(0)} of it; estimated error of the input’s ` +
     `shares, added up: ${found.errors[found.layers.length].toExponential(0)}${missed}${still}${hidden}${coarse}.`
   );
