@@ -36,6 +36,7 @@ def run_by_hand(
     name: str = "made by hand",
     unfinished: int = 0,
     bad: Sequence[str] = (),
+    drop: Callable[[Row], bool] = lambda row: False,
 ) -> Run:
     """A run of 2 or 3 targets a sentence; `change` and `cell` have a last look at each row of a table."""
     reasons = left_out or {}
@@ -58,7 +59,9 @@ def run_by_hand(
         ]  # fmt: skip
         found.write(shard, Results({
             "sentences": pa.Table.from_pylist(rows, schema=SENTENCES),
-            "metrics": pa.Table.from_pylist(list(metric_rows(known, layers, units, change)), METRIC_ROWS),
+            "metrics": pa.Table.from_pylist(
+                [row for row in metric_rows(known, layers, units, change) if not drop(row)], METRIC_ROWS
+            ),
             "cells": pa.Table.from_pylist(list(cell_rows(known, layers, cell)), CELLS),
         }))  # fmt: skip
     return found
@@ -77,6 +80,7 @@ def metric_rows(
             row: Row = {
                 "sentence": sentence, "unit": unit, "layer": layer, "target": target, "direct": direct,
                 "map": kind, "att": att, "mlp": mlp, "rule": rule, "diagonal": diagonal, "sources": 5,
+                "norm": 1.0,
             }  # fmt: skip
             row |= dict(zip(METRICS, draw.uniform(0.2, 0.8, len(METRICS)), strict=True))
             change(row)

@@ -50,12 +50,12 @@ def compute(name: str) -> None:
 
 def blocks(name: str) -> Iterator[tuple[str, str]]:
     report = RUNS / name / "report"
-    pairs = pandas.read_csv(report / "pairs.csv")
+    pairs, controls = (pandas.read_csv(report / f"{name}.csv") for name in ("pairs", "controls"))
     for unit in pairs.unit.unique():
         of_unit = pairs[(pairs.unit == unit) & pairs.diagonal]
-        yield f"{name}-{unit}-best", best(of_unit)
+        yield f"{name}-{unit}-best", best(of_unit, controls)
         yield f"{name}-{unit}-itb", ranking(of_unit[of_unit.direct == "itb"])
-    yield f"{name}-off-diagonal", best(pairs[(pairs.unit == "token") & ~pairs.diagonal])
+    yield f"{name}-off-diagonal", best(pairs[(pairs.unit == "token") & ~pairs.diagonal], controls)
     text = (report / "report.md").read_text(encoding="utf-8")
     for block, heading in {
         "finding": "does the paper's finding hold?",
@@ -81,23 +81,34 @@ def size(name: str) -> str:
     )
 
 
-def best(rows: pandas.DataFrame) -> str:
+def best(rows: pandas.DataFrame, controls: pandas.DataFrame) -> str:
     """The best pair of each direct baseline and metric, with controls."""
+    key = [*PAIR, "unit", "diagonal", "direct", "metric"]
+    beside = controls.set_index([*key, "control"])
     body = []
     for (direct, metric), some in rows.groupby(["direct", "metric"], sort=False):
         first = some[some["rank"] == 1].iloc[0]
-        tied = int(some.tied.sum()) - 1
+        others = int(some.may_be_best.sum()) - 1
         body.append([
             f"`{direct}`", NAMES[str(metric)], f"`{first.att}` / `{first.mlp}`, {first.rule}",
-            f"{number(first['mean'])} [{number(first.low)}, {number(first.high)}]", str(tied or ""),
-            *(_control(first[c], first[f"beats_{c}"]) for c in ("shuffled", "attention", "twin")),
+            f"{number(first['mean'])} [{number(first.low)}, {number(first.high)}]", str(others or ""),
+            *(_control(beside.loc[(*first[key], kind)]) for kind in ("shuffled", "attention", "new weights")),
         ])  # fmt: skip
-    heads = ["direct", "metric", "best ATT / MLP", "mean", "tied", "shuffled", "attention", "random weights"]
+    heads = [
+        "direct",
+        "metric",
+        "best ATT / MLP",
+        "mean",
+        "may be as well",
+        "shuffled",
+        "attention",
+        "new weights",
+    ]
     return table(heads, body)
 
 
-def _control(value: float, beaten: bool) -> str:
-    return number(value) if beaten else f"**{number(value)}**"
+def _control(row: "pandas.Series[float]") -> str:
+    return number(row.value) if row.outcome == "better" else f"**{number(row.value)}**"
 
 
 def ranking(rows: pandas.DataFrame) -> str:
@@ -116,7 +127,7 @@ def ranking(rows: pandas.DataFrame) -> str:
 def _cell(row: "pandas.Series[float]") -> str:
     if row.rank == 1:
         return f"**{number(row.mean)}**"
-    return number(row.mean) + (" \\*" if row.tied else "")
+    return number(row.mean) + (" \\*" if row.may_be_best else "")
 
 
 def completeness(rows: pandas.DataFrame) -> str:

@@ -42,9 +42,6 @@ def test_a_head_that_reads_the_syntactic_head() -> None:
     found = of(rows)
     assert mean_of(found, "head") == pytest.approx(1, abs=1e-6)
     assert mean_of(found, "dependent") == pytest.approx(1, abs=1e-6)
-    assert mean_of(found, "attachment") == 1
-    assert np.isfinite(found[MEASURES.index("attachment")]).sum() == 2  # the root has no head
-    assert np.isfinite(found[MEASURES.index("attachment without punctuation")]).sum() == 1
     assert np.isfinite(found[KINDS.index("head")]).sum() == 2
 
 
@@ -86,10 +83,3 @@ def test_entropy_of_two() -> None:
     share = torch.tensor([[[[0.5, 0.5, 0.0]]]])
     found = head_profile.entropy(share, torch.tensor([[True, True, True]]))
     assert float(found) == pytest.approx(math.log(2) / math.log(3))
-
-
-def test_attachment_is_to_the_strongest_other_word_by_magnitude() -> None:
-    rows = torch.tensor([[9.0, 1.0, -5.0], [3.0, 9.0, 1.0], [0.5, 0.2, 9.0]])[None, None]
-    assert head_profile.attached(rows, [2, 0, None])[0, 0, :2].tolist() == [1, 1]
-    assert head_profile.attached(rows, [1, 2, None])[0, 0, :2].tolist() == [0, 0]
-    assert math.isnan(head_profile.attached(rows, [1, 2, None])[0, 0, 2])

@@ -90,9 +90,19 @@ def test_what_is_not_defined_is_left_out() -> None:
     assert with_best(draws, 30).may_be.tolist() == [True, False, True]
 
 
-@pytest.mark.parametrize(("clusters", "undefined"), [(1, 0), (30, 100)])
+@pytest.mark.parametrize(("clusters", "undefined"), [(1, 0), (30, 60)])
 def test_without_intervals_all_may_be_the_best(clusters: int, undefined: int) -> None:
     draws = drawn(np.random.default_rng(5).normal(size=(30, 2)) + np.array([0.0, 9.0]))
-    draws[1 : undefined + 1, 0] = np.nan
+    draws[1 : undefined + 1, 0] = draws[undefined + 1 : 2 * undefined + 1, 1] = np.nan  # of 300
     assert np.isnan(simultaneous_interval(draws, clusters)).all()
     assert with_best(draws, clusters).may_be.all()
+
+
+def test_what_is_rarely_defined_takes_nothing_from_the_others() -> None:
+    draws = drawn(np.random.default_rng(5).normal(size=(30, 3)) + np.array([0.0, 9.0, 99.0]))
+    draws[1:100, 2] = np.nan  # of 300
+    low, high = simultaneous_interval(draws, 30)
+    known = simultaneous_interval(draws[:, :2], 30)
+    np.testing.assert_array_equal([low[:2], high[:2]], known)
+    assert np.isnan([low[2], high[2]]).all()
+    assert with_best(draws, 30).may_be.tolist() == [False, True, True]

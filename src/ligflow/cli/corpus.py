@@ -9,11 +9,13 @@ from rich.text import Text
 from ligflow.cli.corpus_options import Draws, enough_draws
 from ligflow.cli.corpus_run import run_corpus
 from ligflow.cli.faithfulness import faithfulness
-from ligflow.cli.options import COMPARED, METHOD, OUTPUT, AttBaseline, option
+from ligflow.cli.options import COMPARED, METHOD, OUTPUT, AttBaseline, choice, option
 from ligflow.cli.streams import console
 from ligflow.extras import need
 
 Seed = Annotated[int, option("Seed of the sentences that are drawn for the intervals.", METHOD)]
+
+_PIECES = {"mean": "mean", "sum": "sum"}
 
 corpus = typer.Typer(
     help="Many sentences: run the consistency experiment on a corpus, and report on it.", no_args_is_help=True
@@ -45,14 +47,22 @@ def profile_heads(
     folder: Annotated[Path, typer.Argument(help="The folder of a run with --maps.")],
     out: Annotated[Path | None, option("Default: heads in the run's folder.", OUTPUT, "--out", "-o")] = None,
     att_baseline: AttBaseline = "target",
+    punctuation: Annotated[
+        bool, option("Let words that are punctuation be chosen, and ask about them too.", METHOD)
+    ] = False,
+    pieces: Annotated[
+        str, choice("--pieces", _PIECES, "What a word of several pieces has of a row", METHOD)
+    ] = "mean",
     draws: Draws = 1000,
     seed: Seed = 0,
 ) -> None:
-    """Profile every head: what it routes to, with intervals, beside chance; needs a run with --maps."""
+    """Profile every head: where it routes, which syntactic relations it finds; needs a run with --maps."""
     need("corpus", "ligflow corpus")
+    from ligflow.corpus.analysis.head_relations import Choice
     from ligflow.corpus.reports.head_page import profiled
 
-    page, words = profiled(folder, out, att_baseline, enough_draws(draws), seed)
+    rule = Choice(punctuation, pieces)
+    page, words = profiled(folder, out, att_baseline, enough_draws(draws), seed, rule)
     for line in (*words, f"wrote {page}"):
         console().print(Text(line), soft_wrap=True)
 

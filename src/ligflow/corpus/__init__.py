@@ -9,10 +9,14 @@ from ligflow.extras import need
 from ligflow.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from ligflow.corpus.analysis.controls import Control as Control
+    from ligflow.corpus.analysis.controls import controls as controls
     from ligflow.corpus.analysis.estimates import Estimates as Estimates
     from ligflow.corpus.analysis.estimates import estimate as estimate
     from ligflow.corpus.analysis.faithfulness_ranking import Standing as Standing
     from ligflow.corpus.analysis.faithfulness_ranking import standings as standings
+    from ligflow.corpus.analysis.finding import Verdict as Verdict
+    from ligflow.corpus.analysis.finding import verdicts as verdicts
     from ligflow.corpus.analysis.head_profiles import Profile as Profile
     from ligflow.corpus.analysis.head_profiles import labels as labels
     from ligflow.corpus.analysis.head_profiles import profiles as profiles
@@ -42,6 +46,7 @@ _named, __dir__ = lazy_names(
     __name__,
     {
         "BadLine": "ligflow.corpus.sources.sentence",
+        "Control": "ligflow.corpus.analysis.controls",
         "Corpus": "ligflow.corpus.sources.corpus",
         "Difference": "ligflow.corpus.analysis.model_differences",
         "Estimates": "ligflow.corpus.analysis.estimates",
@@ -53,8 +58,10 @@ _named, __dir__ = lazy_names(
         "Sentence": "ligflow.corpus.sources.sentence",
         "Standing": "ligflow.corpus.analysis.faithfulness_ranking",
         "Trial": "ligflow.corpus.tables.faithfulness_rows",
+        "Verdict": "ligflow.corpus.analysis.finding",
         "actors": "ligflow.corpus.runs.ray_engine",
         "compare": "ligflow.corpus.analysis.model_differences",
+        "controls": "ligflow.corpus.analysis.controls",
         "estimate": "ligflow.corpus.analysis.estimates",
         "flow": "ligflow.corpus.runs.kept_maps",
         "here": "ligflow.corpus.runs.engines",
@@ -69,6 +76,7 @@ _named, __dir__ = lazy_names(
         "run": "ligflow.corpus.runs.runner",
         "standings": "ligflow.corpus.analysis.faithfulness_ranking",
         "try_methods": "ligflow.corpus.runs.faithfulness_trial",
+        "verdicts": "ligflow.corpus.analysis.finding",
     },
 )
 

@@ -53,23 +53,3 @@ def distance(share: Float[Tensor, "layer head target source"]) -> Float[Tensor, 
     """How many tokens away a row reads on average, `sum_k s_kj |k - j|`."""
     places = torch.arange(share.shape[-1], dtype=share.dtype, device=share.device)
     return torch.einsum("lhts,ts->lht", share, (places[None, :] - places[:, None]).abs())
-
-
-def attached(
-    z2u: Float[Tensor, "layer head target source"],
-    heads: list[int | None],
-    candidates: Bool[Tensor, " source"] | None = None,
-) -> Float[Tensor, "layer head target"]:
-    """1 where the strongest other source of a row is its head, else 0; NaN for rows without a head.
-
-    Over words: `heads[w]` is the head of word w. Its mean is the unlabelled attachment score of a head.
-    `candidates` are the sources that may be chosen; special tokens are no words that a word can hang from.
-    """
-    count = z2u.shape[-1]
-    barred = torch.eye(count, dtype=torch.bool, device=z2u.device)
-    if candidates is not None:
-        barred = barred | ~candidates
-    size = z2u.abs().masked_fill(barred, -1)
-    known = torch.tensor([-1 if head is None else head for head in heads], device=z2u.device)
-    hit = (size.argmax(-1) == known).double()
-    return torch.where(known >= 0, hit, torch.nan)

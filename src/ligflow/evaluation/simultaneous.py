@@ -38,12 +38,12 @@ def simultaneous_interval(
 ) -> tuple[Float[np.ndarray, "*cell"], Float[np.ndarray, "*cell"]]:
     """Both ends `D_c -+ q s_c` of intervals that hold all at once with 95% [montielolea2019].
 
-    Row 0 of the draws is the values themselves. NaN for a value that is not defined, and for all where a
-    quarter of the draws or more lacks a value, or there is one cluster alone.
+    Row 0 of the draws is the values themselves. NaN for a value that over a quarter of the draws lacks, and
+    for all where over a quarter lacks any of the others, or there is one cluster alone.
     """
     flat = draws.reshape(len(draws), -1)
     low, high = np.full((2, flat.shape[1]), np.nan)
-    known = ~np.isnan(flat[0])
+    known = _often_defined(flat)
     complete = _complete(flat[:, known], clusters)
     if complete is not None and known.any():
         errors = _errors(complete, clusters)
@@ -62,8 +62,7 @@ def with_best(
     ones [hsu1984]. All hold if the truly best one's comparisons do: nothing is lost to the choice of a best.
     """
     low, high = np.full((2, draws.shape[1]), np.nan)
-    known = ~np.isnan(draws[0])
-    may_be = known.copy()
+    may_be, known = ~np.isnan(draws[0]), _often_defined(draws)
     complete = _complete(-draws[:, known] if lower_is_better else draws[:, known], clusters)
     if complete is not None and known.sum() > 1:
         low[known], high[known], may_be[known] = _constrained(complete, clusters)
@@ -82,6 +81,11 @@ def _constrained(draws: np.ndarray, clusters: int) -> tuple[np.ndarray, np.ndarr
     rivals = np.where(itself | ~may_be[None, :], np.inf, least).min(axis=1)
     alone = may_be & (may_be.sum() == 1)
     return np.where(alone, 0.0, rivals), np.maximum(most, 0.0), may_be
+
+
+def _often_defined(draws: np.ndarray) -> np.ndarray:
+    """The cells that have a value, and have one in three quarters of the draws."""
+    return ~np.isnan(draws[0]) & (np.isnan(draws[1:]).mean(axis=0) <= _UNDEFINED)
 
 
 def _complete(draws: np.ndarray, clusters: int) -> np.ndarray | None:

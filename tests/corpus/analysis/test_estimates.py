@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 
 from favoured_pairs import frame_of
 from ligflow import LigflowError
-from ligflow.corpus.analysis.estimates import ATTENTION, PAIRS, SHUFFLED, estimate
-from ligflow.corpus.tables.schema import DIRECT
+from ligflow.corpus.analysis.estimates import estimate
+from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, RULES
 from ligflow.evaluation.consistency import METRICS
 from runs_by_hand import Row, run_by_hand
 
@@ -27,24 +28,31 @@ def test_means_are_those_of_the_rows(tmp_path: Path) -> None:
         at = ours.mean[
             ours.units.index(unit), int(not diagonal), ours.layers.index(layer), DIRECT.index(direct)
         ]
-        for kind, place in (("composed", 0), ("shuffled", SHUFFLED.start)):
-            for n, (att, mlp, rule) in enumerate(PAIRS):
-                some = rows[
-                    (rows["map"] == kind) & (rows.att == att) & (rows.mlp == mlp) & (rows.rule == rule)
-                ]
-                np.testing.assert_allclose(at[place + n], some[list(METRICS)].mean(), rtol=1e-6)
-        attention = rows[rows["map"] == "attention"][list(METRICS)].mean()
-        np.testing.assert_allclose(at[ATTENTION], attention, rtol=1e-6)
+        for kind, att, mlp, rule in ours.others:
+            some = rows[rows["map"] == kind]
+            if att is not None:
+                some = some[(some.att == att) & (some.mlp == mlp) & (some.rule == rule)]
+            means = some[list(METRICS)].mean()
+            means["relative_l2"] = by_sentence(some, ["sentence"])
+            np.testing.assert_allclose(at[ours.others.index((kind, att, mlp, rule))], means, rtol=1e-6)
+
+
+def by_sentence(rows: pandas.DataFrame, of: list[str]) -> float:
+    """The mean over sentences (and layers) of the relative L2 of whole maps, with norms of 1."""
+    maps = rows.groupby(of).l2
+    return float(((maps.apply(lambda l2: (l2**2).sum()) / maps.size()) ** 0.5).mean())
 
 
 def test_all_layers_together_are_all_rows(tmp_path: Path) -> None:
     found = run_by_hand(tmp_path)
     ours, frame = estimate(found, draws=100), frame_of(found)
     rows = frame[(frame["map"] == "attention") & (frame.direct == "itb") & frame.diagonal]
-    np.testing.assert_allclose(
-        ours.mean[0, 0, 2, DIRECT.index("itb"), ATTENTION], rows[list(METRICS)].mean(), rtol=1e-6
-    )
-    assert ours.cells[0, 0, 2, DIRECT.index("itb"), ATTENTION].tolist() == [len(rows)] * len(METRICS)
+    attention, means = len(ours.others) - 1, rows[list(METRICS)].mean()
+    assert ours.others[attention] == ("attention", None, None, None)
+    means["relative_l2"] = by_sentence(rows, ["sentence", "layer"])
+    np.testing.assert_allclose(ours.mean[0, 0, 2, 1, attention], means, rtol=1e-6)
+    counts = [len(rows) if metric != "relative_l2" else 2 * 12 for metric in METRICS]
+    assert ours.cells[0, 0, 2, 1, attention].tolist() == counts
     assert not ours.undefined.any()
 
 
@@ -70,3 +78,41 @@ def test_what_is_not_defined_is_counted_and_not_part_of_a_mean(tmp_path: Path) -
 def test_draws_must_be_many(tmp_path: Path) -> None:
     with pytest.raises(LigflowError, match="draws is 99; an interval takes at least 100"):
         estimate(run_by_hand(tmp_path), draws=99)
+
+
+def test_a_row_that_hardly_moves_does_not_decide_a_relative_distance(tmp_path: Path) -> None:
+    """By rows 1 / 1e-9 would be in the mean; of the whole map it is 1 against 4 of a size of 4."""
+
+    def change(row: Row) -> None:
+        first = row["target"] == 0
+        row |= {"l2": 1.0, "norm": 1e-9 if first else 4.0, "relative_l2": 1e9 if first else 0.25}
+
+    found = estimate(run_by_hand(tmp_path, change=change), draws=100)
+    two, three = np.sqrt(2) / 4, np.sqrt(3 / 32)  # targets, of sentences of even and of odd numbers
+    assert found.mean[..., METRICS.index("relative_l2")] == pytest.approx((two + three) / 2)
+
+
+def test_what_is_compared_is_read_off_the_run(tmp_path: Path) -> None:
+    found = estimate(run_by_hand(tmp_path), draws=100)
+    assert len(found.pairs) == len(ATT) * len(MLP) * len(RULES)
+    assert found.controls == ("shuffled", "attention")
+    pair = ("itb", "zero", "product")
+    assert found.others[found.place("composed", pair) or 0] == ("composed", *pair)
+    assert found.others[found.place("shuffled", pair) or 0] == ("shuffled", *pair)
+    assert found.place("attention", pair) == found.others.index(("attention", None, None, None))
+    assert found.place("unknown", pair) is None
+
+
+def test_what_one_direct_map_alone_is_compared_with(tmp_path: Path) -> None:
+    """A control that only some direct maps have: elsewhere there are no cells, and no mean."""
+
+    def of_another(row: Row) -> bool:
+        return row["map"] == "shuffled" and row["direct"] != "itb"
+
+    found = estimate(run_by_hand(tmp_path, drop=of_another), draws=100)
+    shuffled = found.place("shuffled", ("itb", "zero", "product"))
+    itb = DIRECT.index("itb")
+    assert (found.cells[..., itb, shuffled, :] > 0).all()
+    for direct in set(range(len(DIRECT))) - {itb}:
+        assert (found.cells + found.undefined)[..., direct, shuffled, :].sum() == 0
+        assert np.isnan(found.mean[..., direct, shuffled, :]).all()

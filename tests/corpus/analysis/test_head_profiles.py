@@ -1,6 +1,5 @@
 """Head profiles of a run: words, neighbours, labels, and what has none."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +9,13 @@ import torch
 
 from browser import flow_of
 from ligflow import LigflowError
-from ligflow.corpus.analysis.head_profiles import MEASURES, labels, measured, neighbours, profiles
+from ligflow.corpus.analysis.head_profiles import MEASURES, labels, measured, profiles
 from ligflow.corpus.runs.runner import run
 from ligflow.corpus.runs.store import Run
 from ligflow.corpus.sources.corpus import Corpus
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.experiment import Experiment
-from one_head import ABOUT, SENTENCE, TOKENS, mean_of, of
+from one_head import ABOUT, SENTENCE, TOKENS
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
@@ -24,15 +23,9 @@ pytestmark = pytest.mark.usefixtures("no_shape_checks")
 def test_sentences_without_heads_have_no_syntactic_measures() -> None:
     made = flow_of(TOKENS, layers=1, heads=1, **ABOUT)
     found = measured(made, Sentence(0, "the lighthouse.", "x"))
-    for measure in ("head", "dependent", "attachment", "attachment without punctuation"):
+    for measure in ("head", "dependent"):
         assert np.isnan(found[:, :, MEASURES.index(measure)]).all()
     assert np.isfinite(found[:, :, MEASURES.index("previous")]).any()
-
-
-def test_attaching_to_neighbours() -> None:
-    before, after = neighbours([SENTENCE, Sentence(1, "no heads", "x")])
-    assert (before, after) == (0, 1)  # `the` hangs from the next word; the root and `.` do not count
-    assert math.isnan(neighbours([])[0])
 
 
 def test_a_source_is_seen_if_any_head_of_any_layer_reads_it() -> None:
@@ -46,19 +39,6 @@ def test_a_source_is_seen_if_any_head_of_any_layer_reads_it() -> None:
     assert found[1, 1, MEASURES.index("self over chance")] == pytest.approx(np.zeros(6), abs=1e-12)
 
 
-def test_special_tokens_are_no_words_to_hang_from() -> None:
-    rows = torch.full((6, 6), 1e-9)
-    rows[:, 0] = rows[:, 5] = 5.0  # every word reads [CLS] and [SEP] most
-    rows[1, 2] = 1.0  # then `the` reads `lighthouse`, its head
-    rows[4, 3] = rows[4, 2] = 0.1  # and `.` too, over `the`
-    found = of(rows)
-    assert mean_of(found, "attachment") == 1
-    assert mean_of(found, "attachment over the next word") == 0  # `the` hangs from the next word anyhow
-    rows[1, 2], rows[1, 4] = 1.0, 2.0
-    assert mean_of(of(rows), "attachment over the next word") == -1
-    assert mean_of(of(rows), "attachment") == 0.5
-
-
 def test_profiles_of_a_run(kept: Run) -> None:
     found = profiles(kept, draws=200)
     assert len(found) == 2 * 12 * len(MEASURES)
@@ -66,7 +46,6 @@ def test_profiles_of_a_run(kept: Run) -> None:
     previous = by_key[0, 2, "previous"]  # a head of MiniLM that reads the token before
     assert previous.mean > 0.8
     assert previous.low <= previous.mean <= previous.high
-    assert by_key[0, 2, "attachment"].rows == 3
     assert by_key[0, 2, "self"].mean == pytest.approx(0, abs=1e-6)  # itb
     assert labels(found)[0, 2] == "previous"
     zero = {(one.layer, one.head, one.measure): one for one in profiles(kept, "zero", draws=200)}

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from favoured_pairs import favouring
-from ligflow.corpus.analysis.estimates import PAIRS, estimate
+from ligflow.corpus.analysis.estimates import estimate
 from ligflow.corpus.reports import consistency_figures
 from ligflow.corpus.reports.report import report
 from ligflow.corpus.tables.schema import DIRECT
-from runs_by_hand import run_by_hand
+from runs_by_hand import Row, run_by_hand
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
@@ -27,8 +27,23 @@ def test_figures_are_well_formed_and_the_same_each_time(written: Path, tmp_path:
 
 def test_the_heat_map_frames_the_best(tmp_path: Path) -> None:
     change = favouring("zero", "zero", "product")
-    figure = consistency_figures.heat_map(estimate(run_by_hand(tmp_path, change=change), draws=100))
-    for axes in figure.axes:
-        assert [patch.get_y() for patch in axes.patches] == [
-            PAIRS.index(("zero", "zero", "product")) - 0.48
-        ] * len(DIRECT)
+    found = estimate(run_by_hand(tmp_path, change=change), draws=100)
+    for axes in consistency_figures.heat_map(found).axes:
+        best = found.pairs.index(("zero", "zero", "product"))
+        assert [patch.get_y() for patch in axes.patches] == [best - 0.48] * len(DIRECT)
+
+
+def test_lines_by_layer_are_pairs_and_the_controls_that_they_have(tmp_path: Path) -> None:
+    def of_others(row: Row) -> bool:
+        return row["map"] == "shuffled" and row["direct"] != "itb"
+
+    found = estimate(run_by_hand(tmp_path, drop=of_others), draws=100)
+    lines = {}
+    for direct in ("zero", "itb"):
+        axes = consistency_figures.by_layer(found, {}, direct, "product").axes[0]
+        lines[direct] = [str(line.get_label()) for line in axes.get_lines()]
+    assert [label for label in lines["itb"] if "best pair" in label] == [
+        "its own values in random order (best pair)", "raw attention (best pair)",
+    ]  # fmt: skip
+    assert [label for label in lines["zero"] if "best pair" in label] == ["raw attention (best pair)"]
+    assert "ATT itb, MLP zero" in lines["zero"]

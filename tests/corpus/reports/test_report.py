@@ -7,11 +7,9 @@ import pandas
 import pytest
 
 from ligflow import LigflowError
-from ligflow.corpus.analysis.estimates import PAIRS
 from ligflow.corpus.reports.report import report
 from ligflow.corpus.runs.store import open_run
-from ligflow.corpus.tables.experiment import VARIANTS
-from ligflow.corpus.tables.schema import DIRECT
+from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, RULES
 from ligflow.evaluation.consistency import METRICS
 from runs_by_hand import run_by_hand
 
@@ -22,8 +20,8 @@ def test_a_report_has_words_tables_and_figures(written: Path) -> None:
     names = {path.name for path in written.parent.iterdir()}
     shapes = [f"layers-{direct}-{rule}" for direct in DIRECT for rule in ("conserving", "product")]
     pictures = {f"{name}.{kind}" for name in ["pairs", *shapes] for kind in ("svg", "png")}
-    tables = {"pairs.csv", "layers.csv", "completeness.csv", "left_out.csv", "pairs.tex"}
-    assert names == pictures | tables | {"report.md"}
+    tables = {"pairs.csv", "layers.csv", "controls.csv", "verdicts.csv", "completeness.csv", "left_out.csv"}
+    assert names == pictures | tables | {"pairs.tex", "report.md"}
     text = written.read_text()
     for heading in (
         "Over tokens: does the paper's finding hold?", "Over words: what agrees best", "Completeness",
@@ -31,23 +29,31 @@ def test_a_report_has_words_tables_and_figures(written: Path) -> None:
     ):  # fmt: skip
         assert f"## {heading}" in text
     assert "13 sentences explained, 1 left out." in text
-    assert "random weights" in text
+    assert "new weights" in text
 
 
 def test_a_report_can_be_read_as_a_table(written: Path) -> None:
     pairs = pandas.read_csv(written.parent / "pairs.csv")
-    assert len(pairs) == 2 * 2 * len(DIRECT) * len(METRICS) * len(PAIRS)
+    count = 2 * 2 * len(DIRECT) * len(METRICS) * len(ATT) * len(MLP) * len(RULES)
+    assert len(pairs) == count
     first = pairs[(pairs["rank"] == 1) & (pairs.metric == "l2")]
     assert (first.att == "itb").all()
-    assert first["twin"].notna().all()
+    held = pandas.read_csv(written.parent / "controls.csv")
+    assert held.control.value_counts().to_dict() == dict.fromkeys(
+        ("shuffled", "attention", "new weights"), count
+    )
+    said = pandas.read_csv(written.parent / "verdicts.csv")
+    assert len(said) == 2 * 2 * len(DIRECT) * (1 + len(METRICS))
+    assert (said.outcome == "holds")[said.ranking != "paper"].all()
+    assert (said.named_mlp == "att_itb_a0")[said.ranking == "l2"].all()
     assert pandas.read_csv(written.parent / "left_out.csv")["sentence"].tolist() == [4]
-    assert len(pandas.read_csv(written.parent / "completeness.csv")) == len(VARIANTS) * 3
+    assert len(pandas.read_csv(written.parent / "completeness.csv")) == 9 * 3
 
 
 def test_a_twin_elsewhere(tmp_path: Path, no_figures: None) -> None:
     one, other = run_by_hand(tmp_path / "one"), run_by_hand(tmp_path / "other")
-    assert "the best, random weights" in report(one.folder, twin=other.folder, draws=100).read_text()
-    assert "random weights" not in report(one.folder, tmp_path / "alone", draws=100).read_text()
+    assert "the best, new weights" in report(one.folder, twin=other.folder, draws=100).read_text()
+    assert "new weights" not in report(one.folder, tmp_path / "alone", draws=100).read_text()
 
 
 def test_runs_without_a_result(tmp_path: Path) -> None:

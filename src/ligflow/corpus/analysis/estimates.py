@@ -1,42 +1,42 @@
 """Every mean of a run with its draws, taken from the shards one at a time.
 
 Draw b of a mean is `sum_s w_bs x_s / sum_s w_bs n_s` over sentences s, whose `n_s` rows sum to `x_s`; the
-weights are those of a Poisson bootstrap over sentences [chamandy2012].
+weights are those of a Poisson bootstrap over sentences [chamandy2012]. A row counts once, whatever the number
+of its sources. One metric is no mean over rows: `relative_l2` of a sentence's map in a layer is
+`||C - D|| / ||D|| = sqrt(sum_j ||c_j - d_j||^2 / sum_j ||d_j||^2)` over its rows j, so that a row that hardly
+moves does not divide by next to nothing; its mean is over sentences and layers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from jaxtyping import Float, Int
 
 from ligflow.corpus.runs.store import Run
-from ligflow.corpus.tables.schema import DIRECT, RULES
-from ligflow.corpus.tables.schema import PAIRS as BASELINES
+from ligflow.corpus.tables.schema import ATT, DIRECT, MAPS, MLP, RULES
 from ligflow.errors import LigflowError
-from ligflow.evaluation.bootstrap import Sums, add, means, nothing, weights
+from ligflow.evaluation.bootstrap import Sums, add, nothing, weights
 from ligflow.evaluation.consistency import METRICS
 
-PAIRS = [(*pair, rule) for pair in BASELINES for rule in RULES]
-COMPOSED, SHUFFLED = slice(0, len(PAIRS)), slice(len(PAIRS), 2 * len(PAIRS))
-ATTENTION = SHUFFLED.stop
-_OTHERS = ATTENTION + 1
-_KINDS = ("composed", "shuffled", "attention")
+Pair = tuple[str, str, str]  # ATT and MLP baseline, and the rule
+Other = tuple[str, str | None, str | None, str | None]  # what is compared: the kind of map, and a pair
+_NAMES = {"map": MAPS, "att": ATT, "mlp": MLP, "rule": RULES}
 
 
 @dataclass(frozen=True, eq=False)
 class Estimates:
     """`draws[b]` is a mean in draw b (0: over the sentences as they are), by all that it is a mean of.
 
-    `others` are the composed maps (in the order of PAIRS), the same shuffled, and raw attention; the
-    last layer is all layers together. `cells` is how many numbers a mean is of, `undefined` how many were
-    not defined.
+    `others` are what is compared with direct maps: the composed maps, and each control. The last layer is
+    all layers together. `cells` is how many numbers a mean is of, `undefined` how many were not defined;
+    where both are 0, this is not compared with this direct map.
     """
 
     units: tuple[str, ...]
     layers: tuple[int, ...]
+    others: tuple[Other, ...]
     sentences: int
     draws: Float[np.ndarray, "draw unit diagonal layer direct other metric"]
     cells: Int[np.ndarray, "unit diagonal layer direct other metric"]
@@ -47,6 +47,25 @@ class Estimates:
         """The means over the sentences as they are."""
         return self.draws[0]
 
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The pairs of baselines and rule whose composed maps are compared."""
+        return tuple(
+            (str(att), str(mlp), str(rule)) for kind, att, mlp, rule in self.others if kind == "composed"
+        )
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The kinds of maps that composed ones are held against."""
+        return tuple(dict.fromkeys(kind for kind, *_ in self.others if kind != "composed"))
+
+    def place(self, kind: str, pair: Pair) -> int | None:
+        """Where a kind of map stands among the others: of this pair, or the one that all pairs share."""
+        for other in ((kind, *pair), (kind, None, None, None)):
+            if other in self.others:
+                return self.others.index(other)
+        return None
+
 
 def estimate(run: Run, draws: int = 1000, seed: int = 0) -> Estimates:
     """Means and draws over the finished shards.
@@ -54,37 +73,56 @@ def estimate(run: Run, draws: int = 1000, seed: int = 0) -> Estimates:
     Raises LigflowError if there are none, one is damaged, or the draws are too few.
     """
     units = tuple(run.manifest["settings"]["units"])
-    layers = _layers(run)
-    shape = (len(units), 2, len(layers), len(DIRECT), _OTHERS, len(METRICS))
-    size = int(np.prod(shape))
-    totals, rows = nothing(draws, size), np.zeros(size, dtype=np.int64)
+    layers, others = _compared(run)
+    shape = (len(units), 2, len(layers) + 1, len(DIRECT), len(others), len(METRICS))
+    totals, rows = nothing(draws, int(np.prod(shape))), np.zeros(shape, dtype=np.int64)
     sentences = 0
-    for shard in run.done:
-        table = run.table(shard, "metrics")
-        table = table.filter(pc.is_in(table["map"].cast("string"), pa.array(_KINDS)))
+    for table in _tables(run):
         numbers = np.unique(table["sentence"].to_numpy())
-        if not len(numbers):
-            continue
-        sums, counts, total = _by_sentence(table, numbers, units, layers, shape)
+        sums, counts, total = _by_sentence(table, numbers, units, layers, others, shape)
         add(totals, weights(seed, numbers.tolist(), draws), sums, counts)
-        rows += total.astype(np.int64)
+        rows += total
         sentences += len(numbers)
-    if not sentences:
-        raise LigflowError(
-            f"No sentence of {str(run.folder)!r} was explained, so there is nothing to report."
-        )
-    return _estimates(units, layers, sentences, totals, rows.reshape(shape), shape)
+    cells = totals.counts[0].reshape(shape).astype(np.int64)
+    return Estimates(units, layers, others, sentences, _means(totals, shape), cells, rows - cells)
 
 
-def _layers(run: Run) -> tuple[int, ...]:
-    """The layers that were explained; those that cannot be split are left out of a run."""
+def _tables(run: Run) -> Iterator[pa.Table]:
+    """The tables of metrics that have rows."""
     for shard in run.done:
         table = run.table(shard, "metrics")
         if table.num_rows:
-            return tuple(sorted({int(layer) for layer in table["layer"].unique().to_pylist()}))
+            yield table
+
+
+def _compared(run: Run) -> tuple[tuple[int, ...], tuple[Other, ...]]:
+    """The layers that were explained (some cannot be split), and what is compared in all sentences."""
+    for table in _tables(run):
+        layers = tuple(sorted({int(layer) for layer in table["layer"].unique().to_pylist()}))
+        kinds = table.group_by(list(_NAMES)).aggregate([]).to_pylist()
+        others: list[Other] = [tuple(row[name] for name in _NAMES) for row in kinds]
+        return layers, tuple(sorted(others, key=_order))
     raise LigflowError(
         f"No shard of {str(run.folder)!r} holds an explained sentence yet; run ligflow corpus run to its end."
     )
+
+
+def _order(other: Other) -> list[int]:
+    """In the order in which the schema names them."""
+    return [
+        -1 if name is None else known.index(name) for name, known in zip(other, _NAMES.values(), strict=True)
+    ]
+
+
+def _means(totals: Sums, shape: tuple[int, ...]) -> Float[np.ndarray, "draw *cell"]:
+    """The mean of every cell in every draw, in place of the sums; NaN where none counts."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        np.divide(totals.sums, totals.counts, out=totals.sums)
+    totals.sums[totals.counts == 0] = np.nan
+    return totals.sums.reshape(-1, *shape)
+
+
+# --- the sums of each sentence ------------------------------------------------------------------------
 
 
 def _by_sentence(
@@ -92,33 +130,51 @@ def _by_sentence(
     numbers: np.ndarray,
     units: Sequence[str],
     layers: Sequence[int],
+    others: Sequence[Other],
     shape: tuple[int, ...],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sums and counts [sentence, cell], and how many rows each cell has, defined or not."""
     places = (
+        np.searchsorted(numbers, table["sentence"].to_numpy()),
         _codes(table, "unit", units),
         1 - np.asarray(table["diagonal"].to_numpy(), dtype=np.int64),
         np.searchsorted(np.asarray(layers), table["layer"].to_numpy()),
         _codes(table, "direct", DIRECT),
-        _other(table),
+        _other(table, others),
     )
-    cell = np.ravel_multi_index(places, shape[:-1])
-    cells = int(np.prod(shape[:-1]))
-    line = np.searchsorted(numbers, table["sentence"].to_numpy()) * cells + cell
-    sums, counts = [], []
-    for metric in METRICS:
-        value = table[metric].to_numpy().astype(np.float64)
-        defined = ~np.isnan(value)
-        size = len(numbers) * cells
-        sums.append(np.bincount(line[defined], weights=value[defined], minlength=size))
-        counts.append(np.bincount(line[defined], minlength=size).astype(np.float64))
-    total = np.repeat(np.bincount(cell, minlength=cells), len(METRICS))
-    return _wide(sums, len(numbers)), _wide(counts, len(numbers)), total
+    cells = (len(numbers), *shape[:-1])
+    line = np.ravel_multi_index(places, cells)
+    size = int(np.prod(cells))
+    every = [_of_metric(table, metric, line, size) for metric in METRICS]
+    sums, counts, total = (
+        np.stack(column, axis=-1).reshape(*cells, -1) for column in zip(*every, strict=True)
+    )
+    for values in (sums, counts, total):
+        values[:, :, :, -1] = values[:, :, :, :-1].sum(axis=3)
+    return (
+        sums.reshape(len(numbers), -1),
+        counts.reshape(len(numbers), -1),
+        total.sum(axis=0).astype(np.int64),
+    )
 
 
-def _wide(columns: Sequence[np.ndarray], sentences: int) -> np.ndarray:
-    """[sentence, cell and metric] from one column a metric."""
-    return np.stack(columns, axis=-1).reshape(sentences, -1)
+def _of_metric(
+    table: pa.Table, metric: str, line: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sums and counts of what is defined of a metric, and counts of all, by sentence and cell."""
+    value = table[metric].to_numpy().astype(np.float64)
+    defined = ~np.isnan(value)
+    line_of, total = line[defined], np.bincount(line, minlength=size)
+    if metric != "relative_l2":
+        sums, counts = (np.bincount(line_of, weights=w, minlength=size) for w in (value[defined], None))
+        return sums, counts.astype(np.float64), total
+    apart, whole = (
+        np.bincount(line_of, weights=table[name].to_numpy().astype(np.float64)[defined] ** 2, minlength=size)
+        for name in ("l2", "norm")
+    )
+    known = whole > 0
+    ratio = np.sqrt(apart / np.where(known, whole, 1)) * known
+    return ratio, known.astype(np.float64), (total > 0).astype(np.int64)
 
 
 def _codes(table: pa.Table, column: str, known: Sequence[str]) -> np.ndarray:
@@ -127,32 +183,11 @@ def _codes(table: pa.Table, column: str, known: Sequence[str]) -> np.ndarray:
     return codes.to_numpy().astype(np.int64)
 
 
-def _other(table: pa.Table) -> np.ndarray:
+def _other(table: pa.Table, others: Sequence[Other]) -> np.ndarray:
     """The place of what is compared among all that is."""
-    columns = [table[name].to_pylist() for name in ("map", "att", "mlp", "rule")]
-    places = {("attention", None, None, None): ATTENTION}
-    for kind, start in (("composed", COMPOSED.start), ("shuffled", SHUFFLED.start)):
-        places |= {(kind, *pair): start + number for number, pair in enumerate(PAIRS)}
-    return np.array([places[names] for names in zip(*columns, strict=True)], dtype=np.int64)
-
-
-def _estimates(
-    units: tuple[str, ...],
-    layers: tuple[int, ...],
-    sentences: int,
-    totals: Sums,
-    rows: np.ndarray,
-    shape: tuple[int, ...],
-) -> Estimates:
-    whole = Sums(_with_all(totals.sums, shape), _with_all(totals.counts, shape))
-    wide = (*shape[:2], shape[2] + 1, *shape[3:])
-    cells = whole.counts[0].reshape(wide).astype(np.int64)
-    every = np.concatenate([rows, rows.sum(axis=2, keepdims=True)], axis=2)
-    draws = means(whole).reshape(-1, *wide)
-    return Estimates(units, layers, sentences, draws, cells, every - cells)
-
-
-def _with_all(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """All layers together as one more layer."""
-    apart = values.reshape(len(values), *shape)
-    return np.concatenate([apart, apart.sum(axis=3, keepdims=True)], axis=3).reshape(len(values), -1)
+    sizes = [len(known) + 1 for known in _NAMES.values()]
+    codes = [_codes(table, name, known) + 1 for name, known in _NAMES.items()]
+    place = np.zeros(int(np.prod(sizes)), dtype=np.int64)
+    for number, other in enumerate(others):
+        place[np.ravel_multi_index([code + 1 for code in _order(other)], sizes)] = number
+    return place[np.ravel_multi_index(codes, sizes)]

@@ -1,7 +1,7 @@
 """How methods stand under every measure of faithfulness: means with intervals over sentences, ranked.
 
-Intervals are those of a bootstrap over sentences [chamandy2012]. Methods share its draws, so that what cannot
-be told from the best is judged by paired differences.
+Intervals are those of a bootstrap over sentences [chamandy2012]. Methods share its draws, so that differences
+are paired, and those that may be the best are told by intervals that hold for all at once [hsu1984].
 """
 
 from collections.abc import Iterator
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas
 
-from ligflow.corpus.analysis.rankings import best_first, tied
+from ligflow.corpus.analysis.rankings import best_first
 from ligflow.corpus.tables.faithfulness_rows import LEAVE_ONE_OUT, NOT_RANKED
 from ligflow.evaluation.bootstrap import add, interval, means, nothing, weights
 from ligflow.evaluation.faithfulness import LOWER_IS_BETTER
+from ligflow.evaluation.simultaneous import with_best
 
 _CONTROLS = (LEAVE_ONE_OUT, "nearness", "random")
 
@@ -23,8 +24,8 @@ class Standing:
     """One method under one measure: its mean over targets, with a 95% interval over sentences.
 
     `layer` is None over all layers. `place` counts from 1 among the methods that are not controls (which
-    have 0, and so have measures without a better end), and `as_good` says that the interval of the
-    difference from the first of them holds 0.
+    have 0, and so have measures without a better end), and `as_good` says that it may be the best: with 95%
+    the truly best of them is among those that may be.
     """
 
     layer: int | None
@@ -63,7 +64,7 @@ def _standings(frame: pandas.DataFrame, layer: int | None, draws: int, seed: int
         every = means(total)
         low, high = interval(every[1:])
         methods = list(wide["sum"].columns)
-        place, as_good = _places(every, methods, str(measure))
+        place, as_good = _places(every, methods, str(measure), weight.shape[1])
         for number, method in enumerate(methods):
             yield Standing(
                 layer, str(replacement), str(measure), method, float(every[0, number]), float(low[number]),
@@ -71,16 +72,16 @@ def _standings(frame: pandas.DataFrame, layer: int | None, draws: int, seed: int
             )  # fmt: skip
 
 
-def _places(every: np.ndarray, methods: list[str], measure: str) -> tuple[list[int], list[bool]]:
-    """The place of each method and whether it is as good as the first, by paired differences."""
+def _places(
+    every: np.ndarray, methods: list[str], measure: str, sentences: int
+) -> tuple[list[int], list[bool]]:
+    """The place of each method, and whether it may be the best of those that are no controls."""
     place, as_good = [0] * len(methods), [False] * len(methods)
     rated = np.array([number for number, method in enumerate(methods) if not is_control(method)])
     if measure in NOT_RANKED:
         return place, as_good
-    order = rated[best_first(every[0, rated], measure in LOWER_IS_BETTER)]
-    gaps = every - every[:, order[:1]]
-    low, high = interval(gaps[1:])
-    for position, number in enumerate(order, start=1):
-        place[number] = position
-        as_good[number] = tied(float(gaps[0, number]), float(low[number]), float(high[number]))
+    lower = measure in LOWER_IS_BETTER
+    may_be = with_best(every[:, rated], sentences, lower).may_be
+    for position, n in enumerate(best_first(every[0, rated], lower), start=1):
+        place[rated[n]], as_good[rated[n]] = position, bool(may_be[n])
     return place, as_good

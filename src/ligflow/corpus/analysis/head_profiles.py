@@ -4,7 +4,6 @@ A row's shares are `|A_k| / sum_k |A_k|`; a measure is a mean over rows, with th
 sentences [chamandy2012].
 """
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,25 +12,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ligflow.corpus.analysis.corpus_words import head_of, is_punctuation
 from ligflow.corpus.runs.kept_maps import flows
 from ligflow.corpus.runs.store import Run
-from ligflow.corpus.sources.sentence import ROOT, Sentence
+from ligflow.corpus.sources.sentence import Sentence
 from ligflow.errors import LigflowError
 from ligflow.evaluation import head_profile
 from ligflow.evaluation.bootstrap import Sums, add, interval, means, nothing, weights
 from ligflow.evaluation.head_profile import KINDS
 from ligflow.flow import Flow
-from ligflow.results.grouping import words_of
 
 EXCESS = tuple(f"{kind} over chance" for kind in KINDS)
-# over the next word: attachment without punctuation, less that of the rule "all words hang from the next"
-OTHER = (
-    "entropy",
-    "distance",
-    "attachment",
-    "attachment without punctuation",
-    "attachment over the next word",
-)
+OTHER = ("entropy", "distance")
 MEASURES = (*KINDS, *EXCESS, *OTHER)
 MAIN = 0.5  # a head routes mainly to a kind of place if more than this goes there
 MIXED = "mixed"
@@ -59,16 +51,24 @@ def profiles(run: Run, att: str = "itb", draws: int = 1000, seed: int = 0) -> li
     Raises LigflowError if the run kept no maps, nothing was explained, the baseline is unknown, or the draws
     are too few.
     """
+    return profiles_of(maps_of(run, att), draws, seed)
+
+
+def profiles_of(read: Iterable[tuple[Sentence, Flow]], draws: int = 1000, seed: int = 0) -> list[Profile]:
+    """The same of sentences and their maps of what heads read (`z2u`), which are taken one at a time.
+
+    Raises LigflowError without any, and for too few draws.
+    """
     total: Sums | None = None
     shape, layers = (0, 0, 0), tuple[int, ...]()
-    for sentence, flow in _flows(run, att):
+    for sentence, flow in read:
         values = measured(flow, sentence)
         layers, shape = flow.layers, (values.shape[0], values.shape[1], values.shape[2])
         sums, counts = np.nansum(values, -1).reshape(1, -1), (~np.isnan(values)).sum(-1).reshape(1, -1)
         total = total or nothing(draws, sums.shape[1])
         add(total, weights(seed, [sentence.number], draws), sums, counts.astype(np.float64))
     if total is None:
-        raise LigflowError(f"No sentence of {str(run.folder)!r} was explained, so no head has a profile.")
+        raise LigflowError("No sentence was explained, so no head has a profile.")
     return list(_profiles(total, shape, layers))
 
 
@@ -80,7 +80,8 @@ def _profiles(total: Sums, shape: tuple[int, int, int], layers: Sequence[int]) -
         yield Profile(layers[layer], head, MEASURES[measure], mean, float(low[at]), float(high[at]), rows)
 
 
-def _flows(run: Run, att: str) -> Iterator[tuple[Sentence, Flow]]:
+def maps_of(run: Run, att: str = "itb") -> Iterator[tuple[Sentence, Flow]]:
+    """Every explained sentence of a run with its kept maps of an ATT baseline."""
     for shard in run.done:
         of_number = {sentence.number: sentence for sentence in run.sentences(shard)}
         for number, flow in flows(run, shard, att=att):
@@ -100,7 +101,6 @@ def measured(flow: Flow, sentence: Sentence) -> Float[np.ndarray, "layer head me
         head_profile.entropy(share, visible)[:, :, None],
         head_profile.distance(share)[:, :, None],
     ]
-    parts += [score[:, :, None] for score in _attached(flow, sentence)]
     return torch.cat(parts, dim=2).numpy()
 
 
@@ -117,7 +117,7 @@ def relations(flow: Flow, sentence: Sentence) -> Bool[Tensor, "kind target sourc
     count = len(flow.tokens)
     words, places = flow.meta.get("words") or list(range(count)), flow.meta.get("word_places") or []
     of_corpus = [places[word] if word < len(places) else -1 for word in words]
-    above = [_head(sentence, place) for place in of_corpus]
+    above = [head_of(sentence, place) for place in of_corpus]
     special = list(flow.special)
     marks = [not special[i] and is_punctuation(flow.tokens[i]) for i in range(count)]
     rows = [
@@ -142,59 +142,6 @@ def _related(
         other and marks[i], other and words[i] == words[j] and not special[i],
         of_corpus[i] >= 0 and of_corpus[i] == above[j], of_corpus[j] >= 0 and above[i] == of_corpus[j],
     ]  # fmt: skip
-
-
-def _head(sentence: Sentence, place: int) -> int | None:
-    """The given word that a given word hangs from; None for the root and where there are no heads."""
-    if place < 0 or sentence.heads is None or sentence.heads[place] == ROOT:
-        return None
-    return sentence.heads[place]
-
-
-def is_punctuation(token: str) -> bool:
-    """Whether all characters of a token are punctuation or symbols."""
-    letters = token.strip().removeprefix("##").strip("▁Ġ ")
-    return bool(letters) and all(unicodedata.category(c)[0] in "PS" for c in letters)
-
-
-def _attached(flow: Flow, sentence: Sentence) -> list[Tensor]:
-    """The measures of attachment over words, in as many columns as targets.
-
-    Only words can be chosen, no special tokens: the rules that a head is held against choose none either.
-    """
-    none = flow.z2u.new_full((*flow.z2u.shape[:2], len(flow.targets)), torch.nan, dtype=torch.float64)
-    if sentence.heads is None or flow.meta.get("words") is None:
-        return [none] * 3
-    maps, places = words_of(flow).of(flow.z2u.double()), flow.meta["word_places"]
-    group = {place: number for number, place in enumerate(places) if place >= 0}
-    above = [_head(sentence, place) for place in places]
-    known = [None if head is None else group.get(head) for head in above]
-    labels = flow.meta["word_labels"]
-    plain_words = [None if is_punctuation(labels[w]) else head for w, head in enumerate(known)]
-    words = torch.tensor([place >= 0 for place in places], device="cpu")
-    scores = [head_profile.attached(maps, column, words) for column in (known, plain_words)]
-    next_word = words.new_tensor([head == place + 1 for head, place in zip(above, places, strict=True)])
-    scores.append(scores[1] - next_word.double())
-    return [
-        torch.nn.functional.pad(column, (0, none.shape[-1] - column.shape[-1]), value=torch.nan)
-        for column in scores
-    ]
-
-
-def neighbours(sentences: Iterable[Sentence]) -> tuple[float, float]:
-    """Attachment, without punctuation, of every word to the one before it, and after it; NaN if no heads.
-
-    A head that only knows where a word's neighbour stands scores as much.
-    """
-    hits, count = [0, 0], 0
-    for sentence in sentences:
-        if sentence.heads is None or sentence.spans is None:
-            continue
-        for place, (head, (begin, end)) in enumerate(zip(sentence.heads, sentence.spans, strict=True)):
-            if head != ROOT and not is_punctuation(sentence.text[begin:end]):
-                count += 1
-                hits = [hits[0] + (head == place - 1), hits[1] + (head == place + 1)]
-    return (hits[0] / count, hits[1] / count) if count else (float("nan"), float("nan"))
 
 
 def labels(rows: Sequence[Profile]) -> dict[tuple[int, int], str]:

@@ -1,36 +1,48 @@
-"""The pairs ranked for each direct baseline under each metric, beside the controls, as plain rows.
+"""The pairs ranked for each direct baseline under each metric, and which of them may be the best.
 
-All pairs share the draws of one bootstrap over sentences [chamandy2012]: intervals of differences are paired.
+All pairs share the draws of one bootstrap over sentences [chamandy2012]: differences are paired. A ranking's
+best pair is the luckiest too, so that a pair is held against the best of all others by intervals that allow
+for the choice [hsu1984].
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import product
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from ligflow.corpus.analysis.estimates import ATTENTION, COMPOSED, PAIRS, SHUFFLED, Estimates
+from ligflow.corpus.analysis.estimates import Estimates, Pair
 from ligflow.corpus.tables.schema import DIRECT, RULES
 from ligflow.evaluation.bootstrap import interval
 from ligflow.evaluation.consistency import LOWER_IS_BETTER, METRICS
+from ligflow.evaluation.simultaneous import with_best
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """One pair under one metric. `layer` is None for all layers together; `difference` is to the best.
-
-    The best is that of the same unit, diagonal, layer, direct baseline and metric, among the rules that are
-    ranked; `tied` says that the interval of the difference holds 0, or that there is none. `twin` is the
-    same pair on random weights, NaN without a twin. A control is beaten if the interval of the difference
-    to it, on the pair's good side, does not hold 0.
-    """
+class Place:
+    """What a ranking is of; `layer` is None for all layers together."""
 
     unit: str
     diagonal: bool
     layer: int | None
     direct: str
     metric: str
+
+    def of(self, place: "Place") -> bool:
+        """Whether it is of that place."""
+        return all(getattr(self, name.name) == getattr(place, name.name) for name in fields(Place))
+
+
+@dataclass(frozen=True)
+class Ranked(Place):
+    """One pair under one metric, with a 95% interval of its mean.
+
+    `difference` is how much better it is than the best of the other pairs that are ranked (negative: how
+    much worse), with an interval that holds for all pairs of the ranking at once; `may_be_best` says that it
+    is one of those of which, with 95%, one is truly the best.
+    """
+
     att: str
     mlp: str
     rule: str
@@ -41,28 +53,51 @@ class Ranked:
     difference: float
     difference_low: float
     difference_high: float
-    tied: bool
-    attention: float
-    shuffled: float
-    twin: float
-    beats_attention: bool
-    beats_shuffled: bool
-    beats_twin: bool
+    may_be_best: bool
     rows: int
     undefined: int
 
+    @property
+    def pair(self) -> Pair:
+        """Its baselines and rule."""
+        return (self.att, self.mlp, self.rule)
 
-def rank(
-    estimates: Estimates,
-    twin: Estimates | None = None,
-    by_layer: bool = False,
-    rules: Sequence[str] = RULES,
-) -> list[Ranked]:
+
+def rank(estimates: Estimates, by_layer: bool = False, rules: Sequence[str] = RULES) -> list[Ranked]:
     """All pairs of some rules, best first within each unit, diagonal, layer, direct baseline and metric."""
-    layers = range(len(estimates.layers)) if by_layer else [len(estimates.layers)]
-    places = product(range(len(estimates.units)), range(2), layers, range(len(DIRECT)), range(len(METRICS)))
-    chosen = np.array([n for n, pair in enumerate(PAIRS) if pair[2] in rules])
-    return [row for place in places for row in _ranked(estimates, twin, place, chosen)]
+    return [row for place, at in places(estimates, by_layer) for row in _ranked(estimates, place, at, rules)]
+
+
+def places(estimates: Estimates, by_layer: bool = False) -> Iterator[tuple[Place, tuple[int, ...]]]:
+    """What there is a ranking of, over all layers or by layer, and where it stands among the estimates."""
+    whole = len(estimates.layers)
+    layers = range(whole) if by_layer else [whole]
+    for unit, diagonal, layer, direct, metric in product(
+        range(len(estimates.units)), range(2), layers, range(len(DIRECT)), range(len(METRICS))
+    ):
+        number = None if layer == whole else estimates.layers[layer]
+        place = Place(estimates.units[unit], diagonal == 0, number, DIRECT[direct], METRICS[metric])
+        yield place, (unit, diagonal, layer, direct, metric)
+
+
+def draws_at(
+    draws: Float[np.ndarray, "draw unit diagonal layer direct other metric"],
+    at: tuple[int, ...],
+    others: Sequence[int],
+) -> Float[np.ndarray, "draw chosen"]:
+    """The draws of some of the others at one place."""
+    unit, diagonal, layer, direct, metric = at
+    return draws[:, unit, diagonal, layer, direct, :, metric][:, list(others)]
+
+
+def compared(estimates: Estimates, at: tuple[int, ...], rules: Sequence[str] = RULES) -> dict[Pair, int]:
+    """The pairs of some rules that are compared with the direct map of a place, and where each stands."""
+    unit, diagonal, layer, direct, metric = at
+    rows = estimates.cells + estimates.undefined
+    found = {
+        pair: estimates.others.index(("composed", *pair)) for pair in estimates.pairs if pair[2] in rules
+    }
+    return {pair: n for pair, n in found.items() if rows[unit, diagonal, layer, direct, n, metric]}
 
 
 def lower_is_better(metric: str) -> bool:
@@ -71,73 +106,37 @@ def lower_is_better(metric: str) -> bool:
 
 
 def _ranked(
-    estimates: Estimates,
-    twin: Estimates | None,
-    place: tuple[int, int, int, int, int],
-    chosen: np.ndarray,
+    estimates: Estimates, place: Place, at: tuple[int, ...], rules: Sequence[str]
 ) -> Iterator[Ranked]:
-    unit, diagonal, layer, direct, metric = place
-    at = (unit, diagonal, layer, direct)
-    draws = estimates.draws[:, unit, diagonal, layer, direct, COMPOSED, metric]
-    order = chosen[best_first(draws[0, chosen], lower_is_better(METRICS[metric]))]
+    pairs = compared(estimates, at, rules)
+    lower = lower_is_better(place.metric)
+    draws = draws_at(estimates.draws, at, list(pairs.values()))
     low, high = interval(draws[1:])
-    gaps = draws - draws[:, order[:1]]
-    gap_low, gap_high = interval(gaps[1:])
-    controls = _controls(estimates, twin, place)
-    beaten = {name: _beaten(draws, values, METRICS[metric]) for name, values in controls.items()}
-    for position, pair in enumerate(order, start=1):
-        att, mlp, rule = PAIRS[pair]
+    best = with_best(draws, estimates.sentences, lower)
+    gaps = _over_the_others(-draws[0] if lower else draws[0])
+    unit, diagonal, layer, direct, metric = at
+    cells, undefined = (
+        values[unit, diagonal, layer, direct, :, metric] for values in (estimates.cells, estimates.undefined)
+    )
+    names = list(pairs)
+    for position, n in enumerate(best_first(draws[0], lower), start=1):
+        att, mlp, rule = names[n]
+        other = pairs[names[n]]
         yield Ranked(
-            unit=estimates.units[unit],
-            diagonal=diagonal == 0,
-            layer=estimates.layers[layer] if layer < len(estimates.layers) else None,
-            direct=DIRECT[direct],
-            metric=METRICS[metric],
-            att=att,
-            mlp=mlp,
-            rule=rule,
-            rank=position,
-            mean=float(draws[0, pair]),
-            low=float(low[pair]),
-            high=float(high[pair]),
-            difference=float(gaps[0, pair]),
-            difference_low=float(gap_low[pair]),
-            difference_high=float(gap_high[pair]),
-            tied=tied(gaps[0, pair], gap_low[pair], gap_high[pair]),
-            attention=float(controls["attention"][0, pair]),
-            shuffled=float(controls["shuffled"][0, pair]),
-            twin=float(controls["twin"][0, pair]),
-            beats_attention=bool(beaten["attention"][pair]),
-            beats_shuffled=bool(beaten["shuffled"][pair]),
-            beats_twin=bool(beaten["twin"][pair]),
-            rows=int(estimates.cells[at][pair, metric]),
-            undefined=int(estimates.undefined[at][pair, metric]),
-        )
+            place.unit, place.diagonal, place.layer, place.direct, place.metric, att, mlp, rule, position,
+            float(draws[0, n]), float(low[n]), float(high[n]), float(gaps[n]), float(best.low[n]),
+            float(best.high[n]), bool(best.may_be[n]), int(cells[other]), int(undefined[other]),
+        )  # fmt: skip
 
 
-def tied(gap: float, low: float, high: float) -> bool:
-    """Whether something cannot be told from the best; without an interval nothing can."""
-    return bool(np.isfinite(gap) and not (low > 0 or high < 0))
+def _over_the_others(values: Float[np.ndarray, " pair"]) -> Float[np.ndarray, " pair"]:
+    """How much larger each is than the largest of the others; NaN where one of the two is not defined."""
+    return np.array([value - _largest(np.delete(values, n)) for n, value in enumerate(values)])
 
 
-def _controls(
-    estimates: Estimates, twin: Estimates | None, place: tuple[int, int, int, int, int]
-) -> dict[str, np.ndarray]:
-    """Draws of each control [draw, pair]: raw attention, the pair shuffled, the pair on random weights."""
-    unit, diagonal, layer, direct, metric = place
-    here = estimates.draws[:, unit, diagonal, layer, direct, :, metric]
-    nothing = np.full_like(here[:, COMPOSED], np.nan)
-    return {
-        "attention": here[:, [ATTENTION] * len(PAIRS)],
-        "shuffled": here[:, SHUFFLED],
-        "twin": nothing if twin is None else twin.draws[:, unit, diagonal, layer, direct, COMPOSED, metric],
-    }
-
-
-def _beaten(draws: np.ndarray, control: np.ndarray, metric: str) -> np.ndarray:
-    """For each pair, whether it is better than its control beyond the interval of their difference."""
-    low, high = interval((draws - control)[1:])
-    return high < 0 if lower_is_better(metric) else low > 0
+def _largest(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.max()) if len(known) else np.nan
 
 
 def best_first(means: Float[np.ndarray, " place"], lower_is_better: bool) -> Int[np.ndarray, " place"]:

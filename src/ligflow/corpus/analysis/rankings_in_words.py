@@ -1,11 +1,14 @@
-"""What the rankings say, in words: what agrees best, what cannot be told from it, and the paper's finding."""
+"""What rankings say, in words: what agrees best, what else may, its controls, and the paper's finding."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from ligflow.corpus.analysis.rankings import Ranked, ranking
+from ligflow.corpus.analysis.controls import Control
+from ligflow.corpus.analysis.estimates import Pair
+from ligflow.corpus.analysis.finding import PAPER, Verdict
+from ligflow.corpus.analysis.rankings import Place, Ranked, ranking
 from ligflow.corpus.tables.schema import DIRECT
 from ligflow.evaluation.consistency import METRICS
+from ligflow.evaluation.verdicts import BETTER, FAILS, HOLDS, OPEN, WORSE
 
 NAMES = {
     "l2": "raw L2",
@@ -15,13 +18,23 @@ NAMES = {
     "spearman": "Spearman",
     "top_k": "top-k overlap",
 }
+CONTROLS = {
+    "shuffled": "its own values in random order",
+    "attention": "raw attention",
+    "heads_alike": "all heads weighed alike",
+    "heads_permuted": "the weights of the heads exchanged",
+    "mean_row": "the mean row of the sentence",
+    "neighbour": "the row of the next token",
+    "new weights": "new weights",
+    "permuted weights": "permuted weights",
+}
 _FEW = 30
 _NAMED = 3  # rivals of a best pair that a line names; all are counted
 
 
-def name(row: Ranked) -> str:
+def name(pair: Pair) -> str:
     """ATT / MLP baseline, and the rule."""
-    return f"ATT `{row.att}` / MLP `{row.mlp}`, {row.rule}"
+    return f"ATT `{pair[0]}` / MLP `{pair[1]}`, {pair[2]}"
 
 
 def number(value: float) -> str:
@@ -29,106 +42,147 @@ def number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def best(ranked: list[Ranked], unit: str, diagonal: bool) -> list[str]:
-    """A line for each direct baseline and metric: the best pair, its rivals, and the controls."""
-    return [_best(ranking(ranked, unit, diagonal, direct, metric)) for direct in DIRECT for metric in METRICS]
+def control(kind: str) -> str:
+    """A kind of control in plain words."""
+    return CONTROLS.get(kind, kind.replace("_", " "))
 
 
-def _best(rows: Sequence[Ranked]) -> str:
-    first, tied = rows[0], [row for row in rows[1:] if row.tied]
-    named, more = ", ".join(map(name, tied[:_NAMED])), len(tied) - _NAMED
+def within(low: float, high: float) -> str:
+    """An interval in brackets; nothing where there is none."""
+    return "" if low != low or high != high else f" [{number(low)}, {number(high)}]"
+
+
+def best(ranked: list[Ranked], controls: list[Control], unit: str, diagonal: bool) -> list[str]:
+    """A line for each direct baseline and metric: the best pair, what else may be it, and its controls."""
+    return [
+        _best(ranking(ranked, unit, diagonal, direct, metric), controls)
+        for direct in DIRECT
+        for metric in METRICS
+    ]
+
+
+def _best(rows: Sequence[Ranked], controls: list[Control]) -> str:
+    first, others = rows[0], [row for row in rows[1:] if row.may_be_best]
+    named, more = ", ".join(name(row.pair) for row in others[:_NAMED]), len(others) - _NAMED
     also = f", and {more} more (`pairs.csv`)" if more > 0 else ""
-    rivals = f"; not to be told from it: {named}{also}" if tied else ""
+    rivals = f"; may be the best as well: {named}{also}" if others else ""
     return (
-        f"- direct `{first.direct}`, {NAMES[first.metric]}: **{name(first)}**, {number(first.mean)} "
-        f"[{number(first.low)}, {number(first.high)}]{rivals}. {_controls(first)}"
-    )
+        f"- direct `{first.direct}`, {NAMES[first.metric]}: **{name(first.pair)}**, {number(first.mean)}"
+        f"{within(first.low, first.high)}{rivals}. {_beside(controls_of(controls, first))}"
+    ).rstrip()
 
 
-def _controls(row: Ranked) -> str:
-    """The controls that it does not beat, or the values of those that it does."""
-    known = {
-        "its own values shuffled": (row.shuffled, row.beats_shuffled),
-        "raw attention": (row.attention, row.beats_attention),
-        "random weights": (row.twin, row.beats_twin),
-    }
-    values = {what: pair for what, pair in known.items() if not math.isnan(pair[0])}
-    unbeaten = [f"{what} ({number(value)})" for what, (value, beaten) in values.items() if not beaten]
-    if unbeaten:
-        return f"It is not better than {' and '.join(unbeaten)}."
-    beaten = ", ".join(f"{what} {number(value)}" for what, (value, _) in values.items())
-    return f"It beats the controls: {beaten}." if beaten else ""
+def controls_of(controls: list[Control], of: Ranked) -> list[Control]:
+    """The controls of one pair in its own ranking."""
+    place = Place(of.unit, of.diagonal, of.layer, of.direct, of.metric)
+    return [row for row in controls if row.of(place) and row.pair == of.pair]
 
 
-def finding(ranked: list[Ranked], by_product: list[Ranked], unit: str) -> list[str]:
-    """The paper's finding: ATT itb with MLP att_itb_a0 or zero is the most consistent configuration.
-
-    The paper measured raw L2 of the product composition (`by_product` ranks that rule alone), with the
-    target among the sources.
-    """
-    lines = [_line("as the paper measured it, raw L2 of the product composition", by_product, unit, "l2")]
-    return lines + [_line(NAMES[metric], ranked, unit, metric) for metric in METRICS]
-
-
-def _line(what: str, ranked: list[Ranked], unit: str, metric: str) -> str:
-    parts = [_finding(ranking(ranked, unit, True, direct, metric)) for direct in DIRECT]
-    return f"- {what}: {'; '.join(parts)}."
+def _beside(rows: Sequence[Control]) -> str:
+    """The controls that it is surely better than, surely worse than, and cannot be told from."""
+    said = {BETTER: "Better than", WORSE: "Worse than", OPEN: "Cannot be told from"}
+    parts = []
+    for outcome, words in said.items():
+        some = [row for row in rows if row.outcome == outcome and row.value == row.value]
+        listed = ", ".join(f"{control(row.control)} ({number(row.value)})" for row in some)
+        parts += [f"{words} {listed}."] if some else []
+    return " ".join(parts)
 
 
-def _finding(rows: Sequence[Ranked]) -> str:
-    """Whether it holds in one ranking: only if no pair of another ATT baseline may be as good as the best."""
-    first, of_paper = rows[0], next(row for row in rows if row.att == "itb")
-    where = f"direct `{first.direct}`: "
-    if first.att == "itb":
-        rivals = [row for row in rows if row.att != "itb" and row.tied]
-        if rivals:
-            return f"{where}**cannot be told** ({name(rivals[0])} may be as good as {name(first)})"
-        return f"{where}**holds** (best: {name(first)})"
-    if of_paper.tied:
-        return f"{where}**cannot be told** ({name(of_paper)} may be as good as {name(first)})"
-    gap = number(abs(of_paper.difference))
-    return f"{where}**does not hold** ({name(first)} is better than {name(of_paper)} by {gap})"
+# --- the paper's finding ------------------------------------------------------------------------------
+
+
+def finding(verdicts: list[Verdict], unit: str) -> list[str]:
+    """The verdicts with the target among the sources, a line for each metric; first the paper's own."""
+    shown = [row for row in verdicts if row.unit == unit and row.diagonal]
+    titles = {PAPER: "as the paper measured it, raw L2 of the product rule among its own baselines"} | NAMES
+    lines = []
+    for kind, title in titles.items():
+        parts = [f"direct `{row.direct}`: {_verdict(row)}" for row in shown if row.ranking == kind]
+        if parts:
+            lines.append(f"- {title}: {'; '.join(parts)}.")
+    return lines
+
+
+def _verdict(row: Verdict) -> str:
+    gap = f"{number(abs(row.difference))}{_turned(row)}"
+    if row.outcome == HOLDS:
+        return f"**{HOLDS}** ({name(row.named)} is better than {name(row.other)}, the next, by {gap})"
+    if row.outcome == FAILS:
+        return f"**{FAILS}** ({name(row.other)} is better than {name(row.named)} by {gap})"
+    first, second = (row.named, row.other) if row.difference >= 0 else (row.other, row.named)
+    return f"**{OPEN}** ({name(second)} may be as good as {name(first)})"
+
+
+def _turned(row: Verdict) -> str:
+    """The interval of a difference that is told as a positive one."""
+    return within(row.low, row.high) if row.difference >= 0 else within(-row.high, -row.low)
+
+
+# --- what must be known before the numbers ------------------------------------------------------------
 
 
 def warnings_of(
-    ranked: list[Ranked], unit: str, sentences: int, unmet: int, left_out: int, unfinished: Sequence[str]
+    ranked: list[Ranked],
+    controls: list[Control],
+    unit: str,
+    sentences: int,
+    unmet: int,
+    left_out: int,
+    unfinished: Sequence[str],
 ) -> list[str]:
     """What a reader must know before the numbers."""
     lines = [*unfinished]
     if sentences < _FEW:
         lines.append(
-            f"Sentences: {sentences}. Intervals from so few are too narrow, and one has none at all."
+            f"Sentences: {sentences}. Intervals of single means from so few are too narrow, and one has none."
         )
     if unmet:
         lines.append(f"Integrals that miss the tolerance: {unmet}; see Completeness.")
     if left_out:
         lines.append(f"Sentences that were left out: {left_out}; see Left out.")
-    lines += _magnitude(ranked, unit)
-    if not all(math.isnan(row.twin) for row in ranked):
-        lines.append(
-            "Random weights are no floor. A pair that agrees as well on them as on the trained model agrees "
-            "because of how a layer is built, whatever the model has learnt."
+    return [*lines, *_magnitude(ranked, controls, unit), *_of_controls(controls), _ENDS]
+
+
+_ENDS = (
+    "Where both routes start and end at the same points (direct `itb` with ATT `itb` and MLP `att_itb_a0`, "
+    "any other with its own ATT baseline and MLP `matched`), the conserving rule gives the same sums of rows "
+    "by construction. Such maps can differ in how a row is shared out, and in nothing else: they have a head "
+    "start where magnitude counts."
+)
+
+
+def _of_controls(controls: Sequence[Control]) -> Iterator[str]:
+    """What controls can and cannot say."""
+    kinds = {row.control for row in controls}
+    if "shuffled" in kinds:
+        yield (
+            "The control *in random order* cannot fail where correlation is asked for: it is 0 by "
+            "construction. Raw attention sums to 1, so that beside it raw and relative L2 compare a weight "
+            "with a norm."
         )
-    lines.append(
-        "With direct `itb`, ATT `itb` and MLP `att_itb_a0` both routes start and end at the same points, so "
-        "that under the conserving rule the sums of their rows are equal by construction. They can differ "
-        "in how a row is shared out, and in nothing else: this pair has a head start where magnitude counts."
-    )
-    return lines
+    if any(kind.endswith("weights") for kind in kinds):
+        yield (
+            "Weights that are not trained are no floor. A pair that agrees as well on them as on the trained "
+            "model agrees because of how a layer is built, whatever the model has learnt."
+        )
 
 
-def _magnitude(ranked: list[Ranked], unit: str) -> list[str]:
+def _magnitude(ranked: list[Ranked], controls: list[Control], unit: str) -> Iterator[str]:
     """Where raw L2 prefers noise of small magnitude to a real map of large magnitude."""
     cases = []
     for direct in DIRECT:
         rows = ranking(ranked, unit, True, direct, "l2")
-        noise = min(rows, key=lambda row: row.shuffled)
-        worse = [row for row in rows if row.mean > noise.shuffled]
+        place = Place(unit, True, None, direct, "l2")
+        noises = [row for row in controls if row.of(place) and row.control == "shuffled"]
+        if not noises:
+            continue
+        noise = min(noises, key=lambda row: row.value)
+        worse = [row for row in rows if row.mean > noise.value]
         if worse:
             cases.append(
-                f"direct `{direct}`: {name(noise)} with its values in random order "
-                f"({number(noise.shuffled)}) is better than {len(worse)} of the {len(rows)} real maps"
+                f"direct `{direct}`: {name(noise.pair)} with its values in random order "
+                f"({number(noise.value)}) is nearer than {len(worse)} of the {len(rows)} real maps"
             )
-    if not cases:
-        return []
-    return [f"Raw L2 rewards maps of small magnitude, whatever is in them. Here, {'; '.join(cases)}."]
+    if cases:
+        yield f"Raw L2 rewards maps of small magnitude, whatever is in them. Here, {'; '.join(cases)}."

@@ -1,14 +1,17 @@
 """The report on a run as a page: words first, then tables and figures, then what they rest on."""
 
+from collections.abc import Sequence
+
 from ligflow._version import __version__
 from ligflow.corpus.analysis import rankings_in_words
-from ligflow.corpus.analysis.estimates import PAIRS
+from ligflow.corpus.analysis.controls import Control
 from ligflow.corpus.analysis.rankings import Ranked, lower_is_better, ranking
-from ligflow.corpus.analysis.rankings_in_words import NAMES, number
+from ligflow.corpus.analysis.rankings_in_words import NAMES, control, controls_of, number
 from ligflow.corpus.analysis.report_data import Findings
 from ligflow.corpus.reports.markdown import plain, table
 from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, RULES
 from ligflow.evaluation.consistency import METRICS
+from ligflow.evaluation.verdicts import BETTER, OPEN, WORSE
 
 
 def summary(findings: Findings) -> list[str]:
@@ -17,7 +20,7 @@ def summary(findings: Findings) -> list[str]:
     for unit in findings.estimates.units:
         lines += [
             f"Over {unit}s, does the paper's finding hold?",
-            *rankings_in_words.finding(findings.ranked, findings.by_product, unit),
+            *rankings_in_words.finding(findings.verdicts, unit),
         ]
     return lines
 
@@ -40,13 +43,15 @@ def page(findings: Findings) -> str:
 def _head(findings: Findings) -> str:
     model, of = findings.run.manifest["model"], findings.estimates
     layers = ", ".join(map(str, of.layers))
+    sizes = [len({pair[part] for pair in of.pairs}) for part in range(3)]
     return (
         f"# Consistency of composed and direct maps: {plain(model['name'])}\n\n"
-        f"{of.sentences} sentences, layers {layers}. Composed maps of {len(PAIRS)} configurations (pairs of "
-        f"{len(ATT)} ATT and {len(MLP)} MLP baselines, {len(RULES)} rules) against direct maps of "
-        f"{len(DIRECT)}. A mean is over all rows (targets) of all sentences; intervals are 95%, from "
-        f"{findings.draws} bootstrap draws of whole "
-        "sentences."
+        f"{of.sentences} sentences, layers {layers}. Composed maps of {len(of.pairs)} configurations "
+        f"({sizes[0]} ATT baselines, {sizes[1]} MLP baselines, {sizes[2]} rules) against direct maps of "
+        f"{len(DIRECT)}. A mean is over all rows (targets) of all sentences, each counting once whatever its "
+        "number of sources; relative L2 is that of whole maps of a sentence in a layer. Intervals are 95%, "
+        f"from {findings.draws} bootstrap draws of whole sentences; differences have intervals that hold for "
+        "all of a ranking at once."
     )
 
 
@@ -55,15 +60,22 @@ def _warnings(findings: Findings) -> str:
 
 
 def _warnings_of(findings: Findings) -> list[str]:
-    runs = {"run": findings.run, "twin on random weights": findings.twin_run}
+    runs = [("run", findings.run)]
+    runs += [(f"run on {kind}", twin) for kind, twins in findings.twin_runs.items() for twin in twins]
     unfinished = [
         f"The {what} is not finished: {len(run.done)} of {run.shards} shards are in this report."
-        for what, run in runs.items()
-        if run is not None and run.missing
+        for what, run in runs
+        if run.missing
+    ]
+    unfinished += [
+        f"There is one seed of {kind}: its intervals are over sentences, and say nothing of other seeds."
+        for kind, twins in findings.twins.items()
+        if twins.seeds == 1
     ]
     unmet = sum(row.unmet for row in findings.certified if row.layer is None)
     return rankings_in_words.warnings_of(
         findings.ranked,
+        findings.controls,
         findings.estimates.units[0],
         findings.estimates.sentences,
         unmet,
@@ -76,13 +88,15 @@ def _verdict(findings: Findings, unit: str) -> str:
     lines = [
         f"## Over {unit}s: does the paper's finding hold?",
         "The paper (Suzuki, Hino and Murata 2026) finds ITB for ATT with ATTITBa=0 or zero for MLP the most "
-        "consistent. Here, with the target among the sources:",
-        "\n".join(rankings_in_words.finding(findings.ranked, findings.by_product, unit)),
+        "consistent. It *holds* here if every other pair is surely worse than one of these, *does not hold* "
+        "if each of these is surely worse than another pair, and else *cannot be told*: beyond intervals "
+        "that hold for all these differences at once. With the target among the sources:",
+        "\n".join(rankings_in_words.finding(findings.verdicts, unit)),
         f"## Over {unit}s: what agrees best",
         "With the target among the sources:",
-        "\n".join(rankings_in_words.best(findings.ranked, unit, True)),
+        "\n".join(rankings_in_words.best(findings.ranked, findings.controls, unit, True)),
         "Without it:",
-        "\n".join(rankings_in_words.best(findings.ranked, unit, False)),
+        "\n".join(rankings_in_words.best(findings.ranked, findings.controls, unit, False)),
     ]
     return "\n\n".join(lines)
 
@@ -90,9 +104,10 @@ def _verdict(findings: Findings, unit: str) -> str:
 def _rankings(findings: Findings, unit: str) -> str:
     parts = [
         f"## Over {unit}s: all configurations",
-        "All layers, with the target among the sources. Bold: the best of a column; a star: not to be told "
-        "from it. `pairs.csv` has intervals, differences to the best with their intervals, the shuffled row "
-        "of each pair, and all of it without the diagonal; `layers.csv` layer by layer.",
+        "All layers, with the target among the sources. Bold: the best of a column; a star: may be the best "
+        "as well, one of the set that holds the truly best pair with 95%. `pairs.csv` has intervals and "
+        "differences to the best of the others, `controls.csv` each pair beside each control, both without "
+        "the diagonal too; `layers.csv` layer by layer.",
     ]
     for direct in DIRECT:
         parts += [f"### Direct baseline `{direct}`", _ranking_table(findings, unit, direct)]
@@ -104,23 +119,43 @@ def _ranking_table(findings: Findings, unit: str, direct: str) -> str:
     rows = {
         (row.att, row.mlp, row.rule, metric): row for metric, ranked in by_metric.items() for row in ranked
     }
+    pairs = sorted({(att, mlp, rule) for att, mlp, rule, _ in rows}, key=_place)
     body = [
-        [f"`{att}`", f"`{mlp}`", rule, *(_cell(rows[att, mlp, rule, metric]) for metric in METRICS)]
-        for att, mlp, rule in PAIRS
+        [f"`{att}`", f"`{mlp}`", rule, *(_cell(rows[att, mlp, rule, m]) for m in METRICS)]
+        for att, mlp, rule in pairs
     ]
-    firsts = [ranked[0] for ranked in by_metric.values()]
-    body.append(["raw attention", "", "", *(number(row.attention) for row in firsts)])
-    body.append(["the best, shuffled", "", "", *(number(row.shuffled) for row in firsts)])
-    if findings.twin is not None:
-        body.append(["the best, random weights", "", "", *(number(row.twin) for row in firsts)])
+    body += _control_lines(findings, [ranked[0] for ranked in by_metric.values()])
     heads = [f"{NAMES[metric]} {'↓' if lower_is_better(metric) else '↑'}" for metric in METRICS]
     return table(["ATT", "MLP", "rule", *heads], body)
+
+
+def _place(pair: Sequence[str]) -> tuple[int, ...]:
+    """Where a pair stands in the schema's order of names."""
+    return tuple(known.index(name) for known, name in zip((ATT, MLP, RULES), pair, strict=True))
+
+
+def _control_lines(findings: Findings, firsts: Sequence[Ranked]) -> list[list[str]]:
+    """The controls of the best pair of each column; where it has none of a kind, a dash."""
+    of_columns = [{row.control: row for row in controls_of(findings.controls, first)} for first in firsts]
+    kinds = dict.fromkeys(kind for of_column in of_columns for kind in of_column)
+    return [
+        [f"the best, {control(kind)}", "", "", *(_value(of_column.get(kind)) for of_column in of_columns)]
+        for kind in kinds
+    ]
+
+
+def _value(row: Control | None) -> str:
+    """A control's value, marked where the best pair is not surely better than it."""
+    if row is None or row.value != row.value:
+        return "–"
+    marks = {BETTER: "", WORSE: " (better)", OPEN: " (cannot be told)"}
+    return number(row.value) + marks[row.outcome]
 
 
 def _cell(row: Ranked) -> str:
     if row.rank == 1:
         return f"**{number(row.mean)}**"
-    return number(row.mean) + (" \\*" if row.tied else "")
+    return number(row.mean) + (" \\*" if row.may_be_best else "")
 
 
 def _figures() -> str:

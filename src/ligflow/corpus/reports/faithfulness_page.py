@@ -23,8 +23,8 @@ NAMES = {
 _FIGURE = ("rank_correlation", "between")
 _COLOURS = ("#0072B2", "#E69F00")
 _EXPLAINED = (
-    "Means over targets, with half the width of their 95% intervals over sentences. Bold: the best, and what "
-    "cannot be told from it by the interval of the paired difference; `leave one out`, `nearness` and "
+    "Means over targets, with half the width of their 95% intervals over sentences. Bold: what may "
+    "be the best, a set that holds the truly best with 95%; `leave one out`, `nearness` and "
     "`random` are controls and not ranked. Lower is better for sufficiency, higher for all others. With the "
     "weights shuffled a map should be another: near 0 is good."
 )
@@ -56,7 +56,7 @@ def verdict(standings: Sequence[Standing]) -> list[str]:
     for replacement in dict.fromkeys(row.replacement for row in rows):
         here = sorted((row for row in rows if row.replacement == replacement), key=lambda row: row.place)
         also = ", ".join(f"`{row.method}`" for row in here[1:] if row.as_good)
-        rivals = f"; not to be told from it: {also}" if also else f"; the next is `{here[1].method}`"
+        rivals = f"; may be the best as well: {also}" if also else f"; the next is `{here[1].method}`"
         lines.append(
             f"- Sources replaced by {replacement}, area between the curves: **{here[0].method}** is best "
             f"({_plain(here[0])}){rivals}."

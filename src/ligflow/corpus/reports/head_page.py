@@ -1,7 +1,7 @@
 """Head profiles as files: a page that labels heads, tables, and a figure."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,12 @@ from ligflow.corpus.analysis.head_profiles import (
     Profile,
     by_head,
     labels,
-    neighbours,
+    maps_of,
     profiles,
 )
+from ligflow.corpus.analysis.head_relations import DEFAULT, Choice, Found, answer, found, questions_of
 from ligflow.corpus.reports.files import write_figure, write_table
+from ligflow.corpus.reports.head_relations_page import EXPLAINED, NONE, in_lines, of_questions
 from ligflow.corpus.reports.markdown import in_words, plain, table
 from ligflow.corpus.runs.store import Run, open_run
 from ligflow.errors import LigflowError
@@ -35,18 +37,24 @@ _EXPLAINED = (
 
 
 def write(
-    folder: str | Path, out: str | Path | None = None, att: str = "itb", draws: int = 1000, seed: int = 0
+    folder: str | Path,
+    out: str | Path | None = None,
+    att: str = "itb",
+    draws: int = 1000,
+    seed: int = 0,
+    choice: Choice = DEFAULT,
 ) -> Path:
-    """heads.md, heads.csv, heads.parquet and a figure (SVG and PNG) in `out`; the page's path."""
-    return profiled(folder, out, att, draws, seed)[0]
+    """heads.md, heads and relations (CSV, Parquet) and a figure (SVG, PNG) in `out`; the page's path."""
+    return profiled(folder, out, att, draws, seed, choice)[0]
 
 
 def profiled(
-    folder: str | Path, out: str | Path | None, att: str, draws: int, seed: int
+    folder: str | Path, out: str | Path | None, att: str, draws: int, seed: int, choice: Choice
 ) -> tuple[Path, list[str]]:
-    """`write`, and what the profiles say in words: which heads route mainly to one kind of place."""
+    """`write`, and in words which heads route mainly to one kind of place, and which find a relation."""
     run = open_run(folder)
     measures = profiles(run, att, draws, seed)
+    answers = _relations(run, att, draws, seed, choice)
     place = Path(out) if out is not None else run.folder / "heads"
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -54,9 +62,23 @@ def profiled(
         raise LigflowError(f"Cannot make the folder {str(place)!r}: {error.strerror or error}.") from error
     frame = pandas.DataFrame([asdict(profile) for profile in measures])
     write_table(frame, place / "heads")
+    write_table(_table(answers), place / "relations")
     write_figure(place / "heads", _LOOK, _drawn, frame)
-    path = write_text(place / "heads.md", page(run, measures, att))
-    return path, in_words([_about(run, att), *verdict(measures)])
+    path = write_text(place / "heads.md", page(run, measures, answers, att))
+    return path, in_words([_about(run, att), *verdict(measures), *(in_lines(answers) if answers else [NONE])])
+
+
+def _relations(run: Run, att: str, draws: int, seed: int, choice: Choice) -> list[Found]:
+    """How well every head answers every question that the corpus can be questions."""
+    every = (sentence for shard in run.done for sentence in run.sentences(shard))
+    questions = questions_of(every, punctuation=choice.punctuation)
+    read = ((sentence, flow, flow.z2u) for sentence, flow in maps_of(run, att))
+    return found(answer(read, questions, choice, draws, seed)) if questions else []
+
+
+def _table(answers: Sequence[Found]) -> pandas.DataFrame:
+    """All answers; without any a table of no rows."""
+    return pandas.DataFrame(map(asdict, answers), columns=[field.name for field in fields(Found)])
 
 
 def verdict(measures: Sequence[Profile]) -> list[str]:
@@ -77,7 +99,7 @@ def verdict(measures: Sequence[Profile]) -> list[str]:
     return lines
 
 
-def page(run: Run, measures: Sequence[Profile], att: str) -> str:
+def page(run: Run, measures: Sequence[Profile], answers: Sequence[Found], att: str) -> str:
     """The profiles in Markdown: the labelled heads first, then every head."""
     heads, mainly = by_head(measures), labels(measures)
     labelled = [
@@ -93,7 +115,9 @@ def page(run: Run, measures: Sequence[Profile], att: str) -> str:
         f"# Head profiles: {plain(run.manifest['model']['name'])}",
         f"{_about(run, att)} {_EXPLAINED}",
         "\n".join(labelled) or "No head routes mainly to one kind of place.",
-        _neighbours(run),
+        "## Syntactic relations",
+        "\n".join([EXPLAINED, "", *in_lines(answers), "", of_questions(answers)]) if answers else NONE,
+        "## All heads",
         table(["layer", "head", "mainly", *KINDS, *OTHER], _starred(body, heads)),
         "![Shares by head](heads.png)",
     ]) + "\n"  # fmt: skip
@@ -102,16 +126,6 @@ def page(run: Run, measures: Sequence[Profile], att: str) -> str:
 def _about(run: Run, att: str) -> str:
     sentences = sum(run.size(shard) - run.left_out(shard) for shard in run.done)
     return f"{sentences} sentences, `z2u` under `{att}`."
-
-
-def _neighbours(run: Run) -> str:
-    before, after = neighbours(sentence for shard in run.done for sentence in run.sentences(shard))
-    if np.isnan(before):
-        return "The corpus has no syntactic heads, so there is no attachment."
-    return (
-        "Attachment without punctuation, for comparison: every word to the one before it "
-        f"{before:.2f}, to the one after it {after:.2f}."
-    )
 
 
 def _starred(body: list[list[str]], heads: ByHead) -> list[list[str]]:

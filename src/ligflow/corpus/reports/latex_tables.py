@@ -5,10 +5,10 @@ By hand, since with the bold best and the escapes the `Styler` of pandas takes a
 
 from collections.abc import Sequence
 
-from ligflow.corpus.analysis.estimates import PAIRS
+from ligflow.corpus.analysis.estimates import Pair
 from ligflow.corpus.analysis.rankings import Ranked, lower_is_better
 from ligflow.corpus.analysis.rankings_in_words import NAMES
-from ligflow.corpus.tables.schema import DIRECT
+from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, RULES
 from ligflow.evaluation.consistency import METRICS
 
 _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {
@@ -22,7 +22,7 @@ def escape(text: str) -> str:
 
 
 def tables(rows: Sequence[Ranked], caption: str) -> str:
-    """Tables of the means with half the width of their 95% intervals; the best are bold."""
+    """Tables of the means with half the width of their 95% intervals; what may be the best is bold."""
     parts = ["% needs \\usepackage{booktabs}"]
     for direct in DIRECT:
         parts.append(_table([row for row in rows if row.direct == direct], direct, caption))
@@ -30,12 +30,13 @@ def tables(rows: Sequence[Ranked], caption: str) -> str:
 
 
 def _table(rows: Sequence[Ranked], direct: str, caption: str) -> str:
-    by_pair = {(row.att, row.mlp, row.rule, row.metric): row for row in rows}
+    by_pair = {(*row.pair, row.metric): row for row in rows}
+    pairs = sorted(dict.fromkeys(row.pair for row in rows), key=_place)
     arrows = {True: r"$\downarrow$", False: r"$\uparrow$"}
     heads = " & ".join(f"{escape(NAMES[metric])} {arrows[lower_is_better(metric)]}" for metric in METRICS)
     lines = [
         " & ".join([*map(escape, pair), *(_cell(by_pair[(*pair, metric)]) for metric in METRICS)]) + r" \\"
-        for pair in PAIRS
+        for pair in pairs
     ]
     return "\n".join([
         r"\begin{table}", r"\centering\scriptsize",
@@ -50,4 +51,9 @@ def _cell(row: Ranked) -> str:
     if row.mean != row.mean:
         return "--"
     text = f"{row.mean:.3f} $\\pm$ {(row.high - row.low) / 2:.3f}"
-    return rf"\textbf{{{text}}}" if row.rank == 1 else text
+    return rf"\textbf{{{text}}}" if row.may_be_best else text
+
+
+def _place(pair: Pair) -> tuple[int, ...]:
+    """Where a pair stands in the schema's order of names."""
+    return tuple(known.index(name) for known, name in zip((ATT, MLP, RULES), pair, strict=True))

@@ -7,13 +7,14 @@ from typing import Any
 
 import pandas
 
+from ligflow.corpus.analysis.finding import Verdict
 from ligflow.corpus.analysis.rankings import rank
-from ligflow.corpus.analysis.report_data import Findings, findings_of, fitting_twin
+from ligflow.corpus.analysis.report_data import Findings, TwinRuns, findings_of, fitting_twins
 from ligflow.corpus.reports import consistency_figures, latex_tables
 from ligflow.corpus.reports.consistency_page import page, summary
 from ligflow.corpus.reports.files import numbered
 from ligflow.corpus.reports.markdown import in_words
-from ligflow.corpus.runs.store import open_run
+from ligflow.corpus.runs.store import Run, open_run
 from ligflow.errors import LigflowError
 from ligflow.files import write_text
 
@@ -40,12 +41,12 @@ def reported(
 ) -> tuple[Path, list[str]]:
     """`report`, and what it finds in words: the warnings, and whether the paper's finding holds."""
     run = open_run(folder)
-    findings = findings_of(run, fitting_twin(run, run.twin if twin is None else open_run(twin)), draws, seed)
+    findings = findings_of(run, fitting_twins(run, _twins(run, twin)), draws, seed)
     place = Path(out) if out is not None else run.folder / "report"
     try:
         place.mkdir(parents=True, exist_ok=True)
         _write_tables(findings, place)
-        consistency_figures.draw(findings.estimates, findings.twin, place)
+        consistency_figures.draw(findings.estimates, findings.twins, place)
         return write_text(place / "report.md", page(findings)), in_words(summary(findings))
     except OSError as error:
         raise LigflowError(
@@ -53,14 +54,21 @@ def reported(
         ) from error
 
 
+def _twins(run: Run, folder: str | Path | None) -> TwinRuns:
+    """The runs on weights that are not trained: those inside the run, or the one of a folder."""
+    twin = run.twin if folder is None else open_run(folder)
+    return {} if twin is None else {"new weights": [twin]}
+
+
 # --- tables ---------------------------------------------------------------------------------------
 
 
 def _write_tables(findings: Findings, place: Path) -> None:
-    by_layer = rank(findings.estimates, findings.twin, by_layer=True)
     tables: dict[str, Iterable[Any]] = {
         "pairs": map(asdict, findings.ranked),
-        "layers": map(asdict, by_layer),
+        "layers": map(asdict, rank(findings.estimates, by_layer=True)),
+        "controls": map(asdict, findings.controls),
+        "verdicts": map(_flat, findings.verdicts),
         "completeness": map(asdict, findings.certified),
         "left_out": [
             {"sentence": n, "place": where, "reason": reason} for n, where, reason in findings.left_out.first
@@ -75,9 +83,17 @@ def _write_tables(findings: Findings, place: Path) -> None:
     model, sentences = findings.run.manifest["model"]["name"], findings.estimates.sentences
     caption = (
         f"{model}, {sentences} sentences, {unit}s, all layers; means with half the width of their "
-        "95% intervals over sentences."
+        "95% intervals over sentences. Bold: may be the best pair (95%, Hsu's multiple comparisons)."
     )
     write_text(place / "pairs.tex", latex_tables.tables(shown, caption))
 
 
-# --- the page -------------------------------------------------------------------------------------
+def _flat(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as a row, its pairs as a column for each of their names."""
+    row = asdict(verdict)
+    pairs = {
+        f"{which}_{part}": value
+        for which in ("named", "other")
+        for part, value in zip(("att", "mlp", "rule"), row.pop(which), strict=True)
+    }
+    return row | pairs

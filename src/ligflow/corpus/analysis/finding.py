@@ -1,0 +1,86 @@
+"""Whether the paper's finding holds: ATT itb with MLP att_itb_a0 or zero is the most consistent pair.
+
+Each ranking, of one direct baseline under one metric, has a verdict of its own: the finding holds if every
+pair that it does not name is surely worse than a pair that it names, does not hold if every pair that it
+names is surely worse than another, and else it cannot be told.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ligflow.corpus.analysis.estimates import Estimates, Pair
+from ligflow.corpus.analysis.rankings import (
+    Place,
+    best_first,
+    compared,
+    draws_at,
+    lower_is_better,
+    places,
+)
+from ligflow.corpus.tables.schema import RULES
+from ligflow.evaluation.simultaneous import simultaneous_interval
+from ligflow.evaluation.verdicts import best_is_named
+
+NAMED = (("itb", "att_itb_a0"), ("itb", "zero"))
+PAPER = "paper"  # raw L2 of the product rule, among the paper's own baselines
+_ATT, _MLP = ("zero", "itb", "itb_zero_ratio", "itb_map_ratio"), ("zero", "att_itb_a0")
+
+
+@dataclass(frozen=True)
+class Verdict(Place):
+    """The verdict of one ranking: `named` is the best of the pairs that the finding names, `other` the best
+    of the rest, and `difference` how much better the first is, with its simultaneous interval."""
+
+    ranking: str
+    outcome: str
+    named: Pair
+    other: Pair
+    difference: float
+    low: float
+    high: float
+
+
+def verdicts(estimates: Estimates) -> list[Verdict]:
+    """Of every ranking over all layers: that of the paper (raw L2, product), then all pairs by metric."""
+    every = list(places(estimates))
+    as_paper = [
+        _verdict(estimates, PAPER, place, at, _of_paper(compared(estimates, at, ("product",))))
+        for place, at in every
+        if place.metric == "l2"
+    ]
+    ours = [
+        _verdict(estimates, place.metric, place, at, compared(estimates, at, RULES)) for place, at in every
+    ]
+    return [row for row in (*as_paper, *ours) if row is not None]
+
+
+def _of_paper(pairs: dict[Pair, int]) -> dict[Pair, int]:
+    return {pair: n for pair, n in pairs.items() if pair[0] in _ATT and pair[1] in _MLP}
+
+
+def _verdict(
+    estimates: Estimates, ranking: str, place: Place, at: tuple[int, ...], pairs: dict[Pair, int]
+) -> Verdict | None:
+    """None where there is nothing to tell: no pair that is named, or no other."""
+    names, lower = list(pairs), lower_is_better(place.metric)
+    named = np.array([pair[:2] in NAMED for pair in names], dtype=bool)
+    if named.all() or not named.any():
+        return None
+    draws = draws_at(estimates.draws, at, list(pairs.values()))
+    first, second = (_best(draws[0], np.flatnonzero(of), lower) for of in (named, ~named))
+    sign = -1 if lower else 1
+    gaps = sign * (draws[:, named][:, :, None] - draws[:, ~named][:, None, :])
+    low, high = simultaneous_interval(gaps, estimates.sentences)
+    spot = (int(named[:first].sum()), int((~named[:second]).sum()))
+    return Verdict(
+        place.unit, place.diagonal, place.layer, place.direct, place.metric, ranking,
+        best_is_named(draws, named, estimates.sentences, lower), names[first], names[second],
+        float(gaps[(0, *spot)]), float(low[spot]), float(high[spot]),
+    )  # fmt: skip
+
+
+def _best(values: np.ndarray, among: Iterable[int], lower: bool) -> int:
+    chosen = np.array(list(among))
+    return int(chosen[best_first(values[chosen], lower)[0]])
