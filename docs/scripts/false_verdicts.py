@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ligflow.evaluation.bootstrap import add, means, nothing, weights
+from ligflow.evaluation.bootstrap import add, alike, means, nothing, weights
 from ligflow.evaluation.simultaneous import with_best
 from ligflow.evaluation.verdicts import FAILS, HOLDS, OPEN, beside, best_is_named
 
@@ -28,12 +28,12 @@ LAWS: dict[str, Law] = {
 }
 
 
-def drawn(draw: np.random.Generator, law: Law, sentences: int, seed: int) -> np.ndarray:
-    """Draws of the means of every candidate over all rows."""
+def drawn(draw: np.random.Generator, law: Law, sentences: int, seed: int) -> tuple[np.ndarray, int]:
+    """Draws of the means of every candidate over all rows, and of how many clusters they are."""
     values, rows = law(draw, (sentences, CANDIDATES)), draw.integers(5, 31, (sentences, 1)).astype(float)
     total = nothing(DRAWS, CANDIDATES)
     add(total, weights(seed, range(sentences), DRAWS), values * rows, rows * np.ones_like(values))
-    return means(total)
+    return means(total), alike(rows[:, 0])
 
 
 def rate(count: int) -> str:
@@ -50,11 +50,11 @@ def lines() -> Iterator[str]:
         for sentences in (30, 100):
             wrong: Counter[str] = Counter()
             for repeat in range(REPEATS):
-                draws = drawn(np.random.default_rng(repeat), law, sentences, repeat)
-                wrong[best_is_named(draws, NAMED, sentences)] += 1
-                wrong["two " + best_is_named(draws[:, [0, 1]], NAMED[[0, -1]], sentences)] += 1
-                wrong["lost"] += not with_best(draws, sentences).may_be[0]
-                held = beside(draws[:, :half], draws[:, half:], sentences)
+                draws, clusters = drawn(np.random.default_rng(repeat), law, sentences, repeat)
+                wrong[best_is_named(draws, NAMED, clusters)] += 1
+                wrong["two " + best_is_named(draws[:, [0, 1]], NAMED[[0, -1]], clusters)] += 1
+                wrong["lost"] += not with_best(draws, clusters).may_be[0]
+                held = beside(draws[:, :half], draws[:, half:], clusters)
                 wrong["control"] += bool((held.outcome != OPEN).any())
             yield f"{name}, {sentences} sentences:"
             yield f"  4 named of {CANDIDATES} decided: {rate(wrong[HOLDS] + wrong[FAILS])}"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ligflow.evaluation.bootstrap import add, interval, means, nothing, weights
+from ligflow.evaluation.bootstrap import add, alike, interval, means, nothing, weights
 
 
 def whole(
@@ -92,3 +92,9 @@ def test_differences_are_paired() -> None:
 
 def test_more_draws_begin_with_the_same() -> None:
     np.testing.assert_array_equal(weights(3, [7, 8], 200)[:101], weights(3, [7, 8], 100))
+
+
+def test_clusters_of_unequal_size_are_fewer() -> None:
+    assert [alike(np.array(sizes)) for sizes in ([3, 3, 3, 3], [7], [1, 1, 1, 100], [])] == [4, 1, 1, 0]
+    sizes = np.arange(5.0, 31)
+    assert alike(sizes) == int((sizes**2).sum() ** 2 / (sizes**4).sum()) == 16

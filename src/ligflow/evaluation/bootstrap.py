@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 from ligflow.errors import LigflowError
 
@@ -42,6 +42,16 @@ def weights(seed: int, clusters: Sequence[int], draws: int) -> Float[np.ndarray,
         generator = np.random.Generator(np.random.Philox(key=[seed, cluster]))
         weight[1:, column] = generator.poisson(1.0, draws)
     return weight
+
+
+def alike(sizes: Real[np.ndarray, " cluster"]) -> int:
+    """How many clusters of one size vary as these do: `(sum_s m_s^2)^2 / sum_s m_s^4`, rounded down.
+
+    A mean over rows is decided by the large clusters, and so is the estimate of how it varies, whose degrees
+    of freedom these are, less one [satterthwaite1946]. 0 without rows.
+    """
+    squares = np.asarray(sizes, dtype=np.float64) ** 2
+    return int(squares.sum() ** 2 / (squares**2).sum() + 1e-9) if squares.any() else 0
 
 
 def add(

@@ -58,7 +58,7 @@ def by_chance(law: str, repeat: int) -> Estimates:
     values = draw.normal(size=size) if law == "normal" else draw.standard_t(2, size)
     cells = np.full(shape, 40)
     draws = drawn(values, seed=repeat).reshape(-1, *shape)
-    return Estimates(("token",), (), others, 40, draws, cells, 0 * cells)
+    return Estimates(("token",), (), others, 40, 40, draws, cells, 0 * cells)
 
 
 @pytest.mark.parametrize("law", ["normal", "heavy"])

@@ -16,7 +16,7 @@ def made(values: np.ndarray) -> list[Estimates]:
     """Twins [seed, draw] of one cell."""
     nothing = np.zeros((1, 1, 1, 1, 1, 1), dtype=np.int64)
     return [
-        Estimates(("token",), (0,), (), 40, draws.reshape(-1, 1, 1, 1, 1, 1, 1), nothing, nothing)
+        Estimates(("token",), (0,), (), 40, 40, draws.reshape(-1, 1, 1, 1, 1, 1, 1), nothing, nothing)
         for draws in values
     ]
 

@@ -62,7 +62,7 @@ def _of_maps(estimates: Estimates, place: Place, at: tuple[int, ...]) -> Iterato
     values = draws_at(estimates.draws, at, [own for _, own, _, _ in held])
     others = draws_at(estimates.draws, at, [other for *_, other in held])
     names = [(pair, kind) for pair, _, kind, _ in held]
-    yield from _rows(place, names, values, others, estimates.sentences)
+    yield from _rows(place, names, values, others, estimates.clusters)
 
 
 def _of_weights(

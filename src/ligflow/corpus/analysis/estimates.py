@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from ligflow.corpus.runs.store import Run
 from ligflow.corpus.tables.schema import ATT, DIRECT, MAPS, MLP, RULES
 from ligflow.errors import LigflowError
-from ligflow.evaluation.bootstrap import Sums, add, nothing, weights
+from ligflow.evaluation.bootstrap import Sums, add, alike, nothing, weights
 from ligflow.evaluation.consistency import METRICS
 
 Pair = tuple[str, str, str]  # ATT and MLP baseline, and the rule
@@ -30,14 +30,16 @@ class Estimates:
     """`draws[b]` is a mean in draw b (0: over the sentences as they are), by all that it is a mean of.
 
     `others` are what is compared with direct maps: the composed maps, and each control. The last layer is
-    all layers together. `cells` is how many numbers a mean is of, `undefined` how many were not defined;
-    where both are 0, this is not compared with this direct map.
+    all layers together. `clusters` are the sentences, as many as vary alike. `cells` is how many numbers a
+    mean is of, `undefined` how many were not defined; where both are 0, this is not compared with this
+    direct map.
     """
 
     units: tuple[str, ...]
     layers: tuple[int, ...]
     others: tuple[Other, ...]
     sentences: int
+    clusters: int
     draws: Float[np.ndarray, "draw unit diagonal layer direct other metric"]
     cells: Int[np.ndarray, "unit diagonal layer direct other metric"]
     undefined: Int[np.ndarray, "unit diagonal layer direct other metric"]
@@ -76,15 +78,17 @@ def estimate(run: Run, draws: int = 1000, seed: int = 0) -> Estimates:
     layers, others = _compared(run)
     shape = (len(units), 2, len(layers) + 1, len(DIRECT), len(others), len(METRICS))
     totals, rows = nothing(draws, int(np.prod(shape))), np.zeros(shape, dtype=np.int64)
-    sentences = 0
+    sizes: list[int] = []
     for table in _tables(run):
-        numbers = np.unique(table["sentence"].to_numpy())
+        numbers, counts_of = np.unique(table["sentence"].to_numpy(), return_counts=True)
         sums, counts, total = _by_sentence(table, numbers, units, layers, others, shape)
         add(totals, weights(seed, numbers.tolist(), draws), sums, counts)
         rows += total
-        sentences += len(numbers)
+        sizes += counts_of.tolist()
     cells = totals.counts[0].reshape(shape).astype(np.int64)
-    return Estimates(units, layers, others, sentences, _means(totals, shape), cells, rows - cells)
+    return Estimates(
+        units, layers, others, len(sizes), alike(np.array(sizes)), _means(totals, shape), cells, rows - cells
+    )
 
 
 def _tables(run: Run) -> Iterator[pa.Table]:

@@ -12,7 +12,7 @@ import pandas
 
 from ligflow.corpus.analysis.rankings import best_first
 from ligflow.corpus.tables.faithfulness_rows import LEAVE_ONE_OUT, NOT_RANKED
-from ligflow.evaluation.bootstrap import add, interval, means, nothing, weights
+from ligflow.evaluation.bootstrap import add, alike, interval, means, nothing, weights
 from ligflow.evaluation.faithfulness import LOWER_IS_BETTER
 from ligflow.evaluation.simultaneous import with_best
 
@@ -60,11 +60,12 @@ def _standings(frame: pandas.DataFrame, layer: int | None, draws: int, seed: int
         ]
         total = nothing(draws, wide["sum"].shape[1])
         weight = weights(seed, [int(number) for number in wide.index], draws)
-        add(total, weight, wide["sum"].fillna(0).to_numpy(), wide["count"].fillna(0).to_numpy(np.float64))
+        counts = wide["count"].fillna(0).to_numpy(np.float64)
+        add(total, weight, wide["sum"].fillna(0).to_numpy(), counts)
         every = means(total)
         low, high = interval(every[1:])
         methods = list(wide["sum"].columns)
-        place, as_good = _places(every, methods, str(measure), weight.shape[1])
+        place, as_good = _places(every, methods, str(measure), alike(counts.max(axis=1)))
         for number, method in enumerate(methods):
             yield Standing(
                 layer, str(replacement), str(measure), method, float(every[0, number]), float(low[number]),
@@ -73,7 +74,7 @@ def _standings(frame: pandas.DataFrame, layer: int | None, draws: int, seed: int
 
 
 def _places(
-    every: np.ndarray, methods: list[str], measure: str, sentences: int
+    every: np.ndarray, methods: list[str], measure: str, clusters: int
 ) -> tuple[list[int], list[bool]]:
     """The place of each method, and whether it may be the best of those that are no controls."""
     place, as_good = [0] * len(methods), [False] * len(methods)
@@ -81,7 +82,7 @@ def _places(
     if measure in NOT_RANKED:
         return place, as_good
     lower = measure in LOWER_IS_BETTER
-    may_be = with_best(every[:, rated], sentences, lower).may_be
+    may_be = with_best(every[:, rated], clusters, lower).may_be
     for position, n in enumerate(best_first(every[0, rated], lower), start=1):
         place[rated[n]], as_good[rated[n]] = position, bool(may_be[n])
     return place, as_good

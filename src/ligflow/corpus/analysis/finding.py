@@ -72,11 +72,11 @@ def _verdict(
     first, second = (_best(draws[0], np.flatnonzero(of), lower) for of in (named, ~named))
     sign = -1 if lower else 1
     gaps = sign * (draws[:, named][:, :, None] - draws[:, ~named][:, None, :])
-    low, high = simultaneous_interval(gaps, estimates.sentences)
+    low, high = simultaneous_interval(gaps, estimates.clusters)
     spot = (int(named[:first].sum()), int((~named[:second]).sum()))
     return Verdict(
         place.unit, place.diagonal, place.layer, place.direct, place.metric, ranking,
-        best_is_named(draws, named, estimates.sentences, lower), names[first], names[second],
+        best_is_named(draws, named, estimates.clusters, lower), names[first], names[second],
         float(gaps[(0, *spot)]), float(low[spot]), float(high[spot]),
     )  # fmt: skip
 

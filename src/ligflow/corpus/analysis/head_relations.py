@@ -20,7 +20,7 @@ from torch import Tensor
 from ligflow.corpus.analysis.corpus_words import head_of, is_punctuation
 from ligflow.corpus.sources.sentence import ROOT, Sentence
 from ligflow.errors import LigflowError
-from ligflow.evaluation.bootstrap import Sums, add, interval, means, nothing, weights
+from ligflow.evaluation.bootstrap import Sums, add, alike, interval, means, nothing, weights
 from ligflow.evaluation.verdicts import Beside, beside
 from ligflow.evaluation.word_choice import OFFSETS, answerable, hits, hits_of_offsets
 from ligflow.flow import Flow
@@ -83,6 +83,7 @@ class Answers:
     questions: tuple[Question, ...]
     layers: tuple[int, ...]
     sentences: int
+    clusters: int  # the sentences, as many as vary alike
     rows: Int[np.ndarray, " question"]
     heads: Float[np.ndarray, "draw question layer head"]
     offsets: Float[np.ndarray, "draw question offset"]
@@ -125,12 +126,14 @@ def answer(
     Raises LigflowError where no sentence has heads and words, and for too few draws.
     """
     total: Sums | None = None
-    sentences, shape, layers = 0, (0, 0), tuple[int, ...]()
+    sizes: list[int] = []
+    shape, layers = (0, 0), tuple[int, ...]()
     for sentence, flow, maps in read:
         if sentence.heads is None or flow.meta.get("words") is None:
             continue
         right, hits_of = _of_sentence(sentence, flow, maps, questions, choice)
-        layers, shape, sentences = flow.layers, (maps.shape[0], maps.shape[1]), sentences + 1
+        layers, shape = flow.layers, (maps.shape[0], maps.shape[1])
+        sizes.append(len(flow.meta["word_labels"]))
         total = total or nothing(draws, hits_of.size)
         counts = np.repeat(right, hits_of.shape[1]).astype(np.float64)
         add(total, weights(seed, [sentence.number], draws), hits_of.reshape(1, -1), counts[None])
@@ -140,7 +143,7 @@ def answer(
     heads, offsets = np.split(every, [every.shape[2] - len(OFFSETS)], axis=2)
     heads = heads.reshape(*heads.shape[:2], *shape)
     rows = total.counts[0].reshape(len(questions), -1)[:, 0].astype(np.int64)
-    return Answers(tuple(questions), layers, sentences, rows, heads, offsets)
+    return Answers(tuple(questions), layers, len(sizes), alike(np.array(sizes)), rows, heads, offsets)
 
 
 def _of_sentence(
@@ -203,9 +206,7 @@ def found(answers: Answers) -> list[Found]:
     low, high = interval(answers.heads[1:])
     best = answers.best_offsets
     by_offset = np.take_along_axis(answers.offsets, best[None, :, None], axis=2)
-    over = beside(
-        answers.heads, np.broadcast_to(by_offset[..., None], answers.heads.shape), answers.sentences
-    )
+    over = beside(answers.heads, np.broadcast_to(by_offset[..., None], answers.heads.shape), answers.clusters)
     return [
         Found(
             *answers.questions[question], answers.layers[layer], head, int(answers.rows[question]),
@@ -228,7 +229,7 @@ def held_against(answers: Answers, others: Answers) -> Beside:
     )  # fmt: skip
     if not same or not np.array_equal(answers.rows, others.rows):
         raise LigflowError("These answers are of other questions or other rows; ask both maps the same.")
-    return beside(answers.heads, others.heads, answers.sentences)
+    return beside(answers.heads, others.heads, answers.clusters)
 
 
 def best_of_each(rows: Sequence[Found]) -> Iterator[Found]:

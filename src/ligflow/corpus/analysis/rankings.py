@@ -112,7 +112,7 @@ def _ranked(
     lower = lower_is_better(place.metric)
     draws = draws_at(estimates.draws, at, list(pairs.values()))
     low, high = interval(draws[1:])
-    best = with_best(draws, estimates.sentences, lower)
+    best = with_best(draws, estimates.clusters, lower)
     gaps = _over_the_others(-draws[0] if lower else draws[0])
     unit, diagonal, layer, direct, metric = at
     cells, undefined = (

@@ -27,7 +27,7 @@ class Twins:
 
     kind: str
     seeds: int
-    sentences: int
+    sentences: int  # as many as vary alike
     draws: Float[np.ndarray, "draw unit diagonal layer direct other metric"]
 
     @property
@@ -54,7 +54,7 @@ def over_seeds(kind: str, every: Iterable[Estimates], seed: int) -> Twins:
         known = ~np.isnan(of_one.draws)
         total = total + weight * np.where(known, of_one.draws, 0)
         count = count + weight * known
-        seeds, sentences = seeds + 1, max(sentences, of_one.sentences)
+        seeds, sentences = seeds + 1, max(sentences, of_one.clusters)
         alone = of_one.draws
     if seeds == 1:
         return Twins(kind, 1, sentences, alone)
