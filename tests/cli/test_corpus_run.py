@@ -54,7 +54,7 @@ def test_a_run_and_its_report(run: Run, texts: Path, tmp_path: Path, monkeypatch
     code, out, _ = run("report", folder, "--draws", "100", "--out", tmp_path / "report")
     said = out.splitlines()
     assert (code, said[-1]) == (0, f"wrote {tmp_path / 'report' / 'report.md'}")
-    assert said[0].startswith("Sentences: 3. Intervals from so few are too narrow")
+    assert said[0].startswith("Sentences: 3. Intervals of single means from so few are too narrow")
     place = said.index("Over words, does the paper's finding hold?")
     assert said[place + 1].startswith(
         "as the paper measured it, raw L2 of the product composition: direct zero"

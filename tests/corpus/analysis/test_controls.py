@@ -9,7 +9,7 @@ from ligflow.corpus.analysis.controls import Control, controls
 from ligflow.corpus.analysis.estimates import estimate
 from ligflow.corpus.analysis.rankings import Place
 from ligflow.corpus.analysis.twins import over_seeds
-from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, RULES
+from ligflow.corpus.tables.schema import DIRECT, PAIRS, RULES
 from ligflow.evaluation.consistency import METRICS
 from ligflow.evaluation.verdicts import BETTER, OPEN, WORSE
 from runs_by_hand import Row, run_by_hand
@@ -32,7 +32,7 @@ def at(rows: list[Control], pair: tuple[str, str, str] = PAIR) -> dict[str, Cont
 
 def test_each_control_has_its_value_and_its_difference(tmp_path: Path) -> None:
     rows = controls(estimate(run_by_hand(tmp_path, change=known), draws=200))
-    assert len(rows) == 2 * len(DIRECT) * len(METRICS) * 2 * len(ATT) * len(MLP) * len(RULES)
+    assert len(rows) == 2 * len(DIRECT) * len(METRICS) * 2 * len(PAIRS) * len(RULES)
     here = at(rows)
     for kind, gap in KNOWN.items():
         assert here[kind].value - here[kind].mean == pytest.approx(gap, abs=1e-6)

@@ -9,7 +9,7 @@ import pytest
 from favoured_pairs import frame_of
 from ligflow import LigflowError
 from ligflow.corpus.analysis.estimates import estimate
-from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, RULES
+from ligflow.corpus.tables.schema import DIRECT, PAIRS, RULES
 from ligflow.evaluation.consistency import METRICS
 from runs_by_hand import Row, run_by_hand
 
@@ -50,9 +50,9 @@ def test_all_layers_together_are_all_rows(tmp_path: Path) -> None:
     attention, means = len(ours.others) - 1, rows[list(METRICS)].mean()
     assert ours.others[attention] == ("attention", None, None, None)
     means["relative_l2"] = by_sentence(rows, ["sentence", "layer"])
-    np.testing.assert_allclose(ours.mean[0, 0, 2, 1, attention], means, rtol=1e-6)
+    np.testing.assert_allclose(ours.mean[0, 0, 2, DIRECT.index("itb"), attention], means, rtol=1e-6)
     counts = [len(rows) if metric != "relative_l2" else 2 * 12 for metric in METRICS]
-    assert ours.cells[0, 0, 2, 1, attention].tolist() == counts
+    assert ours.cells[0, 0, 2, DIRECT.index("itb"), attention].tolist() == counts
     assert not ours.undefined.any()
 
 
@@ -94,7 +94,7 @@ def test_a_row_that_hardly_moves_does_not_decide_a_relative_distance(tmp_path: P
 
 def test_what_is_compared_is_read_off_the_run(tmp_path: Path) -> None:
     found = estimate(run_by_hand(tmp_path), draws=100)
-    assert len(found.pairs) == len(ATT) * len(MLP) * len(RULES)
+    assert len(found.pairs) == len(PAIRS) * len(RULES)
     assert found.controls == ("shuffled", "attention")
     pair = ("itb", "zero", "product")
     assert found.others[found.place("composed", pair) or 0] == ("composed", *pair)

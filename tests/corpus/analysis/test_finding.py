@@ -9,7 +9,7 @@ import pytest
 from favoured_pairs import favouring
 from ligflow.corpus.analysis.estimates import Estimates, estimate
 from ligflow.corpus.analysis.finding import NAMED, PAPER, verdicts
-from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, RULES
+from ligflow.corpus.tables.schema import DIRECT, PAIRS, RULES
 from ligflow.evaluation.consistency import METRICS
 from ligflow.evaluation.verdicts import FAILS, HOLDS, OPEN
 from made_clusters import drawn
@@ -51,7 +51,7 @@ def test_one_sentence_decides_nothing(tmp_path: Path) -> None:
 
 def by_chance(law: str, repeat: int) -> Estimates:
     """Means of 40 sentences whose pairs are all alike, every direct map and metric by itself."""
-    others = tuple(("composed", att, mlp, rule) for att in ATT for mlp in MLP for rule in RULES)
+    others = tuple(("composed", *pair, rule) for pair in PAIRS for rule in RULES)
     shape = (1, 2, 1, len(DIRECT), len(others), len(METRICS))
     draw = np.random.default_rng(repeat)
     size = (40, int(np.prod(shape)))

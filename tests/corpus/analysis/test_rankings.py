@@ -9,13 +9,14 @@ import pytest
 from favoured_pairs import GOOD, favouring
 from ligflow.corpus.analysis.estimates import estimate
 from ligflow.corpus.analysis.rankings import best_first, rank, ranking
-from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, RULES
+from ligflow.corpus.tables import schema
+from ligflow.corpus.tables.schema import ATT, DIRECT, RULES
 from ligflow.evaluation.consistency import METRICS
 from runs_by_hand import Row, run_by_hand
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
-PAIRS = list(product(ATT, MLP, RULES))
+PAIRS = [(att, mlp, rule) for (att, mlp), rule in product(schema.PAIRS, RULES)]
 MEANS = [metric for metric in METRICS if metric != "relative_l2"]  # over rows
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, RULES
+from ligflow.corpus.tables.schema import DIRECT, PAIRS, RULES
 from ligflow.evaluation.consistency import METRICS
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
@@ -14,6 +14,6 @@ def test_latex_tables_are_whole(written: Path) -> None:
     tex = (written.parent / "pairs.tex").read_text()
     assert tex.count(r"\begin{table}") == tex.count(r"\end{table}") == len(DIRECT)
     bodies = [line for line in tex.splitlines() if line.endswith(r"\\")]
-    assert len(bodies) == len(DIRECT) * (1 + len(ATT) * len(MLP) * len(RULES))
+    assert len(bodies) == len(DIRECT) * (1 + len(PAIRS) * len(RULES))
     assert all(line.count("&") - line.count(r"\&") == 2 + len(METRICS) for line in bodies)
     assert tex.count(r"\textbf") == len(DIRECT) * len(METRICS)

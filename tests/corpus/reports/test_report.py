@@ -9,7 +9,8 @@ import pytest
 from ligflow import LigflowError
 from ligflow.corpus.reports.report import report
 from ligflow.corpus.runs.store import open_run
-from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, RULES
+from ligflow.corpus.tables.experiment import VARIANTS
+from ligflow.corpus.tables.schema import DIRECT, PAIRS, RULES
 from ligflow.evaluation.consistency import METRICS
 from runs_by_hand import run_by_hand
 
@@ -34,7 +35,7 @@ def test_a_report_has_words_tables_and_figures(written: Path) -> None:
 
 def test_a_report_can_be_read_as_a_table(written: Path) -> None:
     pairs = pandas.read_csv(written.parent / "pairs.csv")
-    count = 2 * 2 * len(DIRECT) * len(METRICS) * len(ATT) * len(MLP) * len(RULES)
+    count = 2 * 2 * len(DIRECT) * len(METRICS) * len(PAIRS) * len(RULES)
     assert len(pairs) == count
     first = pairs[(pairs["rank"] == 1) & (pairs.metric == "l2")]
     assert (first.att == "itb").all()
@@ -47,7 +48,7 @@ def test_a_report_can_be_read_as_a_table(written: Path) -> None:
     assert (said.outcome == "holds")[said.ranking != "paper"].all()
     assert (said.named_mlp == "att_itb_a0")[said.ranking == "l2"].all()
     assert pandas.read_csv(written.parent / "left_out.csv")["sentence"].tolist() == [4]
-    assert len(pandas.read_csv(written.parent / "completeness.csv")) == 9 * 3
+    assert len(pandas.read_csv(written.parent / "completeness.csv")) == len(VARIANTS) * 3
 
 
 def test_a_twin_elsewhere(tmp_path: Path, no_figures: None) -> None:

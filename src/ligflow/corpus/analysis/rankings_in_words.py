@@ -6,7 +6,7 @@ from ligflow.corpus.analysis.controls import Control
 from ligflow.corpus.analysis.estimates import Pair
 from ligflow.corpus.analysis.finding import PAPER, Verdict
 from ligflow.corpus.analysis.rankings import Place, Ranked, ranking
-from ligflow.corpus.tables.schema import DIRECT
+from ligflow.corpus.tables.schema import DIRECT, MATCHED
 from ligflow.evaluation.consistency import METRICS
 from ligflow.evaluation.verdicts import BETTER, FAILS, HOLDS, OPEN, WORSE
 
@@ -144,11 +144,11 @@ def warnings_of(
     return [*lines, *_magnitude(ranked, controls, unit), *_of_controls(controls), _ENDS]
 
 
+_MATCHED = (f"direct `{direct}`: ATT `{att}` / MLP `{mlp}`" for direct, (att, mlp) in MATCHED.items())
 _ENDS = (
-    "Where both routes start and end at the same points (direct `itb` with ATT `itb` and MLP `att_itb_a0`, "
-    "any other with its own ATT baseline and MLP `matched`), the conserving rule gives the same sums of rows "
-    "by construction. Such maps can differ in how a row is shared out, and in nothing else: they have a head "
-    "start where magnitude counts."
+    f"Where both routes start and end at the same points ({', '.join(_MATCHED)}), the conserving rule gives "
+    "the same sums of rows by construction. Such maps can differ in how a row is shared out, and in nothing "
+    "else: they have a head start where magnitude counts."
 )
 
 
