@@ -57,7 +57,7 @@ def test_a_run_and_its_report(run: Run, texts: Path, tmp_path: Path, monkeypatch
     assert said[0].startswith("Sentences: 3. Intervals of single means from so few are too narrow")
     place = said.index("Over words, does the paper's finding hold?")
     assert said[place + 1].startswith(
-        "as the paper measured it, raw L2 of the product composition: direct zero"
+        "as the paper measured it, raw L2 of the product rule among its own baselines: direct zero"
     )
     assert not {"*", "`"} & {*out}
     assert "3 sentences, layers 0, 2." in (tmp_path / "report" / "report.md").read_text()
