@@ -17,6 +17,7 @@ from transformers import MixtralConfig, MixtralModel
 
 from ligflow import Explainer, Flow, direction
 from ligflow.devices.private_copy import private_copy
+from ligflow.explainer.carried_starts import carried_starts
 from ligflow.explainer.fingerprint import Structure, checksum
 from ligflow.method import from_names
 from ligflow.results.tracing import BASELINES, trace
@@ -154,16 +155,18 @@ def routing() -> None:
 def chain() -> None:
     """Traces on MiniLM: how far the starts of neighbouring layers are apart; true and estimated errors."""
     explainer = Explainer.from_pretrained()
-    layers = explainer.prepared.record(SENTENCE)
-    every = torch.arange(len(layers[0].hidden))
-    for baseline in ("mean", "zero"):
+    example = explainer.prepared.example(explainer.prepared.encode(SENTENCE), ("z2z",), None, None)
+    layers, every = example.layers, example.selection.visible
+    for baseline in ("mean", "zero", "carried"):
+        if baseline == "carried":
+            starts = carried_starts(example, from_names.layer_baseline("mean"))
+        else:
+            named = from_names.layer_baseline(baseline)
+            starts = [named.start(layer.hidden, every).vectors for layer in layers]
         gaps = []
-        for lower, upper in pairwise(layers):
+        for (lower, upper), (below, start) in zip(pairwise(layers), pairwise(starts), strict=True):
             with explainer.prepared.ready_for(lower), torch.no_grad():
-                mapped = lower.forward(
-                    from_names.layer_baseline(baseline).start(lower.hidden, every).vectors[None]
-                )[0]
-            start = from_names.layer_baseline(baseline).start(upper.hidden, every).vectors
+                mapped = lower.forward(below[None])[0]
             gaps.append(((mapped - start).norm(dim=-1) / (upper.hidden - start).norm(dim=-1)).median())
         print(f"{baseline}: apart by {' '.join(f'{gap:.2f}' for gap in gaps)} of the upper layer's step")
         coarse, fine = (explainer.explain(SENTENCE, tol=tol, **BASELINES[baseline]) for tol in (1e-3, 2e-5))
@@ -173,7 +176,8 @@ def chain() -> None:
             estimated = torch.stack([one.errors[1:] for one, _ in found])
             worst = (true / estimated.clamp(min=1e-12)).amax()
             sizes = f"true L1 error {spread(true)}, estimated {spread(estimated)}"
-            print(f"  {which}: {sizes}; at most {worst:.2f} of it")
+            drift = torch.stack([one.relevance.sum(-1)[1:] - 1 for one, _ in found])
+            print(f"  {which}: {sizes}; at most {worst:.2f} of it; sums off by {spread(drift.abs())}")
 
 
 def points() -> None:
