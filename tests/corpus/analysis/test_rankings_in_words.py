@@ -9,7 +9,7 @@ from ligflow.corpus.analysis.controls import controls
 from ligflow.corpus.analysis.estimates import estimate
 from ligflow.corpus.analysis.finding import verdicts
 from ligflow.corpus.analysis.rankings import rank
-from ligflow.corpus.analysis.rankings_in_words import best, finding, number, warnings_of, within
+from ligflow.corpus.analysis.rankings_in_words import best, finding, notes_of, number, warnings_of, within
 from ligflow.corpus.tables.schema import DIRECT
 from ligflow.evaluation.consistency import METRICS
 from runs_by_hand import Row, run_by_hand
@@ -65,7 +65,11 @@ def test_raw_l2_that_rewards_small_noise_is_warned_of(tmp_path: Path) -> None:
     assert lines[1] == "Sentences that were left out: 2; see Left out."
     count = len(found.pairs)
     assert f"is nearer than {count} of the {count} real maps" in lines[2]
-    assert "cannot fail where correlation is asked for" in lines[3]
+    assert len(lines) == 3
+    notes = list(notes_of(controls(found)))
+    assert "cannot fail where correlation is asked for" in notes[0]
+    assert "direct `itb`: ATT `itb` / MLP `att_itb_a0`" in notes[-1]
+    assert len(list(notes_of([]))) == 1
 
 
 def test_numbers_are_readable() -> None:

@@ -141,7 +141,7 @@ def warnings_of(
         lines.append(f"Integrals that miss the tolerance: {unmet}; see Completeness.")
     if left_out:
         lines.append(f"Sentences that were left out: {left_out}; see Left out.")
-    return [*lines, *_magnitude(ranked, controls, unit), *_of_controls(controls), _ENDS]
+    return [*lines, *_magnitude(ranked, controls, unit)]
 
 
 _MATCHED = (f"direct `{direct}`: ATT `{att}` / MLP `{mlp}`" for direct, (att, mlp) in MATCHED.items())
@@ -152,12 +152,12 @@ _ENDS = (
 )
 
 
-def _of_controls(controls: Sequence[Control]) -> Iterator[str]:
-    """What controls can and cannot say."""
+def notes_of(controls: Sequence[Control]) -> Iterator[str]:
+    """What controls and matched ends can and cannot say, the same in all reports that have them."""
     kinds = {row.control for row in controls}
     if "shuffled" in kinds:
         yield (
-            "The control *in random order* cannot fail where correlation is asked for: it is 0 by "
+            "The control in random order cannot fail where correlation is asked for: it is 0 by "
             "construction. Raw attention sums to 1, so that beside it raw and relative L2 compare a weight "
             "with a norm."
         )
@@ -166,6 +166,7 @@ def _of_controls(controls: Sequence[Control]) -> Iterator[str]:
             "Weights that are not trained are no floor. A pair that agrees as well on them as on the trained "
             "model agrees because of how a layer is built, whatever the model has learnt."
         )
+    yield _ENDS
 
 
 def _magnitude(ranked: list[Ranked], controls: list[Control], unit: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from ligflow.evaluation.verdicts import BETTER, OPEN, WORSE
 
 def summary(findings: Findings) -> list[str]:
     """The warnings, and whether the paper's finding holds."""
-    lines = _warnings_of(findings)[:-1]  # the last is the same in all reports
+    lines = _warnings_of(findings)
     for unit in findings.estimates.units:
         lines += [
             f"Over {unit}s, does the paper's finding hold?",
@@ -56,7 +56,8 @@ def _head(findings: Findings) -> str:
 
 
 def _warnings(findings: Findings) -> str:
-    return "## Before you read the numbers\n\n" + "\n".join(f"- {line}" for line in _warnings_of(findings))
+    lines = [*_warnings_of(findings), *rankings_in_words.notes_of(findings.controls)]
+    return "## Before you read the numbers\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
 def _warnings_of(findings: Findings) -> list[str]:
