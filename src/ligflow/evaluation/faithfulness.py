@@ -16,24 +16,22 @@ their scores:
 Comprehensiveness and sufficiency are those of ERASER [deyoung2020], with a layer's output in the place of a
 class probability; insertion and deletion those of RISE [petsiuk2018]. All are undefined (NaN) for a target
 that hardly moves when all players are removed, and where there are too few players.
+An effect may be more than 1, where some sources move the target further than all of them: areas are those of
+the effects as they are, to be read beside that of a greedy order on the same targets (`greedy_orders`).
 (Quantus and captum change what a whole model is given; here it is what one layer is given.)
 """
-
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ligflow.evaluation.consistency import spearman
+from ligflow.evaluation.games import Image, still
 
 MEASURES = (
     "rank_correlation", "deletion", "insertion", "between", "comprehensiveness", "sufficiency",
 )  # fmt: skip
 LOWER_IS_BETTER = ("sufficiency",)
-Image = Callable[[Bool[Tensor, "set target source"]], Float[Tensor, "set target dim"]]
-_STILL = 1e-4  # of the size of z'_j: a target that moves by less has no curve
-_FEWEST = 3
 
 
 def leave_one_out(image: Image, players: Bool[Tensor, "target source"]) -> Float[Tensor, "target source"]:
@@ -57,8 +55,6 @@ def measured(
     order = _order(maps, players)
     count = players.sum(dim=-1)
     whole = _distance(image, players[None])[0]
-    still = whole <= _STILL * image(torch.zeros_like(players)[None])[0].norm(dim=-1)
-    still |= count < _FEWEST
     alone = leave_one_out(image, players)
     marks = torch.arange(steps + 1, device=count.device)[:, None] * count / steps
     numbers = marks.round().long()
@@ -76,7 +72,8 @@ def measured(
         "comprehensiveness": _enough(effect[:, -2], count, top_k),
         "sufficiency": _enough(effect[:, -1], count, top_k),
     }
-    return {name: value.double().masked_fill(still, torch.nan) for name, value in measures.items()}
+    silent = still(image, players)
+    return {name: value.double().masked_fill(silent, torch.nan) for name, value in measures.items()}
 
 
 def _order(
