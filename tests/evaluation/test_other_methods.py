@@ -6,12 +6,15 @@ import torch
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer
 from ligflow.evaluation.other_methods import (
+    NAMED,
+    START_AT,
     gradient_times_input,
     lig,
     nearness,
     random,
     rivals,
     seen_by,
+    shares_start,
     value_zeroing,
 )
 from ligflow.routes.workspace import Selection
@@ -62,7 +65,7 @@ def test_lig_is_that_of_explain() -> None:
     flows = {
         "itb": explainer.explain(inputs, layers=[1]),
         "zero": explainer.explain(
-            inputs, layers=[1], att_baseline="zero", mlp_baseline="zero", layer_baseline="zero"
+            inputs, layers=[1], att_baseline="zero", mlp_baseline="matched", layer_baseline="zero"
         ),
         "mean": explainer.explain(
             inputs, layers=[1], att_baseline=mean, mlp_baseline="matched", layer_baseline=mean
@@ -70,7 +73,7 @@ def test_lig_is_that_of_explain() -> None:
     }
     for name, flow in flows.items():
         torch.testing.assert_close(maps[f"LIG direct {name}"], flow.z2z[0], rtol=1e-5, atol=1e-6)
-    for pair, name in {"itb / att_itb_a0": "itb", "zero / zero": "zero", "mean / matched": "mean"}.items():
+    for pair, name in {"itb / att_itb_a0": "itb", "zero / matched": "zero", "mean / matched": "mean"}.items():
         for rule in ("conserving", "product"):
             expected = flows[name].composed(rule)[0]
             torch.testing.assert_close(maps[f"LIG {pair}, {rule}"], expected, rtol=1e-4, atol=1e-5)
@@ -84,10 +87,18 @@ def test_every_family_has_every_method(name: str, tokens: int, padding: int) -> 
     for _, layer, place in recorded(ARCHITECTURES[name], torch.float32, tokens, padding):
         count = len(place.visible)
         maps = rivals(layer, place)
-        assert len(maps) == 7
+        assert len(maps) == 10
         for method, found in maps.items():
             assert found.shape == (count, count), method
             assert torch.isfinite(found).all(), method
+
+
+def test_methods_that_start_where_a_removed_source_is_put() -> None:
+    assert shares_start("LIG direct itb, projection", "target")
+    assert shares_start("LIG itb / att_itb_a0, product", "target")
+    assert shares_start("LIG zero / matched, product", "zero")
+    assert not any(shares_start(NAMED, replacement) for replacement in ("zero", "mean"))
+    assert not any(shares_start("raw attention", replacement) for replacement in START_AT)
 
 
 def test_causal_targets_see_no_later_source() -> None:

@@ -47,16 +47,47 @@ def with_residual_and_norm(layer: Layer, tokens: Selection) -> Float[Tensor, "ta
 
     `||N_j(sum_h alpha_jk^h W_O^h V_k^h + [j = k] z_j)||`
     """
+    return block_vectors(layer, tokens).vectors.norm(dim=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class BlockVectors:
+    """What each source gives to the output of the attention block, as vectors, and that output itself.
+
+    They are `N_j(sum_h alpha_jk^h W_O^h V_k^h + [j = k] z_j)`, and miss the biases of their sum. `last` is
+    the norm of the stream that ends the layer, where there is one after the block.
+    """
+
+    vectors: Float[Tensor, "target source dim"]
+    output: Float[Tensor, "target dim"]
+    last: Callable[[Float[Tensor, "target source dim"]], Float[Tensor, "target source dim"]] | None
+
+
+def block_vectors(layer: Layer, tokens: Selection) -> BlockVectors:
+    """The vectors of an attention block with its residual and its norm, for each source [kobayashi2021].
+
+    Raises UnsupportedModel for a layer in which no matrix takes the output of the heads.
+    """
     written, projection, calls = _written(layer, tokens)
     rows = torch.arange(len(tokens.targets), device=written.device)
-    block = _block_norm(layer, projection, calls)
+    block, stream = _block_norm(layer, projection, calls), projection.out + layer.hidden
     before = block is not None and _same(block.given, projection.out)
     if block is not None and before:
-        written = _linear(block, tokens)(written)
+        written, stream = _linear(block, tokens)(written), block.out + layer.hidden
     written[rows, tokens.targets] += layer.hidden[tokens.targets]
     if block is not None and not before:
-        written = _linear(block, tokens)(written)
-    return written.norm(dim=-1)
+        written, stream = _linear(block, tokens)(written), block.out
+    return BlockVectors(written, stream[0, tokens.targets], _last_norm(layer, block, calls, tokens))
+
+
+def _last_norm(
+    layer: Layer, block: _Call | None, calls: list[_Call], tokens: Selection
+) -> Callable[[Tensor], Tensor] | None:
+    """The norm that makes a layer's output, if it is another than the block's."""
+    norms = [call for call in calls if norm_of(call.module, call.given) is not None]
+    if not norms or norms[-1] is block or not _same(norms[-1].out[0], layer.output):
+        return None
+    return _linear(norms[-1], tokens)
 
 
 def _written(

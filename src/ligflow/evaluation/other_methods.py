@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ligflow.evaluation import norm_based_attention
+from ligflow.evaluation import norm_based_attention, vector_decompositions
+from ligflow.evaluation.weight_gradients import attention_attribution
 from ligflow.layer.layer import Layer
 from ligflow.method.attention import attention_weights, spread
 from ligflow.method.baselines import Zero
@@ -57,13 +58,24 @@ class Variant:
         }
 
 
+NAMED = (
+    "LIG direct itb, projection"  # chosen beforehand to stand for LIG: see docs/explanation/faithfulness.md
+)
 VARIANTS = (
-    *(Variant(att) for att in ("itb", "zero", "mean", "itb_zero_ratio")),
-    *(Variant(att, scalarization="projection") for att in ("itb", "zero", "mean")),
-    *(Variant(att, "att_itb_a0") for att in ("itb", "itb_zero_ratio", "itb_map_ratio")),
-    Variant("zero", "zero"), Variant("zero", "matched"), Variant("mean", "matched"),
-    Variant("itb", "att_itb_a0", "projection"), Variant("mean", "matched", "projection"),
+    *(Variant(att, scalarization=scale) for scale in ("projection", "l2") for att in ("itb", "zero", "mean")),
+    Variant("itb", "att_itb_a0"), Variant("zero", "matched"), Variant("mean", "matched"),
 )  # fmt: skip
+START_AT = {"zero": "LIG direct zero", "target": "LIG direct itb", "mean": "LIG direct mean"}
+
+
+def shares_start(method: str, replacement: str) -> bool:
+    """Whether a method starts where a removed source is put, so that it is held against its own game."""
+    return method.startswith((START_AT[replacement], START_AT[replacement].replace("direct ", "")))
+
+
+def is_signed(method: str) -> bool:
+    """Whether the sign of a method's scores means something: that a source pushes on, or holds back."""
+    return method.startswith("LIG") or method in ("gradient x input", "attention attribution")
 
 
 def lig(layer: Layer, tokens: Selection, mean: str | Tensor = "mean") -> tuple[dict[str, Map], int]:
@@ -95,6 +107,9 @@ def rivals(layer: Layer, tokens: Selection, seed: int = 0) -> dict[str, Map]:
         "norm-based, residual and norm (2021)": norm_based_attention.with_residual_and_norm(layer, tokens)[
             :, tokens.visible
         ],
+        "ALTI": vector_decompositions.alti(layer, tokens)[:, tokens.visible],
+        "GlobEnc": vector_decompositions.globenc(layer, tokens)[:, tokens.visible],
+        "attention attribution": attention_attribution(layer, tokens),
         "value zeroing": value_zeroing(layer, tokens),
         "gradient x input": gradient_times_input(layer, tokens),
         "nearness": nearness(tokens),
