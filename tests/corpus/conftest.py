@@ -1,5 +1,7 @@
 """A small trial of methods, done once."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,15 +14,22 @@ from small_trial import SENTENCES, TRIAL
 
 
 @pytest.fixture(scope="session")
-def pair() -> tuple[Explainer, Explainer]:
+def pair() -> tuple[Explainer, Callable[[int], Explainer]]:
+    """A model, and copies of it with shuffled weights by seed."""
     explainer = Explainer.from_pretrained()
-    return explainer, Explainer(
-        with_shuffled_weights(explainer.model), explainer.tokenizer, name=explainer.name
-    )
+
+    @cache
+    def shuffled(seed: int) -> Explainer:
+        model = with_shuffled_weights(explainer.model, seed)
+        return Explainer(model, explainer.tokenizer, name=explainer.name)
+
+    return explainer, shuffled
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory, pair: tuple[Explainer, Explainer]) -> Path:
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, pair: tuple[Explainer, Callable[[int], Explainer]]
+) -> Path:
     place = tmp_path_factory.mktemp("trial") / "sentences"
     try_methods(place, *pair, SENTENCES, TRIAL)
     return place

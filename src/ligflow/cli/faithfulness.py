@@ -51,8 +51,9 @@ def faithfulness(
         int, option("How many sources are removed or kept (comprehensiveness, sufficiency).", COMPARED)
     ] = 3,
     shuffled: Annotated[
-        int, option("So many sentences also under shuffled weights; 0: none.", COMPARED)
-    ] = 20,
+        int, option("So many sentences also under shuffled weights, each its own; 0: none.", COMPARED)
+    ] = 5,
+    pairs: Annotated[int, option("Pairs of orders of removal for each Shapley value.", COMPARED)] = 16,
     draws: Draws = 1000,
 ) -> None:
     """Remove sources and see: which maps say what happens? Page, tables and a figure."""
@@ -60,7 +61,7 @@ def faithfulness(
     chosen = layer_range("--layers", layers)
     enough_draws(draws)
     loading(model)
-    from ligflow.corpus.analysis.faithfulness_ranking import standings
+    from ligflow.corpus.analysis.faithfulness_ranking import standings, verdicts
     from ligflow.corpus.reports.faithfulness_page import verdict, write
     from ligflow.corpus.reports.markdown import in_words
     from ligflow.corpus.runs.faithfulness_trial import described, try_methods
@@ -68,17 +69,20 @@ def faithfulness(
     from ligflow.evaluation.shuffled_weights import with_shuffled_weights as shuffle
     from ligflow.explainer.explainer import Explainer
 
-    trial = checked(Trial, None if chosen is None else tuple(chosen), steps, top_k, seed, shuffled)
+    trial = checked(Trial, None if chosen is None else tuple(chosen), steps, top_k, seed, shuffled, pairs)
     corpus = corpus_of(source, part, seed, skip_bad)
     sentences = list(corpus.read())
     explainer = explainer_of(
         model, revision, device, dtype, local_files_only, trust_remote_code=trust_remote_code
     )
-    twin = Explainer(shuffle(explainer.model, seed), explainer.tokenizer, name=explainer.name)
+
+    def twin(of_seed: int) -> Explainer:
+        return Explainer(shuffle(explainer.model, of_seed), explainer.tokenizer, name=explainer.name)
+
     with counted("sentences") as progress:
         frame = try_methods(out / "sentences", explainer, twin, sentences, trial, progress)
     about = described(frame, trial) + (f" {len(corpus.bad)} malformed lines skipped." if corpus.bad else "")
-    rows = standings(frame, draws)
-    page = write(rows, out, explainer.name, about)
-    for line in (about, *in_words(verdict(rows)), f"wrote {page}"):
+    decided = verdicts(frame, draws)
+    page = write(standings(frame, draws), decided, out, explainer.name, about)
+    for line in (about, *in_words(verdict(decided)), f"wrote {page}"):
         console().print(Text(line), soft_wrap=True)

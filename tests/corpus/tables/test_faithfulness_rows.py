@@ -1,5 +1,6 @@
 """What a trial stores of a sentence, against the measures by hand."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,17 +8,19 @@ import torch
 
 from ligflow import Explainer
 from ligflow.corpus.runs.faithfulness_trial import try_methods
-from ligflow.corpus.tables.faithfulness_rows import MEASURES, SHUFFLED
+from ligflow.corpus.tables.faithfulness_rows import ALL, MEASURES, SHUFFLED, WORDS
 from ligflow.evaluation.faithfulness import measured
 from ligflow.evaluation.other_methods import value_zeroing
 from ligflow.evaluation.removal import ablation
 from ligflow.routes.workspace import Selection
 from small_trial import SENTENCES, TEXTS, TRIAL
 
+Pair = tuple[Explainer, Callable[[int], Explainer]]
+
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
 
-def test_rows_are_those_of_the_layer(folder: Path, pair: tuple[Explainer, Explainer]) -> None:
+def test_rows_are_those_of_the_layer(folder: Path, pair: Pair) -> None:
     frame = try_methods(folder, *pair, SENTENCES, TRIAL)
     assert set(frame.measure) == set(MEASURES)
     assert set(frame[frame.measure == SHUFFLED].sentence) == {0}
@@ -27,24 +30,30 @@ def test_rows_are_those_of_the_layer(folder: Path, pair: tuple[Explainer, Explai
     everyone = torch.arange(len(layer.hidden))
     place = Selection(everyone, everyone)
     others = ~torch.eye(len(everyone), dtype=torch.bool)
+    special = torch.tensor([True, *[False] * (len(everyone) - 2), True])  # [CLS] and [SEP]
     with explainer.prepared.ready_for(layer):
         maps = value_zeroing(layer, place)[None]
         expected = measured(ablation(layer, place, "target").image, maps, others, steps=4)
+        of_words = measured(ablation(layer, place, "target").image, maps, others & ~special, steps=4)
     rows = frame[(frame.sentence == 1) & (frame.method == "value zeroing") & (frame.replacement == "target")]
-    for row in rows[rows.measure.isin(expected)].itertuples():
-        assert row.sum == pytest.approx(float(expected[str(row.measure)].sum()), rel=1e-4)
-        assert row.count == len(everyone)
+    rows = rows[rows.measure.isin(expected)]
+    assert len(rows) == 2 * len(expected)
+    for row in rows.itertuples():
+        known = {ALL: expected, WORDS: of_words}[str(row.players)][str(row.measure)]
+        assert row.sum == pytest.approx(float(known.sum()), rel=1e-4)
+        assert int(str(row.count)) == len(everyone)
 
 
-def test_shuffled_weights_keep_their_values_and_lose_their_places(pair: tuple[Explainer, Explainer]) -> None:
-    real, twin = (one.model.state_dict() for one in pair)
+def test_shuffled_weights_keep_their_values_and_lose_their_places(pair: Pair) -> None:
+    both = pair[0], pair[1](0)
+    real, twin = (one.model.state_dict() for one in both)
     name = "encoder.layer.2.attention.self.value.weight"
     assert not torch.equal(real[name], twin[name])
     assert torch.equal(real[name].flatten().sort().values, twin[name].flatten().sort().values)
     for same in ("embeddings.word_embeddings.weight", "encoder.layer.2.output.LayerNorm.weight"):
         assert torch.equal(real[same], twin[same])
-    layer, other = (one.prepared.record(TEXTS[0])[2] for one in pair)
-    with pair[1].prepared.ready_for(other):
+    layer, other = (one.prepared.record(TEXTS[0])[2] for one in both)
+    with both[1].prepared.ready_for(other):
         moved = other.on_input(layer.hidden)
         assert torch.equal(moved.hidden, layer.hidden)
         assert torch.equal(moved.output, other.forward(layer.hidden[None])[0])

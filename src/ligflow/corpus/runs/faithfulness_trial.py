@@ -24,29 +24,31 @@ from ligflow.errors import LigflowError
 from ligflow.explainer.explainer import Explainer
 from ligflow.files import atomically, write_text
 
+Shuffled = Callable[[int], Explainer]
+
 
 def try_methods(
-    folder: Path, explainer: Explainer, twin: Explainer, sentences: Sequence[Sentence], trial: Trial,
+    folder: Path, explainer: Explainer, shuffled: Shuffled, sentences: Sequence[Sentence], trial: Trial,
     progress: Callable[[int, int], None] | None = None,
 ) -> pandas.DataFrame:  # fmt: skip
-    """Every method on every sentence, kept in `folder`; `twin` has the same layers with shuffled weights.
+    """Every method on every sentence, kept in `folder`; `shuffled(seed)` is a copy with shuffled weights.
 
-    A row a sentence, layer, replacement, method and measure: `sum` over `count` targets, and `unmet`, the
-    integrals of LIG that miss the tolerance. Raises LigflowError for a folder that holds another trial, for
-    layers that are not there, where another process is at work in the folder, and, before any work, for a
-    sentence that cannot be explained.
+    A row a sentence, layer, replacement, kind of players, method and measure: `sum` over `count` targets,
+    and `unmet`, the integrals of LIG that miss the tolerance. Raises LigflowError for a folder that holds
+    another trial, for layers that are not there, where another process is at work in the folder, and, before
+    any work, for a sentence that cannot be explained.
     """
     if not sentences:
         raise LigflowError("The corpus has no sentence; choose others.")
     make_folder(folder)
     with locked(folder):
-        return _continued(folder, explainer, twin, sentences, trial, progress)
+        return _continued(folder, explainer, shuffled, sentences, trial, progress)
 
 
 def _continued(
     folder: Path,
     explainer: Explainer,
-    twin: Explainer,
+    shuffled: Shuffled,
     sentences: Sequence[Sentence],
     trial: Trial,
     progress: Callable[[int, int], None] | None,
@@ -57,7 +59,8 @@ def _continued(
     means = corpus_means(explainer, sentences) if missing else {}
     for count, number in enumerate(missing):
         sentence = sentences[number]
-        rows = of_sentence(explainer, twin if number < trial.shuffled else None, sentence, trial, means)
+        twin = shuffled(trial.seed + sentence.number) if number < trial.shuffled else None
+        rows = of_sentence(explainer, twin, sentence, trial, means)
         _write(pandas.DataFrame(rows), _file(folder, sentence))
         if progress is not None:
             progress(count + 1, len(missing))
@@ -72,7 +75,8 @@ def described(frame: pandas.DataFrame, trial: Trial) -> str:
     cells = frame.groupby(["sentence", "layer"])["unmet"].first()
     which = f"layer{'s' * (len(layers) > 1)} {', '.join(map(str, layers))}"
     return (
-        f"{frame.sentence.nunique()} sentences, {which}; curves of {trial.steps} steps, k = {trial.top_k}; "
+        f"{frame.sentence.nunique()} sentences, {which}; {2 * trial.pairs} orders for each Shapley value, "
+        f"curves of {trial.steps} steps, k = {trial.top_k}; "
         f"{int(cells.sum())} integrals of LIG missed the tolerance."
     )
 

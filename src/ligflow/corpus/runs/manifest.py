@@ -88,6 +88,7 @@ class TrialFile(Part):
     top_k: int
     seed: int
     shuffled: int
+    pairs: int
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:

@@ -11,22 +11,22 @@ from torch import Tensor
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.devices.precision import exact_mode
 from ligflow.errors import LigflowError
-from ligflow.evaluation import faithfulness
+from ligflow.evaluation import judged_maps
 from ligflow.evaluation.consistency import spearman
-from ligflow.evaluation.other_methods import lig, rivals, seen_by
+from ligflow.evaluation.other_methods import is_signed, lig, rivals, seen_by
 from ligflow.evaluation.removal import REPLACEMENTS, ablation
+from ligflow.evaluation.shapley import FEWEST_PAIRS
 from ligflow.explainer.explainer import Explainer
 from ligflow.inputs.positions import positions
 from ligflow.layer.layer import Layer
 from ligflow.routes.workspace import Selection
 
-LEAVE_ONE_OUT = "leave one out"
-WITH_ITSELF = "rank_with_itself"
 SHUFFLED = "shuffled_weights"
-MEASURES = (*faithfulness.MEASURES, WITH_ITSELF, SHUFFLED)
+MEASURES = (*judged_maps.MEASURES, SHUFFLED)
 NOT_RANKED = (SHUFFLED,)  # neither end is the better one: near 0 is
+WORDS, ALL = "words", "all"  # which sources are removed: all but special tokens, or these too
 Maps = dict[str, Float[Tensor, "target source"]]
-Part = tuple[str, str, Maps, Float[Tensor, "method target"]]  # replacement, measure, maps, values
+Part = tuple[str, str, str, judged_maps.Rows]  # replacement, players, measure, values
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,20 @@ class Trial:
     """What is tried: these layers, by curves of so many steps and by the first k sources.
 
     `steps` are those of deletion and insertion [petsiuk2018], `top_k` is the k of comprehensiveness and
-    sufficiency [deyoung2020], `seed` that of what is random. The maps of the first `shuffled` sentences are
-    compared with those under shuffled weights [adebayo2018]. Raises LigflowError for numbers that are
-    too small.
+    sufficiency [deyoung2020], `pairs` the pairs of orders of the Shapley values [castro2009], `seed` that of
+    what is random. The maps of the first `shuffled` sentences are compared with those under shuffled weights,
+    each sentence under an order of its own [adebayo2018]. Raises LigflowError for numbers that are too small.
     """
 
     layers: tuple[int, ...] | None = None
     steps: int = 10
     top_k: int = 3
     seed: int = 0
-    shuffled: int = 20
+    shuffled: int = 5
+    pairs: int = 16
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 2), ("top_k", 1), ("shuffled", 0)):
+        for name, least in (("steps", 2), ("top_k", 1), ("shuffled", 0), ("pairs", FEWEST_PAIRS)):
             if getattr(self, name) < least:
                 raise LigflowError(f"{name} is {getattr(self, name)}; give a whole number from {least}.")
 
@@ -58,17 +59,19 @@ def of_sentence(
     rows = []
     layers, seed = explainer.prepared.record(sentence.inputs), trial.seed + sentence.number
     others = None if twin is None else twin.prepared.record(sentence.inputs)
+    special = _special(explainer, sentence, layers[0])
     for number in positions("layer", trial.layers, len(layers)):
         layer, mean = layers[number], means[number].to(layers[number].hidden)
         tokens = _all(layer)
         with exact_mode(layer.hidden.device), explainer.prepared.ready_for(layer):
             maps, unmet = _maps(layer, tokens, mean, seed)
-            players = seen_by(layer, tokens)
-            parts = list(_measured(layer, tokens, mean, maps, players, trial))
+            visible = _without_itself(seen_by(layer, tokens))
+            players = {WORDS: visible & ~special, ALL: visible}
+            parts = list(_measured(layer, tokens, mean, maps, players, trial, seed))
         if twin is not None and others is not None:
             with exact_mode(layer.hidden.device), twin.prepared.ready_for(others[number]):
                 moved, _ = _maps(others[number].on_input(layer.hidden), tokens, mean, seed + 1)
-            parts.append(("", SHUFFLED, maps, _alike(maps, moved, _without_itself(players))))
+            parts += [("", who, SHUFFLED, _alike(maps, moved, sources)) for who, sources in players.items()]
         about = {"sentence": sentence.number, "layer": number, "unmet": unmet}
         rows += [about | row for part in parts for row in _rows(*part)]
     return rows
@@ -77,6 +80,13 @@ def of_sentence(
 def _all(layer: Layer) -> Selection:
     everyone = torch.arange(len(layer.hidden), device=layer.hidden.device)
     return Selection(everyone, everyone)
+
+
+def _special(explainer: Explainer, sentence: Sentence, layer: Layer) -> Bool[Tensor, " source"]:
+    """Which tokens are special; none for a model without a tokenizer."""
+    tokens = explainer.prepared.encode(sentence.inputs).tokens
+    marks = (False,) * len(layer.hidden) if tokens is None else tokens.special
+    return torch.tensor(marks, device=layer.hidden.device)
 
 
 def _maps(layer: Layer, tokens: Selection, mean: Tensor, seed: int) -> tuple[Maps, int]:
@@ -93,35 +103,34 @@ def _measured(
     tokens: Selection,
     mean: Tensor,
     maps: Maps,
-    visible: Bool[Tensor, "target source"],
+    players: dict[str, Bool[Tensor, "target source"]],
     trial: Trial,
+    seed: int,
 ) -> Iterator[Part]:
-    """(replacement, measure, maps, values) of every measure; a target itself stays, but in WITH_ITSELF."""
+    """(replacement, players, measure, values) of every measure; a target itself stays, as in the real run."""
+    signed = frozenset(filter(is_signed, maps))
     for name in REPLACEMENTS:
         image = ablation(layer, tokens, mean if name == "mean" else name).image
-        effect = faithfulness.leave_one_out(image, visible)
-        both = maps | {LEAVE_ONE_OUT: effect}
-        stacked = torch.stack([attribution.float() for attribution in both.values()])
-        scores = faithfulness.measured(image, stacked, _without_itself(visible), trial.steps, trial.top_k)
-        scores[WITH_ITSELF] = spearman(stacked.abs().double(), effect.double()[None], visible[None])
-        for measure, values in scores.items():
-            yield name, measure, both, values
+        for who, sources in players.items():
+            scores = judged_maps.judged(
+                image, maps, signed, sources, trial.steps, trial.top_k, trial.pairs, seed
+            )
+            for measure, values in scores.items():
+                yield name, who, measure, values
 
 
-def _alike(maps: Maps, others: Maps, players: Tensor) -> Float[Tensor, "method target"]:
+def _alike(maps: Maps, others: Maps, players: Tensor) -> judged_maps.Rows:
     """Rank correlation of the magnitudes of two sets of maps."""
     first, second = (
         torch.stack([attribution.abs().double() for attribution in each.values()]) for each in (maps, others)
     )
-    return spearman(first, second, players[None])
+    return dict(zip(maps, spearman(first, second, players[None]), strict=True))
 
 
-def _rows(
-    replacement: str, measure: str, maps: Maps, values: Float[Tensor, "method target"]
-) -> Iterator[dict[str, Any]]:
-    for method, of_method in zip(maps, values, strict=True):
+def _rows(replacement: str, players: str, measure: str, values: judged_maps.Rows) -> Iterator[dict[str, Any]]:
+    for method, of_method in values.items():
         known = of_method[~of_method.isnan()]
         yield {
-            "replacement": replacement, "method": method, "measure": measure,
+            "replacement": replacement, "players": players, "method": method, "measure": measure,
             "sum": float(known.sum()), "count": len(known),
         }  # fmt: skip
