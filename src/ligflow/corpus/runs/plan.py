@@ -205,6 +205,7 @@ class Digest:
         """The sentences, each taken into the digest as it passes."""
         for sentence in sentences:
             what = (sentence.number, sentence.text, sentence.spans, sentence.heads, sentence.relations)
+            what += (sentence.document, sentence.genre)
             self._sha.update(repr(what).encode("utf-8", "surrogatepass"))
             yield sentence
 

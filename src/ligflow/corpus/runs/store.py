@@ -33,7 +33,7 @@ from ligflow.errors import LigflowError
 from ligflow.results.flow_header import wrong_field
 
 _log = logging.getLogger(__name__)
-FORMAT = 1
+FORMAT = 2
 MAPS = "maps.safetensors"
 _INSTEAD = (
     "Bring back a copy of the file, or give the run another folder: without it the shards mean nothing."
@@ -182,7 +182,7 @@ class Run:
 
 
 def open_run(folder: str | Path) -> Run:
-    """A run's folder. Raises LigflowError if it is none, one of a newer format, or a field is wrong."""
+    """A run's folder. Raises LigflowError if it is none, one of another format, or a field is wrong."""
     path = Path(folder) / "manifest.json"
     if not path.is_file():
         raise LigflowError(f"{str(folder)!r} holds no run (it has no manifest.json).")
@@ -192,6 +192,11 @@ def open_run(folder: str | Path) -> Run:
         raise LigflowError(
             f"{str(folder)!r} has run format {version}, and this version reads up to {FORMAT}; "
             "upgrade ligflow."
+        )
+    if version == 1:
+        raise LigflowError(
+            f"{str(folder)!r} has run format 1, which compared other pairs of baselines in other tables; give "
+            "the run another folder, where it is computed anew."
         )
     check_fields(path, Manifest, manifest, _INSTEAD)
     return Run(Path(folder), manifest)

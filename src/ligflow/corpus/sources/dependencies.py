@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -9,6 +10,7 @@ import conllu
 from conllu.exceptions import ParseException
 
 from ligflow.corpus.sources.columns import NO_TEXT
+from ligflow.corpus.sources.documents import Source
 from ligflow.corpus.sources.sentence import ROOT, BadLine, Sentence
 from ligflow.inputs.words import Words
 
@@ -32,9 +34,11 @@ class _Bad(Exception):
 
 def conllu_blocks(lines: Iterator[tuple[int, str | None]], name: str) -> Iterator[Sentence | BadLine]:
     """The sentences of a CoNLL-U file: surface words, and heads where HEAD is filled."""
+    about = Source()
     for number, block in enumerate(_blocks(lines, comment="#")):
+        about = about.following(block, name)
         try:
-            yield _of_conllu(number, block, name)
+            yield replace(_of_conllu(number, block, name), document=about.document, genre=about.genre)
         except _Bad as bad:
             yield BadLine(number, f"{name}:{bad.line}", bad.problem)
 

@@ -14,7 +14,8 @@ class Sentence:
     """`number` is its position in the whole corpus, from 0; `place` says where it stands, to be found again.
 
     `heads[w]` is the position of word w's syntactic head, ROOT (-1) for the root; `relations[w]` the name of
-    that dependency. Both need `spans`: where each word begins and ends in the text.
+    that dependency. Both need `spans`: where each word begins and ends in the text. `document` and `genre`
+    name what it is taken from, where the corpus tells.
     """
 
     number: int
@@ -23,6 +24,8 @@ class Sentence:
     spans: tuple[tuple[int, int], ...] | None = None
     heads: tuple[int, ...] | None = None
     relations: tuple[str, ...] | None = None
+    document: str | None = None
+    genre: str | None = None
 
     @property
     def inputs(self) -> str | Words:

@@ -52,6 +52,8 @@ CORPUS = pa.schema(
         "spans": pa.list_(pa.int32()),  # begin and end of each word in turn
         "heads": pa.list_(pa.int32()),
         "relations": pa.list_(pa.string()),
+        "document": pa.string(),  # null where the corpus does not tell
+        "genre": pa.string(),
     }
 )
 SENTENCES = pa.schema(

@@ -11,7 +11,8 @@ def row_of(sentence: Sentence) -> dict[str, Any]:
     spans = None if sentence.spans is None else [edge for span in sentence.spans for edge in span]
     return {
         "sentence": sentence.number, "text": sentence.text, "place": sentence.place, "spans": spans,
-        "heads": sentence.heads, "relations": sentence.relations,
+        "heads": sentence.heads, "relations": sentence.relations, "document": sentence.document,
+        "genre": sentence.genre,
     }  # fmt: skip
 
 
@@ -20,4 +21,6 @@ def sentence_of(row: Mapping[str, Any]) -> Sentence:
     edges = row["spans"]
     spans = None if edges is None else tuple(zip(edges[::2], edges[1::2], strict=True))
     heads, relations = (None if row[name] is None else tuple(row[name]) for name in ("heads", "relations"))
-    return Sentence(row["sentence"], row["text"], row["place"], spans, heads, relations)
+    return Sentence(
+        row["sentence"], row["text"], row["place"], spans, heads, relations, row["document"], row["genre"]
+    )
