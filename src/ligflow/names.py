@@ -72,6 +72,7 @@ HELD = {
 }
 SCORES = {name: name for name in get_args(Score)}
 UNITS = {"token": "token", "word": "word"}
+TWINS = {"new": "new weights", "permuted": "permuted weights"}  # copies of a model that have learnt nothing
 ENGINES = {"local": "local", "ray": "ray"}
 FORMATS = {name: name for name in ("text", "conllu", "ptb", "jsonl", "csv", "tsv", "parquet")}
 SIGNS = {"absolute": "absolute", "positive": "positive", "negative": "negative"}

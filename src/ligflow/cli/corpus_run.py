@@ -35,7 +35,7 @@ from ligflow.cli.streams import console, errors, loading
 from ligflow.cli.usage_errors import Usage, checked, layer_range
 from ligflow.errors import LigflowError
 from ligflow.extras import need
-from ligflow.names import ENGINES, MAX_NODES, TOL, UNITS
+from ligflow.names import ENGINES, MAX_NODES, TOL, TWINS, UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def run_corpus(
     trust_remote_code: TrustCode = False,
     part: Part = ALL,
     seed: Annotated[
-        int, option("Seed of what is drawn: the sample, the shuffled control, the twin.", METHOD)
+        int, option("Seed of what is drawn: the sample, the controls, the first twin.", METHOD)
     ] = 0,
     skip_bad: SkipBad = False,
     layers: Annotated[
@@ -78,7 +78,11 @@ def run_corpus(
     max_nodes: MaxNodes = MAX_NODES,
     precision: Precision = "float32",
     maps: Annotated[bool, option("Keep all maps too (safetensors).", OUTPUT, "--maps")] = False,
-    twin: Annotated[bool, option("Then the same on a copy with random weights.", COMPARED, "--twin")] = False,
+    twin: Annotated[
+        list[str] | None,
+        choice("--twin", TWINS, "Then the same on a copy with other weights, repeatable", COMPARED),
+    ] = None,
+    twin_seeds: Annotated[int, option("How many copies of each kind.", COMPARED)] = 1,
     engine: Annotated[
         str, choice("--engine", ENGINES, "Processes of this machine, or actors of Ray", MACHINES)
     ] = "local",
@@ -97,12 +101,12 @@ def run_corpus(
         bool, option("Check every finished shard, and redo damaged ones.", MACHINES, "--redo-damaged")
     ] = False,
 ) -> None:
-    """Compute the 24 pairs of baselines on every sentence. Run it again, and it goes on where it stopped."""
+    """Compute every pair of baselines on every sentence. Run it again, and it goes on where it stopped."""
     need("corpus", "ligflow corpus")
     chosen = layer_range("--layers", layers)
     _refuse_options_of_ray(engine, cpus, ray_address)
     loading(model)
-    from ligflow.corpus.runs import runner, worker
+    from ligflow.corpus.runs import runner, twins, worker
     from ligflow.corpus.tables.experiment import Experiment
 
     experiment = checked(
@@ -111,13 +115,14 @@ def run_corpus(
     )  # fmt: skip
     loaded = worker.Model(model, revision, dtype, local_files_only, trust_remote_code=trust_remote_code)
     sentences = corpus_of(source, part, seed, skip_bad)
+    others = checked(twins.twins, tuple(twin or ()), twin_seeds, seed)
     workers_of = checked(_engine, engine, device, workers, cpus, ray_address)
     with _bar() as progress:
         whole = runner.run(
-            out, sentences, loaded, experiment, engine=workers_of, twin=twin, shard_size=shard_size,
+            out, sentences, loaded, experiment, engine=workers_of, twins=others, shard_size=shard_size,
             batch_size=batch_size, redo_damaged=redo_damaged, progress=progress,
         )  # fmt: skip
-    _say(whole, twin)
+    _say(whole, [other.name for other in others])
 
 
 def _refuse_options_of_ray(engine: str, cpus: int | None, ray_address: str | None) -> None:
@@ -195,18 +200,18 @@ def _say_of(screen: Console, part: str, line: str) -> None:
     screen.print(Text(f"{part}: {line}"))
 
 
-def _say(whole: "Run", twin: bool) -> None:
+def _say(whole: "Run", twins: list[str]) -> None:
     """What was done, and what to do next."""
-    other = whole.twin if twin else None
-    for each in (whole, other):
-        if each is not None and each.missing:
+    begun = {run.folder.name: run for of_kind in whole.twins.values() for run in of_kind}
+    for each in (whole, *(begun[name] for name in twins if name in begun)):
+        if each.missing:
             done = len(each.done)
             errors().print(
                 Text(f"Stopped: {done} of {each.shards} shards of {each.folder} are done, and safe. "
                      "Run the same command again to go on.")
             )  # fmt: skip
             raise typer.Exit(_STOPPED)
-    if twin and other is None:
+    if not begun.keys() >= {*twins}:
         raise typer.Exit(_STOPPED)
     left_out = sum(whole.left_out(shard) for shard in range(whole.shards))
     bad = whole.manifest["corpus"]["bad_lines"]

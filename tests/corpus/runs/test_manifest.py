@@ -12,11 +12,11 @@ from ligflow.corpus.runs.store import open_run
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
 
-MANIFEST = Path(__file__).with_name("manifest_of_format_1.json")
+MANIFEST = Path(__file__).with_name("manifest_of_format_2.json")
 
 
 def test_a_manifest_that_was_written_long_ago(tmp_path: Path) -> None:
-    """The file stays as the first version wrote it; what a later one adds may stand beside."""
+    """The file stays as the first version of its format wrote it; what a later one adds may stand beside."""
     known = json.loads(MANIFEST.read_text())
     for more in ({}, {"colour": 1, "model": known["model"] | {"size": "small"}}):
         (tmp_path / "manifest.json").write_text(json.dumps(known | more))
@@ -48,4 +48,11 @@ def test_a_wrong_field_of_a_manifest_is_named(tmp_path: Path, field: str, value:
         del part[name]
     (tmp_path / "manifest.json").write_text(json.dumps(known))
     with pytest.raises(LigflowError, match=rf"manifest.json' is damaged: {said}.*\. Bring back a copy"):
+        open_run(tmp_path)
+
+
+def test_a_run_that_compared_other_pairs_is_refused(tmp_path: Path) -> None:
+    known = json.loads(MANIFEST.read_text()) | {"format": 1}
+    (tmp_path / "manifest.json").write_text(json.dumps(known))
+    with pytest.raises(LigflowError, match=r"run format 1, which compared other pairs .* another folder"):
         open_run(tmp_path)

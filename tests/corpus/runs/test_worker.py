@@ -7,7 +7,9 @@ import pytest
 from ligflow import Explainer
 from ligflow.corpus.runs.runner import run
 from ligflow.corpus.runs.store import Run, open_run
+from ligflow.corpus.runs.twins import Twin
 from ligflow.corpus.runs.worker import Model
+from ligflow.names import TWINS
 from small_runs import SMALL, TEXTS, corpus, equal, tables
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
@@ -44,25 +46,27 @@ def test_a_corpus_of_which_nothing_can_be_explained(tmp_path: Path) -> None:
     assert found["sentences"].num_rows == 1
 
 
-def test_a_twin_has_the_same_sentences_and_other_weights(tmp_path: Path) -> None:
-    found = run(tmp_path, corpus(TEXTS[:2]), experiment=SMALL, twin=True)
-    twin = found.twin
-    assert twin is not None
+@pytest.mark.parametrize("kind", TWINS.values())
+def test_a_twin_has_the_same_sentences_and_other_weights(tmp_path: Path, kind: str) -> None:
+    found = run(tmp_path, corpus(TEXTS[:2]), experiment=SMALL, twins=[Twin(kind, 1)])
+    (twin,) = found.twins[kind]
     assert not twin.missing
     ours, theirs = found.manifest, twin.manifest
-    assert theirs["model"]["weights"] == "random, seed 0"
+    assert theirs["model"]["weights"] == f"{kind}, seed 1"
     assert ours["model"]["fingerprint"] != theirs["model"]["fingerprint"]
     assert ours["corpus"]["fingerprint"] == theirs["corpus"]["fingerprint"]
     assert ours["settings"] == theirs["settings"]
-    again = run(tmp_path, corpus(TEXTS[:2]), experiment=SMALL, twin=True).twin
-    assert again is not None
-    assert equal(twin, again)
+    again = run(tmp_path, corpus(TEXTS[:2]), experiment=SMALL, twins=[Twin(kind, 1)]).twins[kind]
+    assert equal(twin, again[0])
 
 
-def test_a_twin_can_be_added_to_a_run_and_is_the_same_anywhere(tmp_path: Path) -> None:
+def test_twins_can_be_added_to_a_run_and_are_the_same_anywhere(tmp_path: Path) -> None:
     one = run(tmp_path / "one", corpus(TEXTS[:2]), experiment=SMALL)
-    assert one.twin is None
-    one = run(tmp_path / "one", corpus(TEXTS[:2]), experiment=SMALL, twin=True)
-    two = run(tmp_path / "two", corpus(TEXTS[:2]), Model(random_weights=0), SMALL)
-    assert one.twin is not None
-    assert equal(one.twin, two)
+    assert one.twins == {}
+    seeds = [Twin("permuted weights", seed) for seed in (10, 9)]
+    one = run(tmp_path / "one", corpus(TEXTS[:2]), experiment=SMALL, twins=seeds)
+    two = run(tmp_path / "two", corpus(TEXTS[:2]), Model(twin=seeds[1]), SMALL)
+    ninth, tenth = one.twins["permuted weights"]
+    assert equal(ninth, two)
+    assert not equal(ninth, tenth)
+    assert tenth.folder == tmp_path / "one" / "twins" / "permuted-10"

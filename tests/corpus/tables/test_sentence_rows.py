@@ -15,6 +15,7 @@ from ligflow.corpus.tables.sentence_rows import row_of, sentence_of
         Sentence(0, "Rain fell.", "a:1", ((0, 4), (5, 9), (9, 10))),
         Sentence(1, "Rain fell", "a:1", ((0, 4), (5, 9)), (1, -1), ("nsubj", "root")),
         Sentence(2, "", "a:1", (), (), ()),
+        Sentence(4, "Rain fell.", "a:9", document="weblog-a", genre="weblog"),
     ],
 )
 def test_there_and_back(sentence: Sentence) -> None:

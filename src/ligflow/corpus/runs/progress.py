@@ -12,7 +12,7 @@ READING, LOADING, EXPLAINING = "reading the corpus", "loading the model", "expla
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands. `part` is `model`, or `twin` for the copy with random weights.
+    """Where a run stands. `part` is `model`, or the name of a twin, such as `permuted-3`.
 
     `doing` is what it is at, in words; `note` something that a reader should know at once, mostly empty.
     """

@@ -1,6 +1,6 @@
 """A run: planned once, and continued until every shard is there, whatever interrupts it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from ligflow.corpus.runs.interrupt import Interrupt
 from ligflow.corpus.runs.plan import Plan, begun, planned
 from ligflow.corpus.runs.progress import LOADING, READING, Meter, OnProgress
 from ligflow.corpus.runs.store import Run
+from ligflow.corpus.runs.twins import Twin
 from ligflow.corpus.runs.watch import Watch
 from ligflow.corpus.runs.worker import Model, Outcome, Task
 from ligflow.corpus.sources.corpus import Corpus
@@ -26,7 +27,7 @@ def run(
     experiment: Experiment | None = None,
     *,
     engine: Engine | None = None,
-    twin: bool = False,
+    twins: Sequence[Twin] = (),
     shard_size: int = 32,
     batch_size: int | None = None,
     redo_damaged: bool = False,
@@ -35,10 +36,10 @@ def run(
     """Computes what is missing of a run in `folder`, which is made if it is not there.
 
     `engine` computes the shards of `shard_size` sentences (by default this process); `batch_size`
-    sentences go through a layer together. With `twin` the same is then done for a copy of the model with
-    random weights, in `folder/twin`. `progress` hears where it stands whenever that changes. Ctrl-C lets
-    the shards at work finish: `missing` of the result then says what is left, and the same call goes on with
-    it. A second one raises KeyboardInterrupt, and leaves nothing that is half written.
+    sentences go through a layer together. The same is then done for each of `twins`, copies of the model
+    that have learnt nothing, in folders of `folder/twins`. `progress` hears where it stands whenever that
+    changes. Ctrl-C lets the shards at work finish: `missing` of the result then says what is left, and the
+    same call goes on with it. A second one raises KeyboardInterrupt, and leaves nothing that is half written.
 
     Raises LigflowError if the folder belongs to a run with other settings (and shows the difference), if
     another run is at work in it, if a finished shard is damaged (unless `redo_damaged`), and for what is
@@ -53,9 +54,11 @@ def run(
         stack.enter_context(locked(folder))
         interrupt = stack.enter_context(Interrupt())
         whole = _carry_on(folder, work, engine, interrupt, redo_damaged, Meter("model", progress))
-        if twin and not whole.missing:
-            other = _twin_of(whole, work)
-            _carry_on(folder / "twin", other, engine, interrupt, redo_damaged, Meter("twin", progress))
+        for twin in twins:
+            if interrupt.asked():
+                break
+            other, place = _twin_of(whole, work, twin), folder / "twins" / twin.name
+            _carry_on(place, other, engine, interrupt, redo_damaged, Meter(twin.name, progress))
         return whole
 
 
@@ -64,15 +67,15 @@ def _check_size(name: str, size: int) -> None:
         raise LigflowError(f"{name} is {size}; give a whole number of sentences from 1.")
 
 
-def _twin_of(whole: Run, work: Plan) -> Plan:
-    """The same sentences, as they were planned, on random weights."""
+def _twin_of(whole: Run, work: Plan, twin: Twin) -> Plan:
+    """The same sentences, as they were planned, on a copy that has learnt nothing."""
 
     def read() -> Iterator[Sentence]:
         for shard in range(whole.shards):
             yield from whole.sentences(shard)
 
     corpus = Corpus(read, work.corpus.about)
-    return replace(work, corpus=corpus, model=replace(work.model, random_weights=work.experiment.seed))
+    return replace(work, corpus=corpus, model=replace(work.model, twin=twin))
 
 
 def _carry_on(

@@ -4,7 +4,7 @@
     sentences/00000.parquet  the sentences of shard 0, as they were read from the corpus
     shards/00000/            its results: a Parquet file a table, maps.safetensors if asked for, shard.json
     run.log                  what happened when
-    twin/                    the same run on a copy of the model with random weights, if asked for
+    twins/permuted-0/        the same run on a copy of the model that has learnt nothing (see `twins`)
 
 A shard's folder is written under a temporary name and renamed when it is complete, so that a shard is
 either there and whole, or not there.
@@ -30,6 +30,7 @@ from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.schema import CORPUS, TABLES
 from ligflow.corpus.tables.sentence_rows import sentence_of
 from ligflow.errors import LigflowError
+from ligflow.names import TWINS
 from ligflow.results.flow_header import wrong_field
 
 _log = logging.getLogger(__name__)
@@ -72,10 +73,16 @@ class Run:
         return [n for n in range(self.shards) if not self.place(n).is_dir()]
 
     @property
-    def twin(self) -> "Run | None":
-        """The run on random weights, where there is one."""
-        folder = self.folder / "twin"
-        return open_run(folder) if (folder / "manifest.json").is_file() else None
+    def twins(self) -> dict[str, list["Run"]]:
+        """The runs on copies that have learnt nothing, by kind of weights (`TWINS`) in the order of seeds."""
+        found: dict[str, list[Run]] = {}
+        for name, kind in TWINS.items():
+            places = {
+                _seed(path.parent): path.parent for path in self.folder.glob(f"twins/{name}-*/manifest.json")
+            }
+            if places:
+                found[kind] = [open_run(places[seed]) for seed in sorted(places)]
+        return found
 
     def place(self, shard: int) -> Path:
         """The folder of a finished shard."""
@@ -181,6 +188,14 @@ class Run:
             file.write(f"{now} {line}\n")
 
 
+def _seed(folder: Path) -> int:
+    """The seed that a twin's folder is named after. Raises LigflowError where it is none."""
+    seed = folder.name.rpartition("-")[2]
+    if not seed.isdecimal():
+        raise LigflowError(f"{str(folder)!r} is no folder of a twin: {seed!r} is no seed; take it elsewhere.")
+    return int(seed)
+
+
 def open_run(folder: str | Path) -> Run:
     """A run's folder. Raises LigflowError if it is none, one of another format, or a field is wrong."""
     path = Path(folder) / "manifest.json"
@@ -195,8 +210,8 @@ def open_run(folder: str | Path) -> Run:
         )
     if version == 1:
         raise LigflowError(
-            f"{str(folder)!r} has run format 1, which compared other pairs of baselines in other tables; give "
-            "the run another folder, where it is computed anew."
+            f"{str(folder)!r} has run format 1, which compared other pairs of baselines in other tables; "
+            "give the run another folder, where it is computed anew."
         )
     check_fields(path, Manifest, manifest, _INSTEAD)
     return Run(Path(folder), manifest)

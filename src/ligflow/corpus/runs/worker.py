@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ligflow.corpus.runs.kept_maps import header_of, tensors_of
 from ligflow.corpus.runs.store import Results, open_run
+from ligflow.corpus.runs.twins import Twin, twin_of
 from ligflow.corpus.runs.watch import Ticked, counting
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.certificates import certify
@@ -31,13 +32,13 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 @dataclass(frozen=True)
 class Model:
-    """Which model a worker loads, as plain data. `random_weights` is the seed of a twin, or None."""
+    """Which model a worker loads, as plain data. `twin` is the copy of it that is loaded in its place."""
 
     name: str | None = None
     revision: str | None = None
     dtype: str = "float32"
     local_files_only: bool = False
-    random_weights: int | None = None
+    twin: Twin | None = None
     trust_remote_code: bool = False
 
 
@@ -72,18 +73,7 @@ def loaded(model: Model, device: str | None = None, threads: int | None = None) 
     }  # fmt: skip
     options |= {"revision": model.revision} if model.revision else {}
     explainer = Explainer.from_pretrained(model.name, device, _DTYPES[model.dtype], **options)
-    return (
-        explainer if model.random_weights is None else _with_random_weights(explainer, model.random_weights)
-    )
-
-
-def _with_random_weights(explainer: Explainer, seed: int) -> Explainer:
-    """The same architecture, its weights drawn as before any training."""
-    model = explainer.model
-    with torch.random.fork_rng(), torch.device(model.device):
-        torch.manual_seed(seed)
-        twin = type(model)._from_config(model.config, dtype=model.dtype)
-    return Explainer(twin.eval(), explainer.tokenizer, name=explainer.name, revision=explainer.revision)
+    return explainer if model.twin is None else twin_of(explainer, model.twin)
 
 
 def describe(explainer: Explainer, model: Model) -> dict[str, Any]:
@@ -94,7 +84,7 @@ def describe(explainer: Explainer, model: Model) -> dict[str, Any]:
             f"No layer of {explainer.name!r} can be split at its attention, so that nothing can be composed "
             f"and compared; ligflow check {explainer.name} says why."
         )
-    weights = "as loaded" if model.random_weights is None else f"random, seed {model.random_weights}"
+    weights = "as loaded" if model.twin is None else model.twin.weights
     return {
         "name": explainer.name,
         "revision": explainer.revision,

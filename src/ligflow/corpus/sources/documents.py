@@ -5,8 +5,8 @@
 | `# newdoc id = NAME` | a document begins; without a name, it is called by its first line |
 | `# meta::genre = NAME`, `# genre = NAME` | its genre, from here to the next document |
 
-A document's name that begins with a word and a hyphen (`weblog-...`, as in UD English EWT) has that word as its
-genre, where no comment tells another.
+A document's name that begins with a word and a hyphen (`weblog-...`, as in UD English EWT) has that word
+as its genre, where no comment tells another.
 """
 
 import re
