@@ -26,5 +26,5 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     change = favouring("itb", "att_itb_a0", "conserving")
     settings: Any = {"units": ("token", "word"), "left_out": {4: "too long <i>"}, "sentences": 14}
     run_by_hand(folder, change=change, name=name, bad=bad, **settings)
-    run_by_hand(folder / "twin", name=name, bad=bad, **settings)
+    run_by_hand(folder / "twins" / "new-0", name=name, bad=bad, **settings)
     return report(folder, folder / "out", draws=100)

@@ -64,7 +64,7 @@ def test_an_unfinished_run_says_so(tmp_path: Path, no_figures: None) -> None:
 @pytest.mark.parametrize("missing", [1, 3])
 def test_an_unfinished_twin_says_so(tmp_path: Path, no_figures: None, missing: int) -> None:
     one = run_by_hand(tmp_path)
-    run_by_hand(tmp_path / "twin", unfinished=missing)
+    run_by_hand(tmp_path / "twins" / "new-0", unfinished=missing)
     text = report(one.folder, draws=100).read_text()
     line = f"The run on new weights is not finished: {3 - missing} of 3 shards are in this report."
     assert line in text

@@ -9,6 +9,7 @@ from ligflow import LigflowError, errors
 from ligflow.corpus.runs import plan
 from ligflow.corpus.runs.runner import run
 from ligflow.corpus.runs.store import Run
+from ligflow.corpus.runs.twins import Twin
 from ligflow.corpus.runs.worker import Model
 from ligflow.corpus.sources.corpus import Corpus
 from ligflow.corpus.sources.sentence import BadLine, Sentence
@@ -36,8 +37,8 @@ def test_other_settings_are_refused_with_the_difference(whole: Run) -> None:
 
 
 def test_another_model_is_refused(whole: Run) -> None:
-    with pytest.raises(LigflowError, match=r"model.weights: 'as loaded' there, 'random, seed 1' asked"):
-        run(whole.folder, corpus(), Model(random_weights=1), SMALL, shard_size=2)
+    with pytest.raises(LigflowError, match=r"model.weights: 'as loaded' there, 'new weights, seed 1' asked"):
+        run(whole.folder, corpus(), Model(twin=Twin("new weights", 1)), SMALL, shard_size=2)
 
 
 def test_a_corpus_that_changed_is_refused(whole: Run) -> None:

@@ -56,8 +56,10 @@ def reported(
 
 def _twins(run: Run, folder: str | Path | None) -> TwinRuns:
     """The runs on weights that are not trained: those inside the run, or the one of a folder."""
-    twin = run.twin if folder is None else open_run(folder)
-    return {} if twin is None else {"new weights": [twin]}
+    if folder is None:
+        return run.twins
+    twin = open_run(folder)
+    return {str(twin.manifest["model"]["weights"]).partition(",")[0]: [twin]}
 
 
 # --- tables ---------------------------------------------------------------------------------------
