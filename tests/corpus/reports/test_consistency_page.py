@@ -73,7 +73,7 @@ def test_an_unfinished_twin_says_so(tmp_path: Path, no_figures: None, missing: i
 
 def test_what_the_intervals_of_one_seed_say(tmp_path: Path, no_figures: None) -> None:
     one = run_by_hand(tmp_path)
-    run_by_hand(tmp_path / "twin")
+    run_by_hand(tmp_path / "twins" / "new-0")
     text = report(one.folder, draws=100).read_text()
     assert "There is one seed of new weights: its intervals are over sentences" in text
 

@@ -1,5 +1,6 @@
 """A report as a whole: words, tables, figures, twins, what cannot be reported."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -53,6 +54,9 @@ def test_a_report_can_be_read_as_a_table(written: Path) -> None:
 
 def test_a_twin_elsewhere(tmp_path: Path, no_figures: None) -> None:
     one, other = run_by_hand(tmp_path / "one"), run_by_hand(tmp_path / "other")
+    manifest = json.loads((other.folder / "manifest.json").read_text())
+    manifest["model"]["weights"] = "new weights, seed 3"
+    (other.folder / "manifest.json").write_text(json.dumps(manifest))
     assert "the best, new weights" in report(one.folder, twin=other.folder, draws=100).read_text()
     assert "new weights" not in report(one.folder, tmp_path / "alone", draws=100).read_text()
 
