@@ -37,10 +37,11 @@ def run_by_hand(
     unfinished: int = 0,
     bad: Sequence[str] = (),
     drop: Callable[[Row], bool] = lambda row: False,
+    about: Callable[[Sentence], Sentence] = lambda sentence: sentence,
 ) -> Run:
-    """A run of 2 or 3 targets a sentence; `change` and `cell` have a last look at each row of a table."""
+    """A run of 2 or 3 targets a sentence; `change`, `cell` and `about` have a last look at what is made."""
     reasons = left_out or {}
-    texts = [Sentence(n, f"Sentence {n}.", f"made:{n + 1}") for n in range(sentences)]
+    texts = [about(Sentence(n, f"Sentence {n}.", f"made:{n + 1}")) for n in range(sentences)]
     planned = write_sentences(folder, texts, shard_size)
     about: Row = {"fingerprint": planned.fingerprint, "source": "made", "bad_lines": len(bad), "file": None}
     model: Row = {"name": name, "layers": 4, "dtype": "float32", "weights": "as loaded", "revision": None}

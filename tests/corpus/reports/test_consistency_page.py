@@ -1,5 +1,6 @@
 """The page of a report: escaped, and honest about what is not known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,11 @@ def test_controls_of_the_best_pair_are_marked_where_it_is_no_better(tmp_path: Pa
     assert "| the best, raw attention |  |  | 1 (better) | " in text
     assert "| the best, its own values in random order |  |  | 2 (cannot be told) | " in text
     assert "Worse than raw attention (1). Cannot be told from its own values in random order (2)." in text
+
+
+def test_genres_are_shown_apart(tmp_path: Path, no_figures: None) -> None:
+    found = run_by_hand(tmp_path, about=lambda one: replace(one, genre="<b>" if one.number % 2 else "news"))
+    text = report(found.folder, draws=100).read_text()
+    assert "## By genre" in text
+    assert "| \\<b\\> | 6 | `zero` | " in text
+    assert "By genre" not in report(run_by_hand(tmp_path / "other").folder, draws=100).read_text()

@@ -22,8 +22,16 @@ def test_a_report_has_words_tables_and_figures(written: Path) -> None:
     names = {path.name for path in written.parent.iterdir()}
     shapes = [f"layers-{direct}-{rule}" for direct in DIRECT for rule in ("conserving", "product")]
     pictures = {f"{name}.{kind}" for name in ["pairs", *shapes] for kind in ("svg", "png")}
-    tables = {"pairs.csv", "layers.csv", "controls.csv", "verdicts.csv", "completeness.csv", "left_out.csv"}
-    assert names == pictures | tables | {"pairs.tex", "report.md"}
+    tables = {
+        "pairs.csv",
+        "layers.csv",
+        "controls.csv",
+        "verdicts.csv",
+        "genres.csv",
+        "completeness.csv",
+        "left_out.csv",
+    }
+    assert names == pictures | tables | {"completeness.csv", "pairs.tex", "report.md"}
     text = written.read_text()
     for heading in (
         "Over tokens: does the paper's finding hold?", "Over words: what agrees best", "Completeness",

@@ -1,20 +1,24 @@
 """Every mean of a run with its draws, taken from the shards one at a time.
 
 Draw b of a mean is `sum_s w_bs x_s / sum_s w_bs n_s` over sentences s, whose `n_s` rows sum to `x_s`; the
-weights are those of a Poisson bootstrap over sentences [chamandy2012]. A row counts once, whatever the number
-of its sources. One metric is no mean over rows: `relative_l2` of a sentence's map in a layer is
-`||C - D|| / ||D|| = sqrt(sum_j ||c_j - d_j||^2 / sum_j ||d_j||^2)` over its rows j, so that a row that hardly
-moves does not divide by next to nothing; its mean is over sentences and layers.
+weights are those of a Poisson bootstrap over sentences, or documents [chamandy2012]. A row counts once,
+whatever the number of its sources. One metric is no mean over rows: `relative_l2` of a sentence's map in a
+layer is `||C - D|| / ||D|| = sqrt(sum_j ||c_j - d_j||^2 / sum_j ||d_j||^2)` over its rows j, so that a row
+that hardly moves does not divide by next to nothing; its mean is over sentences and layers.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Float, Int
 
 from ligflow.corpus.runs.store import Run
+from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.schema import ATT, DIRECT, MAPS, MLP, RULES
 from ligflow.errors import LigflowError
 from ligflow.evaluation.bootstrap import Sums, add, alike, nothing, weights
@@ -69,26 +73,62 @@ class Estimates:
         return None
 
 
-def estimate(run: Run, draws: int = 1000, seed: int = 0) -> Estimates:
-    """Means and draws over the finished shards.
+def estimate(run: Run, draws: int = 1000, seed: int = 0, genre: str | None = None) -> Estimates:
+    """Means and draws over the finished shards, of all sentences or of those of a genre.
 
-    Raises LigflowError if there are none, one is damaged, or the draws are too few.
+    Documents are drawn where a sentence has one, else sentences. Raises LigflowError if there are no shards,
+    one is damaged, no sentence is of the genre, or the draws are too few.
     """
     units = tuple(run.manifest["settings"]["units"])
     layers, others = _compared(run)
     shape = (len(units), 2, len(layers) + 1, len(DIRECT), len(others), len(METRICS))
     totals, rows = nothing(draws, int(np.prod(shape))), np.zeros(shape, dtype=np.int64)
-    sizes: list[int] = []
-    for table in _tables(run):
-        numbers, counts_of = np.unique(table["sentence"].to_numpy(), return_counts=True)
+    sizes: Counter[int] = Counter()
+    sentences = 0
+    for shard in run.done:
+        table, clusters = _of_genre(run, shard, genre)
+        numbers, count = np.unique(table["sentence"].to_numpy(), return_counts=True)
+        if not len(numbers):
+            continue
         sums, counts, total = _by_sentence(table, numbers, units, layers, others, shape)
-        add(totals, weights(seed, numbers.tolist(), draws), sums, counts)
+        keys = [clusters[int(number)] for number in numbers]
+        add(totals, weights(seed, keys, draws), sums, counts)
         rows += total
-        sizes += counts_of.tolist()
+        sentences += len(numbers)
+        for key, of_one in zip(keys, count, strict=True):
+            sizes[key] += int(of_one)
+    if not sentences:
+        raise LigflowError(f"No explained sentence of {str(run.folder)!r} is of the genre {genre!r}.")
     cells = totals.counts[0].reshape(shape).astype(np.int64)
+    alike_ones = alike(np.array(list(sizes.values())))
     return Estimates(
-        units, layers, others, len(sizes), alike(np.array(sizes)), _means(totals, shape), cells, rows - cells
-    )
+        units, layers, others, sentences, alike_ones, _means(totals, shape), cells, rows - cells,
+    )  # fmt: skip
+
+
+def _of_genre(run: Run, shard: int, genre: str | None) -> tuple[pa.Table, dict[int, int]]:
+    """The rows of a shard, and the cluster that each of its sentences is in: its document, or itself."""
+    sentences, table = run.sentences(shard), run.table(shard, "metrics")
+    if genre is not None:
+        chosen = [sentence.number for sentence in sentences if sentence.genre == genre]
+        table = table.filter(pc.is_in(table["sentence"], pa.array(chosen, pa.int64())))
+    return table, {sentence.number: _cluster(sentence) for sentence in sentences}
+
+
+def _cluster(sentence: Sentence) -> int:
+    """A number of its own for each document, in whatever shard it is; else the sentence's number."""
+    if sentence.document is None:
+        return sentence.number
+    return int.from_bytes(blake2b(sentence.document.encode(), digest_size=7).digest())
+
+
+def genres(run: Run) -> tuple[str, ...]:
+    """The genres of the explained sentences, those of most sentences first; none without any."""
+    count: Counter[str | None] = Counter()
+    for shard in run.done:
+        explained = {row["sentence"] for row in run.table(shard, "sentences").to_pylist() if row["tokens"]}
+        count.update(sentence.genre for sentence in run.sentences(shard) if sentence.number in explained)
+    return tuple(genre for genre, _ in count.most_common() if genre is not None)
 
 
 def _tables(run: Run) -> Iterator[pa.Table]:

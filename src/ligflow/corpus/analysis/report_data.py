@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ligflow.corpus.analysis import completeness
+from ligflow.corpus.analysis.by_genre import OfGenre, by_genre
 from ligflow.corpus.analysis.completeness import Completeness, LeftOut
 from ligflow.corpus.analysis.controls import Control, controls
 from ligflow.corpus.analysis.estimates import Estimates, estimate
@@ -28,6 +29,7 @@ class Findings:
     ranked: list[Ranked]
     controls: list[Control]
     verdicts: list[Verdict]
+    of_genres: list[OfGenre]
     certified: list[Completeness]
     left_out: LeftOut
     draws: int
@@ -50,5 +52,5 @@ def findings_of(run: Run, twin_runs: TwinRuns, draws: int, seed: int) -> Finding
     estimates, twins = estimate(run, draws, seed), twins_of(twin_runs, draws, seed)
     return Findings(
         run, twin_runs, estimates, twins, rank(estimates), controls(estimates, twins), verdicts(estimates),
-        completeness.certify(run), completeness.left_out(run), draws,
+        by_genre(run, draws, seed), completeness.certify(run), completeness.left_out(run), draws,
     )  # fmt: skip

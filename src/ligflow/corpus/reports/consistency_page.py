@@ -1,12 +1,12 @@
 """The report on a run as a page: words first, then tables and figures, then what they rest on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ligflow._version import __version__
 from ligflow.corpus.analysis import rankings_in_words
 from ligflow.corpus.analysis.controls import Control
 from ligflow.corpus.analysis.rankings import Ranked, lower_is_better, ranking
-from ligflow.corpus.analysis.rankings_in_words import NAMES, control, controls_of, number
+from ligflow.corpus.analysis.rankings_in_words import NAMES, control, controls_of, number, within
 from ligflow.corpus.analysis.report_data import Findings
 from ligflow.corpus.reports.markdown import plain, table
 from ligflow.corpus.tables.schema import ATT, DIRECT, MLP, RULES
@@ -31,6 +31,7 @@ def page(findings: Findings) -> str:
     for unit in findings.estimates.units:
         parts += [_verdict(findings, unit), _rankings(findings, unit)]
     parts += [
+        *_genres(findings),
         _figures(),
         _completeness(findings),
         _flips(findings),
@@ -157,6 +158,30 @@ def _cell(row: Ranked) -> str:
     if row.rank == 1:
         return f"**{number(row.mean)}**"
     return number(row.mean) + (" \\*" if row.may_be_best else "")
+
+
+def _genres(findings: Findings) -> Iterator[str]:
+    """The best pair of each genre under one metric that knows no magnitude; nothing without genres."""
+    unit = findings.estimates.units[0]
+    rows = [
+        row for row in findings.of_genres if row.unit == unit and row.diagonal and row.metric == "pearson"
+    ]
+    if not rows:
+        return
+    body = [
+        [
+            plain(row.genre), str(row.sentences), f"`{row.direct}`", f"`{row.att}` / `{row.mlp}`, {row.rule}",
+            f"{number(row.mean)}{within(row.low, row.high)}", str(row.may_be_best),
+            f"{number(row.matched_mean)}{within(row.matched_low, row.matched_high)}",
+        ]
+        for row in rows
+    ]  # fmt: skip
+    heads = ["genre", "sentences", "direct", "best pair", "Pearson", "may be the best", "matched ends"]
+    yield (
+        f"## By genre\n\nOver {unit}s, with the target among the sources: the best pair of each genre, how "
+        "many pairs may be the best, and the pair whose paths have the same ends. A genre has few sentences, "
+        "and nothing is corrected over genres. `genres.csv` has the other metrics.\n\n" + table(heads, body)
+    )
 
 
 def _figures() -> str:

@@ -1,12 +1,13 @@
 """A report on a run: words first, then tables and figures, then what they rest on."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import pandas
 
+from ligflow.corpus.analysis.by_genre import OfGenre
 from ligflow.corpus.analysis.finding import Verdict
 from ligflow.corpus.analysis.rankings import rank
 from ligflow.corpus.analysis.report_data import Findings, TwinRuns, findings_of, fitting_twins
@@ -62,6 +63,8 @@ def _twins(run: Run, folder: str | Path | None) -> TwinRuns:
     return {str(twin.manifest["model"]["weights"]).partition(",")[0]: [twin]}
 
 
+_COLUMNS = {"left_out": ["sentence", "place", "reason"], "genres": [field.name for field in fields(OfGenre)]}
+
 # --- tables ---------------------------------------------------------------------------------------
 
 
@@ -71,13 +74,14 @@ def _write_tables(findings: Findings, place: Path) -> None:
         "layers": map(asdict, rank(findings.estimates, by_layer=True)),
         "controls": map(asdict, findings.controls),
         "verdicts": map(_flat, findings.verdicts),
+        "genres": map(asdict, findings.of_genres),
         "completeness": map(asdict, findings.certified),
         "left_out": [
             {"sentence": n, "place": where, "reason": reason} for n, where, reason in findings.left_out.first
         ],
     }
     for name, rows in tables.items():
-        columns = ["sentence", "place", "reason"] if name == "left_out" else None
+        columns = _COLUMNS.get(name)
         frame = pandas.DataFrame(list(rows), columns=columns)
         write_text(place / f"{name}.csv", numbered(frame).to_csv(index=False))
     unit = findings.estimates.units[0]
