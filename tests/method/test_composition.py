@@ -64,14 +64,17 @@ def test_an_affine_layer_is_off_by_what_is_at_right_angles_to_each_heads_move() 
 
 @pytest.mark.parametrize("apart", [1.0, 1e6])
 def test_no_total_bounds_how_far_a_composed_map_is_off(apart: float) -> None:
-    added = torch.tensor([[[1.0, apart], [0.0, -apart]]], dtype=torch.float64)  # one head, two sources
-    exact = added.sum(-1)  # what a layer writes that adds up both dimensions
-    moved = added.sum(1)
-    assert moved.tolist() == [[1, 0]]
-    assert exact.sum() == 1  # both totals are 1, whatever is apart
-    composed = _of_one_target(added[..., 0], exact.sum(-1))
-    assert composed.tolist() == [1, 0]
-    assert (composed - exact[0]).abs().sum() == 2 * apart
+    """Two sources of one head, and a layer that adds up both dimensions: all totals are 1."""
+    hidden = torch.tensor([[[1.0, apart], [0.0, -apart]]], dtype=torch.float64)
+    shown = torch.tensor([[[1.0 + apart, -apart], [-apart, apart]]], dtype=torch.float64)
+    for added in (hidden, shown):
+        exact = added.sum(-1)
+        assert added.sum(1).tolist() == [[1, 0]]
+        assert exact.sum() == 1
+        composed = _of_one_target(added[..., 0], exact.sum(-1))
+        assert (composed - exact[0]).abs().sum() == 2 * apart
+    assert exact.tolist() == [[1, 0]]  # so that its own size does not bound it either
+    assert composed.tolist() == [1 + apart, -apart]
 
 
 def _of_one_target(reads: Tensor, writes: Tensor) -> Tensor:
