@@ -68,4 +68,20 @@ def test_a_random_ranking_is_decided_in_five_per_cent_at_most(law: str) -> None:
     wrong = np.mean([row.outcome != OPEN for row in found])
     assert wrong <= 0.05
     first = np.mean([row.difference > 0 for row in found])
+    assert all(row.low > 0 for row in found if row.outcome == HOLDS)
+    assert all(row.high < 0 for row in found if row.outcome == FAILS)
     assert 0.1 < first < 0.4  # the best pair is a named one in as many as there are, and decides nothing
+
+
+def test_the_pairs_that_are_told_are_those_that_decide(tmp_path: Path) -> None:
+    """The best other one is unsure; another, a little less good, is surely better than all that are named."""
+
+    def change(row: Row) -> None:
+        favouring("mean", "matched", "product")(row)
+        if (row["att"], row["mlp"], row["rule"]) == ("zero", "zero", "product"):
+            row["l2"] = 0.0 if row["sentence"] % 4 else 0.3
+
+    rows = verdicts(estimate(run_by_hand(tmp_path, sentences=16, change=change), draws=200))
+    for row in (row for row in rows if row.ranking == "l2"):
+        assert (row.outcome, row.other) == (FAILS, ("mean", "matched", "product"))
+        assert row.high < 0

@@ -5,7 +5,6 @@ pair that it does not name is surely worse than a pair that it names, does not h
 names is surely worse than another, and else it cannot be told.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +20,7 @@ from ligflow.corpus.analysis.rankings import (
 )
 from ligflow.corpus.tables.schema import RULES
 from ligflow.evaluation.simultaneous import simultaneous_interval
-from ligflow.evaluation.verdicts import best_is_named
+from ligflow.evaluation.verdicts import FAILS, HOLDS, best_is_named
 
 NAMED = (("itb", "att_itb_a0"), ("itb", "zero"))
 PAPER = "paper"  # raw L2 of the product rule, among the paper's own baselines
@@ -31,7 +30,8 @@ _ATT, _MLP = ("zero", "itb", "itb_zero_ratio", "itb_map_ratio"), ("zero", "att_i
 @dataclass(frozen=True)
 class Verdict(Place):
     """The verdict of one ranking: `named` is the best of the pairs that the finding names, `other` the best
-    of the rest, and `difference` how much better the first is, with its simultaneous interval."""
+    of the rest, and `difference` how much better the first is, with its simultaneous interval. Where the
+    verdict is decided, the better of the two is the one that the worse is most surely worse than."""
 
     ranking: str
     outcome: str
@@ -69,18 +69,21 @@ def _verdict(
     if named.all() or not named.any():
         return None
     draws = draws_at(estimates.draws, at, list(pairs.values()))
-    first, second = (_best(draws[0], np.flatnonzero(of), lower) for of in (named, ~named))
-    sign = -1 if lower else 1
-    gaps = sign * (draws[:, named][:, :, None] - draws[:, ~named][:, None, :])
+    ours, others = np.flatnonzero(named), np.flatnonzero(~named)
+    gaps = (-1 if lower else 1) * (draws[:, ours][:, :, None] - draws[:, others][:, None, :])
     low, high = simultaneous_interval(gaps, estimates.clusters)
-    spot = (int(named[:first].sum()), int((~named[:second]).sum()))
+    outcome = best_is_named(draws, named, estimates.clusters, lower)
+    first, second = _best(draws[0, ours], lower), _best(draws[0, others], lower)
+    if outcome == HOLDS:  # the named one that the best other is most surely worse than
+        first = int(np.nanargmax(low[:, second]))
+    elif outcome == FAILS:  # the other one that the best named is most surely worse than
+        second = int(np.nanargmin(high[first]))
     return Verdict(
-        place.unit, place.diagonal, place.layer, place.direct, place.metric, ranking,
-        best_is_named(draws, named, estimates.clusters, lower), names[first], names[second],
-        float(gaps[(0, *spot)]), float(low[spot]), float(high[spot]),
+        place.unit, place.diagonal, place.layer, place.direct, place.metric, ranking, outcome,
+        names[ours[first]], names[others[second]], float(gaps[0, first, second]), float(low[first, second]),
+        float(high[first, second]),
     )  # fmt: skip
 
 
-def _best(values: np.ndarray, among: Iterable[int], lower: bool) -> int:
-    chosen = np.array(list(among))
-    return int(chosen[best_first(values[chosen], lower)[0]])
+def _best(values: np.ndarray, lower: bool) -> int:
+    return int(best_first(values, lower)[0])
