@@ -1,154 +1,148 @@
-"""Runs the consistency experiment and writes its results into experiment.md. Run: make experiment
+"""The consistency experiment: its runs, the tables that the repository keeps of them, and experiment.md.
 
-The runs are kept in `runs/`, so that an interrupted one goes on and a finished one is only read. The page's
-text is written by hand; the blocks between `<!-- begin NAME -->` and `<!-- end NAME -->` are replaced.
+Run: make experiment TREEBANKS=FOLDER, or python docs/scripts/experiment.py [--treebanks FOLDER] [NAME ...]
+
+It computes the runs (all of RUNS, or those that are named) in `runs/`, makes the tables of
+`benchmarks/results/experiment/NAME/` of them, and puts these into the page. An interrupted run goes on, a
+finished one is only read, and a run says how long it will take. FOLDER holds the test parts of UD English EWT
+and GUM, which are not in the repository; without it their runs are left out.
+
+With --tables nothing is computed: the page is made of the tables that are there.
 """
 
-import re
-import shutil
+import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import pandas
+import typer
 from blocks import put
+from experiment_tables import RESULTS, blocks
 
-from ligflow.corpus.analysis.rankings import lower_is_better
-from ligflow.corpus.analysis.rankings_in_words import NAMES, number
-from ligflow.corpus.reports.markdown import table
-from ligflow.corpus.runs.store import open_run
-from ligflow.evaluation.consistency import METRICS
+from ligflow.corpus.runs.store import Run, open_run
+from ligflow.corpus.tables.schema import MATCHED
+from ligflow.files import write_text
 
 DOCS = Path(__file__).parents[1]
-RUNS = DOCS.parent / "runs"
-PICTURES = DOCS / "pictures" / "experiment"
-OPTIONS = {
-    "minilm": ["--end", "200", "--unit", "token", "--unit", "word"],
-    "gemma": ["--sample", "30", "--layers", "0,5,11,17", "--shard-size", "10"],
-}
-MODELS = {"minilm": "embedded:minilm", "gemma": "embedded:gemma-3-270m"}
-FIGURES = ("pairs", "layers-itb-conserving", "layers-zero-product")
+FOLDER = DOCS.parent / "runs"
 PAIR = ["att", "mlp", "rule"]
+RANKING = ["unit", "diagonal", "direct", "metric"]
+BOTH = ("--unit", "token", "--unit", "word")
+TWINS = ("--twin", "new", "--twin", "permuted", "--twin-seeds", "5")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run: its corpus (a file of the treebanks, or the shipped one), its model and its other options."""
+
+    corpus: str
+    model: str
+    options: tuple[str, ...]
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the corpus comes with ligflow."""
+        return self.corpus.startswith("embedded:")
+
+
+SHIPPED, GUM, EWT = "embedded:sentences", "en_gum-ud-test.conllu", "en_ewt-ud-test.conllu"
+RUNS = {
+    "minilm-shipped": Planned(SHIPPED, "minilm", ("--sample", "40", "--shard-size", "10", *BOTH)),
+    "minilm-gum": Planned(GUM, "minilm", ("--sample", "20", "--shard-size", "5", *BOTH)),
+    "minilm-ewt": Planned(EWT, "minilm", ("--sample", "20", "--shard-size", "5", *BOTH)),
+    "minilm-twins": Planned(SHIPPED, "minilm", ("--sample", "8", "--shard-size", "8", *TWINS)),
+    "gemma-shipped": Planned(SHIPPED, "gemma-3-270m", ("--sample", "4", "--shard-size", "1", *BOTH)),
+    "smollm2-shipped": Planned(SHIPPED, "smollm2", ("--sample", "3", "--shard-size", "1", *BOTH)),
+}
+
+
+def compute(name: str, planned: Planned, treebanks: Path | None) -> None:
+    """The run with its twins, and the report inside it."""
+    corpus = planned.corpus if treebanks is None or planned.shipped else str(treebanks / planned.corpus)
+    model = f"embedded:{planned.model}"
+    command("run", corpus, "--model", model, *planned.options, "--out", str(FOLDER / name))
+    command("report", str(FOLDER / name))
 
 
 def command(name: str, *arguments: str) -> None:
-    ligflow = Path(sys.executable).parent / "ligflow"
-    subprocess.run([ligflow, "corpus", name, *arguments], check=True)
+    """A subcommand of `ligflow corpus`."""
+    subprocess.run([sys.executable, "-m", "ligflow", "corpus", name, *arguments], check=True)
 
 
-def compute(name: str) -> None:
-    """The run with its twin, and the report inside it."""
-    folder = str(RUNS / name)
-    options = [*OPTIONS[name], "--model", MODELS[name], "--twin", "--out", folder]
-    command("run", "embedded:sentences", *options)
-    command("report", folder)
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    for figure in FIGURES:
-        shutil.copy(RUNS / name / "report" / f"{figure}.svg", PICTURES / f"{name}-{figure}.svg")
+# --- the tables that the repository keeps ---------------------------------------------------------
 
 
-def blocks(name: str) -> Iterator[tuple[str, str]]:
-    report = RUNS / name / "report"
-    pairs, controls = (pandas.read_csv(report / f"{name}.csv") for name in ("pairs", "controls"))
-    for unit in pairs.unit.unique():
-        of_unit = pairs[(pairs.unit == unit) & pairs.diagonal]
-        yield f"{name}-{unit}-best", best(of_unit, controls)
-        yield f"{name}-{unit}-itb", ranking(of_unit[of_unit.direct == "itb"])
-    yield f"{name}-off-diagonal", best(pairs[(pairs.unit == "token") & ~pairs.diagonal], controls)
-    text = (report / "report.md").read_text(encoding="utf-8")
-    for block, heading in {
-        "finding": "does the paper's finding hold?",
-        "magnitude": "Before you read",
-    }.items():
-        section = re.search(rf"^## [^\n]*{re.escape(heading)}[^\n]*\n(.*?)(?=^## )", text, re.S | re.M)
-        assert section is not None
-        lines = [line for line in section[1].splitlines() if line.startswith("- ")]
-        yield f"{name}-{block}", "\n".join(lines[:1] if block == "magnitude" else lines)
-    yield f"{name}-completeness", completeness(pandas.read_csv(report / "completeness.csv"))
-    yield f"{name}-size", size(name)
+def keep(name: str) -> None:
+    """What the page says of a run, as small tables: of all pairs the matched ones and the best."""
+    run, report, place = open_run(FOLDER / name), FOLDER / name / "report", RESULTS / name
+    place.mkdir(parents=True, exist_ok=True)
+    pairs = pandas.read_csv(report / "pairs.csv")
+    matched = is_matched(pairs)
+    other = pairs[~matched].groupby(RANKING)["rank"].transform("min").reindex(pairs.index)
+    chosen = pairs[matched | (pairs["rank"] == other)]
+    columns = [*RANKING, *PAIR, "rank", "mean", "low", "high", "may_be_best", "rows"]
+    write(place / "pairs.csv", chosen[columns])
+    controls = pandas.read_csv(report / "controls.csv")
+    chosen = controls[is_matched(controls) & ~controls.diagonal & (controls.metric == "pearson")]
+    write(place / "controls.csv", chosen.drop(columns=["layer", *PAIR]))
+    verdicts = pandas.read_csv(report / "verdicts.csv")
+    write(place / "verdicts.csv", verdicts[["unit", "direct", "metric", "ranking", "outcome"]])
+    completeness = pandas.read_csv(report / "completeness.csv")
+    write(place / "completeness.csv", completeness[completeness.layer.isna()].drop(columns="layer"))
+    write(place / "genres.csv", genres(run))
+    write(place / "sentences.csv", sentences(run))
+    manifest = dict(run.manifest)
+    manifest["corpus"] = manifest["corpus"] | {
+        "source": Path(manifest["corpus"]["source"]).name,
+        "file": None,
+    }
+    write_text(place / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    write_text(place / "run.log", (run.folder / "run.log").read_text(encoding="utf-8"))
 
 
-def size(name: str) -> str:
-    """What was computed."""
-    found = open_run(RUNS / name)
-    rows = pandas.concat([found.table(shard, "sentences").to_pandas() for shard in found.done])
-    layers = found.manifest["settings"]["layers"]
-    which = "all layers" if layers is None else f"layers {', '.join(map(str, layers))}"
-    return (
-        f"{len(rows)} sentences of {rows.tokens.min()} to {rows.tokens.max()} tokens (mean "
-        f"{rows.tokens.mean():.1f}), {which}."
-    )
+def is_matched(rows: pandas.DataFrame) -> pandas.Series:
+    """Whether a row is of the pair whose paths have the ends of the direct map's, conserving."""
+    names = rows.direct.map(lambda direct: (*MATCHED[direct], "conserving"))
+    return names == pandas.Series(list(zip(*(rows[name] for name in PAIR), strict=True)), index=rows.index)
 
 
-def best(rows: pandas.DataFrame, controls: pandas.DataFrame) -> str:
-    """The best pair of each direct baseline and metric, with controls."""
-    key = [*PAIR, "unit", "diagonal", "direct", "metric"]
-    beside = controls.set_index([*key, "control"])
-    body = []
-    for (direct, metric), some in rows.groupby(["direct", "metric"], sort=False):
-        first = some[some["rank"] == 1].iloc[0]
-        others = int(some.may_be_best.sum()) - 1
-        body.append([
-            f"`{direct}`", NAMES[str(metric)], f"`{first.att}` / `{first.mlp}`, {first.rule}",
-            f"{number(first['mean'])} [{number(first.low)}, {number(first.high)}]", str(others or ""),
-            *(_control(beside.loc[(*first[key], kind)]) for kind in ("shuffled", "attention", "new weights")),
-        ])  # fmt: skip
-    heads = [
-        "direct",
-        "metric",
-        "best ATT / MLP",
-        "mean",
-        "may be as well",
-        "shuffled",
-        "attention",
-        "new weights",
-    ]
-    return table(heads, body)
+def genres(run: Run) -> pandas.DataFrame:
+    """Pearson of the matched pairs without the target among the sources, by genre; means over rows."""
+    about = [(one.number, one.genre) for shard in run.done for one in run.sentences(shard)]
+    frame = pandas.concat([run.table(shard, "metrics").to_pandas() for shard in run.done])
+    frame = frame[(frame["map"] == "composed") & (frame.unit == "token") & ~frame.diagonal]
+    frame = frame[is_matched(frame.astype(dict.fromkeys(["direct", *PAIR], str)))]
+    frame = frame.assign(genre=frame.sentence.map(dict(about))).dropna(subset="genre")
+    grouped = frame.groupby(["genre", "direct"], observed=True)
+    return grouped.agg(sentences=("sentence", "nunique"), pearson=("pearson", "mean")).reset_index()
 
 
-def _control(row: "pandas.Series[float]") -> str:
-    return number(row.value) if row.outcome == "better" else f"**{number(row.value)}**"
+def sentences(run: Run) -> pandas.DataFrame:
+    """The sentences of a run, without their texts."""
+    rows = pandas.concat([run.table(shard, "sentences").to_pandas() for shard in run.done])
+    return rows[["sentence", "tokens", "left_out"]]
 
 
-def ranking(rows: pandas.DataFrame) -> str:
-    """All pairs of one direct baseline."""
-    body = []
-    for key, some in rows.groupby(PAIR, sort=False):
-        cells = {row.metric: row for row in some.itertuples()}
-        att, mlp, rule = map(str, key)
-        body.append([f"`{att}`", f"`{mlp}`", rule, *(_cell(cells[metric]) for metric in METRICS)])
-    order = {name: place for place, name in enumerate(["zero", "itb", "itb_zero_ratio", "itb_map_ratio"])}
-    body.sort(key=lambda line: (order[line[0].strip("`")], line[1] != "`zero`", line[2]))
-    arrows = [f"{NAMES[metric]} {'↓' if lower_is_better(metric) else '↑'}" for metric in METRICS]
-    return table(["ATT", "MLP", "rule", *arrows], body)
+def write(path: Path, rows: pandas.DataFrame) -> None:
+    write_text(path, rows.to_csv(index=False, float_format="%.4g"))
 
 
-def _cell(row: "pandas.Series[float]") -> str:
-    if row.rank == 1:
-        return f"**{number(row.mean)}**"
-    return number(row.mean) + (" \\*" if row.may_be_best else "")
-
-
-def completeness(rows: pandas.DataFrame) -> str:
-    whole = rows[rows.layer.isna()]
-    body = [
-        [row.route, f"`{row.baseline}`", f"{row.integrals:,}", f"{row.median:.0e}", f"{row.largest:.1e}",
-         str(row.unmet), f"{row.nodes:.1f}", f"{row.origin_mass:.2g}", f"{row.flipped:.1%}"]
-        for row in whole.itertuples()
-    ]  # fmt: skip
-    heads = ["route", "baseline", "integrals", "median certificate", "largest", "unmet", "points",
-             "largest origin mass", "rows flipped"]  # fmt: skip
-    return table(heads, body)
-
-
-def main() -> None:
-    found: dict[str, str] = {}
-    for name in sys.argv[1:] or MODELS:
-        compute(name)
-        found |= dict(blocks(name))
-    put(DOCS / "explanation" / "experiment.md", found)
+def main(
+    names: Annotated[list[str] | None, typer.Argument()] = None,
+    treebanks: Path | None = None,
+    tables: bool = False,
+) -> None:
+    for name in [] if tables else names or RUNS:
+        if treebanks is None and not RUNS[name].shipped:
+            print(f"{name} is left out: give the folder of {RUNS[name].corpus} as --treebanks.")
+            continue
+        compute(name, RUNS[name], treebanks)
+        keep(name)
+    put(DOCS / "explanation" / "experiment.md", blocks([name for name in RUNS if (RESULTS / name).is_dir()]))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -75,14 +75,14 @@ class Run:
     @property
     def twins(self) -> dict[str, list["Run"]]:
         """The runs on copies that have learnt nothing, by kind of weights (`TWINS`) in the order of seeds."""
-        found: dict[str, list[Run]] = {}
+        by_kind: dict[str, list[Run]] = {}
         for name, kind in TWINS.items():
             places = {
                 _seed(path.parent): path.parent for path in self.folder.glob(f"twins/{name}-*/manifest.json")
             }
             if places:
-                found[kind] = [open_run(places[seed]) for seed in sorted(places)]
-        return found
+                by_kind[kind] = [open_run(places[seed]) for seed in sorted(places)]
+        return by_kind
 
     def place(self, shard: int) -> Path:
         """The folder of a finished shard."""
