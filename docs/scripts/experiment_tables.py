@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas
 
@@ -79,7 +80,7 @@ def own(rows: pandas.DataFrame, direct: str) -> "pandas.Series[bool]":
     return (rows.att == att) & (rows.mlp == mlp) & (rows.rule == "conserving")
 
 
-def _ranked(row: "pandas.Series[float]") -> str:
+def _ranked(row: Any) -> str:
     value = f"{number(row['mean'])} [{number(row.low)}, {number(row.high)}]"
     return f"**{value}**" if row["may_be_best"] else f"{value}, rank {row['rank']:.0f}"
 
@@ -96,7 +97,7 @@ def controls(runs: Sequence[str]) -> str:
     return table(["direct", "run", "the pair", *(kind.replace("_", " ") for kind in kinds)], body)
 
 
-def _against(row: "pandas.Series[float]") -> str:
+def _against(row: Any) -> str:
     """The control's value, bold where the pair is not better."""
     value = number(row["value"])
     return value if row["outcome"] == "better" else f"**{value}**"

@@ -204,8 +204,8 @@ class Digest:
     def passing(self, sentences: Iterable[Sentence]) -> Iterator[Sentence]:
         """The sentences, each taken into the digest as it passes."""
         for sentence in sentences:
-            what = (sentence.number, sentence.text, sentence.spans, sentence.heads, sentence.relations)
-            what += (sentence.document, sentence.genre)
+            words = (sentence.spans, sentence.heads, sentence.relations)
+            what = (sentence.number, sentence.text, *words, sentence.document, sentence.genre)
             self._sha.update(repr(what).encode("utf-8", "surrogatepass"))
             yield sentence
 
