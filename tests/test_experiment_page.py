@@ -54,6 +54,20 @@ def test_what_weights_that_learnt_nothing_leave() -> None:
     assert (rows.outcome[["permuted weights", "new weights"]] == "better").all()
 
 
+def test_what_few_sentences_of_other_models_show() -> None:
+    rows = {run: experiment_tables.read(run, "pairs") for run in ("gemma-shipped", "smollm2-shipped")}
+    off = {run: some[(some.unit == "token") & ~some.diagonal] for run, some in rows.items()}
+    for some in off.values():
+        itb = some[(some.direct == "itb") & experiment_tables.own(some, "itb")].set_index("metric")
+        assert (itb["rank"][list(experiment_tables.SHOWN)] <= 3).all()
+    zero = off["smollm2-shipped"]
+    zero = zero[(zero.direct == "zero") & (zero.metric == "pearson")]
+    own = zero[experiment_tables.own(zero, "zero")].iloc[0]
+    best = zero[zero["rank"] == 1].iloc[0]
+    assert (round(own["mean"], 2), round(best["mean"], 2)) == (-0.03, 0.48)
+    assert (best.att, best.mlp) == ("itb_zero_ratio", "att_itb_a0")
+
+
 def test_what_heads_weighed_alike_leave() -> None:
     rows = [experiment_tables.read(run, "controls") for run in MINILM]
     alike = [

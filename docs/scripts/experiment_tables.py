@@ -81,6 +81,9 @@ def own(rows: pandas.DataFrame, direct: str) -> "pandas.Series[bool]":
 
 
 def _ranked(row: Any) -> str:
+    """The value with its interval, bold where it may be the best; too few sentences have no interval."""
+    if pandas.isna(row.low):
+        return f"{number(row['mean'])}, rank {row['rank']:.0f}"
     value = f"{number(row['mean'])} [{number(row.low)}, {number(row.high)}]"
     return f"**{value}**" if row["may_be_best"] else f"{value}, rank {row['rank']:.0f}"
 
