@@ -2,7 +2,7 @@
 
     python benchmarks/throughput.py [--device cuda] [--sentences 60] [--model embedded:minilm]
 
-All nine integrals and both controls of the shipped corpus, one run an engine. The unavoidable products of a
+All integrals and controls of the shipped corpus, one run an engine. The unavoidable products of a
 sentence are `sum over layers, routes and baselines of T x (mean points) x 4 x weights`, with the weights that
 a target passes after attention (see floor.py); their share of the machine's own float32 product is printed.
 """
@@ -26,7 +26,8 @@ from ligflow.corpus.sources.corpus import Corpus
 from ligflow.corpus.sources.readers import read
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.comparisons import compare
-from ligflow.corpus.tables.experiment import Experiment, named
+from ligflow.corpus.tables.experiment import VARIANTS, Experiment, named
+from ligflow.corpus.tables.schema import DIRECT, PAIRS, RULES
 from measure import Row, note, number, text
 
 SOME = 10  # sentences whose comparisons are timed
@@ -69,7 +70,9 @@ def main(
         note(f"{what} ...")
         rows.append({"what": what, **of_engine(engine, Model(model), experiment, count, where)})
     report = {"sentences": count, "layers": chosen, "model": model, "tiny": tiny}
-    caption = "All nine integrals, 96 comparisons and both controls a target, with and without the diagonal."
+    pairs = len(DIRECT) * len(PAIRS) * len(RULES)
+    counts = f"{len(VARIANTS)} integrals, {pairs} comparisons and controls a target"
+    caption = f"{counts}, with and without the diagonal."
     measure.report("throughput", out, measure.machine(where), report, rows, COLUMNS, caption)
 
 
@@ -159,7 +162,8 @@ def costs(found: Run, model: Model) -> Row:
     tokens = float(torch.tensor([float(t) for part in sentences for t in part["tokens"]]).mean())
     weights = after_attention(model)
     points = {"u2z": 0.0, "z2z": 0.0}
-    for route, baselines in {"u2z": ("zero", "att_itb_a0"), "z2z": ("zero", "itb")}.items():
+    for route in points:
+        baselines = [each for of, each in VARIANTS if of == route and not each.endswith("_ratio")]
         for baseline in baselines:
             nodes = [float(n) for part in cells for n in _nodes(part, route, baseline)]
             points[route] += sum(nodes) / len(nodes)

@@ -100,7 +100,14 @@ def keep(name: str) -> None:
         "file": None,
     }
     write_text(place / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-    write_text(place / "run.log", (run.folder / "run.log").read_text(encoding="utf-8"))
+    logs = sorted(run.folder.rglob("run.log"), key=lambda path: (len(path.parts), path))
+    write_text(place / "run.log", "".join(map(log_of, logs)))
+
+
+def log_of(path: Path) -> str:
+    """A log, each line with the twin that it is of."""
+    twin = f"{path.parent.name}: " if path.parent.parent.name == "twins" else ""
+    return "".join(f"{twin}{line}\n" for line in path.read_text(encoding="utf-8").splitlines())
 
 
 def is_matched(rows: pandas.DataFrame) -> pandas.Series:

@@ -50,7 +50,7 @@ def what_was_run(runs: Sequence[str]) -> str:
 
 
 def seconds(run: str) -> float:
-    """The time that the shards of a run took, as its log says."""
+    """The time that the shards of a run and of its twins took, as the log says."""
     lines = (RESULTS / run / "run.log").read_text().splitlines()
     return sum(
         float(line.split(", ")[-1].removesuffix(" s")) for line in lines if " sentences explained" in line
