@@ -6,7 +6,7 @@ that did not move have nothing to share out, so that what is relative to them is
 | metric | formula | better |
 |---|---|---|
 | `l2` | `||c - d||`, the paper's; in the unit of the maps, and small for maps of small magnitude | low |
-| `relative_l2` | `||c - d|| / ||d||` | low |
+| `relative_l2` | `||c - d|| / ||d||`; of a sentence's map in a layer at once in reports | low |
 | `normalised_l2` | `||c / sum|c| - d / sum|d| ||` | low |
 | `pearson` | correlation over sources; needs three of them | high |
 | `spearman` | the same of their ranks, ties at their average rank | high |
