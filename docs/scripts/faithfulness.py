@@ -1,6 +1,6 @@
 """Tries LIG and the methods of others on the shipped corpus: tables in benchmarks/results, and the page.
 
-Run: python docs/scripts/faithfulness.py [minilm] [gemma]    (7 and 10 minutes of one core; it can be
+Run: python docs/scripts/faithfulness.py [minilm] [gemma]    (7 and 12 minutes of one core; it can be
 interrupted, and goes on). With --tables the page is made anew from the tables that are there, in seconds.
 """
 
@@ -17,7 +17,7 @@ import pandas
 from blocks import put
 
 from ligflow.corpus.analysis.faithfulness_ranking import Standing, Verdict
-from ligflow.corpus.reports.faithfulness_page import MAIN, NAMES, shuffled_table, standing_table
+from ligflow.corpus.reports.faithfulness_page import MAIN, NAMES, standing_table
 from ligflow.corpus.reports.markdown import table
 from ligflow.corpus.tables.faithfulness_rows import ALL, WORDS
 from ligflow.evaluation.judged_maps import HALF, SHAPLEY_RANK
@@ -115,7 +115,6 @@ def blocks(name: str) -> Iterator[tuple[str, str]]:
     variants = product(REPLACEMENTS, [WORDS], [SHAPLEY_RANK, "amounts_shapley"])
     yield f"{name}-variants", across(standings, ("named", "variant"), list(variants))
     yield f"{name}-layers", by_layer(standings)
-    yield f"{name}-shuffled", shuffled_table([row for row in plain if row.kind in (*RATED, "control")])
 
 
 def outcomes(verdicts: list[Verdict]) -> str:

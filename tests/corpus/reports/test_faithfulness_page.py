@@ -1,5 +1,8 @@
 """The page on a trial of methods."""
 
+import sys
+from pathlib import Path
+
 import pandas
 import pytest
 
@@ -46,3 +49,15 @@ def test_words_of_a_verdict() -> None:
         f"- Sources replaced by target, between: `{NAMED}` **is not the best**; `other` has the best mean. "
         "It starts where removed sources are put: this game is its own.",
     ]
+
+
+def test_the_page_in_the_docs_holds_the_tables_that_are_kept() -> None:
+    root = Path(__file__).parents[3]
+    sys.path.insert(0, str(root / "docs" / "scripts"))
+    import faithfulness  # type: ignore[import-not-found]
+
+    text = faithfulness.PAGE.read_text(encoding="utf-8")
+    for model in faithfulness.MODELS:
+        for name, block in faithfulness.blocks(model):
+            expected = f"<!-- begin {name} -->\n\n{block}\n\n<!-- end {name} -->"
+            assert expected in text, f"{name}: run python docs/scripts/faithfulness.py --tables"
