@@ -28,5 +28,8 @@ def test_the_command(kept: Run, tmp_path: Path, run: Command) -> None:
     assert f"{mainly} of 24 heads route mainly to one kind of place:" in lines
     assert f"previous: {len(previous)} ({', '.join(previous)})" in lines
     assert "an interval takes at least 100" in call(str(kept.folder), "--draws", "9")[2]
-    assert "Unknown ATT baseline 'mean'" in call(str(kept.folder), "--att-baseline", "mean")[2]
+    assert (
+        "--att-baseline 'median' is unknown; choose from target (itb), zero, mean"
+        in call(str(kept.folder), "--att-baseline", "median")[2]
+    )
     assert "holds no run" in call(str(tmp_path))[2]

@@ -95,7 +95,7 @@ def parts_at(prediction: PredictionData, layer: int, head: int, target: int, sou
 def own(prediction: PredictionData, layer: int) -> Float[Tensor, " token"]:
     """What each token has after a layer and not from its heads: carried by itself, with its MLP."""
     every = [part[layer].sum(0) for part in (prediction.heads, prediction.cross_heads) if layer in part]
-    return after(prediction, layer) - sum(every, torch.zeros(()))
+    return after(prediction, layer) - sum(every, torch.zeros((), device="cpu"))
 
 
 def _start(prediction: PredictionData, layer: int) -> Float[Tensor, "token token"]:

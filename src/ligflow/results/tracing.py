@@ -229,9 +229,10 @@ def _errors(relevance: Float[Tensor, "depth token"], steps: Sequence[_Step]) -> 
     apart = torch.zeros_like(relevance)
     for depth, step in enumerate(steps):
         size = step.shares.abs()
-        size = torch.where(size.sum(-1, keepdim=True) > 0, size, torch.eye(len(size), dtype=size.dtype))
-        own = relevance[depth].abs() * step.error / size.sum(-1)
-        apart[depth + 1] = (apart[depth] + own) @ size
+        own = torch.eye(len(size), dtype=size.dtype, device=size.device)
+        size = torch.where(size.sum(-1, keepdim=True) > 0, size, own)
+        here = relevance[depth].abs() * step.error / size.sum(-1)
+        apart[depth + 1] = (apart[depth] + here) @ size
     return apart.sum(-1)
 
 
