@@ -63,3 +63,23 @@ def test_documents_are_drawn_whole(tmp_path: Path) -> None:
     spread = [float(np.nanstd(of.draws[1:, 0, 0, -1, 0, 0, 0])) for of in (apart, whole)]
     assert spread[1] / spread[0] == pytest.approx(3**0.5, rel=0.2)
     assert whole.mean == pytest.approx(apart.mean)
+
+
+def test_sentences_of_one_document_are_drawn_one_by_one(tmp_path: Path) -> None:
+    """One document cannot tell how documents differ; nor can it in a genre of which there is one alone."""
+
+    def in_one(sentence: Sentence) -> Sentence:
+        return replace(sentence, document="one", genre="news" if sentence.number < 6 else "letters")
+
+    def in_two(sentence: Sentence) -> Sentence:
+        return replace(in_one(sentence), document="first" if sentence.number < 6 else "second")
+
+    apart, alone, two = (
+        run_by_hand(tmp_path / name, layers=(0,), about=about)
+        for name, about in (("apart", replace), ("alone", in_one), ("two", in_two))
+    )
+    whole, single = (estimate(run, draws=100) for run in (apart, alone))
+    assert whole.clusters == single.clusters
+    assert np.array_equal(whole.draws, single.draws, equal_nan=True)
+    assert estimate(two, draws=100).clusters == 2
+    assert estimate(two, draws=100, genre="news").clusters > 2

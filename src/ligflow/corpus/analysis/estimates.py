@@ -8,7 +8,7 @@ that hardly moves does not divide by next to nothing; its mean is over sentences
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -76,17 +76,18 @@ class Estimates:
 def estimate(run: Run, draws: int = 1000, seed: int = 0, genre: str | None = None) -> Estimates:
     """Means and draws over the finished shards, of all sentences or of those of a genre.
 
-    Documents are drawn where a sentence has one, else sentences. Raises LigflowError if there are no shards,
-    one is damaged, no sentence is of the genre, or the draws are too few.
+    Documents are drawn where a sentence has one, else sentences; and sentences where all are of one document,
+    which cannot tell how documents differ. Raises LigflowError if there are no shards, one is damaged, no
+    sentence is of the genre, or the draws are too few.
     """
     units = tuple(run.manifest["settings"]["units"])
     layers, others = _compared(run)
     shape = (len(units), 2, len(layers) + 1, len(DIRECT), len(others), len(METRICS))
     totals, rows = nothing(draws, int(np.prod(shape))), np.zeros(shape, dtype=np.int64)
     sizes: Counter[int] = Counter()
-    sentences = 0
+    clusters, sentences = _clusters(run, genre), 0
     for shard in run.done:
-        table, clusters = _of_genre(run, shard, genre)
+        table = _of_genre(run.table(shard, "metrics"), clusters, genre)
         numbers, count = np.unique(table["sentence"].to_numpy(), return_counts=True)
         if not len(numbers):
             continue
@@ -106,13 +107,25 @@ def estimate(run: Run, draws: int = 1000, seed: int = 0, genre: str | None = Non
     )  # fmt: skip
 
 
-def _of_genre(run: Run, shard: int, genre: str | None) -> tuple[pa.Table, dict[int, int]]:
-    """The rows of a shard, and the cluster that each of its sentences is in: its document, or itself."""
-    sentences, table = run.sentences(shard), run.table(shard, "metrics")
-    if genre is not None:
-        chosen = [sentence.number for sentence in sentences if sentence.genre == genre]
-        table = table.filter(pc.is_in(table["sentence"], pa.array(chosen, pa.int64())))
-    return table, {sentence.number: _cluster(sentence) for sentence in sentences}
+def _of_genre(table: pa.Table, clusters: Mapping[int, int], genre: str | None) -> pa.Table:
+    """The rows of a shard, or those of the sentences that have a cluster in a genre."""
+    return (
+        table
+        if genre is None
+        else table.filter(pc.is_in(table["sentence"], pa.array(list(clusters), pa.int64())))
+    )
+
+
+def _clusters(run: Run, genre: str | None) -> dict[int, int]:
+    """The cluster of each sentence, of a genre or all: its document; itself where all are of one document."""
+    every = [
+        sentence
+        for shard in run.done
+        for sentence in run.sentences(shard)
+        if genre is None or sentence.genre == genre
+    ]
+    apart = len({sentence.document for sentence in every}) > 1
+    return {sentence.number: _cluster(sentence) if apart else sentence.number for sentence in every}
 
 
 def _cluster(sentence: Sentence) -> int:
