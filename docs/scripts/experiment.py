@@ -55,7 +55,7 @@ RUNS = {
     "minilm-ewt": Planned(EWT, "minilm", ("--sample", "20", "--shard-size", "5", *BOTH)),
     "minilm-twins": Planned(SHIPPED, "minilm", ("--sample", "8", "--shard-size", "8", *TWINS)),
     "gemma-shipped": Planned(SHIPPED, "gemma-3-270m", ("--sample", "4", "--shard-size", "1", *BOTH)),
-    "smollm2-shipped": Planned(SHIPPED, "smollm2", ("--sample", "3", "--shard-size", "1", *BOTH)),
+    "smollm2-shipped": Planned(SHIPPED, "smollm2", ("--sample", "16", "--shard-size", "1", *BOTH)),
 }
 
 
