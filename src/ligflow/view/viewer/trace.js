@@ -142,7 +142,10 @@ function stepOf(flow, layer, state) {
   const values = regroup(rawMap(flow, row, state.map, "conserving"), lens, flow.tokens.length);
   const count = lens.groups.length;
   const shares = lens.groups.map((_, i) => Float64Array.from(lens.groups, (_, j) => (i === j ? 1 : 0)));
-  const [open, error, totals, still] = [...Array.from({ length: 3 }, () => new Float64Array(count)), new Uint8Array(count)];
+  const [open, error, totals, still] = [
+    ...Array.from({ length: 3 }, () => new Float64Array(count)),
+    new Uint8Array(count),
+  ];
   let unmet = 0;
   lens.rows.forEach((place, r) => {
     const own = values.subarray(r * count, (r + 1) * count);
