@@ -67,9 +67,12 @@ def test_a_direct_map_by_its_ways(opened: Open, tokens: list[int]) -> None:
     for state, known in {"e1": flow.z2z_heads[1, 1], "through_mlp": _through_mlp(flow, 1)}.items():
         shown = opened(flow, state=f"map={state}&layer=1&special=0")
         close(map_of(shown), known)
-        assert "certified" in shown.inner_text("main .badge")
         assert chosen(shown, "map") == state
-    assert "what passes through the MLP" in shown.inner_text("h2")
+        assert shown.inner_text("main .badge") == "✓ certified, all parts together"
+        through = {"e1": "head 1", "through_mlp": "the MLP"}[state]
+        assert shown.inner_text("h2").endswith(f"token to token, what passes through {through}")
+        assert f"what moved the token through {through};" in shown.get_attribute(".legend", "aria-label")
+        assert f" is moved through {through} by " in shown.inner_text(".details")
 
 
 @pytest.mark.parametrize("route", ["z2u", "u2z", "z2z"])

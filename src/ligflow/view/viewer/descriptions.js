@@ -1,9 +1,12 @@
 // What is selected, in words: at the pointer in a line, below the map in a few, with the numbers on demand.
 
 import { make } from "./elements.js";
-import { form, percent } from "./wording.js";
+import { certifiedOf, form, percent, wayOf } from "./wording.js";
 
 const quoted = (label) => `‘${label}’`;
+
+/** Through what, where a map is a part of the direct one. */
+const way = (view) => wayOf(view.state.map) && ` through ${wayOf(view.state.map)}`;
 
 /** The share of a cell in its row. */
 const shareOf = (view, r, c) => (view.sizes[r] > 0 ? view.values[r * view.columns + c] / view.sizes[r] : 0);
@@ -15,13 +18,15 @@ export function pointerWords(view, { r, c }) {
     const share = shareOf(view, r, c);
     const [from, to] = [view.isPlayers ? headName(view, c) : quoted(view.columnLabels[c]), quoted(view.rowLabels[r])];
     const what =
-      share < 0 ? `${percent(-share)} of what moved it, holding it back` : `${percent(share)} of what moved it`;
+      share < 0
+        ? `${percent(-share)} of what moved it${way(view)}, holding it back`
+        : `${percent(share)} of what moved it${way(view)}`;
     return [
       `${from} to ${to}: ${what}`,
       `${form(view.values[r * view.columns + c])}${view.certificates[r].met ? "" : "; ✗ not converged"}`,
     ];
   }
-  if (r >= 0) return [`${quoted(view.rowLabels[r])} is moved by ${partners(view, r, 3)}`];
+  if (r >= 0) return [`${quoted(view.rowLabels[r])} is moved${way(view)} by ${partners(view, r, 3)}`];
   return c >= 0 ? [reached(view, c, 3)] : [];
 }
 
@@ -79,7 +84,7 @@ function pinnedLines(view, { side, index }, title) {
     const one = view.certificates[r];
     const origin = one.origin > 0.01 ? `; ${percent(one.origin)} happened at the very start of the path` : "";
     return [
-      `${before}${quoted(view.rowLabels[r])} is moved by ${partners(view, r, 5)}; ${one.met ? "✓ certified" : "✗ not converged"}${origin}`,
+      `${before}${quoted(view.rowLabels[r])} is moved${way(view)} by ${partners(view, r, 5)}; ${one.met ? certifiedOf(view.state.map) : "✗ not converged"}${origin}`,
     ];
   }
   if (side === "head" && !view.isPlayers)

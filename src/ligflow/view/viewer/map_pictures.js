@@ -2,7 +2,7 @@
 
 import { css, fitted, shade, widthOf } from "./pens.js";
 import { inked } from "./views.js";
-import { cut, form, percent } from "./wording.js";
+import { cut, form, percent, wayOf } from "./wording.js";
 
 export const LINKS = 600; // links that a ladder draws; the caption counts the others
 export const LABEL = 14; // characters of a label beside a map; the tooltip has all of them
@@ -202,12 +202,13 @@ export function drawLegend(pen, x, y, view, most, inks) {
 }
 
 export function legendText(view) {
+  const way = wayOf(view.state.map) && ` through ${wayOf(view.state.map)}`;
   const what = {
     value: "signed value",
     absolute: "magnitude; the sign is not shown",
     share: view.isPlayers
       ? "% of what moved the token, by head; orange holds it back"
-      : "% of what moved the token; orange holds it back",
+      : `% of what moved the token${way}; orange holds it back`,
   };
   const coarse = view.flow.quantised.length
     ? `; ${view.flow.quantised.join(", ")} stored as 8-bit numbers (within 0.4% of a row's largest)`

@@ -1,6 +1,8 @@
 // One map of one layer over tokens, composed here if it must be, with its certificates. Rows are targets and columns
 // are sources, everywhere.
 
+import { wayOf } from "./wording.js";
+
 /**
  * The maps that a flow can show: direct, composed, their difference, heads together, MLP, each head; of a direct map
  * that was split what passes through the MLP and through each head (`e0`, ...).
@@ -21,12 +23,9 @@ export function mapsOf(flow) {
   return maps;
 }
 
-/** Whether a map is a part of the direct one: what passes through the MLP, or through a head. */
-const isWay = (map) => map === "through_mlp" || /^e\d/.test(map);
-
 /** The routes that a map is made of. */
 export const needs = (map) =>
-  isWay(map)
+  wayOf(map)
     ? ["z2z"]
     : { z2z: ["z2z"], composed: ["z2u", "u2z"], difference: ["z2z", "z2u", "u2z"], u2z: ["u2z"] }[map] || ["z2u"];
 
@@ -41,7 +40,7 @@ export function rawMap(flow, row, map, rule) {
   }
   if (map === "u2z") return players(flow, row);
   if (map === "through_mlp") return throughMlp(flow, row);
-  const heads = flow.tensor(isWay(map) ? "z2z_heads" : "z2u", row);
+  const heads = flow.tensor(wayOf(map) ? "z2z_heads" : "z2u", row);
   if (map !== "z2u") return heads.subarray(Number(map.slice(1)) * size, (Number(map.slice(1)) + 1) * size);
   const sum = new Float32Array(size);
   for (let i = 0; i < heads.length; i++) sum[i % size] += heads[i];

@@ -4,6 +4,8 @@ import { LABEL, LINKS } from "./map_pictures.js";
 import { css, shade } from "./pens.js";
 import { cut, form } from "./wording.js";
 
+const CAPTION = 560; // pixels that the longest caption needs
+
 export const depthName = (found, depth) =>
   depth < found.layers.length ? `after layer ${found.layers[depth]}` : "input";
 
@@ -23,7 +25,7 @@ export function traceLayout(found, width) {
     pitch,
     x,
     y: (token) => top + (token + 0.5) * gap,
-    width: left + found.layers.length * pitch + box + 36,
+    width: Math.max(left + found.layers.length * pitch + box + 36, Math.min(width, left + CAPTION)),
     height: top + gap * found.labels.length + 24,
   };
 }

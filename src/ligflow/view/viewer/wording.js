@@ -21,13 +21,17 @@ export const MAP_CHOICES = {
   difference: "layer, difference of the two",
   z2u: "what all heads read",
   u2z: "which heads write",
-  through_mlp: "layer, what passes through the MLP",
 };
+
+/** What the direct map's part passes through, the MLP or a head; empty for other maps. */
+export const wayOf = (map) => (map === "through_mlp" ? "the MLP" : /^e\d/.test(map) ? `head ${map.slice(1)}` : "");
+
+/** The mark of rows that meet the tolerance; of a part the sum over all parts is known, and not its own. */
+export const certifiedOf = (map) => (wayOf(map) ? "✓ certified, all parts together" : "✓ certified");
 
 /** A map as an entry of a list. */
 export const mapChoice = (map) =>
-  MAP_CHOICES[map] ||
-  (map[0] === "e" ? `layer, what passes through head ${map.slice(1)}` : `what head ${map.slice(1)} reads`);
+  MAP_CHOICES[map] || (wayOf(map) ? `layer, what passes through ${wayOf(map)}` : `what head ${map.slice(1)} reads`);
 
 /** A map as a title, after `Layer 3: `. */
 export const mapName = (map, rule) => {
@@ -37,8 +41,7 @@ export const mapName = (map, rule) => {
       z2z: "token to token",
       composed: `token to token, through the heads${how}`,
       difference: `token to token, minus through the heads${how}`,
-      through_mlp: "token to token, what passes through the MLP",
-    }[map] || mapChoice(map)
+    }[map] || (wayOf(map) ? `token to token, what passes through ${wayOf(map)}` : mapChoice(map))
   );
 };
 
@@ -66,8 +69,9 @@ function baselines({ att_baseline: att, mlp_baseline: mlp, layer_baseline: layer
 export function settingParts(flow) {
   const s = flow.meta.settings || {};
   const towards = flow.meta.towards ? [`towards ‘${flow.meta.towards}’`] : [];
+  const carried = s.carried ? ["carried from layer to layer"] : [];
   const tolerance = s.tol ? [`tolerance ${s.tol}`] : [];
-  return [flow.meta.model || flow.name, ...towards, ...baselines(s), ...tolerance].map((part) =>
+  return [flow.meta.model || flow.name, ...towards, ...baselines(s), ...carried, ...tolerance].map((part) =>
     printable(String(part)),
   );
 }
