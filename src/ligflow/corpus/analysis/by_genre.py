@@ -5,7 +5,8 @@ A genre has few sentences, so its intervals are wide, and most pairs may be the 
 
 from dataclasses import dataclass
 
-from ligflow.corpus.analysis.estimates import estimate, genres
+from ligflow.corpus.analysis.clusters import genres
+from ligflow.corpus.analysis.estimates import estimate
 from ligflow.corpus.analysis.rankings import Place, Ranked, rank, ranking
 from ligflow.corpus.runs.store import Run
 from ligflow.corpus.tables.schema import DIRECT, MATCHED

@@ -10,15 +10,14 @@ that hardly moves does not divide by next to nothing; its mean is over sentences
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float, Int
 
+from ligflow.corpus.analysis.clusters import clusters_of
 from ligflow.corpus.runs.store import Run
-from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.schema import ATT, DIRECT, MAPS, MLP, RULES
 from ligflow.errors import LigflowError
 from ligflow.evaluation.bootstrap import Sums, add, alike, nothing, weights
@@ -85,7 +84,7 @@ def estimate(run: Run, draws: int = 1000, seed: int = 0, genre: str | None = Non
     shape = (len(units), 2, len(layers) + 1, len(DIRECT), len(others), len(METRICS))
     totals, rows = nothing(draws, int(np.prod(shape))), np.zeros(shape, dtype=np.int64)
     sizes: Counter[int] = Counter()
-    clusters, sentences = _clusters(run, genre), 0
+    clusters, sentences = clusters_of(run, genre), 0
     for shard in run.done:
         table = _of_genre(run.table(shard, "metrics"), clusters, genre)
         numbers, count = np.unique(table["sentence"].to_numpy(), return_counts=True)
@@ -114,34 +113,6 @@ def _of_genre(table: pa.Table, clusters: Mapping[int, int], genre: str | None) -
         if genre is None
         else table.filter(pc.is_in(table["sentence"], pa.array(list(clusters), pa.int64())))
     )
-
-
-def _clusters(run: Run, genre: str | None) -> dict[int, int]:
-    """The cluster of each sentence, of a genre or all: its document; itself where all are of one document."""
-    every = [
-        sentence
-        for shard in run.done
-        for sentence in run.sentences(shard)
-        if genre is None or sentence.genre == genre
-    ]
-    apart = len({sentence.document for sentence in every}) > 1
-    return {sentence.number: _cluster(sentence) if apart else sentence.number for sentence in every}
-
-
-def _cluster(sentence: Sentence) -> int:
-    """A number of its own for each document, in whatever shard it is; else the sentence's number."""
-    if sentence.document is None:
-        return sentence.number
-    return int.from_bytes(blake2b(sentence.document.encode(), digest_size=7).digest())
-
-
-def genres(run: Run) -> tuple[str, ...]:
-    """The genres of the explained sentences, those of most sentences first; none without any."""
-    count: Counter[str | None] = Counter()
-    for shard in run.done:
-        explained = {row["sentence"] for row in run.table(shard, "sentences").to_pylist() if row["tokens"]}
-        count.update(sentence.genre for sentence in run.sentences(shard) if sentence.number in explained)
-    return tuple(genre for genre, _ in count.most_common() if genre is not None)
 
 
 def _tables(run: Run) -> Iterator[pa.Table]:
