@@ -60,10 +60,10 @@ def _through_mlp(flow: Flow, layer: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("tokens", [[0, 1, 2], [2]])
 def test_a_direct_map_by_its_ways(opened: Open, tokens: list[int]) -> None:
-    """What passes through a head, and through the MLP: of a model, where some tokens are targets."""
+    """What passes through a head, and through the MLP, from a baseline under which targets move as well."""
     explainer = Explainer(build(ARCHITECTURES["llama"]))
     inputs = example(ARCHITECTURES["llama"], 3)
-    flow = explainer.explain(inputs, routes="z2z", split=True, targets=tokens)
+    flow = explainer.explain(inputs, routes="z2z", split=True, targets=tokens, layer_baseline="mean")
     for state, known in {"e1": flow.z2z_heads[1, 1], "through_mlp": _through_mlp(flow, 1)}.items():
         shown = opened(flow, state=f"map={state}&layer=1&special=0")
         close(map_of(shown), known)
