@@ -10,7 +10,8 @@ from ligflow.prediction.affine import is_affine
 from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.graph import graph_of
 from ligflow.prediction.path_average import average
-from ligflow.prediction.segment import Segment, Variable
+from ligflow.prediction.path_variable import Variable
+from ligflow.prediction.segment import Segment
 from prediction.tiny import SIZES, gpt2, ids, llama, runs_of, strong
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ligflow.prediction.chain import Accuracy, Chain, Graph, chain, no_less_than_missing
-from ligflow.prediction.segment import Segment, Variable
+from ligflow.prediction.path_variable import Variable
+from ligflow.prediction.segment import Segment
 
 Function = Callable[[Tensor], Tensor]
 

@@ -13,8 +13,9 @@ from ligflow.prediction.few_points import FewPoints
 from ligflow.prediction.graph import Built, graph_of, implementation_of
 from ligflow.prediction.matrix_points import MatrixPoints, points_of
 from ligflow.prediction.path_points import PlainPoints
+from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.scores import tokens_contrast, tokens_score
-from ligflow.prediction.segment import FewTokens, Segment, Variable
+from ligflow.prediction.segment import FewTokens, Segment
 from ligflow.prediction.together import graph_of_all
 from prediction.test_vocabulary_head import asked
 from prediction.tiny import gpt2, ids, llama, runs_of

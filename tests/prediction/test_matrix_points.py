@@ -9,7 +9,8 @@ from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.graph import graph_of
 from ligflow.prediction.matrix_points import MatrixPoints, _product, points_of
 from ligflow.prediction.path_points import PlainPoints
-from ligflow.prediction.segment import Segment, Variable
+from ligflow.prediction.path_variable import Variable
+from ligflow.prediction.segment import Segment
 from prediction.tiny import gpt2, ids, llama, runs_of
 
 NODES = torch.tensor([0.5, 0.1, 0.93], dtype=torch.float64)

@@ -3,7 +3,8 @@ import torch
 from torch import Tensor
 
 from ligflow.prediction.path_average import average
-from ligflow.prediction.segment import Segment, Variable
+from ligflow.prediction.path_variable import Variable
+from ligflow.prediction.segment import Segment
 
 STEP = torch.tensor([[0.7], [-0.4]], dtype=torch.float64)  # two tokens of one number
 

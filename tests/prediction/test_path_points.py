@@ -2,7 +2,8 @@ import torch
 
 from ligflow.method.quadrature_rules import LEVELS, patterson_weights
 from ligflow.prediction.path_points import PlainPoints, PointSums
-from ligflow.prediction.segment import Segment, Variable
+from ligflow.prediction.path_variable import Variable
+from ligflow.prediction.segment import Segment
 
 
 def test_a_rule_of_three_points_is_exact_for_a_polynomial() -> None:

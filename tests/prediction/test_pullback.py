@@ -5,8 +5,9 @@ import torch
 from torch.autograd.functional import jacobian
 
 from ligflow import LigflowError
+from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.pullback import points_at_once, pulled_back
-from ligflow.prediction.segment import Segment, Variable
+from ligflow.prediction.segment import Segment
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -3,8 +3,9 @@
 import torch
 
 from ligflow.prediction.graph import graph_of
+from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.read_sources import with_read_sources
-from ligflow.prediction.segment import Segment, Variable
+from ligflow.prediction.segment import Segment
 from prediction.chain_of_family import runs_of_family
 from prediction.oracle_families import FAMILIES
 

@@ -11,9 +11,10 @@ from ligflow import CompletenessWarning, Explainer, Prediction
 from ligflow.layer.float64 import keep_double
 from ligflow.prediction.chain import Accuracy, Chain, chain
 from ligflow.prediction.graph import Built, graph_of
+from ligflow.prediction.path_variable import Values, Variable
 from ligflow.prediction.routing import routed_average
 from ligflow.prediction.routing_changes import RoutedPath, stops_of
-from ligflow.prediction.segment import Segment, Values, Variable
+from ligflow.prediction.segment import Segment
 from prediction.chain_of_family import runs_of_family
 from prediction.oracle_families import FAMILIES, Family
 from prediction.oracle_jumps import ExpertMlp, jumps_of, moved_along

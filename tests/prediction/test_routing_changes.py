@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from ligflow.prediction.path_variable import Values, Variable
 from ligflow.prediction.routing import routed_average
 from ligflow.prediction.routing_changes import RoutedPath, Unlocated, directions_of, stops_of
-from ligflow.prediction.segment import Segment, Values, Variable
+from ligflow.prediction.segment import Segment
 
 
 def segment_of(score: Callable[[Tensor], Tensor], tokenwise: bool = True, tokens: int = 1) -> Segment:

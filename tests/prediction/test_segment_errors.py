@@ -2,7 +2,8 @@
 
 import torch
 
-from ligflow.prediction.segment import Segment, Variable
+from ligflow.prediction.path_variable import Variable
+from ligflow.prediction.segment import Segment
 from ligflow.prediction.segment_errors import extrapolated, on_one_axis, relevance_by_token, sum_of
 
 X = Variable(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.ones(2, 2))  # steps 1, 0 and -1, 2

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ligflow.layer.rotary_probe import random_noise
-from ligflow.prediction.segment import Segment, Variable
+from ligflow.prediction.path_variable import Variable
+from ligflow.prediction.segment import Segment
 from ligflow.recording.tolerances import rounding
 
 _known: "weakref.WeakKeyDictionary[nn.Module, dict[tuple[str, str], bool]]" = weakref.WeakKeyDictionary()

@@ -17,9 +17,10 @@ from torch.nn import functional
 
 from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.path_average import Average, average
+from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.pullback import Cotangents
 from ligflow.prediction.routing import routed_average
-from ligflow.prediction.segment import Segment, Variable
+from ligflow.prediction.segment import Segment
 
 Report = Callable[[int, int], None]
 

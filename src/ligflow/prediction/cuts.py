@@ -28,7 +28,8 @@ from ligflow.layer.interface import Captured, plain
 from ligflow.layer.layer import Layer
 from ligflow.prediction.fused_attention import fused
 from ligflow.prediction.layer_form import LayerForm, Second, run_to
-from ligflow.prediction.segment import Segment, Values
+from ligflow.prediction.path_variable import Values
+from ligflow.prediction.segment import Segment
 from ligflow.prediction.two_runs import Path
 from ligflow.prediction.written import noting_written
 

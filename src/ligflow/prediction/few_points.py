@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.pullback import Cotangents
-from ligflow.prediction.segment import FewTokens, Segment, Variable
+from ligflow.prediction.segment import FewTokens, Segment
 
 
 class _Points(Protocol):

@@ -15,7 +15,8 @@ from ligflow.errors import UnsupportedModel
 from ligflow.layer.captured_path import CapturedPath, captured_path
 from ligflow.layer.interface import Captured, forward_mode
 from ligflow.prediction.cuts import Call, segments_of
-from ligflow.prediction.segment import Segment, Values, Variable
+from ligflow.prediction.path_variable import Values, Variable
+from ligflow.prediction.segment import Segment
 
 
 class _Given(Exception):

@@ -19,8 +19,9 @@ from ligflow.prediction.cuts import Call, segments_of
 from ligflow.prediction.held import Held, held_at
 from ligflow.prediction.known_forms import forget, known_form
 from ligflow.prediction.layer_form import LayerForm
+from ligflow.prediction.path_variable import Values, Variable
 from ligflow.prediction.read_sources import gradients, with_read_sources
-from ligflow.prediction.segment import Segment, Values, Variable
+from ligflow.prediction.segment import Segment
 from ligflow.prediction.two_runs import Path, Run, argument_at, in_order, moving, resumed, run_noting
 from ligflow.prediction.vocabulary_head import tokens_of_head
 from ligflow.prediction.written import is_written_before_attention

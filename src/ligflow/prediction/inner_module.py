@@ -25,9 +25,10 @@ from ligflow.prediction.chain import Accuracy
 from ligflow.prediction.cuts import Call
 from ligflow.prediction.graph import Runs, implementation_of
 from ligflow.prediction.path_average import average
+from ligflow.prediction.path_variable import Values, Variable
 from ligflow.prediction.read_out import Places, ReadOut
 from ligflow.prediction.routing import routed_average
-from ligflow.prediction.segment import Segment, Values, Variable
+from ligflow.prediction.segment import Segment
 from ligflow.prediction.two_runs import run_noting, with_first
 from ligflow.recording.tolerances import max_token_error, tolerance
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ligflow.layer.closed_form import is_leaf
 from ligflow.layer.rotary_probe import random_like, random_noise
-from ligflow.prediction.segment import Segment, Variable
+from ligflow.prediction.path_variable import Variable
+from ligflow.prediction.segment import Segment
 from ligflow.recording.recognition import norm_of
 from ligflow.recording.tolerances import rounding
 

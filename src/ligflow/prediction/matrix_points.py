@@ -23,8 +23,9 @@ from ligflow.method.quadrature_rules import LEVELS
 from ligflow.prediction.few_points import FewPoints
 from ligflow.prediction.matrices import Matrices, Reached, known_matrices
 from ligflow.prediction.path_points import PlainPoints, PointSums, weights_of
+from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.pullback import Cotangents, check_finite, points_at_once, pulled_back
-from ligflow.prediction.segment import Segment, Variable
+from ligflow.prediction.segment import Segment
 from ligflow.prediction.segment_errors import relevance_by_token
 from ligflow.recording.tolerances import max_token_error, rounding
 

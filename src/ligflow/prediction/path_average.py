@@ -17,8 +17,9 @@ from torch.nn import functional
 from ligflow.method.quadrature_rules import LEVELS, patterson_nodes
 from ligflow.prediction.affine import is_affine
 from ligflow.prediction.matrix_points import Points, points_of
+from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.pullback import Cotangents
-from ligflow.prediction.segment import Segment, Variable
+from ligflow.prediction.segment import Segment
 from ligflow.prediction.segment_errors import Sum, extrapolated, relevance_by_token, sum_of
 
 _IN_HALVES = 3  # the level of each part of a path that is cut

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ligflow.method.quadrature_rules import LEVELS, patterson_weights
+from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.pullback import Cotangents, points_at_once, pulled_back
-from ligflow.prediction.segment import Segment, Variable
+from ligflow.prediction.segment import Segment
 from ligflow.prediction.segment_errors import relevance_by_token
 
 

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ligflow.errors import LigflowError
-from ligflow.prediction.segment import Segment, Variable
+from ligflow.prediction.path_variable import Variable
+from ligflow.prediction.segment import Segment
 
 Cotangents = Mapping[str, Float[Tensor, "row ..."]]
 _ROWS = 1024  # tokens of all points that go through a segment at once

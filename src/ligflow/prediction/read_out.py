@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ligflow.prediction.chain import Chain, Graph
 from ligflow.prediction.cuts import Call
-from ligflow.prediction.segment import Variable
+from ligflow.prediction.path_variable import Variable
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ligflow.prediction.segment import Segment, Values, Variable
+from ligflow.prediction.path_variable import Values, Variable
+from ligflow.prediction.segment import Segment
 
 
 def with_read_sources(

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ligflow.prediction.path_average import Average, average
+from ligflow.prediction.path_variable import Values, Variable
 from ligflow.prediction.pullback import Cotangents, points_at_once
 from ligflow.prediction.routing_changes import (
     Directions,
@@ -25,7 +26,7 @@ from ligflow.prediction.routing_changes import (
     directions_of,
     stops_of,
 )
-from ligflow.prediction.segment import Segment, Values, Variable
+from ligflow.prediction.segment import Segment
 from ligflow.prediction.segment_errors import relevance_by_token, sum_of
 
 # Looks at a path, and whether the order of experts counts; the second where the first do not explain it.

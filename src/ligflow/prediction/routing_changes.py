@@ -14,8 +14,9 @@ from torch import Tensor
 from ligflow.errors import LigflowError
 from ligflow.layer.experts import choices_at
 from ligflow.method.changes import narrowed, stretches_of_change
+from ligflow.prediction.path_variable import Values, Variable
 from ligflow.prediction.pullback import points_at_once
-from ligflow.prediction.segment import Segment, Values, Variable
+from ligflow.prediction.segment import Segment
 
 _ROUNDS = {torch.float64: 8, torch.float32: 3}  # of closing in, to widths far above rounding
 _APART = {torch.float64: 1e-10, torch.float32: 3e-5}  # changes that are nearer than this are one

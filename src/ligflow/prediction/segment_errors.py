@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.pullback import Cotangents
-from ligflow.prediction.segment import Segment, Variable
+from ligflow.prediction.segment import Segment
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,8 @@ from torch import Tensor
 from ligflow.prediction.chain import Graph
 from ligflow.prediction.cuts import Call
 from ligflow.prediction.graph import Built
-from ligflow.prediction.segment import FewTokens, Segment, Values, Variable
+from ligflow.prediction.path_variable import Values, Variable
+from ligflow.prediction.segment import FewTokens, Segment
 
 
 def fit_together(first: Built, other: Built) -> bool:

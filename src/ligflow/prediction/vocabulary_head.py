@@ -13,8 +13,9 @@ from transformers import PreTrainedModel
 
 from ligflow.layer.layer import Layer
 from ligflow.layer.token_axes import USUAL
+from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.scores import OfLogits
-from ligflow.prediction.segment import FewTokens, Variable
+from ligflow.prediction.segment import FewTokens
 from ligflow.prediction.two_runs import Run, resumed
 from ligflow.recording.tolerances import max_token_error, rounding
 from ligflow.recording.unmodified_run import WRONG
