@@ -20,6 +20,10 @@ from ligflow.evaluation.other_methods import (
 from ligflow.routes.workspace import Selection
 from recorded_layers import CASES, recorded, recorded_alone, shares
 
+NOT_THROUGH_MLP = (  # beside attention, with experts, with matrices joined, or scaled behind
+    "cohere", "dinov2", "falcon", "gpt_neox", "gpt_oss", "gptj", "mixtral", "modernbert", "olmoe", "phi3",
+    "qwen3_moe",
+)  # fmt: skip
 FAMILIES = ("bert", "llama", "gpt2", "gemma2", "t5", "gpt_oss", "gpt_neox")
 
 
@@ -87,7 +91,7 @@ def test_every_family_has_every_method(name: str, tokens: int, padding: int) -> 
     for _, layer, place in recorded(ARCHITECTURES[name], torch.float32, tokens, padding):
         count = len(place.visible)
         maps = rivals(layer, place)
-        assert len(maps) == 10
+        assert len(maps) == (10 if name in NOT_THROUGH_MLP else 12)
         for method, found in maps.items():
             assert found.shape == (count, count), method
             assert torch.isfinite(found).all(), method

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ligflow.evaluation.greedy_orders import greedy_removal as greedy_removal
     from ligflow.evaluation.greedy_orders import greedy_return as greedy_return
     from ligflow.evaluation.judged_maps import judged as judged
+    from ligflow.evaluation.mlp_decompositions import decompx as decompx
+    from ligflow.evaluation.mlp_decompositions import norm_based_with_mlp as norm_based_with_mlp
     from ligflow.evaluation.norm_based_attention import norm_based as norm_based
     from ligflow.evaluation.norm_based_attention import with_residual_and_norm as with_residual_and_norm
     from ligflow.evaluation.other_methods import lig as lig
@@ -55,6 +57,7 @@ __getattr__, __dir__ = lazy_names(
         "beside": "ligflow.evaluation.verdicts",
         "best_is_named": "ligflow.evaluation.verdicts",
         "check": "ligflow.evaluation.conformance",
+        "decompx": "ligflow.evaluation.mlp_decompositions",
         "globenc": "ligflow.evaluation.vector_decompositions",
         "greedy_removal": "ligflow.evaluation.greedy_orders",
         "greedy_return": "ligflow.evaluation.greedy_orders",
@@ -64,6 +67,7 @@ __getattr__, __dir__ = lazy_names(
         "lig": "ligflow.evaluation.other_methods",
         "measured": "ligflow.evaluation.faithfulness",
         "norm_based": "ligflow.evaluation.norm_based_attention",
+        "norm_based_with_mlp": "ligflow.evaluation.mlp_decompositions",
         "removal_game": "ligflow.evaluation.games",
         "rivals": "ligflow.evaluation.other_methods",
         "shapley_values": "ligflow.evaluation.shapley",

@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ligflow.errors import UnsupportedModel
 from ligflow.evaluation import norm_based_attention, vector_decompositions
+from ligflow.evaluation.mlp_decompositions import decompx, norm_based_with_mlp
 from ligflow.evaluation.weight_gradients import attention_attribution
 from ligflow.layer.layer import Layer
 from ligflow.method.attention import attention_weights, spread
@@ -100,7 +102,10 @@ def _composed(attributions: Mapping[str, Attribution], tokens: Selection, rule: 
 
 
 def rivals(layer: Layer, tokens: Selection, seed: int = 0) -> dict[str, Map]:
-    """What others use to read a layer, and two controls that know nothing of its numbers."""
+    """What others use to read a layer, and two controls that know nothing of its numbers.
+
+    Methods that follow vectors through the MLP are left out for a layer in which that cannot be done.
+    """
     return {
         "raw attention": model_attention(layer, tokens.targets).mean(dim=1)[:, tokens.visible],
         "norm-based (2020)": norm_based_attention.norm_based(layer, tokens)[:, tokens.visible],
@@ -114,7 +119,17 @@ def rivals(layer: Layer, tokens: Selection, seed: int = 0) -> dict[str, Map]:
         "gradient x input": gradient_times_input(layer, tokens),
         "nearness": nearness(tokens),
         "random": random(tokens, seed),
-    }
+    } | _through_mlp(layer, tokens)
+
+
+def _through_mlp(layer: Layer, tokens: Selection) -> dict[str, Map]:
+    try:
+        return {
+            "norm-based, with MLP (2024)": norm_based_with_mlp(layer, tokens)[:, tokens.visible],
+            "DecompX": decompx(layer, tokens)[:, tokens.visible],
+        }
+    except UnsupportedModel:
+        return {}
 
 
 def value_zeroing(layer: Layer, tokens: Selection) -> Map:

@@ -8,13 +8,15 @@ Both start from the vectors `x_jk = N_j(sum_h alpha_jk^h W_O^h V_k^h + [j = k] z
 
 ALTI asks how much nearer the output is for what a source gave [ferrando2022]. GlobEnc goes on through the
 second residual and the norm N' that ends the layer, past the MLP [modarressi2022]; in a layer that no norm of
-the stream ends (pre-norm, sandwich norms) it is norm-based attention with residual and norm.
+the stream ends (pre-norm, sandwich norms) it is norm-based attention with residual and norm. Methods that go
+through the MLP are in `mlp_decompositions`.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ligflow.evaluation.leaf_calls import through_norm
 from ligflow.evaluation.norm_based_attention import block_vectors
 from ligflow.layer.layer import Layer
 from ligflow.routes.workspace import Selection
@@ -38,5 +40,5 @@ def globenc(layer: Layer, tokens: Selection) -> Float[Tensor, "target source"]:
     Raises UnsupportedModel where no matrix takes the output of the heads.
     """
     block = block_vectors(layer, tokens)
-    vectors = block.vectors if block.last is None else block.last(block.vectors)
+    vectors = block.vectors if block.last is None else through_norm(block.last, tokens)(block.vectors)
     return vectors.norm(dim=-1)

@@ -38,6 +38,14 @@ def test_means_places_and_what_may_be_the_best() -> None:
     assert found["best"].targets == 40
 
 
+def test_a_method_that_some_layer_does_not_have_stands_in_its_layers_only() -> None:
+    lower = made({NAMED: [1.0] * 9, "a": [2.0] * 9})
+    upper = made({NAMED: [1.0] * 9, "a": [2.0] * 9, "b": [9.0] * 9}).assign(layer=1)
+    found = standings(pandas.concat([lower.assign(layer=0), upper]), draws=100)
+    assert {row.layer for row in found if row.method == "b"} == {1}
+    assert {row.layer for row in found if row.method == "a"} == {None, 0, 1}
+
+
 def test_kinds() -> None:
     names = (NAMED, "LIG direct itb", "raw attention", "greedy", "leave one out")
     assert [kind(name) for name in names] == ["named", "variant", "other", "control", "control"]

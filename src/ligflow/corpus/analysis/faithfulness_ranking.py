@@ -123,7 +123,7 @@ def _columns(frame: pandas.DataFrame, draws: int, seed: int) -> Iterator[_Column
 def _of_layer(frame: pandas.DataFrame, layer: int | None, draws: int, seed: int) -> Iterator[_Column]:
     for key, rows in frame.groupby(["replacement", "players", "measure"], sort=False):
         replacement, players, measure = map(str, cast(tuple[str, str, str], key))
-        wide = rows.pivot_table(index="sentence", columns="method", aggfunc="sum", sort=False)
+        wide = _in_all_layers(rows).pivot_table(index="sentence", columns="method", aggfunc="sum", sort=False)
         sums, counts = (np.asarray(wide[name].fillna(0), np.float64) for name in ("sum", "count"))
         total = nothing(draws, sums.shape[1])
         add(total, weights(seed, [int(number) for number in wide.index], draws), sums, counts)
@@ -131,6 +131,12 @@ def _of_layer(frame: pandas.DataFrame, layer: int | None, draws: int, seed: int)
             layer, replacement, players, measure, list(wide["sum"].columns), means(total), total.counts[0],
             alike(counts.max(axis=1)),
         )  # fmt: skip
+
+
+def _in_all_layers(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """Without methods that some layer does not have, whose means would be over others than the rest's."""
+    layers = rows.groupby("method").layer.transform("nunique")
+    return rows[layers == layers.max()]
 
 
 def _standings(column: _Column) -> Iterator[Standing]:
