@@ -1,13 +1,14 @@
 """Measures the numbers that the pages print. Run: .venv/bin/python docs/scripts/measure.py NAME [NAME ...]
 
-Names: rules, turning, vector, ends, ratios, origin, routing, chain, points, softmax, noticing, parts.
-`origin`, `points` and `parts` need the extra `gemma`, `parts` SmolLM2 too.
+Names: rules, turning, vector, ends, ratios, origin, nearly_zero, routing, chain, points, softmax, noticing,
+parts. `origin`, `points` and `parts` need the extra `gemma`, `parts` and `nearly_zero` SmolLM2.
 """
 
 import sys
 import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise, product
+from dataclasses import dataclass
+from itertools import islice, pairwise, product
 from typing import Any
 
 import torch
@@ -16,10 +17,13 @@ from torch import Tensor
 from transformers import MixtralConfig, MixtralModel
 
 from ligflow import Explainer, Flow, direction
+from ligflow.corpus.sources.readers import read
 from ligflow.devices.private_copy import private_copy
+from ligflow.evaluation.consistency import agreement
 from ligflow.explainer.carried_starts import carried_starts
 from ligflow.explainer.fingerprint import Structure, checksum
 from ligflow.method import from_names
+from ligflow.method.baselines import Baseline, Start
 from ligflow.results.tracing import BASELINES, trace
 
 SENTENCE = (
@@ -127,6 +131,50 @@ def origin() -> None:
                 f"{baseline:5} layer {layer:2}: origin mass {spread(mass)}, mean nodes {nodes.mean():.0f}, "
                 f"worst |certificate| {flow.certificate('z2z')[row].abs().max():.1e}"
             )
+
+
+@dataclass(frozen=True)
+class Part(Baseline):
+    """Every token starts at a part of its own vector: 0 is `zero`."""
+
+    part: float
+    name = "part"
+
+    def start(self, z: Tensor, _visible: Tensor) -> Start:
+        return Start(self.part * z)
+
+
+def nearly_zero() -> None:
+    """SmolLM2, 3 sentences: direct and composed with matched ends, from 0 and from a tenth of each vector.
+
+    Pearson without the target among the sources, then without the first token too; how large the sum of a
+    row is beside its magnitudes, direct and composed; how far direct has moved at a = 1e-6. Means over rows.
+    """
+    explainer = Explainer.from_pretrained("embedded:smollm2")
+    for part in (0.0, 0.1):
+        rows = []
+        for sentence in islice(read("embedded:sentences"), 3):
+            start = Part(part) if part else "zero"
+            flow = explainer.explain(
+                sentence.inputs, layer_baseline=start, att_baseline=start, mlp_baseline="matched"
+            )
+            rows.append(agreements(flow))
+        for layers in (slice(None), slice(0, 3), slice(3, 12), slice(12, 24), slice(24, 30)):
+            values = torch.cat([of_one[:, layers].flatten(1) for of_one in rows], dim=1).nanmean(dim=1)
+            numbers = "  ".join(f"{float(value):.2f}" for value in values)
+            print(f"from {part:.1f}  layers {layers!s:22} {numbers}")
+
+
+def agreements(flow: Flow) -> Tensor:
+    """What `nearly_zero` prints, as `[number, layer, target]`."""
+    direct, composed = flow.z2z.double(), flow.composed("conserving").double()
+    others = torch.ones_like(direct, dtype=torch.bool).tril(-1)
+    later = others.clone()
+    later[..., 0] = False
+    still = torch.zeros(direct.shape[:2], dtype=torch.bool)
+    pearson = [agreement(direct, composed, seen, still)["pearson"] for seen in (others, later)]
+    kept = [maps.sum(-1).abs() / maps.abs().sum(-1) for maps in (direct, composed)]
+    return torch.stack([*pearson, *kept, flow.origin_mass("z2z").double()])
 
 
 def routing() -> None:
@@ -294,7 +342,21 @@ def ways(flow: Flow) -> Tensor:
     ])  # fmt: skip
 
 
-MEASURES = (rules, turning, vector, ends, ratios, origin, routing, chain, points, softmax, noticing, parts)
+MEASURES = (
+    rules,
+    turning,
+    vector,
+    ends,
+    ratios,
+    origin,
+    nearly_zero,
+    routing,
+    chain,
+    points,
+    softmax,
+    noticing,
+    parts,
+)
 
 
 if __name__ == "__main__":

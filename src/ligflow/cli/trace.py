@@ -102,7 +102,10 @@ def follow(
     if split and chosen != "z2z":
         raise Usage("--split is for --map layer, the exact one; a map through the heads is composed.")
     if baseline == "carried" and towards is not None:
-        raise Usage("--towards asks one layer, to which nothing is carried; give --baseline mean with it.")
+        raise Usage(
+            "--towards asks one layer, to which nothing is carried; give --baseline mean with it. What the "
+            "prediction of a token rests on, through all layers, is told by 'ligflow why'."
+        )
     if not 0 <= threshold < 1:
         raise Usage(f"--threshold is {threshold}; give a share of the relevance from 0 to below 1.")
     outputs = _Outputs(csv, graph, html, threshold)
