@@ -81,7 +81,7 @@ def continuations() -> dict[str, list[Case]]:
         "agreement": [*_agreement()],
         "giving": [*_giving()],
         "changed": [*_changed()],
-        "planted": [*_planted()],
+        "evidence": [*_planted()],
         "repetition": [*_repetition()],
     }
 
@@ -95,7 +95,7 @@ def similarities() -> dict[str, list[Case]]:
             for (one, other), country in product(_SAME, _COUNTRIES.split())
         ],
         "changed": [*_changed_pairs()],
-        "planted": [*_planted_pairs()],
+        "evidence": [*_planted_pairs()],
     }
 
 
@@ -152,7 +152,7 @@ def _planted() -> Iterator[Case]:
     for _ in range(200):
         lines, evidence, said = _boxes(generator)
         colour, good = said.split()
-        text = " ".join([*lines, f"So if you open the {colour} box, you find"])
+        text = " ".join([*lines, f"In the {colour} box there are"])
         yield Case(text, answer=f" {good}", evidence=evidence, must_know=True)
 
 
