@@ -9,7 +9,7 @@ these; `--tables` computes nothing.
 
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pandas
 from blocks import put
 
 from ligflow import CompletenessWarning, Explainer
+from ligflow.corpus.analysis.clusters import by_document
 from ligflow.corpus.analysis.head_profiles import MIXED, by_head, labels, profiles_of
 from ligflow.corpus.analysis.head_relations import (
     ANY,
@@ -74,16 +75,18 @@ def maps_of(corpus: list[Sentence]) -> list[dict[str, Read]]:
 def compute(name: str, corpus: str) -> None:
     """All tables of a corpus."""
     chosen = sentences(corpus)
-    every = maps_of(chosen)
+    every, clusters = maps_of(chosen), by_document(chosen)
     kept: list[pandas.DataFrame] = []
     for rule, choice in RULES.items():
         asked = questions_of(chosen, punctuation=choice.punctuation)
-        answers = {kind: answer((of[kind] for of in every), asked, choice, DRAWS) for kind in MAPS}
+        answers = {
+            kind: answer((of[kind] for of in every), asked, choice, DRAWS, clusters=clusters) for kind in MAPS
+        }
         kept += [of_answers(rule, kind, answers[kind]) for kind in MAPS]
         if choice == Choice():
             keep(side_by_side(answers["LIG"], answers["attention"]), f"{name}-side-by-side")
     keep(pandas.concat(kept), f"{name}-relations")
-    keep(of_profiles(of["LIG"][:2] for of in every), f"{name}-places")
+    keep(of_profiles((of["LIG"][:2] for of in every), clusters), f"{name}-places")
 
 
 def keep(frame: pandas.DataFrame, name: str) -> None:
@@ -123,9 +126,9 @@ def side_by_side(ours: Answers, attention: Answers) -> pandas.DataFrame:
     return pandas.DataFrame(rows)
 
 
-def of_profiles(flows: Iterable[tuple[Sentence, object]]) -> pandas.DataFrame:
+def of_profiles(flows: Iterable[tuple[Sentence, object]], clusters: Mapping[int, int]) -> pandas.DataFrame:
     """The heads that route mainly to one kind of place."""
-    measures = profiles_of(flows, DRAWS)  # type: ignore[arg-type]
+    measures = profiles_of(flows, DRAWS, clusters=clusters)  # type: ignore[arg-type]
     of_heads = by_head(measures)
     rows = []
     for (layer, head), label in labels(measures).items():

@@ -9,7 +9,7 @@ import torch
 
 from browser import flow_of
 from ligflow import LigflowError
-from ligflow.corpus.analysis.head_profiles import MEASURES, labels, measured, profiles
+from ligflow.corpus.analysis.head_profiles import MEASURES, labels, measured, profiles, profiles_of
 from ligflow.corpus.runs.runner import run
 from ligflow.corpus.runs.store import Run
 from ligflow.corpus.sources.corpus import Corpus
@@ -50,6 +50,21 @@ def test_profiles_of_a_run(kept: Run) -> None:
     assert labels(found)[0, 2] == "previous"
     zero = {(one.layer, one.head, one.measure): one for one in profiles(kept, "zero", draws=200)}
     assert zero[0, 2, "self"].mean > 0.01
+
+
+def test_sentences_of_one_document_are_drawn_together() -> None:
+    """Documents that are all alike leave a mean sure, though their sentences differ."""
+    made = flow_of(TOKENS, layers=1, heads=1, **ABOUT)
+    kinds = [(1 + more * torch.eye(6).roll(-1, 1))[None, None].double() for more in (0, 5)]
+    read = [
+        (replace(SENTENCE, number=number), replace(made, tensors={**made.tensors, "z2u": kinds[number % 2]}))
+        for number in range(12)
+    ]
+    place = MEASURES.index("previous")
+    apart = profiles_of(read, draws=200)[place]
+    whole = profiles_of(read, draws=200, clusters={number: number // 2 for number in range(12)})[place]
+    assert apart.low < apart.mean == whole.mean < apart.high
+    assert whole.low == pytest.approx(whole.high) == pytest.approx(whole.mean)
 
 
 def test_runs_without_maps_or_sentences(tmp_path: Path) -> None:

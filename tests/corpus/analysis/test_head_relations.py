@@ -22,6 +22,7 @@ from ligflow.corpus.analysis.head_relations import (
     questions_of,
 )
 from ligflow.corpus.sources.sentence import Sentence
+from ligflow.evaluation.bootstrap import weights
 from ligflow.evaluation.verdicts import BETTER, OPEN, WORSE
 from ligflow.evaluation.word_choice import OFFSETS
 from one_head import ABOUT, SENTENCE, TOKENS
@@ -152,6 +153,19 @@ def test_heads_are_held_against_the_best_offset_of_each_question() -> None:
     best = {(row.relation, row.direction): row.head for row in best_of_each(rows)}
     assert len(best) == 6
     assert best["far", TO_HEAD] == best[ANY, TO_HEAD] == 0
+
+
+def test_sentences_of_one_document_are_drawn_together() -> None:
+    """Every draw counts the right rows and the rows of whole documents, by hand."""
+    sentences = corpus(12)
+    documents = {sentence.number: sentence.number // 3 for sentence in sentences}
+    answers = answer(maps(sentences), [(ANY, TO_HEAD)], draws=100, clusters=documents)
+    counts = np.array([by_loop((ANY, TO_HEAD), 1, [sentence], False) for sentence in sentences])
+    weight = weights(0, range(4), 100).repeat(3, axis=1)
+    known = weight.any(axis=1)  # a draw without any document has no share
+    expected = (weight @ counts[:, 1])[known] / (weight @ counts[:, 0])[known]
+    np.testing.assert_allclose(answers.heads[known, 0, 0, 1], expected)
+    assert (answers.sentences, answers.clusters) == (12, 4)
 
 
 def test_heads_of_chance_are_surely_better_at_nothing() -> None:

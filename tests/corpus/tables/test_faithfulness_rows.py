@@ -1,16 +1,20 @@
 """What a trial stores of a sentence, against the measures by hand."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from ligflow import Explainer
 from ligflow.corpus.runs.faithfulness_trial import try_methods
+from ligflow.corpus.tables import faithfulness_rows
 from ligflow.corpus.tables.faithfulness_rows import ALL, MEASURES, SHUFFLED, WORDS
 from ligflow.evaluation.faithfulness import measured
-from ligflow.evaluation.other_methods import value_zeroing
+from ligflow.evaluation.other_methods import rivals, value_zeroing
 from ligflow.evaluation.removal import ablation
 from ligflow.routes.workspace import Selection
 from small_trial import SENTENCES, TEXTS, TRIAL
@@ -42,6 +46,22 @@ def test_rows_are_those_of_the_layer(folder: Path, pair: Pair) -> None:
         known = {ALL: expected, WORDS: of_words}[str(row.players)][str(row.measure)]
         assert row.sum == pytest.approx(float(known.sum()), rel=1e-4)
         assert int(str(row.count)) == len(everyone)
+
+
+def test_a_method_that_shuffled_weights_lack_is_not_compared_with_them(
+    tmp_path: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = count()
+
+    def some(*asked: Any) -> dict[str, Tensor]:
+        maps = rivals(*asked)
+        return maps if next(calls) == 0 else {name: maps[name] for name in maps if name != "DecompX"}
+
+    monkeypatch.setattr(faithfulness_rows, "rivals", some)
+    frame = try_methods(tmp_path / "trial", *pair, SENTENCES[:1], TRIAL)
+    compared = set(frame[frame.measure == SHUFFLED].method)
+    assert set(frame.method) - compared >= {"DecompX"}
+    assert "ALTI" in compared
 
 
 def test_shuffled_weights_keep_their_values_and_lose_their_places(pair: Pair) -> None:

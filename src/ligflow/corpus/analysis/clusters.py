@@ -4,20 +4,22 @@ Sentences of one document are alike, so documents are drawn where a corpus has s
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from hashlib import blake2b
 
 from ligflow.corpus.runs.store import Run
 from ligflow.corpus.sources.sentence import Sentence
 
 
-def clusters_of(run: Run, genre: str | None) -> dict[int, int]:
-    """The cluster of each sentence, of a genre or all: its document; itself where all are of one document."""
-    every = [
-        sentence
-        for shard in run.done
-        for sentence in run.sentences(shard)
-        if genre is None or sentence.genre == genre
-    ]
+def clusters_of(run: Run, genre: str | None = None) -> dict[int, int]:
+    """The cluster of each sentence of a run, of a genre or all; see `by_document`."""
+    every = (sentence for shard in run.done for sentence in run.sentences(shard))
+    return by_document(sentence for sentence in every if genre is None or sentence.genre == genre)
+
+
+def by_document(sentences: Iterable[Sentence]) -> dict[int, int]:
+    """The cluster of each sentence by its number: its document; itself where all are of one document."""
+    every = list(sentences)
     apart = len({sentence.document for sentence in every}) > 1
     return {sentence.number: _of_document(sentence) if apart else sentence.number for sentence in every}
 

@@ -1,10 +1,10 @@
 """Head profiles over a run that kept its maps: what each head routes to, with intervals and labels.
 
 A row's shares are `|A_k| / sum_k |A_k|`; a measure is a mean over rows, with the interval of a bootstrap over
-sentences [chamandy2012].
+sentences, or over documents where a corpus has several [chamandy2012].
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ligflow.corpus.analysis.clusters import clusters_of
 from ligflow.corpus.analysis.corpus_words import head_of, is_punctuation
 from ligflow.corpus.runs.kept_maps import flows
 from ligflow.corpus.runs.store import Run
@@ -31,7 +32,7 @@ MIXED = "mixed"
 
 @dataclass(frozen=True)
 class Profile:
-    """One measure of one head: its mean over rows, with a 95% interval over sentences; `rows` it is of."""
+    """One measure of one head: its mean over rows, with a 95% interval; `rows` it is of."""
 
     layer: int
     head: int
@@ -51,12 +52,18 @@ def profiles(run: Run, att: str = "itb", draws: int = 1000, seed: int = 0) -> li
     Raises LigflowError if the run kept no maps, nothing was explained, the baseline is unknown, or the draws
     are too few.
     """
-    return profiles_of(maps_of(run, att), draws, seed)
+    return profiles_of(maps_of(run, att), draws, seed, clusters_of(run))
 
 
-def profiles_of(read: Iterable[tuple[Sentence, Flow]], draws: int = 1000, seed: int = 0) -> list[Profile]:
+def profiles_of(
+    read: Iterable[tuple[Sentence, Flow]],
+    draws: int = 1000,
+    seed: int = 0,
+    clusters: Mapping[int, int] | None = None,
+) -> list[Profile]:
     """The same of sentences and their maps of what heads read (`z2u`), which are taken one at a time.
 
+    `clusters` says which sentences, by number, are drawn together; without it each is drawn by itself.
     Raises LigflowError without any, and for too few draws.
     """
     total: Sums | None = None
@@ -66,7 +73,8 @@ def profiles_of(read: Iterable[tuple[Sentence, Flow]], draws: int = 1000, seed: 
         layers, shape = flow.layers, (values.shape[0], values.shape[1], values.shape[2])
         sums, counts = np.nansum(values, -1).reshape(1, -1), (~np.isnan(values)).sum(-1).reshape(1, -1)
         total = total or nothing(draws, sums.shape[1])
-        add(total, weights(seed, [sentence.number], draws), sums, counts.astype(np.float64))
+        key = (clusters or {}).get(sentence.number, sentence.number)
+        add(total, weights(seed, [key], draws), sums, counts.astype(np.float64))
     if total is None:
         raise LigflowError("No sentence was explained, so no head has a profile.")
     return list(_profiles(total, shape, layers))

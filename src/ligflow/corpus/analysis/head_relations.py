@@ -3,12 +3,12 @@
 A question is a relation and a direction: of all words that hang from another one as its subject, does the row
 of the dependent choose its head, or the row of the head one of its dependents? The strongest word of a row is
 its choice; special tokens are no words, and punctuation is none unless that is asked for. A head is held
-against the fixed offset that is best for that question [clark2019]. Differences are paired over sentences,
-and their intervals simultaneous over all heads and all questions [montielolea2019].
+against the fixed offset that is best for that question [clark2019]. Differences are paired over sentences
+(or documents), and their intervals simultaneous over all heads and all questions [montielolea2019].
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -83,7 +83,7 @@ class Answers:
     questions: tuple[Question, ...]
     layers: tuple[int, ...]
     sentences: int
-    clusters: int  # the sentences, as many as vary alike
+    clusters: int  # what is drawn, documents or sentences: as many as vary alike
     rows: Int[np.ndarray, " question"]
     heads: Float[np.ndarray, "draw question layer head"]
     offsets: Float[np.ndarray, "draw question offset"]
@@ -120,30 +120,36 @@ def answer(
     choice: Choice = DEFAULT,
     draws: int = 1000,
     seed: int = 0,
+    clusters: Mapping[int, int] | None = None,
 ) -> Answers:
     """How often each head is right, and each offset, over sentences whose maps are read one at a time.
 
+    `clusters` says which sentences, by number, are drawn together (`clusters_of`, `by_document`); without it
+    each is drawn by itself.
     Raises LigflowError where no sentence has heads and words, and for too few draws.
     """
     total: Sums | None = None
-    sizes: list[int] = []
+    sizes: Counter[int] = Counter()
+    sentences = 0
     shape, layers = (0, 0), tuple[int, ...]()
     for sentence, flow, maps in read:
         if sentence.heads is None or flow.meta.get("words") is None:
             continue
         right, hits_of = _of_sentence(sentence, flow, maps, questions, choice)
         layers, shape = flow.layers, (maps.shape[0], maps.shape[1])
-        sizes.append(len(flow.meta["word_labels"]))
+        key, sentences = (clusters or {}).get(sentence.number, sentence.number), sentences + 1
+        sizes[key] += len(flow.meta["word_labels"])
         total = total or nothing(draws, hits_of.size)
         counts = np.repeat(right, hits_of.shape[1]).astype(np.float64)
-        add(total, weights(seed, [sentence.number], draws), hits_of.reshape(1, -1), counts[None])
+        add(total, weights(seed, [key], draws), hits_of.reshape(1, -1), counts[None])
     if total is None:
         raise LigflowError("No sentence that was explained has words and syntactic heads.")
     every = means(total).reshape(len(total.sums), len(questions), -1)
     heads, offsets = np.split(every, [every.shape[2] - len(OFFSETS)], axis=2)
     heads = heads.reshape(*heads.shape[:2], *shape)
     rows = total.counts[0].reshape(len(questions), -1)[:, 0].astype(np.int64)
-    return Answers(tuple(questions), layers, len(sizes), alike(np.array(sizes)), rows, heads, offsets)
+    count = alike(np.array(list(sizes.values())))
+    return Answers(tuple(questions), layers, sentences, count, rows, heads, offsets)
 
 
 def _of_sentence(

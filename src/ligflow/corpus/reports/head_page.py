@@ -8,6 +8,7 @@ import numpy as np
 import pandas
 from matplotlib.figure import Figure
 
+from ligflow.corpus.analysis.clusters import clusters_of
 from ligflow.corpus.analysis.head_profiles import (
     MIXED,
     OTHER,
@@ -31,8 +32,9 @@ _LOOK = {"font.size": 7, "svg.hashsalt": "ligflow"}  # many heads: small letters
 _NAMED = 12  # heads that a line names; the table has all
 _EXPLAINED = (
     "Shares of each row's magnitude, means over rows, with half the width of their 95% intervals over "
-    "sentences. A star: surely more than the same values in random order. A head is named after a kind of "
-    "place if more than half of its mass goes there, and surely more than chance."
+    "sentences, or documents where there are several. A star: surely more than the same values in random "
+    "order. A head is named after a kind of place if more than half of its mass goes there, and surely more "
+    "than chance."
 )
 
 
@@ -73,7 +75,8 @@ def _relations(run: Run, att: str, draws: int, seed: int, choice: Choice) -> lis
     every = (sentence for shard in run.done for sentence in run.sentences(shard))
     questions = questions_of(every, punctuation=choice.punctuation)
     read = ((sentence, flow, flow.z2u) for sentence, flow in maps_of(run, att))
-    return found(answer(read, questions, choice, draws, seed)) if questions else []
+    clusters = clusters_of(run)
+    return found(answer(read, questions, choice, draws, seed, clusters)) if questions else []
 
 
 def _table(answers: Sequence[Found]) -> pandas.DataFrame:

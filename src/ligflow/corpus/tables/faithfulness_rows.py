@@ -120,11 +120,10 @@ def _measured(
 
 
 def _alike(maps: Maps, others: Maps, players: Tensor) -> judged_maps.Rows:
-    """Rank correlation of the magnitudes of two sets of maps."""
-    first, second = (
-        torch.stack([attribution.abs().double() for attribution in each.values()]) for each in (maps, others)
-    )
-    return dict(zip(maps, spearman(first, second, players[None]), strict=True))
+    """Rank correlation of the magnitudes of two sets of maps, of the methods that both have."""
+    both = [method for method in maps if method in others]
+    first, second = (torch.stack([each[method].abs().double() for method in both]) for each in (maps, others))
+    return dict(zip(both, spearman(first, second, players[None]), strict=True))
 
 
 def _rows(replacement: str, players: str, measure: str, values: judged_maps.Rows) -> Iterator[dict[str, Any]]:
