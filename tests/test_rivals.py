@@ -1,0 +1,164 @@
+"""What rivals of the whole-model benchmark compute here, on tiny models, against brute force."""
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import networkx
+import pytest
+import torch
+import transformers
+
+from ligflow import Explainer
+from ligflow.evaluation.norm_based_attention import norm_based
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+FOLDERS = (BENCHMARKS, BENCHMARKS / "workers")
+IDS = [3, 7, 5, 9, 4]
+SIZES: dict[str, Any] = {
+    "vocab_size": 16, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "max_position_embeddings": 32,
+}  # fmt: skip
+
+pytestmark = pytest.mark.usefixtures("no_shape_checks")
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Imports scripts of the benchmarks, which leave no trace among the imported modules."""
+    names = [path.stem for folder in FOLDERS for path in folder.glob("*.py")]
+    for folder in FOLDERS:
+        monkeypatch.syspath_prepend(str(folder))
+    for name in names:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+def decoder() -> Any:
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(**SIZES, num_key_value_heads=1, initializer_range=0.5)
+    config._attn_implementation = "eager"
+    return transformers.LlamaForCausalLM(config).double().eval().requires_grad_(False)
+
+
+def encoder() -> Any:
+    torch.manual_seed(0)
+    config = transformers.BertConfig(**SIZES, initializer_range=0.5, attn_implementation="eager")
+    return transformers.BertModel(config, add_pooling_layer=False).double().eval().requires_grad_(False)
+
+
+def asked(scripts: Any, other: list[int] | None = None) -> Any:
+    kept = [True, False, False, False, False]
+    return scripts("question_file").Question("t-1", "facts", IDS, ["a"] * 5, 6, 1, kept, other=other)
+
+
+def value(model: Any, question: Any, ids: list[int]) -> float:
+    """The question's number through the model as it is, from token ids."""
+
+    def outputs(of: list[int]) -> Any:
+        return model(input_ids=torch.tensor([of]))
+
+    if question.other is None:
+        return float(outputs(ids).logits[0, -1].log_softmax(-1)[question.target])
+    own, other = (outputs(of).last_hidden_state[0].mean(0) for of in (ids, question.other))
+    return float(torch.cosine_similarity(own, other, dim=0))
+
+
+@pytest.mark.parametrize(("make", "other"), [(decoder, None), (encoder, [3, 8, 4])])
+def test_leave_one_out_and_integrated_gradients(scripts: Any, make: Any, other: list[int] | None) -> None:
+    captum_worker, model, question = scripts("of_captum"), make(), asked(scripts, other)
+    whole = value(model, question, IDS)
+    lost = [whole - value(model, question, [*IDS[:k], 1, *IDS[k + 1 :]]) for k in range(1, 5)]
+    found = captum_worker.feature_ablation(model, question)[0]
+    torch.testing.assert_close(
+        found.double(), torch.tensor([0.0, *lost], dtype=torch.float64), atol=1e-5, rtol=1e-4
+    )
+    summed = float(captum_worker.integrated_gradients(model, question).sum())
+    assert summed == pytest.approx(whole - value(model, question, [IDS[0], 1, 1, 1, 1]), abs=5e-3)
+    gradient = captum_worker.gradient_times_input(model, question)[0]
+    score, step = scripts("worker").score(model, question), 5e-3  # norms are in float32
+    for token in range(5):
+        ends = []
+        for way in (1 + step, 1 - step):
+            embedded = model.get_input_embeddings()(torch.tensor([IDS])).clone()
+            embedded[0, token] *= way
+            ends.append(float(score(embedded)))
+        slope = (ends[0] - ends[1]) / (2 * step)
+        assert slope == pytest.approx(float(gradient[token].detach()), abs=2e-3)
+
+
+def test_flow_is_the_largest_that_a_graph_library_finds(scripts: Any) -> None:
+    generator = torch.Generator().manual_seed(1)
+    maps = torch.rand(3, 4, 4, generator=generator, dtype=torch.float64).tril() / 2
+    found = scripts("attention_flow").attention_flow(maps, 3)
+    graph = networkx.DiGraph()
+    for layer, target, source in maps.nonzero().tolist():
+        graph.add_edge((layer + 1, target), (layer, source), capacity=float(maps[layer, target, source]))
+    expected = [networkx.maximum_flow_value(graph, (3, 3), (0, source)) for source in range(4)]
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), atol=1e-6, rtol=0)
+
+
+def test_attention_by_the_model_s_own_weights(scripts: Any) -> None:
+    worker, model, question = scripts("of_attention"), decoder(), asked(scripts)
+    maps = [layer[0] for layer in model(torch.tensor([IDS]), output_attentions=True).attentions]
+    half = [(layer.mean(0) + torch.eye(5)) / 2 for layer in maps]
+    torch.testing.assert_close(worker.mean_attention(model, question), torch.stack(maps).mean((0, 1))[-1])
+    torch.testing.assert_close(worker.last_attention(model, question), maps[1].mean(0)[-1])
+    torch.testing.assert_close(worker.by_rollout(model, question), (half[1] @ half[0])[-1])
+    rolled = worker.rollout_of(norm_based, True, Explainer(model), question)
+    written = []
+    for layer, attention in zip(model.model.layers, maps, strict=True):
+        inner = layer.self_attn
+        with torch.no_grad():
+            hidden = layer.input_layernorm(written_input(model, len(written)))
+            values = inner.v_proj(hidden)[0].expand(2, 5, 4)
+            by_head = inner.o_proj.weight.unflatten(1, (2, 4))
+            sizes = torch.einsum("hjk,hkd,ohd->jko", attention, values, by_head).norm(dim=-1)
+        written.append((sizes / sizes.sum(-1, keepdim=True) + torch.eye(5)) / 2)
+    torch.testing.assert_close(rolled, (written[1] @ written[0])[-1])
+    of_encoder = asked(scripts, [3, 8, 4])
+    torch.testing.assert_close(
+        worker.mean_attention(encoder(), of_encoder),
+        torch.stack(
+            [layer[0] for layer in encoder()(torch.tensor([IDS]), output_attentions=True).attentions]
+        ).mean((0, 1, 2)),
+    )
+
+
+def written_input(model: Any, layer: int) -> torch.Tensor:
+    return model(torch.tensor([IDS]), output_hidden_states=True).hidden_states[layer]
+
+
+def test_a_worker_goes_on_and_leaves_out_tuning_questions(
+    scripts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, rivals = scripts("of_attention"), scripts("rivals")
+    weights, folder = tmp_path / "weights" / "tiny", tmp_path / "tiny"
+    decoder().float().save_pretrained(weights)
+    rows = [asked(scripts).__dict__ | {"name": f"facts-{number:03}"} for number in (0, 1, 2, 3)]
+    folder.mkdir()
+    (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rivals.write_outputs(weights)
+    answers = folder / "relevances" / "last-attention.jsonl"
+    for count, names in (("1", ["facts-001"]), ("3", ["facts-001", "facts-002", "facts-003"])):
+        monkeypatch.setattr(sys, "argv", ["worker", str(folder), str(weights), "last-attention", count])
+        scripts("worker").work(worker.RIVALS, "ligflow", "0")
+        lines = [json.loads(line) for line in answers.read_text().splitlines()]
+        assert [line["name"] for line in lines] == names
+        answers.write_text(
+            answers.read_text() + '{"name": "fac'
+        )  # as if it was ended in the middle of a line
+    assert sum(lines[0]["relevance"]) == pytest.approx(1, abs=1e-5)
+    assert lines[0]["seconds"] > 0
+    about = json.loads(answers.with_suffix(".json").read_text())
+    assert set(about) == {"method", "package", "version", "settings", "source"}
+    recorded = json.loads((weights / "outputs.json").read_text())
+    recorded["values"][0] += 1
+    (weights / "outputs.json").write_text(json.dumps(recorded))
+    with pytest.raises(SystemExit, match="another in this environment"):
+        scripts("worker").agrees(scripts("worker").loaded(weights), weights)
