@@ -1,6 +1,6 @@
 """Tries LIG and the methods of others on the shipped corpus: tables in benchmarks/results, and the page.
 
-Run: python docs/scripts/faithfulness.py [minilm] [gemma]    (7 and 12 minutes of one core; it can be
+Run: python docs/scripts/faithfulness.py [minilm] [gemma]    (8 and 12 minutes of one core; it can be
 interrupted, and goes on). With --tables the page is made anew from the tables that are there, in seconds.
 """
 
