@@ -13,6 +13,7 @@ CHAIN, RANDOM = "chain", "random"
 APART = ("chain-", "leave-one-out")  # variants, and a method that asks the judge itself
 DRAWS = 2000
 FEWEST = 5  # questions
+MOST = 0.8  # of the chain's questions; a method that has answered fewer is left out
 LOWER = ("sufficiency",)  # measures of which less is better
 Names = Sequence[str]
 
@@ -27,6 +28,8 @@ def standings(rows: pandas.DataFrame, part: str) -> pandas.DataFrame:
     variants = [name for name in names if name.startswith("chain-") and name != "chain-fine"]
     chosen = [CHAIN, *variants] if part == "variants" else [name for name in names if name not in variants]
     some = rows[rows.method.isin([name for name in chosen if name != "chain-fine"])]
+    if part == "variants":
+        some = some[some.question.isin(rows[rows.method.isin(variants)].question)]
     tables = [_of_measure(measure, each) for measure, each in some.groupby("measure", sort=False)]
     return pandas.concat([each for each in tables if len(each)], ignore_index=True)
 
@@ -34,9 +37,9 @@ def standings(rows: pandas.DataFrame, part: str) -> pandas.DataFrame:
 def _of_measure(measure: object, rows: pandas.DataFrame) -> pandas.DataFrame:
     """One measure's standings."""
     wide = rows.pivot(index="question", columns="method", values="value")
-    wide = wide.loc[:, wide.notna().sum() >= FEWEST]
     if CHAIN not in wide:
         return pandas.DataFrame()
+    wide = wide.loc[:, wide.notna().sum() >= MOST * wide[CHAIN].notna().sum()]
     whole = wide.dropna()
     if len(whole) < FEWEST:
         return pandas.DataFrame()

@@ -3,10 +3,10 @@
     python benchmarks/removal_judge.py smollm2 [--questions 60] [--lattices 15]
 
 For every method that has answered a question it runs the sets of tokens that its curves need, replaced by the
-neutral token, by the mean embedding, and by random tokens of the shipped corpus (two draws); with the first
-token kept, and by the neutral token once more with all that may go. Of short prompts it runs all sets. What
-has been run is kept in RUN/MODEL/judged/QUESTION.json, by set (a number whose bit k stands for token k): more
-methods need their own sets alone, and an interrupted run goes on.
+neutral token, by the mean embedding, and by random tokens of the shipped corpus, a draw for each question; a
+decoder's first token is kept, and by the neutral token once more among those that may go. Of short prompts
+it runs all sets. What has been run is kept in RUN/MODEL/judged/QUESTION.json, by set (a number whose bit k
+stands for token k): more methods need their own sets alone, and an interrupted run goes on.
 """
 
 import json
@@ -29,8 +29,8 @@ from ligflow.evaluation.replaced_prompts import Scores, next_token_scores, simil
 from ligflow.inputs.tokens import special_ids
 from question_file import MODELS, RUNS, Question, read_lines, read_questions
 
-DRAWS = ("random 0", "random 1")
-REPLACEMENTS = ("neutral", "mean", *DRAWS)
+DRAWS = ("random 0",)
+PARTS = ("neutral", "mean", *DRAWS, "first")  # the last: all tokens among those that may go, neutral
 ALL_SETS = 8  # players at most of a prompt of which all sets are run
 Values = dict[str, dict[str, float]]  # by replacement and set
 
@@ -39,6 +39,7 @@ def main(
     model: Annotated[str, typer.Argument(help="smollm2, gemma or minilm.")],
     questions: Annotated[int, typer.Option(help="The first test questions, kinds in turn.")] = 60,
     lattices: Annotated[int, typer.Option(help="Of so many short prompts all sets.")] = 15,
+    only: Annotated[str, typer.Option(help="What is run, with commas between.")] = ",".join(PARTS),
     runs: Annotated[Path, typer.Option(help="The folder of the run.")] = RUNS,
 ) -> None:
     """Run what the measures need."""
@@ -52,7 +53,7 @@ def main(
         file = folder / "judged" / f"{question.name}.json"
         values: Values = json.loads(file.read_text()) if file.exists() else {}
         known = sum(map(len, values.values()))
-        wanted = sets_of(question, relevances.get(question.name, {}), question.name in whole)
+        wanted = sets_of(question, relevances.get(question.name, {}), question.name in whole, only.split(","))
         for replacement, sets in wanted.items():
             judge(explainer, question, replacement, sets, values.setdefault(replacement, {}))
         file.parent.mkdir(exist_ok=True)
@@ -88,7 +89,7 @@ def relevances_of(folder: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def sets_of(
-    question: Question, relevances: Mapping[str, np.ndarray], whole: bool
+    question: Question, relevances: Mapping[str, np.ndarray], whole: bool, parts: Sequence[str] = PARTS
 ) -> dict[str, list[np.ndarray]]:
     """The sets that a question's measures need, by replacement."""
     length = len(question.ids)
@@ -96,12 +97,15 @@ def sets_of(
     with_first = [sets for _, sets in curves(question, relevances, first=True)]
     every = [*subsets(players_of(question), length)] if whole else []
     alone = [np.zeros((1, length), dtype=bool), np.eye(length, dtype=bool)]
-    return {
-        "neutral": [*alone, *plain, *with_first, *every],
+    sets = {
+        "neutral": [*alone, *plain, *every],
         "mean": [alone[0], *plain],
-        DRAWS[0]: [alone[0], *plain, *every],
-        DRAWS[1]: [alone[0], *plain],
+        **{draw: [alone[0], *plain, *every] for draw in DRAWS},
     }
+    chosen = {name: sets[name] for name in sets if name in parts}
+    if "first" in parts:
+        chosen["neutral"] = [*chosen.get("neutral", alone), *with_first]
+    return chosen
 
 
 def curves(

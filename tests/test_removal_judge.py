@@ -43,7 +43,7 @@ def test_removed_tokens_are_replaced_by_the_neutral_one(scripts: dict[str, Any])
     values: dict[str, float] = {}
     relevances = {"chain": np.array([0, 3.0, -1, 2, 1, 0])}
     wanted = scripts["removal_judge"].sets_of(question, relevances, whole=True)
-    assert set(wanted) == {"neutral", "mean", "random 0", "random 1"}
+    assert set(wanted) == {"neutral", "mean", "random 0"}
     scripts["removal_judge"].judge(explainer, question, "neutral", wanted["neutral"], values)
     assert values["0"] == pytest.approx(plain(explainer, question.ids), abs=1e-12)
     assert values[str(2 + 8)] == pytest.approx(plain(explainer, [2, 1, 20, 1, 40, 3]), abs=1e-12)
@@ -58,7 +58,7 @@ def test_scores_come_from_what_was_run(scripts: dict[str, Any]) -> None:
     question = asked(scripts)
     weight = np.array([0.0, 3.0, -1.0, 2.0, 1.0, 0.0])
     judged = {str(number): -sum(weight[k] for k in range(6) if number >> k & 1) for number in range(64)}
-    every = dict.fromkeys(("neutral", "mean", "random 0", "random 1"), judged)
+    every = dict.fromkeys(("neutral", "mean", "random 0"), judged)
     rows = dict(scripts["prediction_scores"].measured(question, every, weight))
     # four players, of which 1, 1, 2, 3, 3 go: 3, 3, 5, 6, 6 of the first, -1, -1, 0, 2, 2 of the last
     assert rows["neutral: between"] == pytest.approx((23 - 2) / 5)

@@ -58,7 +58,8 @@ def measure(model: str) -> None:
     if model == "smollm2":
         tables["path"] = on_a_path()
     for name, table in tables.items():
-        write(model, name, table)
+        if len(table):
+            write(model, name, table)
     figure(model, tables["costs"], tables["standings"])
 
 

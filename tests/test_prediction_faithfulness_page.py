@@ -1,0 +1,48 @@
+"""The page on whole-model faithfulness says what its kept tables say."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs" / "scripts"))
+
+import prediction_faithfulness_tables as tables  # type: ignore[import-not-found]  # noqa: E402
+
+PAGE = (ROOT / "docs" / "explanation" / "prediction-faithfulness.md").read_text(encoding="utf-8")
+MODELS = [file.name.removesuffix("-standings.csv") for file in tables.RESULTS.glob("*-standings.csv")]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_blocks_are_those_of_the_tables(model: str) -> None:
+    every = tables.blocks(model)
+    shown = [name for name in every if f"<!-- begin {name} -->" in PAGE]
+    assert f"{model}-main" in shown
+    for name in shown:
+        assert f"<!-- begin {name} -->\n\n{every[name]}\n\n<!-- end {name} -->" in PAGE
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_random_relevance_scores_zero(model: str) -> None:
+    rows = tables.read(model, "standings")
+    rows = rows[(rows.method == "random") & rows.measure.isin(tables.DIFFERENCES)]
+    assert len(rows)
+    outside = rows[(rows.low > 0) | (rows.high < 0)].measure.tolist()
+    assert not outside
+
+
+def test_the_first_paragraph_is_that_of_the_tables() -> None:
+    rows = tables.read("smollm2", "standings")
+    first = PAGE.split("\n## ")[0].replace("\n", " ")
+    own = rows[rows.measure == "random: between"].set_index("method")
+    for method in ("chain", "attnlrp", "leave-one-out"):
+        assert f"{own['mean'][method]:.2f}" in first
+    assert f"On {own.questions['chain']} questions" in first
+    assert (own.beside[["attnlrp", "leave-one-out", "last-attention"]] == "cannot be told").all()
+    assert (own.beside[["gim", "deeplift", "gradient-x-input", "rollout", "flow"]] == "worse").all()
+    costs = tables.read("smollm2", "costs").set_index("method").seconds
+    assert f"{costs['chain']:.1f} CPU seconds" in first
+    assert f"{costs['attnlrp']:.1f} s" in first
+    place = rows[rows.measure == "changed word: place"].set_index("method")
+    assert place.low["chain"] < 0 < place.high["chain"]
