@@ -1,5 +1,6 @@
 """What rivals of the whole-model benchmark compute here, on tiny models, against brute force."""
 
+import dataclasses
 import importlib
 import json
 import sys
@@ -162,3 +163,40 @@ def test_a_worker_goes_on_and_leaves_out_tuning_questions(
     (weights / "outputs.json").write_text(json.dumps(recorded))
     with pytest.raises(SystemExit, match="another in this environment"):
         scripts("worker").agrees(scripts("worker").loaded(weights), weights)
+
+
+def test_patches_of_nodes_and_gradients(scripts: Any) -> None:
+    """The last MLP's patch by hand, past which there is one norm and a matrix; a head's by other weights."""
+    nodes, worker, model, other = scripts("nodes"), asked(scripts), decoder(), [3, 8, 5, 9, 4]
+    question = dataclasses.replace(worker, contrast=2, counterfactual=other)
+    explainer = Explainer(model)
+    effects = nodes.patched(explainer, question)
+    last, embed = model.model.layers[-1], model.get_input_embeddings()
+
+    def parts(ids: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        taken = {}
+        with nodes.hooked(
+            last.post_attention_layernorm.register_forward_pre_hook(lambda _, args: taken.update(x=args[0]))
+        ):
+            model(inputs_embeds=embed(torch.tensor([ids])))
+        return taken["x"], last.mlp(last.post_attention_layernorm(taken["x"]))
+
+    def gap(stream: torch.Tensor) -> float:
+        logits = model.lm_head(model.model.norm(stream))[0, -1]
+        return float(logits[6] - logits[2])
+
+    (own, written), (instead, other_written) = parts(IDS), parts(other)
+    removed = gap(own + written) - gap(own + other_written)
+    restored = gap(instead + written) - gap(instead + other_written)
+    found = [float(effects[effect][1][-1]) for effect in nodes.EFFECTS]
+    assert found == pytest.approx([removed, restored, (removed + restored) / 2], abs=1e-6)
+    scores = nodes.scores(explainer, question)
+    step = 1e-3
+    slope = (gap(own + written) - gap(own + written + step * (other_written - written))) / step
+    assert float(scores["gradient, real run"][1][-1]) == pytest.approx(slope, rel=2e-2, abs=1e-4)
+    assert {name: [len(part) for part in values] for name, values in scores.items()} == {
+        name: [4, 2] for name in nodes.METHODS
+    }
+    heads = effects["out of the real run"][0]
+    assert len(heads) == 4
+    assert abs(heads[2:]).max() > 0
