@@ -38,12 +38,14 @@ def test_only_targets_that_have_not_converged_take_more_nodes() -> None:
     torch.testing.assert_close(found.value, torch.ones(3, 1, 1, dtype=torch.float64), rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("power", [0.5, 0.3, 0.2])
-def test_mass_that_hides_at_the_origin_is_found_by_the_certificate(power: float) -> None:
+@pytest.mark.parametrize(("power", "points"), [(0.5, 89), (0.3, 164), (0.2, 267)])
+def test_mass_that_hides_at_the_origin_is_found_by_the_certificate(power: float, points: int) -> None:
     """Of `a^0.2` a quarter grows below a = 1e-3, and a part in 250 below 1e-12."""
     found = solve([[power]])
     assert found.met.all()
     assert float(found.value) == pytest.approx(1, abs=1e-3)
+    assert abs(float(found.value) - 1) <= float(found.error) <= 1e-3
+    assert found.nodes <= points
 
 
 def test_mass_below_everything_is_reported_as_missing() -> None:
@@ -59,13 +61,13 @@ def boundary_layer(width: float, nodes: Tensor, targets: Tensor) -> Tensor:
     return slope[:, None, None, None].expand(-1, len(targets), 1, 1)
 
 
-@pytest.mark.parametrize("width", [1e-1, 1e-3, 1e-6, 1e-12])
-def test_a_norms_boundary_layer_is_resolved(width: float) -> None:
+@pytest.mark.parametrize(("width", "points"), [(1e-1, 16), (1e-3, 96), (1e-6, 113), (1e-12, 174)])
+def test_a_norms_boundary_layer_is_resolved(width: float, points: int) -> None:
     total = torch.tensor([[1 / math.sqrt(1 + width**2)]], dtype=torch.float64)
     found = Adaptive().integrate(lambda a, j: boundary_layer(width, a, j), total, total.clone())
     assert found.met.all()
     assert float(found.value) == pytest.approx(float(total), abs=1e-3)
-    assert found.nodes < 600
+    assert found.nodes <= points
 
 
 def test_a_jump_along_the_path_ends_unmet_without_spending_the_budget() -> None:
@@ -76,7 +78,7 @@ def test_a_jump_along_the_path_ends_unmet_without_spending_the_budget() -> None:
     )
     assert not found.met.any()
     assert float(found.value) == pytest.approx(1.0)
-    assert found.nodes < 1024
+    assert found.nodes <= 255
 
 
 def test_a_kink_inside_is_found_by_dividing() -> None:
@@ -107,22 +109,44 @@ def test_a_target_stops_at_its_budget_and_is_named() -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_an_integrand_that_is_not_finite_ends_unmet(bad: float) -> None:
-    def pull(nodes: Tensor, targets: Tensor) -> Tensor:
-        values = torch.ones(len(nodes), len(targets), 1, 1, dtype=nodes.dtype)
-        return torch.where((targets == 1)[:, None, None], bad, values)
+def test_an_integrand_that_is_not_finite_ends_unmet_and_stops_no_other(bad: float) -> None:
+    """Beside it `a^60`, which needs more points than it: its one panel of 31 nodes is still refined."""
+    powers = torch.tensor([[1.0], [1.0], [60.0]], dtype=torch.float64)
 
-    total = torch.ones(2, 1, dtype=torch.float64)
+    def pull(nodes: Tensor, targets: Tensor) -> Tensor:
+        return torch.where((targets == 1)[:, None, None], bad, columns(nodes, targets, powers))
+
+    total = torch.ones(3, 1, dtype=torch.float64)
     found = Adaptive().integrate(pull, total, total.clone())
-    assert found.met.flatten().tolist() == [True, False]
-    assert found.nodes.tolist() == [7, 7]
+    assert found.met.flatten().tolist() == [True, False, True]
+    assert found.nodes.tolist() == [7, 7, 31]
+    assert found.value.flatten().tolist()[::2] == pytest.approx([1, 1], abs=1e-3)
+
+
+def test_every_scalar_of_every_target_is_as_exact_as_it_was_asked_for() -> None:
+    """Powers by target and scalar, on scales of 1 and 1,000: the harder scalar decides, for its target."""
+    powers = torch.tensor([[30, 60], [2, 3], [0.3, 30], [30, 0.5]], dtype=torch.float64)
+    total = torch.tensor([1.0, 1e3], dtype=torch.float64).expand(4, 2)
+
+    def pull(nodes: Tensor, targets: Tensor) -> Tensor:
+        values = total * powers * nodes[:, None, None] ** (powers - 1)
+        return torch.stack([0.75 * values, 0.25 * values], dim=-1)[:, targets]
+
+    found = Adaptive().integrate(pull, total, total.clone())
+    assert found.met.all()
+    off = (found.value - total[..., None] * torch.tensor([0.75, 0.25])).abs().sum(-1)
+    assert (off <= found.error + 1e-9).all()
+    assert (found.error <= 1e-3 * total).all()
+    assert found.nodes.tolist()[:2] == [31, 7]
+    assert (found.nodes[2:] <= torch.tensor([180, 105])).all()  # the harder alone takes 164 and 89
+    assert found.divided.tolist() == [False, False, True, True]
 
 
 def test_targets_do_not_influence_each_other() -> None:
-    powers = [[0.2, 1.0], [7.5, 40.0], [2.0, 3.0], [0.05, 90.0]]
-    together = solve(powers, tol=1e-4)
+    powers = [[0.2, 1.0], [7.5, 40.0], [2.0, 3.0], [0.1, 90.0]]
+    together = solve(powers)
     for row, own in enumerate(powers):
-        alone = solve([own], tol=1e-4)
+        alone = solve([own])
         assert alone.nodes[0] == together.nodes[row]
         torch.testing.assert_close(alone.value[0], together.value[row], rtol=1e-13, atol=0)
 
@@ -137,14 +161,31 @@ def test_a_cell_without_movement_is_met_at_once() -> None:
     assert found.value.abs().max() == 0
 
 
-def true_error(rise: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor], scale: float) -> float:
-    """The L1 error of a row that is met, over its scale. `rise` is F by source, `slope` its derivative."""
+def true_error(
+    rise: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor], scale: float, points: int
+) -> float:
+    """The L1 error of a row that is met, over its scale. `rise` is F by source, `slope` its derivative.
+
+    The row may take no more points than it does today, and its estimated error covers the true one.
+    """
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     exact = rise(ends)[1] - rise(ends)[0]
     total = exact.sum().reshape(1, 1)
     found = Adaptive().integrate(lambda a, j: slope(a)[:, None, None], total, torch.full_like(total, scale))
+    off = float((found.value.flatten() - exact).abs().sum())
     assert found.met.all()
-    return float((found.value.flatten() - exact).abs().sum()) / scale
+    assert found.nodes <= points
+    assert off <= float(found.error)
+    return off / scale
+
+
+POINTS = {
+    "one": 149, "another": 157, "late and early": 313, "spread": 459, "near the end": 327,
+    "two together": 321, "in the middle": 357, "against each other": 409, "apart": 469,
+    "seen by the sum as well": 483,
+    "a small one": 419, "agreed upon by luck": 463, "five": 383, "wide and narrow": 261, "gaining fast": 123,
+    "gaining faster": 153,
+}  # fmt: skip
 
 
 KINKS = {
@@ -206,7 +247,7 @@ def test_cells_are_right_where_neurons_switch_on_and_the_sum_does_not_see_it(nam
         first = (by * (a[:, None] > at)).sum(-1)
         return torch.stack([first, 1 - first], dim=-1)
 
-    assert true_error(rise, slope, 1.0) <= 1e-3
+    assert true_error(rise, slope, 1.0, POINTS[name]) <= 1e-3
 
 
 PEAKS = {
@@ -245,20 +286,20 @@ def test_cells_are_right_where_narrow_features_cancel_between_sources(name: str)
         first = (by / width / (1 + ((a[:, None] - at) / width) ** 2) / math.pi).sum(-1)
         return torch.stack([first, 1 - first], dim=-1)
 
-    assert true_error(rise, slope, 1.0) <= 1e-3
+    assert true_error(rise, slope, 1.0, POINTS[name]) <= 1e-3
 
 
 @pytest.mark.parametrize(
-    ("gain", "loss"),
+    ("gain", "loss", "points"),
     [
-        (1.1675361802, 1.3867218383),
-        (1.0812934428, 1.2229185285),
-        (1.0487657894, 1.3117995365),
-        (1.0518514806464152, 1.6403413053152986),
-        (1.4228999558951505, 1.6513091339560835),
+        (1.1675361802, 1.3867218383, 34),
+        (1.0812934428, 1.2229185285, 34),
+        (1.0487657894, 1.3117995365, 34),
+        (1.0518514806464152, 1.6403413053152986, 15),
+        (1.4228999558951505, 1.6513091339560835, 15),
     ],
 )
-def test_cells_are_right_where_powers_bend_at_the_start(gain: float, loss: float) -> None:
+def test_cells_are_right_where_powers_bend_at_the_start(gain: float, loss: float, points: int) -> None:
     """`a^p - a^q` with p and q little above 1: errors of one sign in one source, of the other in the next."""
     power = torch.tensor([gain, loss], dtype=torch.float64)
     sign = torch.tensor([1.0, -1.0], dtype=torch.float64)
@@ -269,4 +310,4 @@ def test_cells_are_right_where_powers_bend_at_the_start(gain: float, loss: float
     def slope(a: Tensor) -> Tensor:
         return sign * power * a[:, None] ** (power - 1)
 
-    assert true_error(rise, slope, 0.3) <= 1e-3
+    assert true_error(rise, slope, 0.3, points) <= 1e-3

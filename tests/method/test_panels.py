@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from ligflow.method.panels import FIRST, LAST, Panel, beside, count_of, nodes_between, panel_of
-from ligflow.method.quadrature_rules import fixed_rule
+from ligflow.method.quadrature_rules import fixed_rule, patterson_nodes, patterson_weights
 
 EVERY = torch.tensor([0])
 
@@ -69,6 +70,42 @@ def test_the_error_is_told_by_the_pace_and_for_kinks_by_the_change() -> None:
     assert float(whole.error(rough)) == pytest.approx(max(change, before / 5))
     assert float(part.error(smooth)) == pytest.approx(max(change / 2 / 5, float(part.decay)))
     assert whole.quick().all()
+
+
+@pytest.mark.parametrize("level", [FIRST, 3])
+def test_the_decay_is_that_of_the_best_polynomials_of_six_four_and_two_degrees_less(level: int) -> None:
+    """`T r^2 / 10`: what each pair of degrees adds is told by least squares on the nodes, by source."""
+    a, x = nodes(0.2, 0.6, level), patterson_nodes(level)
+    sources, root = (1 / (a - 0.1), torch.exp(9 * a)), np.sqrt(patterson_weights(level) / 2)
+
+    def off(values: Tensor, degree: int) -> float:
+        best = np.polynomial.Polynomial.fit(x, values.numpy(), degree, domain=[-1, 1], w=root)
+        return float(np.sum((root * (best(x) - values.numpy())) ** 2))
+
+    offs = np.array([[off(f, len(x) - 1 - less) for less in (0, 2, 4, 6)] for f in sources])
+    last, middle, early = np.sqrt(np.diff(offs)).sum(0)
+    seen = panel(0.2, 0.6, level, *sources)
+    pace = max(last / middle, middle / early)
+    assert float(seen.decay) == pytest.approx(0.4 * 0.1 * last * pace**2, rel=1e-6)
+    assert float(seen.blur) == pytest.approx(16 * last, rel=1e-6)
+
+
+def test_parts_have_an_error_of_their_own_that_no_sum_witnesses() -> None:
+    """Two parts that nearly cancel, on the whole path: their pace is trusted as that of a divided one is."""
+    a, smooth, rough = nodes(0.0, 1.0, FIRST), torch.tensor([False]), torch.tensor([True])
+    wave = torch.cos(8 * a)
+    values = torch.stack([wave + a, -wave], dim=-1)[:, None, None]
+    parted = panel_of(0.0, 1.0, FIRST, EVERY, values, lambda parts: parts.sum(-1, keepdim=True))
+    summed, apart = panel(0.0, 1.0, FIRST, a), panel(0.0, 1.0, FIRST, wave + a, -wave)
+    change, before = apart.changes.flatten().tolist()
+    trusted = change * min(1, max(0.2, 10 * (change / before) ** 2))
+    assert float(parted.part_error(smooth)) == pytest.approx(max(trusted, float(apart.decay)))
+    assert float(parted.part_error(rough)) == pytest.approx(max(change, before / 5))
+    torch.testing.assert_close(parted.error(smooth), summed.error(smooth), rtol=0, atol=1e-15)
+    assert parted.parts is not None
+    torch.testing.assert_close(parted.parts.value, apart.value)
+    torch.testing.assert_close(parted.parts.start, apart.ends[0])
+    assert [len(part) for part in (parted.values, parted.part(smooth).targets)] == [7, 0]
 
 
 def test_a_kink_is_rough_and_a_smooth_integrand_is_not() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ligflow import LigflowError
-from ligflow.method.integral import Integral
+from ligflow.method.integral import Integral, Parted
 from ligflow.method.quadrature import Adaptive, CheckedQuadrature, Fine, Fixed, Quadrature
 
 RULES = [Adaptive(), Fine(), Fixed("gauss-legendre:8")]
@@ -60,6 +60,28 @@ def test_a_fixed_rule_misses_the_boundary_layer_and_says_so() -> None:
     integral = Fixed("gauss-legendre:16").integrate(layer, total, total.clone())
     assert not integral.met.any()
     assert float(integral.value) < 0.1
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_parts_that_jump_where_their_sum_does_not_cost_no_points(rule: Quadrature) -> None:
+    """`a^2` and a step at 0.3 that its second part takes back: integrals 1/3 + 0.7 and -0.7."""
+
+    def parts(nodes: Tensor, targets: Tensor) -> Tensor:
+        step = (nodes > 0.3).to(nodes)
+        return torch.stack([nodes**2 + step, -step], dim=-1)[:, None, None]
+
+    total = torch.full((1, 1), 1 / 3, dtype=torch.float64)
+    integral = rule.integrate(Parted(parts, lambda each: each.sum(-1, keepdim=True)), total, total.clone())
+    alone = rule.integrate(lambda a, j: parts(a, j).sum(-1, keepdim=True), total, total.clone())
+    assert integral.nodes.tolist() == alone.nodes.tolist()
+    assert float(integral.value) == pytest.approx(1 / 3, abs=1e-12)
+    assert integral.met.all()
+    assert integral.parts is not None
+    assert integral.parts_error is not None
+    assert alone.parts is alone.parts_error is None
+    off = (integral.parts.flatten() - torch.tensor([1 / 3 + 0.7, -0.7], dtype=torch.float64)).abs().sum()
+    assert 1e-3 < off < 0.2
+    assert float(integral.parts_error) > (off if rule.name == "adaptive" else -1)  # fixed rules know none
 
 
 class Own:
