@@ -10,6 +10,8 @@ sys.path.insert(0, str(ROOT / "docs" / "scripts"))
 
 import prediction_faithfulness_tables as tables  # type: ignore[import-not-found]  # noqa: E402
 
+import nodes  # type: ignore[import-not-found]  # noqa: E402
+
 PAGE = (ROOT / "docs" / "explanation" / "prediction-faithfulness.md").read_text(encoding="utf-8")
 MODELS = [file.name.removesuffix("-standings.csv") for file in tables.RESULTS.glob("*-standings.csv")]
 
@@ -46,3 +48,7 @@ def test_the_first_paragraph_is_that_of_the_tables() -> None:
     assert f"{costs['attnlrp']:.1f} s" in first
     place = rows[rows.measure == "changed word: place"].set_index("method")
     assert place.low["chain"] < 0 < place.high["chain"]
+
+
+def test_the_table_of_nodes_is_that_of_its_results() -> None:
+    assert f"<!-- begin nodes -->\n\n{nodes.table()}\n\n<!-- end nodes -->" in PAGE

@@ -24,7 +24,10 @@ SIZES: dict[str, Any] = {
     "num_attention_heads": 2, "max_position_embeddings": 32,
 }  # fmt: skip
 
-pytestmark = pytest.mark.usefixtures("no_shape_checks")
+pytestmark = [
+    pytest.mark.usefixtures("no_shape_checks"),
+    pytest.mark.filterwarnings("ignore:Setting forward, backward hooks:UserWarning"),
+]
 
 
 @pytest.fixture
@@ -82,6 +85,14 @@ def test_leave_one_out_and_integrated_gradients(scripts: Any, make: Any, other: 
     summed = float(captum_worker.integrated_gradients(model, question).sum())
     assert summed == pytest.approx(whole - value(model, question, [IDS[0], 1, 1, 1, 1]), abs=5e-3)
     gradient = captum_worker.gradient_times_input(model, question)[0]
+    start = model.get_input_embeddings()(torch.tensor([[IDS[0], 1, 1, 1, 1]]))
+    own = model.get_input_embeddings()(torch.tensor([IDS]))
+    lifted = captum_worker.deeplift(model, question)[0]
+    assert float(lifted[0].detach()) == pytest.approx(0, abs=1e-12)
+    by_hand = torch.autograd.grad(scripts("worker").score(model, question)(own.requires_grad_()), own)[0]
+    torch.testing.assert_close(
+        lifted.detach(), (by_hand * (own - start)).sum(-1)[0].detach(), atol=1e-6, rtol=1e-5
+    )
     score, step = scripts("worker").score(model, question), 5e-3  # norms are in float32
     for token in range(5):
         ends = []

@@ -23,15 +23,18 @@ _BATCH = 8  # points, or ablated texts, that go through the model together
 
 
 class Scored(nn.Module):
-    """The question's score as a module of input embeddings, which DeepLift asks for."""
+    """The question's score as a module of input embeddings, which DeepLift asks for.
+
+    Another text's embedding is made before DeepLift's hooks are there, which want gradients everywhere.
+    """
 
     def __init__(self, model: Any, question: Question) -> None:
         super().__init__()
         self.model = model
-        self.question = question
+        self.score = worker.score(model, question)
 
     def forward(self, embedded: Tensor) -> Tensor:
-        return worker.score(self.model, self.question)(embedded)
+        return self.score(embedded)
 
 
 def _ends(model: Any, question: Question) -> tuple[Tensor, Tensor]:
