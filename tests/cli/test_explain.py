@@ -19,7 +19,10 @@ def test_explain_prints_what_it_found_a_map_the_strongest_flows_and_a_verdict(ex
     assert (code, err.strip()) == (0, "")
     assert lines[0].endswith(", inside its layers:")
     assert all(" ‘[CLS]’ " in line and " in layer " in line for line in lines[1:4])
-    assert lines[4] == "of what moved ‘[CLS]’, 2 special tokens aside; punctuation not ranked (1 left out)"
+    assert lines[4] == (
+        "of what moved ‘[CLS]’ (put in front, for the whole input), 2 special tokens aside; "
+        "punctuation not ranked (1 left out)"
+    )
     assert re.fullmatch("Layer [01]: token to token, through the heads", lines[6])
     assert lines[7].split() == ["the", "cat", "'", "s", "w", "##his", "##kers"]
     assert [line.split()[:2] for line in lines[8:17]] == [
@@ -28,7 +31,7 @@ def test_explain_prints_what_it_found_a_map_the_strongest_flows_and_a_verdict(ex
     ]  # fmt: skip
     assert lines[17] == "rows are targets, columns sources; cells are % of what moved the row's token"
     assert sum(line.endswith("% of what moved it") for line in lines) == 5
-    assert lines[-1] == "✓ certified: all 108 rows sum to how far their target moved, within 0.001"
+    assert lines[-2] == "✓ certified: all 108 rows sum to how far their target moved, within 0.1%"
 
 
 def test_the_details_are_printed_on_demand(explain: Run) -> None:
@@ -105,7 +108,10 @@ def test_truncate_makes_a_long_text_fit(explain: Run) -> None:
 def test_cells_that_miss_the_tolerance_are_named_and_the_run_is_good(explain: Run) -> None:
     code, out, _ = explain("--quadrature", "captum:3", "--route", "z2z", "--layers", "0")
     assert code == 0
-    assert out.splitlines()[-1] == "not converged: 9 of 9 rows miss 0.001; --details names them"
+    assert (
+        out.splitlines()[-1]
+        == "not converged: 9 of 9 rows may be off by more than 0.1%; --details names them"
+    )
     _, out, _ = explain("--quadrature", "captum:3", "--route", "z2z", "--layers", "0", "--details")
     assert "not converged: layer, layer 0 target " in out
 

@@ -103,7 +103,7 @@ def test_nothing_stands_aside_where_nothing_would_be_left() -> None:
     assert (found.hidden, found.target, found.findings) == ((), 0, (Finding(0, 1, 0.75),))
     assert list(sentences(flow, found)) == [
         "‘[SEP]’ is 75% of what moves ‘[CLS]’ in layer 0",
-        "of what moved ‘[CLS]’",
+        "of what moved ‘[CLS]’ (put in front, for the whole input)",
     ]
 
 
@@ -115,7 +115,12 @@ def test_an_encoder_opens_at_its_class_token() -> None:
     assert (found.target, found.layer, found.hidden, found.unranked) == (0, 1, (0, 4), 1)
     assert [(one.source, round(one.share, 3)) for one in found.findings] == [(2, 0.5), (1, 0.333)]
     assert list(sentences(flow, found))[-1] == (
-        "of what moved ‘[CLS]’, 2 special tokens aside; punctuation not ranked (1 left out)"
+        "of what moved ‘[CLS]’ (put in front, for the whole input), "
+        "2 special tokens aside; punctuation not ranked (1 left out)"
+    )
+    start = replace(flow, tokens=["<s>", *flow.tokens[1:]])
+    assert list(sentences(start, highlights(start)))[-1] == (
+        "of what moved ‘<s>’ (put in front), 2 special tokens aside; punctuation not ranked (1 left out)"
     )
 
 

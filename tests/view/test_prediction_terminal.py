@@ -25,7 +25,7 @@ def printed(prediction: Prediction, width: int = 100, *, colour: bool = False, *
 def test_the_answer_comes_first_and_the_sum_last() -> None:
     lines = printed(prediction_of())
     assert lines[0] == "the model (made by hand) says ‘ Paris’ 61%, ‘ the’ 8%, ‘ located’ 3%"
-    assert lines[4] == "<|endoftext|>The capital of France is"
+    assert lines[5] == "<|endoftext|>The capital of France is"
     assert lines[-2] == "the tokens add up to +8 of +8; estimated error 0.01% of what speaks for and against"
     assert lines[-1] == CAVEAT
 
@@ -65,7 +65,7 @@ def test_words_for_are_blue_and_words_against_orange() -> None:
     prediction = prediction_of()
     values = prediction.by_depth.clone()
     values[0] = values.new_tensor([0, 4, -4, 0, 8, 0])
-    text = printed(replace(prediction, by_depth=values), colour=True)[4]
+    text = printed(replace(prediction, by_depth=values), colour=True)[5]
     cells = {cell.split("m")[-1]: cell for cell in text.replace("\x1b[0m", "\x1b[").split("\x1b[")}
     assert cells["France"] == "38;2;255;255;255;48;2;33;102;172mFrance"
     assert "48;2;228;142;85m" in cells["capital"]  # half of the strongest, against

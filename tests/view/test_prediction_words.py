@@ -15,6 +15,7 @@ def test_both_runs_and_the_question_are_said() -> None:
         "the model (made by hand) says ‘ Paris’ 61%, ‘ the’ 8%, ‘ located’ 3%",
         "with ‘<unk>’ for every word it says ‘,’ 5%, ‘ the’ 4%",
         "asked: log-probability of ‘ Paris’: -0.5, and -8.5 with the reference, a change of +8",
+        "relevance and error are in nats (natural logarithm): +0.69 doubles the probability",
     ]
 
 
@@ -23,6 +24,26 @@ def test_a_prediction_that_says_little_of_itself_is_still_told() -> None:
         "compared with the reference",
         "asked: the score: -0.5, and -8.5 with the reference, a change of +8",
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "unit"),
+    [
+        (
+            {"score": "logprob"},
+            "relevance and error are in nats (natural logarithm): +0.69 doubles the probability",
+        ),
+        ({"score": "logit"}, "relevance and error are in logits"),
+        (
+            {"score": "logprob", "contrast": " Rome"},
+            "relevance and error are in logits: +0.69 doubles the odds of the one against the other",
+        ),
+        ({}, "a change of +8"),
+    ],
+)
+def test_relevance_has_the_unit_of_the_score(settings: dict[str, Any], unit: str) -> None:
+    prediction = prediction_of(meta={"question": " Paris", "settings": settings})
+    assert [*words.said(prediction)][-1].endswith(unit)
 
 
 @pytest.mark.parametrize(

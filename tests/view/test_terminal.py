@@ -93,7 +93,7 @@ def test_special_tokens_are_hidden_as_sources_and_counted(flow: Flow) -> None:
     assert lines[2].split() == ["1", "old", "75", "25", "."]
     assert lines[3].split() == ["3", "house", "50", ".", "50"]
     assert "hidden: 2 special tokens, which hold 90% of what moved ‘house’ here (--special)" in lines
-    assert "percentages are of the sources shown" in lines
+    assert "percentages are of the sources shown; values are lengths of the model’s vectors" in lines
     assert not any("percentages" in line for line in table(printed(flow, "z2z")))
     assert "  (not ranked: 2 special tokens)" in lines
     every = table(printed(marked, "z2z", special=True))
@@ -124,6 +124,9 @@ def test_strongest_flows_in_words_leave_out_a_token_to_itself(flow: Flow) -> Non
     assert "  ‘keeper’ holds ‘house’ back: -9, -90% of what moved it" in printed(less, "z2z")
 
 
+LENGTHS = "values are lengths of the model’s vectors"
+
+
 @pytest.mark.parametrize(
     ("view", "route", "unit"),
     [
@@ -139,6 +142,8 @@ def test_the_unit_of_values_is_said_once(flow: Flow, view: str, route: str, unit
     towards = replace(flow, meta={**flow.meta, "settings": settings})
     by = "" if view == "product" else " by direction[32]"
     assert f"the strongest; {unit}{by}" in printed(towards, view).splitlines()
+    assert (LENGTHS in printed(flow, view)) == (view != "product")
+    assert LENGTHS not in printed(towards, view)
     still = replace(flow, tensors={**flow.tensors, "z2z": torch.zeros_like(flow.z2z)})
     assert "the strongest" not in printed(still, "z2z")
 

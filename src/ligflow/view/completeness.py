@@ -11,13 +11,14 @@ from ligflow.names import ROUTE_TITLES
 from ligflow.results.cells import Cell
 from ligflow.results.flow_data import FlowData
 
+KNOWN = "  (the sums are known from two plain runs; errors of single cells are estimated)"
 _NAMED = 10  # rows that have not converged and are named one by one
 _AT_START = 0.01  # of a row that happens at the very start of the path, from which it is said
 
 
 def certified(flow: FlowData) -> RenderableType:
-    """One line, and one more where much happens at the very start of a path."""
-    lines = [verdict(flow) + ("; --details names them" if flow.unmet else "")]
+    """One line and what it rests on, and one more where much happens at the very start of a path."""
+    lines = [f"{verdict(flow)}; --details names them"] if flow.unmet else [verdict(flow), KNOWN]
     return Group(*map(Text, [*lines, *_starts(flow)]))
 
 
@@ -48,10 +49,10 @@ def verdict(flow: FlowData) -> str:
     """Whether all rows of a flow sum to what is known of them."""
     tol, missed = flow.meta.get("settings", {}).get("tol"), len(flow.unmet)
     count = sum(flow.total(route).numel() for route in flow.routes)
-    within = "the tolerance" if tol is None else f"{tol:g}"
+    tolerance = "the tolerance" if tol is None else f"{100 * tol:g}%"
     if missed:
-        return f"not converged: {missed} of {count} rows miss {within}"
-    return f"✓ certified: all {count} rows sum to how far their target moved, within {within}"
+        return f"not converged: {missed} of {count} rows may be off by more than {tolerance}"
+    return f"✓ certified: all {count} rows sum to how far their target moved, within {tolerance}"
 
 
 def _starts(flow: FlowData) -> Iterator[str]:

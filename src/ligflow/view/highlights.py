@@ -22,6 +22,7 @@ from ligflow.view.select import available, by_head, every_layer, knows_heads, ro
 
 _SINK, _ROWS = 0.5, 3  # a sink holds more than this share of the rows that see it, of so many at least
 _SENTENCES = 3
+_WHOLE_INPUT = ("[CLS]", "<cls>")  # what a model's makers call the token that stands for the whole input
 _WHOLE = 0.9  # where sources that are shown hold less of a row, a sentence gives the part of all, too
 
 
@@ -259,10 +260,18 @@ def sentence(flow: FlowData, opening: Highlights, finding: Finding) -> str:
 
 
 def of_what(flow: FlowData, opening: Highlights) -> str:
-    """What the shares are shares of, and what they leave out."""
+    """What the shares are shares of, who that is where no reader wrote it, and what they leave out."""
     left = f", {stands_aside(flow, opening)} aside" if opening.hidden else ""
     marks = f"; punctuation not ranked ({opening.unranked} left out)" if opening.unranked else ""
-    return f"of what moved {named(flow, opening.target)}{left}{marks}"
+    return f"of what moved {named(flow, opening.target)}{_in_front(flow, opening.target)}{left}{marks}"
+
+
+def _in_front(flow: FlowData, token: int) -> str:
+    """What a first token is that was put before the input."""
+    if token or not flow.special[0]:
+        return ""
+    purpose = ", for the whole input" if trimmed(flow.tokens[0]) in _WHOLE_INPUT else ""
+    return f" (put in front{purpose})"
 
 
 def stands_aside(flow: FlowData, opening: Highlights) -> str:

@@ -19,6 +19,11 @@ KEPT = "kept, the same in both runs"
 LEGEND = "blue speaks for the answer, orange against it"
 SHARES = "shares are of all that speaks for and against"
 READS = "what a head reads is known of the layers whose edges were kept (edges=, --edges)"
+UNITS = {  # of a score, and of what it is made of
+    "logprob": "relevance and error are in nats (natural logarithm): +0.69 doubles the probability",
+    "logit": "relevance and error are in logits",
+    "contrast": "relevance and error are in logits: +0.69 doubles the odds of the one against the other",
+}
 PARTS = "a part has what passes through it, so layers do not add up"
 _ENDS, _BLANKS = str.maketrans({"\n": "⏎", "Ċ": "⏎"}), str.maketrans("Ġ▁", "  ")
 _SECOND = "second attention, head"
@@ -56,7 +61,7 @@ def summary(prediction: PredictionData) -> str:
 
 
 def said(prediction: PredictionData) -> Iterator[str]:
-    """What the model says in both runs, and what was asked of them."""
+    """What the model says in both runs, what was asked of them, and in which unit that is answered."""
     if prediction.top:
         yield f"{model_called(prediction)} says {outputs(prediction.top)}"
     spoken = f" it says {outputs(prediction.reference_top)}" if prediction.reference_top else ""
@@ -69,6 +74,10 @@ def said(prediction: PredictionData) -> Iterator[str]:
     if len(totals) > 1:
         each = ", ".join(f"{total:+.3g}" for total in totals)
         yield f"the mean over {len(totals)} references, with which it changes by {each}"
+    settings = prediction.meta.get("settings", {})
+    unit = UNITS.get("contrast" if settings.get("contrast") is not None else settings.get("score", ""))
+    if unit and prediction.meta.get("question"):
+        yield unit
 
 
 def model_called(prediction: PredictionData) -> str:

@@ -136,7 +136,7 @@ def _print_map(shown: _Shown, console: Console) -> None:
     console.print(Text(f"rows are targets, columns {_sources(shown)}; {cells}"))
     console.print(Text("blue +, orange - (holds back); a dot rounds to 0"))
     heading = [f"the strongest; {_unit(shown)}"] if shown.values.any() else []
-    for line in (*_hidden(shown), *heading, *strongest(shown)):
+    for line in (*_hidden(shown), *_measures(shown), *heading, *strongest(shown)):
         console.print(Text(line))
 
 
@@ -216,7 +216,7 @@ def _print_summary(shown: _Shown, console: Console) -> None:
     console.print(Text(f"the strongest of layer {shown.layer}; {_unit(shown)}", style="bold"))
     for line in strongest(shown, _OF_MANY):
         console.print(Text(line))
-    for line in _hidden(shown):
+    for line in (*_hidden(shown), *_measures(shown)):
         console.print(Text(line))
     console.print(
         Text(f"the map of layer {shown.layer} has {size} cells, too many for here: --full prints them")
@@ -249,7 +249,15 @@ def _hidden(shown: _Shown) -> Iterator[str]:
         whole = held(shown.values[shown.rows.index(opening.target)], opening.hidden)
         part = f", which {verb} {100 * whole:.0f}% of what moved {named(shown.flow, opening.target)} here"
     yield f"hidden: {aside}{part} (--special)"
-    yield "percentages are of the sources shown"
+
+
+def _measures(shown: _Shown) -> Iterator[str]:
+    """What percentages are parts of, where that is not all, and the unit of other values."""
+    parts = ["percentages are of the sources shown"] if shown.opening.hidden else []
+    lengths = shown.opening.view != "product" and _scalarization(shown) in names.SCALARIZATIONS.values()
+    parts += ["values are lengths of the model’s vectors"] if lengths else []
+    if parts:
+        yield "; ".join(parts)
 
 
 # --- in words -------------------------------------------------------------------------------------
@@ -276,13 +284,17 @@ def strongest(shown: _Shown, count: int = _STRONGEST) -> Iterator[str]:
 
 def _unit(shown: _Shown) -> str:
     """What the values of cells are."""
-    view = shown.opening.view
-    if view == "product":
+    if shown.opening.view == "product":
         return "products of what heads read and write"
-    route = "z2u" if view == "z2u" else "z2z" if view == "z2z" else "u2z"
-    scalarization = shown.flow.meta.get("settings", {}).get("scalarization", {}).get(route, "l2")
-    along = "" if scalarization in names.SCALARIZATIONS.values() else f" by {scalarization}"
-    return f"a row sums to how far {'a head’s' if route == 'z2u' else 'the layer’s'} output moved{along}"
+    along = "" if _scalarization(shown) in names.SCALARIZATIONS.values() else f" by {_scalarization(shown)}"
+    whose = "a head’s" if shown.opening.view == "z2u" else "the layer’s"
+    return f"a row sums to how far {whose} output moved{along}"
+
+
+def _scalarization(shown: _Shown) -> str:
+    """How a target's movement became a number; that of the writing heads where a map goes through heads."""
+    route = shown.opening.view if shown.opening.view in ("z2u", "z2z") else "u2z"
+    return str(shown.flow.meta.get("settings", {}).get("scalarization", {}).get(route, "l2"))
 
 
 def _in_words(shown: _Shown, row: int, column: int) -> str:

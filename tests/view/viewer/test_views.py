@@ -111,7 +111,7 @@ def test_rows_that_miss_the_tolerance_are_hatched_and_counted(opened: Open, flow
     badges = shown.eval_on_selector_all(".overview tbody .badge", "all => all.map(e => e.textContent)")
     assert badges == ["✓", "✗1"]
     shown.select_option('[name="map"]', "z2z")
-    assert shown.inner_text("main .badge") == "✓ certified"
+    assert shown.inner_text("main .badge") == "✓ certified: each row adds up to how far its target moved"
     shown.select_option('[name="map"]', "composed")
     assert "1 of 6" in shown.inner_text("main .badge")
 

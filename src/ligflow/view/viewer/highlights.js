@@ -8,6 +8,7 @@ const SENTENCES = 3;
 const WHOLE = 0.9; // sources that are shown hold less of a row than this: a sentence gives the part of the whole row, too
 const LONG = 80; // tokens from which a flow opens as text: its map would be too fine to read
 const SPOKEN = /[\p{L}\p{N}\p{S}]/u;
+const WHOLE_INPUT = ["[CLS]", "<cls>"]; // what makers of models call the token that stands for the whole input
 const BLANK = /^[\sĠĊĉ▁]*$/u;
 const MEMORY = /^e:/; // before the tokens of an encoder
 
@@ -127,7 +128,7 @@ export function highlights(flow, state, pin = "") {
   const about = [
     { text: "of what moved " },
     named(lens.groups, target),
-    { text: `${aside ? `, ${aside} aside` : ""}${unranked ? `; punctuation not ranked (${unranked} left out)` : ""}` },
+    { text: `${inFront(lens.groups, target)}${aside ? `, ${aside} aside` : ""}${unranked ? `; punctuation not ranked (${unranked} left out)` : ""}` },
   ];
   return { target, map: seen.map, findings, about: findings.length ? about : [] };
 }
@@ -165,6 +166,12 @@ function sentence(flow, state, lens, target, { source, layer, row, share, shown 
     head,
     parts: [from, { text: ` is ${size} of what moves ` }, to, { text: ` in layer ${layer}${whole}${by}` }],
   };
+}
+
+/** What a first token is that was put before the input. */
+function inFront(groups, place) {
+  if (place || !groups[0].special) return "";
+  return ` (put in front${WHOLE_INPUT.includes(groups[0].label) ? ", for the whole input" : ""})`;
 }
 
 /** A token in a sentence, with its place where several are called so. */

@@ -20,7 +20,7 @@ import { chainOf, follow } from "./trace.js";
 import { fillRefusal, fillTrace } from "./trace_panel.js";
 import { traceLayout } from "./trace_picture.js";
 import { differenceOf, inked, ladderOf, largest, pairsOf, scaleOf, viewOf } from "./views.js";
-import { certifiedOf, entriesOf, form, mapName, percent, printable, settingsWords } from "./wording.js";
+import { certifiedRows, entriesOf, form, mapName, percent, printable, settingsWords } from "./wording.js";
 
 export function screen(root, flows, { fragment, start: asked, onSelect, chain }) {
   let state = {};
@@ -141,7 +141,7 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     const bad = view.certificates.filter((one) => !one.met).length;
     const worst = Math.max(0, ...view.certificates.map((one) => one.certificate));
     parts.heading.textContent = `Layer ${state.layer}: ${mapName(state.map, state.rule)}`;
-    parts.badge.textContent = bad ? `✗ ${bad} of ${view.rows} targets not converged` : certifiedOf(state.map);
+    parts.badge.textContent = bad ? `✗ ${bad} of ${view.rows} targets not converged` : certifiedRows(state.map);
     parts.badge.className = bad ? "badge failed" : "badge";
     const notes = (current().meta.notes || []).map((note) => printable(String(note)));
     parts.badge.title = `Largest completeness error ${form(worst)}. ${notes.join(" ")}`;

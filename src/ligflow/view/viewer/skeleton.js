@@ -9,7 +9,7 @@ const GUIDE =
   "vector, or what a head puts out there. A column is a source: what it was made from. Blue, positive, moves the target towards what it becomes; orange, negative, holds it back. Values are in the " +
   "units of the model’s vectors; those of a row, hidden sources among them, add up to how far its target moved. " +
   "A percentage is a part of all that moved the target, of the sources that are shown. Special tokens, and tokens that take most of every row, are hidden as sources at first; how much " +
-  "they hold is told. ✓ certified: what the sources contribute adds up to how far the target moved, within the tolerance.";
+  "they hold is told. ✓ certified: what the sources contribute adds up to how far the target moved, within the tolerance; that is known from two plain runs of the layer.";
 
 export function skeleton() {
   const [heat, beside, both] = [

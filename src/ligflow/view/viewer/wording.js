@@ -29,6 +29,10 @@ export const wayOf = (map) => (map === "through_mlp" ? "the MLP" : /^e\d/.test(m
 /** The mark of rows that meet the tolerance; of a part the sum over all parts is known, and not its own. */
 export const certifiedOf = (map) => (wayOf(map) ? "✓ certified, all parts together" : "✓ certified");
 
+/** The same above a map, with what it says. */
+export const certifiedRows = (map) =>
+  wayOf(map) ? certifiedOf(map) : "✓ certified: each row adds up to how far its target moved";
+
 /** A map as an entry of a list. */
 export const mapChoice = (map) =>
   MAP_CHOICES[map] || (wayOf(map) ? `layer, what passes through ${wayOf(map)}` : `what head ${map.slice(1)} reads`);
