@@ -52,3 +52,15 @@ def test_the_first_paragraph_is_that_of_the_tables() -> None:
 
 def test_the_table_of_nodes_is_that_of_its_results() -> None:
     assert f"<!-- begin nodes -->\n\n{nodes.table()}\n\n<!-- end nodes -->" in PAGE
+
+
+def test_what_the_first_paragraph_says_of_minilm() -> None:
+    rows = tables.read("minilm", "standings")
+    own = rows[rows.measure == "random: between"].set_index("method")
+    first = PAGE.split("\n## ")[0].replace("\n", " ")
+    plain, chain = (f"{own['mean'][name]:.2f}" for name in ("integrated-gradients", "chain"))
+    assert f"over {own.questions['chain']} pairs of texts" in first
+    assert f"({plain} and {chain} with random tokens)" in first
+    assert own.beside["leave-one-out"] == "better"
+    costs = tables.read("minilm", "costs").set_index("method").seconds
+    assert 2.5 < costs["chain"] / costs["integrated-gradients"] < 3.5
