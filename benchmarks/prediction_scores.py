@@ -104,14 +104,6 @@ def _rank(ours: np.ndarray, theirs: np.ndarray) -> float:
     return 0.0 if np.ptp(ours) == 0 else float(spearmanr(ours, theirs).statistic)
 
 
-def methods(model: str, runs: Path = RUNS) -> pandas.DataFrame:
-    """What each method is: its package, version, settings and source."""
-    files = sorted((runs / model / "relevances").glob("*.json"))
-    names = ("method", "package", "version", "settings", "source")
-    about = [json.loads(file.read_text()) for file in files]
-    return pandas.DataFrame([{name: each[name] for name in names} for each in about])
-
-
 def costs(model: str, runs: Path = RUNS) -> pandas.DataFrame:
     """CPU seconds of each method, over the questions that it has answered."""
     rows = list[Row]()

@@ -31,7 +31,8 @@ def standings(rows: pandas.DataFrame, part: str) -> pandas.DataFrame:
     if part == "variants":
         some = some[some.question.isin(rows[rows.method.isin(variants)].question)]
     tables = [_of_measure(measure, each) for measure, each in some.groupby("measure", sort=False)]
-    return pandas.concat([each for each in tables if len(each)], ignore_index=True)
+    filled = [each for each in tables if len(each)]
+    return pandas.concat(filled, ignore_index=True) if filled else pandas.DataFrame()
 
 
 def _of_measure(measure: object, rows: pandas.DataFrame) -> pandas.DataFrame:

@@ -61,6 +61,10 @@ def test_what_the_first_paragraph_says_of_minilm() -> None:
     plain, chain = (f"{own['mean'][name]:.2f}" for name in ("integrated-gradients", "chain"))
     assert f"over {own.questions['chain']} pairs of texts" in first
     assert f"({plain} and {chain} with random tokens)" in first
-    assert own.beside["leave-one-out"] == "better"
+    assert f"leave-one-out ({own['mean']['leave-one-out']:.2f})" in first
+    assert (own.beside[["leave-one-out", "integrated-gradients"]] == "cannot be told").all()
+    shapley = rows[rows.measure == "neutral: Shapley rank"].set_index("method")
+    assert shapley.questions["chain"] == 9
+    assert (shapley.beside[["leave-one-out", "last-attention"]] == "better").all()
     costs = tables.read("minilm", "costs").set_index("method").seconds
     assert 2.5 < costs["chain"] / costs["integrated-gradients"] < 3.5
