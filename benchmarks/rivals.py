@@ -42,7 +42,7 @@ class Package:
 
 PACKAGES = {
     "lxt": Package(("attnlrp", "attnlrp-logprob"), ("lxt==2.1",)),
-    "gim": Package(("gim", "gim-as-released")),
+    "gim": Package(("gim", "gim-0.1.4", "gim-as-released")),
     "attention": Package(
         (
             "random", "mean-attention", "last-attention", "rollout", "flow",

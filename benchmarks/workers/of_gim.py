@@ -4,8 +4,12 @@ The release reaches three things: `nn.LayerNorm` and `nn.RMSNorm` modules, `F.sc
 and `softmax` functions called without a `dtype`. On models of transformers as they are loaded this leaves out
 two of its three rules: their norms are classes of their own, and a fused attention has no softmax that could
 be replaced. `gim` is therefore the release on the same model *prepared*: its norms as `nn.RMSNorm` (equal
-within rounding, which is checked), its attention written out in `torch.softmax`; `gim-as-released` leaves the
-model as it is.
+within rounding, which is checked), its attention written out in `torch.softmax`.
+
+A fourth rule is missing: where a gated MLP multiplies its gate's and its other branch, each takes half of the
+gradient. The authors' repository says that no release up to 0.1.4 has it, and adds it in a later commit
+(7e31c65, of which there is no release). `gim` adds the rule at their values; `gim-0.1.4` is without it,
+and `gim-as-released` leaves the model as it is, too.
 """
 
 from collections.abc import Callable
@@ -22,6 +26,7 @@ from worker import Rival
 
 from question_file import Question
 
+HALF = 0.5  # of the gradient for each branch of a gated MLP, as in the authors' repository
 SOURCE = "Edin et al. 2025, arXiv 2505.17630, https://github.com/corticph/gim"
 
 
@@ -53,6 +58,22 @@ def prepared(model: Any) -> Any:
     if not worker.same(after, before):
         raise SystemExit(f"The prepared model is another: {float((before - after).abs().max()):.1e}")
     return model
+
+
+def corrected(model: Any) -> Any:
+    """The prepared model, of whose gated MLPs each branch hands on half of its gradient."""
+    for module in prepared(model).modules():
+        for name in ("gate_proj", "up_proj"):
+            if isinstance(branch := getattr(module, name, None), nn.Linear):
+                branch.register_forward_hook(_halved)
+    return model
+
+
+def _halved(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+    """The same numbers, and half of their gradient."""
+    if output.requires_grad:
+        output.register_hook(lambda gradient: HALF * gradient)
+    return output
 
 
 def _plain_norm(norm: Any) -> nn.RMSNorm:
@@ -101,7 +122,13 @@ def rival(prepare: Callable[[Any], Any], what: str) -> Rival:
 
 RIVALS = {
     "gim": rival(
-        prepared, "the model prepared so that all three rules act: norms as nn.RMSNorm, attention by softmax"
+        corrected,
+        "the model prepared so that all rules act: norms as nn.RMSNorm, attention by softmax; with the rule "
+        "of gated MLPs, which the authors added to their repository after this release",
+    ),
+    "gim-0.1.4": rival(
+        prepared,
+        "the model prepared so that the release's three rules act: norms as nn.RMSNorm, attention by softmax",
     ),
     "gim-as-released": rival(
         lambda model: model,

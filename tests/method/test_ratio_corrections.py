@@ -36,6 +36,12 @@ def test_ratios_without_anything_to_share_stay_finite() -> None:
     assert corrected(ItbMapRatio(), nothing, alone, torch.tensor([0])).abs().max() == 0
 
 
+def test_a_share_of_a_sum_of_exactly_zero_is_zero() -> None:
+    itb = torch.tensor([[[0.0, 2.0, 4.0]]])
+    zero = torch.tensor([[[1.0, -1.0, 0.0]]])
+    assert corrected(ItbZeroRatio(), itb, zero, torch.tensor([0])).equal(itb)
+
+
 def test_map_ratio_gives_the_attention_weight_as_self_share() -> None:
     itb = torch.tensor([[[3.0, 0.0, 1.0]]])
     alpha = torch.tensor([[[0.5, 0.25, 0.25]]])
