@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas
 import torch
-from scipy.stats import spearmanr  # type: ignore[import-untyped]
+from scipy.stats import spearmanr
 
 from ligflow import Explainer
 from ligflow.evaluation.all_subsets import area_over, bounds, exact_shapley, normalised

@@ -128,7 +128,9 @@ export function highlights(flow, state, pin = "") {
   const about = [
     { text: "of what moved " },
     named(lens.groups, target),
-    { text: `${inFront(lens.groups, target)}${aside ? `, ${aside} aside` : ""}${unranked ? `; punctuation not ranked (${unranked} left out)` : ""}` },
+    {
+      text: `${inFront(lens.groups, target)}${aside ? `, ${aside} aside` : ""}${unranked ? `; punctuation not ranked (${unranked} left out)` : ""}`,
+    },
   ];
   return { target, map: seen.map, findings, about: findings.length ? about : [] };
 }
