@@ -15,6 +15,17 @@ import nodes  # type: ignore[import-not-found]  # noqa: E402
 PAGE = (ROOT / "docs" / "explanation" / "prediction-faithfulness.md").read_text(encoding="utf-8")
 MODELS = [file.name.removesuffix("-standings.csv") for file in tables.RESULTS.glob("*-standings.csv")]
 
+LEVEL = ("chain", "attnlrp", "leave-one-out", "gim", "last-attention")
+WORSE = (
+    "integrated-gradients",
+    "deeplift",
+    "gradient-x-input",
+    "rollout",
+    "flow",
+    "alti-rollout",
+    "gim-0.1.4",
+)
+
 
 @pytest.mark.parametrize("model", MODELS)
 def test_blocks_are_those_of_the_tables(model: str) -> None:
@@ -38,11 +49,16 @@ def test_the_first_paragraph_is_that_of_the_tables() -> None:
     rows = tables.read("smollm2", "standings")
     first = PAGE.split("\n## ")[0].replace("\n", " ")
     own = rows[rows.measure == "random: between"].set_index("method")
-    for method in ("chain", "attnlrp", "leave-one-out"):
+    for method in LEVEL:
         assert f"{own['mean'][method]:.2f}" in first
     assert f"On {own.questions['chain']} questions" in first
-    assert (own.beside[["attnlrp", "leave-one-out", "last-attention"]] == "cannot be told").all()
-    assert (own.beside[["gim", "deeplift", "gradient-x-input", "rollout", "flow"]] == "worse").all()
+    neutral = rows[rows.measure == "neutral: between"].set_index("method")
+    for table in (own, neutral):
+        assert (table.beside[[*LEVEL[1:]]] == "cannot be told").all()
+        assert (table.beside[[*WORSE]] == "worse").all()
+    assert (
+        f"the chain has {neutral['mean']['chain']:.2f} and AttnLRP {neutral['mean']['attnlrp']:.2f}" in first
+    )
     costs = tables.read("smollm2", "costs").set_index("method").seconds
     assert f"{costs['chain']:.1f} CPU seconds" in first
     assert f"{costs['attnlrp']:.1f} s" in first
