@@ -1,7 +1,8 @@
 """AttnLRP by its authors' package: `python benchmarks/workers/of_lxt.py FOLDER WEIGHTS METHOD`.
 
 The efficient implementation as its README shows it: the module of the model's family is patched, one
-backward pass, input times gradient.
+backward pass, input times gradient. Before any question, the patched model has to keep what the paper says of
+its rules: a gated MLP and a norm hand on as much relevance as they get.
 """
 
 import importlib
@@ -20,6 +21,7 @@ from worker import Rival
 from question_file import Question
 
 SOURCE = "Achtibat et al. 2024, https://github.com/rachtibat/LRP-eXplains-Transformers"
+CLOSE = 1e-3  # of the relevance; float32 keeps 1e-5 on these modules, plain gradients keep less than half
 Score = Callable[[Any, Question], Callable[[Tensor], Tensor]]
 
 
@@ -35,7 +37,25 @@ def patched(model: Any) -> Any:
         fresh = module.BertModel(model.config, add_pooling_layer=False)
         fresh.load_state_dict(model.state_dict(), strict=False)
         return fresh.eval().requires_grad_(False)
+    conserves(model)
     return model
+
+
+def conserves(model: Any) -> None:
+    """Stops where the first gated MLP or the first norm loses or adds relevance: `sum x dx = sum y dy`."""
+    every = list(model.modules())
+    gated = next(each for each in every if hasattr(each, "gate_proj"))
+    norm = next(each for each in every if type(each).__name__.endswith("RMSNorm"))
+    draw = torch.Generator().manual_seed(0)
+    for module, width in ((gated, gated.gate_proj.in_features), (norm, len(norm.weight))):
+        inputs = torch.randn(1, 5, width, generator=draw).requires_grad_()
+        output = module(inputs)
+        weights = torch.randn(output.shape, generator=draw)
+        (output * weights).sum().backward()
+        assert inputs.grad is not None
+        own, whole = (inputs * inputs.grad).sum(), (output * weights).sum()
+        if not torch.isclose(own, whole, rtol=CLOSE):
+            raise SystemExit(f"{type(module).__name__} gets {float(whole):g} and hands on {float(own):g}.")
 
 
 def _without_vision() -> None:
