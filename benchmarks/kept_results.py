@@ -71,7 +71,8 @@ def lay(model: str, runs: Path = RUNS, folder: Path = FOLDER) -> list[str]:
     about = _frame(folder / f"{model}-methods.csv").set_index("method", drop=False)
     elsewhere = []
     for method, rows in relevances.groupby("method"):
-        if not _method(run / "relevances" / f"{method}.json", about.loc[str(method)].to_dict()):
+        own = {str(name): value for name, value in about.loc[str(method)].items()}
+        if not _method(run / "relevances" / f"{method}.json", own):
             elsewhere.append(str(method))
             continue
         file = run / "relevances" / f"{method}.jsonl"

@@ -128,7 +128,7 @@ RIVALS = {
     ),
     "gim-0.1.4": rival(
         prepared,
-        "the model prepared so that the release's three rules act: norms as nn.RMSNorm, attention by softmax",
+        "the model prepared so that all three rules act: norms as nn.RMSNorm, attention by softmax",
     ),
     "gim-as-released": rival(
         lambda model: model,
