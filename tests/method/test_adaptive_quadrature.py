@@ -143,10 +143,10 @@ def test_every_scalar_of_every_target_is_as_exact_as_it_was_asked_for() -> None:
 
 
 def test_targets_do_not_influence_each_other() -> None:
-    powers = [[0.2, 1.0], [7.5, 40.0], [2.0, 3.0], [0.1, 90.0]]
-    together = solve(powers)
+    powers = [[0.2, 1.0], [7.5, 40.0], [2.0, 3.0], [0.05, 90.0]]
+    together = solve(powers, tol=1e-4)
     for row, own in enumerate(powers):
-        alone = solve([own])
+        alone = solve([own], tol=1e-4)
         assert alone.nodes[0] == together.nodes[row]
         torch.testing.assert_close(alone.value[0], together.value[row], rtol=1e-13, atol=0)
 
