@@ -24,14 +24,20 @@ def write_table(table: pa.Table, path: Path) -> None:
 
 
 def read_table(path: Path, schema: pa.Schema, what: str) -> pa.Table:
-    """A table of a known schema. Raises LigflowError that names a damaged file."""
+    """A table of a known schema. Raises LigflowError that names a damaged file, or one of other columns."""
     try:
         table = pq.ParquetFile(path, page_checksum_verification=True).read()
     except (OSError, pa.ArrowException) as error:
         raise damaged(path, what, str(error)) from error
+    other = f"{str(path)!r} is not a table of this version: its columns are different."
     if table.schema.names != schema.names:
-        raise LigflowError(f"{str(path)!r} is not a table of this version: its columns are different.")
-    return table
+        raise LigflowError(other)
+    if table.schema.equals(schema):
+        return table
+    try:
+        return table.cast(schema)  # pyarrow 18 reads the indices of a dictionary column as int32
+    except pa.ArrowException as error:
+        raise LigflowError(other) from error
 
 
 def rename(scratch: Path, place: Path) -> None:
