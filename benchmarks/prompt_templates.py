@@ -7,13 +7,10 @@ from itertools import permutations, product
 
 from ligflow.corpus.sources.readers import read
 from ligflow.corpus.sources.sentence import Sentence
+from prompts import COUNTRIES
 
 _FEWEST, _MOST = 6, 14  # words of a cut sentence
 _ALIKE, _LONGEST = 8, 18  # words of a sentence that is compared
-_COUNTRIES = """
-France Italy Spain Japan China Russia Germany Poland Greece Egypt India Brazil Canada Mexico Cuba Peru
-Norway Sweden Ireland Austria
-"""
 _FACTS = (
     "The capital of {} is",
     "The language that people speak in {} is called",
@@ -77,7 +74,7 @@ def continuations() -> dict[str, list[Case]]:
     """What decoders are asked to go on with, by kind."""
     return {
         "corpus": [*_cut_sentences()],
-        "facts": [Case(form.format(country)) for form, country in product(_FACTS, _COUNTRIES.split())],
+        "facts": [Case(form.format(country)) for form, country in product(_FACTS, COUNTRIES.split())],
         "agreement": [*_agreement()],
         "giving": [*_giving()],
         "changed": [*_changed()],
@@ -92,7 +89,7 @@ def similarities() -> dict[str, list[Case]]:
         "corpus": [*_halves()],
         "facts": [
             Case(one.format(country), other=other.format(country))
-            for (one, other), country in product(_SAME, _COUNTRIES.split())
+            for (one, other), country in product(_SAME, COUNTRIES.split())
         ],
         "changed": [*_changed_pairs()],
         "evidence": [*_planted_pairs()],
@@ -129,7 +126,7 @@ def _giving() -> Iterator[Case]:
 
 def _changed() -> Iterator[Case]:
     """One word that decides: a country, or what something was like."""
-    countries = _COUNTRIES.split()
+    countries = COUNTRIES.split()
     for form, place in product(_FACTS, range(len(countries))):
         other = countries[(place + 1) % len(countries)]
         yield Case(form.format(countries[place]), changed=form.format(other), decides=True)
@@ -186,7 +183,7 @@ def _second_half(words: Sequence[str]) -> Sequence[str]:
 
 def _changed_pairs() -> Iterator[Case]:
     """Texts that are alike but for one word."""
-    countries = _COUNTRIES.split()
+    countries = COUNTRIES.split()
     for (form, other), place in product(_SAME, range(len(countries))):
         country, instead = countries[place], countries[(place + 1) % len(countries)]
         yield Case(form.format(country), changed=form.format(instead), other=other.format(country))

@@ -9,7 +9,7 @@ from ligflow import Chat
 
 Prompt = str | Chat
 Asked = tuple[str, Prompt, Prompt | None]  # kind, prompt, counterfactual
-_COUNTRIES = """
+COUNTRIES = """
 France Italy Spain Japan China Russia Germany Poland Greece Egypt India Brazil Canada Mexico Cuba Peru
 Norway Sweden Ireland Austria
 """
@@ -33,7 +33,7 @@ _THINGS = "film book meal concert hotel game play museum song lecture"
 
 
 def _facts() -> list[Prompt]:
-    return [form.format(country) for country, form in product(_COUNTRIES.split(), _FACTS)]
+    return [form.format(country) for country, form in product(COUNTRIES.split(), _FACTS)]
 
 
 def _agreement() -> list[Prompt]:
@@ -62,7 +62,7 @@ def _opinions() -> list[Prompt]:
 def _chats() -> list[Prompt]:
     asked = ("What is the capital of {}?", "Where is {}?", "Is {} a large country?")
     more = ("Tell me something about {}.", "What do people eat in {}?")
-    texts = [form.format(country) for country, form in product(_COUNTRIES.split(), (*asked, *more))]
+    texts = [form.format(country) for country, form in product(COUNTRIES.split(), (*asked, *more))]
     return [Chat([{"role": "user", "content": text}]) for text in texts]
 
 

@@ -111,14 +111,16 @@ def figure(path: Path, model: str, costs: pandas.DataFrame, rows: pandas.DataFra
     import matplotlib.pyplot as plt
 
     areas = rows[rows.measure == "random: between"].set_index("method")["mean"]
-    shown = costs[costs.method.isin(areas.index) & (costs.seconds > 0)]
+    shown = costs[costs.method.isin(areas.index) & (costs.method != "random")]
+    shown = shown.assign(area=shown.method.map(areas)).sort_values("area", ascending=False)
     plt.rcParams["svg.hashsalt"] = model
     canvas, axes = plt.subplots(figsize=(8, 5))
-    for row in shown.itertuples():
-        axes.scatter(row.seconds, areas[row.method], color="#b2182b" if row.method == "chain" else "#444444")
-        axes.annotate(
-            row.method, (row.seconds, areas[row.method]), (4, 2), textcoords="offset points", size=8
-        )
+    for number, row in enumerate(shown.itertuples(), start=1):
+        colour = "#b2182b" if row.method == "chain" else "#444444"
+        axes.scatter(row.seconds, row.area, color=colour, label=f"{number}  {row.method}")
+        axes.annotate(str(number), (row.seconds, row.area), (4, 2), textcoords="offset points", size=8)
+    axes.axhline(areas["random"], color="#999999", linestyle=":", label="random relevance")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8, handlelength=1)
     axes.set_xscale("log")
     axes.set_xlabel("CPU seconds a question, one thread (median)")
     axes.set_ylabel("area between the curves, random tokens as replacement")
