@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,8 @@ import numpy as np
 import pandas
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+from benchmark_scripts import BENCHMARKS, loaded
+
 FOLDER = BENCHMARKS / "results" / "prediction-faithfulness"
 MODELS = sorted(file.name.removesuffix("-scores.csv.gz") for file in FOLDER.glob("*-scores.csv.gz"))
 MEASURES = ("random: between", "leave-one-out: rank")  # two of the tables', since all take seconds
@@ -22,12 +22,8 @@ NAMES = ("question_file", "kept_results", "chain_relevances", "removal_judge", "
 
 @pytest.fixture
 def scripts(monkeypatch: pytest.MonkeyPatch, no_shape_checks: None) -> Iterator[dict[str, ModuleType]]:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in NAMES:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    yield {name: __import__(name) for name in NAMES}
-    for name in NAMES:
-        sys.modules.pop(name, None)
+    with loaded(NAMES, monkeypatch) as modules:
+        yield modules
 
 
 @pytest.mark.parametrize("model", MODELS)

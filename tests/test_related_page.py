@@ -62,7 +62,7 @@ def test_the_sentences_on_heads_are_those_of_the_tables() -> None:
 def test_calls_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1], names)
+    exec(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0], names)
     assert len(CALLS) > 20
     for call in CALLS:
         assert eval(call, names) is not None or (tmp_path / call.split('"')[1]).exists(), call
@@ -79,8 +79,8 @@ def test_lig_of_a_head_whose_weights_are_held_adds_up_to_how_far_its_output_move
     assert (found[:, 2] == 0).all()  # from the target's own vector the target itself does not move
     line = torch.linspace(0, 1, 201, dtype=torch.float64)[:, None, None]
     path = (values[2] + line * (values - values[2])).requires_grad_()  # integrated gradients, by brute force
-    (weights[0] @ path - values[2]).norm(dim=-1)[1:].sum().backward()
-    cells = (path.grad[1:].mean(0) * (values - values[2])).sum(-1)
+    (gradient,) = torch.autograd.grad((weights[0] @ path - values[2]).norm(dim=-1)[1:].sum(), path)
+    cells = (gradient[1:].mean(0) * (values - values[2])).sum(-1)
     torch.testing.assert_close(found[0], cells)
 
 

@@ -1,7 +1,6 @@
 """The judge of the whole-model benchmark, against the unmodified model with other ids."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-FOLDER = Path(__file__).parent.parent / "benchmarks"
+from benchmark_scripts import BENCHMARKS, loaded
+
+FOLDER = BENCHMARKS
 NAMES = ("subjects", "question_file", "chain_relevances", "removal_judge", "prediction_scores",
          "prediction_standings", "measure")  # fmt: skip
 
 
 @pytest.fixture
 def scripts(monkeypatch: pytest.MonkeyPatch, no_shape_checks: None) -> Iterator[dict[str, Any]]:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    for name in NAMES:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    yield {name: __import__(name) for name in NAMES}
-    for name in NAMES:
-        sys.modules.pop(name, None)
+    with loaded(NAMES, monkeypatch) as modules:
+        yield modules
 
 
 def asked(scripts: dict[str, Any]) -> Any:
