@@ -1,6 +1,7 @@
 """Files are whole or not there, whatever happens while they are written."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ def test_a_file_has_its_new_content_or_its_old_one(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     assert write_text(path, "naïve 👍") == path
     assert path.read_bytes() == "naïve 👍".encode()
+    assert write_text(path, "a\r\nb\n").read_bytes() == b"a\r\nb\n"  # on Windows too
+    write_text(path, "naïve 👍")
 
     def half(scratch: str) -> None:
         Path(scratch).write_text("half")
@@ -42,6 +45,7 @@ def test_what_another_library_writes_is_made_in_memory_first(tmp_path: Path) -> 
     assert write_made(tmp_path / "made.png", make).read_bytes() == b"\x89PNG"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps a file that is open from being replaced")
 def test_who_has_the_old_file_open_reads_it_to_its_end(tmp_path: Path) -> None:
     path = write_text(tmp_path / "file.txt", "old")
     with path.open(encoding="utf-8") as opened:
@@ -80,9 +84,21 @@ def test_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: 
     assert seen == [(".part", False)]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows opens no folder")
 def test_folders_are_brought_to_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
     to_disk(tmp_path)
     to_disk(write_text(tmp_path / "file.txt", ""))
     assert [synced[0], synced[-1]] == [tmp_path.stat().st_ino, (tmp_path / "file.txt").stat().st_ino]
+
+
+def test_on_windows_no_folder_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(os, "open", refused)
+    to_disk(tmp_path)
+    with pytest.raises(PermissionError):
+        to_disk(tmp_path / "file.txt")

@@ -1,6 +1,7 @@
 """Files that are whole or not there: written under a temporary name, then renamed."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from io import BytesIO
@@ -13,8 +14,8 @@ from ligflow.errors import LigflowError
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Text under a temporary name, then renamed."""
-    return atomically(path, lambda scratch: Path(scratch).write_text(text, encoding="utf-8"))
+    """Text under a temporary name, then renamed: UTF-8, lines ended as they are on every system."""
+    return atomically(path, lambda scratch: Path(scratch).write_bytes(text.encode()))
 
 
 def write_made(path: str | Path, make: Callable[[BinaryIO], object]) -> Path:
@@ -69,7 +70,9 @@ def atomically(path: str | Path, write: Any) -> Path:
 
 
 def to_disk(path: Path) -> None:
-    """Waits until a file, or a folder's list of names, is on the disk."""
+    """Waits until a file, or a folder's list of names, is on the disk; Windows opens no folder."""
+    if sys.platform == "win32" and path.is_dir():
+        return
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows flushes what can be written
     try:
         os.fsync(handle)
