@@ -192,7 +192,7 @@ def test_files_are_written(why: Run, tmp_path: Path) -> None:
     assert Prediction.load(paths["safetensors"]).by_depth.equal(prediction_of().by_depth)
     assert json.loads(paths["json"].read_text())["change"] == 8.0
     assert paths["csv"].read_text().startswith("kind,cut,layer,head,position,token,")
-    assert "<main class=" in paths["html"].read_text()
+    assert "mountAnswer(document.body" in paths["html"].read_text()
     assert "layer 2: MLP" in out
 
 

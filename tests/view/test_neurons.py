@@ -5,7 +5,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from ligflow.view import prediction_words
-from ligflow.view.prediction_page import page
+from ligflow.view.prediction_html import fragment
 from ligflow.view.prediction_terminal import report
 from results.test_neurons import with_units
 
@@ -22,8 +22,8 @@ def test_text_is_escaped() -> None:
     p = with_units()
     p = replace(p, tokens=[*p.tokens[:5], "<b>is"])
     assert "<td>&lt;b&gt;is (5)</td>" in p.neurons(1)._repr_html_()
-    assert "unit 1 at ‘&lt;b&gt;is’" in page(p)
-    assert "<b>is" not in page(p)
+    assert "unit 1 at ‘&lt;b&gt;is’" in fragment(p)
+    assert "<b>is" not in fragment(p)
 
 
 def test_units_stand_under_the_mlps_with_what_they_are_in_both_runs() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Save = Annotated[Path | None, option("Save the explanation (safetensors).", OUTPUT, "--save")]
 Json = Annotated[Path | None, option("Write all numbers as JSON; - for standard output.", OUTPUT, "--json")]
 Csv = Annotated[Path | None, option("Write all nodes as a CSV table.", OUTPUT, "--csv")]
-Html = Annotated[Path | None, option("Write a page with words, depths and heads.", OUTPUT, "--html")]
+Html = Annotated[Path | None, option("Write a page to look into: words, depths, heads.", OUTPUT, "--html")]
 
 
 def deliver(
@@ -135,12 +135,11 @@ def _csv(result: Prediction | Answer | Similarity) -> str:
 def _html(result: Prediction | Answer | Similarity, path: Path) -> Path:
     from ligflow.files import write_text
     from ligflow.prediction.similarity import Similarity
-    from ligflow.view.prediction_page import body, document
+    from ligflow.view.answer_page import page
 
     if not isinstance(result, Similarity):
         return result.to_html(path)
-    shown = f"{body(result.text)}<hr>\n{body(result.other)}"
-    return write_text(path, document(result.text, shown))
+    return write_text(path, page([result.text, result.other], ["the text", "the other text"]))
 
 
 def _write(result: Prediction | Answer | Similarity, outputs: Outputs) -> list[Path]:

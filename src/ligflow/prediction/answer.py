@@ -104,11 +104,11 @@ class Answer:
         return cls(load(path, Prediction))
 
     def to_html(self, path: str | Path) -> Path:
-        """One page with the whole answer, and its tokens by those of the prompt; needs no network."""
+        """One page with the answer by its prompt, and views of any of its tokens; needs no network."""
         from ligflow.files import write_text
         from ligflow.view.answer_page import page
 
-        return write_text(path, page(self.whole, self.rows, self.tokens, len(self.prompt)))
+        return write_text(path, page([self.rows]))
 
     def show(self, spans: str | None = None, *, details: bool = False) -> None:
         """Prints what each token rests on, and the answer as a whole (as `Prediction.show`)."""

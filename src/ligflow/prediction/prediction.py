@@ -127,11 +127,11 @@ class Prediction(PredictionData):
         return as_json(self)
 
     def to_html(self, path: str | Path) -> Path:
-        """One page with words, depths and heads, and every number; needs no network."""
+        """One page with the finding, words over depth, heads and every number; needs no network."""
         from ligflow.files import write_text
-        from ligflow.view.prediction_page import page
+        from ligflow.view.answer_page import page
 
-        return write_text(path, page(self))
+        return write_text(path, page([self]))
 
     def plot(self, kind: str = "words", path: str | Path | None = None) -> Figure:
         """A figure for print: `words`, `layers` or `heads`; see `ligflow.view.prediction_figures.plot`."""
@@ -152,7 +152,7 @@ class Prediction(PredictionData):
             report(self, console, spans=spans, details=details)
 
     def _repr_html_(self) -> str:
-        from ligflow.view.prediction_page import fragment
+        from ligflow.view.prediction_html import fragment
 
         return fragment(self)
 

@@ -1,45 +1,76 @@
-"""An answer as one self-contained page: its tokens by those of the prompt, and the answer as a whole."""
+"""The page of predictions: one offline file, the finding on top, linked views of words and heads below."""
 
-from collections.abc import Sequence
-from html import escape
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
-import torch
-
+from ligflow.errors import LigflowError
 from ligflow.results.prediction_data import PredictionData
+from ligflow.results.prediction_sums import total
 from ligflow.view import prediction_words as words
-from ligflow.view.answer_terminal import made_of
-from ligflow.view.prediction_grids import Grid, strongest_columns
-from ligflow.view.prediction_page import body, document, grid_table, listed
+from ligflow.view import self_contained
+from ligflow.view.answer_html import answer_body
+from ligflow.view.prediction_html import body, styled
+from ligflow.view.prediction_payload import EDGE_BYTES, pack
+
+Rows = Sequence[PredictionData]  # of an answer, or one prediction
+_SHARED = ("wording.js", "safetensors.js", "elements.js", "pens.js")
+_MODULES = (  # each imports from those before it alone
+    "numbers.js", "colours.js", "prediction_data.js", "summed_rows.js", "parts.js", "state.js", "app.js",
+    "view_section.js", "tip.js", "controls.js", "headline.js", "word_text.js", "word_window.js",
+    "answer_matrix.js", "passage_list.js", "word_table.js", "depth_map.js", "ladder.js", "part_detail.js",
+    "head_map.js", "views.js", "answer_viewer.js",
+)  # fmt: skip
+_STYLE = "\nhtml, body { margin: 0; }\n"
+_START = """
+const files = [...document.querySelectorAll("script.prediction")].map((block) => (
+  { name: JSON.parse(block.dataset.name), base64: block.textContent.trim() }));
+mountAnswer(document.body, files, { fragment: true });
+"""
 
 
-def page(whole: PredictionData, rows: Sequence[PredictionData], tokens: Sequence[str], prompt: int) -> str:
-    """The page in HTML: needs no network, follows the system's light or dark."""
-    head = ("token", "score", "with reference", "change", "made of")
-    lines = [
-        (
-            words.shown(token), f"{row.value:.3g}", f"{row.reference_value:.3g}", words.number(row.change),
-            made_of(row),
-        )
-        for token, row in zip(tokens, rows, strict=True)
-    ]  # fmt: skip
-    grid = by_token(rows, tokens, prompt)
-    shown = (
-        f"<h1>The answer: ‘{escape(words.shown(''.join(tokens)))}’</h1>\n{listed(head, lines, head[-1:])}"
-        "<h2>The answer by the prompt</h2>\n"
-        '<p class="faint small">Each row is a token of the answer, and sums to its change; earlier tokens of '
-        f"the answer are kept.{escape(grid.note)}</p>\n{grid_table(grid)}<hr>\n"
-        '<p class="faint small">The answer as a whole:</p>\n'
+def page(predictions: Sequence[PredictionData | Rows], names: Sequence[str] | None = None) -> str:
+    """The page in HTML. The first prediction is shown, the others can be chosen; rows of an answer are one.
+
+    Without JavaScript it says the same as static HTML. Raises LigflowError without a prediction, and for
+    rows of other inputs or references.
+    """
+    groups = [(each,) if isinstance(each, PredictionData) else tuple(each) for each in predictions]
+    if not groups or not all(groups):
+        raise LigflowError("A page needs at least one prediction.")
+    called = [*_apart(names or [_called(rows) for rows in groups])]
+    room = EDGE_BYTES // sum(map(len, groups))
+    files = "".join(
+        self_contained.embedded(pack(row, room), "prediction", name)
+        for rows, name in zip(groups, called, strict=True)
+        for row in rows
     )
-    return document(whole, shown + body(whole))
-
-
-def by_token(rows: Sequence[PredictionData], tokens: Sequence[str], prompt: int) -> Grid:
-    """Relevance by token of the answer and of the prompt; kept tokens have none."""
-    values = torch.stack([row.relevance[:prompt].double() for row in rows])
-    kept = torch.tensor(rows[0].kept[:prompt])
-    values, columns, note = strongest_columns(
-        values.masked_fill(kept, torch.nan), words.tokens_called(rows[0].tokens[:prompt])
+    static = "<hr>\n".join(_static(rows) for rows in groups)
+    return self_contained.document(
+        str(groups[0][0].meta.get("text") or "why this prediction"),
+        _STYLE + self_contained.asset("answer_viewer/answer_viewer.css"),
+        f"<noscript>{styled(static, dark=True)}</noscript>\n{files}",
+        module() + _START,
     )
-    most = float(values.nan_to_num().abs().amax()) or 1.0
-    names = [words.shown(token) for token in tokens]
-    return Grid(values, names, columns, most, max(row.scale for row in rows), words.KEPT, note)
+
+
+def module() -> str:
+    """The viewer of predictions, one ES module."""
+    shared = (f"viewer/{name}" for name in _SHARED)
+    return self_contained.module([*shared, *(f"answer_viewer/{name}" for name in _MODULES)])
+
+
+def _static(rows: Rows) -> str:
+    return body(rows[0]) if len(rows) == 1 else answer_body(total(rows), rows)
+
+
+def _called(rows: Rows) -> str:
+    """A prediction by what was asked: the answer, the contrast."""
+    questions = [str(row.meta.get("question") or "") for row in rows]
+    return words.shown("".join(questions)) if any(questions) else words.question_called(rows[0])
+
+
+def _apart(names: Sequence[str]) -> Iterator[str]:
+    """Names of predictions, numbered where several are called alike."""
+    alike = Counter(names)
+    for number, name in enumerate(names, 1):
+        yield f"{number}. {name}" if alike[name] > 1 else name

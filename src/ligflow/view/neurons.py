@@ -1,7 +1,7 @@
 """A table of hidden units: in a terminal and in a notebook. All text is escaped."""
 
 from ligflow.results.neurons import Neuron, NeuronsData
-from ligflow.view.prediction_page import listed
+from ligflow.view.listed import listed
 from ligflow.view.prediction_words import number, percent, shown
 
 _HEAD = ("hidden unit", "at", "relevance", "share", "activation", "with the reference")

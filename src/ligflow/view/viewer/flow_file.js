@@ -1,43 +1,13 @@
 // Flow files (safetensors) as flows whose tensors are decoded when they are first looked at.
 
+import { BYTES, READ, readTable } from "./safetensors.js";
+
 const FORMAT = 1;
 const CACHE_BYTES = 256 * 2 ** 20;
 
-export const fromBytes = (bytes) => ({ size: bytes.length, read: (begin, end) => bytes.slice(begin, end) });
-
-/** Base64 as a file: a part of it is decoded when it is read. */
-export function fromBase64(text) {
-  const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0;
-  const size = (text.length / 4) * 3 - padding;
-  return {
-    size,
-    read: (begin, end) => {
-      const from = Math.floor(begin / 3);
-      const bytes = decode(text.slice(from * 4, Math.ceil(end / 3) * 4));
-      return bytes.slice(begin - from * 3, end - from * 3);
-    },
-  };
-}
-
-function decode(text) {
-  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
-  return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-}
-
-const READ = {
-  F32: (b) => new Float32Array(b.buffer),
-  F64: (b) => Float32Array.from(new Float64Array(b.buffer)),
-  I32: (b) => Float32Array.from(new Int32Array(b.buffer)),
-  I64: (b) => Float32Array.from(new BigInt64Array(b.buffer), Number),
-  BOOL: (b) => Float32Array.from(b),
-  U8: (b) => Float32Array.from(b),
-  I8: (b) => Float32Array.from(new Int8Array(b.buffer)),
-};
-const BYTES = { F32: 4, F64: 8, I32: 4, I64: 8, BOOL: 1, U8: 1, I8: 1 };
-
 /** A flow file. Throws an Error that a person can read if it is damaged, foreign or of a newer format. */
 export function openFlow(source, name = "This file") {
-  const table = readTable(source, name);
+  const table = readTable(source, name, `${name} is not a ligflow flow file.`);
   const header = readHeader(table, name);
   const tensors = Object.fromEntries(Object.entries(table.entries).filter(([, one]) => one.dtype in READ));
   const routes = ["z2u", "u2z", "z2z"].filter((route) => `${route}.total` in tensors && route in tensors);
@@ -50,22 +20,6 @@ export function openFlow(source, name = "This file") {
   flow.quantised = Object.keys(tensors).filter((n) => `${n}.step` in tensors);
   check(flow, tensors, source.size - table.start);
   return flow;
-}
-
-function readTable(source, name) {
-  const foreign = `${name} is not a ligflow flow file.`;
-  if (source.size < 9) throw new Error(foreign);
-  const length = Number(new DataView(source.read(0, 8).buffer).getBigUint64(0, true));
-  if (length > 100e6) throw new Error(foreign);
-  if (length > source.size - 8) throw new Error(`${name} is damaged: it ends within its header.`);
-  try {
-    const entries = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(source.read(8, 8 + length)));
-    const metadata = entries.__metadata__ || {};
-    delete entries.__metadata__;
-    return { entries, metadata, start: 8 + length };
-  } catch {
-    throw new Error(foreign);
-  }
 }
 
 function readHeader(table, name) {

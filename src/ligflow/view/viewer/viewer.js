@@ -2,7 +2,8 @@
 // closed content security policy. An exported page, the notebook widget and the server all call `mount`.
 
 import { make } from "./elements.js";
-import { fromBase64, fromBytes, openFlow } from "./flow_file.js";
+import { openFlow } from "./flow_file.js";
+import { fromBase64, fromBytes } from "./safetensors.js";
 import { screen } from "./screen.js";
 import { printable } from "./wording.js";
 

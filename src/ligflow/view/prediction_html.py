@@ -1,8 +1,7 @@
-"""A prediction as one self-contained page: words, depths, heads, every number. All text is escaped."""
+"""A prediction as static HTML, for notebooks and where no script runs. All text is escaped."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from importlib import resources
 from math import isnan
 
 from torch import Tensor
@@ -11,14 +10,11 @@ from ligflow.inputs.labels import printable
 from ligflow.results.prediction_data import PredictionData
 from ligflow.results.span_relevance import SpanRelevance, by, known_spans
 from ligflow.view import prediction_words as words
+from ligflow.view import self_contained
 from ligflow.view.features import fragment as fragment_of_features
-from ligflow.view.listed import listed as listed
+from ligflow.view.listed import listed
 from ligflow.view.prediction_grids import Grid, by_depth, by_head
 
-_POLICY = (  # nothing is fetched, from anywhere: the page is all there is
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; base-uri 'none'; "
-    "form-action 'none'"
-)
 _DARK = """
 @media (prefers-color-scheme: dark) { html { background: #16191f; color-scheme: dark; }
   .ligflow-why { --paper: #16191f; --text: #e8eaee; --faint: #a2a9b5; --line: #363c47; --soft: #20242c;
@@ -27,32 +23,17 @@ _DARK = """
 _WORDS, _PARTS = 12, 8  # rows of the tables; the other words are folded
 _DEEP = 0.8  # strength of a colour from which letters on it change theirs
 _NUMBERS = ("relevance", "share", "error")
-_HINT = "Point at, or tap, a word or a cell: its numbers stand here."
-
-
-def page(prediction: PredictionData) -> str:
-    """The page in HTML: needs no network, follows the system's light or dark."""
-    return document(prediction, body(prediction))
-
-
-def document(prediction: PredictionData, shown: str) -> str:
-    """A page that shows this, named after the prediction's text."""
-    title = escape(printable(str(prediction.meta.get("text") or "why this prediction")))
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title>\n<style>\nhtml, body {{ margin: 0; }}\n{_read('prediction.css')}{_DARK}"
-        f'</style></head>\n<body>\n<main class="ligflow-why">\n{shown}'
-        f'<p class="said" role="status">{_HINT}</p>\n</main>\n'
-        f'<script type="module">\n{_read("prediction.js")}</script>\n</body></html>\n'
-    )
 
 
 def fragment(prediction: PredictionData) -> str:
-    """The same for notebooks, without a script: numbers are titles of words and cells."""
-    style = _read("prediction.css")
-    return f'<div class="ligflow-why"><style>{style}</style>{body(prediction)}</div>'
+    """The prediction in a notebook: numbers are titles of words and cells."""
+    return styled(body(prediction))
+
+
+def styled(shown: str, dark: bool = False) -> str:
+    """Static HTML with its style sheet; `dark` where the system asks for it."""
+    style = self_contained.asset("answer_viewer/static.css") + (_DARK if dark else "")
+    return f'<div class="ligflow-why"><style>{style}</style>{shown}</div>'
 
 
 def body(prediction: PredictionData) -> str:
@@ -64,10 +45,6 @@ def body(prediction: PredictionData) -> str:
         f"{_text(prediction)}{_legend()}{_kept(prediction)}"
         f"{_passages(prediction)}{_words_table(prediction)}{_parts(prediction)}{_features(prediction)}{_grids(prediction)}{_certified(prediction)}"
     )
-
-
-def _read(name: str) -> str:
-    return resources.files("ligflow.view").joinpath("viewer", name).read_text(encoding="utf-8")
 
 
 # --- words ----------------------------------------------------------------------------------------

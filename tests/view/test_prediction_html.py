@@ -1,16 +1,13 @@
-"""The page of a prediction: every number is there, all text is escaped, nothing is fetched, phones fit."""
+"""A prediction as static HTML: every number is there, and all text is escaped."""
 
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hand_made_prediction import prediction_of
-from ligflow.view.prediction_page import fragment, page
-from pages import Open
+from ligflow.view.prediction_html import fragment
 
 HOSTILE = ["<s>", "<script>alert(1)</script>", ' "x"', " a&b", "\x1b[2J", " is"]
 
@@ -40,7 +37,7 @@ class Tags(HTMLParser):
 
 def test_words_and_cells_have_their_numbers() -> None:
     prediction = prediction_of()
-    parsed = Tags(page(prediction))
+    parsed = Tags(fragment(prediction))
     words = parsed.titles("span")
     assert words[0] == "<|endoftext|>: kept, the same in both runs"
     for place, said in enumerate(words[1:], 1):
@@ -58,28 +55,28 @@ def test_words_and_cells_have_their_numbers() -> None:
 def test_passages_have_a_table_where_there_are_some() -> None:
     spans = {"passages": [["passage 1", [1, 2]], ["passage 2: A", [4]]]}
     prediction = prediction_of(kept=[0, 3, 5], meta={"spans": spans})
-    html = page(prediction)
+    html = fragment(prediction)
     table = html[html.index("The passages") : html.index("by size")]
     rows = re.findall(r"<tr><td>(.*?)</td><td class=\"number\">(.*?)</td>", table)
     one, two = float(prediction.relevance[1:3].sum()), float(prediction.relevance[4])
     wanted = sorted([("passage 1", one), ("passage 2: A", two)], key=lambda row: -abs(row[1]))
     assert [name for name, _ in rows] == [name for name, _ in wanted]
     assert [float(value) for _, value in rows] == pytest.approx([value for _, value in wanted], rel=5e-3)
-    assert "The passages" not in page(prediction_of())
+    assert "The passages" not in fragment(prediction_of())
 
 
 def test_shares_and_what_is_not_known_are_explained() -> None:
-    html = page(prediction_of(edges=[2]))
+    html = fragment(prediction_of(edges=[2]))
     assert "Shares are of all that speaks for and against." in html
     assert "layers do not add up; what a head reads is known of the layers" in html
-    assert "what a head reads is known" not in page(prediction_of(edges=range(3)))
+    assert "what a head reads is known" not in fragment(prediction_of(edges=range(3)))
 
 
 def test_a_words_colour_is_its_share_of_the_strongest() -> None:
     prediction = prediction_of()
     values = prediction.by_depth.clone()
     values[0] = values.new_tensor([0, 4, -2, 0, 8, 0])
-    parsed = Tags(page(replace(prediction, by_depth=values)))
+    parsed = Tags(fragment(replace(prediction, by_depth=values)))
     spans = [attributes for tag, attributes in parsed.tags if tag == "span" and "title" in attributes]
     drawn = [(span["class"], span.get("style")) for span in spans]
     assert drawn == [
@@ -91,39 +88,17 @@ def test_a_words_colour_is_its_share_of_the_strongest() -> None:
 def test_hostile_text_stays_text() -> None:
     prediction = prediction_of(HOSTILE, edges=range(3), top=(("<b>", 0.5),))
     prediction = replace(prediction, meta={**prediction.meta, "text": "</title><script>", "notes": ["<i>"]})
-    for html in (page(prediction), fragment(prediction)):
-        parsed = Tags(html)
-        assert {tag for tag, _ in parsed.tags}.isdisjoint({"b", "i"})
-        assert sum(tag == "script" for tag, _ in parsed.tags) == (html.startswith("<!doctype"))
-        assert "‘<b>’ 50%" in parsed.text
-        assert "\x1b" not in html
+    html = fragment(prediction)
+    parsed = Tags(html)
+    assert {tag for tag, _ in parsed.tags}.isdisjoint({"b", "i", "script"})
+    assert "‘<b>’ 50%" in parsed.text
+    assert "\x1b" not in html
 
 
 def test_of_many_words_the_others_are_folded_and_added_up() -> None:
     prediction = prediction_of(["<s>", *(f" w{number}" for number in range(40))], layers=1)
-    html = page(prediction)
+    html = fragment(prediction)
     ranked = sorted(prediction.relevance.tolist(), key=abs)[:-12]
     (rest,) = re.findall(r"<summary>(\d+) more, ([^ ]+) together", html)
     assert int(rest[0]) == 28
     assert float(rest[1]) == pytest.approx(sum(ranked), rel=5e-3)
-
-
-@pytest.mark.parametrize(("width", "colours"), [(1280, "light"), (390, "dark")])
-def test_in_a_browser_what_is_pointed_at_is_said(
-    opened: Open, width: int, colours: str, tmp_path: Path
-) -> None:
-    prediction = prediction_of(
-        ["<s>", *(f" word{number}" for number in range(120))], layers=12, head_count=12
-    )
-    html = page(prediction)
-    viewport = {"width": width, "height": 800}
-    shown: Any = opened(html=html, viewport=viewport, color_scheme=colours)
-    assert shown.evaluate("document.documentElement.scrollWidth") <= width
-    cell = shown.locator(".grid td.for").nth(5)
-    said = cell.get_attribute("title")
-    cell.hover()
-    assert shown.text_content(".said") == said
-    shown.locator(".words span").nth(1).click()
-    assert shown.text_content(".said").startswith("word0: ")
-    paper = shown.evaluate("getComputedStyle(document.querySelector('main')).backgroundColor")
-    assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 25, 31)"}[colours]

@@ -1,0 +1,18 @@
+// Numbers as the page says them.
+
+/** A relevance with its sign and three digits. */
+export const signed = (value) => {
+  const text = Number(value.toPrecision(3)).toString();
+  return value > 0 ? `+${text}` : text.replace("-", "−");
+};
+
+/** A share in per cent; more exactly where it is small, so that no part is called 0. */
+export function shareOf(value) {
+  const size = Math.abs(100 * value);
+  if (size > 0 && size < 0.01) return value > 0 ? "<0.01%" : ">−0.01%";
+  const digits = size >= 1 || !size ? 0 : size >= 0.1 ? 1 : 2;
+  return `${(100 * value).toFixed(digits).replace("-", "−")}%`;
+}
+
+/** A relevance beside its share of all that speaks for and against. */
+export const withShare = (data, value) => `${signed(value)} (${shareOf(value / data.scale)})`;

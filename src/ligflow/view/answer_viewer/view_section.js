@@ -1,0 +1,102 @@
+// A view in its place on the page: title, a sentence, the picture, what can be saved of it, and its numbers as a table.
+
+import { make, save } from "../viewer/elements.js";
+import { canvasPen, css, svgOf, svgPen } from "../viewer/pens.js";
+
+/**
+ * The section of a view: `{ id, title, element, caption(scene), draw(scene), mark(scene), picture(pen, scene),
+ * table(scene) }`. `picture` draws on a pen and returns its size; `table` gives rows, the first of them names.
+ * `isEmpty(scene)`, where a view has it, hides the section.
+ */
+export function viewSection(view, app) {
+  const caption = make("p", { className: "caption" });
+  const message = make("span", { role: "status" });
+  const table = make("div", { className: "numbers" });
+  const numbers = make("details", {}, make("summary", {}, "The numbers"), table);
+  const element = make(
+    "section",
+    { className: `view ${view.id}`, ariaLabel: view.title },
+    make("h2", {}, view.title),
+    caption,
+    view.element,
+    make("div", { className: "below" }, takeAway(view, app, message), numbers),
+  );
+  const fill = () => table.replaceChildren(...(numbers.open ? [tableOf(view.table(app.scene()))] : []));
+  numbers.addEventListener("toggle", fill);
+  app.connect((scene) => {
+    element.hidden = !!view.isEmpty?.(scene);
+    if (element.hidden) return;
+    caption.replaceChildren(...[view.caption(scene)].flat());
+    view.draw(scene);
+    fill();
+  }, view.mark);
+  return element;
+}
+
+const MOST_ROWS = 2000;
+
+function tableOf([head, ...rows]) {
+  const cells = (tag, row) => row.map((cell) => make(tag, {}, String(cell)));
+  const left = rows.length - MOST_ROWS;
+  const shown = rows.slice(0, MOST_ROWS).map((row) => make("tr", {}, ...cells("td", row)));
+  const table = make("table", {}, make("thead", {}, make("tr", {}, ...cells("th", head))), make("tbody", {}, ...shown));
+  return left > 0 ? make("div", {}, table, make("p", {}, `${left} more rows are in the CSV.`)) : table;
+}
+
+function takeAway(view, app, message) {
+  const say = (text) => {
+    message.textContent = text;
+  };
+  const button = (name, title, action) =>
+    make("button", { type: "button", className: `save-${name.toLowerCase()}`, title, onclick: action }, name);
+  const file = (ending) => `${view.id}.${ending}`;
+  const copy = async () => {
+    try {
+      await navigator.clipboard.write([new ClipboardItem({ "image/png": pngOf(view, app.scene()) })]);
+      say("Copied.");
+    } catch {
+      say("This browser does not let a page copy images; save the PNG instead.");
+    }
+  };
+  return make(
+    "details",
+    { className: "save" },
+    make("summary", {}, "Save"),
+    button("SVG", "The picture, for print", () => save(svgPicture(view, app.scene()), "image/svg+xml", file("svg"))),
+    button("PNG", "The picture at twice its size", async () =>
+      save(await pngOf(view, app.scene()), "image/png", file("png")),
+    ),
+    button("CSV", "The numbers", () => save(csvOf(view.table(app.scene())), "text/csv", file("csv"))),
+    button("Copy", "Copy as image", copy),
+    message,
+  );
+}
+
+export function svgPicture(view, scene) {
+  const pen = svgPen();
+  const { width, height } = view.picture(pen, scene);
+  return svgOf(pen, width, height, css(scene.inks.paper));
+}
+
+function pngOf(view, scene) {
+  const { width, height } = view.picture(svgPen(), scene);
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [Math.ceil(width * 2), Math.ceil(height * 2)];
+  const context = canvas.getContext("2d");
+  context.scale(2, 2);
+  context.fillStyle = css(scene.inks.paper);
+  context.fillRect(0, 0, width, height);
+  view.picture(canvasPen(context), scene);
+  return new Promise((done) => {
+    canvas.toBlob(done, "image/png");
+  });
+}
+
+/** Rows as CSV; a text that a spreadsheet would take for a formula stays a text. */
+export const csvOf = (rows) => `${rows.map((row) => row.map(cellOf).join(",")).join("\n")}\n`;
+
+function cellOf(value) {
+  if (typeof value === "number") return String(value);
+  const text = String(value);
+  return `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
+}

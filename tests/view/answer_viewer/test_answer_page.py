@@ -1,0 +1,159 @@
+"""The page of predictions in a browser: its numbers are the tensors, and every view follows a choice."""
+
+import csv
+import io
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hand_made_prediction import answer_of, prediction_of
+from ligflow import Prediction, view
+from ligflow.results.prediction_sums import total
+from ligflow.view.answer_page import module, page
+from pages import HOSTILE, Open, lines, state_of
+
+VIEWER = Path(view.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def first() -> Prediction:
+    return prediction_of(edges=range(3), parts=range(3))
+
+
+@pytest.fixture(scope="module")
+def second() -> Prediction:
+    made = prediction_of(edges=range(3), change=5.0, seed=4)
+    return replace(made, meta={**made.meta, "question": " Rome"})
+
+
+def saved(shown: Any, name: str, kind: str = "csv") -> str:
+    """What a view saves."""
+    section = shown.locator(f"section.{name}")
+    if section.locator(".save").get_attribute("open") is None:
+        section.locator(".save summary").click()
+    with shown.expect_download() as waiting:
+        section.locator(f".save-{kind}").click()
+    return str(Path(waiting.value.path()).read_text(encoding="utf-8"))
+
+
+def column(shown: Any, name: str, title: str = "relevance") -> np.ndarray:
+    """A column of numbers of what a view saves."""
+    return np.array([float(row[title]) for row in csv.DictReader(io.StringIO(saved(shown, name)))])
+
+
+def same(numbers: np.ndarray, tensor: torch.Tensor) -> None:
+    np.testing.assert_allclose(numbers, tensor.double().flatten().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def of_heads(prediction: Prediction) -> torch.Tensor:
+    """Relevance by layer, heads and the MLP, and token."""
+    return torch.stack(
+        [torch.cat([prediction.heads[n].double(), prediction.mlps[n].double()[None]]) for n in range(3)]
+    )
+
+
+def test_the_numbers_of_every_view_are_those_of_the_tensors(opened: Open, first: Prediction) -> None:
+    shown = opened(html=page([first]))
+    same(column(shown, "words"), first.relevance)
+    same(column(shown, "words", "estimated error"), first.error)
+    same(column(shown, "depth"), first.by_depth)
+    same(column(shown, "heads"), of_heads(first))
+    same(column(shown, "heads", "share"), of_heads(first) / first.scale)
+    assert shown.text_content("h1") == "The model says ‘ Paris’ 61%"
+    assert lines(shown, ".running span") == ["<|endoftext|>", "The", "capital", "of", "France", "is"]
+    for name in ("words", "depth", "heads"):
+        ET.fromstring(saved(shown, name, "svg"))
+
+
+def test_another_prediction_changes_everything(opened: Open, first: Prediction, second: Prediction) -> None:
+    shown = opened(html=page([first, second]))
+    shown.click("text=Rome")
+    assert state_of(shown) == "prediction=1"
+    assert shown.text_content("h1") == "Why ‘ Rome’?"
+    same(column(shown, "words"), second.relevance)
+    same(column(shown, "depth"), second.by_depth)
+    same(column(shown, "heads"), of_heads(second))
+    shown.go_back()
+    assert shown.text_content("h1").startswith("The model says")
+    same(column(shown, "words"), first.relevance)
+
+
+def test_rows_of_an_answer_are_chosen_and_add_up(opened: Open) -> None:
+    answer = answer_of(edges=range(3), parts=range(3))
+    prompt = torch.stack([row.relevance for row in answer.rows])
+    shown = opened(html=page([answer.rows]))
+    same(column(shown, "answer"), prompt)
+    for state, rows in (("", answer.rows), ("rows=1", answer.rows[1:2]), ("rows=0-1", answer.rows[:2])):
+        shown.evaluate(f"location.hash = '{state}'")
+        shown.wait_for_function(f"document.querySelectorAll('.answer button').length > 0 && {len(rows)}")
+        known = total(rows)
+        same(column(shown, "words"), known.relevance)
+        same(column(shown, "heads"), of_heads(known))
+
+
+def test_text_from_outside_is_shown_and_never_run(opened: Open) -> None:
+    prediction = prediction_of(
+        [*HOSTILE, " is"], kept=[], edges=range(3), top=((HOSTILE[1], 0.5), ("<b>", 0.1))
+    )
+    meta = {**prediction.meta, "question": HOSTILE[1], "model": HOSTILE[0], "text": "</title><script>"}
+    prediction = replace(prediction, meta={**meta, "notes": [HOSTILE[1]]})
+    shown = opened(html=page([prediction], [HOSTILE[1]]))
+    for name in ("words", "depth", "heads"):
+        svg = saved(shown, name, "svg")
+        ET.fromstring(svg)
+        assert not re.search("<script|<img", svg)
+        assert HOSTILE[3] in saved(shown, name)
+    shown.locator(".running span").nth(1).hover()
+    assert shown.evaluate("window.hacked") is None
+    assert shown.query_selector("body img, body b:not(section *)") is None
+    assert "a\\u202eb" in shown.text_content(".running")
+    assert HOSTILE[1] in shown.text_content("h1")
+
+
+def test_what_is_pinned_stands_in_the_address_and_is_marked_everywhere(
+    opened: Open, first: Prediction
+) -> None:
+    shown = opened(html=page([first]))
+    shown.locator(".running span").nth(4).click()
+    assert state_of(shown) == "word=4"
+    assert lines(shown, ".running .marked") == ["France"]
+    assert lines(shown, ".bysize .marked .name") == ["France"]
+    again = opened(html=page([first]), state="word=4&layer=2&head=1&part=key")
+    assert lines(again, ".running .marked") == ["France"]
+    sum_of_head = float(first.heads[2][1].sum())
+    said = again.text_content(".detail h3")
+    assert said.startswith("Layer 2, head 1: ")
+    assert float(said.split(": ")[1].split(" (")[0].replace("−", "-")) == pytest.approx(sum_of_head, rel=5e-3)
+    assert lines(again, '.detail [aria-pressed="true"]') == ["where it found it"]
+    assert state_of(opened(html=page([first]), state="word=99&layer=7&rows=4-9&head=x3")) != ""
+
+
+def test_the_files_of_the_viewer_import_all_they_use(browser: Any, opened: Open, first: Prediction) -> None:
+    """Apart, each with its imports, they draw the same as in a row."""
+    whole = page([first])
+    apart = whole.replace(module(), 'import { mountAnswer } from "./answer_viewer/answer_viewer.js";\n')
+    apart = apart.replace("script-src", "script-src http://viewer.test")
+    problems: list[str] = []
+
+    def serve(route: Any) -> None:
+        name = re.sub(r"^http://viewer.test/|#.*", "", route.request.url)
+        body = (VIEWER / name).read_text(encoding="utf-8") if name else apart
+        route.fulfill(body=body, content_type="text/javascript" if name else "text/html")
+
+    context = browser.new_context()
+    context.route("http://viewer.test/**", serve)
+    shown = context.new_page()
+    shown.on("pageerror", lambda error: problems.append(str(error)))
+    shown.goto("http://viewer.test/#layer=2&head=1")
+    shown.wait_for_selector(".running span")
+    together = opened(html=whole, state="layer=2&head=1")
+    for name in ("words", "depth", "heads"):
+        assert saved(shown, name, "svg") == saved(together, name, "svg")
+    context.close()
+    assert problems == []
