@@ -16,7 +16,8 @@ Rows = Sequence[PredictionData]  # of an answer, or one prediction
 _SHARED = ("wording.js", "safetensors.js", "elements.js", "pens.js")
 _MODULES = (  # each imports from those before it alone
     "numbers.js", "colours.js", "prediction_data.js", "summed_rows.js", "parts.js", "state.js", "app.js",
-    "view_section.js", "tip.js", "controls.js", "headline.js", "word_text.js", "word_window.js",
+    "view_section.js", "tip.js", "controls.js", "headline.js", "word_text.js", "word_names.js",
+    "word_window.js",
     "answer_matrix.js", "passage_list.js", "word_table.js", "depth_map.js", "ladder.js", "part_detail.js",
     "head_map.js", "views.js", "answer_viewer.js",
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from math import exp
 from typing import Any
 
 import torch
@@ -33,7 +34,8 @@ def pack(prediction: PredictionData, edge_bytes: int = EDGE_BYTES) -> bytes:
     for name in _NODES:
         tensors |= {f"{name}.{layer}": part for layer, part in getattr(prediction, name).items()}
     edges, mass = _edges(prediction, edge_bytes)
-    header = labels_of(prediction) | {"stored_features": [], "page": _page(prediction) | {"edge_mass": mass}}
+    masses = {"edge_mass": mass, "edge_masses": _masses(prediction)}
+    header = labels_of(prediction) | {"stored_features": [], "page": _page(prediction) | masses}
     numbers = {name: tensor.detach().cpu().float().contiguous() for name, tensor in tensors.items()}
     return save(numbers | edges, metadata={PREDICTION: json.dumps(header, ensure_ascii=False)})
 
@@ -62,6 +64,17 @@ def _edges(prediction: PredictionData, room: int) -> tuple[dict[str, Tensor], li
     return tensors, [min(kept, total), total]
 
 
+def _masses(prediction: PredictionData) -> dict[str, list[list[float]]]:
+    """The magnitudes of all edges of each head, and of their value, key and query where these are stored."""
+    return {
+        str(layer): [
+            part.abs().sum((-2, -1), dtype=torch.float64).tolist()
+            for part in (edges, *prediction.parts.get(layer, ()))
+        ]
+        for layer, edges in prediction.stored_edges.items()
+    }
+
+
 def _is_edges(name: str) -> bool:
     return name.startswith("edges.") and not name.endswith(".at")
 
@@ -70,13 +83,13 @@ def _page(prediction: PredictionData) -> dict[str, Any]:
     """What the page says in words, and what its tokens add up to."""
     units = words.units(prediction)
     names = words.called_apart(units)
-    first, *others = words.said(prediction)
     return {
-        "said": [first, *others],
+        "compared": [*_compared(prediction)],
+        "asked": words.plain(str(prediction.meta.get("question") or "")),
+        "probabilities": _probabilities(prediction),
         "question": words.question_called(prediction),
         "reference": words.reference_called(prediction),
         "contrast": prediction.meta.get("settings", {}).get("contrast") is not None,
-        "score": prediction.meta.get("settings", {}).get("score", ""),
         "adds_up": words.adds_up(prediction),
         "met": words.within_tolerance(prediction),
         "missed": [*words.missed(prediction)],
@@ -88,6 +101,7 @@ def _page(prediction: PredictionData) -> dict[str, Any]:
         "pieces": words.running(prediction.tokens),
         "layers": [words.layer_called(prediction, layer) for layer in range(len(prediction.layer_names))],
         "outputs": [words.plain(text) for text, _ in prediction.top],
+        "reference_outputs": [words.plain(text) for text, _ in prediction.reference_top],
         "spans": {
             name: [[span.name, list(span.positions)] for span in by(prediction, name)]
             for name in known_spans(prediction)
@@ -96,6 +110,34 @@ def _page(prediction: PredictionData) -> dict[str, Any]:
         "hidden_units": dict(_hidden_units(prediction)),
         "features": [_features(prediction, number) for number in range(len(prediction.stored_features))],
     }
+
+
+def _probabilities(prediction: PredictionData) -> list[float] | None:
+    """Those of what was asked, in the real and in the reference run, where the score is their logarithm."""
+    settings = prediction.meta.get("settings", {})
+    if settings.get("score") != "logprob" or settings.get("contrast") is not None:
+        return None
+    return [min(1.0, exp(value)) for value in (prediction.value, prediction.reference_value)]
+
+
+def _compared(prediction: PredictionData) -> Iterator[str]:
+    """What the two runs say of what was asked, and what the words share out."""
+    shares, name = _probabilities(prediction), words.question_called(prediction)
+    reference, unit = words.reference_called(prediction), words.units_called(prediction)
+    if shares is None or not prediction.meta.get("question"):
+        yield f"{name}: {prediction.value:.4g}, and {prediction.reference_value:.4g} with {reference}"
+        yield f"the {unit}s share out this change, {prediction.change:+.4g}"
+    else:
+        asked = words.shown(str(prediction.meta["question"]))
+        yield f"‘{asked}’ has {words.percent(shares[0])}; with {reference} it has {words.percent(shares[1])}"
+        yield (
+            f"the {unit}s share out this change: {prediction.change:+.4g} in log-probability (nats; +0.69 "
+            "doubles the probability)"
+        )
+    totals = prediction.meta.get("totals", [])
+    if len(totals) > 1:
+        each = ", ".join(f"{total:+.3g}" for total in totals)
+        yield f"this is the mean over {len(totals)} references, with which it changes by {each}"
 
 
 def _hidden_units(prediction: PredictionData) -> Iterator[tuple[str, Mapping[str, Any]]]:

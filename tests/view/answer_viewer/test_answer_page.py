@@ -65,7 +65,7 @@ def test_the_numbers_of_every_view_are_those_of_the_tensors(opened: Open, first:
     same(column(shown, "depth"), first.by_depth)
     same(column(shown, "heads"), of_heads(first))
     same(column(shown, "heads", "share"), of_heads(first) / first.scale)
-    assert shown.text_content("h1") == "The model says ‘ Paris’ 61%"
+    assert shown.text_content("h1") == "The model says ‘Paris’ 61%"
     assert lines(shown, ".running span") == ["<|endoftext|>", "The", "capital", "of", "France", "is"]
     for name in ("words", "depth", "heads"):
         ET.fromstring(saved(shown, name, "svg"))
@@ -75,7 +75,7 @@ def test_another_prediction_changes_everything(opened: Open, first: Prediction, 
     shown = opened(html=page([first, second]))
     shown.click("text=Rome")
     assert state_of(shown) == "prediction=1"
-    assert shown.text_content("h1") == "Why ‘ Rome’?"
+    assert shown.text_content("h1") == "Why ‘Rome’?"
     same(column(shown, "words"), second.relevance)
     same(column(shown, "depth"), second.by_depth)
     same(column(shown, "heads"), of_heads(second))

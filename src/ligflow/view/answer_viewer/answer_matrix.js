@@ -6,14 +6,16 @@ import { drawCell, drawScale } from "./colours.js";
 import { withShare } from "./numbers.js";
 import { byUnit, spoken } from "./prediction_data.js";
 import { rowsOfState } from "./state.js";
+import { drawNames, namesHeight } from "./word_names.js";
 import { windowOf, windowStrip } from "./word_window.js";
 
-const [SIDE, CEILING, FLOOR, STEP] = [96, 6, 104, 22];
+const [SIDE, CEILING, STEP] = [96, 6, 22];
 
 function matrixLayout({ data, state, group }, width) {
   const shown = windowOf(data, state, width - SIDE - 12);
-  const cell = Math.min(64, (width - SIDE - 12) / shown.count);
-  return { ...shown, cell, width, rows: group.rows.length, height: CEILING + group.rows.length * STEP + FLOOR };
+  const cell = Math.min(96, (width - SIDE - 12) / shown.count);
+  const floor = namesHeight(data, shown, cell);
+  return { ...shown, cell, width, rows: group.rows.length, height: CEILING + group.rows.length * STEP + floor };
 }
 
 /** The colour of a matrix is full where its strongest cell is. */
@@ -26,7 +28,7 @@ function drawMatrix(pen, at, scene) {
   const [first, last] = rowsOfState(state, at.rows);
   group.rows.forEach((row, r) => {
     const y = CEILING + r * STEP;
-    const name = fitted(spoken(row.meta.question).trim() || "␣", SIDE - 16, 13);
+    const name = fitted(spoken(row.page.asked).trim() || "␣", SIDE - 16, 13);
     const isChosen = r >= first && r <= last;
     pen.text(SIDE - 8, y + STEP / 2, name, {
       fill: isChosen ? inks.text : inks.faint,
@@ -38,12 +40,7 @@ function drawMatrix(pen, at, scene) {
     for (let i = 0; i < at.count; i++)
       drawCell(pen, SIDE + i * at.cell, y, at.cell - 0.5, STEP - 1, values[at.from + i], scale);
   });
-  for (let i = 0; i < at.count; i++) {
-    const label = fitted(data.units[at.from + i].label, FLOOR - 12, 12);
-    pen.text(SIDE + (i + 0.5) * at.cell, CEILING + at.rows * STEP + 6, label, {
-      ...{ fill: inks.text, size: 12, align: "right", turn: -Math.PI / 2 },
-    });
-  }
+  drawNames(pen, data, at, SIDE, CEILING + at.rows * STEP, inks);
 }
 
 function markMatrix(pen, at, { at: chosen, state, inks }) {
@@ -51,7 +48,8 @@ function markMatrix(pen, at, { at: chosen, state, inks }) {
   if (chosen.word >= 0 && place >= 0 && place < at.count)
     pen.frame(SIDE + place * at.cell - 1, CEILING - 2, at.cell + 1, at.rows * STEP + 3, inks.mark, 1.5);
   const [first, last] = rowsOfState(state, at.rows);
-  if (state.rows) pen.frame(2, CEILING + first * STEP - 1, at.width - 14, (last - first + 1) * STEP, inks.mark, 1.5);
+  if (state.rows)
+    pen.frame(2, CEILING + first * STEP - 1, SIDE + at.count * at.cell, (last - first + 1) * STEP, inks.mark, 1.5);
 }
 
 /** The view of an answer by its prompt. A click chooses a row, with shift a span; all views then show their sum. */
@@ -76,7 +74,7 @@ export function answerMatrix(app, tell) {
     app.point({ word: place.unit });
     const value = byUnit(data, row.relevance)[place.unit];
     tell(event, [
-      `‘${data.units[place.unit].label}’ for ‘${spoken(row.meta.question)}’: ${withShare(row, value)}`,
+      `‘${data.units[place.unit].label}’ for ‘${spoken(row.page.asked)}’: ${withShare(row, value)}`,
       "Click to choose this row; drag for several.",
     ]);
   });

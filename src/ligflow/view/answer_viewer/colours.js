@@ -7,8 +7,11 @@ const lifted = (value, full) => Math.sign(value) * Math.sqrt(Math.min(1, Math.ab
 /** The colour of a relevance where `full` has the full colour. */
 export const tone = (value, full, inks) => css(shade(lifted(value, full), 1, inks));
 
-/** Whether letters on this colour need to be those of the paper. */
-export const isDeep = (value, full) => Math.abs(lifted(value, full)) > 0.62;
+/** The colour of letters on this colour: whichever can be read. */
+export function letterOn(value, full, inks) {
+  const [red, green, blue] = shade(lifted(value, full), 1, inks);
+  return 0.299 * red + 0.587 * green + 0.114 * blue > 120 ? "#0b0d10" : "#ffffff";
+}
 
 /** A cell of a picture: its colour, and where patterns are asked for lines over what speaks against. */
 export function drawCell(pen, x, y, width, height, value, { full, inks, patterns }) {

@@ -1,13 +1,14 @@
 // Words over depth: the relevance of every word at every depth, the answer on top and the input at the bottom.
 
 import { fit, make, panel } from "../viewer/elements.js";
-import { canvasPen, fitted } from "../viewer/pens.js";
+import { canvasPen } from "../viewer/pens.js";
 import { drawCell, drawScale } from "./colours.js";
 import { shareOf, signed, withShare } from "./numbers.js";
 import { byUnit } from "./prediction_data.js";
+import { drawNames, namesHeight } from "./word_names.js";
 import { drawWindow, windowOf, windowStrip } from "./word_window.js";
 
-const [DEPTH_LEFT, DEPTH_TOP, DEPTH_LABELS] = [66, 8, 104];
+const [DEPTH_LEFT, DEPTH_TOP] = [66, 8];
 const byCut = new WeakMap();
 
 /** Relevance by cut and unit. */
@@ -32,9 +33,10 @@ const cutCalled = (data, cut) => {
 function depthLayout(data, state, width) {
   const shown = windowOf(data, state, width - DEPTH_LEFT - 12);
   const rows = data.cuts.length;
-  const cell = Math.min(64, (width - DEPTH_LEFT - 12) / shown.count);
+  const cell = Math.min(96, (width - DEPTH_LEFT - 12) / shown.count);
+  const names = namesHeight(data, shown, cell);
   const height = Math.max(6, Math.min(17, 560 / rows));
-  return { ...shown, rows, cell, rowHeight: height, width, height: DEPTH_TOP + rows * height + DEPTH_LABELS };
+  return { ...shown, rows, cell, rowHeight: height, width, height: DEPTH_TOP + rows * height + names };
 }
 
 const depthRow = (at, cut) => DEPTH_TOP + (at.rows - 1 - cut) * at.rowHeight;
@@ -63,13 +65,7 @@ function drawDepths(pen, at, scene) {
       else drawCell(pen, x, y, at.cell - 0.5, at.rowHeight - 0.5, depths[cut][unit], scene);
     }
   }
-  const bottom = DEPTH_TOP + at.rows * at.rowHeight + 6;
-  for (let i = 0; i < at.count; i++) {
-    const label = fitted(data.units[at.from + i].label, DEPTH_LABELS - 12, 12);
-    const [x, long] = [DEPTH_LEFT + (i + 0.5) * at.cell, at.cell < 44];
-    if (long) pen.text(x, bottom, label, { fill: inks.text, size: 12, align: "right", turn: -Math.PI / 2 });
-    else pen.text(x, bottom + 6, fitted(label, at.cell, 12), { fill: inks.text, size: 12, align: "center" });
-  }
+  drawNames(pen, data, at, DEPTH_LEFT, DEPTH_TOP + at.rows * at.rowHeight, inks);
 }
 
 function markDepths(pen, at, { data, at: chosen, inks }) {
@@ -80,6 +76,18 @@ function markDepths(pen, at, { data, at: chosen, inks }) {
   const cut = data.cuts.indexOf(`layer ${chosen.layer}`);
   if (cut >= 0)
     pen.frame(DEPTH_LEFT - 2, depthRow(at, cut) - 1, at.count * at.cell + 3, at.rowHeight + 1, inks.mark, 1.5);
+}
+
+/** From which layer on the word at which the answer is read holds more than half of the change. */
+function arrival(data) {
+  const depths = depthsOf(data);
+  const top = depths.at(-1);
+  const word = top.reduce((best, each, i) => (Math.abs(each) > Math.abs(top[best]) ? i : best), 0);
+  let cut = depths.length - 1;
+  while (cut > 0 && depths[cut - 1][word] / data.change > 0.5) cut--;
+  const layer = layerAt(data, cut);
+  if (cut === 0 || layer < 0) return "";
+  return `From layer ${layer} on most of it has reached ‘${data.units[word].label}’, where the answer is read. `;
 }
 
 /** The view of words over depth. */
@@ -135,8 +143,8 @@ export function depthMap(app, tell) {
   return {
     ...{ id: "depth", title: "Words over depth", element, mark },
     caption: ({ data, full }) =>
-      `Each row is a depth of the model and adds up to ${signed(data.change)}: the answer is read at the top, the ` +
-      `words are at the bottom. Full colour from ${shareOf(full / data.scale)} of all that speaks for and against.`,
+      `${arrival(data)}Each row is a depth of the model and adds up to ${signed(data.change)}: the answer is read at the ` +
+      `top, the words are at the bottom. Full colour from ${shareOf(full / data.scale)} of all that speaks for and against.`,
     draw: (scene) => {
       at = depthLayout(scene.data, scene.state, Math.max(280, element.clientWidth));
       strip.draw(scene, at);

@@ -7,49 +7,64 @@ import { spoken } from "./prediction_data.js";
 const quoted = (text) => `‘${spoken(text)}’`;
 const said = (line) => `${line[0].toUpperCase()}${line.slice(1)}.`;
 
-/** Probabilities of the outputs in both runs: `[output, in the run, with the reference]`, null where not listed. */
+/**
+ * Outputs with their probabilities: `[output, in the run, with the reference]`. One that is not among the likeliest of a
+ * run is below the last that is listed: `{ below }`.
+ */
 export function outputsOf(data) {
-  const other = new Map(data.referenceTop);
-  const asked = data.page.score === "logprob" && !data.page.contrast ? data.meta.question : undefined;
-  const shares = data.top.map(([text, share], i) => [
-    data.page.outputs[i],
-    share,
-    other.get(text) ?? (text === asked ? Math.exp(data.referenceValue) : null),
+  const runs = [data.top, data.referenceTop].map((top) => new Map(top));
+  const named = (outputs, top) => outputs.map((name, i) => [top[i][0], name]);
+  const names = new Map([
+    ...named(data.page.outputs, data.top),
+    ...named(data.page.reference_outputs.slice(0, 2), data.referenceTop),
   ]);
-  if (asked !== undefined && data.isOneRow && !data.top.some(([text]) => text === asked))
-    shares.push([asked, Math.exp(data.value), Math.exp(data.referenceValue)]);
-  return shares;
+  if (data.page.probabilities) names.set(data.meta.question, data.page.asked);
+  const shareIn = (run, output) => {
+    if (data.page.probabilities && output === data.meta.question) return data.page.probabilities[run];
+    return runs[run].get(output) ?? { below: Math.min(...runs[run].values(), 1) };
+  };
+  return [...names].map(([output, name]) => [name, shareIn(0, output), shareIn(1, output)]);
 }
 
 function titleOf({ data, group }) {
   const { top, page, meta } = data;
   const question = meta.question ? spoken(meta.question) : "";
   if (group.rows.length > 1)
-    return ["The model answers ", make("em", {}, quoted(group.rows.map((row) => row.meta.question).join("")))];
+    return [
+      "The model answers ",
+      make(
+        "em",
+        {},
+        quoted(
+          group.rows
+            .map((row) => row.page.asked)
+            .join("")
+            .trim(),
+        ),
+      ),
+    ];
   if (page.contrast) return ["Why ", make("em", {}, question), "?"];
   if (top.length && (!question || spoken(top[0][0]) === question))
-    return ["The model says ", make("em", {}, quoted(top[0][0])), make("small", {}, ` ${shareOf(top[0][1])}`)];
-  return question ? ["Why ", make("em", {}, quoted(question)), "?"] : ["Why this score?"];
+    return [
+      "The model says ",
+      make("em", {}, quoted(page.outputs[0].trim() || page.outputs[0])),
+      make("small", {}, ` ${shareOf(top[0][1])}`),
+    ];
+  return question ? ["Why ", make("em", {}, quoted(page.asked.trim() || page.asked)), "?"] : ["Why this score?"];
 }
 
 function bars(data) {
-  const most = Math.max(...outputsOf(data).flatMap((row) => [row[1], row[2] || 0]), 1e-9);
-  const bar = (share, name) =>
-    make(
-      "td",
-      { className: name },
-      share === null ? make("span", { className: "faint", title: "not among the likeliest there" }, "–") : "",
-      ...(share === null
-        ? []
-        : [
-            make("span", { className: "bar", style: `width:${(70 * share) / most}%` }),
-            make("span", {}, shareOf(share)),
-          ]),
-    );
-  const rows = outputsOf(data).map(([name, own, other]) =>
-    make("tr", {}, make("th", { scope: "row" }, quoted(name)), bar(own, "own"), bar(other, "other")),
+  const every = outputsOf(data);
+  const most = Math.max(...every.flatMap((row) => row.slice(1)).filter(Number.isFinite), 1e-9);
+  const bar = (share, run) => {
+    const own = make("span", { className: "bar", style: `width:${(70 * (share.below ? 0 : share)) / most}%` });
+    const text = share.below ? `under ${shareOf(share.below)}` : shareOf(share);
+    return make("td", { className: run }, own, make("span", { className: share.below ? "faint" : "" }, text));
+  };
+  const rows = every.map(([name, real, other]) =>
+    make("tr", {}, make("th", { scope: "row" }, quoted(name)), bar(real, "real"), bar(other, "other")),
   );
-  const names = ["", "in this text", "with the reference"].map((name) => make("th", { scope: "col" }, name));
+  const names = ["", "for this text", "for the reference"].map((name) => make("th", { scope: "col" }, name));
   return make(
     "table",
     { className: "outputs" },
@@ -86,11 +101,11 @@ export function headline(app) {
   const mark = make("div");
   app.connect((scene) => {
     const { data, group } = scene;
-    data.isOneRow = group.rows.length === 1;
+    const isAlone = group.rows.length === 1;
     title.replaceChildren(...titleOf(scene));
-    const lines = data.isSum || group.rows.length > 1 ? [scoreOf(data)] : data.page.said.slice(0, -1);
+    const lines = data.isSum ? [scoreOf(data)] : data.page.compared;
     compared.replaceChildren(...lines.map((line) => make("p", {}, said(line))));
-    outputs.replaceChildren(...(data.isOneRow && data.top.length ? [bars(data)] : []));
+    outputs.replaceChildren(...(isAlone && data.top.length ? [bars(data)] : []));
     const open = mark.querySelector("details")?.open;
     mark.replaceChildren(certificate(data));
     mark.firstChild.open = !!open;
@@ -99,5 +114,5 @@ export function headline(app) {
 }
 
 const scoreOf = (data) =>
-  `${data.page.question ? "score of what is chosen" : "score"}: ${signed(data.value)}, and ${signed(data.referenceValue)} ` +
-  `with ${data.page.reference}, a change of ${signed(data.change)}`;
+  `the log-probability of what is chosen changes by ${signed(data.change)}, from ${signed(data.referenceValue)} with ` +
+  `${data.page.reference} to ${signed(data.value)}; the words below share out this change`;

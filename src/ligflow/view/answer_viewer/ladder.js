@@ -3,12 +3,12 @@
 import { css, fitted } from "../viewer/pens.js";
 
 const ROW = 22;
-const MOST = 14; // words on a side
+const MOST = 20; // words on a side
 const SPLIT = { value: 0, key: 1, query: 2 };
 
 /**
  * The edges of a head between words: `rows` of `{ source, target, value }`, the strongest first, those drawn among them
- * `shown` of `all` magnitudes. `part` is `all`, or what it read, where it found it, what it asked. Null where the layer
+ * `shown` of `all` magnitudes of its edges. `part` is `all`, or what it read, where it found it, what it asked. Null where the layer
  * has none stored.
  */
 export function edgesOfHead(data, layer, head, part = "all") {
@@ -20,14 +20,20 @@ export function edgesOfHead(data, layer, head, part = "all") {
     if (each !== head || !numbers[i]) return;
     const [source, target] = [data.unitOf[edges.source[i]], data.unitOf[edges.target[i]]];
     const key = `${source} ${target}`;
-    const sum = sums.get(key) || { source, target, value: 0 };
+    const sum = sums.get(key) || { source, target, value: 0, size: 0 };
     sum.value += numbers[i];
+    sum.size += Math.abs(numbers[i]);
     sums.set(key, sum);
   });
   const every = [...sums.values()].sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
-  const all = every.reduce((sum, edge) => sum + Math.abs(edge.value), 0) || 1;
   const rows = withinWords(every);
-  return { rows, all, shown: rows.reduce((sum, edge) => sum + Math.abs(edge.value), 0) };
+  const drawn = new Set(rows.map((edge) => `${edge.source} ${edge.target}`));
+  const shown = [...sums].reduce((sum, [key, edge]) => sum + (drawn.has(key) ? edge.size : 0), 0);
+  return {
+    rows,
+    shown,
+    all: data.edgeMasses[layer][part in SPLIT && edges.parts ? SPLIT[part] + 1 : 0][head] || shown || 1,
+  };
 }
 
 /** The strongest edges, between as many words as have room on each side. */

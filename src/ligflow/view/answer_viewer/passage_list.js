@@ -1,7 +1,7 @@
 // Passages and turns as blocks with what each contributes, the strongest first.
 
 import { make } from "../viewer/elements.js";
-import { isDeep, tone } from "./colours.js";
+import { letterOn, tone } from "./colours.js";
 import { shareOf, signed, withShare } from "./numbers.js";
 import { spoken } from "./prediction_data.js";
 
@@ -35,7 +35,7 @@ export function passageList(app) {
     );
     const share = make("span", { className: "share" }, shareOf(relevance / data.scale));
     share.style.background = tone(relevance, full, inks);
-    share.style.color = isDeep(relevance, full) ? `rgb(${inks.paper})` : "";
+    share.style.color = letterOn(relevance, full, inks);
     return make(
       "li",
       {},

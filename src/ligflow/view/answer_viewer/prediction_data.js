@@ -10,7 +10,8 @@ const NODES = { heads: "heads", crossHeads: "cross_heads", mlps: "mlps", residua
  * `{ label, tokens, kept }`) and `unitOf` each token; `value`, `referenceValue`, `change`, `scale`; `relevance` and
  * `error` by token, `cuts` from the input up with `byDepth` and `late`; by layer `heads` and `crossHeads` (an array for
  * each head), `mlps`, `residual`, `routing`; `edges` by layer: `{ head, target, source, value, parts }`, arrays of one
- * length, of which `parts` (value, key, query) may be null; `edgeMass` `[kept, all]`; `page`, what is said in words.
+ * length, of which `parts` (value, key, query) may be null; `edgeMass` `[kept, all]`
+ * of their magnitudes, `edgeMasses` by layer those of each head, all and by part; `page`, what is said in words.
  */
 export function openPrediction(source, name = "This file") {
   const foreign = `${name} is no prediction of ligflow.`;
@@ -42,6 +43,7 @@ export function openPrediction(source, name = "This file") {
     error: read("error"),
     edges: {},
     edgeMass: page.edge_mass,
+    edgeMasses: page.edge_masses,
   };
   for (const [field, stored] of Object.entries(NODES)) data[field] = byLayer(table, stored, read, tokens.length);
   for (const layer of layersOf(table, "edges")) data.edges[layer] = edgesOf(read, table, layer, tokens.length);

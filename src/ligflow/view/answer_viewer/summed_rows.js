@@ -55,6 +55,7 @@ export function sumOfRows(rows) {
     ...Object.fromEntries(byLayer.map((field) => [field, sumsByLayer(all(field))])),
     edges: Object.fromEntries(layers.map((layer) => [layer, edgesOfLayer(layer)])),
     isSum: true,
+    edgeMasses: sumsByLayer(all("edgeMasses")),
     edgeMass: [0, 1].map((side) => all("edgeMass").reduce((sum, mass) => sum + mass[side], 0)),
     certificates: all("certificates").flat(),
   });

@@ -1,6 +1,7 @@
 // The words by size, with their shares and errors.
 
 import { make } from "../viewer/elements.js";
+import { fitted } from "../viewer/pens.js";
 import { drawCell } from "./colours.js";
 import { shareOf, signed } from "./numbers.js";
 
@@ -15,6 +16,12 @@ export function wordsBySize(data) {
     .sort((a, b) => Math.abs(b.relevance) - Math.abs(a.relevance));
 }
 
+/** How far the bars go to the left, and to the right. */
+const extent = (every) => [
+  -Math.min(0, ...every.map((each) => each.relevance)),
+  Math.max(1e-12, ...every.map((each) => each.relevance)),
+];
+
 /** The view of words by size: a bar to the right for what speaks for the answer, to the left for what speaks against. */
 export function wordTable(app) {
   const element = make("div", { className: "bysize" });
@@ -22,12 +29,14 @@ export function wordTable(app) {
   let buttons = new Map();
   function draw({ data, inks }) {
     const every = wordsBySize(data);
-    const most = Math.abs(every[0]?.relevance) || 1;
+    const [against, most] = extent(every);
     const shown = isOpen ? every : every.slice(0, FIRST);
     buttons = new Map();
     const rows = shown.map(({ unit, word, relevance }) => {
       const bar = make("span", { className: relevance < 0 ? "bar against" : "bar" });
-      bar.style.width = `${(46 * Math.abs(relevance)) / most}%`;
+      bar.style.width = `${(96 * Math.abs(relevance)) / (most + against)}%`;
+      bar.style[relevance < 0 ? "right" : "left"] =
+        `${(96 * (relevance < 0 ? most : against)) / (most + against) + 2}%`;
       bar.style.background = `rgb(${relevance < 0 ? inks.negative : inks.positive})`;
       const button = make(
         "button",
@@ -71,15 +80,15 @@ export function wordTable(app) {
       `By size; shares are of all that speaks for and against. ${data.page.caveat[0].toUpperCase()}${data.page.caveat.slice(1)}.`,
     picture: (pen, scene) => {
       const every = wordsBySize(scene.data).slice(0, 30);
-      const most = Math.abs(every[0]?.relevance) || 1;
+      const [against, most] = extent(every);
+      const origin = 150 + (300 * against) / (most + against);
       every.forEach(({ unit, relevance }, i) => {
-        const [y, width] = [8 + 22 * i, (150 * Math.abs(relevance)) / most];
-        pen.text(140, y + 8, unit.label.slice(0, 24), { fill: scene.inks.text, size: 13, align: "right" });
-        drawCell(pen, relevance < 0 ? 300 - width : 300, y, width, 16, Math.sign(relevance) * scene.full, scene);
-        pen.text(460, y + 8, `${signed(relevance)}  ${shareOf(relevance / scene.data.scale)}`, {
-          fill: scene.inks.text,
-          size: 12,
-        });
+        const [y, width] = [8 + 22 * i, (300 * Math.abs(relevance)) / (most + against)];
+        const name = fitted(unit.label, 134, 13);
+        pen.text(140, y + 8, name, { fill: scene.inks.text, size: 13, align: "right" });
+        drawCell(pen, relevance < 0 ? origin - width : origin, y, width, 16, Math.sign(relevance) * scene.full, scene);
+        const numbers = `${signed(relevance)}  ${shareOf(relevance / scene.data.scale)}`;
+        pen.text(462, y + 8, numbers, { fill: scene.inks.text, size: 12 });
       });
       return { width: 580, height: 16 + 22 * every.length };
     },

@@ -1,7 +1,7 @@
 // The text, each word on the colour of its relevance; a template and long runs that say nothing are folded.
 
 import { make } from "../viewer/elements.js";
-import { isDeep, tone } from "./colours.js";
+import { letterOn, tone } from "./colours.js";
 import { shareOf, withShare } from "./numbers.js";
 import { byUnit } from "./prediction_data.js";
 
@@ -95,7 +95,7 @@ export function wordText(app, tell) {
       for (const span of spans) {
         if (span.classList.contains("kept")) continue;
         span.style.background = tone(values[word], full, inks);
-        span.style.color = isDeep(values[word], full) ? `rgb(${inks.paper})` : "";
+        span.style.color = letterOn(values[word], full, inks);
         span.classList.toggle("against", patterns && values[word] < -0.001 * full);
       }
     mark(scene);

@@ -169,6 +169,7 @@ export function widthOf(text, size, bold = false) {
 
 /** A text, or as much of its beginning as has room. */
 export function fitted(text, room, size, bold = false) {
+  if (widthOf(text, size, bold) <= room) return text;
   let [low, high] = [0, text.length];
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
