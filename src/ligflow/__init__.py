@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ligflow.explainer.explainer import explain as explain
     from ligflow.explainer.layer_hook import attribute_layer as attribute_layer
     from ligflow.flow import Flow as Flow
+    from ligflow.flow import from_attentions as from_attentions
     from ligflow.inputs.chat import Chat as Chat
     from ligflow.inputs.pairs import Pair as Pair
     from ligflow.inputs.passages import Passages as Passages
@@ -53,6 +54,7 @@ __getattr__, __dir__ = lazy_names(
         "dictionary_of": "ligflow.dictionaries.of_tensors",
         "direction": "ligflow.method.scalarization",
         "explain": "ligflow.explainer.explainer",
+        "from_attentions": "ligflow.flow",
         "feature_examples": "ligflow.results.feature_examples",
         "neuron_examples": "ligflow.results.neuron_examples",
         "read_dictionary": "ligflow.dictionaries.read",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import pandas
     import xarray
     from matplotlib.figure import Figure
+    from torch import Tensor
 
     from ligflow.view.notebook import FlowWidget
 
@@ -24,6 +26,19 @@ class Flow(FlowData):
 
     What it holds, `z2u`, `u2z`, `z2z`, totals and certificates, is described in `ligflow.results.FlowData`.
     """
+
+    @classmethod
+    def from_attentions(
+        cls, attentions: Sequence[Tensor], tokens: Sequence[str], special: Sequence[bool] | None = None
+    ) -> Self:
+        """Attention weights, `[1, heads, T, T]` a layer, as maps `z2u` for the page: no contributions.
+
+        They are what a model gives with `output_attentions=True`, and page, tables and files say that nothing
+        is certified of them. `special` marks special tokens. Raises LigflowError for what does not fit.
+        """
+        from ligflow.results.attention_weights import flow_of_attentions
+
+        return flow_of_attentions(attentions, tokens, special, cls)
 
     def over_both(self) -> Self:
         """The same numbers with one list of sources: the encoder's tokens (`e:...`) after the layer's own.
@@ -61,6 +76,16 @@ class Flow(FlowData):
         from ligflow.results.flow_file import load
 
         return load(path, cls)
+
+    def to_bertviz(self, view: str = "reads") -> dict[str, Any]:
+        """What `bertviz.head_view` and `model_view` are called with: `head_view(**flow.to_bertviz())`.
+
+        They draw numbers from 0 to 1 without a sign, and get sizes of shares, `|A| / Σ |A|`, for each target.
+        `view` is `reads` (by head), `layer`, `through-heads` or `product`.
+        """
+        from ligflow.results.bertviz_input import bertviz_input
+
+        return bertviz_input(self, view)
 
     def to_pandas(self) -> pandas.DataFrame:
         """One row a cell of every map: route, layer, head, target, source, value, total, certificate."""
@@ -115,6 +140,13 @@ class Flow(FlowData):
         from ligflow.view.html import fragment
 
         return fragment(self.over_both())
+
+
+def from_attentions(
+    attentions: Sequence[Tensor], tokens: Sequence[str], special: Sequence[bool] | None = None
+) -> Flow:
+    """Attention weights of any model as a flow for the page: `Flow.from_attentions`."""
+    return Flow.from_attentions(attentions, tokens, special)
 
 
 def _tables() -> Any:

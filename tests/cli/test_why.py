@@ -196,6 +196,14 @@ def test_files_are_written(why: Run, tmp_path: Path) -> None:
     assert "layer 2: MLP" in out
 
 
+def test_a_graph_for_other_viewers_needs_all_edges(why: Run, spoken: Spoken, tmp_path: Path) -> None:
+    path = tmp_path / "graph.json"
+    code, out, _ = why(TEXT, "--graph", path)
+    assert (code, spoken.calls[-1][1]["edges"]) == (0, "all")
+    assert f"wrote {path}" in out.replace("\n", "")
+    assert json.loads(path.read_text(encoding="utf-8"))["metadata"]["scan"] == "made-by-hand"
+
+
 def test_json_alone_is_on_standard_output(why: Run) -> None:
     _, out, _ = why(TEXT, "--json", "-")
     assert json.loads(out)["relevance"] == prediction_of().relevance.tolist()
@@ -224,6 +232,9 @@ def test_json_alone_is_on_standard_output(why: Run) -> None:
         ((TEXT, "--json", "-", "--edges", "all", "--paths", "2"), ["--paths is printed"]),
         ((TEXT, "--json", "a", "--csv", "./a"), ["Two options write", "name two files"]),
         (("--passages", "x", "--similar", "y"), ["--passages does not go with --similar"]),
+        ((TEXT, "--graph", "why.graphml"), ["--graph writes JSON", ".json"]),
+        ((TEXT, "--graph", "why.json", "--edges", "0-3"), ["--graph", "leave out --edges"]),
+        ((TEXT, "--graph", "why.json", "--similar", "x"), ["--graph does not go with --similar"]),
         ((TEXT, "--max-new-tokens", "3"), ["--each without --answer"]),
         ((TEXT, "--each", "--max-new-tokens", "0"), ["--max-new-tokens is 0"]),
     ],

@@ -55,26 +55,28 @@ def check_writable(*paths: Path | None) -> None:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where `explain` and `view` write."""
+    """Where `explain`, `view` and `why` write."""
 
     json: Path | None = None
     csv: Path | None = None
     html: Path | None = None
     save: Path | None = None
+    graph: Path | None = None
 
     def check(self) -> None:
         """Says before the computation starts what could not be written after it."""
-        check_endings(json=self.json, csv=self.csv, html=self.html, save=self.save)
-        for path in (self.csv, self.html, self.save):
+        check_endings(json=self.json, csv=self.csv, html=self.html, save=self.save, graph=self.graph)
+        files = (self.csv, self.html, self.save, self.graph)
+        for path in files:
             if str(path) == "-":
                 raise Usage("Only --json writes to standard output with '-'; give the others a file.")
-        named = [path.resolve() for path in (self.json, self.csv, self.html, self.save) if path is not None]
+        named = [path.resolve() for path in (self.json, *files) if path is not None]
         for path in named:
             if named.count(path) > 1:
                 raise Usage(
                     f"Two options write {str(path)!r}, and one would replace the other; name two files."
                 )
-        check_writable(self.json, self.csv, self.html, self.save)
+        check_writable(self.json, *files)
 
     def write(self, flow: Flow, shown: Flow, others: list[Flow], view: str) -> list[Path]:
         """The flow as computed is saved and in the page; the other forms are of the flow as shown."""

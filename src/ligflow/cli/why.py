@@ -33,7 +33,7 @@ from ligflow.cli.screen import Details
 from ligflow.cli.streams import counted, loading
 from ligflow.cli.text_input import Chat, TextArgument, TextFile, inputs_of
 from ligflow.cli.usage_errors import Usage, checked, layer_range
-from ligflow.cli.why_output import Csv, Html, Json, Save, deliver
+from ligflow.cli.why_output import Csv, Graph, Html, Json, Save, deliver
 from ligflow.names import CUTS, EMBEDDED_MINILM, HELD, INSTALL_SMOLLM2, SCORES, default_model, speaking_model
 
 if TYPE_CHECKING:
@@ -178,12 +178,13 @@ def why(
     json_path: Json = None,
     csv: Csv = None,
     html: Html = None,
+    graph: Graph = None,
 ) -> None:
     """Why the model says this: what each word, head and layer contributes to an answer."""
     if passages is not None and (text, file, chat) != (None, None, None):
         raise Usage("--passages has a question of its own; leave out the text, --file and --chat.")
     typed: Any = inputs_of(text, file, chat) if passages is None else None
-    kept = _layers(edges)
+    kept = _layers(edges) if graph is None else _layers_of_graph(graph, edges, cut, similar)
     if paths < 0:
         raise Usage(f"--paths is {paths}; give a whole number from 0.")
     if paths and (kept == "strongest" or not kept or cut != "modules"):
@@ -203,7 +204,7 @@ def why(
         )
     if check and reference == "random":
         raise Usage("--check replaces parts by those of one reference, and --reference random takes several.")
-    outputs = Outputs(json_path, csv, html, save)
+    outputs = Outputs(json_path, csv, html, save, graph)
     _check_asked(answer, contrast, position, on, score, each, max_new_tokens, similar, check)
     if passages is not None and similar is not None:
         raise Usage(
@@ -307,6 +308,17 @@ def _layers(edges: str | None) -> list[int] | str:
     if edges is None or edges in ("strongest", "all"):
         return edges or "strongest"
     return [] if edges == "none" else layer_range("--edges", edges) or []
+
+
+def _layers_of_graph(graph: Path, edges: str | None, cut: str, similar: str | None) -> str:
+    """All layers, which a graph joins. Raises Usage for options that leave some out."""
+    if graph.suffix.lower() != ".json":
+        raise Usage(f"--graph writes JSON of an attribution graph; end {str(graph)!r} in .json.")
+    if similar is not None:
+        raise Usage("--graph does not go with --similar: it has one answer, and two texts have two.")
+    if edges not in (None, "all") or cut != "modules":
+        raise Usage("--graph joins what the heads of all layers read: leave out --edges and --cut.")
+    return "all"
 
 
 def _layers_with_units(neurons: int | None, layer: str | None, cut: str) -> list[int] | str:

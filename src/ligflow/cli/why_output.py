@@ -24,6 +24,14 @@ Save = Annotated[Path | None, option("Save the explanation (safetensors).", OUTP
 Json = Annotated[Path | None, option("Write all numbers as JSON; - for standard output.", OUTPUT, "--json")]
 Csv = Annotated[Path | None, option("Write all nodes as a CSV table.", OUTPUT, "--csv")]
 Html = Annotated[Path | None, option("Write a page to look into: words, depths, heads.", OUTPUT, "--html")]
+Graph = Annotated[
+    Path | None,
+    option(
+        "Write an attribution graph (JSON), which circuit-tracer's viewer and Neuronpedia read.",
+        OUTPUT,
+        "--graph",
+    ),
+]
 
 
 def deliver(
@@ -146,6 +154,8 @@ def _write(result: Prediction | Answer | Similarity, outputs: Outputs) -> list[P
     from ligflow.files import write_text
 
     written = [] if outputs.save is None else [result.save(outputs.save)]
+    if outputs.graph:
+        written.append(_sides(result)[0].to_attribution_graph(outputs.graph))
     if outputs.csv:
         written.append(write_text(outputs.csv, _csv(result)))
     if outputs.html:

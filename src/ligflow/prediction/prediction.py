@@ -120,6 +120,16 @@ class Prediction(PredictionData):
         """The graph of tokens at every cut and of the heads and MLPs between, with their relevance."""
         return _tables().to_networkx(self)
 
+    def to_attribution_graph(self, path: str | Path, mass: float = 0.8) -> Path:
+        """The strongest links as an attribution graph, which circuit-tracer's viewer and Neuronpedia read.
+
+        By them `mass` of what heads and MLPs carry is drawn; the sums of the rest are nodes of their own.
+        Raises LigflowError unless what all heads read is stored (`edges="all"`).
+        """
+        from ligflow.results.attribution_graph import save_attribution_graph
+
+        return save_attribution_graph(self, path, mass)
+
     def to_json(self) -> str:
         """All numbers and labels as JSON."""
         from ligflow.results.prediction_json import as_json

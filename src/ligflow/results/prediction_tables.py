@@ -11,7 +11,7 @@ from ligflow.method.attention_parts import PARTS
 from ligflow.results.features import NODES, Features
 from ligflow.results.neurons import unit_called
 from ligflow.results.prediction_data import PredictionData
-from ligflow.results.prediction_paths import after, own, parts_at
+from ligflow.results.prediction_graph import graph_of
 
 COLUMNS = (
     "kind", "cut", "layer", "head", "position", "token", "source_position", "source",
@@ -125,73 +125,16 @@ def _source(prediction: PredictionData, place: int) -> dict[str, Any]:
 def to_networkx(prediction: PredictionData) -> networkx.DiGraph:
     """What carries relevance: tokens at every cut, and the heads and MLPs of the layers between.
 
-    Nodes are `("token", cut, k)`, `("head", layer, h, k)`, `("cross-head", layer, h, k)`, and, where an MLP
-    follows the attention, `("middle", layer, k)` between both and `("mlp", layer, k)`. Each has its `kind`,
-    `token`, `layer` and `relevance`, and so has each edge, from what is below to what is above; what arrives
-    at a node is its relevance, within the certificates. Heads are joined to the tokens that they read where
-    edges are stored, with `value`, `key` and `query` where parts are. Where an MLP stands beside the
-    attention there is no `middle`.
+    Nodes are named as in `PredictionGraph`. Each has its `kind`, `token`, `layer` and `relevance`, and so has
+    each edge, from what is below to what is above; what arrives at a node is its relevance, within the
+    certificates. Heads are joined to the tokens that they read where edges are stored, with `value`, `key`
+    and `query` where parts are.
     """
+    data, tokens = graph_of(prediction), prediction.tokens
     graph = networkx.DiGraph(model=str(prediction.meta.get("model")), change=prediction.change)
-    for number, (cut, values) in enumerate(zip(prediction.cuts, prediction.by_depth, strict=True)):
-        for place in range(len(prediction.tokens)):
-            _node(graph, prediction, ("token", number, place), float(values[place]), cut=cut)
-    for layer in prediction.heads:
-        _layer(graph, prediction, layer)
+    for name, node in data.nodes.items():
+        known = {key: value for key, value in vars(node).items() if value is not None}
+        graph.add_node(name, token=tokens[node.position], **known)
+    for link in data.links:
+        graph.add_edge(link.source, link.target, kind=link.kind, relevance=link.relevance, **link.parts)
     return graph
-
-
-def _layer(graph: networkx.DiGraph, prediction: PredictionData, layer: int) -> None:
-    below = prediction.cuts.index(f"layer {layer}")
-    above = after(prediction, layer)
-    beside = layer in prediction.meta.get("parallel", ()) or layer not in prediction.mlps
-    for place, relevance in enumerate(above.tolist()):
-        upper = ("token", below + 1, place)
-        if not beside:
-            middle = ("middle", layer, place)
-            _node(graph, prediction, middle, relevance, layer=layer)
-            _add_mlp(graph, prediction, layer, middle, upper, relevance)
-            upper = middle
-        rest = float(own(prediction, layer)[place])
-        if beside and layer in prediction.mlps:
-            _add_mlp(graph, prediction, layer, ("token", below, place), upper, rest)
-        else:
-            graph.add_edge(("token", below, place), upper, kind="residual", relevance=rest)
-        _add_heads(graph, prediction, layer, upper)
-
-
-def _add_mlp(
-    graph: networkx.DiGraph, prediction: PredictionData, layer: int, lower: Any, upper: Any, whole: float
-) -> None:
-    """An MLP from `lower` to `upper`, and what of `whole` passes by it."""
-    place = lower[-1]
-    relevance = float(prediction.mlps[layer][place])
-    _node(graph, prediction, ("mlp", layer, place), relevance, layer=layer)
-    graph.add_edge(lower, ("mlp", layer, place), kind="mlp", relevance=relevance)
-    graph.add_edge(("mlp", layer, place), upper, kind="mlp", relevance=relevance)
-    graph.add_edge(lower, upper, kind="residual", relevance=whole - relevance)
-
-
-def _add_heads(graph: networkx.DiGraph, prediction: PredictionData, layer: int, upper: Any) -> None:
-    """The heads that write at a token, and what they read where that is stored."""
-    place, below, number = upper[-1], prediction.cuts.index(f"layer {layer}"), 0
-    edges = prediction.stored_edges.get(layer)
-    for kind, heads in (("head", prediction.heads), ("cross-head", prediction.cross_heads)):
-        for head, values in enumerate(heads.get(layer, ())):
-            node, relevance = (kind, layer, head, place), float(values[place])
-            if relevance:
-                _node(graph, prediction, node, relevance, layer=layer, head=head)
-                graph.add_edge(node, upper, kind=kind, relevance=relevance)
-            row = () if edges is None or not relevance else edges[number, place].nonzero().flatten().tolist()
-            for source in row:
-                carried = float(edges[number, place, source]) if edges is not None else 0.0
-                split = parts_at(prediction, layer, number, place, source)
-                graph.add_edge(("token", below, source), node, kind="edge", relevance=carried, **split)
-            number += 1
-
-
-def _node(
-    graph: networkx.DiGraph, prediction: PredictionData, node: Any, relevance: float, **more: Any
-) -> None:
-    token = prediction.tokens[node[-1]]
-    graph.add_node(node, kind=node[0], token=token, position=node[-1], relevance=relevance, **more)

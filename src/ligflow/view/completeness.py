@@ -8,9 +8,11 @@ from rich.text import Text
 
 from ligflow.inputs.labels import printable
 from ligflow.names import ROUTE_TITLES
+from ligflow.results.attention_weights import is_attention
 from ligflow.results.cells import Cell
 from ligflow.results.flow_data import FlowData
 
+ATTENTION = "attention weights, not contributions: nothing is certified of them"
 KNOWN = "  (the sums are known from two plain runs; errors of single cells are estimated)"
 _NAMED = 10  # rows that have not converged and are named one by one
 _AT_START = 0.01  # of a row that happens at the very start of the path, from which it is said
@@ -18,6 +20,8 @@ _AT_START = 0.01  # of a row that happens at the very start of the path, from wh
 
 def certified(flow: FlowData) -> RenderableType:
     """One line and what it rests on, and one more where much happens at the very start of a path."""
+    if is_attention(flow):
+        return Text(ATTENTION)
     lines = [f"{verdict(flow)}; --details names them"] if flow.unmet else [verdict(flow), KNOWN]
     return Group(*map(Text, [*lines, *_starts(flow)]))
 
@@ -47,6 +51,8 @@ def details_of(flow: FlowData) -> RenderableType:
 
 def verdict(flow: FlowData) -> str:
     """Whether all rows of a flow sum to what is known of them."""
+    if is_attention(flow):
+        return ATTENTION
     tol, missed = flow.meta.get("settings", {}).get("tol"), len(flow.unmet)
     count = sum(flow.total(route).numel() for route in flow.routes)
     tolerance = "the tolerance" if tol is None else f"{100 * tol:g}%"

@@ -18,6 +18,7 @@ from torch import Tensor
 from ligflow.inputs.labels import is_blank, trimmed
 from ligflow.results.flow_data import FlowData
 from ligflow.results.joint_sources import MARK
+from ligflow.view.measure_words import whole_row
 from ligflow.view.select import available, by_head, every_layer, knows_heads, row_shares
 
 _SINK, _ROWS = 0.5, 3  # a sink holds more than this share of the rows that see it, of so many at least
@@ -256,14 +257,15 @@ def sentence(flow: FlowData, opening: Highlights, finding: Finding) -> str:
     part = "the largest part" if finding.under_half else "most of it"
     through = "" if finding.head is None else f", {part} through head {finding.head}"
     whole = of_all and f" ({of_all})"
-    return f"{source} is {share} of what moves {target} in layer {finding.layer}{whole}{through}"
+    row = whole_row(flow, target, "moves")
+    return f"{source} is {share} of {row} in layer {finding.layer}{whole}{through}"
 
 
 def of_what(flow: FlowData, opening: Highlights) -> str:
     """What the shares are shares of, who that is where no reader wrote it, and what they leave out."""
     left = f", {stands_aside(flow, opening)} aside" if opening.hidden else ""
     marks = f"; punctuation not ranked ({opening.unranked} left out)" if opening.unranked else ""
-    return f"of what moved {named(flow, opening.target)}{_in_front(flow, opening.target)}{left}{marks}"
+    return f"of {whole_row(flow, named(flow, opening.target))}{_in_front(flow, opening.target)}{left}{marks}"
 
 
 def _in_front(flow: FlowData, token: int) -> str:

@@ -8,6 +8,7 @@ from ligflow.results.flow_data import FlowData
 from ligflow.view.colour import on, shade
 from ligflow.view.completeness import verdict
 from ligflow.view.highlights import Highlights, highlights, sentences, stands_aside, without
+from ligflow.view.measure_words import whole_row
 from ligflow.view.select import select
 
 _FRAGMENT_TOKENS = 32
@@ -30,9 +31,10 @@ def fragment(flow: FlowData) -> str:
     cut = len(flow.tokens) > count or len(flow.targets) > count
     note = f"<p>The first {count} of {len(flow.tokens)} tokens; to_html(path) shows all.</p>" if cut else ""
     aside = f"; hidden: {escape(stands_aside(flow, opening))}" if opening.hidden else ""
+    row = whole_row(flow, "the row's token")
     legend = (
-        f"<p>Rows: targets; columns: {'heads' if opening.view == 'u2z' else 'sources'}; % of what moved the "
-        f"row's token{aside}. Dashed rows have not converged.</p>"
+        f"<p>Rows: targets; columns: {'heads' if opening.view == 'u2z' else 'sources'}; % of "
+        f"{row}{aside}. Dashed rows have not converged.</p>"
     )
     findings = "".join(f"<li>{escape(line)}</li>" for line in sentences(flow, opening))
     body = f"{_figure(flow, opening, count)}{legend}{note}<ul>{findings}</ul>{_certificate(flow)}"

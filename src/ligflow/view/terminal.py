@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ligflow import names
 from ligflow.inputs.labels import printable, told_apart
+from ligflow.results.attention_weights import is_attention
 from ligflow.results.flow_data import FlowData
 from ligflow.results.grouping import merge_words
 from ligflow.results.joint_sources import over_both
@@ -34,6 +35,7 @@ from ligflow.view.highlights import (
     stands_aside,
     without,
 )
+from ligflow.view.measure_words import whole_row
 from ligflow.view.select import columns, every_layer
 
 _LETTERS = 4  # of a column's name, at least
@@ -132,7 +134,7 @@ def _print_map(shown: _Shown, console: Console) -> None:
     console.print(Text(_title(shown), style="bold"))
     for table in _tables(shown, console.width):
         console.print(table)
-    cells = "cells are % of what moved the row's token"
+    cells = "cells are % of " + whole_row(shown.flow, "the row's token")
     console.print(Text(f"rows are targets, columns {_sources(shown)}; {cells}"))
     console.print(Text("blue +, orange - (holds back); a dot rounds to 0"))
     heading = [f"the strongest; {_unit(shown)}"] if shown.values.any() else []
@@ -210,7 +212,7 @@ def _print_summary(shown: _Shown, console: Console) -> None:
     """What stands for a map that does not fit: a line a layer about one target, and the strongest flows."""
     flow, opening = shown.flow, shown.opening
     size = f"{len(shown.rows)} x {len(shown.columns)}"
-    console.print(Text(f"what moved {named(flow, opening.target)}, layer by layer", style="bold"))
+    console.print(Text(f"{whole_row(flow, named(flow, opening.target))}, layer by layer", style="bold"))
     for line in _by_layer(shown):
         console.print(Text(line, no_wrap=True, overflow="ellipsis"))
     console.print(Text(f"the strongest of layer {shown.layer}; {_unit(shown)}", style="bold"))
@@ -247,7 +249,8 @@ def _hidden(shown: _Shown) -> Iterator[str]:
     part = ""
     if opening.target in shown.rows:
         whole = held(shown.values[shown.rows.index(opening.target)], opening.hidden)
-        part = f", which {verb} {100 * whole:.0f}% of what moved {named(shown.flow, opening.target)} here"
+        row = whole_row(shown.flow, named(shown.flow, opening.target))
+        part = f", which {verb} {100 * whole:.0f}% of {row} here"
     yield f"hidden: {aside}{part} (--special)"
 
 
@@ -255,6 +258,7 @@ def _measures(shown: _Shown) -> Iterator[str]:
     """What percentages are parts of, where that is not all, and the unit of other values."""
     parts = ["percentages are of the sources shown"] if shown.opening.hidden else []
     lengths = shown.opening.view != "product" and _scalarization(shown) in names.SCALARIZATIONS.values()
+    lengths = lengths and not is_attention(shown.flow)
     parts += ["values are lengths of the model’s vectors"] if lengths else []
     if parts:
         yield "; ".join(parts)
@@ -284,6 +288,8 @@ def strongest(shown: _Shown, count: int = _STRONGEST) -> Iterator[str]:
 
 def _unit(shown: _Shown) -> str:
     """What the values of cells are."""
+    if is_attention(shown.flow):
+        return "attention weights, no contributions"
     if shown.opening.view == "product":
         return "products of what heads read and write"
     along = "" if _scalarization(shown) in names.SCALARIZATIONS.values() else f" by {_scalarization(shown)}"
@@ -304,4 +310,4 @@ def _in_words(shown: _Shown, row: int, column: int) -> str:
         words = f"{source} {'writes' if value > 0 else 'takes from'} {target}"
     else:
         words = f"{source} reaches {target}" if value > 0 else f"{source} holds {target} back"
-    return f"  {words}: {value:+.3g}, {100 * share:.0f}% of what moved it"
+    return f"  {words}: {value:+.3g}, {100 * share:.0f}% of {whole_row(shown.flow)}"

@@ -4,9 +4,11 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from browser import flow_of
-from ligflow import Flow
+from ligflow import Flow, from_attentions
+from ligflow.view.completeness import ATTENTION
 from pages import (
     SELECTED,
     TOKENS,
@@ -103,6 +105,15 @@ def test_keys_do_all_of_it(opened: Open, flow: Flow) -> None:
     shown.keyboard.press("Escape")
     assert not re.search("pin=[sth]", state_of(shown))
     assert shown.inner_text(".details") == ""
+
+
+def test_of_attention_weights_nothing_is_said_to_have_moved_a_token(opened: Open) -> None:
+    weights = torch.full((2, 1, 3, len(TOKENS), len(TOKENS)), 0.1) + torch.eye(len(TOKENS)) / 2
+    shown = opened(from_attentions([*weights / weights.sum(-1, keepdim=True)], TOKENS))
+    assert shown.inner_text("h2 + .badge") == ATTENTION
+    page = shown.inner_text("header") + shown.inner_text(".body").partition("How to read it")[0]
+    assert "of the attention of" in page
+    assert not re.search("moved|certified:|✓", page)
 
 
 def test_every_control_can_be_reached_with_tab(opened: Open, flow: Flow) -> None:

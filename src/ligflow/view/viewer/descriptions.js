@@ -1,12 +1,14 @@
 // What is selected, in words: at the pointer in a line, below the map in a few, with the numbers on demand.
 
 import { make } from "./elements.js";
-import { certifiedOf, form, percent, wayOf } from "./wording.js";
+import { certifiedOf, form, isAttention, percent, wayOf, wholeRow } from "./wording.js";
 
 const quoted = (label) => `‘${label}’`;
 
 /** Through what, where a map is a part of the direct one. */
 const way = (view) => wayOf(view.state.map) && ` through ${wayOf(view.state.map)}`;
+
+const movedBy = (view) => (isAttention(view.flow) ? "attends to" : `is moved${way(view)} by`);
 
 /** The share of a cell in its row. */
 const shareOf = (view, r, c) => (view.sizes[r] > 0 ? view.values[r * view.columns + c] / view.sizes[r] : 0);
@@ -19,14 +21,14 @@ export function pointerWords(view, { r, c }) {
     const [from, to] = [view.isPlayers ? headName(view, c) : quoted(view.columnLabels[c]), quoted(view.rowLabels[r])];
     const what =
       share < 0
-        ? `${percent(-share)} of what moved it${way(view)}, holding it back`
-        : `${percent(share)} of what moved it${way(view)}`;
+        ? `${percent(-share)} of ${wholeRow(view.flow)}${way(view)}, holding it back`
+        : `${percent(share)} of ${wholeRow(view.flow)}${way(view)}`;
     return [
       `${from} to ${to}: ${what}`,
       `${form(view.values[r * view.columns + c])}${view.certificates[r].met ? "" : "; ✗ not converged"}`,
     ];
   }
-  if (r >= 0) return [`${quoted(view.rowLabels[r])} is moved${way(view)} by ${partners(view, r, 3)}`];
+  if (r >= 0) return [`${quoted(view.rowLabels[r])} ${movedBy(view)} ${partners(view, r, 3)}`];
   return c >= 0 ? [reached(view, c, 3)] : [];
 }
 
@@ -83,9 +85,9 @@ function pinnedLines(view, { side, index }, title) {
     if (r < 0) return [];
     const one = view.certificates[r];
     const origin = one.origin > 0.01 ? `; ${percent(one.origin)} happened at the very start of the path` : "";
-    return [
-      `${before}${quoted(view.rowLabels[r])} is moved${way(view)} by ${partners(view, r, 5)}; ${one.met ? certifiedOf(view.state.map) : "✗ not converged"}${origin}`,
-    ];
+    const met = isAttention(view.flow) ? "attention weights, not contributions" : certifiedOf(view.state.map);
+    const mark = one.met ? met : "✗ not converged";
+    return [`${before}${quoted(view.rowLabels[r])} ${movedBy(view)} ${partners(view, r, 5)}; ${mark}${origin}`];
   }
   if (side === "head" && !view.isPlayers)
     return [`${before}${index < view.flow.heads ? `head ${index}` : "the rest, past the heads"}`];

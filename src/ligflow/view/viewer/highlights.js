@@ -3,6 +3,7 @@
 
 import { groupsOf, isCausal, lensOf } from "./lens.js";
 import { mapsOf, rawMap, rawRow, through } from "./maps.js";
+import { wholeRow } from "./wording.js";
 
 const SENTENCES = 3;
 const WHOLE = 0.9; // sources that are shown hold less of a row than this: a sentence gives the part of the whole row, too
@@ -126,7 +127,7 @@ export function highlights(flow, state, pin = "") {
   const findings = best.slice(0, SENTENCES).map((one) => ({ ...one, ...sentence(flow, seen, lens, target, one) }));
   const aside = asideWords(lens);
   const about = [
-    { text: "of what moved " },
+    { text: `of ${wholeRow(flow, "")}` },
     named(lens.groups, target),
     {
       text: `${inFront(lens.groups, target)}${aside ? `, ${aside} aside` : ""}${unranked ? `; punctuation not ranked (${unranked} left out)` : ""}`,
@@ -166,7 +167,12 @@ function sentence(flow, state, lens, target, { source, layer, row, share, shown 
   const whole = ofAll && ` (${ofAll})`;
   return {
     head,
-    parts: [from, { text: ` is ${size} of what moves ` }, to, { text: ` in layer ${layer}${whole}${by}` }],
+    parts: [
+      from,
+      { text: ` is ${size} of ${wholeRow(flow, "", "moves")}` },
+      to,
+      { text: ` in layer ${layer}${whole}${by}` },
+    ],
   };
 }
 

@@ -2,7 +2,7 @@
 
 import { css, fitted, shade, widthOf } from "./pens.js";
 import { inked } from "./views.js";
-import { cut, form, percent, wayOf } from "./wording.js";
+import { cut, form, isAttention, percent, wayOf } from "./wording.js";
 
 export const LINKS = 600; // links that a ladder draws; the caption counts the others
 export const LABEL = 14; // characters of a label beside a map; the tooltip has all of them
@@ -85,10 +85,11 @@ export function drawHeat(pen, view, at, most, inks) {
       );
   });
   pen.cells(left, top, cell, view, (r, c) => shade(inked(view, r, c), most, inks));
+  const mark = isAttention(view.flow) ? "" : "✓";
   view.certificates.forEach((one, r) => {
     if (!one.met) pen.hatch(left, top + r * cell, cell * view.columns, cell, inks.mark);
     if (r % step === 0) {
-      pen.text(left + cell * view.columns + 12, top + (r + 0.5) * cell, one.met ? "✓" : "✗", {
+      pen.text(left + cell * view.columns + 12, top + (r + 0.5) * cell, one.met ? mark : "✗", {
         fill: one.met ? inks.faint : inks.text,
         size,
         align: "center",
@@ -208,7 +209,9 @@ export function legendText(view) {
     absolute: "magnitude; the sign is not shown",
     share: view.isPlayers
       ? "% of what moved the token, by head; orange holds it back"
-      : `% of what moved the token${way}; orange holds it back`,
+      : isAttention(view.flow)
+        ? "% of the token's attention"
+        : `% of what moved the token${way}; orange holds it back`,
   };
   const coarse = view.flow.quantised.length
     ? `; ${view.flow.quantised.join(", ")} stored as 8-bit numbers (within 0.4% of a row's largest)`

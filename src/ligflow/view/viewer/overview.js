@@ -4,7 +4,7 @@ import { make } from "./elements.js";
 import { lensOf, regroup } from "./lens.js";
 import { mapsOf, rawMap } from "./maps.js";
 import { shade } from "./pens.js";
-import { form, mapName } from "./wording.js";
+import { form, isAttention, mapName } from "./wording.js";
 
 const PIXELS = 48; // of a thumbnail: a larger map shows the strongest cell of each
 
@@ -108,6 +108,7 @@ export function markOverview(element, state, scroll) {
 }
 
 function layerBadge(flow, row) {
+  if (isAttention(flow)) return "";
   let [worst, bad] = [0, 0];
   for (const route of flow.routes) {
     const [residue, scale, met] = ["residue", "scale", "met"].map((p) => flow.tensor(`${route}.${p}`, row));

@@ -20,7 +20,18 @@ import { chainOf, follow } from "./trace.js";
 import { fillRefusal, fillTrace } from "./trace_panel.js";
 import { traceLayout } from "./trace_picture.js";
 import { differenceOf, inked, ladderOf, largest, pairsOf, scaleOf, viewOf } from "./views.js";
-import { certifiedRows, entriesOf, form, mapName, percent, printable, settingsWords } from "./wording.js";
+import {
+  ATTENTION,
+  certifiedRows,
+  entriesOf,
+  form,
+  isAttention,
+  mapName,
+  percent,
+  printable,
+  settingsWords,
+  wholeRow,
+} from "./wording.js";
 
 export function screen(root, flows, { fragment, start: asked, onSelect, chain }) {
   let state = {};
@@ -136,12 +147,14 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     set({ layer, map, rule: "conserving", pin, special: 1, tab: state.tab === "trace" ? "map" : state.tab });
   };
 
+  const sums = (flow) => (isAttention(flow) ? ATTENTION : certifiedRows(state.map));
+
   function report() {
     const view = views[0];
     const bad = view.certificates.filter((one) => !one.met).length;
     const worst = Math.max(0, ...view.certificates.map((one) => one.certificate));
     parts.heading.textContent = `Layer ${state.layer}: ${mapName(state.map, state.rule)}`;
-    parts.badge.textContent = bad ? `✗ ${bad} of ${view.rows} targets not converged` : certifiedRows(state.map);
+    parts.badge.textContent = bad ? `✗ ${bad} of ${view.rows} targets not converged` : sums(current());
     parts.badge.className = bad ? "badge failed" : "badge";
     const notes = (current().meta.notes || []).map((note) => printable(String(note)));
     parts.badge.title = `Largest completeness error ${form(worst)}. ${notes.join(" ")}`;
@@ -232,7 +245,7 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     });
     const marked = parts.running.querySelector(".marked");
     if (marked) parts.running.scrollTop = marked.offsetTop - parts.running.clientHeight / 2;
-    const what = row >= 0 ? `what moved ‘${view.rowLabels[row]}’` : "what each token gives, on average";
+    const what = row >= 0 ? wholeRow(view.flow, `‘${view.rowLabels[row]}’`) : "what each token gives, on average";
     parts.textNote.textContent = view.isPlayers
       ? "This map has heads as sources; choose a map of the layer, or what a head reads."
       : `Shaded: ${what}, the strongest ${state.colour === "share" ? percent(strongest) : form(strongest)}. Dotted: hidden as a source. A click asks for another token.`;

@@ -26,6 +26,16 @@ export const MAP_CHOICES = {
 /** What the direct map's part passes through, the MLP or a head; empty for other maps. */
 export const wayOf = (map) => (map === "through_mlp" ? "the MLP" : /^e\d/.test(map) ? `head ${map.slice(1)}` : "");
 
+/** Whether a flow's numbers are attention weights, and no contributions. */
+export const isAttention = (flow) => flow.meta.measure === "attention";
+export const ATTENTION = "attention weights, not contributions: nothing is certified of them";
+
+/** What shares of a row are shares of: what moved the target, or its attention. */
+export const wholeRow = (flow, token = "it", verb = "moved") => {
+  if (!isAttention(flow)) return `what ${verb} ${token}`;
+  return token === "it" ? "its attention" : `the attention of ${token}`;
+};
+
 /** The mark of rows that meet the tolerance; of a part the sum over all parts is known, and not its own. */
 export const certifiedOf = (map) => (wayOf(map) ? "✓ certified, all parts together" : "✓ certified");
 
