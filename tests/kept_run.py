@@ -6,10 +6,11 @@ import pytest
 
 from ligflow import Words
 from ligflow.corpus.runs.runner import run
-from ligflow.corpus.runs.store import Run
+from ligflow.corpus.runs.store import Run, open_run
 from ligflow.corpus.sources.corpus import Corpus
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.experiment import Experiment
+from made_once import made_once
 
 
 @pytest.fixture(scope="session")
@@ -21,4 +22,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Run:
         yield Sentence(2, "word " * 600, "c")
 
     experiment = Experiment(layers=(0, 1), maps=True)
-    return run(tmp_path_factory.mktemp("heads"), Corpus(read, {"source": "made"}), experiment=experiment)
+    made = Corpus(read, {"source": "made"})
+    return open_run(
+        made_once(tmp_path_factory, "kept", lambda folder: run(folder, made, experiment=experiment))
+    )

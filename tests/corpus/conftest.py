@@ -10,6 +10,7 @@ from kept_run import kept as kept
 from ligflow import Explainer
 from ligflow.corpus.runs.faithfulness_trial import try_methods
 from ligflow.evaluation.shuffled_weights import with_shuffled_weights
+from made_once import made_once
 from small_trial import SENTENCES, TRIAL
 
 
@@ -30,6 +31,4 @@ def pair() -> tuple[Explainer, Callable[[int], Explainer]]:
 def folder(
     tmp_path_factory: pytest.TempPathFactory, pair: tuple[Explainer, Callable[[int], Explainer]]
 ) -> Path:
-    place = tmp_path_factory.mktemp("trial") / "sentences"
-    try_methods(place, *pair, SENTENCES, TRIAL)
-    return place
+    return made_once(tmp_path_factory, "trial", lambda place: try_methods(place, *pair, SENTENCES, TRIAL))

@@ -130,8 +130,9 @@ def test_a_page_holds_those_that_it_shows(flow: Flow) -> None:
 
 def test_both_attentions_of_a_decoder_on_one_list_of_sources() -> None:
     flow = explainer_of("t5").explain(
-        inputs_of("t5", 5, 0, torch.float32), "z2z", layer_baseline="mean", split=True
-    )
+        inputs_of("t5", 5, 0, torch.float32), "z2z", layer_baseline="mean", split=True,
+        quadrature="gauss-legendre:9", tol=0.999,
+    )  # fmt: skip
     both = flow.over_both()
     assert both.z2z_heads.shape == (2, 8, 5, 12)
     assert torch.equal(both.z2z_mlp[:, 4:, :, 5:], flow.z2z_cross_mlp)

@@ -76,7 +76,7 @@ def test_blocks_do_not_change_a_result(name: str, baseline: str, monkeypatch: py
     def run(pairs: int) -> Tensor:
         monkeypatch.setattr(PathMap, "pairs", lambda *_: pairs)
         flow = explainer.explain(
-            example(architecture, 9), att_baseline=baseline, layer_baseline=baseline,
+            example(architecture, 5), att_baseline=baseline, layer_baseline=baseline,
             mlp_baseline="matched", quadrature="gauss-legendre:5", tol=0.999,
         )  # fmt: skip
         return torch.cat([flow.tensors[route].flatten() for route in flow.routes])

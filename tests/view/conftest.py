@@ -16,6 +16,9 @@ from ligflow import Explainer, Flow
 from ligflow.view.interactive_page import page
 from pages import MEAN, TOKENS, WORDS, Open
 
+SIZE: dict[str, Any] = {"viewport": {"width": 1280, "height": 720}}
+OWN = ("file:", "blob:", "data:", "about:")
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
@@ -23,30 +26,50 @@ def browser() -> Iterator[Any]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def kept_page(browser: Any) -> Iterator[Any]:
+    """An empty page that the tests of a file fill in turn: a new one takes most of a test's time."""
+    context = browser.new_context(**SIZE)
+    yield context.new_page()
+    context.close()
+
+
 @pytest.fixture
-def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
-    """Opens a page of flows; any script error, console error or request fails the test."""
+def opened(browser: Any, kept_page: Any, tmp_path: Path) -> Iterator[Open]:
+    """Opens a page of flows; any script error, console error or request fails the test.
+
+    The first of a test is opened in the page that is kept, others and those of other sizes in new ones.
+    """
     problems: list[str] = []
-    contexts = []
+    listeners = {
+        "pageerror": lambda error: problems.append(f"page: {error}"),
+        "console": lambda note: problems.append(note.text) if note.type == "error" else None,
+        "request": lambda r: None if r.url.startswith(OWN) else problems.append(r.url),
+    }
+    empty, contexts = [kept_page], list[Any]()
+
+    def new_page(context: dict[str, Any]) -> Any:
+        contexts.append(browser.new_context(**SIZE | context))
+        return contexts[-1].new_page()
 
     def call(*flows: Flow, state: str = "", view: str = "", html: str | None = None, **context: Any) -> Any:
         path = tmp_path / "page.html"
         path.write_text(html or page(flows, view=view), encoding="utf-8")
-        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 720}} | context))
-        shown = contexts[-1].new_page()
+        shown = empty.pop() if empty and not context else new_page(context)
         shown.set_default_timeout(PATIENCE)
-        shown.on("pageerror", lambda error: problems.append(f"page: {error}"))
-        shown.on("console", lambda note: problems.append(note.text) if note.type == "error" else None)
-        shown.on(
-            "request",
-            lambda r: None if r.url.startswith(("file:", "blob:", "data:")) else problems.append(r.url),
-        )
+        for name, listener in listeners.items():
+            shown.on(name, listener)
         shown.goto(f"{path.as_uri()}#{state}")
         return shown
 
     yield call
     for context in contexts:
         context.close()
+    if not empty:
+        kept_page.mouse.move(0, 0)
+        kept_page.goto("about:blank")
+        for name, listener in listeners.items():
+            kept_page.remove_listener(name, listener)
     assert problems == []
 
 

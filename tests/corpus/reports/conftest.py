@@ -8,6 +8,7 @@ import pytest
 from favoured_pairs import favouring
 from ligflow.corpus.reports import consistency_figures
 from ligflow.corpus.reports.report import report
+from made_once import made_once
 from runs_by_hand import run_by_hand
 
 
@@ -20,11 +21,14 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report on a run with a twin, words, sentences that were left out and a model of a bad name."""
-    folder = tmp_path_factory.mktemp("report")
     name = "evil|<script>alert(1)</script> `x` \\input{y}"
     bad = ["made:3: expected | and <b>"]
     change = favouring("itb", "att_itb_a0", "conserving")
     settings: Any = {"units": ("token", "word"), "left_out": {4: "too long <i>"}, "sentences": 14}
-    run_by_hand(folder, change=change, name=name, bad=bad, **settings)
-    run_by_hand(folder / "twins" / "new-0", name=name, bad=bad, **settings)
-    return report(folder, folder / "out", draws=100)
+
+    def make(folder: Path) -> None:
+        run_by_hand(folder, change=change, name=name, bad=bad, **settings)
+        run_by_hand(folder / "twins" / "new-0", name=name, bad=bad, **settings)
+        report(folder, folder / "out", draws=100)
+
+    return made_once(tmp_path_factory, "report", make) / "out" / "report.md"

@@ -7,17 +7,21 @@ import torch
 
 from ligflow.corpus.runs.runner import run
 from ligflow.corpus.runs.store import Run, open_run
+from made_once import made_once
 from small_runs import SMALL, corpus
 
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """An uninterrupted run in shards of two, with the threads that fast tests have: they decide rounding."""
-    available = torch.get_num_threads()
-    torch.set_num_threads(1)
-    found = run(tmp_path_factory.mktemp("runs") / "whole", corpus(), experiment=SMALL, shard_size=2)
-    torch.set_num_threads(available)
-    return found
+
+    def make(folder: Path) -> None:
+        available = torch.get_num_threads()
+        torch.set_num_threads(1)
+        run(folder, corpus(), experiment=SMALL, shard_size=2)
+        torch.set_num_threads(available)
+
+    return open_run(made_once(tmp_path_factory, "whole", make))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ for the choice [hsu1984].
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
+from operator import attrgetter
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -31,7 +32,10 @@ class Place:
 
     def of(self, place: "Place") -> bool:
         """Whether it is of that place."""
-        return all(getattr(self, name.name) == getattr(place, name.name) for name in fields(Place))
+        return _LABELS(self) == _LABELS(place)
+
+
+_LABELS = attrgetter(*(field.name for field in fields(Place)))
 
 
 @dataclass(frozen=True)

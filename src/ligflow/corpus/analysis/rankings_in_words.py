@@ -75,7 +75,7 @@ def _best(rows: Sequence[Ranked], controls: list[Control]) -> str:
 def controls_of(controls: list[Control], of: Ranked) -> list[Control]:
     """The controls of one pair in its own ranking."""
     place = Place(of.unit, of.diagonal, of.layer, of.direct, of.metric)
-    return [row for row in controls if row.of(place) and row.pair == of.pair]
+    return [row for row in controls if row.pair == of.pair and row.of(place)]
 
 
 def _beside(rows: Sequence[Control]) -> str:

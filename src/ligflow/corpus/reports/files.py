@@ -35,6 +35,8 @@ def write_figure(
     """What `draw` draws, as SVG and as PNG; `path` is without an ending. The files."""
     with rc_context(look):
         figure = draw(*args, **options)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # both files have the layout of the first drawing
         return [_save(figure, path.with_name(f"{path.name}.{kind}"), kind) for kind in ("svg", "png")]
 
 
