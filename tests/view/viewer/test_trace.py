@@ -230,15 +230,16 @@ def test_what_python_refuses_to_trace_the_page_refuses_too(
     assert "strongest paths" not in exported(shown, "svg")
 
 
-@pytest.mark.parametrize("state", ["map=h1", "map=difference", "map=u2z", "map=composed&rule=product"])
-def test_other_maps_are_followed_in_those_that_can_be(opened: Open, deep: Flow, state: str) -> None:
-    shown = opened(deep, state=f"{state}&layer=3&trace=1&pin=t4")
-    assert shown.inner_text(".trace p").startswith("‘keeper’ after layer 3")
-    assert "(token to token, through the heads), since those shown cannot be followed" in shown.inner_text(
-        ".trace p.faint"
-    )
+def test_other_maps_are_followed_in_those_that_can_be(opened: Open, deep: Flow) -> None:
     composed = opened(deep, state="map=composed&layer=3&trace=1&pin=t4")
-    assert lines(shown, ".trace li") == lines(composed, ".trace li")
+    for state in ("map=h1", "map=difference", "map=u2z", "map=composed&rule=product"):
+        shown = opened(deep, state=f"{state}&layer=3&trace=1&pin=t4")
+        assert shown.inner_text(".trace p").startswith("‘keeper’ after layer 3"), state
+        assert (
+            "(token to token, through the heads), since those shown cannot be followed"
+            in shown.inner_text(".trace p.faint")
+        ), state
+        assert lines(shown, ".trace li") == lines(composed, ".trace li"), state
     alone = opened(flow_of(TOKENS, layers=4, routes=("z2u",)), state="map=h1&layer=3&trace=1&pin=t4")
     assert "choose a map of the layer" in alone.inner_text(".trace p")
 
