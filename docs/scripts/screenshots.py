@@ -1,6 +1,7 @@
-"""Pictures of the interactive page in a real browser, for the README and the docs.
+"""Pictures of the interactive pages in a real browser, for the README and the docs.
 
-Run: .venv/bin/python docs/scripts/screenshots.py     (needs Chromium; sh .ci/browser installs Debian's)
+Run: .venv/bin/python docs/scripts/screenshots.py [flows|answer]     (default: both; needs Chromium, which
+sh .ci/browser installs on Debian)
 """
 
 import sys
@@ -23,18 +24,42 @@ SHOTS = {  # name: width, height, colours, state; those of one text have a page 
 }
 
 
+PROMPT, ANSWERS = "The capital of France is", (None, " London")
+
+
 def main() -> None:
     sys.path.append(str(DOCS.parent / "tests"))  # the browser of the tests
+    for kind in sys.argv[1:] or ("flows", "answer"):
+        {"flows": flows, "answer": answer}[kind]()
+
+
+def answer() -> None:
+    """The page of a prediction, its first screen."""
+    from browser import chromium
+
+    explainer = Explainer.from_pretrained("embedded:smollm2")
+    why = [explainer.explain_prediction(PROMPT, other, edges="all", parts=True) for other in ANSWERS]
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        path = why[0].to_html(Path(folder, "why.html"), *why[1:])
+        shown = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")
+        shown.goto(path.as_uri())
+        shown.wait_for_selector(".running span")
+        shown.screenshot(path=DOCS / "pictures" / "answer-page.png")
+        print("wrote docs/pictures/answer-page.png")
+
+
+def flows() -> None:
+    """The page of flows."""
     from browser import chromium
 
     explainer = Explainer.from_pretrained()
     other = SENTENCE.replace("storm grew darker", "harbour lay quiet")
-    flows = [explainer.explain(text) for text in (SENTENCE, other)]
-    flows.append(explainer.explain(SENTENCE, **BASELINES["mean"]))
+    both = [explainer.explain(text) for text in (SENTENCE, other)]
+    chained = explainer.explain(SENTENCE, **BASELINES["mean"])
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         one, several = Path(folder, "one.html"), Path(folder, "several.html")
-        one.write_text(page(flows[:1]), encoding="utf-8")
-        several.write_text(page(flows), encoding="utf-8")
+        one.write_text(page(both[:1]), encoding="utf-8")
+        several.write_text(page([*both, chained]), encoding="utf-8")
         for name, (width, height, colours, state) in SHOTS.items():
             size = {"width": width, "height": height}
             shown = browser.new_page(viewport=size, color_scheme=colours)

@@ -103,7 +103,10 @@ def test_a_saved_prediction_is_opened_too(run: Run, tmp_path: Path) -> None:
     assert out.splitlines()[0].startswith("the model (made by hand) says ‘ Paris’ 61%")
     assert "the head (missed)" in out
     assert len(table.read_text().splitlines()) == 1 + len(prediction.to_pandas())
-    for option in (("--words",), ("--layer", "1"), ("--beside", file, "--html", tmp_path / "x.html")):
+    both = tmp_path / "both.html"
+    assert run("view", file, "--beside", file, "--html", both)[0] == 0
+    assert both.read_text().count('class="prediction"') == 2
+    for option in (("--words",), ("--layer", "1")):
         assert_refused(run("view", file, *option), 2, "is a prediction", "--by and --details")
 
 

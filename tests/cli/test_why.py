@@ -204,6 +204,15 @@ def test_a_graph_for_other_viewers_needs_all_edges(why: Run, spoken: Spoken, tmp
     assert json.loads(path.read_text(encoding="utf-8"))["metadata"]["scan"] == "made-by-hand"
 
 
+def test_other_answers_are_on_the_page_too(why: Run, spoken: Spoken, tmp_path: Path) -> None:
+    code, _, _ = why(TEXT, "--also", " Rome", "--also", " Lyon", "--html", tmp_path / "why.html")
+    assert (code, [options["answer"] for _, options in spoken.calls]) == (0, [None, " Rome", " Lyon"])
+    assert [options["edges"] for _, options in spoken.calls] == ["all"] * 3
+    assert (tmp_path / "why.html").read_text().count('class="prediction"') == 3
+    assert_refused(why(TEXT, "--also", " Rome"), 2, "--also is for the page of --html")
+    assert_refused(why(TEXT, "--also", "x", "--each", "--html", tmp_path / "x.html"), 2, "--also does not go")
+
+
 def test_json_alone_is_on_standard_output(why: Run) -> None:
     _, out, _ = why(TEXT, "--json", "-")
     assert json.loads(out)["relevance"] == prediction_of().relevance.tolist()

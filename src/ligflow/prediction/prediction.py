@@ -136,12 +136,16 @@ class Prediction(PredictionData):
 
         return as_json(self)
 
-    def to_html(self, path: str | Path) -> Path:
-        """One page with the finding, words over depth, heads and every number; needs no network."""
+    def to_html(self, path: str | Path, *others: PredictionData) -> Path:
+        """One page with the finding, words over depth, heads and every number; needs no network.
+
+        `others`, say of other answers or contrasts, can be chosen on it. What heads read is on the page for
+        layers whose edges are stored (`edges="all"`), the strongest of them.
+        """
         from ligflow.files import write_text
         from ligflow.view.answer_page import page
 
-        return write_text(path, page([self]))
+        return write_text(path, page([self, *others]))
 
     def plot(self, kind: str = "words", path: str | Path | None = None) -> Figure:
         """A figure for print: `words`, `layers` or `heads`; see `ligflow.view.prediction_figures.plot`."""

@@ -17,9 +17,9 @@ _POLICY = (
 _IMPORTS = re.compile(r'^import \{[^}]*\} from "\.{1,2}/[a-z_/]+\.js";\n', re.MULTILINE)
 
 
-def document(title: str, style: str, body: str, script: str, view: str = "") -> str:
-    """A page of a style sheet, a body in HTML and a module; `view` is how it opens."""
-    opening = f' data-view="{escape(view, quote=True)}"' if view else ""
+def document(title: str, style: str, body: str, script: str, view: str | None = None) -> str:
+    """A page of a style sheet, a body in HTML and a module; `view` is how it opens, where it says so."""
+    opening = "" if view is None else f' data-view="{escape(view, quote=True)}"'
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'

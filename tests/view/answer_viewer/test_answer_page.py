@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -11,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load
 
 from hand_made_prediction import answer_of, prediction_of
 from ligflow import Prediction, view
 from ligflow.results.prediction_sums import total
 from ligflow.view.answer_page import module, page
+from ligflow.view.prediction_payload import pack
 from pages import HOSTILE, Open, lines, state_of
 
 VIEWER = Path(view.__file__).parent
@@ -32,6 +35,12 @@ def second() -> Prediction:
     return replace(made, meta={**made.meta, "question": " Rome"})
 
 
+GO = """state => new Promise((done) => {
+  addEventListener("hashchange", () => setTimeout(done));
+  location.hash = state;
+})"""
+
+
 def saved(shown: Any, name: str, kind: str = "csv") -> str:
     """What a view saves."""
     section = shown.locator(f"section.{name}")
@@ -42,9 +51,13 @@ def saved(shown: Any, name: str, kind: str = "csv") -> str:
     return str(Path(waiting.value.path()).read_text(encoding="utf-8"))
 
 
+def table(shown: Any, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(saved(shown, name))))
+
+
 def column(shown: Any, name: str, title: str = "relevance") -> np.ndarray:
-    """A column of numbers of what a view saves."""
-    return np.array([float(row[title]) for row in csv.DictReader(io.StringIO(saved(shown, name)))])
+    """A column of numbers of what a view saves, edges of heads left out."""
+    return np.array([float(row[title]) for row in table(shown, name) if not row.get("source")])
 
 
 def same(numbers: np.ndarray, tensor: torch.Tensor) -> None:
@@ -89,12 +102,68 @@ def test_rows_of_an_answer_are_chosen_and_add_up(opened: Open) -> None:
     prompt = torch.stack([row.relevance for row in answer.rows])
     shown = opened(html=page([answer.rows]))
     same(column(shown, "answer"), prompt)
+    assert shown.text_content("h1") == "The answer ‘Paris, of’"
     for state, rows in (("", answer.rows), ("rows=1", answer.rows[1:2]), ("rows=0-1", answer.rows[:2])):
-        shown.evaluate(f"location.hash = '{state}'")
-        shown.wait_for_function(f"document.querySelectorAll('.answer button').length > 0 && {len(rows)}")
+        if state:
+            shown.evaluate(GO, state)
         known = total(rows)
         same(column(shown, "words"), known.relevance)
         same(column(shown, "heads"), of_heads(known))
+
+
+def edges(shown: Any, prediction: Prediction) -> torch.Tensor:
+    """The edges that a page saves, [target, source]."""
+    matrix = torch.zeros(len(prediction.tokens), len(prediction.tokens))
+    for row in table(shown, "heads"):
+        if row["source"]:
+            matrix[int(row["position"]), int(row["source"])] = float(row["relevance"])
+    return matrix
+
+
+def test_what_a_head_reads_is_that_of_the_tensors(opened: Open, first: Prediction) -> None:
+    shown = opened(html=page([first]), state="layer=2&head=1")
+    torch.testing.assert_close(edges(shown, first), first.edges(2)[1])
+    assert "Drawn: 100% of the mass of what it reads" in shown.inner_text(".detail")
+    shown.click("text=what it asked")
+    torch.testing.assert_close(edges(shown, first), first.edges(2, parts=True).query[1])
+
+
+def test_of_many_edges_the_strongest_are_there_and_their_share_is_said() -> None:
+    prediction = prediction_of(edges=range(3))
+    kept = load(pack(prediction, edge_bytes=8 * 10))
+    values = torch.cat([kept[f"edges.{layer}"] for layer in range(3)])
+    every = torch.stack([prediction.edges(layer) for layer in range(3)])
+    known = every.flatten()[every.abs().flatten().topk(10).indices]
+    assert values.sort().values.tolist() == known.sort().values.tolist()
+    data = pack(prediction, edge_bytes=8 * 10)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    mass = json.loads(header["ligflow_prediction"])["page"]["edge_mass"]
+    assert mass == pytest.approx([float(known.abs().sum()), float(every.abs().sum())])
+
+
+def test_a_long_text_has_an_overview_and_a_window(opened: Open) -> None:
+    tokens = [f" w{number}" for number in range(2000)]
+    draw = torch.Generator().manual_seed(0)
+    small = prediction_of(layers=80)
+    turns = [["1 user", [*range(5, 900)]], ["2 user", [*range(900, 1990)]]]
+    nodes = {layer: torch.randn(2, 2000, generator=draw) for layer in range(80)}
+    prediction = replace(
+        small, tokens=tokens, special=(False,) * 2000, kept=(False,) * 2000,
+        by_depth=torch.randn(82, 2000, generator=draw), late=torch.zeros(82, 2000),
+        error=torch.zeros(2000), heads=nodes, mlps={}, residual={},
+        meta={**small.meta, "spans": {"turns": turns}},
+    )  # fmt: skip
+    shown = opened(html=page([prediction]), state="word=1500")
+    assert lines(shown, ".running .marked") == ["w1500"]
+    assert shown.inner_text(".depth .window p").startswith("Words 1")
+    folds = lines(shown, ".fold")
+    assert [fold.split(",")[0] for fold in folds] == ["… 5 of the template", "… 10 of the template"]
+    shown.fill('[type="search"]', "w77")
+    shown.press('[type="search"]', "Enter")
+    assert lines(shown, ".running .marked") == ["w77"]
+    same(column(shown, "words"), prediction.relevance)
+    shares = {row["passage"]: float(row["relevance"]) for row in table(shown, "passages")}
+    assert shares["2 user"] == pytest.approx(float(prediction.relevance[900:1990].sum()), rel=1e-4)
 
 
 def test_text_from_outside_is_shown_and_never_run(opened: Open) -> None:

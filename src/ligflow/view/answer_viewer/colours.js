@@ -13,10 +13,13 @@ export function letterOn(value, full, inks) {
   return 0.299 * red + 0.587 * green + 0.114 * blue > 120 ? "#0b0d10" : "#ffffff";
 }
 
+/** Whether a relevance gets lines where patterns are asked for: it speaks against, and not just by a trace. */
+export const isAgainst = (value, full) => value < -0.01 * full;
+
 /** A cell of a picture: its colour, and where patterns are asked for lines over what speaks against. */
 export function drawCell(pen, x, y, width, height, value, { full, inks, patterns }) {
   pen.rect(x, y, width, height, tone(value, full, inks));
-  if (patterns && value < 0 && Math.abs(value) / full > 0.001) pen.hatch(x, y, width, height, inks.text);
+  if (patterns && isAgainst(value, full)) pen.hatch(x, y, width, height, inks.faint);
 }
 
 /** The legend: from what speaks most against to what speaks most for. */
@@ -27,5 +30,5 @@ export function drawScale(pen, x, y, width, { full, inks, patterns }) {
     const value = Math.sign(share) * share * share * full;
     drawCell(pen, x + (step * width) / steps, y, width / steps + 0.5, 10, value, { full, inks, patterns: false });
   }
-  if (patterns) pen.hatch(x, y, width / 2, 10, inks.text);
+  if (patterns) pen.hatch(x, y, width / 2, 10, inks.faint);
 }

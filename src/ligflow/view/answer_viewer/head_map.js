@@ -4,7 +4,7 @@ import { fit, make, panel } from "../viewer/elements.js";
 import { canvasPen } from "../viewer/pens.js";
 import { drawCell, drawScale } from "./colours.js";
 import { withShare } from "./numbers.js";
-import { partDetail } from "./part_detail.js";
+import { edgesShown, partDetail } from "./part_detail.js";
 import { columnsOf, partCalled, partOf, sumOfPart } from "./parts.js";
 
 const [HEAD_LEFT, HEAD_TOP, HEAD_LABELS] = [66, 8, 26];
@@ -125,20 +125,18 @@ export function headMap(app, tell) {
       const beside = detail.picture(pen, scene, own.width + 20);
       return { width: own.width + 20 + beside.width, height: Math.max(own.height + 20, beside.height) };
     },
-    table: ({ data }) => [
-      ["layer", "part", "word", "position", "relevance", "share"],
-      ...data.layers.flatMap((layer) =>
-        columnsOf(data).flatMap(([key, label]) =>
-          Array.from(partOf(data, layer, key) || [], (value, place) => [
-            layer,
-            label,
-            data.labels[place],
-            place,
-            value,
-            value / data.scale,
-          ]),
-        ),
-      ),
+    table: (scene) => [
+      ["layer", "part", "at", "position", "reads from", "source", "relevance", "share"],
+      ...scene.data.layers.flatMap((layer) => rowsOfLayer(scene.data, layer)),
+      ...edgesShown(scene),
     ],
   };
 }
+
+/** What each part of a layer writes at each token. */
+const rowsOfLayer = (data, layer) =>
+  columnsOf(data).flatMap(([key, label]) =>
+    Array.from(partOf(data, layer, key) || [], (value, place) => [
+      ...[layer, label, data.labels[place], place, "", "", value, value / data.scale],
+    ]),
+  );

@@ -3,6 +3,7 @@
 import { make } from "../viewer/elements.js";
 import { shareOf, signed } from "./numbers.js";
 import { spoken } from "./prediction_data.js";
+import { rowsOfState } from "./state.js";
 
 const quoted = (text) => `‘${spoken(text)}’`;
 const said = (line) => `${line[0].toUpperCase()}${line.slice(1)}.`;
@@ -26,23 +27,28 @@ export function outputsOf(data) {
   return [...names].map(([output, name]) => [name, shareIn(0, output), shareIn(1, output)]);
 }
 
-function titleOf({ data, group }) {
+/** An answer whose chosen rows stand out. */
+function answerOf(rows, [first, last]) {
+  const text = (from, to) =>
+    spoken(
+      rows
+        .slice(from, to)
+        .map((row) => row.page.asked)
+        .join(""),
+    );
+  return [
+    "‘",
+    text(0, first).trimStart(),
+    make("em", {}, first ? text(first, last + 1) : text(first, last + 1).trimStart()),
+    text(last + 1),
+    "’",
+  ];
+}
+
+function titleOf({ data, group, state }) {
   const { top, page, meta } = data;
   const question = meta.question ? spoken(meta.question) : "";
-  if (group.rows.length > 1)
-    return [
-      "The model answers ",
-      make(
-        "em",
-        {},
-        quoted(
-          group.rows
-            .map((row) => row.page.asked)
-            .join("")
-            .trim(),
-        ),
-      ),
-    ];
+  if (group.rows.length > 1) return ["The answer ", ...answerOf(group.rows, rowsOfState(state, group.rows.length))];
   if (page.contrast) return ["Why ", make("em", {}, question), "?"];
   if (top.length && (!question || spoken(top[0][0]) === question))
     return [
@@ -75,7 +81,6 @@ function bars(data) {
 
 function certificate(data) {
   const { met, missed, adds_up: sums, caveat } = data.page;
-  const isGood = met && !data.certificates.some((each) => !each.met && !met);
   const segments = data.certificates.length;
   const lines = [
     data.isSum
@@ -87,8 +92,8 @@ function certificate(data) {
   ];
   return make(
     "details",
-    { className: isGood ? "certificate" : "certificate failed" },
-    make("summary", {}, isGood ? "✓ adds up" : "✗ less exact than asked"),
+    { className: met ? "certificate" : "certificate failed" },
+    make("summary", {}, met ? "✓ adds up" : "✗ less exact than asked"),
     ...lines.map((line) => make("p", {}, line)),
   );
 }

@@ -14,7 +14,7 @@ const SPLIT = { value: 0, key: 1, query: 2 };
 export function edgesOfHead(data, layer, head, part = "all") {
   const edges = data.edges[layer];
   if (!edges) return null;
-  const numbers = edges.parts && part in SPLIT ? edges.parts[SPLIT[part]] : edges.value;
+  const numbers = valuesOfPart(edges, part);
   const sums = new Map();
   edges.head.forEach((each, i) => {
     if (each !== head || !numbers[i]) return;
@@ -35,6 +35,9 @@ export function edgesOfHead(data, layer, head, part = "all") {
     all: data.edgeMasses[layer][part in SPLIT && edges.parts ? SPLIT[part] + 1 : 0][head] || shown || 1,
   };
 }
+
+/** What edges carry: all of it, or what was read, where it was found, what was asked, where these are stored. */
+export const valuesOfPart = (edges, part) => (edges.parts && part in SPLIT ? edges.parts[SPLIT[part]] : edges.value);
 
 /** The strongest edges, between as many words as have room on each side. */
 function withinWords(every) {

@@ -2,9 +2,13 @@
 
 /** A relevance with its sign and three digits. */
 export const signed = (value) => {
-  const text = Number(value.toPrecision(3)).toString();
+  const digits = value.toPrecision(3);
+  const text = value === 0 || digits.includes("e") ? Number(digits).toString() : digits;
   return value > 0 ? `+${text}` : text.replace("-", "−");
 };
+
+/** A number with three digits. */
+export const plainly = (value) => signed(value).replace("+", "");
 
 /** A share in per cent; more exactly where it is small, so that no part is called 0. */
 export function shareOf(value) {

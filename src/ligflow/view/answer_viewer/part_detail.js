@@ -2,17 +2,17 @@
 
 import { fit, make, panel } from "../viewer/elements.js";
 import { canvasPen } from "../viewer/pens.js";
-import { drawLadder, edgesOfHead, ladderLayout, markLadder, wordAt } from "./ladder.js";
-import { shareOf, signed, withShare } from "./numbers.js";
+import { drawLadder, edgesOfHead, ladderLayout, markLadder, valuesOfPart, wordAt } from "./ladder.js";
+import { plainly, shareOf, signed, withShare } from "./numbers.js";
 import { edgeHead, partCalled, partOf, sumOfPart } from "./parts.js";
 
 const SPLITS = { all: "all", value: "what it read", key: "where it found it", query: "what it asked" };
 const ROWS = 10;
 
-/** The strongest head, which is shown where none is chosen. */
-export function strongestPart(data) {
+/** The strongest head, of all layers or of one, which is shown where none is chosen. */
+export function strongestPart(data, only = -1) {
   let best = { layer: -1, head: "", size: -1 };
-  for (const layer of data.layers)
+  for (const layer of only < 0 ? data.layers : [only])
     (data.heads[layer] || []).forEach((_, head) => {
       const size = Math.abs(sumOfPart(data, layer, `${head}`));
       if (size > best.size) best = { layer, head: `${head}`, size };
@@ -22,7 +22,22 @@ export function strongestPart(data) {
 
 /** The chosen part, or the strongest head: what the panel beside the map shows. */
 function partShown({ data, state }) {
-  return state.head ? { layer: state.layer, head: state.head } : strongestPart(data);
+  return state.head ? { layer: state.layer, head: state.head } : strongestPart(data, state.layer);
+}
+
+/** The edges, by token, of the head that is shown, as rows of a table; of its part that is chosen. */
+export function edgesShown({ data, state }) {
+  const { layer, head } = partShown({ data, state });
+  const edges = data.edges[layer];
+  if (!edges || head === "mlp") return [];
+  const number = edgeHead(data, layer, head);
+  const values = valuesOfPart(edges, state.part);
+  const name = `h${head}, ${SPLITS[edges.parts ? state.part : "all"]}`;
+  const order = [...values.keys()].filter((i) => edges.head[i] === number);
+  return order.map((i) => {
+    const [target, source] = [edges.target[i], edges.source[i]];
+    return [layer, name, data.labels[target], target, data.labels[source], source, values[i], values[i] / data.scale];
+  });
 }
 
 /** The panel beside the map of heads. */
@@ -108,6 +123,7 @@ function sentence(data, head, values, edges) {
 }
 
 function mlpTables(data, layer) {
+  if (data.isSum) return [make("p", { className: "faint" }, "Choose one token of the answer to see its hidden units.")];
   const units = data.page.hidden_units[layer];
   const features = data.page.features.map((each) => listing(data, each.title, "feature", each.rows, each.said));
   if (!units)
@@ -119,13 +135,13 @@ function mlpTables(data, layer) {
         `Its hidden units are not stored: explain with neurons=[${layer}] (--neurons 20 --layer ${layer}) to see them here.`,
       ),
     ];
-  const listed = units.rows.reduce((sum, row) => sum + row[2], 0);
+  const listed = units.rows.slice(0, ROWS).reduce((sum, row) => sum + row[2], 0);
   const said = `${units.count} hidden units at all tokens together: ${signed(units.total)}; those listed: ${signed(listed)}.`;
   return [listing(data, "Strongest hidden units", "hidden unit", units.rows, [said]), ...features];
 }
 
 function listing(data, title, what, rows, said) {
-  const head = [what, "at", "relevance", "in the run", "with the reference"];
+  const head = [what, "at", "relevance", "activation", "with the reference"];
   const cell = (tag, text, isNumber) => make(tag, { className: isNumber ? "number" : "" }, text);
   const lines = rows
     .slice(0, ROWS)
@@ -135,7 +151,7 @@ function listing(data, title, what, rows, said) {
         {},
         cell("td", name),
         cell("td", data.labels[place]),
-        ...[signed(value), signed(own), signed(other)].map((text) => cell("td", text, true)),
+        ...[signed(value), plainly(own), plainly(other)].map((text) => cell("td", text, true)),
       ),
     );
   const names = make("tr", {}, ...head.map((name, i) => cell("th", name, i > 1)));

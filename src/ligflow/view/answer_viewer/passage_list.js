@@ -24,6 +24,8 @@ const textOf = (data, tokens) =>
     .join("")
     .trim();
 
+const nameOf = (data, name) => (name === "the rest" && data.page.spans.turns ? "the chat’s template" : spoken(name));
+
 /** The view of passages or turns. */
 export function passageList(app) {
   const element = make("ol", { className: "blocks" });
@@ -47,7 +49,7 @@ export function passageList(app) {
           onclick: () => app.set({ word: data.unitOf[strongest] }),
         },
         share,
-        make("b", {}, spoken(name)),
+        make("b", {}, nameOf(data, name)),
         make(
           "span",
           { className: "faint" },
@@ -57,7 +59,7 @@ export function passageList(app) {
     );
   };
   return {
-    ...{ id: "passages", title: "Passages", element },
+    ...{ id: "passages", title: "Passages and turns", element },
     isEmpty: ({ data }) => !blocksOf(data).length,
     caption: ({ data }) => `What each contributes, best first; together ${signed(data.change)}.`,
     draw: ({ data, full, inks }) => {
@@ -67,7 +69,10 @@ export function passageList(app) {
     picture: (pen, { data, full, inks }) => {
       blocksOf(data).forEach(({ name, relevance }, i) => {
         pen.rect(0, 8 + 26 * i, 60, 20, tone(relevance, full, inks));
-        pen.text(70, 18 + 26 * i, `${spoken(name)}: ${withShare(data, relevance)}`, { fill: inks.text, size: 13 });
+        pen.text(70, 18 + 26 * i, `${nameOf(data, name)}: ${withShare(data, relevance)}`, {
+          fill: inks.text,
+          size: 13,
+        });
       });
       return { width: 480, height: 16 + 26 * blocksOf(data).length };
     },

@@ -55,6 +55,11 @@ export function sumOfRows(rows) {
     ...Object.fromEntries(byLayer.map((field) => [field, sumsByLayer(all(field))])),
     edges: Object.fromEntries(layers.map((layer) => [layer, edgesOfLayer(layer)])),
     isSum: true,
+    page: {
+      ...rows[0].page,
+      met: rows.every((row) => row.page.met),
+      missed: [...new Set(rows.flatMap((row) => row.page.missed))],
+    },
     edgeMasses: sumsByLayer(all("edgeMasses")),
     edgeMass: [0, 1].map((side) => all("edgeMass").reduce((sum, mass) => sum + mass[side], 0)),
     certificates: all("certificates").flat(),

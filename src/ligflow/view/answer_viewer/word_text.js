@@ -1,7 +1,7 @@
 // The text, each word on the colour of its relevance; a template and long runs that say nothing are folded.
 
 import { make } from "../viewer/elements.js";
-import { letterOn, tone } from "./colours.js";
+import { isAgainst, letterOn, tone } from "./colours.js";
 import { shareOf, withShare } from "./numbers.js";
 import { byUnit } from "./prediction_data.js";
 
@@ -94,9 +94,9 @@ export function wordText(app, tell) {
     for (const [word, spans] of words)
       for (const span of spans) {
         if (span.classList.contains("kept")) continue;
-        span.style.background = tone(values[word], full, inks);
+        span.style.backgroundColor = tone(values[word], full, inks);
         span.style.color = letterOn(values[word], full, inks);
-        span.classList.toggle("against", patterns && values[word] < -0.001 * full);
+        span.classList.toggle("against", patterns && isAgainst(values[word], full));
       }
     mark(scene);
     if (scene.state.word >= 0) inSight(words.get(scene.state.word)?.[0]);
