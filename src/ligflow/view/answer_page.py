@@ -19,7 +19,8 @@ _MODULES = (  # each imports from those before it alone
     "view_section.js", "tip.js", "controls.js", "headline.js", "word_text.js", "word_names.js",
     "word_window.js",
     "answer_matrix.js", "passage_list.js", "word_table.js", "depth_map.js", "ladder.js", "part_detail.js",
-    "head_map.js", "views.js", "answer_viewer.js",
+    "flow_graph.js", "flow_layout.js", "flow_drawing.js", "flow_picture.js", "head_map.js", "views.js",
+    "answer_viewer.js",
 )  # fmt: skip
 _STYLE = "\nhtml, body { margin: 0; }\n"
 _START = """

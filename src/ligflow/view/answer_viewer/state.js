@@ -2,7 +2,18 @@
 
 import { partOf } from "./parts.js";
 
-const START = { prediction: 0, rows: "", word: -1, layer: -1, head: "", part: "all", from: 0, patterns: 0, theme: "" };
+const START = {
+  prediction: 0,
+  rows: "",
+  word: -1,
+  layer: -1,
+  head: "",
+  part: "all",
+  from: 0,
+  flow: 50,
+  patterns: 0,
+  theme: "",
+};
 const CHOSEN = {
   rows: /^(\d+(-\d+)?)?$/,
   head: /^(\d+|x\d+|mlp)?$/,
@@ -40,6 +51,7 @@ export function fittedState(state, groups, data) {
   if (!data.layers.includes(next.layer)) Object.assign(next, { layer: -1, head: "" });
   if (!partOf(data, next.layer, next.head)) next.head = "";
   next.from = Math.max(0, Math.min(data.units.length - 1, next.from));
+  next.flow = Math.max(1, Math.min(100, next.flow));
   next.patterns = next.patterns ? 1 : 0;
   return next;
 }

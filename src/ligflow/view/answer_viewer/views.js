@@ -2,8 +2,9 @@
 
 import { answerMatrix } from "./answer_matrix.js";
 import { depthMap } from "./depth_map.js";
+import { flowPicture } from "./flow_picture.js";
 import { headMap } from "./head_map.js";
 import { passageList } from "./passage_list.js";
 import { wordTable } from "./word_table.js";
 
-export const VIEWS = [answerMatrix, passageList, wordTable, depthMap, headMap];
+export const VIEWS = [answerMatrix, passageList, wordTable, depthMap, flowPicture, headMap];

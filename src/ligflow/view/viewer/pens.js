@@ -1,5 +1,6 @@
 // Pens: the same calls draw on a canvas and write an SVG; colours and widths of letters with them.
 
+const DASHES = [5, 3];
 const CROWDED = 16384; // cells from which an SVG holds the heat map as pixels
 
 // --- colours ------------------------------------------------------------------------------------
@@ -58,6 +59,18 @@ export function canvasPen(context) {
       context.moveTo(x1, y1);
       context.bezierCurveTo((x1 + x2) / 2, y1, (x1 + x2) / 2, y2, x2, y2);
       context.stroke();
+      context.globalAlpha = 1;
+    },
+    rise: (x1, y1, x2, y2, stroke, width, alpha, isDashed = false) => {
+      context.setLineDash(isDashed ? DASHES : []);
+      context.globalAlpha = alpha;
+      context.strokeStyle = stroke;
+      context.lineWidth = width;
+      context.beginPath();
+      context.moveTo(x1, y1);
+      context.bezierCurveTo(x1, (y1 + y2) / 2, x2, (y1 + y2) / 2, x2, y2);
+      context.stroke();
+      context.setLineDash([]);
       context.globalAlpha = 1;
     },
     text: (x, y, text, { fill, size = 12, align = "left", turn = 0, bold = false }) => {
@@ -124,6 +137,13 @@ export function svgPen() {
         `<path d="M${round(x1)} ${round(y1)}C${half} ${round(y1)} ${half} ${round(y2)} ${round(x2)} ${round(y2)}" fill="none" stroke="${stroke}" stroke-width="${round(width)}" opacity="${round(alpha)}"/>`,
       );
     },
+    rise: (x1, y1, x2, y2, stroke, width, alpha, isDashed = false) => {
+      const dashes = isDashed ? ` stroke-dasharray="${DASHES}"` : "";
+      const [a, b, half] = [round(x1), round(x2), round((y1 + y2) / 2)];
+      put(
+        `<path d="M${a} ${round(y1)}C${a} ${half} ${b} ${half} ${b} ${round(y2)}" fill="none" stroke="${stroke}" stroke-width="${round(width)}" opacity="${round(alpha)}"${dashes}/>`,
+      );
+    },
     text: (x, y, text, { fill, size = 12, align = "left", turn = 0, bold = false }) => {
       const anchor = { left: "start", center: "middle", right: "end" }[align];
       const rotated = turn ? ` transform="rotate(${round((turn * 180) / Math.PI)} ${round(x)} ${round(y)})"` : "";
@@ -188,6 +208,7 @@ export const moved = (pen, dx, dy) => ({
   rect: (x, y, ...rest) => pen.rect(x + dx, y + dy, ...rest),
   frame: (x, y, ...rest) => pen.frame(x + dx, y + dy, ...rest),
   curve: (x1, y1, x2, y2, ...rest) => pen.curve(x1 + dx, y1 + dy, x2 + dx, y2 + dy, ...rest),
+  rise: (x1, y1, x2, y2, ...rest) => pen.rise(x1 + dx, y1 + dy, x2 + dx, y2 + dy, ...rest),
   text: (x, y, ...rest) => pen.text(x + dx, y + dy, ...rest),
   hatch: (x, y, ...rest) => pen.hatch(x + dx, y + dy, ...rest),
   cells: (x, y, ...rest) => pen.cells(x + dx, y + dy, ...rest),

@@ -1,0 +1,100 @@
+// Draws the flow: ribbons as wide as what flows, the residual pale, heads as points, MLPs as bars on their column.
+
+import { css, fitted, widthOf } from "../viewer/pens.js";
+
+const [THINNEST, FAINTEST] = [0.5, 0.05]; // pixels
+const PALE = { own: 0.3, "left out below": 0.28, "left out above": 0.28, "left out of a head": 0.28 };
+
+/** The colour of a sign. */
+const inkOf = (value, inks) => css(value < 0 ? inks.negative : inks.positive);
+
+/** From places of the layout to pixels: `{ scale, x, y }`, and back. */
+export const pixelX = (view, x) => view.x + x * view.scale;
+export const pixelY = (view, y) => view.y + y * view.scale;
+
+/** The part of a ribbon that goes through what is isolated, up to 1; all of it where nothing is. */
+function passing(ribbon, isolated) {
+  if (!isolated) return 1;
+  const step = isolated.steps[ribbon.step];
+  if (ribbon.kind === "own") return step.own[ribbon.to] || 0;
+  if (ribbon.kind === "head") return step.heads[ribbon.head][ribbon.at];
+  if (ribbon.kind === "edge") return step.edge(ribbon.edge);
+  if (ribbon.kind === "answer") return isolated.steps.at(-1).word(ribbon.from);
+  return 0;
+}
+
+/** Whether a ribbon reaches into the picture, and a pale one is more than a shadow of a pixel. */
+function isSeen({ kind, width, x1, x2 }, view, { left, right }) {
+  if (kind in PALE && width * view.scale < FAINTEST) return false;
+  return pixelX(view, Math.max(x1, x2)) + width >= left && pixelX(view, Math.min(x1, x2)) - width <= right;
+}
+
+/** All ribbons, the strong ones last, then nodes; what is isolated stands out from the rest. */
+export function drawFlow(pen, at, view, room, { inks, patterns }, isolated) {
+  const ordered = at.ribbons.filter((each) => isSeen(each, view, room));
+  if (isolated) for (const ribbon of ordered) drawRibbon(pen, view, ribbon, { inks, patterns }, 1, 0.3);
+  for (const ribbon of ordered) drawRibbon(pen, view, ribbon, { inks, patterns }, passing(ribbon, isolated), 1);
+  for (const node of at.nodes) {
+    const [x, half] = [pixelX(view, node.x), (node.width * view.scale) / 2 + 5];
+    if (x + half >= room.left && x - half <= room.right) drawNode(pen, at, view, node, { inks, patterns });
+  }
+}
+
+function drawRibbon(pen, view, { kind, value, width, x1, y1, x2, y2 }, { inks, patterns }, part, strength) {
+  if (!part) return;
+  const ends = [pixelX(view, x1), pixelY(view, y1), pixelX(view, x2), pixelY(view, y2)];
+  const alpha = (PALE[kind] ?? 0.75) * strength;
+  pen.rise(...ends, inkOf(value, inks), Math.max(THINNEST, width * view.scale * part), alpha, patterns && value < 0);
+}
+
+function drawNode(pen, at, view, node, { inks, patterns }) {
+  if (node.kind === "word" && node.step && node.width * view.scale < 1) return;
+  const [x, y] = [pixelX(view, node.x), pixelY(view, node.y)];
+  const width = Math.max(2, node.width * view.scale);
+  const high = Math.max(1.5, Math.min(5, 0.1 * at.row * view.scale));
+  if (node.kind === "head") {
+    const size = Math.max(4, Math.min(9, 0.22 * at.row * view.scale));
+    pen.rect(x - size / 2, y - size / 2, size, size, css(inks.paper));
+    pen.rect(x - size / 2 + 1, y - size / 2 + 1, size - 2, size - 2, inkOf(node.value, inks));
+    if (patterns && node.value < 0) pen.hatch(x - size / 2, y - size / 2, size, size, inks.text);
+  } else if (node.kind === "mlp") {
+    const tall = high + 2;
+    pen.rect(x - width / 2, y - tall / 2, width, tall, inkOf(node.value, inks));
+    pen.frame(x - width / 2, y - tall / 2, width, tall, css(inks.paper), 1);
+    if (patterns && node.value < 0) pen.hatch(x - width / 2, y - tall / 2, width, tall, inks.text);
+  } else
+    pen.rect(x - width / 2, y - high / 2, width, high, node.kind === "answer" ? inkOf(node.value, inks) : inks.text);
+}
+
+/** The names of layers on the left and of words below, where they have room. */
+export function drawFlowNames(pen, at, view, room, { data, inks }) {
+  const name = { fill: inks.faint, size: 11, align: "right" };
+  const every = Math.max(1, Math.ceil(14 / (at.row * view.scale)));
+  for (let i = 0; i < at.rows; i++) {
+    const y = pixelY(view, at.level(i));
+    const cut = data.cuts[data.cuts.length - at.rows + i];
+    if (i % every === 0 && y > room.top && y < room.bottom)
+      pen.text(room.left - 8, y, i === at.rows - 1 ? "answer read" : i ? cut : "words", name);
+  }
+  const column = at.column * view.scale;
+  const isLevel = column >= 52;
+  const sparse = Math.max(1, Math.ceil(13 / column));
+  for (let word = 0; word < at.columns; word++) {
+    const x = pixelX(view, at.middle(word));
+    if (x < room.left || x > room.right || (word % sparse && sparse > 1)) continue;
+    const { label, kept } = data.units[word];
+    const look = { fill: kept ? inks.faint : inks.text, size: 12 };
+    if (isLevel) pen.text(x, room.bottom + 12, fitted(label, column - 2, 12), { ...look, align: "center" });
+    else
+      pen.text(x, room.bottom + 6, fitted(label, room.names - 8, 12), { ...look, align: "right", turn: -Math.PI / 2 });
+  }
+}
+
+/** The answer's name over the top of the picture, within its sides. */
+export function drawAnswerName(pen, at, view, room, text, inks) {
+  const node = at.nodes.find(({ kind }) => kind === "answer");
+  const half = widthOf(text, 13, true) / 2;
+  const x = Math.min(room.right - half, Math.max(room.left + half, pixelX(view, node.x)));
+  const y = pixelY(view, node.y) - 10;
+  if (y > 0 && y < room.bottom) pen.text(x, y, text, { fill: inks.text, size: 13, bold: true, align: "center" });
+}

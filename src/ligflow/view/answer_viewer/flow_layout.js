@@ -1,0 +1,154 @@
+// Where the flow is drawn: words in columns, layers from the bottom to the top, ribbons side by side whose widths add up.
+
+const [HEAD_AT, MLP_AT] = [0.45, 0.16]; // of the way from a row down to the one below: heads, and the bars of MLPs
+const [FULL, STUB, WIDEST] = [0.72, 0.3, 44]; // of a column the widest word, or in pixels if that is more; of a row a stub
+
+/**
+ * Ribbons and nodes of a drawn flow, in a world of columns `column` wide and rows `row` high, whose top row is the answer.
+ *
+ * A ribbon, `{ kind, step, layer, value, width }` with its words and head, goes up from `x1, y1` to `x2, y2`, and is
+ * `|value| unit` wide. What enters a node lies side by side below it, what leaves it above it.
+ */
+export function flowLayout(flow, drawn, column, row) {
+  const rows = drawn.steps.length + 1;
+  const at = { column, row, rows, columns: flow.sums[0].length, ribbons: [], nodes: [] };
+  at.middle = (word) => (word + 0.5) * column;
+  at.level = (i) => (rows - i) * row;
+  at.ribbons = drawn.steps.flatMap(ribbonsOf);
+  const below = groups(at.ribbons, (each) => each.to !== undefined && `${each.step + 1} ${each.to}`);
+  const above = groups(at.ribbons, (each) => each.from !== undefined && `${each.step} ${each.from}`);
+  at.unit = Math.max(FULL * column, WIDEST) / (Math.max(...[...below.values(), ...above.values()].map(spread)) || 1);
+  for (const ribbon of at.ribbons) ribbon.width = Math.abs(ribbon.value) * at.unit;
+  drawn.steps.forEach((step, i) => {
+    layHeads(at, step, i);
+  });
+  for (let i = 0; i < rows; i++)
+    flow.sums[flow.first + i].forEach((value, word) => {
+      const ends = [below.get(`${i} ${word}`) || [], above.get(`${i} ${word}`) || []];
+      layWord(at, { kind: "word", step: i, word, value, x: at.middle(word), y: at.level(i) }, ends);
+    });
+  for (const ribbon of at.ribbons) layStub(at, ribbon);
+  layAnswer(at, flow);
+  at.ribbons.sort((a, b) => (a.kind !== "own") - (b.kind !== "own") || a.width - b.width); // the strong ones last
+  return at;
+}
+
+/** The links of a step: from the word `from` below, to the word `to` above, or to and from a `head` at the word `at`. */
+function ribbonsOf(step, i) {
+  const own = { step: i, layer: step.layer };
+  const words = [...step.restIn.keys()];
+  const ribbons = [
+    ...step.edges.map((e) => ({
+      ...own,
+      kind: "edge",
+      from: e.source,
+      head: e.head,
+      at: e.target,
+      value: e.value,
+      edge: e,
+    })),
+    ...step.nodes.map((n) => ({ ...own, kind: "head", head: n.head, at: n.unit, to: n.unit, value: n.value })),
+    ...step.nodes.map((n) => ({ ...own, kind: "left out of a head", head: n.head, at: n.unit, value: n.rest })),
+    ...words.map((word) => ({ ...own, kind: "own", from: word, to: word, value: step.own?.[word] || 0 })),
+    ...words.map((word) => ({ ...own, kind: "left out below", to: word, value: step.restIn[word] })),
+    ...words.map((word) => ({ ...own, kind: "left out above", from: word, value: step.restOut[word] })),
+  ];
+  return ribbons.filter(({ value }) => value);
+}
+
+/** Items by a key, without those that have none. */
+function groups(items, keyOf) {
+  const found = new Map();
+  for (const item of items) {
+    const key = keyOf(item);
+    if (key !== false) found.set(key, [...(found.get(key) || []), item]);
+  }
+  return found;
+}
+
+const spread = (ribbons) => ribbons.reduce((sum, { value }) => sum + Math.abs(value), 0);
+
+/** Heads side by side below the words at which they write, what they read below them; bars of MLPs on their column. */
+function layHeads(at, step, i) {
+  const y = at.level(i + 1) + HEAD_AT * at.row;
+  const byWord = groups(step.nodes, ({ unit }) => unit);
+  const read = groups(
+    at.ribbons.filter((each) => each.step === i && each.head !== undefined),
+    ({ head, at: word }) => `${head} ${word}`,
+  );
+  for (const [word, nodes] of byWord) {
+    nodes.sort((a, b) => a.head - b.head);
+    nodes.forEach((node, k) => {
+      const x = at.middle(word) + ((k + 1) / (nodes.length + 1) - 0.5) * 0.9 * at.column;
+      const [written, others] = [[], []];
+      for (const each of read.get(`${node.head} ${word}`)) (each.kind === "head" ? written : others).push(each);
+      others.sort((a, b) => (a.from ?? -1) - (b.from ?? -1));
+      const width = Math.max(spread(written), spread(others)) * at.unit;
+      at.nodes.push({ ...node, kind: "head", word, step: i, layer: step.layer, x, y, width });
+      stack(others, x, (each, place) => Object.assign(each, { x2: place, y2: y }));
+      stack(written, x, (each, place) => Object.assign(each, { x1: place, y1: y }));
+    });
+  }
+  for (const { unit, value } of step.mlps) {
+    const place = { x: at.middle(unit), y: at.level(i + 1) + MLP_AT * at.row };
+    at.nodes.push({
+      kind: "mlp",
+      step: i,
+      layer: step.layer,
+      word: unit,
+      value,
+      ...place,
+      width: Math.abs(value) * at.unit,
+    });
+  }
+}
+
+/** A word at a cut, with the upper ends of what enters it and the lower ends of what leaves it. */
+function layWord(at, node, [below, above]) {
+  if (!node.value && !below.length && !above.length) return;
+  at.nodes.push({
+    ...node,
+    width: Math.max(Math.abs(node.value) * at.unit, spread(below) * at.unit, spread(above) * at.unit),
+  });
+  below.sort((a, b) => (a.x1 ?? node.x) - (b.x1 ?? node.x));
+  above.sort((a, b) => (a.at ?? a.to ?? node.word) - (b.at ?? b.to ?? node.word));
+  stack(below, node.x, (each, x) => Object.assign(each, { x2: x, y2: node.y }));
+  stack(above, node.x, (each, x) => Object.assign(each, { x1: x, y1: node.y }));
+}
+
+/** Side by side around a middle. */
+function stack(ribbons, middle, put) {
+  let x = middle - ribbons.reduce((sum, { width }) => sum + width, 0) / 2;
+  for (const ribbon of ribbons) {
+    put(ribbon, x + ribbon.width / 2);
+    x += ribbon.width;
+  }
+}
+
+/** What is left out has one end alone: it comes from below, or goes up, for a short way. */
+function layStub(at, ribbon) {
+  if (ribbon.kind === "left out above") Object.assign(ribbon, { x2: ribbon.x1, y2: ribbon.y1 - STUB * at.row });
+  if (ribbon.kind === "left out below") Object.assign(ribbon, { x1: ribbon.x2, y1: ribbon.y2 + STUB * at.row });
+  if (ribbon.kind === "left out of a head") Object.assign(ribbon, { x1: ribbon.x2, y1: ribbon.y2 + STUB * at.row });
+}
+
+/** The answer above the word that has most of it, and what words hand on to it. */
+function layAnswer(at, flow) {
+  const top = flow.sums.at(-1);
+  const value = top.reduce((sum, each) => sum + each, 0);
+  const most = top.reduce((best, each, word) => (Math.abs(each) > Math.abs(top[best]) ? word : best), 0);
+  const ribbons = Array.from(top, (each, word) => ({
+    kind: "answer",
+    step: at.rows - 1,
+    layer: -1,
+    from: word,
+    value: each,
+  }));
+  const shown = ribbons.filter((each) => each.value);
+  for (const each of shown)
+    Object.assign(each, { width: Math.abs(each.value) * at.unit, x1: at.middle(each.from), y1: at.level(at.rows - 1) });
+  const place = { x: at.middle(most), y: 0 };
+  stack(shown, place.x, (each, x) => Object.assign(each, { x2: x, y2: place.y }));
+  at.ribbons.push(...shown);
+  at.nodes.push({ kind: "answer", step: at.rows, value, ...place, width: spread(shown) * at.unit });
+}

@@ -1,0 +1,158 @@
+"""The flow in a browser: links are those of the prediction and add up, and as much is drawn as it says."""
+
+import csv
+import io
+import re
+import xml.etree.ElementTree as ET
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hand_made_prediction import prediction_of
+from ligflow import Prediction
+from ligflow.view.answer_page import page
+from pages import Open, state_of
+
+Rows = list[dict[str, Any]]
+LEFT, TOP, ROW = 84, 34, 46  # pixels of the picture
+
+
+@pytest.fixture(scope="module")
+def whole() -> Prediction:
+    return prediction_of(edges=range(3))
+
+
+def saved(shown: Any, kind: str = "csv") -> str:
+    section = shown.locator("section.flow")
+    if section.locator(".save").get_attribute("open") is None:
+        section.locator(".save summary").click()
+    with shown.expect_download() as waiting:
+        section.locator(f".save-{kind}").click()
+    return str(Path(waiting.value.path()).read_text(encoding="utf-8"))
+
+
+def links(shown: Any) -> Rows:
+    rows = []
+    for row in csv.DictReader(io.StringIO(saved(shown))):
+        places = {name: int(row[f"{name} position"] or -1) for name in ("from", "to")}
+        cut = row["from cut"]
+        layer = int(cut.removeprefix("layer ")) if cut.startswith("layer ") else -1
+        rows.append({"cut": cut, "layer": layer, "kind": row["kind"], "head": row["head"], **places,
+                     "value": float(row["relevance"])})  # fmt: skip
+    return rows
+
+
+def sums(rows: Rows, kinds: set[str], *by: str) -> dict[tuple[Any, ...], float]:
+    found: defaultdict[tuple[Any, ...], float] = defaultdict(float)
+    for row in rows:
+        if row["kind"] in kinds:
+            found[tuple(row[name] for name in by)] += row["value"]
+    return found
+
+
+def check_conserved(rows: Rows, prediction: Prediction) -> None:
+    """What arrives at a word is what it has above, what leaves it what it has below; and so at heads."""
+    arriving = sums(rows, {"carried by itself", "head", "left out, arriving"}, "cut", "to")
+    leaving = sums(rows, {"carried by itself", "read by a head", "left out, leaving"}, "cut", "from")
+    for number, cut in enumerate(prediction.cuts[1:-1], 1):
+        for place in range(len(prediction.tokens)):
+            above, below = (float(prediction.by_depth[n, place]) for n in (number + 1, number))
+            assert arriving[cut, place] == pytest.approx(above, abs=1e-5)
+            assert leaving[cut, place] == pytest.approx(below, abs=1e-5)
+    read = sums(rows, {"read by a head", "left out of a head"}, "layer", "head", "to")
+    written = sums(rows, {"head"}, "layer", "head", "to")
+    assert {*read} == {*written}
+    for node, value in written.items():
+        layer, head, place = node
+        assert value == pytest.approx(float(prediction.heads[layer][int(head), place]), abs=1e-5)
+        assert read[node] == pytest.approx(value, abs=1e-5)
+
+
+@pytest.mark.parametrize("share", [20, 50, 100])
+def test_links_are_those_of_the_prediction_and_add_up(opened: Open, whole: Prediction, share: int) -> None:
+    shown = opened(html=page([whole]), state=f"flow={share}")
+    rows = links(shown)
+    check_conserved(rows, whole)
+    edges = [row for row in rows if row["kind"] == "read by a head"]
+    for row in edges:
+        edge = whole.edges(row["layer"])[int(row["head"]), row["to"], row["from"]]
+        assert row["value"] == pytest.approx(float(edge), rel=1e-5)
+    for row in rows:
+        if row["kind"] == "MLP":
+            assert row["value"] == pytest.approx(float(whole.mlps[row["layer"]][row["to"]]), rel=1e-5)
+    drawn = sum(abs(row["value"]) for row in rows if row["kind"] in ("read by a head", "MLP"))
+    every = sum(float(whole.edges(n).abs().sum() + whole.mlps[n].abs().sum()) for n in range(3))
+    said = shown.inner_text("section.flow .caption")
+    assert re.search(rf"\b{round(100 * drawn / every)}% of the mass", said)
+    assert f"the {len(edges)} strongest links" in said
+    assert drawn / every >= share / 100 - 1e-6
+    weakest = min(abs(row["value"]) for row in edges)
+    stronger = sum(int((whole.edges(n).abs() > weakest * 1.0001).sum()) for n in range(3))
+    assert stronger == len(edges) - 1
+
+
+def test_what_is_not_stored_is_said_and_still_adds_up(opened: Open) -> None:
+    some = prediction_of(edges=[1])
+    shown = opened(html=page([some]), state="flow=100")
+    rows = links(shown)
+    check_conserved(rows, some)
+    assert {row["layer"] for row in rows if row["kind"] == "read by a head"} == {1}
+    assert "What heads of 2 layers read is not stored (--edges all" in shown.inner_text(
+        "section.flow .caption"
+    )
+
+
+def test_a_merged_word_has_the_sums_of_its_tokens(opened: Open, whole: Prediction) -> None:
+    words = [0, 1, 2, 2, 3, 4]
+    meta = {**whole.meta, "words": words, "word_labels": ["<s>", "The", "capital of", "France", "is"],
+            "word_places": [*range(5)]}  # fmt: skip
+    shown = opened(html=page([replace(whole, meta=meta)]), state="flow=100")
+    found = sums(links(shown), {"read by a head"}, "layer", "head", "from", "to")
+    edge = whole.edges(2)[1]
+    assert found[2, "1", 2, 4] == pytest.approx(float(edge[5, 2] + edge[5, 3]), rel=1e-5)
+
+
+def place_of_word(shown: Any, number: int, of: int) -> tuple[float, float]:
+    """Where a word stands at the input, in a picture of three layers that shows all words."""
+    picture = shown.locator("section.flow canvas.over")
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    room = box["width"] - LEFT - 12
+    column = min(210, room / of)
+    x = LEFT + (room - of * column) / 2 + (number + 0.5) * column
+    return box["x"] + x, box["y"] + TOP + 4 * ROW
+
+
+def test_it_is_moved_and_zoomed_and_a_click_isolates(opened: Open, whole: Prediction) -> None:
+    shown = opened(html=page([whole]), viewport={"width": 900, "height": 1200})
+    x, y = place_of_word(shown, 4, 6)
+    shown.mouse.move(x, y)
+    shown.mouse.down()
+    shown.mouse.move(x - 30, y)
+    shown.mouse.move(x - 60, y)
+    shown.mouse.up()
+    shown.mouse.move(x - 60, y)
+    relevance = float(whole.relevance[4])
+    said = shown.inner_text(".tip")
+    assert said.startswith("‘France’, before layer 0: ")
+    number = float(said.split(": ")[1].split(" (")[0].replace("−", "-"))
+    assert number == pytest.approx(relevance, rel=5e-3)
+    assert state_of(shown) == ""  # it was moved, and nothing pinned
+    shown.mouse.click(x - 60, y)
+    assert "word=4" in state_of(shown)
+    assert "what goes through ‘France’" in shown.inner_text("section.flow .caption")
+    shown.keyboard.press("+")
+    assert re.search(r"Words \d to \d of 6; drag to see others", shown.inner_text(".flow-tools"))
+    shown.keyboard.press("0")
+    assert "of 6" not in shown.inner_text(".flow-tools")
+
+
+def test_the_share_that_is_drawn_is_chosen_and_stands_in_the_address(opened: Open, whole: Prediction) -> None:
+    shown = opened(html=page([whole]))
+    shown.locator(".flow-tools input").fill("85")
+    assert state_of(shown) == "flow=85"
+    assert int(re.search(r"(\d+)% of the mass", shown.inner_text("section.flow .caption"))[1]) >= 85
+    ET.fromstring(saved(shown, "svg"))
