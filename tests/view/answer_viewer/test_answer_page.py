@@ -203,6 +203,49 @@ def test_what_is_pinned_stands_in_the_address_and_is_marked_everywhere(
     assert state_of(opened(html=page([first]), state="word=99&layer=7&rows=4-9&head=x3")) != ""
 
 
+def test_all_of_it_works_from_the_keyboard(opened: Open, first: Prediction) -> None:
+    shown = opened(html=page([first]))
+    shown.focus(".running span[tabindex]")
+    for key, state in (
+        ("ArrowRight", "word=0"), ("ArrowRight", "word=1"), ("Escape", ""),
+    ):  # fmt: skip
+        shown.keyboard.press(key)
+        assert state_of(shown) == state
+    shown.focus(".heads canvas.over")
+    for key, state in (
+        ("ArrowRight", "layer=2&head=1"), ("ArrowDown", "layer=1&head=1"), ("ArrowRight", "layer=1&head=mlp"),
+    ):  # fmt: skip
+        shown.keyboard.press(key)
+        assert state_of(shown) == state
+    shown.focus(".depth canvas.over")
+    shown.keyboard.press("ArrowUp")
+    shown.keyboard.press("ArrowRight")
+    assert state_of(shown) == "word=0&layer=2"
+
+
+def test_a_picture_is_twice_its_size_and_signs_have_patterns(opened: Open, first: Prediction) -> None:
+    shown = opened(html=page([first]), state="patterns=1")
+    svg = saved(shown, "depth", "svg")
+    negative = int((first.by_depth < -0.01 * float(first.relevance.abs().max())).sum())
+    assert svg.count('<pattern id="hatch') == negative + len([t for t in first.kept if t]) + 1  # the legend
+    with shown.expect_download() as waiting:
+        shown.click(".depth .save-png")
+    data = Path(waiting.value.path()).read_bytes()
+    size = ET.fromstring(svg).attrib
+    assert int.from_bytes(data[16:20], "big") == 2 * int(size["width"])
+    assert int.from_bytes(data[20:24], "big") == pytest.approx(2 * int(size["height"]), abs=2)
+
+
+@pytest.mark.parametrize(("width", "colours"), [(1280, "light"), (390, "dark")])
+def test_it_fits_and_follows_the_systems_colours(
+    opened: Open, first: Prediction, width: int, colours: str
+) -> None:
+    shown = opened(html=page([first]), viewport={"width": width, "height": 800}, color_scheme=colours)
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    paper = shown.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 25, 31)"}[colours]
+
+
 def test_the_files_of_the_viewer_import_all_they_use(browser: Any, opened: Open, first: Prediction) -> None:
     """Apart, each with its imports, they draw the same as in a row."""
     whole = page([first])

@@ -56,7 +56,9 @@ function titleOf({ data, group, state }) {
       make("em", {}, quoted(page.outputs[0].trim() || page.outputs[0])),
       make("small", {}, ` ${shareOf(top[0][1])}`),
     ];
-  return question ? ["Why ", make("em", {}, quoted(page.asked.trim() || page.asked)), "?"] : ["Why this score?"];
+  if (!question) return ["Why this score?"];
+  const isOutput = Boolean(meta.settings?.score); // else what was asked is a phrase: similarity to a text
+  return ["Why ", make("em", {}, isOutput ? quoted(page.asked.trim() || page.asked) : question), "?"];
 }
 
 function bars(data) {
@@ -79,22 +81,35 @@ function bars(data) {
   );
 }
 
+/** What the sum, and all words together, are off by estimate, over all that speaks for and against. */
+function errorOf(data) {
+  const error = data.error.reduce((sum, each) => sum + Math.abs(each), 0);
+  const missing = Math.abs(data.relevance.reduce((sum, each) => sum + each, 0) - data.change);
+  return Math.max(error, missing) / data.scale;
+}
+
 function certificate(data) {
   const { met, missed, adds_up: sums, caveat } = data.page;
-  const segments = data.certificates.length;
+  const [off, isJudged] = [shareOf(errorOf(data)), data.meta.settings?.tol !== undefined];
+  const mark = met
+    ? `✓ adds up to within ${off}`
+    : isJudged
+      ? `✗ off by about ${off}, more than asked`
+      : `off by about ${off}`;
+  const held = `in each of ${data.certificates.length} segments of the model what the parts sum to was held against what they should`;
   const lines = [
     data.isSum
-      ? `The rows chosen add up to ${signed(data.relevance.reduce((a, b) => a + b, 0))} of ${signed(data.change)}.`
-      : said(sums),
-    ...missed.map(said),
-    `Certified: the parts add up to the change of the score, within the estimated error, in ${segments} segments of the model.`,
-    `Not certified: ${caveat}. Nor is it certified that another reference would give the same.`,
+      ? `the rows chosen add up to ${signed(data.relevance.reduce((a, b) => a + b, 0))} of ${signed(data.change)}`
+      : sums,
+    ...missed,
+    met ? `certified: ${held}, and all is within what was allowed` : `${held}; the error is an estimate`,
+    `not certified: ${caveat}; nor would another reference give the same`,
   ];
   return make(
     "details",
-    { className: met ? "certificate" : "certificate failed" },
-    make("summary", {}, met ? "✓ adds up" : "✗ less exact than asked"),
-    ...lines.map((line) => make("p", {}, line)),
+    { className: met || !isJudged ? "certificate" : "certificate failed" },
+    make("summary", {}, mark),
+    ...lines.map((line) => make("p", {}, said(line))),
   );
 }
 
