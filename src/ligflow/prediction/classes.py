@@ -15,7 +15,7 @@ from ligflow.inputs.pairs import Pair
 from ligflow.inputs.token_names import token_position
 from ligflow.prediction.own_run import finite_logits, own_run
 from ligflow.prediction.prompt import Prompt, text_prompt, two_texts
-from ligflow.prediction.question import Likeliest, Question
+from ligflow.prediction.question import Likeliest, Output, Question
 from ligflow.prediction.scores import class_contrast, class_score
 from ligflow.prediction.wish import Wish
 
@@ -103,13 +103,13 @@ def class_number(chosen: object, labels: Sequence[str]) -> int:
 def _likeliest(labels: Sequence[str], several: bool, at: int | None) -> Likeliest:
     """The likeliest classes of a run; none where there is one number, which is no probability."""
 
-    def of(outputs: Any, count: int, _row: int) -> tuple[tuple[str, float], ...]:
+    def of(outputs: Any, count: int, _row: int) -> tuple[Output, ...]:
         if len(labels) == 1:
             return ()
         logits: Tensor = (outputs.logits[0] if at is None else outputs.logits[0, at]).detach().double()
         top = torch.topk(logits.sigmoid() if several else logits.softmax(-1), min(count, len(labels)))
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-        return tuple((labels[number], share) for number, share in pairs)
+        return tuple(Output(labels[number], share, number) for number, share in pairs)
 
     return of
 

@@ -15,7 +15,7 @@ from ligflow.inputs.tokens import Tokens
 from ligflow.inputs.words import Span
 from ligflow.prediction.own_run import finite, own_run
 from ligflow.prediction.prompt import Prompt, text_prompt, two_texts
-from ligflow.prediction.question import Likeliest, Question, Score
+from ligflow.prediction.question import Likeliest, Output, Question, Score
 from ligflow.prediction.replaced import spanned
 from ligflow.prediction.wish import Wish
 
@@ -114,7 +114,8 @@ def _ranked(outputs: Any, context: Sequence[int], count: int) -> list[tuple[Span
 
 
 def _likeliest(tokens: Tokens, context: Sequence[int]) -> Likeliest:
-    def of(outputs: Any, count: int, _row: int) -> tuple[tuple[str, float], ...]:
-        return tuple((_text(tokens, span), share) for span, share in _ranked(outputs, context, count))
+    def of(outputs: Any, count: int, _row: int) -> tuple[Output, ...]:
+        named = ((_text(tokens, span), share) for span, share in _ranked(outputs, context, count))
+        return tuple(Output(text, share, text) for text, share in named)
 
     return of

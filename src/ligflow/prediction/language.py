@@ -16,7 +16,7 @@ from ligflow.inputs.tokens import position_limit
 from ligflow.prediction.answers import answer_ids, answer_name, blank_note, check_contrast
 from ligflow.prediction.own_run import finite_logits, own_run
 from ligflow.prediction.prompt import Prompt, pair_prompt, text_prompt
-from ligflow.prediction.question import Likeliest, Question, Score
+from ligflow.prediction.question import Likeliest, Output, Question, Score
 from ligflow.prediction.scores import tokens_contrast, tokens_score
 from ligflow.prediction.wish import Wish
 
@@ -109,12 +109,13 @@ def vocabulary_size(whole: PreparedModel) -> int:
 def likeliest_tokens(tokenizer: Any, places: Sequence[int]) -> Likeliest:
     """The likeliest tokens at a place among the positions read, one for each row."""
 
-    def of(outputs: Any, count: int, row: int) -> tuple[tuple[str, float], ...]:
+    def of(outputs: Any, count: int, row: int) -> tuple[Output, ...]:
         shares = outputs.logits[0, places[row]].detach().double().softmax(-1)
         top = torch.topk(shares, min(count, len(shares)))
         numbers, values = top.indices.tolist(), top.values.tolist()
         return tuple(
-            (token_text(tokenizer, number), value) for number, value in zip(numbers, values, strict=True)
+            Output(token_text(tokenizer, number), value, number)
+            for number, value in zip(numbers, values, strict=True)
         )
 
     return of

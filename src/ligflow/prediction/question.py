@@ -10,10 +10,24 @@ from torch import Tensor
 from ligflow.inputs.tokens import Tokens
 
 Score = Callable[[Any], Float[Tensor, "point row"]]
-Likeliest = Callable[[Any, int, int], tuple[tuple[str, float], ...]]  # of outputs, how many, for a row
 
 
-def no_likeliest(_outputs: Any, _count: int, _row: int) -> tuple[tuple[str, float], ...]:
+@dataclass(frozen=True)
+class Output:
+    """What a model may say: how it is shown, its probability, and the `answer` that asks about it.
+
+    An answer is the id of a token, the number of a class, or a text.
+    """
+
+    text: str
+    probability: float
+    answer: str | int
+
+
+Likeliest = Callable[[Any, int, int], tuple[Output, ...]]  # of outputs, how many, for a row
+
+
+def no_likeliest(_outputs: Any, _count: int, _row: int) -> tuple[Output, ...]:
     """Nothing, for outputs that are no probabilities."""
     return ()
 
@@ -65,4 +79,4 @@ def top_of(question: Question, outputs: Any, count: int = 5, row: int = 0) -> tu
 
     Of a row that is several tokens it is where the first one is read.
     """
-    return question.likeliest(outputs, count, row)
+    return tuple((each.text, each.probability) for each in question.likeliest(outputs, count, row))
