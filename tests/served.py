@@ -10,9 +10,12 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
+from ligflow import Explainer
+from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.serve.guard import HEADERS
-from ligflow.serve.jobs import Progress
-from ligflow.serve.request import Limits
+from ligflow.serve.jobs import Progress, Result
+from ligflow.serve.limits import Limits
+from ligflow.serve.offered import Offered
 
 HERE = "http://127.0.0.1:8517"
 TEXT = "The cat's whiskers"
@@ -20,6 +23,7 @@ LIMITS = Limits(characters=200, tokens=24, queue=3, keep=2)
 ASK = {"text": TEXT, "layers": [0]}
 PATIENCE = 600  # seconds: ends what never comes, and says nothing of speed
 Connect = Callable[..., TestClient]
+Open = Callable[[str], Any]
 
 
 class Held:
@@ -28,12 +32,17 @@ class Held:
     def __init__(self, layers: int = 2) -> None:
         self.layers, self.began, self.go = layers, threading.Event(), threading.Semaphore(0)
 
-    def __call__(self, told: Progress) -> bytes:
+    def __call__(self, told: Progress) -> Result:
         self.began.set()
         for layer in range(self.layers):
             assert self.go.acquire(timeout=PATIENCE)
             told(layer + 1, self.layers)
-        return b"flow"
+        return Result(b"flow")
+
+
+def offer(whole: PreparedModel, limits: Limits = LIMITS) -> Offered:
+    """A tiny model, offered under the name of its class."""
+    return Offered.of(Explainer(whole.model, whole.tokenizer, name=type(whole.model).__name__), limits)
 
 
 def until(call: Callable[[], Any], wanted: Callable[[Any], bool], seconds: float = PATIENCE) -> Any:
@@ -50,8 +59,8 @@ def over(client: TestClient, name: str) -> dict[str, Any]:
     return until(lambda: client.get(f"/api/jobs/{name}").json(), lambda told: told["state"] in ends)
 
 
-def post(client: TestClient, **more: Any) -> dict[str, Any]:
-    answer = client.post("/api/jobs", json=ASK | more)
+def post(client: TestClient, path: str = "/api/flows", **more: Any) -> dict[str, Any]:
+    answer = client.post(path, json=(ASK if path == "/api/flows" else {}) | more)
     assert answer.status_code == 202, answer.text
     return answer.json()
 

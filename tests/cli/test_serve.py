@@ -9,7 +9,7 @@ import pytest
 from command_line import Run, assert_refused
 from ligflow.cli import serve
 from ligflow.errors import LigflowError
-from ligflow.serve.request import Offered
+from ligflow.serve.offered import Offered
 
 
 def test_the_server_is_a_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,9 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,27 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
+import asked_models
 from ligflow import Explainer
 from ligflow.serve import app as application
 from ligflow.serve import protocol
 from ligflow.serve.app import create_app
 from ligflow.serve.guard import hosts_of
 from ligflow.serve.jobs import Queue
-from ligflow.serve.request import Limits, Offered
-from served import HERE, LIMITS, PATIENCE, Connect, Held
+from ligflow.serve.limits import Limits
+from ligflow.serve.offered import Offered
+from served import HERE, LIMITS, PATIENCE, Connect, Held, offer
 
 
 @pytest.fixture(scope="module")
 def offered() -> Offered:
     return Offered.of(Explainer.from_pretrained(), LIMITS)
+
+
+@pytest.fixture(scope="module")
+def speaking() -> Offered:
+    """A tiny decoder with a chat template."""
+    return offer(asked_models.gpt2(), replace(LIMITS, tokens=48))
 
 
 @pytest.fixture
@@ -32,9 +41,11 @@ def connect(offered: Offered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     queues: list[Queue] = []
 
-    def call(host: str = "127.0.0.1", base: str = HERE, limits: Limits = LIMITS) -> TestClient:
+    def call(
+        host: str = "127.0.0.1", base: str = HERE, limits: Limits = LIMITS, models: Sequence[Offered] = ()
+    ) -> TestClient:
         queues.append(Queue(limits.queue, limits.keep).__enter__())
-        app = create_app([offered], queues[-1], limits, hosts_of(host))
+        app = create_app(models or [offered], queues[-1], limits, hosts_of(host))
         return TestClient(app, base_url=base, raise_server_exceptions=False)
 
     yield call
@@ -57,7 +68,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Held]]:
         works.append(Held())
         return works[-1]
 
-    monkeypatch.setattr(application, "_work", work)
+    monkeypatch.setattr(application, "work_of", work)
     yield works
     for one in works:
         one.go.release(one.layers)
@@ -73,10 +84,12 @@ def impatient(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Iterator[int
 
 
 @pytest.fixture
-def patient(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """The port of a server that waits for headers as long as a busy machine takes to send them."""
+def patient(
+    connect: Connect, offered: Offered, speaking: Offered, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[int]:
+    """The port of a server of two models that waits for headers as long as a busy machine takes."""
     monkeypatch.setattr(protocol, "_HEADER_SECONDS", PATIENCE)
-    with listening(connect().app) as port:
+    with listening(connect(models=[speaking, offered]).app) as port:
         yield port
 
 

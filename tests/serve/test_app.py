@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from ligflow.serve import app as application
 from ligflow.serve.jobs import Queue
-from ligflow.serve.request import Offered
+from ligflow.serve.offered import Offered
 from ligflow.view.interactive_page import module, style
 from served import ASK, LIMITS, TEXT, assert_refused, header_of, over, post
 
@@ -22,7 +22,7 @@ def test_a_text_becomes_a_flow(client: TestClient, offered: Offered) -> None:
         "id": state["id"], "state": "done", "place": None, "done": 1, "of": 1, "cancelling": False,
         "error": None, "bytes": 0,
     }  # fmt: skip
-    answer = client.get(f"/api/jobs/{state['id']}/flow")
+    answer = client.get(f"/api/jobs/{state['id']}/result")
     flow = offered.explainer.explain(TEXT, layers=[0], tol=0.01)
     assert answer.headers["content-type"] == "application/octet-stream"
     assert header_of(answer.content)["tokens"] == flow.tokens
@@ -32,7 +32,7 @@ def test_a_text_becomes_a_flow(client: TestClient, offered: Offered) -> None:
 def test_the_settings_are_those_that_were_asked(client: TestClient) -> None:
     wanted = {"att_baseline": "zero", "mlp_baseline": "matched", "layer_baseline": "mean", "tol": 0.02}
     state = over(client, post(client, **wanted, layers=[1], model="embedded:minilm")["id"])
-    header = header_of(client.get(f"/api/jobs/{state['id']}/flow").content)
+    header = header_of(client.get(f"/api/jobs/{state['id']}/result").content)
     assert header["layers"] == [1]
     assert header["meta"]["settings"].items() >= wanted.items()
 
@@ -40,7 +40,7 @@ def test_the_settings_are_those_that_were_asked(client: TestClient) -> None:
 def test_markup_in_a_text_is_data(client: TestClient) -> None:
     text = '<script>alert("1")</script>'
     state = over(client, post(client, text=text)["id"])
-    answer = client.get(f"/api/jobs/{state['id']}/flow")
+    answer = client.get(f"/api/jobs/{state['id']}/result")
     assert header_of(answer.content)["meta"]["text"] == text
     assert answer.headers["x-content-type-options"] == "nosniff"
 
@@ -70,10 +70,10 @@ def test_the_viewer_is_served(client: TestClient, name: str, content: str) -> No
 
 def test_a_large_body_is_refused_whatever_it_claims(client: TestClient) -> None:
     body = json.dumps({"text": "a" * LIMITS.body}).encode()
-    assert_refused(client.post("/api/jobs", content=body), 413, "65536 bytes")
-    assert_refused(client.post("/api/jobs", content=body, headers={"content-length": "5"}), 413, "65536")
-    assert_refused(client.post("/api/jobs", content=body, headers={"content-length": "-5"}), 413, "65536")
-    assert_refused(client.post("/api/jobs", content=iter([body[:40000], body[40000:]])), 413, "65536")
+    assert_refused(client.post("/api/flows", content=body), 413, "65536 bytes")
+    assert_refused(client.post("/api/flows", content=body, headers={"content-length": "5"}), 413, "65536")
+    assert_refused(client.post("/api/flows", content=body, headers={"content-length": "-5"}), 413, "65536")
+    assert_refused(client.post("/api/flows", content=iter([body[:40000], body[40000:]])), 413, "65536")
 
 
 def test_a_body_that_does_not_arrive_is_given_up(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,15 +83,15 @@ def test_a_body_that_does_not_arrive_is_given_up(client: TestClient, monkeypatch
 
     monkeypatch.setattr(application, "_BODY_SECONDS", 0.05)
     monkeypatch.setattr(application.Request, "stream", silent)
-    assert_refused(client.post("/api/jobs", json=ASK), 408, "did not arrive")
+    assert_refused(client.post("/api/flows", json=ASK), 408, "did not arrive")
 
 
 @pytest.mark.parametrize(
     ("method", "path", "takes"),
     [
-        ("POST", "/", "GET"), ("PUT", "/api/jobs", "POST"), ("GET", "/api/jobs", "POST"),
-        ("OPTIONS", "/api/jobs", "POST"), ("PATCH", "/api/jobs/1", "GET"),
-        ("DELETE", "/api/jobs/1/flow", "GET"),
+        ("POST", "/", "GET"), ("PUT", "/api/flows", "POST"), ("GET", "/api/why", "POST"),
+        ("OPTIONS", "/api/likeliest", "POST"), ("PATCH", "/api/jobs/1", "GET"),
+        ("DELETE", "/api/jobs/1/result", "GET"),
     ],
 )  # fmt: skip
 def test_a_wrong_method_is_refused(client: TestClient, method: str, path: str, takes: str) -> None:
@@ -101,16 +101,16 @@ def test_a_wrong_method_is_refused(client: TestClient, method: str, path: str, t
 
 
 @pytest.mark.parametrize(
-    "path", ["/docs", "/redoc", "/openapi.json", "/api", "/api/jobs/", "/x/../../etc/passwd", "/%00", "/%ff"]
+    "path", ["/docs", "/redoc", "/openapi.json", "/api", "/api/jobs", "/x/../../etc/passwd", "/%00", "/%ff"]
 )
 def test_an_unknown_path_is_refused(client: TestClient, path: str) -> None:
-    assert_refused(client.get(path), 404, "/api/jobs")
+    assert_refused(client.get(path), 404, "/api/why")
 
 
 @pytest.mark.parametrize("name", ["1", "%3Cb%3E", "%00", "x" * 5000])
 def test_an_unknown_job_is_refused(client: TestClient, name: str) -> None:
     assert_refused(client.get(f"/api/jobs/{name}"), 404, "There is no job")
-    assert_refused(client.get(f"/api/jobs/{name}/flow"), 404, "There is no job")
+    assert_refused(client.get(f"/api/jobs/{name}/result"), 404, "There is no job")
     assert_refused(client.delete(f"/api/jobs/{name}"), 404, "There is no job")
 
 

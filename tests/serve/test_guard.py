@@ -9,7 +9,7 @@ from served import ASK, HERE, Connect, Held, assert_refused
 
 def test_every_answer_has_the_headers(client: TestClient) -> None:
     answers = [client.get(path) for path in ("/", "/api/models", "/nothing", "/ligflow.js")]
-    answers += [client.post("/api/jobs", json=ASK), client.post("/api/jobs", content=b"?")]
+    answers += [client.post("/api/flows", json=ASK), client.post("/api/flows", content=b"?")]
     answers += [client.get("/", headers={"host": "evil.example"})]
     for answer in answers:
         assert {name: answer.headers[name] for name in HEADERS} == HEADERS
@@ -41,10 +41,10 @@ def test_the_given_host_is_answered(connect: Connect) -> None:
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:3000", "http://[", ""])
 def test_other_sites_cannot_change_anything(client: TestClient, held: list[Held], origin: str) -> None:
     headers = {"origin": origin}
-    assert_refused(client.post("/api/jobs", json=ASK, headers=headers), 403, "may not use")
+    assert_refused(client.post("/api/flows", json=ASK, headers=headers), 403, "may not use")
     assert_refused(client.delete("/api/jobs/1", headers=headers), 403, "may not use")
     assert held == []
 
 
 def test_the_page_itself_may_post(client: TestClient, held: list[Held]) -> None:
-    assert client.post("/api/jobs", json=ASK, headers={"origin": HERE}).status_code == 202
+    assert client.post("/api/flows", json=ASK, headers={"origin": HERE}).status_code == 202

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from ligflow.errors import LigflowError
 from ligflow.serve import app as application
-from ligflow.serve.jobs import Full, Progress, Queue, Unfinished, Unknown
+from ligflow.serve.jobs import Full, Progress, Queue, Result, Unfinished, Unknown
 from served import ASK, LIMITS, PATIENCE, Held, assert_refused, over, post, until
 
 
@@ -24,7 +24,7 @@ def test_jobs_are_computed_one_at_a_time_in_order(client: TestClient, held: list
     assert over(client, first)["state"] == "done"
     assert held[1].began.wait(PATIENCE)
     assert client.get(f"/api/jobs/{third['id']}").json()["place"] == 1
-    assert client.get(f"/api/jobs/{first}/flow").content == b"flow"
+    assert client.get(f"/api/jobs/{first}/result").content == b"flow"
 
 
 def test_a_waiting_job_is_cancelled_at_once(client: TestClient, held: list[Held]) -> None:
@@ -33,7 +33,7 @@ def test_a_waiting_job_is_cancelled_at_once(client: TestClient, held: list[Held]
     second, third = post(client)["id"], post(client)["id"]
     assert client.delete(f"/api/jobs/{second}").json()["state"] == "cancelled"
     assert client.get(f"/api/jobs/{third}").json()["place"] == 1
-    assert_refused(client.get(f"/api/jobs/{second}/flow"), 409, "cancelled")
+    assert_refused(client.get(f"/api/jobs/{second}/result"), 409, "cancelled")
     assert client.delete(f"/api/jobs/{second}").json()["state"] == "cancelled"
     for _ in range(2):
         held[0].go.release()
@@ -67,8 +67,8 @@ def test_a_full_queue_refuses(client: TestClient, held: list[Held]) -> None:
     post(client)
     assert held[0].began.wait(PATIENCE)
     names = [post(client)["id"] for _ in range(LIMITS.queue)]
-    answer = client.post("/api/jobs", json=ASK)
-    assert_refused(answer, 503, "3 texts are waiting", "try again")
+    answer = client.post("/api/flows", json=ASK)
+    assert_refused(answer, 503, "3 requests are waiting", "try again")
     assert int(answer.headers["retry-after"]) > 0
     client.delete(f"/api/jobs/{names[0]}")
     post(client)
@@ -82,18 +82,18 @@ def test_old_jobs_are_dropped(client: TestClient, held: list[Held]) -> None:
             until(lambda: len(held), lambda count, number=number: count == number + 1)
             held[number].go.release()
         over(client, names[-1])
-    for path in ("", "/flow"):
+    for path in ("", "/result"):
         assert_refused(
             client.get(f"/api/jobs/{names[0]}{path}"), 404, names[0], "more than 2", "send the text"
         )
-    assert client.get(f"/api/jobs/{names[1]}/flow").content == b"flow"
+    assert client.get(f"/api/jobs/{names[1]}/result").content == b"flow"
 
 
 def test_results_are_dropped_by_their_size_too() -> None:
     with Queue(keep=9, keep_bytes=10) as queue:
-        names = [queue.add(lambda told, size=size: bytes(size))["id"] for size in (6, 6, 20)]
+        names = [queue.add(lambda told, size=size: Result(bytes(size)))["id"] for size in (6, 6, 20)]
         until(lambda: queue.state(names[2])["state"], lambda state: state == "done")
-        assert len(queue.result(names[2])) == 20
+        assert len(queue.result(names[2]).content) == 20
         for name in names[:2]:
             with pytest.raises(Unknown):
                 queue.result(name)
@@ -102,8 +102,8 @@ def test_results_are_dropped_by_their_size_too() -> None:
 def test_no_flow_before_its_time(client: TestClient, held: list[Held]) -> None:
     first = post(client)["id"]
     assert held[0].began.wait(PATIENCE)
-    assert_refused(client.get(f"/api/jobs/{first}/flow"), 409, "running")
-    assert_refused(client.get(f"/api/jobs/{post(client)['id']}/flow"), 409, "queued")
+    assert_refused(client.get(f"/api/jobs/{first}/result"), 409, "running")
+    assert_refused(client.get(f"/api/jobs/{post(client)['id']}/result"), 409, "queued")
 
 
 @pytest.mark.parametrize(
@@ -117,20 +117,20 @@ def test_a_failed_job_says_why_and_the_next_goes_on(
     raised: Exception,
     said: str,
 ) -> None:
-    def work(*_: Any) -> Callable[[Progress], bytes]:
-        def fails(told: Progress) -> bytes:
+    def work(*_: Any) -> Callable[[Progress], Result]:
+        def fails(told: Progress) -> Result:
             raise raised
 
         return fails
 
     with monkeypatch.context() as patch:
-        patch.setattr(application, "_work", work)
+        patch.setattr(application, "work_of", work)
         told = over(client, post(client)["id"])
     assert told["state"] == "failed"
     assert said in told["error"]
     assert "secret" not in told["error"]
     assert ("secret" in caplog.text) == isinstance(raised, KeyError)
-    assert_refused(client.get(f"/api/jobs/{told['id']}/flow"), 409, "failed", said)
+    assert_refused(client.get(f"/api/jobs/{told['id']}/result"), 409, "failed", said)
     assert over(client, post(client)["id"])["state"] == "done"
 
 
@@ -139,9 +139,9 @@ def test_closing_ends_the_work() -> None:
     with Queue(limit=1) as queue:
         queue.add(work)
         assert work.began.wait(PATIENCE)
-        waiting = queue.add(lambda told: b"")["id"]
+        waiting = queue.add(lambda told: Result(b""))["id"]
         with pytest.raises(Full):
-            queue.add(lambda told: b"")
+            queue.add(lambda told: Result(b""))
         work.go.release()
     assert not queue._thread.is_alive()
     with pytest.raises(Unfinished):

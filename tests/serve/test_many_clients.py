@@ -28,7 +28,7 @@ COMMAND = "import typer; from ligflow.cli.serve import serve; typer.run(serve)"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
     """The command as a process of its own: its port and its process. It leaves its folder empty."""
     folder = tmp_path_factory.mktemp("served")
-    options = ["--port", "0", "--keep", "64", "--local-files-only"]
+    options = ["--model", "embedded:minilm", "--port", "0", "--keep", "64", "--local-files-only"]
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "HOME": str(folder), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, "-c", COMMAND, *options], cwd=folder, env=environment,
@@ -54,7 +54,7 @@ def resident(process: int) -> float:
 def explained(port: int, number: int) -> str:
     """One client's whole way: how its job ended."""
     text = f"Client {number} asks how tokens flow"
-    status, body = call(port, "POST", "/api/jobs", json.dumps({"text": text, "layers": [0]}).encode())
+    status, body = call(port, "POST", "/api/flows", json.dumps({"text": text, "layers": [0]}).encode())
     if status == 503:
         return "refused"
     assert status == 202, body
@@ -65,7 +65,7 @@ def explained(port: int, number: int) -> str:
         lambda told: told["state"] in ends,
         seconds=300,
     )
-    status, flow = call(port, "GET", f"/api/jobs/{name}/flow")
+    status, flow = call(port, "GET", f"/api/jobs/{name}/result")
     assert status == 200, told
     assert header_of(flow)["meta"]["text"] == text
     return told["state"]
@@ -78,12 +78,12 @@ BAD = [
     b"GET / HTTP/1.1\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"a" * 2_000_000 + b"\r\n\r\n",
-    b"POST /api/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1\r\n\r\n",
-    b"POST /api/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99999999999\r\n\r\n{",
-    b"POST /api/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nConnection: close\r\n\r\n{,,,}",
-    b"POST /api/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n11000\r\n"
+    b"POST /api/flows HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1\r\n\r\n",
+    b"POST /api/flows HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99999999999\r\n\r\n{",
+    b"POST /api/flows HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nConnection: close\r\n\r\n{,,,}",
+    b"POST /api/flows HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n11000\r\n"
     + b"a" * 0x11000 + b"\r\n0\r\n\r\n",
-    b"POST /api/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 2000000\r\n\r\n"
+    b"POST /api/flows HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 2000000\r\n\r\n"
     + b"a" * 2_000_000,
     b"GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
     b"PUT / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
@@ -113,7 +113,7 @@ def test_fifty_clients_at_once_and_malformed_ones(server: tuple[int, int]) -> No
 @pytest.mark.slow
 def test_a_client_that_hangs_up_harms_nobody(server: tuple[int, int]) -> None:
     port, _ = server
-    for sent in (b"", b"POST /api/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 50\r\n\r\n{"):
+    for sent in (b"", b"POST /api/flows HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 50\r\n\r\n{"):
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(sent)
     assert call(port, "GET", "/api/models")[0] == 200

@@ -1,49 +1,147 @@
 """The page of the server in a browser."""
 
+import json
+import threading
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from browser import PATIENCE, chromium
+from ligflow.prediction.likeliest import likeliest
+from ligflow.serve.offered import Offered
+from ligflow.view.prediction_page import page
+from ligflow.view.prediction_words import number, units
+from served import Open, call, until
+
+TEXT = "The capital of France is"
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture
-def shown(patient: int) -> Iterator[Any]:
-    """The page in a browser."""
-    with chromium() as browser:
-        page = browser.new_page(viewport={"width": 1280, "height": 720})
-        page.set_default_timeout(PATIENCE)
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda note: problems.append(note.text) if note.type == "error" else None)
-        page.goto(f"http://127.0.0.1:{patient}/?text=The%20cat%20sat")
-        page.wait_for_selector("#explain:enabled")
-        yield page
-        assert problems == []
+def opened(browser: Any, patient: int) -> Iterator[Open]:
+    """Opens the page of a server of two models; any script error, console error or dialog fails the test."""
+    problems: list[str] = []
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+
+    def open_page(address: str) -> Any:
+        shown = context.new_page()
+        shown.set_default_timeout(PATIENCE)
+        shown.on("pageerror", lambda error: problems.append(str(error)))
+        shown.on("console", lambda note: problems.append(note.text) if note.type == "error" else None)
+        shown.on("dialog", lambda dialog: problems.append(dialog.message) or dialog.dismiss())
+        shown.goto(f"http://127.0.0.1:{patient}/{address}")
+        shown.wait_for_selector("#why:enabled")
+        return shown
+
+    yield open_page
+    context.close()
+    assert problems == []
 
 
-def test_the_page_goes_from_a_text_to_its_findings_and_a_trace(shown: Any) -> None:
-    """Text, model and one button; Enter makes no token; the trace is computed when asked for."""
-    assert shown.input_value("#text") == "The cat sat"
+def test_the_page_goes_from_a_text_to_an_answer_by_clicks(opened: Open, speaking: Offered) -> None:
+    """Text, model and two buttons; the outputs; one is clicked, then one that it is said rather than."""
+    shown = opened(f"?text={quote(TEXT)}")
+    assert shown.input_value("#text") == TEXT
     visible = shown.eval_on_selector_all(
-        "#form select, #form textarea, #form input",
-        "all => all.filter(e => e.checkVisibility()).map(e => e.id)",
+        "main select, main textarea, main input, main button",
+        "all => all.filter(e => e.checkVisibility() && !e.closest('#examples')).map(e => e.id)",
     )
-    assert visible == ["text", "model"]
-    assert len(shown.query_selector_all(".examples button")) == 3
-    assert "Ctrl-Enter" in shown.inner_text(".buttons")
+    assert visible == ["text", "why", "layers", "model"]
+    assert len(shown.query_selector_all("#examples button")) == 3
     shown.focus("#text")
     shown.keyboard.press("End")
     shown.keyboard.press("Enter")
     shown.keyboard.press("Control+Enter")
+    shown.wait_for_selector("#answers button:enabled")
+    outputs = likeliest(speaking.explainer.whole, TEXT)
+    shares = shown.eval_on_selector_all("#answers small", "all => all.map(e => e.textContent)")
+    assert [float(share.rstrip("%")) for share in shares] == pytest.approx(
+        [100 * output.probability for output in outputs], abs=0.5
+    )
+    shown.click("#answers button >> nth=1")
+    prediction = speaking.explainer.explain_prediction(TEXT, outputs[1].answer)
+    assert_shown(shown, prediction)
+    first = shown.get_attribute("iframe", "src")
+    shown.click("#contrasts button >> nth=2")  # the first is: anything else
+    shown.wait_for_selector(f'iframe:not([src="{first}"])')
+    assert_shown(shown, speaking.explainer.explain_prediction(TEXT, outputs[1].answer, outputs[2].answer))
+    assert f"?text={quote(TEXT).replace('%20', '+')}&model=" in shown.url
+
+
+def assert_shown(shown: Any, prediction: Any) -> None:
+    """The answer's page is that of the library, and its numbers stand in the window."""
+    shown.wait_for_selector("iframe")
+    assert shown.request.get(shown.evaluate("document.querySelector('iframe').src")).text() == page(
+        prediction
+    )
+    strongest = max(units(prediction), key=lambda unit: abs(unit.relevance))
+    shown.frame_locator("iframe").get_by_text(number(strongest.relevance)).first.wait_for()
+
+
+def test_a_hostile_text_does_nothing(opened: Open) -> None:
+    shown = opened(f"?text={quote(HOSTILE)}")
+    shown.click("#why")
+    shown.click("#answers button >> nth=0")
+    shown.frame_locator("iframe").locator("h1").first.wait_for()
+    assert shown.input_value("#text") == HOSTILE
+    sandbox = shown.get_attribute("iframe", "sandbox")
+    assert sandbox == "allow-scripts allow-downloads"
+
+
+def test_work_ends_when_it_is_cancelled_and_when_the_page_goes(
+    opened: Open, patient: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = import_module("ligflow.prediction.chain")
+    average, segments, go = module._average, [], threading.Semaphore(0)
+
+    def held(*arguments: Any) -> Any:
+        segments.append(arguments[1])
+        assert go.acquire(timeout=PATIENCE / 1000)
+        return average(*arguments)
+
+    monkeypatch.setattr(module, "_average", held)
+    shown = opened(f"?text={quote(TEXT)}")
+    shown.click("#why")
+    shown.click("#answers button >> nth=0")
+    shown.wait_for_selector("#state:has-text('Segment 0 of')")
+    shown.click("#cancel")
+    shown.wait_for_selector("#state:has-text('Cancelling after the segment')")
+    go.release()
+    shown.wait_for_selector("#state:has-text('Cancelled.')")
+    assert len(segments) == 1
+    with shown.expect_response("**/api/why") as answer:
+        shown.click("#answers button >> nth=1")
+    path = f"/api/jobs/{answer.value.json()['id']}"
+    shown.wait_for_selector("#state:has-text('Segment 0 of')")
+    shown.goto("about:blank")
+    until(lambda: json.loads(call(patient, "GET", path)[1]), lambda told: told["cancelling"])
+    go.release(50)
+    until(lambda: json.loads(call(patient, "GET", path)[1]), lambda told: told["state"] == "cancelled")
+    assert len(segments) == 2
+
+
+def test_the_page_goes_from_a_text_to_its_layers_and_a_trace(opened: Open) -> None:
+    """The trace is computed when it is asked for; the model says what it can answer."""
+    shown = opened("?text=The%20cat%20sat&model=embedded:minilm")
+    assert "predicts no word" in shown.inner_text("#says")
+    assert shown.inner_text("#why") == "Why are they similar?"
+    shown.click("#layers")
     shown.wait_for_selector(".findings li")
     assert shown.inner_text(".ligflow h1") == "The cat sat"
-    assert shown.query_selector(".findings").bounding_box()["y"] < 300
-    assert shown.query_selector("canvas.over").bounding_box()["y"] < 720
-    assert "?text=The+cat+sat&model=" in shown.url
+    assert shown.query_selector(".findings").bounding_box()["y"] < 480
     shown.click('[name="tab-trace"]')
     assert "cannot be followed" in shown.inner_text(".trace p")
     shown.click(".trace button")
     shown.wait_for_selector(".trace li")
     assert "mean baseline" in shown.inner_text(".trace p.faint")
+    shown.click("#why")
+    assert shown.evaluate("document.activeElement.id") == "other"

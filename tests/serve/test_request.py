@@ -8,7 +8,8 @@ from starlette.testclient import TestClient
 
 from ligflow import Explainer
 from ligflow.errors import LigflowError
-from ligflow.serve.request import Limits, Offered
+from ligflow.serve.limits import Limits
+from ligflow.serve.offered import Offered
 from served import ASK, LIMITS, assert_refused
 
 
@@ -48,7 +49,7 @@ from served import ASK, LIMITS, assert_refused
     ],
 )
 def test_a_wrong_field_is_refused(client: TestClient, ask: dict[str, Any], said: list[str]) -> None:
-    assert_refused(client.post("/api/jobs", json=ASK | ask), 422, *said)
+    assert_refused(client.post("/api/flows", json=ASK | ask), 422, *said)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_a_wrong_field_is_refused(client: TestClient, ask: dict[str, Any], said:
     ],
 )
 def test_a_wrong_body_is_refused(client: TestClient, body: bytes, status: int, said: str) -> None:
-    assert_refused(client.post("/api/jobs", content=body), status, said)
+    assert_refused(client.post("/api/flows", content=body), status, said)
 
 
 def test_a_text_of_the_most_characters_fits_the_body() -> None:

@@ -22,12 +22,13 @@ from ligflow.cli.options import (
 from ligflow.cli.streams import console, errors, loading
 from ligflow.errors import LigflowError
 from ligflow.extras import need
-from ligflow.names import default_model
+from ligflow.names import default_model, speaking_model
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from ligflow.serve.request import Limits, Offered
+    from ligflow.serve.limits import Limits
+    from ligflow.serve.offered import Offered
 
 _HOST, _PORT = "127.0.0.1", 8517
 _GOODBYE_SECONDS = 3
@@ -36,7 +37,12 @@ _GOODBYE_SECONDS = 3
 def serve(
     model: Annotated[
         list[str] | None,
-        option("A model that is offered, repeatable; default: the embedded MiniLM.", TEXT, "--model", "-m"),
+        option(
+            "A model that is offered, repeatable; default: the embedded SmolLM2, if it is there, and MiniLM.",
+            TEXT,
+            "--model",
+            "-m",
+        ),
     ] = None,
     device: Device = None,
     dtype: Dtype = "float32",
@@ -44,17 +50,17 @@ def serve(
     trust_remote_code: TrustCode = False,
     host: Annotated[str, option("The address to listen on; default: this machine only.", ADDRESS)] = _HOST,
     port: Annotated[int, option("0: any free one.", ADDRESS, min=0, max=65535)] = _PORT,
-    max_characters: Annotated[int, option("Of a text.", LIMITS, min=1)] = 2000,
-    max_tokens: Annotated[int, option("Of a text.", LIMITS, min=1)] = 256,
-    queue: Annotated[int, option("Texts that may wait.", LIMITS, min=1)] = 64,
-    keep: Annotated[int, option("Finished flows that are kept, in memory only.", LIMITS, min=1)] = 32,
+    max_characters: Annotated[int, option("Of all texts of a request.", LIMITS, min=1)] = 2000,
+    max_tokens: Annotated[int, option("Of all texts of a request.", LIMITS, min=1)] = 256,
+    queue: Annotated[int, option("Requests that may wait.", LIMITS, min=1)] = 64,
+    keep: Annotated[int, option("Results that are kept, in memory only.", LIMITS, min=1)] = 32,
 ) -> None:
-    """Serve a page that explains texts, on this machine: one computation at a time, nothing on disk."""
+    """Serve a page that says why, on this machine: one computation at a time, nothing on disk."""
     need("serve", "ligflow serve")
     loading(model[0] if model else None)
     from ligflow.serve import guard, jobs
     from ligflow.serve.app import create_app
-    from ligflow.serve.request import Limits
+    from ligflow.serve.limits import Limits
 
     limits = Limits(max_characters, max_tokens, queue, keep)
     with _listen(host, port) as listening, jobs.Queue(queue, keep) as waiting:
@@ -88,9 +94,9 @@ def _load(
     trust_remote_code: bool,
     limits: "Limits",
 ) -> "list[Offered]":
-    from ligflow.serve.request import Offered
+    from ligflow.serve.offered import Offered
 
-    chosen = list(dict.fromkeys(names or [default_model()]))
+    chosen = list(dict.fromkeys(names or _default_models()))
     return [
         Offered.of(
             explainer_of(name, None, device, dtype, local_files_only, trust_remote_code=trust_remote_code),
@@ -98,6 +104,12 @@ def _load(
         )
         for name in chosen
     ]
+
+
+def _default_models() -> list[str]:
+    """One that continues texts, where it is installed, and one that turns them into vectors."""
+    speaking = speaking_model()
+    return [default_model()] if speaking is None else [speaking, default_model()]
 
 
 def _greet(host: str, port: int, offered: "list[Offered]", private: bool) -> None:

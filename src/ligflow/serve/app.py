@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from importlib import resources
+from pathlib import PurePath
 from typing import Any
 
 from starlette.applications import Starlette
@@ -14,15 +15,34 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ligflow.errors import LigflowError
+from ligflow.serve.checks import check
 from ligflow.serve.guard import LOOPBACK, Guard
-from ligflow.serve.jobs import Full, Progress, Queue, Unfinished, Unknown, Work
-from ligflow.serve.request import CHAINED, TOLS, Ask, Limits, Malformed, Offered, check, read
+from ligflow.serve.jobs import Full, Queue, Unfinished, Unknown
+from ligflow.serve.limits import Limits
+from ligflow.serve.offered import Offered
+from ligflow.serve.request import (
+    CHAINED,
+    TOLS,
+    FlowRequest,
+    LikeliestRequest,
+    Malformed,
+    WhyRequest,
+    read,
+)
+from ligflow.serve.work import work_of
 from ligflow.view.interactive_page import module, style
 
+Answer = Callable[[Request], Awaitable[Response]]
 _RETRY_SECONDS = 5
 _BODY_SECONDS = 20.0
 _DRAIN_SECONDS, _DRAIN_BYTES = 1.0, 2**22
-_UNKNOWN_PATH = "There is no such page; the page is at /, and the API at /api/models and /api/jobs."
+_UNKNOWN_PATH = (
+    "There is no such page; the page is at /, and the API at /api/models, /api/flows, /api/likeliest, "
+    "/api/why and /api/jobs."
+)
+_KINDS = {"flows": FlowRequest, "likeliest": LikeliestRequest, "why": WhyRequest}
+_PAGE = ("page.css", "page.js", "form.js", "chat.js", "server.js", "outputs.js")
+_MEDIA = {".css": "text/css", ".js": "text/javascript"}
 
 
 class TooLarge(LigflowError):
@@ -54,10 +74,10 @@ def create_app(
     routes = [Route(path, _file(content, kind)) for path, (content, kind) in _files().items()]
     for path, method, call in (
         ("/api/models", "GET", service.models),
-        ("/api/jobs", "POST", service.add),
+        *((f"/api/{name}", "POST", service.adding(kind)) for name, kind in _KINDS.items()),
         ("/api/jobs/{name}", "GET", service.state),
         ("/api/jobs/{name}", "DELETE", service.cancel),
-        ("/api/jobs/{name}/flow", "GET", service.flow),
+        ("/api/jobs/{name}/result", "GET", service.result),
     ):
         routes.append(Route(path, call, methods=[method]))
     app = Starlette(routes=routes, exception_handlers={
@@ -77,11 +97,16 @@ class _Service:
         models = [model.describe() for model in self._models.values()]
         return _json({"models": models, "limits": most, "chained": CHAINED})
 
-    async def add(self, request: Request) -> JSONResponse:
-        ask = read(await _body(request, self._limits.body))
-        model = check(ask, self._models, self._limits)
-        state = self._queue.add(_work(ask, model))
-        return _json(state, 202, {"Location": f"/api/jobs/{state['id']}"})
+    def adding(self, kind: Any) -> Answer:
+        """Takes requests of a kind into the queue."""
+
+        async def add(request: Request) -> Response:
+            wanted = read(kind, await _body(request, self._limits.body))
+            model = check(wanted, self._models, self._limits)
+            state = self._queue.add(work_of(wanted, model))
+            return _json(state, 202, {"Location": f"/api/jobs/{state['id']}"})
+
+        return add
 
     async def state(self, request: Request) -> JSONResponse:
         return _json(self._queue.state(request.path_params["name"]))
@@ -89,24 +114,9 @@ class _Service:
     async def cancel(self, request: Request) -> JSONResponse:
         return _json(self._queue.cancel(request.path_params["name"]))
 
-    async def flow(self, request: Request) -> Response:
-        flow = self._queue.result(request.path_params["name"])
-        return Response(flow, media_type="application/octet-stream")
-
-
-def _work(ask: Ask, model: Offered) -> Work:
-    """The computation of one request; only the packed bytes of its flow are kept."""
-
-    def work(progress: Progress) -> bytes:
-        from ligflow.view.payload import pack
-
-        flow = model.explainer.explain(
-            ask.text, routes=model.routes, layers=ask.layers, att_baseline=ask.att_baseline,
-            mlp_baseline=ask.mlp_baseline, layer_baseline=ask.layer_baseline, tol=ask.tol, progress=progress,
-        )  # fmt: skip
-        return pack(flow)
-
-    return work
+    async def result(self, request: Request) -> Response:
+        result = self._queue.result(request.path_params["name"])
+        return Response(result.content, media_type=result.media_type)
 
 
 async def _body(request: Request, limit: int) -> bytes:
@@ -144,15 +154,16 @@ def _too_large(limit: int) -> TooLarge:
 
 def _files() -> dict[str, tuple[str, str]]:
     """The page and the viewer, read now."""
-    index = resources.files("ligflow.serve").joinpath("index.html").read_text(encoding="utf-8")
+    folder = resources.files("ligflow.serve").joinpath("page")
+    texts = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in ("index.html", *_PAGE)}
     return {
-        "/": (index, "text/html"),
+        "/": (texts.pop("index.html"), "text/html"),
         "/ligflow.js": (module(), "text/javascript"),
         "/ligflow.css": (style(), "text/css"),
-    }
+    } | {f"/{name}": (text, _MEDIA[PurePath(name).suffix]) for name, text in texts.items()}
 
 
-def _file(content: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
+def _file(content: str, kind: str) -> Answer:
     async def answer(_: Request) -> Response:
         return Response(content, media_type=kind)
 

@@ -13,11 +13,10 @@ from typing import Any
 
 from ligflow.errors import LigflowError
 
-Progress = Callable[[int, int], None]  # layers done, of how many
-Work = Callable[[Progress], bytes]
+Progress = Callable[[int, int], None]  # steps done (layers, segments), of how many
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 KEEP_BYTES = 2**30  # results together; the newest is kept whatever its size
-_PATIENCE = 10.0  # seconds that closing waits for the layer in work
+_PATIENCE = 10.0  # seconds that closing waits for the step in work
 _BROKEN = (
     "The computation failed inside the server, and its log says why. Other texts can still be explained; "
     "try again, or report it with that log."
@@ -38,25 +37,36 @@ class Unfinished(LigflowError):
 
 
 class _Cancelled(Exception):
-    """Ends a computation from within, at the end of a layer."""
+    """Ends a computation from within, at the end of a step."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job made, and what it is."""
+
+    content: bytes
+    media_type: str = "application/octet-stream"
+
+
+Work = Callable[[Progress], Result]
 
 
 @dataclass(eq=False)
 class Job:
-    """What is known of a job; `stop` asks a running one to end after its layer."""
+    """What is known of a job; `stop` asks a running one to end after its step."""
 
     id: str
     state: str = QUEUED
     done: int = 0
     of: int = 0
     error: str | None = None
-    result: bytes | None = None
+    result: Result | None = None
     stop: bool = False
 
     @property
     def size(self) -> int:
         """Bytes of the result."""
-        return len(self.result or b"")
+        return 0 if self.result is None else len(self.result.content)
 
 
 class Queue:
@@ -80,7 +90,7 @@ class Queue:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Cancels everything, and waits a while for the layer in work."""
+        """Cancels everything, and waits a while for the step in work."""
         with self._changed:
             self._closed = True
             if self._running is not None:
@@ -92,7 +102,9 @@ class Queue:
         """The new job's state. Raises Full if too many are waiting."""
         with self._changed:
             if len(self._waiting) >= self._limit:
-                raise Full(f"{self._limit} texts are waiting already, the most there may be; try again soon.")
+                raise Full(
+                    f"{self._limit} requests are waiting already, the most there may be; try again soon."
+                )
             job = Job(secrets.token_urlsafe(12))
             self._jobs[job.id], self._waiting[job.id] = job, work
             self._changed.notify_all()
@@ -104,7 +116,7 @@ class Queue:
             return self._describe(self._job(name))
 
     def cancel(self, name: str) -> dict[str, Any]:
-        """Takes a job out of the queue, or ends it after the layer in work; what is over stays so."""
+        """Takes a job out of the queue, or ends it after the step in work; what is over stays so."""
         with self._changed:
             job = self._job(name)
             if job.state == QUEUED:
@@ -114,7 +126,7 @@ class Queue:
                 job.stop = True
             return self._describe(job)
 
-    def result(self, name: str) -> bytes:
+    def result(self, name: str) -> Result:
         """What a job made. Raises Unknown, and Unfinished where there is nothing (yet)."""
         with self._changed:
             job = self._job(name)
@@ -122,7 +134,7 @@ class Queue:
                 return job.result
             if job.state in (QUEUED, RUNNING):
                 raise Unfinished(f"The job is still {job.state}; ask again when its state is done.")
-            raise Unfinished(f"The job has {job.state}, so there is no flow. {job.error or ''}".strip())
+            raise Unfinished(f"The job has {job.state}, so there is no result. {job.error or ''}".strip())
 
     def _job(self, name: str) -> Job:
         if name not in self._jobs:
@@ -156,7 +168,7 @@ class Queue:
     def _compute(self, job: Job, work: Work) -> None:
         """Whatever happens to one job, the thread goes on with the next."""
         try:
-            result = work(lambda layers, of: self._progress(job, layers, of))
+            result = work(lambda done, of: self._progress(job, done, of))
         except _Cancelled:
             self._ended(job, CANCELLED)
         except LigflowError as problem:
@@ -167,18 +179,18 @@ class Queue:
         else:
             self._ended(job, DONE, result=result)
 
-    def _progress(self, job: Job, layers: int, of: int) -> None:
+    def _progress(self, job: Job, done: int, of: int) -> None:
         with self._changed:
-            job.done, job.of = layers, of
+            job.done, job.of = done, of
             if job.stop:
                 raise _Cancelled
 
-    def _ended(self, job: Job, state: str, error: str | None = None, result: bytes | None = None) -> None:
+    def _ended(self, job: Job, state: str, error: str | None = None, result: Result | None = None) -> None:
         with self._changed:
             self._running = None
             self._end(job, state, error, result)
 
-    def _end(self, job: Job, state: str, error: str | None = None, result: bytes | None = None) -> None:
+    def _end(self, job: Job, state: str, error: str | None = None, result: Result | None = None) -> None:
         """Keeps the job among those that are over, and drops the oldest of them where there are too many."""
         job.state, job.error, job.result = state, error, result
         self._over.append(job)
