@@ -1,9 +1,12 @@
 """The page of the server in a browser."""
 
+import csv
+import io
 import json
 import threading
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -12,8 +15,7 @@ import pytest
 from browser import PATIENCE, chromium
 from ligflow.prediction.likeliest import likeliest
 from ligflow.serve.offered import Offered
-from ligflow.view.prediction_page import page
-from ligflow.view.prediction_words import number, units
+from ligflow.view.answer_page import page
 from served import Open, call, until
 
 TEXT = "The capital of France is"
@@ -71,20 +73,25 @@ def test_the_page_goes_from_a_text_to_an_answer_by_clicks(opened: Open, speaking
     prediction = speaking.explainer.explain_prediction(TEXT, outputs[1].answer)
     assert_shown(shown, prediction)
     first = shown.get_attribute("iframe", "src")
-    shown.click("#contrasts button >> nth=2")  # the first is: anything else
+    shown.press("#contrasts button >> nth=2", "Enter")  # the first is: anything else
     shown.wait_for_selector(f'iframe:not([src="{first}"])')
     assert_shown(shown, speaking.explainer.explain_prediction(TEXT, outputs[1].answer, outputs[2].answer))
     assert f"?text={quote(TEXT).replace('%20', '+')}&model=" in shown.url
 
 
 def assert_shown(shown: Any, prediction: Any) -> None:
-    """The answer's page is that of the library, and its numbers stand in the window."""
+    """The answer's page is that of the library; its numbers can be pinned and saved from within the frame."""
     shown.wait_for_selector("iframe")
     assert shown.request.get(shown.evaluate("document.querySelector('iframe').src")).text() == page(
-        prediction
+        [prediction]
     )
-    strongest = max(units(prediction), key=lambda unit: abs(unit.relevance))
-    shown.frame_locator("iframe").get_by_text(number(strongest.relevance)).first.wait_for()
+    frame = shown.frame_locator("iframe")
+    frame.locator(".bysize button").first.click()
+    frame.locator("section.words .save summary").click()
+    with shown.expect_download() as waiting:
+        frame.locator("section.words .save-csv").click()
+    rows = csv.DictReader(io.StringIO(Path(waiting.value.path()).read_text(encoding="utf-8")))
+    assert [float(row["relevance"]) for row in rows] == pytest.approx(prediction.relevance.tolist(), rel=1e-5)
 
 
 def test_a_hostile_text_does_nothing(opened: Open) -> None:

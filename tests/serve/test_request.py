@@ -10,7 +10,7 @@ from ligflow import Explainer
 from ligflow.errors import LigflowError
 from ligflow.serve.limits import Limits
 from ligflow.serve.offered import Offered
-from served import ASK, LIMITS, assert_refused
+from served import ASK, LIMITS, Connect, assert_refused, over, post
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,45 @@ def test_a_wrong_field_is_refused(client: TestClient, ask: dict[str, Any], said:
 )
 def test_a_wrong_body_is_refused(client: TestClient, body: bytes, status: int, said: str) -> None:
     assert_refused(client.post("/api/flows", content=body), status, said)
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (
+            {"text": "a b", "other": "c", "tol": 1},
+            ["Unknown field 'tol'", "text, model, other"],
+        ),
+        ({"text": "a b"}, ["predicts no word", "other"]),
+        ({"text": "a b", "other": " "}, ["second text (other) is empty"]),
+        ({"text": "a b", "other": "c", "answer": "d"}, ["predicts no word", "Leave out answer"]),
+        ({"text": "a b", "other": "c", "answer": -1}, ["answer is -1", "/api/likeliest"]),
+        ({"text": "a b", "other": "c", "contrast": 1.5}, ["contrast is 1.5"]),
+        ({"text": "a b", "other": "c", "position": []}, ["position is []"]),
+        ({"text": "a b", "other": "c", "reference": " "}, ["reference is blank", "as many tokens"]),
+        ({"text": "a b", "other": "c", "reference": "r" * 201}, ["201 characters", "200"]),
+        ({"text": "a" * 150, "other": "b" * 51}, ["201 characters"]),
+        ({"text": "a " * 11, "other": "b " * 11}, ["26 tokens", "24"]),
+        ({"text": []}, ["text is []", "turns of a chat"]),
+        ({"text": [{"role": "user"}]}, ["text is [", "turns of a chat"]),
+        ({"text": [{"role": "user", "content": "Hi"}], "other": "b"}, ["chat has no second text"]),
+        ({"text": [{"role": "user", "content": "Hi"}] * 65, "other": "b"}, ["text is ["]),
+    ],
+)
+def test_a_wrong_question_is_refused(client: TestClient, ask: dict[str, Any], said: list[str]) -> None:
+    assert_refused(client.post("/api/why", json=ask), 422, *said)
+
+
+def test_what_a_model_of_one_text_does_not_read_is_refused(connect: Connect, speaking: Offered) -> None:
+    client = connect(models=[speaking])
+    assert_refused(client.post("/api/likeliest", json={"text": "a", "other": "b"}), 422, "reads one text")
+    turns = [{"role": "user", "content": " "}]
+    assert_refused(client.post("/api/why", json={"text": turns}), 422, "Message 0", "not blank")
+    name = post(client, "/api/why", text="The capital", reference="too many tokens for it")["id"]
+    told = over(client, name)
+    assert told["state"] == "failed"
+    assert "reword one until they are as many" in told["error"]
+    assert_refused(client.get(f"/api/jobs/{name}/result"), 409, "no result", "as many")
 
 
 def test_a_text_of_the_most_characters_fits_the_body() -> None:

@@ -57,7 +57,7 @@ def serve(
 ) -> None:
     """Serve a page that says why, on this machine: one computation at a time, nothing on disk."""
     need("serve", "ligflow serve")
-    loading(model[0] if model else None)
+    loading((model or _default_models())[0])
     from ligflow.serve import guard, jobs
     from ligflow.serve.app import create_app
     from ligflow.serve.limits import Limits

@@ -47,20 +47,19 @@ def _likeliest(request: LikeliestRequest, model: Offered) -> Result:
 
 def _why(request: WhyRequest, model: Offered, progress: Progress) -> Result:
     """The page of an answer, or of why two texts are similar."""
-    from ligflow.view.prediction_page import body, document, page
+    from ligflow.view.answer_page import page
 
     inputs, reference = _inputs(request, model), _text(request.reference)
     if model.kind == "none" and request.other is not None:
         similarity = model.explainer.explain_similarity(
             inputs, request.other, reference=reference, progress=progress
         )
-        shown = f"{body(similarity.text)}<hr>\n{body(similarity.other)}"
-        html = document(similarity.text, shown)
+        html = page([similarity.text, similarity.other], ["the text", "the other text"])
     else:
         prediction = model.explainer.explain_prediction(
             inputs, request.answer, request.contrast, request.position, reference=reference, progress=progress
         )
-        html = page(prediction)
+        html = page([prediction])
     return Result(html.encode(), "text/html; charset=utf-8")
 
 
