@@ -1,1 +1,1 @@
-"""A local web server: texts in, answers and flows out, one at a time. Needs `pip install 'ligflow[serve]'`."""
+"""A local web server: texts in, answers and flows out, in turn. Needs `pip install 'ligflow[serve]'`."""
