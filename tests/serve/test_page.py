@@ -142,9 +142,9 @@ def test_the_page_goes_from_a_text_to_its_layers_and_a_trace(opened: Open) -> No
     assert "predicts no word" in shown.inner_text("#says")
     assert shown.inner_text("#why") == "Why are they similar?"
     shown.click("#layers")
-    shown.wait_for_selector(".findings li")
+    shown.wait_for_selector(".says")
     assert shown.inner_text(".ligflow h1") == "The cat sat"
-    assert shown.query_selector(".findings").bounding_box()["y"] < 480
+    assert shown.query_selector(".says").bounding_box()["y"] < 480
     shown.click('[name="tab-trace"]')
     assert "cannot be followed" in shown.inner_text(".trace p")
     shown.click(".trace button")

@@ -81,7 +81,7 @@ def test_the_files_of_the_viewer_are_modules_that_import_all_they_use(
     shown.set_default_timeout(PATIENCE)
     shown.on("pageerror", lambda error: problems.append(str(error)))
     shown.goto(f"http://viewer.test/#{state}")
-    shown.wait_for_selector(".findings li")
+    shown.wait_for_selector(".says")
     together = opened(html=whole, state=state)
     for kind in ("svg", "csv"):
         assert exported(shown, kind) == exported(together, kind)
@@ -122,7 +122,7 @@ def test_every_size_and_theme(opened: Open, flow: Flow, width: int, height: int,
     assert shown.is_visible(".trace canvas")
     assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     other = {"light": "dark", "dark": "light"}[scheme]
-    shown.click(".gear summary")
+    shown.click('[name="more"]')
     shown.select_option('[name="theme"]', other)
     assert shown.eval_on_selector("body", "e => getComputedStyle(e).backgroundColor") != paper
 

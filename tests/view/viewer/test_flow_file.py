@@ -43,7 +43,7 @@ def test_a_flow_file_can_be_opened_beside(opened: Open, flow: Flow, tmp_path: Pa
     other = flow_of(TOKENS, seed=5, **WORDS)
     shown = opened(flow, state="map=z2z&layer=0&special=0&colour=value")
     shown.set_input_files('input[type="file"]', other.save(tmp_path / "other.safetensors"))
-    shown.wait_for_selector('[name="beside"]')
+    shown.wait_for_selector('[name="beside"]', state="attached")
     assert chosen(shown, "beside") == "1"
     rows = table(shown)
     close(np.array([float(row["value"]) for row in rows[36:72]]).reshape(6, 6), other.z2z[0])

@@ -62,7 +62,7 @@ def test_a_link_reopens_the_view(opened: Open, flow: Flow) -> None:
     shown = opened(flow)
     shown.select_option('[name="layer"]', "1")
     shown.select_option('[name="map"]', "composed")
-    shown.click(".gear summary")
+    shown.click('[name="more"]')
     shown.select_option('[name="filter"]', "top")
     shown.check('[name="words"]')
     shown.keyboard.press("Escape")
@@ -118,7 +118,7 @@ def test_of_attention_weights_nothing_is_said_to_have_moved_a_token(opened: Open
 
 def test_every_control_can_be_reached_with_tab(opened: Open, flow: Flow) -> None:
     shown = opened(flow, state="filter=top&amount=2")
-    shown.click(".gear summary")
+    shown.click('[name="more"]')
     shown.evaluate("document.activeElement.blur()")
     names = set()
     for _ in range(40):

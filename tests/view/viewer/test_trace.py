@@ -153,7 +153,7 @@ def test_a_trace_by_keyboard_and_in_a_link(opened: Open, deep: Flow) -> None:
     assert shown.inner_text(".trace p").startswith("‘the’ after layer 2")
     shown.keyboard.press("]")
     assert shown.inner_text(".trace p").startswith("‘the’ after layer 3")
-    shown.click(".gear summary")
+    shown.click('[name="more"]')
     for name, value in (("paths", "2"), ("cut", "2.5")):
         shown.fill(f'[name="{name}"]', value)
         shown.keyboard.press("Tab")
@@ -162,7 +162,6 @@ def test_a_trace_by_keyboard_and_in_a_link(opened: Open, deep: Flow) -> None:
     for selector in (".trace p", ".trace td", ".trace li"):
         assert lines(again, selector) == lines(shown, selector)
     assert "edges from 2.5%" in exported(again, "svg")
-    again.click(".gear summary")
     again.evaluate("document.activeElement.blur()")
     names = set()
     for _ in range(60):
@@ -225,7 +224,7 @@ def test_what_python_refuses_to_trace_the_page_refuses_too(
         trace(flow, token, which="z2z" if "z2z" in state else "composed")
     shown = opened(flow, state=f"layer={layer}&{state}&trace=1&pin=t{token}")
     assert words in shown.inner_text(".trace p")
-    assert words in shown.get_attribute('[name="tab-trace"]', "title")
+    assert words in shown.get_attribute('[name="tab-trace"]', "aria-description")
     assert not shown.is_visible(".trace canvas")
     assert "strongest paths" not in exported(shown, "svg")
 
@@ -252,7 +251,7 @@ def test_a_trace_is_made_of_another_flow_of_the_page_where_the_one_shown_cannot_
     assert "Followed in the maps of made by hand, mean baseline" in shown.inner_text(".trace p.faint")
     itself = opened(deep, state="map=composed&layer=3&trace=1&pin=t4")
     assert lines(shown, ".trace li") == lines(itself, ".trace li")
-    assert not shown.get_attribute('[name="tab-trace"]', "title")
+    assert not shown.get_attribute('[name="tab-trace"]', "class")
 
 
 @pytest.mark.parametrize(
@@ -271,7 +270,7 @@ def test_a_trace_is_made_of_another_flow_of_the_page_where_the_one_shown_cannot_
 def test_first_steps_that_do_not_fit(opened: Open, deep: Flow, other: Callable[[], Flow], words: str) -> None:
     shown = opened(deep, other(), state="map=composed&layer=3&trace=1&pin=t4&top=1")
     assert words in shown.inner_text(".trace p")
-    shown.click(".gear summary")
+    shown.click('[name="more"]')
     shown.select_option('[name="top"]', "-1")
     assert shown.inner_text(".trace p").startswith("‘keeper’ after layer 3")
 

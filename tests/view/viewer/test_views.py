@@ -66,7 +66,7 @@ def test_the_diagonal_can_be_hidden(opened: Open) -> None:
 
 def test_signs_are_never_dropped_silently(opened: Open, flow: Flow) -> None:
     shown = opened(flow, state="map=z2z&layer=0&colour=value")
-    shown.click(".gear summary")
+    shown.click('[name="more"]')
     blue, orange = colours(exported(shown, "svg"))
     assert blue
     assert orange

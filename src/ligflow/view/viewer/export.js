@@ -13,9 +13,9 @@ function drawAll(pen, { views, most, only, found }, inks) {
   pen.text(12, 16, title, { fill: inks.text, size: 14, bold: true });
   const about = `Layer ${state.layer}: ${mapName(state.map, state.rule)}; ${settingsWords(flow)}`;
   const kept = keptWords(views[0], flow, state);
-  pen.text(12, 36, about, { fill: inks.faint, size: 12 });
-  pen.text(12, 52, kept, { fill: inks.faint, size: 12 });
-  const written = 24 + Math.max(widthOf(title, 14, true), widthOf(about, 12), widthOf(kept, 12), 456);
+  pen.text(12, 36, about, { fill: inks.faint, size: 13 });
+  pen.text(12, 52, kept, { fill: inks.faint, size: 13 });
+  const written = 24 + Math.max(widthOf(title, 14, true), widthOf(about, 13), widthOf(kept, 13), 456);
   if (found) {
     drawTrace(moved(pen, 12, 72), found, found.at, inks);
     return { width: Math.max(found.at.width + 24, written), height: 82 + found.at.height };
@@ -31,7 +31,7 @@ function drawAll(pen, { views, most, only, found }, inks) {
   }
   const below = 76 + Math.max(ladderAt ? ladderAt.height : 0, ...views.map((view) => view.at.height));
   drawLegend(pen, 12, below, views[0], most, inks);
-  pen.text(146, below + 5, legendText(views[0]), { fill: inks.text, size: 12 });
+  pen.text(146, below + 5, legendText(views[0]), { fill: inks.text, size: 13 });
   return { width: Math.max(x, written), height: below + 34 };
 }
 

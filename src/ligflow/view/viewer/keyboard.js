@@ -1,12 +1,16 @@
 // Keys: all that the controls do.
 
 import { mapsOf } from "./maps.js";
+import { presetsOf } from "./presets.js";
 import { AMOUNTS, CHOICES, pinned, pinOf } from "./state.js";
 
 export const KEYS =
-  "↑ ↓ target · ← → source · [ ] layer · , . map · Esc unpin · m map · x text · t trace · w words · s special tokens · d diagonal · n renormalise · f filter · c colours · + − zoom";
+  "1 2 3 4 questions · ↑ ↓ target · ← → source · [ ] layer · , . map · Esc unpin · m map · x text · t trace · w words · s special tokens · d diagonal · n renormalise · f filter · c colours · + − zoom · o more";
 
-export function keyboard(event, state, flow, view, set) {
+const QUESTIONS = ["vector", "head", "against", "beside"]; // the keys 1 to 4
+
+export function keyboard(event, state, flows, view, set) {
+  const flow = flows[state.flow];
   if (event.ctrlKey || event.metaKey || event.altKey || /^(SELECT|INPUT|TEXTAREA)$/.test(event.target.tagName)) return;
   if (event.target.className === "scroll" && event.key.startsWith("Arrow")) return;
   const turn = (list, value, by) => list[(list.indexOf(value) + by + list.length) % list.length];
@@ -40,7 +44,11 @@ export function keyboard(event, state, flow, view, set) {
     "+": () => set({ zoom: state.zoom + 1 }),
     "=": () => set({ zoom: state.zoom + 1 }),
     "-": () => set({ zoom: state.zoom - 1 }),
+    o: flip("more"),
   };
+  presetsOf(flows, state).forEach(({ name, change }) => {
+    keys[QUESTIONS.indexOf(name) + 1] = () => set(change);
+  });
   if (!(event.key in keys)) return;
   event.preventDefault();
   keys[event.key]();

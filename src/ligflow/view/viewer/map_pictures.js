@@ -5,13 +5,15 @@ import { inked } from "./views.js";
 import { cut, form, isAttention, percent, wayOf } from "./wording.js";
 
 export const LINKS = 600; // links that a ladder draws; the caption counts the others
+export const LETTER = 13; // pixels of what is written, at least
 export const LABEL = 14; // characters of a label beside a map; the tooltip has all of them
+const MANY = 40; // columns up to which each has its label
 const TITLE = 22; // height of the title of a map
 
 /** A label, with a faint dot for the blank that it begins with. */
 function drawLabel(pen, x, y, label, blank, look, faint) {
   pen.text(x, y, cut(label, LABEL), look);
-  if (!blank || look.size < 9) return;
+  if (!blank) return;
   const long = widthOf(cut(label, LABEL), look.size, look.bold);
   if (look.turn) pen.text(x, y + 4, "·", { fill: faint, size: look.size, align: "center" });
   else
@@ -28,10 +30,11 @@ export function heatLayout(view, width, zoom, height = 560) {
     34 + (view.title ? TITLE : 0) + widest(view.columnLabels),
     26,
   ];
+  const least = view.columns > MANY ? 2 : LETTER + 1; // a wider map of a few tokens is scrolled
   const fit = Math.min(
     30,
-    Math.max(2, (width - left - right) / Math.max(view.columns, 1)),
-    Math.max(12, (height - top - 8) / Math.max(view.rows, 1)),
+    Math.max(least, (width - left - right) / Math.max(view.columns, 1)),
+    Math.max(LETTER + 1, (height - top - 8) / Math.max(view.rows, 1)),
   );
   const cell = Math.max(1.5, fit * 1.25 ** zoom);
   return {
@@ -40,23 +43,23 @@ export function heatLayout(view, width, zoom, height = 560) {
     cell,
     width: left + cell * view.columns + right,
     height: top + cell * view.rows + 8,
-    step: Math.max(1, Math.ceil(9 / cell)),
+    step: Math.max(1, Math.ceil(LETTER / cell)),
   };
 }
 
 export function drawHeat(pen, view, at, most, inks) {
   const { left, top, cell, step } = at;
-  const size = Math.max(8, Math.min(13, cell * 0.85));
+  const size = LETTER;
   const title = view.title ? TITLE : 0;
   if (title) pen.text(10, 10, fitted(view.title, at.width - 14, 13, true), { fill: inks.text, size: 13, bold: true });
   pen.text(left + (cell * view.columns) / 2, 10 + title, view.isPlayers ? "head (column)" : "source (column)", {
     fill: inks.faint,
-    size: 12,
+    size: 13,
     align: "center",
   });
   pen.text(10, top + (cell * view.rows) / 2, "target (row)", {
     fill: inks.faint,
-    size: 12,
+    size: 13,
     align: "center",
     turn: -Math.PI / 2,
   });
@@ -104,7 +107,7 @@ export function drawHeat(pen, view, at, most, inks) {
 
 export function ladderLayout(ladder, width, height) {
   const [first, last] = [ladder.columns[0], ladder.columns[ladder.columns.length - 1]].map((one) => widest(one.labels));
-  const [left, right, top] = [first + 56, width - last - 16, 34];
+  const [left, right, top] = [first + 62, width - last - 16, 34];
   const inner = ladder.columns.length === 3 ? [left, (left + right) / 2, right] : [left, right];
   const most = Math.max(...ladder.columns.map((one) => one.labels.length), 1);
   const gap = Math.max(2, Math.min(26, (height - top - 30) / most));
@@ -146,7 +149,7 @@ export function drawLadder(pen, ladder, at, inks, only) {
     drawNodes(pen, one, column, ladder, at, inks, only, column ? null : shares);
   const more = ordered.length - drawn.length;
   const caption = more ? `the ${LINKS} strongest of ${ordered.length} links` : `${ordered.length} links`;
-  pen.text(at.width / 2, at.height - 10, caption, { fill: inks.faint, size: 12, align: "center" });
+  pen.text(at.width / 2, at.height - 10, caption, { fill: inks.faint, size: 13, align: "center" });
 }
 
 /** What part of all that leaves the first column each of its nodes gives, with its sign. */
@@ -161,14 +164,14 @@ function drawNodes(pen, one, column, ladder, at, inks, only, shares) {
   const { x, gap } = at.places[column];
   const last = column === ladder.columns.length - 1;
   const align = column === 0 ? "right" : last ? "left" : "center";
-  const step = Math.max(1, Math.ceil(9 / gap));
-  pen.text(x, 12, one.title, { fill: inks.faint, size: 12, align: "center" });
+  const step = Math.max(1, Math.ceil(LETTER / gap));
+  pen.text(x, 12, one.title, { fill: inks.faint, size: 13, align: "center" });
   one.labels.forEach((label, i) => {
     const chosen = only && only.side === one.side && only.index === one.ids[i];
     const much = shares && Math.abs(shares[i]) >= 0.01;
     if (i % step && !chosen) return;
-    const size = Math.max(8, Math.min(13, gap * 0.85));
-    const offset = { right: shares ? -42 : -8, left: 8, center: 0 }[align];
+    const size = LETTER;
+    const offset = { right: shares ? -48 : -8, left: 8, center: 0 }[align];
     if (align === "center") pen.rect(x - 14, at.y(column, i) - 8, 28, 16, css(inks.paper));
     drawLabel(
       pen,
@@ -182,7 +185,7 @@ function drawNodes(pen, one, column, ladder, at, inks, only, shares) {
     if (much)
       pen.text(x - 8, at.y(column, i), percent(shares[i]), {
         fill: inks.faint,
-        size: Math.min(size, 12),
+        size,
         align: "right",
       });
   });
@@ -198,8 +201,8 @@ export function drawLegend(pen, x, y, view, most, inks) {
     pen.rect(x + i * 2, y, 2.2, 10, css(shade(value, 1, inks)));
   }
   const amount = (v) => (view.state.colour === "share" ? `${(100 * v).toPrecision(3)}%` : form(v));
-  pen.text(x, y + 19, signed ? `−${amount(most)}` : "0", { fill: inks.text, size: 12 });
-  pen.text(x + steps * 2, y + 19, amount(most), { fill: inks.text, size: 12, align: "right" });
+  pen.text(x, y + 19, signed ? `−${amount(most)}` : "0", { fill: inks.text, size: 13 });
+  pen.text(x + steps * 2, y + 19, amount(most), { fill: inks.text, size: 13, align: "right" });
 }
 
 export function legendText(view) {

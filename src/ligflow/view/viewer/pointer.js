@@ -1,10 +1,8 @@
 // The pointer: what it points at, a line about it beside it (on phones a sheet at the foot), and what a click pins.
 
 import { pointerWords } from "./descriptions.js";
-import { make } from "./elements.js";
+import { showTip } from "./tooltip.js";
 import { pairsOf } from "./views.js";
-
-const GAP = 14; // between pointer and tooltip
 
 /** Listens to heat maps and ladder; `app` gives the views and hears of what is pointed at and pinned. */
 export function listen(parts, app) {
@@ -17,12 +15,7 @@ export function listen(parts, app) {
   function tell(event, place) {
     const lines = place ? pointerWords(place.view, place) : [];
     if (!lines.length) return hide();
-    tip.replaceChildren(...lines.map((line, i) => make("div", { className: i ? "faint" : "" }, line)));
-    tip.hidden = false;
-    const { width, height } = tip.getBoundingClientRect();
-    const x = event.clientX + GAP + width > window.innerWidth ? event.clientX - GAP - width : event.clientX + GAP;
-    const y = event.clientY + GAP + height > window.innerHeight ? event.clientY - GAP - height : event.clientY + GAP;
-    Object.assign(tip.style, { left: `${Math.max(4, x)}px`, top: `${Math.max(4, y)}px` });
+    showTip(tip, lines, event.clientX, event.clientY);
   }
 
   function on(element, find) {

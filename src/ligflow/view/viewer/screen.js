@@ -1,6 +1,6 @@
 // What is on the screen for a state: the parts of the page filled and drawn, and pointer and keys turned into states.
 
-import { fillControls, fillTabs } from "./controls.js";
+import { fillControls, fillPresets, fillTabs } from "./controls.js";
 import { describe } from "./descriptions.js";
 import { fit, make, save, sentenceOf } from "./elements.js";
 import { exportPng, exportSvg } from "./export.js";
@@ -12,26 +12,17 @@ import { drawHeat, drawLadder, drawLegend, heatLayout, ladderLayout, legendText 
 import { markOverview, overview, overviewWidth } from "./overview.js";
 import { canvasPen, INKS } from "./pens.js";
 import { listen } from "./pointer.js";
+import { captionOf, certificateWords, headingOf, sayingOf, sumsWords } from "./reading.js";
 import { fillText } from "./running_text.js";
 import { skeleton } from "./skeleton.js";
-import { encode, opened, pinned, settled } from "./state.js";
+import { besideOf, encode, opened, pinned, settled } from "./state.js";
 import { exportCsv } from "./table.js";
+import { explainControls } from "./tooltip.js";
 import { chainOf, follow } from "./trace.js";
 import { fillRefusal, fillTrace } from "./trace_panel.js";
 import { traceLayout } from "./trace_picture.js";
 import { differenceOf, inked, ladderOf, largest, pairsOf, scaleOf, viewOf } from "./views.js";
-import {
-  ATTENTION,
-  certifiedRows,
-  entriesOf,
-  form,
-  isAttention,
-  mapName,
-  percent,
-  printable,
-  settingsWords,
-  wholeRow,
-} from "./wording.js";
+import { entriesOf, form, lettersOf, mapShort, percent, printable, settingsWords, wholeRow } from "./wording.js";
 
 export function screen(root, flows, { fragment, start: asked, onSelect, chain }) {
   let state = {};
@@ -79,12 +70,10 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
 
   function draw(before = {}) {
     root.dataset.theme = theme();
-    fillControls(parts.controls, flows, state, set);
-    const beside = flows[state.beside];
-    views = [
-      viewOf(current(), state),
-      ...(beside ? [viewOf(beside, settled({ ...state, flow: state.beside, pin: "" }, flows))] : []),
-    ];
+    fillPresets(parts.presets, flows, state, set);
+    fillControls(parts, flows, state, set);
+    const beside = besideOf(state, flows);
+    views = [viewOf(current(), state), ...(beside ? [viewOf(flows[beside.flow], beside)] : [])];
     most = scaleOf(views);
     if (beside && views[0].isPlayers === views[1].isPlayers) addDifference();
     nameViews();
@@ -92,7 +81,8 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     drawOverview(before);
     for (const tab of ["map", "text"]) parts[tab].hidden = state.tab !== tab;
     const following = state.tab === "trace";
-    [parts.trace.element.hidden, parts.headline.hidden, parts.kept.hidden] = [!following, following, following];
+    parts.trace.element.hidden = !following;
+    for (const name of ["headline", "caption", "kept"]) parts[name].hidden = following;
     drawPanels();
     report();
   }
@@ -102,15 +92,24 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     if (view.rows && view.columns) views.push({ ...view, most: largest(view) || 1 });
   }
 
+  /** What tells the views apart: the flow, and the layer and map where they are not the same. */
   function nameViews() {
+    views[0].title = "";
+    if (views.length < 2) return;
     const names = entriesOf(flows);
-    if (views.length < 2) views[0].title = "";
-    else
-      views.slice(0, 2).forEach((view) => {
-        view.title = names[flows.indexOf(view.flow)];
-      });
+    const [one, two] = views;
     const size =
-      state.colour === "share" ? `${(100 * (views[2]?.most || 0)).toPrecision(2)} points` : form(views[2]?.most || 0);
+      state.colour === "share"
+        ? `${Number((100 * (views[2]?.most || 0)).toPrecision(2))} points`
+        : form(views[2]?.most || 0);
+    for (const view of [one, two]) {
+      const { layer, map, rule } = view.state;
+      view.title = [
+        ...(one.flow !== two.flow ? [names[flows.indexOf(view.flow)]] : []),
+        ...(one.state.layer !== two.state.layer ? [`layer ${layer}`] : []),
+        ...(one.state.map !== two.state.map ? [`${mapShort(map, rule)}, ${lettersOf(map)}`] : []),
+      ].join(", ");
+    }
     if (views[2]) views[2].title = `first minus second, up to ${size}`;
   }
 
@@ -123,21 +122,23 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     parts.more.textContent ||= "more";
     parts.model.textContent = settingsWords(current());
     const { findings, about, map } = highlights(current(), state, state.pin);
+    const isShown = (one) => views.length === 1 && one.layer === state.layer && map === state.map;
+    const own = pinned(current(), state)?.side === "target" ? findings.find(isShown) : null;
     parts.findings.replaceChildren(
       ...findings.map((one) => {
         const go = one.head !== null && one.head !== undefined ? `; head ${one.head} is marked` : "";
-        return make(
-          "li",
-          {},
-          make(
-            "button",
-            { type: "button", title: `Show it in layer ${one.layer}${go}`, onclick: () => show(one, map) },
-            ...sentenceOf(one.parts),
-          ),
+        const why = `Show it in layer ${one.layer}${go}`;
+        const button = make(
+          "button",
+          { type: "button", "aria-description": why, onclick: () => show(one, map) },
+          ...sentenceOf(one.parts),
         );
+        return make("li", { hidden: one === own }, button);
       }),
     );
-    parts.findings.hidden = !findings.length;
+    parts.findings.hidden = !findings.some((one) => one !== own);
+    parts.says.replaceChildren(...sentenceOf(own ? own.parts : sayingOf(views, pinned(current(), state))));
+    parts.says.hidden = !parts.says.childNodes.length;
     parts.about.replaceChildren(...sentenceOf(about));
   }
 
@@ -147,17 +148,16 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     set({ layer, map, rule: "conserving", pin, special: 1, tab: state.tab === "trace" ? "map" : state.tab });
   };
 
-  const sums = (flow) => (isAttention(flow) ? ATTENTION : certifiedRows(state.map));
-
   function report() {
     const view = views[0];
     const bad = view.certificates.filter((one) => !one.met).length;
     const worst = Math.max(0, ...view.certificates.map((one) => one.certificate));
-    parts.heading.textContent = `Layer ${state.layer}: ${mapName(state.map, state.rule)}`;
-    parts.badge.textContent = bad ? `✗ ${bad} of ${view.rows} targets not converged` : sums(current());
+    parts.heading.textContent = headingOf(views);
+    parts.badge.textContent = bad ? `✗ ${bad} of ${view.rows} targets not converged` : sumsWords(view);
     parts.badge.className = bad ? "badge failed" : "badge";
     const notes = (current().meta.notes || []).map((note) => printable(String(note)));
-    parts.badge.title = `Largest completeness error ${form(worst)}. ${notes.join(" ")}`;
+    parts.badge.setAttribute("aria-description", `${certificateWords(view, form(worst))} ${notes.join(" ")}`.trim());
+    parts.caption.textContent = captionOf(views, pinned(current(), state));
     parts.kept.textContent = keptWords(view, current(), state);
   }
 
@@ -175,7 +175,6 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
   function drawPanels() {
     parts.more.hidden = parts.title.classList.contains("short") && parts.title.scrollWidth <= parts.title.clientWidth;
     parts.element.classList.toggle("stacked", views.length > 1 || overviewWidth(current()) > 0.4 * root.clientWidth);
-    parts.element.classList.toggle("beside", views.length > 1);
     parts.thumbs.classList.toggle("cut", parts.thumbs.scrollWidth > parts.thumbs.clientWidth + 2);
     const width = Math.max(280, parts.main.clientWidth - 4);
     if (state.tab === "map") drawMaps(width);
@@ -195,6 +194,8 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
         ? Math.max(300, (width - 24) / Math.min(views.length, Math.floor(width / 320) || 1))
         : Math.min(width * 0.58, width - 320);
     for (const view of views) view.at = heatLayout(view, room, state.zoom, Math.max(420, window.innerHeight - 330));
+    const top = Math.max(...views.map((view) => view.at.top)); // rows of all views stand side by side
+    for (const { at } of views) [at.height, at.top] = [at.height + top - at.top, top];
     const left = width - views[0].at.width - 16;
     const under = narrow || left < 300; // a map of a long text fills the width, and the ladder stands under it
     parts.ladder.element.style.order = under && !narrow ? 1 : 0;
@@ -342,9 +343,10 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
   });
   const onKey = (event) => {
     pointer.hide();
-    keyboard(event, state, current(), views[0], set);
+    keyboard(event, state, flows, views[0], set);
   };
   root.addEventListener("keydown", onKey);
+  const stopExplaining = explainControls(root, parts.tip);
   const onHash = () => {
     state = opened(flows, asked, location.hash.slice(1));
     set({}, true);
@@ -393,6 +395,7 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     added: () => (parts.element.hidden ? start() : set({ beside: flows.length - 1 })),
     destroy: () => {
       resized.disconnect();
+      stopExplaining();
       dark.removeEventListener("change", onTheme);
       window.removeEventListener("hashchange", onHash);
       root.removeEventListener("keydown", onKey);

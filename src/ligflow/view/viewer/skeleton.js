@@ -11,6 +11,12 @@ const GUIDE =
   "A percentage is a part of all that moved the target, of the sources that are shown. Special tokens, and tokens that take most of every row, are hidden as sources at first; how much " +
   "they hold is told. ✓ certified: what the sources contribute adds up to how far the target moved, within the tolerance; that is known from two plain runs of the layer.";
 
+const SAVED = {
+  svg: "This very view as a drawing, for print.",
+  png: "This very view as a picture, twice as fine as the screen.",
+  csv: "All squares of this view as a table, with their values, and what of them is shown.",
+};
+
 export function skeleton() {
   const [heat, beside, both] = [
     panel("Heat map: rows are targets, columns are sources"),
@@ -23,16 +29,29 @@ export function skeleton() {
     ladder,
     trace: tracePanel(),
     title: make("h1"),
-    more: make("button", { type: "button", className: "more" }),
+    more: make("button", {
+      type: "button",
+      className: "more",
+      "aria-description": "The whole text, or its first line.",
+    }),
     model: make("p", { className: "faint model" }),
-    findings: make("ol", { className: "findings", ariaLabel: "What moved it most" }),
+    says: make("p", { className: "says" }),
+    findings: make("ol", { className: "findings", ariaLabel: "What moved it most, in any layer" }),
     about: make("p", { className: "faint about" }),
+    presets: make("div", { className: "presets", role: "group", ariaLabel: "Questions" }),
     controls: make("div", { className: "controls" }),
+    moreButton: make("div"),
+    gear: make("div", { className: "gear" }),
     tabs: make("div", { className: "tabs", role: "tablist", ariaLabel: "How to see it" }),
-    skip: make("button", { type: "button", className: "skip" }, "Skip the thumbnails"),
+    skip: make(
+      "button",
+      { type: "button", className: "skip", "aria-description": "Go on to the picture." },
+      "Skip the thumbnails",
+    ),
     thumbs: make("div", { className: "thumbs" }),
     heading: make("h2"),
-    badge: make("span", { className: "badge" }),
+    badge: make("span", { className: "badge", tabIndex: 0 }),
+    caption: make("p", { className: "caption" }),
     kept: make("p", { className: "kept" }),
     legend: make("canvas", { className: "legend", role: "img" }),
     legendText: make("span"),
@@ -53,11 +72,13 @@ export function skeleton() {
       accept: ".safetensors",
       multiple: true,
       ariaLabel: "Open a flow file beside this one",
+      "aria-description":
+        "A saved flow (.safetensors) of this or another model, drawn beside this one. It stays on this machine. A file can be dropped on the page, too.",
     }),
     exports: Object.fromEntries(
-      ["svg", "png", "csv"].map((kind) => [
+      Object.entries(SAVED).map(([kind, why]) => [
         kind,
-        make("button", { type: "button", className: `export-${kind}` }, kind.toUpperCase()),
+        make("button", { type: "button", className: `export-${kind}`, "aria-description": why }, kind.toUpperCase()),
       ]),
     ),
   };
@@ -70,6 +91,7 @@ export function skeleton() {
     "main",
     {},
     parts.headline,
+    parts.caption,
     parts.kept,
     parts.map,
     parts.text,
@@ -84,9 +106,12 @@ export function skeleton() {
       "header",
       {},
       make("div", { className: "titles" }, parts.title, parts.more, parts.model),
+      parts.says,
       parts.findings,
       parts.about,
-      make("div", { className: "bar" }, parts.tabs, parts.controls),
+      parts.presets,
+      make("div", { className: "bar" }, parts.tabs, parts.controls, parts.moreButton),
+      parts.gear,
     ),
     make("div", { className: "body" }, parts.overview, parts.main),
     parts.tip,

@@ -7,7 +7,9 @@ import { mapsOf } from "./maps.js";
 export const MOST_PATHS = 100;
 export const DEFAULTS = {
   flow: 0,
-  beside: -1,
+  beside: -1, // a flow beside it; or the same flow in another map or layer
+  besideMap: "",
+  besideLayer: -1,
   layer: null,
   map: null,
   rule: "conserving",
@@ -26,6 +28,7 @@ export const DEFAULTS = {
   top: -1,
   zoom: 0,
   theme: "",
+  more: 0,
 };
 const FRACTIONS = ["amount", "cut"]; // per cent; every other number is whole
 export const AMOUNTS = { all: 0, threshold: 5, top: 3, mass: 90 };
@@ -83,7 +86,7 @@ function aliased(key, value) {
 export function settled(state, flows) {
   const next = { ...state };
   next.flow = flows[state.flow] ? state.flow : 0;
-  next.beside = flows[state.beside] ? state.beside : -1;
+  next.beside = flows[state.beside] && state.beside !== next.flow ? state.beside : -1;
   const flow = flows[next.flow];
   if (!mapsOf(flow).includes(state.map)) next.map = defaultMap(flow);
   next.words = state.words && flow.meta.words ? 1 : 0;
@@ -95,7 +98,22 @@ export function settled(state, flows) {
   next.zoom = Math.max(-8, Math.min(12, state.zoom));
   if (next.pin && !pinned(flow, next)) next.pin = "";
   if (!flow.layers.includes(state.layer)) next.layer = opening(flow, next).layer;
+  const other = flows[next.beside] || flow;
+  if (!mapsOf(other).includes(state.besideMap) || state.besideMap === next.map) next.besideMap = "";
+  if (!other.layers.includes(state.besideLayer) || state.besideLayer === next.layer) next.besideLayer = -1;
   return next;
+}
+
+/** The state of the view beside: of another flow, map or layer; null where nothing stands beside. */
+export function besideOf(state, flows) {
+  const { beside, besideMap, besideLayer } = state;
+  if (beside < 0 && !besideMap && besideLayer < 0) return null;
+  const other = {
+    flow: beside < 0 ? state.flow : beside,
+    map: besideMap || state.map,
+    layer: besideLayer < 0 ? state.layer : besideLayer,
+  };
+  return settled({ ...state, ...other, pin: "", beside: -1, besideMap: "", besideLayer: -1 }, flows);
 }
 
 /** The group, or the head, that is pinned: `t3` is token 3 as a target, `s3` as a source, `h3` is head 3. */

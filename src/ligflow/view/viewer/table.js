@@ -2,6 +2,13 @@
 
 import { settingsOf } from "./wording.js";
 
+const mapOf = ({ state: { map, rule } }) => (["composed", "difference"].includes(map) ? `${map} ${rule}` : map);
+
+/** What a view is of; of a difference what both are of, where they are not of the same. */
+function ofBoth(view, name, same = view.other && name(view) === name(view.other)) {
+  return view.other && !same ? `${name(view)} minus ${name(view.other)}` : name(view);
+}
+
 /** Every cell of the view: its value, and what is shown of it (empty where the filter leaves it out). */
 export function exportCsv(views) {
   const quoted = (text) => `"${String(text).replace(/"/g, '""')}"`;
@@ -11,17 +18,12 @@ export function exportCsv(views) {
       for (let c = 0; c < view.columns; c++) {
         const [value, shown] = [view.values[r * view.columns + c], view.shown[r * view.columns + c]];
         const one = view.certificates[r];
-        const map =
-          view.state.map === "composed" || view.state.map === "difference"
-            ? `${view.state.map} ${view.state.rule}`
-            : view.state.map;
-        const flow = view.other ? `${settingsOf(view.flow)} minus ${settingsOf(view.other)}` : settingsOf(view.flow);
         const tokenOf = (group) => view.lens.groups[group].tokens[0];
         lines.push(
           [
-            quoted(flow),
-            quoted(map),
-            view.state.layer,
+            quoted(ofBoth(view, (one) => settingsOf(one.flow), view.other?.flow === view.flow)),
+            quoted(ofBoth(view, mapOf)),
+            ofBoth(view, (one) => one.state.layer),
             tokenOf(view.rowIds[r]),
             quoted(view.rowLabels[r]),
             view.isPlayers ? c : tokenOf(view.columnIds[c]),

@@ -1,6 +1,6 @@
 // The picture of a trace: columns are depths, the input on the left as in the ladder; rows are tokens.
 
-import { LABEL, LINKS } from "./map_pictures.js";
+import { LABEL, LETTER, LINKS } from "./map_pictures.js";
 import { css, shade } from "./pens.js";
 import { cut, form } from "./wording.js";
 
@@ -53,29 +53,33 @@ export function drawTrace(pen, found, at, inks) {
     const layer = found.layers[depth];
     const name =
       at.pitch >= 84 || layer === undefined ? depthName(found, depth) : at.pitch >= 52 ? `layer ${layer}` : `${layer}`;
-    pen.text(at.x(depth) + box / 2, 10, name, { fill: inks.faint, size: 12, align: "center" });
+    pen.text(at.x(depth) + box / 2, 10, name, { fill: inks.faint, size: LETTER, align: "center" });
     pen.rect(at.x(depth), top, box, gap * row.length, css(inks.paper));
     for (const [token, held] of row.entries()) drawHeld(pen, held, at.x(depth), at.y(token), at, found.most, inks);
     pen.frame(at.x(depth), top, box, gap * row.length, inks.line);
   });
-  const step = Math.max(1, Math.ceil(9 / gap));
-  const size = Math.max(8, Math.min(12, gap * 0.85));
+  const step = Math.max(1, Math.ceil(LETTER / gap));
   found.labels.forEach((label, token) => {
     const chosen = token === found.start;
     if (chosen || (token % step === 0 && Math.abs(token - found.start) >= step))
-      pen.text(at.left - 8, at.y(token), cut(label, LABEL), { fill: inks.text, size, align: "right", bold: chosen });
+      pen.text(at.left - 8, at.y(token), cut(label, LABEL), {
+        fill: inks.text,
+        size: LETTER,
+        align: "right",
+        bold: chosen,
+      });
   });
-  pen.text(at.left, at.height - 10, caption(found, edges.length), { fill: inks.faint, size: 12 });
+  pen.text(at.left, at.height - 10, caption(found, edges.length), { fill: inks.faint, size: LETTER });
 }
 
 /** Relevance in per cent on its colour. */
 function drawHeld(pen, held, x, y, { box, gap }, most, inks) {
   pen.rect(x + 1, y - gap / 2 + 0.5, box - 2, Math.max(1, gap - 1), css(shade(held, most, inks)));
   const text = Math.round(100 * held);
-  if (gap >= 11 && box >= 18 && text)
+  if (gap >= LETTER && box >= 24 && text)
     pen.text(x + box / 2, y, String(text), {
       fill: Math.abs(held) > 0.6 * most ? css(inks.paper) : inks.text,
-      size: 10,
+      size: LETTER,
       align: "center",
     });
 }

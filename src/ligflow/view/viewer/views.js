@@ -152,19 +152,41 @@ export function pairsOf(first, second) {
   return second.pairs;
 }
 
+/** Columns of heads that both have, by their numbers, and of what is past the heads: the last column of each. */
+function playersOfBoth(first, second) {
+  const heads = Math.min(first.columns, second.columns) - 1;
+  return [...Array(heads).keys()].map((head) => [head, head]).concat([[first.columns - 1, second.columns - 1]]);
+}
+
+/** A cell as a part of its row, whatever is coloured. */
+export const inShare = (view, r, c) => (view.sizes[r] > 0 ? view.values[r * view.columns + c] / view.sizes[r] : 0);
+
+/** What part of each row two views share out alike: 1 less half of what their shares differ by, over the columns of either. */
+function agreedOf(first, second, rows, columns) {
+  return rows.map(([r, s]) => {
+    if (!first.sizes[r] && !second.sizes[s]) return 1;
+    let [gap, one, two] = [0, 0, 0];
+    for (const [c, d] of columns) {
+      const [a, b] = [inShare(first, r, c), inShare(second, s, d)];
+      [gap, one, two] = [gap + Math.abs(a - b), one + Math.abs(a), two + Math.abs(b)];
+    }
+    return Math.max(0, 1 - (gap + (1 - one) + (1 - two)) / 2);
+  });
+}
+
 /** First minus second, over the tokens that both have; of shares, in points. */
 export function differenceOf(first, second) {
   const pairs = pairsOf(first, second);
   const both = (a, b) =>
     pairs.flatMap(([i, j]) => (a.includes(i) && b.includes(j) ? [[a.indexOf(i), b.indexOf(j)]] : []));
   const rows = both(first.rowIds, second.rowIds);
-  const columns = first.isPlayers
-    ? first.columnIds.filter((c) => c < second.columns).map((c) => [c, c])
-    : both(first.columnIds, second.columnIds);
-  const values = Float32Array.from({ length: rows.length * columns.length }, (_, i) => {
-    const [[r, s], [c, d]] = [rows[Math.floor(i / columns.length)], columns[i % columns.length]];
-    return inked(first, r, c) - inked(second, s, d);
-  });
+  const columns = first.isPlayers ? playersOfBoth(first, second) : both(first.columnIds, second.columnIds);
+  const minus = (size) =>
+    Float32Array.from({ length: rows.length * columns.length }, (_, i) => {
+      const [[r, s], [c, d]] = [rows[Math.floor(i / columns.length)], columns[i % columns.length]];
+      return size(first, r, c) - size(second, s, d);
+    });
+  const values = minus(inked);
   const name = (a, b) => (a === b ? a : `${a} / ${b}`);
   const worse = (a, b) => ({
     ...a,
@@ -176,8 +198,10 @@ export function differenceOf(first, second) {
   const certificates = rows.map(([r, s]) => worse(first.certificates[r], second.certificates[s]));
   return {
     ...first,
-    other: second.flow,
+    other: second,
     values,
+    shareGaps: minus(inShare),
+    agreed: agreedOf(first, second, rows, columns),
     shown: values,
     rows: rows.length,
     columns: columns.length,

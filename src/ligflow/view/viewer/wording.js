@@ -16,7 +16,7 @@ export function printable(text) {
 export const labelOf = (token) => printable(token.replace(/^ +| +$/g, "") || token.replaceAll(" ", "␣"));
 
 export const MAP_CHOICES = {
-  z2z: "layer (token to token)",
+  z2z: "layer, token to token",
   composed: "layer, through the heads",
   difference: "layer, difference of the two",
   z2u: "what all heads read",
@@ -43,9 +43,16 @@ export const certifiedOf = (map) => (wayOf(map) ? "✓ certified, all parts toge
 export const certifiedRows = (map) =>
   wayOf(map) ? certifiedOf(map) : "✓ certified: each row adds up to how far its target moved";
 
-/** A map as an entry of a list. */
-export const mapChoice = (map) =>
+/** A map in plain words. */
+const mapWords = (map) =>
   MAP_CHOICES[map] || (wayOf(map) ? `layer, what passes through ${wayOf(map)}` : `what head ${map.slice(1)} reads`);
+
+/** A map in the letters of the paper: z, what the layer gets; u, what heads put out; z′, what the layer makes. */
+export const lettersOf = (map) =>
+  ({ composed: "z → u → z′", u2z: "u → z′", z2u: "z → u" })[map] || (/^h\d/.test(map) ? "z → u" : "z → z′");
+
+/** A map as an entry of a list. */
+export const mapChoice = (map) => `${mapWords(map)} (${lettersOf(map)})`;
 
 /** A map as a title, after `Layer 3: `. */
 export const mapName = (map, rule) => {
@@ -55,9 +62,13 @@ export const mapName = (map, rule) => {
       z2z: "token to token",
       composed: `token to token, through the heads${how}`,
       difference: `token to token, minus through the heads${how}`,
-    }[map] || (wayOf(map) ? `token to token, what passes through ${wayOf(map)}` : mapChoice(map))
+    }[map] || (wayOf(map) ? `token to token, what passes through ${wayOf(map)}` : mapWords(map))
   );
 };
+
+/** A map as one of two. */
+export const mapShort = (map, rule) =>
+  ({ z2z: "direct", composed: rule === "product" ? "composed (product)" : "composed" })[map] || mapName(map, rule);
 
 const BASELINES = { itb: "target", att_itb_a0: "target", matched: "matching", itb_zero_ratio: "target-and-zero" };
 const USUAL = ["att_itb_a0", "matched"]; // of the heads that write: where those that read start, they do
