@@ -257,6 +257,7 @@ def test_an_interrupted_call_leaves_the_model_and_the_explainer_as_they_were() -
     torch.testing.assert_close(explainer.explain(IDS).z2z, expected.z2z)
 
 
+@pytest.mark.usefixtures("no_shape_checks")
 @pytest.mark.filterwarnings("ignore::ligflow.CompletenessWarning")  # jumps of experts
 @pytest.mark.parametrize("kind", MODELS)
 def test_ten_threads_run_the_model_while_it_is_explained(kind: str) -> None:

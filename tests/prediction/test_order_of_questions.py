@@ -25,6 +25,7 @@ def _mixtral() -> PreTrainedModel:
     return strong(MixtralForCausalLM(AutoConfig.for_model("mixtral", **FAMILIES["mixtral"].config)))
 
 
+@pytest.mark.usefixtures("no_shape_checks")
 @pytest.mark.filterwarnings("ignore::ligflow.CompletenessWarning")
 @pytest.mark.parametrize("make", [llama, gpt2, _mixtral])
 def test_what_was_asked_before_changes_nothing(make: Callable[[], PreTrainedModel]) -> None:

@@ -49,7 +49,7 @@ from ligflow.corpus import Corpus, Experiment, Model, Sentence, run
 from ligflow.corpus.runs.worker import loaded
 loaded(Model())
 def read():
-    return (Sentence(n, "The cat slept. " * (1 + 30 * (n > 1)), "made") for n in range(3))
+    return (Sentence(n, "The cat slept. " * (1 + 6 * (n > 1)), "made") for n in range(3))
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 run(sys.argv[1], Corpus(read, {}), experiment=Experiment(layers=(0,)), shard_size=1)
 """
