@@ -17,7 +17,7 @@ _SHARED = ("wording.js", "safetensors.js", "elements.js", "pens.js")
 _MODULES = (  # each imports from those before it alone
     "numbers.js", "colours.js", "prediction_data.js", "summed_rows.js", "parts.js", "state.js", "app.js",
     "view_section.js", "tip.js", "controls.js", "headline.js", "word_text.js", "word_names.js",
-    "word_window.js",
+    "word_window.js", "strongest_steps.js",
     "answer_matrix.js", "passage_list.js", "word_table.js", "depth_map.js", "ladder.js", "part_detail.js",
     "flow_graph.js", "flow_layout.js", "flow_drawing.js", "flow_picture.js", "head_map.js", "views.js",
     "answer_viewer.js",

@@ -128,6 +128,20 @@ def test_what_a_head_reads_is_that_of_the_tensors(opened: Open, first: Predictio
     torch.testing.assert_close(edges(shown, first), first.edges(2, parts=True).query[1])
 
 
+def test_the_strongest_steps_between_words_are_said_and_lead_there(opened: Open, first: Prediction) -> None:
+    every = torch.stack([first.edges(layer) for layer in range(3)])
+    between = every * (1 - torch.eye(every.shape[-1]))
+    layer, head, target, source = (int(n) for n in torch.unravel_index(between.abs().argmax(), every.shape))
+    shown = opened(html=page([first]))
+    said = shown.locator(".steps li").first.inner_text()
+    names = [first.tokens[place].strip() for place in (source, target)]
+    assert said.startswith(f"‘{names[0]}’ to ‘{names[1]}’: layer {layer}, head {head}, ")
+    value = said.split(", ")[2].split(" (")[0].replace("−", "-")
+    assert float(value) == pytest.approx(float(every[layer, head, target, source]), rel=5e-3)
+    shown.locator(".steps button").first.click()
+    assert state_of(shown) == f"word={source}&layer={layer}&head={head}"
+
+
 def test_of_many_edges_the_strongest_are_there_and_their_share_is_said() -> None:
     prediction = prediction_of(edges=range(3))
     kept = load(pack(prediction, edge_bytes=8 * 10))

@@ -20,7 +20,7 @@ function matrixLayout({ data, state, group }, width) {
 
 /** The colour of a matrix is full where its strongest cell is. */
 const fullOf = (rows, data) =>
-  Math.max(...rows.flatMap((row) => [...byUnit(data, row.relevance)].map(Math.abs)), 1e-12);
+  rows.flatMap((row) => [...byUnit(data, row.relevance)]).reduce((most, each) => Math.max(most, Math.abs(each)), 1e-12);
 
 function drawMatrix(pen, at, scene) {
   const { data, group, inks, state } = scene;

@@ -10,6 +10,7 @@ import { controls, predictionChoice } from "./controls.js";
 import { headline } from "./headline.js";
 import { shareOf } from "./numbers.js";
 import { openPrediction, spoken } from "./prediction_data.js";
+import { strongestSteps } from "./strongest_steps.js";
 import { tipOf } from "./tip.js";
 import { viewSection } from "./view_section.js";
 import { VIEWS } from "./views.js";
@@ -45,7 +46,7 @@ export function mountAnswer(root, files, { fragment = false } = {}) {
     title,
     wordText(app, tip.tell),
     legend(app),
-    make("div", { className: "about" }, make("div", {}, compared, mark), outputs),
+    make("div", { className: "about" }, make("div", {}, compared, mark, strongestSteps(app)), outputs),
   );
   root.append(
     top,

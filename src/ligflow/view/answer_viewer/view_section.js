@@ -23,13 +23,26 @@ export function viewSection(view, app) {
   );
   const fill = () => table.replaceChildren(...(numbers.open ? [tableOf(view.table(app.scene()))] : []));
   numbers.addEventListener("toggle", fill);
-  app.connect((scene) => {
+  /** A view that fails says so in its place, and leaves the others alone. */
+  const guarded = (action) => (scene) => {
+    try {
+      action(scene);
+    } catch (error) {
+      caption.textContent = `This view could not be drawn: ${error.message}`;
+      reportError(error);
+    }
+  };
+  const draw = guarded((scene) => {
     element.hidden = !!view.isEmpty?.(scene);
     if (element.hidden) return;
     caption.replaceChildren(...[view.caption(scene)].flat());
     view.draw(scene);
     fill();
-  }, view.mark);
+  });
+  const mark = guarded((scene) => {
+    if (!element.hidden) view.mark(scene);
+  });
+  app.connect(draw, mark);
   return element;
 }
 

@@ -7,4 +7,4 @@ import { headMap } from "./head_map.js";
 import { passageList } from "./passage_list.js";
 import { wordTable } from "./word_table.js";
 
-export const VIEWS = [answerMatrix, passageList, wordTable, depthMap, flowPicture, headMap];
+export const VIEWS = [answerMatrix, passageList, wordTable, flowPicture, depthMap, headMap];
