@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from hand_made_prediction import prediction_of
 from ligflow import Prediction
@@ -40,16 +41,17 @@ def links(shown: Any) -> Rows:
         places = {name: int(row[f"{name} position"] or -1) for name in ("from", "to")}
         cut = row["from cut"]
         layer = int(cut.removeprefix("layer ")) if cut.startswith("layer ") else -1
+        part = float(row.get("part of the ways through what is pinned", 0))
         rows.append({"cut": cut, "layer": layer, "kind": row["kind"], "head": row["head"], **places,
-                     "value": float(row["relevance"])})  # fmt: skip
+                     "value": float(row["relevance"]), "part": part})  # fmt: skip
     return rows
 
 
-def sums(rows: Rows, kinds: set[str], *by: str) -> dict[tuple[Any, ...], float]:
+def sums(rows: Rows, kinds: set[str], *by: str, of: str = "value") -> dict[tuple[Any, ...], float]:
     found: defaultdict[tuple[Any, ...], float] = defaultdict(float)
     for row in rows:
         if row["kind"] in kinds:
-            found[tuple(row[name] for name in by)] += row["value"]
+            found[tuple(row[name] for name in by)] += row[of]
     return found
 
 
@@ -113,6 +115,47 @@ def test_a_merged_word_has_the_sums_of_its_tokens(opened: Open, whole: Predictio
     found = sums(links(shown), {"read by a head"}, "layer", "head", "from", "to")
     edge = whole.edges(2)[1]
     assert found[2, "1", 2, 4] == pytest.approx(float(edge[5, 2] + edge[5, 3]), rel=1e-5)
+
+
+def shares(values: torch.Tensor, dim: Any) -> torch.Tensor:
+    return values.abs() / values.abs().sum(dim, keepdim=True).clamp_min(1e-30)
+
+
+def ways(prediction: Prediction, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """From each word above a layer, how many of its ways go through each head, and to each word below."""
+    edges = prediction.edges(layer).double()
+    own = prediction.by_depth[layer + 2] - prediction.heads[layer].sum(0)
+    taken = shares(torch.cat([own[None], prediction.heads[layer]]), 0)
+    down = torch.diag(taken[0]) + (taken[1:, :, None] * shares(edges, -1)).sum(0)
+    return taken[1:], down
+
+
+@pytest.mark.parametrize("pinned", ["word=4", "layer=1&head=1"])
+def test_the_ways_through_what_is_pinned_are_those_of_all_ways(
+    opened: Open, whole: Prediction, pinned: str
+) -> None:
+    shown = opened(html=page([whole]), state=f"{pinned}&flow=100")
+    rows = links(shown)
+    top = shares(whole.by_depth[-1], 0)
+    (_, last), (heads, middle), (_, first) = (ways(whole, layer) for layer in (2, 1, 0))
+    at_head = (top @ last) * heads[1]
+    if pinned == "word=4":
+        known, at_head = float((top @ last @ middle @ first)[4]), top @ last * heads[1]
+        below = shares(whole.edges(1)[1].double(), -1) @ first[:, 4]
+        at_head = at_head * below / known
+    else:
+        known = float(at_head.sum())
+        at_head = at_head / known
+    entering = sums(rows, {"carried by itself", "head"}, "layer", of="part")
+    leaving = sums(rows, {"carried by itself", "read by a head"}, "layer", of="part")
+    for layer in range(3):
+        assert entering[layer,] == pytest.approx(1, abs=1e-5)
+        assert leaving[layer,] == pytest.approx(1, abs=1e-5)
+    parts = sums(rows, {"head"}, "layer", "head", "to", of="part")
+    for place in range(1, 6):
+        assert parts.get((1, "1", place), 0) == pytest.approx(float(at_head[place]), abs=1e-5)
+    said = re.search(r"goes through .*, ([\d.]+)% of all ways", shown.inner_text("section.flow .caption"))
+    assert float(said[1]) == pytest.approx(100 * known, abs=0.51)
 
 
 def place_of_word(shown: Any, number: int, of: int) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 import { css, fitted, widthOf } from "../viewer/pens.js";
 
-const [THINNEST, FAINTEST] = [0.5, 0.05]; // pixels
+const [THINNEST, FAINTEST, ALONE] = [0.5, 0.05, 26]; // pixels, the last of all that is isolated
 const PALE = { own: 0.3, "left out below": 0.28, "left out above": 0.28, "left out of a head": 0.28 };
 
 /** The colour of a sign. */
@@ -12,14 +12,13 @@ const inkOf = (value, inks) => css(value < 0 ? inks.negative : inks.positive);
 export const pixelX = (view, x) => view.x + x * view.scale;
 export const pixelY = (view, y) => view.y + y * view.scale;
 
-/** The part of a ribbon that goes through what is isolated, up to 1; all of it where nothing is. */
-function passing(ribbon, isolated) {
-  if (!isolated) return 1;
+/** How many of the ways through what is isolated take a ribbon, of 1. */
+export function waysOf(ribbon, isolated) {
+  if (ribbon.kind === "answer") return isolated.answer[ribbon.from];
   const step = isolated.steps[ribbon.step];
   if (ribbon.kind === "own") return step.own[ribbon.to] || 0;
   if (ribbon.kind === "head") return step.heads[ribbon.head][ribbon.at];
   if (ribbon.kind === "edge") return step.edge(ribbon.edge);
-  if (ribbon.kind === "answer") return isolated.steps.at(-1).word(ribbon.from);
   return 0;
 }
 
@@ -32,19 +31,21 @@ function isSeen({ kind, width, x1, x2 }, view, { left, right }) {
 /** All ribbons, the strong ones last, then nodes; what is isolated stands out from the rest. */
 export function drawFlow(pen, at, view, room, { inks, patterns }, isolated) {
   const ordered = at.ribbons.filter((each) => isSeen(each, view, room));
-  if (isolated) for (const ribbon of ordered) drawRibbon(pen, view, ribbon, { inks, patterns }, 1, 0.3);
-  for (const ribbon of ordered) drawRibbon(pen, view, ribbon, { inks, patterns }, passing(ribbon, isolated), 1);
+  for (const ribbon of ordered) drawRibbon(pen, view, ribbon, { inks, patterns }, ribbon.width, isolated ? 0.3 : 1);
+  for (const ribbon of isolated ? ordered : []) {
+    const width = waysOf(ribbon, isolated) * ALONE;
+    if (width > FAINTEST) drawRibbon(pen, view, ribbon, { inks, patterns }, width, 1);
+  }
   for (const node of at.nodes) {
     const [x, half] = [pixelX(view, node.x), (node.width * view.scale) / 2 + 5];
     if (x + half >= room.left && x - half <= room.right) drawNode(pen, at, view, node, { inks, patterns });
   }
 }
 
-function drawRibbon(pen, view, { kind, value, width, x1, y1, x2, y2 }, { inks, patterns }, part, strength) {
-  if (!part) return;
+function drawRibbon(pen, view, { kind, value, x1, y1, x2, y2 }, { inks, patterns }, width, strength) {
   const ends = [pixelX(view, x1), pixelY(view, y1), pixelX(view, x2), pixelY(view, y2)];
   const alpha = (PALE[kind] ?? 0.75) * strength;
-  pen.rise(...ends, inkOf(value, inks), Math.max(THINNEST, width * view.scale * part), alpha, patterns && value < 0);
+  pen.rise(...ends, inkOf(value, inks), Math.max(THINNEST, width * view.scale), alpha, patterns && value < 0);
 }
 
 function drawNode(pen, at, view, node, { inks, patterns }) {

@@ -51,12 +51,13 @@ function edgesOfWords(data, layer) {
 }
 
 /**
- * The strongest links of a flow, by which `share` of what heads and MLPs carry is drawn, or all that there are.
- * `share` is how much it is; each step has `edges`, `mlps` (words with a drawn one), `nodes` (heads at words, `{ head, unit,
- * value, rest }`: what it writes there, and what of that the drawn edges do not read), and by word `restIn` and
- * `restOut`: what arrives at the word above, and leaves the word below, by links that are not drawn.
+ * The strongest links of a flow, by which `share` of what heads and MLPs carry is drawn, or all that there are, and those
+ * of a chosen head (`{ cut, head }`). The result's `share` and `count` are those of what is drawn; each step has `edges`,
+ * `mlps` (words with a drawn one), `nodes` (heads at words, `{ head, unit, value, rest }`: what it writes there, and what of
+ * that the drawn edges do not read), and by word `restIn` and `restOut`: what arrives at the word above, and leaves
+ * the word below, by links that are not drawn.
  */
-export function drawnFlow(flow, share) {
+export function drawnFlow(flow, share, chosen) {
   const sizes = flow.steps.flatMap(({ edges, mlp }) => [...edges.map((e) => e.value), ...(mlp || [])].map(Math.abs));
   sizes.sort((a, b) => b - a);
   let [least, sum] = [Number.POSITIVE_INFINITY, 0];
@@ -64,17 +65,16 @@ export function drawnFlow(flow, share) {
     if (!size || (sum >= share * flow.all && size < least)) break;
     [least, sum] = [size, sum + size];
   }
-  const steps = flow.steps.map((step) => drawnStep(flow, step, least));
-  return {
-    steps,
-    least,
-    share: flow.all ? sum / flow.all : 1,
-    count: steps.reduce((n, { edges }) => n + edges.length, 0),
-  };
+  const steps = flow.steps.map((step) => {
+    const isChosen = (e) => chosen?.head === e.head && chosen.cut === step.cut;
+    return drawnStep(flow, step, least, isChosen);
+  });
+  const drawn = steps.reduce((all, { edges, mlps }) => all + magnitude([...edges, ...mlps].map((e) => e.value)), 0);
+  return { steps, share: flow.all ? drawn / flow.all : 1, count: steps.reduce((n, { edges }) => n + edges.length, 0) };
 }
 
-function drawnStep(flow, step, least) {
-  const edges = step.edges.filter(({ value }) => Math.abs(value) >= least);
+function drawnStep(flow, step, least, isChosen) {
+  const edges = step.edges.filter((e) => Math.abs(e.value) >= least || isChosen(e));
   const mlps = [...(step.mlp || [])].flatMap((value, unit) => (Math.abs(value) >= least ? [{ unit, value }] : []));
   const nodes = new Map();
   for (const { head, target, value } of edges) {
@@ -92,34 +92,40 @@ function drawnStep(flow, step, least) {
 }
 
 /**
- * What goes through chosen nodes: `share` of all ways, and for each of `steps` the parts, up to 1, of its links: `own[unit]`,
- * `heads[h][unit]`, `edge(e)`, and `word(unit)` of what the word above has. A way goes from the answer down, and at every
- * node on to each link by its share of magnitude. Chosen is a word at a cut (`{ cut, unit }`), or a head at all
- * words (`{ cut, head }`).
+ * The ways through chosen nodes: `share` of all, and for each of `steps` how many of these take each of its links, of 1:
+ * `own[unit]`, `heads[h][unit]`, `edge(e)`; `answer[unit]` those that the answer begins with. A way goes from the answer
+ * down, and at every node on to each link by its share of magnitude. Chosen is a word at a cut (`{ cut, unit }`), or a
+ * head at all words (`{ cut, head }`).
  */
 export function through(flow, chosen) {
-  const [reached, ends] = [waysDown(flow), waysDown(flow, chosen)];
-  const passing = waysUp(flow, chosen);
-  const isHead = chosen.head !== undefined;
-  const part = (some, all) => (all > 0 ? some / all : 0);
+  const [all, ends, hits] = [waysDown(flow), waysDown(flow, chosen), waysUp(flow, chosen)];
+  const start = all.words.at(-1).map((part, unit) => part * hits.words.at(-1)[unit]);
+  const share = magnitude(start);
+  const part = (ways) => (share > 0 ? ways / share : 0);
   const steps = flow.steps.map((step, i) => {
-    const [above, here] = [step.cut > chosen.cut || (step.cut === chosen.cut && !isHead), step.cut === chosen.cut];
-    const from = (unit) => part(ends.words[i + 1]?.[unit], reached.words[i + 1]?.[unit]);
+    const isAbove = step.cut > chosen.cut || (step.cut === chosen.cut && chosen.head === undefined);
+    const isHere = step.cut === chosen.cut && !isAbove;
+    const below = sharesBelow(step);
     const head = (h, unit) => {
-      if (above) return passing.heads[i][h][unit];
-      return here ? Number(h === chosen.head) : part(ends.heads[i][h][unit], reached.heads[i][h][unit]);
+      if (isAbove) return part(all.words[i + 1][unit] * below.heads[h][unit] * hits.heads[i][h][unit]);
+      return part(ends.heads[i][h][unit]);
     };
-    const edge = (e) => (above ? passing.words[i][e.source] : head(e.head, e.target));
+    const edge = (e) => {
+      const ways = (isAbove ? all : ends).heads[i][e.head][e.target] * below.edge(e);
+      return part(ways * (isAbove ? hits.words[i][e.source] : 1));
+    };
+    const own = (taken, unit) => {
+      if (isHere) return 0;
+      const ways = (isAbove ? all : ends).words[i + 1][unit] * taken;
+      return part(ways * (isAbove ? hits.words[i][unit] : 1));
+    };
     return {
-      own: Array.from(step.own || [], (_, unit) => (above ? passing.words[i][unit] : here ? 0 : from(unit))),
-      heads: step.heads.map((values, h) => Array.from(values, (_, unit) => head(h, unit))),
+      own: below.own.map(own),
+      heads: step.heads.map((h, n) => Array.from(h, (_, unit) => head(n, unit))),
       edge,
-      word: (unit) => (above || here ? passing.words[i + 1][unit] : from(unit)),
     };
   });
-  const top = flow.sums.at(-1);
-  const all = magnitude(top);
-  return { steps, share: top.reduce((sum, v, unit) => sum + part(Math.abs(v), all) * passing.words.at(-1)[unit], 0) };
+  return { share, steps, answer: Array.from(start, part) };
 }
 
 /** Which part of each node's magnitude goes to what is below it: the word itself, heads, and from heads to words. */

@@ -17,7 +17,7 @@ export function flowLayout(flow, drawn, column, row) {
   at.ribbons = drawn.steps.flatMap(ribbonsOf);
   const below = groups(at.ribbons, (each) => each.to !== undefined && `${each.step + 1} ${each.to}`);
   const above = groups(at.ribbons, (each) => each.from !== undefined && `${each.step} ${each.from}`);
-  at.unit = Math.max(FULL * column, WIDEST) / (Math.max(...[...below.values(), ...above.values()].map(spread)) || 1);
+  at.unit = Math.max(FULL * column, WIDEST) / (widest([...below.values(), ...above.values()]) || 1);
   for (const ribbon of at.ribbons) ribbon.width = Math.abs(ribbon.value) * at.unit;
   drawn.steps.forEach((step, i) => {
     layHeads(at, step, i);
@@ -61,11 +61,14 @@ function groups(items, keyOf) {
   const found = new Map();
   for (const item of items) {
     const key = keyOf(item);
-    if (key !== false) found.set(key, [...(found.get(key) || []), item]);
+    if (key === false) continue;
+    if (!found.has(key)) found.set(key, []);
+    found.get(key).push(item);
   }
   return found;
 }
 
+const widest = (lists) => lists.reduce((most, ribbons) => Math.max(most, spread(ribbons)), 0);
 const spread = (ribbons) => ribbons.reduce((sum, { value }) => sum + Math.abs(value), 0);
 
 /** Heads side by side below the words at which they write, what they read below them; bars of MLPs on their column. */

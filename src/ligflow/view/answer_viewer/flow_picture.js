@@ -34,7 +34,8 @@ const headKey = (data, layer, number) => {
 function flowScene(scene, width, isWhole) {
   const { data, state } = scene;
   const flow = flowOfData(data);
-  const drawn = drawnFlow(flow, state.flow / 100);
+  const chosen = chosenOf(data, flow, state);
+  const drawn = drawnFlow(flow, state.flow / 100, chosen);
   const fits = (width - FLOW_LEFT - 12) / data.units.length;
   const column = Math.min(210, isWhole ? Math.max(NARROWEST_COLUMN, fits) : fits);
   const shownColumn = Math.max(column, NARROWEST_COLUMN);
@@ -43,7 +44,6 @@ function flowScene(scene, width, isWhole) {
   const at = flowLayout(flow, drawn, shownColumn, row);
   const right = isWhole ? FLOW_LEFT + shownColumn * data.units.length : width - 12;
   const room = { left: FLOW_LEFT, right, top: FLOW_TOP, bottom: FLOW_TOP + at.rows * row + 6, names };
-  const chosen = chosenOf(data, flow, state);
   return { flow, drawn, at, room, isolated: chosen && through(flow, chosen), height: room.bottom + names };
 }
 
@@ -283,7 +283,7 @@ function captionOf({ data, state }, { flow, drawn, isolated }) {
     : "";
   const pinned = state.head ? partCalled(data, state.layer, state.head) : `‘${data.units[state.word]?.label}’`;
   const alone = isolated
-    ? ` Full colour: what goes through ${pinned}, ${shareOf(isolated.share)} of all ways from the answer down, by magnitude.`
+    ? ` Full colour: what goes through ${pinned}, ${shareOf(isolated.share)} of all ways from the answer down, shared by magnitude; the widths are parts of it.`
     : "";
   return (
     `Ribbons are as wide as what flows, and what enters a word adds up to what it has. ${shareOf(drawn.share)} of the mass of what ` +
@@ -293,30 +293,26 @@ function captionOf({ data, state }, { flow, drawn, isolated }) {
 }
 
 /** Every link that is drawn and the sums of those that are not, by layer. */
-function flowTable({ data }, { drawn }) {
+function flowTable({ data }, { drawn, isolated }) {
   const label = (unit) => (unit === undefined ? "" : data.units[unit].label);
-  const rows = drawn.steps.flatMap(({ cut, layer, own, edges, nodes, mlps, restIn, restOut }) => {
-    const row = (kind, head, from, to, value) => [
-      data.cuts[cut],
-      kind,
-      head,
-      label(from),
-      from ?? "",
-      label(to),
-      to ?? "",
-      value,
+  const rows = drawn.steps.flatMap(({ cut, layer, own, edges, nodes, mlps, restIn, restOut }, i) => {
+    const ways = isolated?.steps[i];
+    const row = (kind, head, from, to, value, part = 0) => [
+      ...[data.cuts[cut], kind, head, label(from), from ?? "", label(to), to ?? "", value],
+      ...(ways ? [part] : []),
     ];
     const words = [...restIn.keys()];
     const key = (head) => headKey(data, layer, head);
     return [
-      ...(own ? words.map((word) => row("carried by itself", "", word, word, own[word])) : []),
-      ...nodes.map(({ head, unit, value }) => row("head", key(head), undefined, unit, value)),
-      ...edges.map((e) => row("read by a head", key(e.head), e.source, e.target, e.value)),
+      ...(own ? words.map((word) => row("carried by itself", "", word, word, own[word], ways?.own[word])) : []),
+      ...nodes.map((n) => row("head", key(n.head), undefined, n.unit, n.value, ways?.heads[n.head][n.unit])),
+      ...edges.map((e) => row("read by a head", key(e.head), e.source, e.target, e.value, ways?.edge(e))),
       ...nodes.map(({ head, unit, rest }) => row("left out of a head", key(head), undefined, unit, rest)),
       ...mlps.map(({ unit, value }) => row("MLP", "", unit, unit, value)),
       ...words.map((word) => row("left out, arriving", "", undefined, word, restIn[word])),
       ...words.map((word) => row("left out, leaving", "", word, undefined, restOut[word])),
     ];
   });
-  return [["from cut", "kind", "head", "from", "from position", "to", "to position", "relevance"], ...rows];
+  const names = ["from cut", "kind", "head", "from", "from position", "to", "to position", "relevance"];
+  return [[...names, ...(isolated ? ["part of the ways through what is pinned"] : [])], ...rows];
 }
