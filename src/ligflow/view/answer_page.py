@@ -39,7 +39,7 @@ def page(predictions: Sequence[PredictionData | Rows], names: Sequence[str] | No
     groups = [(each,) if isinstance(each, PredictionData) else tuple(each) for each in predictions]
     if not groups or not all(groups):
         raise LigflowError("A page needs at least one prediction.")
-    called = [*_apart(names or [_called(rows) for rows in groups])]
+    called = [*_apart(names or _called_apart(groups))]
     room = EDGE_BYTES // sum(map(len, groups))
     files = "".join(
         self_contained.embedded(pack(row, room), "prediction", name)
@@ -69,6 +69,16 @@ def _called(rows: Rows) -> str:
     """A prediction by what was asked: the answer, the contrast."""
     questions = [str(row.meta.get("question") or "") for row in rows]
     return words.shown("".join(questions)) if any(questions) else words.question_called(rows[0])
+
+
+def _called_apart(groups: Sequence[Rows]) -> list[str]:
+    """What predictions are called, those of one question with their reference too."""
+    names = [_called(rows) for rows in groups]
+    references = [words.reference_called(rows[0]) for rows in groups]
+    return [
+        f"{name}, with {reference}" if names.count(name) > 1 and len({*references}) > 1 else name
+        for name, reference in zip(names, references, strict=True)
+    ]
 
 
 def _apart(names: Sequence[str]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from safetensors.torch import load
 
 from hand_made_prediction import answer_of, prediction_of
 from ligflow import Prediction, view
+from ligflow.errors import LigflowError
 from ligflow.results.prediction_sums import total
 from ligflow.view.answer_page import module, page
 from ligflow.view.prediction_payload import pack
@@ -95,6 +97,19 @@ def test_another_prediction_changes_everything(opened: Open, first: Prediction, 
     shown.go_back()
     assert shown.text_content("h1").startswith("The model says")
     same(column(shown, "words"), first.relevance)
+
+
+def test_a_sentence_takes_less_than_a_megabyte_and_names_tell_predictions_apart(first: Prediction) -> None:
+    tokens = [f" w{number}" for number in range(40)]
+    large = prediction_of(tokens, layers=30, head_count=9, edges=range(30), parts=range(30))
+    assert len(page([large])) < 1e6
+    other = replace(first, meta={**first.meta, "reference": "mean"})
+    apart = ["Paris, with ‘<unk>’ for every word", "Paris, with the mean of all words for every word"]
+    for pair, names in (((first, first), ["1. Paris", "2. Paris"]), ((first, other), apart)):
+        blocks = re.findall(r'class="prediction" data-name="([^"]*)"', page(pair))
+        assert [json.loads(unescape(name)) for name in blocks] == names
+    with pytest.raises(LigflowError, match="at least one"):
+        page([])
 
 
 def test_rows_of_an_answer_are_chosen_and_add_up(opened: Open) -> None:

@@ -58,6 +58,7 @@ export function mountAnswer(root, files, { fragment = false } = {}) {
     if (event.key === "Escape" && !event.defaultPrevented) app.set({ word: -1, layer: -1, head: "" });
   });
   app.start();
+  performance.mark("ligflow-first-paint");
   return app;
 }
 
