@@ -22,24 +22,35 @@ export function waysOf(ribbon, isolated) {
   return 0;
 }
 
-/** Whether a ribbon reaches into the picture, and a pale one is more than a shadow of a pixel. */
-function isSeen({ kind, width, x1, x2 }, view, { left, right }) {
-  if (kind in PALE && width * view.scale < FAINTEST) return false;
-  return pixelX(view, Math.max(x1, x2)) + width >= left && pixelX(view, Math.min(x1, x2)) - width <= right;
+/** The ribbons and nodes that reach into a room, of pale ribbons those that are more than a shadow of a pixel. */
+export function seenIn(at, view, { left, right }) {
+  const columnAt = (x) => Math.floor((x - view.x) / (view.scale * at.column));
+  const inColumns = [];
+  for (let word = Math.max(0, columnAt(left) - 1); word <= Math.min(at.columns - 1, columnAt(right) + 1); word++)
+    for (const each of at.columnsOf.get(word) || []) inColumns.push(each);
+  const isRibbon = (each) => each.x2 !== undefined;
+  const isThere = ({ x1, x2, width }) =>
+    pixelX(view, Math.max(x1, x2)) + width >= left && pixelX(view, Math.min(x1, x2)) - width <= right;
+  const own = inColumns.filter((each) => isRibbon(each) && !(kindIsPale(each) && each.width * view.scale < FAINTEST));
+  const others = own.filter((each) => !kindIsPale(each));
+  const links = [...others, ...at.between.filter(isThere)].sort((a, b) => a.width - b.width);
+  const answer = at.nodes.filter(({ kind }) => kind === "answer");
+  return {
+    ribbons: [...own.filter(kindIsPale), ...links],
+    nodes: [...inColumns.filter((each) => !isRibbon(each)), ...answer],
+  };
 }
 
-/** All ribbons, the strong ones last, then nodes; what is isolated stands out from the rest. */
-export function drawFlow(pen, at, view, room, { inks, patterns }, isolated) {
-  const ordered = at.ribbons.filter((each) => isSeen(each, view, room));
-  for (const ribbon of ordered) drawRibbon(pen, view, ribbon, { inks, patterns }, ribbon.width, isolated ? 0.3 : 1);
-  for (const ribbon of isolated ? ordered : []) {
+const kindIsPale = ({ kind }) => kind in PALE;
+
+/** What is seen of a flow, pale ribbons first, nodes last; what is isolated stands out from the rest. */
+export function drawFlow(pen, at, view, { ribbons, nodes }, look, isolated) {
+  for (const ribbon of ribbons) drawRibbon(pen, view, ribbon, look, ribbon.width, isolated ? 0.3 : 1);
+  for (const ribbon of isolated ? ribbons : []) {
     const width = waysOf(ribbon, isolated) * ALONE;
-    if (width > FAINTEST) drawRibbon(pen, view, ribbon, { inks, patterns }, width, 1);
+    if (width > FAINTEST) drawRibbon(pen, view, ribbon, look, width, 1);
   }
-  for (const node of at.nodes) {
-    const [x, half] = [pixelX(view, node.x), (node.width * view.scale) / 2 + 5];
-    if (x + half >= room.left && x - half <= room.right) drawNode(pen, at, view, node, { inks, patterns });
-  }
+  for (const node of nodes) drawNode(pen, at, view, node, look);
 }
 
 function drawRibbon(pen, view, { kind, value, x1, y1, x2, y2 }, { inks, patterns }, width, strength) {

@@ -2,6 +2,7 @@
 
 import { byUnit } from "./prediction_data.js";
 
+const recalled = new WeakMap(); // what is asked again of a flow, and of its steps
 const magnitude = (values) => values.reduce((sum, value) => sum + Math.abs(value), 0);
 
 /**
@@ -98,7 +99,7 @@ function drawnStep(flow, step, least, isChosen) {
  * head at all words (`{ cut, head }`).
  */
 export function through(flow, chosen) {
-  const [all, ends, hits] = [waysDown(flow), waysDown(flow, chosen), waysUp(flow, chosen)];
+  const [all, ends, hits] = [everyWay(flow), waysDown(flow, chosen), waysUp(flow, chosen)];
   const start = all.words.at(-1).map((part, unit) => part * hits.words.at(-1)[unit]);
   const share = magnitude(start);
   const part = (ways) => (share > 0 ? ways / share : 0);
@@ -130,6 +131,11 @@ export function through(flow, chosen) {
 
 /** Which part of each node's magnitude goes to what is below it: the word itself, heads, and from heads to words. */
 function sharesBelow(step) {
+  if (!recalled.has(step)) recalled.set(step, takenBelow(step));
+  return recalled.get(step);
+}
+
+function takenBelow(step) {
   const units = step.own ? step.own.length : 0;
   const whole = Array.from({ length: units }, (_, unit) =>
     step.heads.reduce((sum, head) => sum + Math.abs(head[unit]), Math.abs(step.own[unit])),
@@ -145,13 +151,19 @@ function sharesBelow(step) {
   };
 }
 
+/** How many of all ways reach each node. */
+function everyWay(flow) {
+  if (!recalled.has(flow)) recalled.set(flow, waysDown(flow));
+  return recalled.get(flow);
+}
+
 /** How many of all ways reach each node: from the answer, or those that go through chosen nodes, from there. */
 function waysDown(flow, chosen) {
   const count = flow.sums[0].length;
   const zeros = () => new Float64Array(count);
   const words = Array.from({ length: flow.steps.length + 1 }, zeros);
   const heads = flow.steps.map((step) => step.heads.map(zeros));
-  const all = chosen && waysDown(flow);
+  const all = chosen && everyWay(flow);
   if (!chosen) {
     const top = flow.sums.at(-1);
     const size = magnitude(top);

@@ -29,7 +29,9 @@ export function flowLayout(flow, drawn, column, row) {
     });
   for (const ribbon of at.ribbons) layStub(at, ribbon);
   layAnswer(at, flow);
-  at.ribbons.sort((a, b) => (a.kind !== "own") - (b.kind !== "own") || a.width - b.width); // the strong ones last
+  at.ribbons.sort((a, b) => a.width - b.width); // the strong ones last
+  at.columnsOf = groups([...at.ribbons, ...at.nodes], (each) => wordOf(each) ?? false);
+  at.between = at.ribbons.filter((each) => wordOf(each) === undefined);
   return at;
 }
 
@@ -54,6 +56,13 @@ function ribbonsOf(step, i) {
     ...words.map((word) => ({ ...own, kind: "left out above", from: word, value: step.restOut[word] })),
   ];
   return ribbons.filter(({ value }) => value);
+}
+
+/** The word in whose column a node or a ribbon stands; none for ribbons that lead elsewhere. */
+function wordOf({ kind, from, to, at, word }) {
+  if (word !== undefined) return word;
+  if (kind === "own" || kind === "left out below") return to;
+  return { "left out above": from, "left out of a head": at, head: at }[kind];
 }
 
 /** Items by a key, without those that have none. */
@@ -152,6 +161,6 @@ function layAnswer(at, flow) {
     Object.assign(each, { width: Math.abs(each.value) * at.unit, x1: at.middle(each.from), y1: at.level(at.rows - 1) });
   const place = { x: at.middle(most), y: 0 };
   stack(shown, place.x, (each, x) => Object.assign(each, { x2: x, y2: place.y }));
-  at.ribbons.push(...shown);
+  for (const each of shown) at.ribbons.push(each);
   at.nodes.push({ kind: "answer", step: at.rows, value, ...place, width: spread(shown) * at.unit });
 }

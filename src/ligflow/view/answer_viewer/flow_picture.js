@@ -2,7 +2,7 @@
 
 import { fit, make, panel } from "../viewer/elements.js";
 import { canvasPen } from "../viewer/pens.js";
-import { drawAnswerName, drawFlow, drawFlowNames, pixelX, pixelY } from "./flow_drawing.js";
+import { drawAnswerName, drawFlow, drawFlowNames, pixelX, pixelY, seenIn } from "./flow_drawing.js";
 import { drawnFlow, flowOf, through } from "./flow_graph.js";
 import { flowLayout } from "./flow_layout.js";
 import { shareOf, signed, withShare } from "./numbers.js";
@@ -30,25 +30,39 @@ const headKey = (data, layer, number) => {
   return number < own ? `${number}` : `x${number - own}`;
 };
 
-/** The room of the picture, and the layout of the drawn flow in it. */
-function flowScene(scene, width, isWhole) {
+/** The room of the picture, the layout of the drawn flow in it, and what is isolated. */
+function flowScene(scene, width, isWhole = false) {
   const { data, state } = scene;
   const flow = flowOfData(data);
   const chosen = chosenOf(data, flow, state);
-  const drawn = drawnFlow(flow, state.flow / 100, chosen);
-  const fits = (width - FLOW_LEFT - 12) / data.units.length;
-  const column = Math.min(210, isWhole ? Math.max(NARROWEST_COLUMN, fits) : fits);
-  const shownColumn = Math.max(column, NARROWEST_COLUMN);
-  const names = namesHeight(data, { from: 0, count: data.units.length }, shownColumn);
-  const row = Math.max(9, Math.min(46, (TALLEST - FLOW_TOP - names) / (flow.steps.length + 1)));
-  const at = flowLayout(flow, drawn, shownColumn, row);
-  const right = isWhole ? FLOW_LEFT + shownColumn * data.units.length : width - 12;
-  const room = { left: FLOW_LEFT, right, top: FLOW_TOP, bottom: FLOW_TOP + at.rows * row + 6, names };
-  return { flow, drawn, at, room, isolated: chosen && through(flow, chosen), height: room.bottom + names };
+  const head = chosen?.head === undefined ? "" : `${chosen.cut} ${chosen.head}`;
+  const laid = kept(flow, "layout", `${width} ${isWhole} ${state.flow} ${head}`, () =>
+    laidFlow(data, flow, drawnFlow(flow, state.flow / 100, chosen), width, isWhole),
+  );
+  const isolated = chosen && kept(flow, "ways", JSON.stringify(chosen), () => through(flow, chosen));
+  return { ...laid, isolated };
 }
 
-function drawAll(pen, { at, room, isolated }, view, scene, clip = (draw) => draw()) {
-  clip(() => drawFlow(pen, at, view, room, scene, isolated));
+/** The last result of a kind for a flow, made anew where its key is another. */
+function kept(flow, kind, key, make) {
+  flow.kept ??= {};
+  if (flow.kept[kind]?.key !== key) flow.kept[kind] = { key, result: make() };
+  return flow.kept[kind].result;
+}
+
+function laidFlow(data, flow, drawn, width, isWhole) {
+  const fits = (width - FLOW_LEFT - 12) / data.units.length;
+  const column = Math.max(NARROWEST_COLUMN, Math.min(210, fits));
+  const names = namesHeight(data, { from: 0, count: data.units.length }, column);
+  const row = Math.max(9, Math.min(46, (TALLEST - FLOW_TOP - names) / (flow.steps.length + 1)));
+  const at = flowLayout(flow, drawn, column, row);
+  const right = isWhole ? FLOW_LEFT + column * data.units.length : width - 12;
+  const room = { left: FLOW_LEFT, right, top: FLOW_TOP, bottom: FLOW_TOP + at.rows * row + 6, names };
+  return { flow, drawn, at, room, height: room.bottom + names };
+}
+
+function drawAll(pen, { at, room, isolated }, seen, view, scene, clip = (draw) => draw()) {
+  clip(() => drawFlow(pen, at, view, seen, scene, isolated));
   drawFlowNames(pen, at, view, room, scene);
   drawAnswerName(pen, at, view, room, answerCalled(scene.data), scene.inks);
 }
@@ -57,16 +71,16 @@ const answerCalled = (data) =>
   `${data.page.asked ? `‘${data.page.asked.trim() || data.page.asked}’ ` : ""}${signed(data.change)}`;
 
 /** The node at a place, or else the ribbon. */
-function nearest({ at, isolated }, view, x, y) {
+function nearest({ nodes, ribbons }, isolated, view, x, y) {
   const inside = (node) => {
     const [dx, dy] = [Math.abs(pixelX(view, node.x) - x), Math.abs(pixelY(view, node.y) - y)];
     const half = node.kind === "head" ? 5 : Math.max(4, (node.width * view.scale) / 2);
     return dx <= half + 1 && dy <= 5 ? dx + dy : Number.POSITIVE_INFINITY;
   };
   let [best, least] = [null, Number.POSITIVE_INFINITY];
-  for (const node of at.nodes) if (inside(node) < least) [best, least] = [node, inside(node)];
+  for (const node of nodes) if (inside(node) < least) [best, least] = [node, inside(node)];
   if (best) return best;
-  for (const ribbon of at.ribbons) {
+  for (const ribbon of ribbons) {
     const [y1, y2] = [pixelY(view, ribbon.y1), pixelY(view, ribbon.y2)];
     if (y > y1 || y < y2 || (isolated && ribbon.kind.startsWith("left"))) continue;
     const t = solvedFor((y1 - y) / (y1 - y2));
@@ -142,7 +156,7 @@ export function flowPicture(app, tell) {
     sight,
   );
   const element = make("div", {}, tools, canvases);
-  let [now, view, drag, key] = [null, null, null, ""];
+  let [now, seen, view, drag, key] = [null, null, null, null, ""];
 
   /** The whole picture in the middle, or of a long text its end, where the answer is read. */
   function start() {
@@ -153,7 +167,8 @@ export function flowPicture(app, tell) {
     const scene = app.scene();
     const context = fit(base, now.width, now.height);
     const pen = canvasPen(context);
-    drawAll(pen, now, view, scene, (draw) => {
+    seen = seenIn(now.at, view, now.room);
+    drawAll(pen, now, seen, view, scene, (draw) => {
       context.save();
       context.beginPath();
       context.rect(now.room.left - 6, 4, now.room.right - now.room.left + 12, now.room.bottom - 2);
@@ -182,10 +197,7 @@ export function flowPicture(app, tell) {
   const nodeChoice = (data, { kind, layer, head, word, at, step }) => {
     if (kind === "mlp") return { layer, head: "mlp" };
     if (head !== undefined) return { layer, head: headKey(data, layer, head), word: word ?? at ?? -1 };
-    const cut = now.flow.first + step;
-    return kind === "word"
-      ? { word, layer: data.layers.find((each) => data.cuts[cut] === `layer ${each}`) ?? -1, head: "" }
-      : null;
+    return kind === "word" ? { word, layer: now.flow.steps[step]?.layer ?? -1, head: "" } : null;
   };
   const leave = (event) => {
     tell(event);
@@ -206,14 +218,14 @@ export function flowPicture(app, tell) {
       return;
     }
     const { data } = app.scene();
-    const found = nearest(now, view, x, y);
+    const found = nearest(seen, now.isolated, view, x, y);
     if (!found) return leave(event);
     const choice = nodeChoice(data, found);
     if (choice) app.point(choice);
     tell(event, flowSaid(data, found, now.at.rows - 1));
   });
   over.addEventListener("pointerup", (event) => {
-    const found = drag && !drag.moved && nearest(now, view, ...placeOf(event));
+    const found = drag && !drag.moved && nearest(seen, now.isolated, view, ...placeOf(event));
     drag = null;
     const choice = found && nodeChoice(app.scene().data, found);
     if (choice) app.pin(choice);
@@ -238,8 +250,9 @@ export function flowPicture(app, tell) {
   });
 
   function mark({ data, at: chosen, inks }) {
+    if (!now) return;
     const pen = canvasPen(fit(over, now.width, now.height));
-    for (const node of now.at.nodes) {
+    for (const node of seen.nodes) {
       const choice = nodeChoice(data, node);
       if (!choice) continue;
       const isHead = chosen.head && choice.head === chosen.head && choice.layer === chosen.layer;
@@ -269,7 +282,8 @@ export function flowPicture(app, tell) {
     },
     picture: (pen, scene) => {
       const own = flowScene(scene, 960, true);
-      drawAll(pen, own, { scale: 1, x: FLOW_LEFT, y: FLOW_TOP }, scene);
+      const whole = { scale: 1, x: FLOW_LEFT, y: FLOW_TOP };
+      drawAll(pen, own, seenIn(own.at, whole, own.room), whole, scene);
       pen.text(8, own.height + 10, captionOf(scene, own), { fill: scene.inks.faint, size: 11 });
       return { width: own.room.right + 12, height: own.height + 22 };
     },
