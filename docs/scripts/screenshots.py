@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def answer() -> None:
-    """The page of a prediction, its first screen."""
+    """The page of a prediction, its first screen, and its flow."""
     from browser import chromium
 
     explainer = Explainer.from_pretrained("embedded:smollm2")
@@ -45,7 +45,8 @@ def answer() -> None:
         shown.goto(path.as_uri())
         shown.wait_for_selector(".running span")
         shown.screenshot(path=DOCS / "pictures" / "answer-page.png")
-        print("wrote docs/pictures/answer-page.png")
+        shown.locator("section.flow").screenshot(path=DOCS / "pictures" / "prediction-flow.png")
+        print("wrote docs/pictures/answer-page.png and prediction-flow.png")
 
 
 def flows() -> None:
