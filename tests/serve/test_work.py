@@ -39,14 +39,16 @@ def test_an_answer_that_is_clicked_is_explained(connect: Connect, speaking: Offe
     assert [output["probability"] for output in outputs] == pytest.approx(shares.topk(10).values.tolist())
     answer, contrast = outputs[1]["answer"], outputs[2]["answer"]
     html = result(client, "/api/why", text=TEXT, answer=answer, contrast=contrast, reference="mean")
-    assert html == page([speaking.explainer.explain_prediction(TEXT, answer, contrast, reference="mean")])
+    assert html == page(
+        [speaking.explainer.explain_prediction(TEXT, answer, contrast, reference="mean", edges="all")]
+    )
 
 
 @pytest.mark.parametrize("reference", ["neutral", "The river of Italy is", "random"])
 def test_what_the_model_says_itself_is_explained(connect: Connect, speaking: Offered, reference: str) -> None:
     client = connect(models=[speaking])
     html = result(client, "/api/why", text=TEXT, reference=reference)
-    assert html == page([speaking.explainer.explain_prediction(TEXT, reference=reference)])
+    assert html == page([speaking.explainer.explain_prediction(TEXT, reference=reference, edges="all")])
 
 
 def test_turns_of_a_chat_are_explained(connect: Connect, speaking: Offered) -> None:
@@ -75,7 +77,7 @@ def test_models_with_other_heads_are_asked_what_they_answer(
     model = offer(whole())
     client = connect(models=[model])
     prediction = model.explainer.explain_prediction(
-        inputs, fields.get("answer"), position=fields.get("position")
+        inputs, fields.get("answer"), position=fields.get("position"), edges="all"
     )
     assert result(client, "/api/why", **fields) == page([prediction])
     (described,) = client.get("/api/models").json()["models"]
@@ -85,7 +87,7 @@ def test_models_with_other_heads_are_asked_what_they_answer(
 def test_two_texts_are_compared_by_a_model_without_a_head(connect: Connect) -> None:
     model = offer(asked_models.bert_base())
     html = result(connect(models=[model]), "/api/why", text="the cat sat", other="a dog ran")
-    similarity = model.explainer.explain_similarity("the cat sat", "a dog ran")
+    similarity = model.explainer.explain_similarity("the cat sat", "a dog ran", edges="all")
     assert html == page([similarity.text, similarity.other], ["the text", "the other text"])
 
 
@@ -110,7 +112,9 @@ def test_no_segment_runs_after_a_question_is_cancelled(
         told = over(client, name)
     assert told["state"] == "cancelled"
     assert len(segments) == 2 < told["of"]
-    assert result(client, "/api/why", text=TEXT) == page([speaking.explainer.explain_prediction(TEXT)])
+    assert result(client, "/api/why", text=TEXT) == page(
+        [speaking.explainer.explain_prediction(TEXT, edges="all")]
+    )
 
 
 def test_two_clients_each_get_their_own_answer(connect: Connect, speaking: Offered) -> None:
@@ -126,4 +130,4 @@ def test_two_clients_each_get_their_own_answer(connect: Connect, speaking: Offer
         thread.start()
     for thread in threads:
         thread.join(PATIENCE)
-    assert pages == {text: page([speaking.explainer.explain_prediction(text)]) for text in texts}
+    assert pages == {text: page([speaking.explainer.explain_prediction(text, edges="all")]) for text in texts}

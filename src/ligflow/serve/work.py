@@ -6,6 +6,7 @@ from typing import Any
 from ligflow.inputs.chat import Chat
 from ligflow.inputs.checks import Inputs
 from ligflow.inputs.pairs import Pair
+from ligflow.names import SHORT_TEXT
 from ligflow.serve.jobs import Progress, Result, Work
 from ligflow.serve.offered import Offered
 from ligflow.serve.request import FlowRequest, LikeliestRequest, Request, Text, WhyRequest
@@ -50,15 +51,17 @@ def _why(request: WhyRequest, model: Offered, progress: Progress) -> Result:
     from ligflow.view.answer_page import page
 
     inputs, reference = _inputs(request, model), _text(request.reference)
+    short = isinstance(request.text, str) and len(request.text) <= SHORT_TEXT
     if model.kind == "none" and request.other is not None:
         similarity = model.explainer.explain_similarity(
-            inputs, request.other, reference=reference, progress=progress
+            inputs, request.other, reference=reference, edges="all" if short else (), progress=progress
         )
         html = page([similarity.text, similarity.other], ["the text", "the other text"])
     else:
         prediction = model.explainer.explain_prediction(
-            inputs, request.answer, request.contrast, request.position, reference=reference, progress=progress
-        )
+            inputs, request.answer, request.contrast, request.position, reference=reference,
+            edges="all" if short else "strongest", progress=progress,
+        )  # fmt: skip
         html = page([prediction])
     return Result(html.encode(), "text/html; charset=utf-8")
 
