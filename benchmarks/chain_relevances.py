@@ -78,9 +78,7 @@ def answer(explainer: Explainer, method: str, questions: Sequence[Question], fol
     relevance, settings = method_of(method)
     file = folder / f"{method}.jsonl"
     left = [*unanswered(questions, file)]
-    about = {"method": method, "package": "ligflow", "version": __version__, "settings": settings}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.with_suffix(".json").write_text(json.dumps(about | {"source": "this package"}, indent=1) + "\n")
+    write_about(file, method, settings)
     for number, question in enumerate(left):
         if not number:
             relevance(explainer, question)
@@ -90,6 +88,13 @@ def answer(explainer: Explainer, method: str, questions: Sequence[Question], fol
         peak = measure.peak_memory(torch.device("cpu"))
         append(file, {"name": question.name, "relevance": values, "seconds": seconds, "peak_mb": peak})
         measure.note(f"{method}: {number + 1} of {len(left)}, {seconds:.1f} s")
+
+
+def write_about(file: Path, method: str, settings: str) -> None:
+    """What a method of this package is, beside its relevances."""
+    about = {"method": method, "package": "ligflow", "version": __version__, "settings": settings}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.with_suffix(".json").write_text(json.dumps(about | {"source": "this package"}, indent=1) + "\n")
 
 
 def method_of(name: str) -> tuple[Relevance, str]:

@@ -26,6 +26,8 @@ class Question:
 
     `neutral` is the token that says least; `kept` marks special tokens. In `counterfactual` the word at
     `changed` is another one, and so is the answer. `evidence` is where the answer stands, [first, after).
+    An `answer` of several tokens, the last of which is `target`, ends `ids` but for that one, and its score
+    is the log-probability of all of them. `passages` are places, [first, after); `holders` say the answer.
     """
 
     name: str
@@ -40,11 +42,19 @@ class Question:
     counterfactual: list[int] | None = None
     evidence: list[int] | None = None
     other: list[int] | None = None
+    answer: list[int] | None = None
+    passages: list[list[int]] | None = None
+    holders: list[int] | None = None
 
     @property
     def tuning(self) -> bool:
         """Whether it is one of those that things may be tried out on."""
         return int(self.name.rpartition("-")[2]) % TUNING == 0
+
+    @property
+    def said(self) -> list[int]:
+        """The tokens whose log-probabilities are the score."""
+        return self.answer or [self.target]
 
 
 def write_questions(path: Path, questions: Iterable[Question]) -> None:

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import pandas
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -11,6 +12,7 @@ sys.path.insert(0, str(ROOT / "docs" / "scripts"))
 import prediction_faithfulness_tables as tables  # type: ignore[import-not-found]  # noqa: E402
 
 import nodes  # type: ignore[import-not-found]  # noqa: E402
+import passages  # type: ignore[import-not-found]  # noqa: E402
 
 PAGE = (ROOT / "docs" / "explanation" / "prediction-faithfulness.md").read_text(encoding="utf-8")
 MODELS = [file.name.removesuffix("-standings.csv") for file in tables.RESULTS.glob("*-standings.csv")]
@@ -84,3 +86,44 @@ def test_what_the_first_paragraph_says_of_minilm() -> None:
     assert (shapley.beside[["leave-one-out", "last-attention"]] == "better").all()
     costs = tables.read("minilm", "costs").set_index("method").seconds
     assert 2.5 < costs["chain"] / costs["integrated-gradients"] < 3.5
+
+
+def test_the_section_on_passages_is_that_of_its_tables() -> None:
+    for name, block in passages.blocks().items():
+        assert f"<!-- begin {name} -->\n\n{block}\n\n<!-- end {name} -->" in PAGE
+
+
+def test_random_numbers_of_passages_score_zero() -> None:
+    rows = passages.read("standings")
+    rows = rows[(rows.method == "random") & rows.measure.isin(passages.MEASURES)]
+    assert len(rows) == 5
+    assert not rows[(rows.low > 0) | (rows.high < 0)].measure.tolist()
+    many = passages.read("chance")
+    assert (many["mean"].abs() < 3 * many.error).all()
+
+
+def test_what_the_page_says_of_passages() -> None:
+    rows, costs = passages.read("standings"), passages.read("costs").set_index("method").seconds
+    own = rows[rows.measure == "datamodel"].set_index("method")
+    first = PAGE.split("\n## ")[0].replace("\n", " ")
+    assert f"over {own.questions['chain']} questions, it points" in first
+    assert f"({own['mean']['contextcite']:.2f} and {own['mean']['chain']:.2f})" in first
+    assert f"({costs['chain']:.1f} and {costs['contextcite']:.1f} CPU seconds)" in first
+    assert own.beside["contextcite"] == "better"
+    assert own.beside["attnlrp"] == "worse"
+    assert 2.5 < costs["contextcite"] / costs["chain"] < 3.5
+    assert 6 < costs["chain"] / costs["attnlrp"] < 8
+    scores = pandas.read_csv(passages.RESULTS / "passages-scores.csv.gz")
+    hits = (scores.set_index("method")["recall at 1"] > 0).groupby("method").sum()
+    assert hits[["chain", "contextcite", "attnlrp", "mean-attention"]].tolist() == [17, 17, 17, 10]
+    wide = rows[rows.method.isin(["chain", "contextcite"])].pivot(
+        index="measure", columns="method", values="mean"
+    )
+    assert (wide.contextcite >= wide.chain).all()
+    of_two = rows[rows.measure == "two holders: recall at k"].set_index("method")["mean"] + 2 / 5
+    assert [f"{of_two[name]:.2f}" for name in ("contextcite", "chain", "leave-one-out")] == [
+        "0.94",
+        "0.78",
+        "0.67",
+    ]
+    assert not rows[(rows.measure == "fall 1") & (rows.beside == "worse")].method.tolist()

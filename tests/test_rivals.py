@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import networkx
@@ -13,7 +14,7 @@ import pytest
 import torch
 import transformers
 
-from ligflow import Explainer
+from ligflow import Explainer, Passages
 from ligflow.evaluation.norm_based_attention import norm_based
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -102,6 +103,47 @@ def test_leave_one_out_and_integrated_gradients(scripts: Any, make: Any, other: 
             ends.append(float(score(embedded)))
         slope = (ends[0] - ends[1]) / (2 * step)
         assert slope == pytest.approx(float(gradient[token].detach()), abs=2e-3)
+
+
+def test_an_answer_of_several_tokens(scripts: Any) -> None:
+    """Its score is the sum of what the model says of each, at the position before it."""
+    worker, model = scripts("worker"), decoder()
+    question = dataclasses.replace(asked(scripts), answer=[5, 9, 4, 6])
+    logits = model(torch.tensor([IDS])).logits[0, 1:]
+    embedded = worker.embeddings(model, IDS)
+    for of, values in ((worker.score, logits.log_softmax(-1)), (worker.logit, logits)):
+        by_hand = sum(values[place, token] for place, token in enumerate([5, 9, 4, 6]))
+        torch.testing.assert_close(of(model, question)(embedded)[0], by_hand)
+    maps = model(torch.tensor([IDS]), output_attentions=True).attentions
+    read = scripts("of_attention").last_attention(model, question)
+    torch.testing.assert_close(read, maps[-1][0].mean(0)[1:].mean(0))
+
+
+def test_contextcite_is_asked_in_our_words(scripts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passages that go take their numbers with them; a run is remembered, and its seconds count again."""
+    for name in ("nltk", "context_cite", "context_cite.context_partitioner"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules["context_cite"].ContextCiter = object  # type: ignore[attr-defined]
+    base = type(
+        "BaseContextPartitioner", (), {"__init__": lambda self, context: setattr(self, "context", context)}
+    )
+    sys.modules["context_cite.context_partitioner"].BaseContextPartitioner = base  # type: ignore[attr-defined]
+    worker = scripts("of_contextcite")
+    passages = ["The mill is old.", "The mill is red.", "The mill is shut."]
+    parted = worker.PassagePartitioner(passages)
+    whole = worker.TEMPLATE.format(context=parted.get_context(), query="What colour?")
+    assert whole == Passages("What colour?", passages).message
+    assert parted.get_context([True, False, True]) == whole[
+        whole.index("\nPassage 1") : whole.index("\nQ")
+    ].replace("\nPassage 2: The mill is red.\n", "")
+    model = decoder()
+    remembered = worker.Remembered(model, 2)
+    first, again = (remembered(input_ids=torch.tensor([IDS])).logits for _ in range(2))
+    torch.testing.assert_close(first, model(torch.tensor([IDS])).logits[:, -3:])
+    assert first is again
+    calls, seconds = remembered.counted()
+    assert (calls, seconds) == (2, 2 * remembered.took[tuple(IDS)])
+    assert remembered.counted() == (0, 0)
 
 
 def test_flow_is_the_largest_that_a_graph_library_finds(scripts: Any) -> None:

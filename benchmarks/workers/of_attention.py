@@ -38,8 +38,9 @@ def attentions(model: Any, question: Question) -> Tensor:
 
 
 def read(rows: Tensor, question: Question) -> Tensor:
-    """Of `[*, target, source]` the row of what answers: a decoder's last token, the mean of an encoder's."""
-    return rows[..., -1, :] if question.other is None else rows.mean(-2)
+    """Of `[*, target, source]` the row of what answers: where a decoder says it, the mean of an encoder's."""
+    answering = rows[..., -len(question.said) :, :] if question.other is None else rows
+    return answering.mean(-2)
 
 
 def mean_attention(model: Any, question: Question) -> Tensor:

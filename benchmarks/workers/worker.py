@@ -174,10 +174,11 @@ def embeddings(model: Any, ids: Sequence[int]) -> Tensor:
 def score(model: Any, question: Question) -> Callable[[Tensor], Tensor]:
     """The question's number as a function of input embeddings `[B, T, D]`, for each of a batch.
 
-    Log-probability of the target, or the cosine of the mean of the last hidden states with the other text's.
+    Log-probability of the target, summed over an answer of several tokens, or the cosine of the mean of the
+    last hidden states with the other text's.
     """
     if question.other is None:
-        return lambda embedded: _logits(model, embedded).log_softmax(-1)[:, question.target]
+        return lambda embedded: _said(_logits(model, embedded, question).log_softmax(-1), question)
     with torch.no_grad():
         fixed = pooled(model, embeddings(model, question.other))
     return lambda embedded: torch.cosine_similarity(pooled(model, embedded), fixed, dim=-1)
@@ -187,11 +188,17 @@ def logit(model: Any, question: Question) -> Callable[[Tensor], Tensor]:
     """The target's logit in place of its log-probability; an encoder has its cosine."""
     if question.other is not None:
         return score(model, question)
-    return lambda embedded: _logits(model, embedded)[:, question.target]
+    return lambda embedded: _said(_logits(model, embedded, question), question)
 
 
-def _logits(model: Any, embedded: Tensor) -> Tensor:
-    return model(inputs_embeds=embedded, use_cache=False, logits_to_keep=1).logits[:, -1]
+def _logits(model: Any, embedded: Tensor, question: Question) -> Tensor:
+    """`[B, answer, vocabulary]`: what is said of each token of the answer."""
+    count = len(question.said)
+    return model(inputs_embeds=embedded, use_cache=False, logits_to_keep=count).logits[:, -count:]
+
+
+def _said(of_vocabulary: Tensor, question: Question) -> Tensor:
+    return of_vocabulary[:, range(len(question.said)), question.said].sum(-1)
 
 
 def pooled(model: Any, embedded: Tensor) -> Tensor:

@@ -24,15 +24,15 @@ MARKS = {"better": " >", "worse": " <"}
 def blocks(model: str) -> dict[str, str]:
     """The blocks of the page of one model by name; those whose tables are missing are left out."""
     every = {
-        f"{model}-main": lambda: standing(model, "standings", (*AREAS, *RANKS)),
-        f"{model}-known": lambda: standing(model, "standings", KNOWN),
-        f"{model}-erased": lambda: standing(model, "standings", (*ERASED, *FIRST)),
-        f"{model}-normed": lambda: standing(model, "standings", NORMED),
-        f"{model}-random": lambda: random(model),
-        f"{model}-variants": lambda: standing(model, "variants", (*AREAS, *RANKS)),
+        f"{model}-main": lambda: standing(read(model, "standings"), (*AREAS, *RANKS)),
+        f"{model}-known": lambda: standing(read(model, "standings"), KNOWN),
+        f"{model}-erased": lambda: standing(read(model, "standings"), (*ERASED, *FIRST)),
+        f"{model}-normed": lambda: standing(read(model, "standings"), NORMED),
+        f"{model}-random": lambda: random(read(model, "standings"), DIFFERENCES),
+        f"{model}-variants": lambda: standing(read(model, "variants"), (*AREAS, *RANKS)),
         f"{model}-costs": lambda: costs(model),
         f"{model}-errors": lambda: errors(model),
-        f"{model}-methods": lambda: methods(model),
+        f"{model}-methods": lambda: methods(read(model, "methods")),
         "path": on_a_path,
     }
     made = dict[str, str]()
@@ -48,9 +48,8 @@ def read(model: str, name: str) -> pandas.DataFrame:
     return pandas.read_csv(RESULTS / f"{model}-{name}.csv").fillna({"beside": ""})
 
 
-def standing(model: str, name: str, measures: tuple[str, ...]) -> str:
+def standing(rows: pandas.DataFrame, measures: tuple[str, ...]) -> str:
     """Methods by measures: bold may be the best; `<` or `>`: surely worse or better than `chain`."""
-    rows = read(model, name)
     rows = rows[rows.measure.isin(measures)]
     columns = [measure for measure in measures if (rows.measure == measure).any()]
     if not columns:
@@ -71,10 +70,9 @@ def _cell(row: object) -> str:
     return value + MARKS.get(row.beside, "")  # type: ignore[attr-defined]
 
 
-def random(model: str) -> str:
+def random(rows: pandas.DataFrame, measures: tuple[str, ...]) -> str:
     """What random relevance scores under each measure that is a difference, with its interval."""
-    rows = read(model, "standings")
-    rows = rows[(rows.method == "random") & rows.measure.isin(DIFFERENCES)]
+    rows = rows[(rows.method == "random") & rows.measure.isin(measures)]
     body = [
         [row.measure, str(row.questions), f"{row.mean:.3f}", f"[{row.low:.3f}, {row.high:.3f}]"]
         for row in rows.itertuples()
@@ -105,11 +103,11 @@ def errors(model: str) -> str:
     return table(["method", "questions", "median", "worst"], body)
 
 
-def methods(model: str) -> str:
+def methods(rows: pandas.DataFrame) -> str:
     """Package, version and settings of each method."""
     body = [
         [f"`{row.method}`", f"{row.package} {row.version}", str(row.settings), str(row.source)]
-        for row in read(model, "methods").itertuples()
+        for row in rows.itertuples()
     ]
     return table(["method", "package", "settings", "source"], body)
 

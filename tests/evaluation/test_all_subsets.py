@@ -70,3 +70,17 @@ def test_a_wide_beam_finds_the_bounds_and_a_narrow_one_is_greedy() -> None:
 def test_scores_that_are_not_of_all_sets_are_refused() -> None:
     with pytest.raises(LigflowError, match="3 scores"):
         exact_shapley(np.zeros(3))
+
+
+def test_the_published_package_normalises_alike() -> None:
+    """Its exact bounds and areas (`aopc` 0.1.0) of made-up probabilities without each set of four tokens."""
+    values = np.array(
+        [0.9, 0.69, 0.7, 0.46, 0.28, 0.09, 0.36, 0.38, 0.09, 0.09, 0.85, 0.57, 0.24, 0.4, 0.83, 0.77]
+    )
+    limits, ranked = bounds(values), np.argsort([-0.3, 0.2, -0.8, -0.1])
+    areas = area_over(values, ranked), area_over(values, ranked[::-1])
+    assert (limits.worst, limits.best) == pytest.approx((0.11249999701976776, 0.5624999776482582), abs=1e-7)
+    assert areas == pytest.approx((0.5149999782443047, 0.17749999463558197), abs=1e-7)
+    assert [normalised(area, limits) for area in areas] == pytest.approx(
+        [0.8944444412250576, 0.14444444536426926], abs=1e-7
+    )
