@@ -17,8 +17,8 @@ SENTENCE = (
     "The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light."
 )
 SHOTS = {  # name: width, height, colours, state; those of one text have a page of their own
-    "page-light": (1280, 720, "light", "pin=t4"),
-    "page-dark": (1280, 800, "dark", "beside=1&pin=t4"),
+    "page-light": (1280, 860, "light", "pin=t4"),
+    "page-dark": (1280, 860, "dark", "beside=1&pin=t4"),
     "page-trace": (1200, 800, "light", "layer=5&tab=trace&pin=t4&cut=2"),
     "page-phone": (390, 844, "dark", "pin=t4"),
 }

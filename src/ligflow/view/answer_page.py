@@ -13,12 +13,13 @@ from ligflow.view.prediction_html import body, styled
 from ligflow.view.prediction_payload import EDGE_BYTES, pack
 
 Rows = Sequence[PredictionData]  # of an answer, or one prediction
-_SHARED = ("wording.js", "safetensors.js", "elements.js", "pens.js")
+_SHARED = ("wording.js", "safetensors.js", "elements.js", "pens.js", "alignment.js")
 _MODULES = (  # each imports from those before it alone
     "numbers.js", "colours.js", "prediction_data.js", "summed_rows.js", "parts.js", "state.js", "app.js",
     "view_section.js", "tip.js", "controls.js", "headline.js", "word_text.js", "word_names.js",
     "word_window.js", "strongest_steps.js",
-    "answer_matrix.js", "passage_list.js", "word_table.js", "depth_map.js", "ladder.js", "part_detail.js",
+    "answer_matrix.js", "passage_list.js", "word_table.js", "comparison.js", "depth_map.js", "ladder.js",
+    "part_detail.js",
     "flow_graph.js", "flow_layout.js", "flow_drawing.js", "flow_picture.js", "head_map.js", "views.js",
     "answer_viewer.js",
 )  # fmt: skip

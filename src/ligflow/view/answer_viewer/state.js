@@ -4,6 +4,7 @@ import { partOf } from "./parts.js";
 
 const START = {
   prediction: 0,
+  beside: -1, // the first of the others
   rows: "",
   word: -1,
   layer: -1,
@@ -44,6 +45,7 @@ export function stateOf(address) {
 export function fittedState(state, groups, data) {
   const next = { ...state };
   if (!groups[next.prediction]) next.prediction = 0;
+  if (!groups[next.beside] || next.beside === next.prediction) next.beside = -1;
   const count = groups[next.prediction].rows.length;
   const [first, last] = rowsOfState(next, count);
   next.rows = first === 0 && last === count - 1 ? "" : first === last ? `${first}` : `${first}-${last}`;

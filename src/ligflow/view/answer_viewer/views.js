@@ -1,10 +1,11 @@
 // The views of the page, from top to bottom. A further one is a file of its own and a line here.
 
 import { answerMatrix } from "./answer_matrix.js";
+import { comparison } from "./comparison.js";
 import { depthMap } from "./depth_map.js";
 import { flowPicture } from "./flow_picture.js";
 import { headMap } from "./head_map.js";
 import { passageList } from "./passage_list.js";
 import { wordTable } from "./word_table.js";
 
-export const VIEWS = [answerMatrix, passageList, wordTable, flowPicture, depthMap, headMap];
+export const VIEWS = [answerMatrix, passageList, wordTable, flowPicture, comparison, depthMap, headMap];

@@ -6,6 +6,7 @@ import { cut, form, isAttention, percent, wayOf } from "./wording.js";
 
 export const LINKS = 600; // links that a ladder draws; the caption counts the others
 export const LETTER = 13; // pixels of what is written, at least
+const LINE = 12; // and lines of it stand at least so far apart
 export const LABEL = 14; // characters of a label beside a map; the tooltip has all of them
 const MANY = 40; // columns up to which each has its label
 const TITLE = 22; // height of the title of a map
@@ -30,11 +31,11 @@ export function heatLayout(view, width, zoom, height = 560) {
     34 + (view.title ? TITLE : 0) + widest(view.columnLabels),
     26,
   ];
-  const least = view.columns > MANY ? 2 : LETTER + 1; // a wider map of a few tokens is scrolled
+  const least = view.columns > MANY ? 2 : LINE; // a wider map of a few tokens is scrolled
   const fit = Math.min(
     30,
     Math.max(least, (width - left - right) / Math.max(view.columns, 1)),
-    Math.max(LETTER + 1, (height - top - 8) / Math.max(view.rows, 1)),
+    Math.max(LINE, (height - top - 8) / Math.max(view.rows, 1)),
   );
   const cell = Math.max(1.5, fit * 1.25 ** zoom);
   return {
@@ -43,7 +44,7 @@ export function heatLayout(view, width, zoom, height = 560) {
     cell,
     width: left + cell * view.columns + right,
     height: top + cell * view.rows + 8,
-    step: Math.max(1, Math.ceil(LETTER / cell)),
+    step: Math.max(1, Math.ceil(LINE / cell)),
   };
 }
 

@@ -136,7 +136,8 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
         return make("li", { hidden: one === own }, button);
       }),
     );
-    parts.findings.hidden = !findings.some((one) => one !== own);
+    parts.findings.hidden = views.length > 1 || !findings.some((one) => one !== own); // those of the first alone
+    parts.about.hidden = views.length > 1;
     parts.says.replaceChildren(...sentenceOf(own ? own.parts : sayingOf(views, pinned(current(), state))));
     parts.says.hidden = !parts.says.childNodes.length;
     parts.about.replaceChildren(...sentenceOf(about));
@@ -194,7 +195,7 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
         ? Math.max(300, (width - 24) / Math.min(views.length, Math.floor(width / 320) || 1))
         : Math.min(width * 0.58, width - 320);
     for (const view of views) view.at = heatLayout(view, room, state.zoom, Math.max(420, window.innerHeight - 330));
-    const top = Math.max(...views.map((view) => view.at.top)); // rows of all views stand side by side
+    const top = Math.max(...views.map((view) => view.at.top)); // the maps begin at one height
     for (const { at } of views) [at.height, at.top] = [at.height + top - at.top, top];
     const left = width - views[0].at.width - 16;
     const under = narrow || left < 300; // a map of a long text fills the width, and the ladder stands under it
