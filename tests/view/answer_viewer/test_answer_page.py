@@ -187,6 +187,7 @@ def test_a_long_text_has_an_overview_and_a_window(opened: Open) -> None:
     assert shown.inner_text(".depth .window p").startswith("Words 1")
     folds = lines(shown, ".fold")
     assert [fold.split(",")[0] for fold in folds] == ["… 5 of the template", "… 10 of the template"]
+    assert not shown.is_visible(".view.flow canvas")  # it is drawn when it is asked for
     shown.fill('[type="search"]', "w77")
     shown.press('[type="search"]', "Enter")
     assert lines(shown, ".running .marked") == ["w77"]

@@ -10,6 +10,7 @@ import { edgeHead, partCalled } from "./parts.js";
 import { namesHeight } from "./word_names.js";
 
 const [FLOW_LEFT, FLOW_TOP, TALLEST, NARROWEST_COLUMN] = [84, 34, 760, 16];
+const LARGE = 30_000; // words times layers from which the picture takes seconds
 const flows = new WeakMap();
 
 /** The flow of a prediction, taken apart once. */
@@ -270,6 +271,7 @@ export function flowPicture(app, tell) {
   }
   return {
     ...{ id: "flow", title: "The flow", element, mark },
+    isLarge: ({ data }) => data.units.length * data.layers.length > LARGE,
     isEmpty: ({ data }) => !data.layers.length,
     caption: (scene) => captionOf(scene, flowScene(scene, Math.max(280, element.clientWidth || 960))),
     draw: (scene) => {

@@ -6,20 +6,28 @@ import { canvasPen, css, svgOf, svgPen } from "../viewer/pens.js";
 /**
  * The section of a view: `{ id, title, element, caption(scene), draw(scene), mark(scene), picture(pen, scene),
  * table(scene) }`. `picture` draws on a pen and returns its size; `table` gives rows, the first of them names.
- * `isEmpty(scene)`, where a view has it, hides the section.
+ * `isEmpty(scene)`, where a view has it, hides the section; where `isLarge(scene)` it is drawn when it is asked for.
  */
 export function viewSection(view, app) {
   const caption = make("p", { className: "caption" });
   const message = make("span", { role: "status" });
   const table = make("div", { className: "numbers" });
   const numbers = make("details", {}, make("summary", {}, "The numbers"), table);
+  let isWanted = false;
+  const below = make("div", { className: "below" }, takeAway(view, app, message), numbers);
+  const ask = make(
+    "button",
+    { type: "button", className: "ask" },
+    "Draw it: of this long text that takes some seconds",
+  );
   const element = make(
     "section",
     { className: `view ${view.id}`, ariaLabel: view.title },
     make("h2", {}, view.title),
     caption,
+    ask,
     view.element,
-    make("div", { className: "below" }, takeAway(view, app, message), numbers),
+    below,
   );
   const fill = () => table.replaceChildren(...(numbers.open ? [tableOf(view.table(app.scene()))] : []));
   numbers.addEventListener("toggle", fill);
@@ -34,13 +42,19 @@ export function viewSection(view, app) {
   };
   const draw = guarded((scene) => {
     element.hidden = !!view.isEmpty?.(scene);
-    if (element.hidden) return;
+    const waits = !isWanted && !!view.isLarge?.(scene);
+    [ask.hidden, caption.hidden, view.element.hidden, below.hidden] = [!waits, waits, waits, waits];
+    if (element.hidden || waits) return;
     caption.replaceChildren(...[view.caption(scene)].flat());
     view.draw(scene);
     fill();
   });
   const mark = guarded((scene) => {
-    if (!element.hidden) view.mark(scene);
+    if (!element.hidden && !view.element.hidden) view.mark(scene);
+  });
+  ask.addEventListener("click", () => {
+    isWanted = true;
+    draw(app.scene());
   });
   app.connect(draw, mark);
   return element;
