@@ -16,8 +16,8 @@ export const pixelY = (view, y) => view.y + y * view.scale;
 export function waysOf(ribbon, isolated) {
   if (ribbon.kind === "answer") return isolated.answer[ribbon.from];
   const step = isolated.steps[ribbon.step];
-  if (ribbon.kind === "own") return step.own[ribbon.to] || 0;
-  if (ribbon.kind === "head") return step.heads[ribbon.head][ribbon.at];
+  if (ribbon.kind === "own") return step.own(ribbon.to);
+  if (ribbon.kind === "head") return step.head(ribbon.head, ribbon.at);
   if (ribbon.kind === "edge") return step.edge(ribbon.edge);
   return 0;
 }

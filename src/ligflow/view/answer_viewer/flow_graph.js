@@ -94,7 +94,7 @@ function drawnStep(flow, step, least, isChosen) {
 
 /**
  * The ways through chosen nodes: `share` of all, and for each of `steps` how many of these take each of its links, of 1:
- * `own[unit]`, `heads[h][unit]`, `edge(e)`; `answer[unit]` those that the answer begins with. A way goes from the answer
+ * `own(unit)`, `head(h, unit)`, `edge(e)`; `answer[unit]` those that the answer begins with. A way goes from the answer
  * down, and at every node on to each link by its share of magnitude. Chosen is a word at a cut (`{ cut, unit }`), or a
  * head at all words (`{ cut, head }`).
  */
@@ -120,11 +120,7 @@ export function through(flow, chosen) {
       const ways = (isAbove ? all : ends).words[i + 1][unit] * taken;
       return part(ways * (isAbove ? hits.words[i][unit] : 1));
     };
-    return {
-      own: below.own.map(own),
-      heads: step.heads.map((h, n) => Array.from(h, (_, unit) => head(n, unit))),
-      edge,
-    };
+    return { own: (unit) => (unit in below.own ? own(below.own[unit], unit) : 0), head, edge };
   });
   return { share, steps, answer: Array.from(start, part) };
 }

@@ -7,26 +7,31 @@ const [FULL, STUB, WIDEST] = [0.72, 0.3, 44]; // of a column the widest word, or
  * Ribbons and nodes of a drawn flow, in a world of columns `column` wide and rows `row` high, whose top row is the answer.
  *
  * A ribbon, `{ kind, step, layer, value, width }` with its words and head, goes up from `x1, y1` to `x2, y2`, and is
- * `|value| unit` wide. What enters a node lies side by side below it, what leaves it above it.
+ * `|value| unit` wide. What enters a node lies side by side below it, what leaves it above it. Of what stands in the
+ * columns of words alone that from the first to the last of `range` is laid out.
  */
-export function flowLayout(flow, drawn, column, row) {
+export function flowLayout(flow, drawn, column, row, range) {
   const rows = drawn.steps.length + 1;
-  const at = { column, row, rows, columns: flow.sums[0].length, ribbons: [], nodes: [] };
+  const at = { column, row, rows, columns: flow.sums[0].length, range, nodes: [] };
   at.middle = (word) => (word + 0.5) * column;
   at.level = (i) => (rows - i) * row;
-  at.ribbons = drawn.steps.flatMap(ribbonsOf);
+  const words = Array.from({ length: range[1] - range[0] + 1 }, (_, i) => range[0] + i);
+  at.ribbons = drawn.steps.flatMap((step, i) => ribbonsOf(step, i, words));
   const below = groups(at.ribbons, (each) => each.to !== undefined && `${each.step + 1} ${each.to}`);
   const above = groups(at.ribbons, (each) => each.from !== undefined && `${each.step} ${each.from}`);
-  at.unit = Math.max(FULL * column, WIDEST) / (widest([...below.values(), ...above.values()]) || 1);
+  at.unit = Math.max(FULL * column, WIDEST) / (widest(drawn) || 1);
   for (const ribbon of at.ribbons) ribbon.width = Math.abs(ribbon.value) * at.unit;
   drawn.steps.forEach((step, i) => {
     layHeads(at, step, i);
   });
+  const ends = drawn.steps.flatMap(({ edges }) => edges.flatMap((e) => [e.source, e.target]));
+  const stood = [...new Set([...words, ...ends])];
   for (let i = 0; i < rows; i++)
-    flow.sums[flow.first + i].forEach((value, word) => {
-      const ends = [below.get(`${i} ${word}`) || [], above.get(`${i} ${word}`) || []];
-      layWord(at, { kind: "word", step: i, word, value, x: at.middle(word), y: at.level(i) }, ends);
-    });
+    for (const word of stood) {
+      const value = flow.sums[flow.first + i][word];
+      const ribbons = [below.get(`${i} ${word}`) || [], above.get(`${i} ${word}`) || []];
+      layWord(at, { kind: "word", step: i, word, value, x: at.middle(word), y: at.level(i) }, ribbons);
+    }
   for (const ribbon of at.ribbons) layStub(at, ribbon);
   layAnswer(at, flow);
   at.ribbons.sort((a, b) => a.width - b.width); // the strong ones last
@@ -36,9 +41,8 @@ export function flowLayout(flow, drawn, column, row) {
 }
 
 /** The links of a step: from the word `from` below, to the word `to` above, or to and from a `head` at the word `at`. */
-function ribbonsOf(step, i) {
+function ribbonsOf(step, i, words) {
   const own = { step: i, layer: step.layer };
-  const words = [...step.restIn.keys()];
   const ribbons = [
     ...step.edges.map((e) => ({
       ...own,
@@ -77,7 +81,18 @@ function groups(items, keyOf) {
   return found;
 }
 
-const widest = (lists) => lists.reduce((most, ribbons) => Math.max(most, spread(ribbons)), 0);
+/** The most that enters or leaves a word anywhere, without signs. */
+function widest(drawn) {
+  let most = 0;
+  for (const { own, nodes, edges, restIn, restOut } of drawn.steps) {
+    const sums = [restIn, restOut].map((rest) => rest.map((value, i) => Math.abs(value) + Math.abs(own?.[i] || 0)));
+    for (const { unit, value } of nodes) sums[0][unit] += Math.abs(value);
+    for (const { source, value } of edges) sums[1][source] += Math.abs(value);
+    for (const sum of sums) most = sum.reduce((largest, value) => Math.max(largest, value), most);
+  }
+  return most;
+}
+
 const spread = (ribbons) => ribbons.reduce((sum, { value }) => sum + Math.abs(value), 0);
 
 /** Heads side by side below the words at which they write, what they read below them; bars of MLPs on their column. */
@@ -102,6 +117,7 @@ function layHeads(at, step, i) {
     });
   }
   for (const { unit, value } of step.mlps) {
+    if (unit < at.range[0] || unit > at.range[1]) continue;
     const place = { x: at.middle(unit), y: at.level(i + 1) + MLP_AT * at.row };
     at.nodes.push({
       kind: "mlp",

@@ -11,6 +11,7 @@ import { namesHeight } from "./word_names.js";
 
 const [FLOW_LEFT, FLOW_TOP, TALLEST, NARROWEST_COLUMN] = [84, 34, 760, 16];
 const LARGE = 30_000; // words times layers from which the picture takes seconds
+const LAID_WHOLE = 150; // words of a text that is laid out at once
 const flows = new WeakMap();
 
 /** The flow of a prediction, taken apart once. */
@@ -31,35 +32,52 @@ const headKey = (data, layer, number) => {
   return number < own ? `${number}` : `x${number - own}`;
 };
 
-/** The room of the picture, the layout of the drawn flow in it, and what is isolated. */
+/** What is drawn of the flow, what is isolated, and the room for it: the layout is that of `laidOut`. */
 function flowScene(scene, width, isWhole = false) {
   const { data, state } = scene;
   const flow = flowOfData(data);
   const chosen = chosenOf(data, flow, state);
   const head = chosen?.head === undefined ? "" : `${chosen.cut} ${chosen.head}`;
-  const laid = kept(flow, "layout", `${width} ${isWhole} ${state.flow} ${head}`, () =>
-    laidFlow(data, flow, drawnFlow(flow, state.flow / 100, chosen), width, isWhole),
-  );
-  const isolated = chosen && kept(flow, "ways", JSON.stringify(chosen), () => through(flow, chosen));
-  return { ...laid, isolated };
+  const key = `${state.flow} ${head}`;
+  const drawn = recalledOf(flow, "drawn", key, () => drawnFlow(flow, state.flow / 100, chosen));
+  const isolated = chosen && recalledOf(flow, "ways", JSON.stringify(chosen), () => through(flow, chosen));
+  const [columns, rows] = [data.units.length, flow.steps.length + 1];
+  const column = Math.max(NARROWEST_COLUMN, Math.min(210, (width - FLOW_LEFT - 12) / columns));
+  const names = namesHeight(data, { from: 0, count: columns }, column);
+  const row = Math.max(9, Math.min(46, (TALLEST - FLOW_TOP - names) / rows));
+  const right = isWhole ? FLOW_LEFT + column * columns : width - 12;
+  const room = { left: FLOW_LEFT, right, top: FLOW_TOP, bottom: FLOW_TOP + rows * row + 6, names };
+  return {
+    flow,
+    drawn,
+    isolated,
+    key: `${key} ${width}`,
+    columns,
+    rows,
+    column,
+    row,
+    room,
+    height: room.bottom + names,
+  };
 }
 
 /** The last result of a kind for a flow, made anew where its key is another. */
-function kept(flow, kind, key, make) {
-  flow.kept ??= {};
-  if (flow.kept[kind]?.key !== key) flow.kept[kind] = { key, result: make() };
-  return flow.kept[kind].result;
+function recalledOf(flow, kind, key, make) {
+  flow.recalled ??= {};
+  if (flow.recalled[kind]?.key !== key) flow.recalled[kind] = { key, result: make() };
+  return flow.recalled[kind].result;
 }
 
-function laidFlow(data, flow, drawn, width, isWhole) {
-  const fits = (width - FLOW_LEFT - 12) / data.units.length;
-  const column = Math.max(NARROWEST_COLUMN, Math.min(210, fits));
-  const names = namesHeight(data, { from: 0, count: data.units.length }, column);
-  const row = Math.max(9, Math.min(46, (TALLEST - FLOW_TOP - names) / (flow.steps.length + 1)));
-  const at = flowLayout(flow, drawn, column, row);
-  const right = isWhole ? FLOW_LEFT + column * data.units.length : width - 12;
-  const room = { left: FLOW_LEFT, right, top: FLOW_TOP, bottom: FLOW_TOP + at.rows * row + 6, names };
-  return { flow, drawn, at, room, height: room.bottom + names };
+/** The layout of the words in sight, and of as many on both sides; of a short text of all. */
+function laidOut({ flow, drawn, key, columns, column, row, room }, view) {
+  const columnAt = (x) => Math.max(0, Math.min(columns - 1, Math.floor((x - view.x) / (view.scale * column))));
+  const [first, last] = [columnAt(room.left), columnAt(room.right)];
+  const before = flow.recalled.layout;
+  if (before?.key === key && before.at.range[0] <= first && before.at.range[1] >= last) return before.at;
+  const beside = columns <= LAID_WHOLE ? columns : last - first + 1;
+  const range = [Math.max(0, first - beside), Math.min(columns - 1, last + beside)];
+  flow.recalled.layout = { key, at: flowLayout(flow, drawn, column, row, range) };
+  return flow.recalled.layout.at;
 }
 
 function drawAll(pen, { at, room, isolated }, seen, view, scene, clip = (draw) => draw()) {
@@ -161,13 +179,14 @@ export function flowPicture(app, tell) {
 
   /** The whole picture in the middle, or of a long text its end, where the answer is read. */
   function start() {
-    const free = now.room.right - now.room.left - now.at.columns * now.at.column;
+    const free = now.room.right - now.room.left - now.columns * now.column;
     return { scale: 1, x: now.room.left + (free > 0 ? free / 2 : free), y: FLOW_TOP };
   }
   function redraw() {
     const scene = app.scene();
     const context = fit(base, now.width, now.height);
     const pen = canvasPen(context);
+    now.at = laidOut(now, view);
     seen = seenIn(now.at, view, now.room);
     drawAll(pen, now, seen, view, scene, (draw) => {
       context.save();
@@ -223,7 +242,7 @@ export function flowPicture(app, tell) {
     if (!found) return leave(event);
     const choice = nodeChoice(data, found);
     if (choice) app.point(choice);
-    tell(event, flowSaid(data, found, now.at.rows - 1));
+    tell(event, flowSaid(data, found, now.rows - 1));
   });
   over.addEventListener("pointerup", (event) => {
     const found = drag && !drag.moved && nearest(seen, now.isolated, view, ...placeOf(event));
@@ -278,13 +297,14 @@ export function flowPicture(app, tell) {
       const width = Math.max(280, element.clientWidth);
       now = { ...flowScene(scene, width), width };
       slider.value = scene.state.flow;
-      const next = `${width} ${scene.data.units.length} ${now.at.rows}`;
+      const next = `${width} ${now.columns} ${now.rows}`;
       if (next !== key) [view, key] = [start(), next];
       redraw();
     },
     picture: (pen, scene) => {
       const own = flowScene(scene, 960, true);
       const whole = { scale: 1, x: FLOW_LEFT, y: FLOW_TOP };
+      own.at = laidOut(own, whole);
       drawAll(pen, own, seenIn(own.at, whole, own.room), whole, scene);
       pen.text(8, own.height + 10, captionOf(scene, own), { fill: scene.inks.faint, size: 11 });
       return { width: own.room.right + 12, height: own.height + 22 };
@@ -320,8 +340,8 @@ function flowTable({ data }, { drawn, isolated }) {
     const words = [...restIn.keys()];
     const key = (head) => headKey(data, layer, head);
     return [
-      ...(own ? words.map((word) => row("carried by itself", "", word, word, own[word], ways?.own[word])) : []),
-      ...nodes.map((n) => row("head", key(n.head), undefined, n.unit, n.value, ways?.heads[n.head][n.unit])),
+      ...(own ? words.map((word) => row("carried by itself", "", word, word, own[word], ways?.own(word))) : []),
+      ...nodes.map((n) => row("head", key(n.head), undefined, n.unit, n.value, ways?.head(n.head, n.unit))),
       ...edges.map((e) => row("read by a head", key(e.head), e.source, e.target, e.value, ways?.edge(e))),
       ...nodes.map(({ head, unit, rest }) => row("left out of a head", key(head), undefined, unit, rest)),
       ...mlps.map(({ unit, value }) => row("MLP", "", unit, unit, value)),
