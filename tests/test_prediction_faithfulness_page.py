@@ -88,6 +88,24 @@ def test_what_the_first_paragraph_says_of_minilm() -> None:
     assert 2.5 < costs["chain"] / costs["integrated-gradients"] < 3.5
 
 
+def test_what_the_page_says_of_gemma() -> None:
+    rows = tables.read("gemma", "standings")
+    own = rows[rows.measure == "random: between"].set_index("method")
+    first = PAGE.split("\n## ")[0].replace("\n", " ")
+    assert f"On {own.questions['chain']} questions to Gemma-3-270M" in first
+    plain, chain, attnlrp, gim = (
+        f"{own['mean'][name]:.2f}" for name in ("integrated-gradients", "chain", "attnlrp", "gim")
+    )
+    assert f"({plain} and {chain} with random tokens), nor AttnLRP ({attnlrp})" in first
+    assert f"rule ({gim})" in first
+    for replacement in ("neutral", "mean", "random"):
+        table = rows[rows.measure == f"{replacement}: between"].set_index("method")
+        strong = ["integrated-gradients", "attnlrp", "gim", "last-attention", "mean-attention"]
+        assert (table.beside[strong] == "cannot be told").all()
+        asked = ["chain", "leave-one-out", "leave-one-out-captum"]
+        assert table["mean"]["chain"] == table["mean"].drop(asked[1:]).max()
+
+
 def test_the_section_on_passages_is_that_of_its_tables() -> None:
     for name, block in passages.blocks().items():
         assert f"<!-- begin {name} -->\n\n{block}\n\n<!-- end {name} -->" in PAGE
