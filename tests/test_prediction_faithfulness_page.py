@@ -11,6 +11,7 @@ sys.path.insert(0, str(ROOT / "docs" / "scripts"))
 
 import prediction_faithfulness_tables as tables  # type: ignore[import-not-found]  # noqa: E402
 
+import lengths  # type: ignore[import-not-found]  # noqa: E402
 import nodes  # type: ignore[import-not-found]  # noqa: E402
 import passages  # type: ignore[import-not-found]  # noqa: E402
 
@@ -145,3 +146,13 @@ def test_what_the_page_says_of_passages() -> None:
         "0.67",
     ]
     assert not rows[(rows.measure == "fall 1") & (rows.beside == "worse")].method.tolist()
+
+
+def test_the_table_of_lengths_is_that_of_its_results() -> None:
+    for what, form in (("seconds", ".2f"), ("memory", ".0f")):
+        block = lengths.block(what, form)
+        assert f"<!-- begin lengths-{what} -->\n\n{block}\n\n<!-- end lengths-{what} -->" in PAGE
+    by_method = {row["method"]: row for row in lengths.rows()}
+    for row in by_method.values():
+        taken = [row[name] for name in row if name.startswith("seconds")]
+        assert taken == sorted(taken)

@@ -8,10 +8,8 @@ Of the questions that are no tuning ones it answers the first COUNT, or all. Rel
 `FOLDER/relevances/METHOD.jsonl`, a line a question; names that are there are not done again.
 """
 
-import ctypes
 import gc
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +22,7 @@ import transformers
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
+from call_cost import measured
 from question_file import Question, append, read_questions, unanswered
 
 CLOSE = 2e-3  # of the spread of a model's outputs: eager and fused attention in float32 differ by 5e-4
@@ -89,35 +88,6 @@ def _lines(rival: Rival, model: Any, left: Sequence[Question], method: str) -> I
 def reference(question: Question) -> list[int]:
     """The neutral token in place of each, but for those that are kept."""
     return [own if kept else question.neutral for own, kept in zip(question.ids, question.kept, strict=True)]
-
-
-def measured(call: Callable[[], Any]) -> tuple[Any, float, float]:
-    """What a call gives, its CPU seconds, and the MiB that it adds at most to the process at rest.
-
-    Memory that torch has let go, and malloc kept, goes back to the system first.
-    """
-    gc.collect()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
-    rest = _memory("VmRSS")
-    _forget_peak()
-    begin = time.process_time()
-    value = call()
-    return value, time.process_time() - begin, max(0.0, _memory("VmHWM") - rest)
-
-
-def _memory(name: str) -> float:
-    """MiB of the process by the system; where it does not tell, the highest since the start."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    return next(float(line.split()[1]) for line in status.read_text().splitlines() if name in line) / 1024
-
-
-def _forget_peak() -> None:
-    clear = Path("/proc/self/clear_refs")
-    if clear.exists():
-        clear.write_text("5")
 
 
 # --- the model ------------------------------------------------------------------------------------
