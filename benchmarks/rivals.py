@@ -53,6 +53,7 @@ PACKAGES = {
     "captum": Package(
         ("gradient-x-input", "deeplift", "integrated-gradients", "leave-one-out-captum"), own=False
     ),
+    "discretised_ig": Package(("discretised-ig",), own=False),
 }  # fmt: skip
 METHODS = tuple(method for package in PACKAGES.values() for method in package.methods)
 

@@ -2,17 +2,19 @@
 
 import dataclasses
 import importlib
+import itertools
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import networkx
 import pytest
 import torch
 import transformers
+from transformers.models.gemma3 import modeling_gemma3
 
 from ligflow import Explainer, Passages
 from ligflow.evaluation.norm_based_attention import norm_based
@@ -103,6 +105,65 @@ def test_leave_one_out_and_integrated_gradients(scripts: Any, make: Any, other: 
             ends.append(float(score(embedded)))
         slope = (ends[0] - ends[1]) / (2 * step)
         assert slope == pytest.approx(float(gradient[token].detach()), abs=2e-3)
+
+
+def test_a_discretised_path_goes_by_words_and_never_back(scripts: Any) -> None:
+    """Its words by hand, one token at a time; every point lies between the one before it and the token."""
+    path_of, steps, neighbours = scripts("discretised_path").discretised_path, 4, 6
+    table = torch.randn(16, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    own, reference = torch.tensor([3, 7, 1]), torch.tensor([1, 1, 1])
+    points = path_of(table, own, reference, steps, neighbours)
+    for token, start in enumerate(own.tolist()):
+        goal, words, by_hand = table[1], [start], [table[start]]
+
+        def held(point: Any, last: Any, goal: Any = goal) -> Any:
+            pairs = zip(point, last, goal, strict=True)
+            moved = [p if min(a, b) <= p <= max(a, b) else a + (b - a) / steps for p, a, b in pairs]
+            return torch.stack(moved)
+
+        for _ in range(steps):
+            last = table[words[-1]]
+            near = sorted(set(range(16)) - {words[-1]}, key=lambda word: float((table[word] - last).norm()))
+            free = [word for word in near[:neighbours] if word not in {*words, 1}]
+            ways = {word: float((table[word] - held(table[word], last)).norm()) for word in free}
+            words.append(1 if words[-1] == 1 or not ways else min(ways, key=lambda word: ways[word]))
+            by_hand.append(held(table[words[-1]], by_hand[-1]))
+        torch.testing.assert_close(points[:, token], torch.stack([*by_hand, goal]).flip(0))
+    ways = points.diff(dim=0)
+    assert (ways * (table[own] - table[1]) >= 0).all()
+    assert len({tuple(point) for point in points[:, 0].tolist()}) > 3
+    torch.testing.assert_close(points[:, 2], table[1].expand(steps + 2, 3))
+
+
+def test_discretised_integrated_gradients_of_a_linear_score(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradient x (input - neutral) whatever the path, of the embeddings as Gemma multiplies them."""
+    worker, own_worker, question = scripts("of_discretised_ig"), scripts("worker"), asked(scripts)
+    torch.manual_seed(0)
+    words = modeling_gemma3.Gemma3TextScaledWordEmbedding(16, 8, 0, embed_scale=3.0).double()
+    weights = torch.randn(5, 8, dtype=torch.float64)
+    monkeypatch.setattr(own_worker, "score", lambda *_: lambda embedded: (embedded * weights).sum((1, 2)))
+    by = worker.worded(SimpleNamespace(get_input_embeddings=lambda: words))
+    torch.testing.assert_close(by.table, 3 * words.weight.detach())
+    start = by.table[[IDS[0], 1, 1, 1, 1]]
+    found = worker.discretised_integrated_gradients(by, question)
+    torch.testing.assert_close(found, (weights * (by.table[IDS] - start)).sum(-1))
+
+
+def test_discretised_integrated_gradients_of_a_model(scripts: Any) -> None:
+    """The gradient at each point times the way to the next, one point at a time."""
+    worker, model, question = scripts("of_discretised_ig"), decoder(), asked(scripts)
+    by, start = worker.worded(model), torch.tensor([IDS[0], 1, 1, 1, 1])
+    points = scripts("discretised_path").discretised_path(by.table, torch.tensor(IDS), start)
+    expected = torch.zeros(5, dtype=torch.float64)
+    for here, there in itertools.pairwise(points):
+        embedded = here[None].clone().requires_grad_()
+        said = model(inputs_embeds=embedded).logits[0, -1].log_softmax(-1)[question.target]
+        expected += (torch.autograd.grad(said, embedded)[0][0] * (there - here)).sum(-1)
+    found = worker.discretised_integrated_gradients(by, question)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert found[0] == 0
 
 
 def test_an_answer_of_several_tokens(scripts: Any) -> None:
