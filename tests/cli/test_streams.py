@@ -22,7 +22,8 @@ from ligflow.cli.streams import error, loading
     ids=" ".join,
 )  # fmt: skip
 def test_what_is_waited_for_is_said_before_torch_is_imported(arguments: list[str]) -> None:
-    name = arguments[-1] if arguments[0] == "why" else "embedded:minilm"
+    speaks = {"why": arguments[-1], "serve": "embedded:smollm2"}  # the first of the two that are served
+    name = speaks.get(arguments[0], "embedded:minilm")
     code = (
         "import sys\n"
         "class Torch:\n"
