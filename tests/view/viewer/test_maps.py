@@ -77,9 +77,13 @@ def test_a_direct_map_by_its_ways(opened: Open, tokens: list[int]) -> None:
 
 @pytest.mark.parametrize("route", ["z2u", "u2z", "z2z"])
 def test_a_flow_of_one_route(opened: Open, route: str) -> None:
+    """A flow with one map has no choice of maps: title, badge and table say which it is."""
     shown = opened(flow_of(TOKENS, routes=(route,)))
-    assert chosen(shown, "map") == route
-    assert "certified" in shown.inner_text("main .badge")
+    name = {"z2u": "what all heads read", "u2z": "which heads write", "z2z": "token to token"}[route]
+    assert shown.inner_text("h2").endswith(f": {name}")
+    assert shown.inner_text("main .badge") == "✓ certified: each row adds up to how far its target moved"
+    assert {row["map"].split()[0] for row in table(shown)} == {route}
+    assert shown.locator('[name="map"]').count() == (route == "z2u")  # that one has a map of each head, too
 
 
 @pytest.mark.parametrize("kind", ["merged", "hidden"])
