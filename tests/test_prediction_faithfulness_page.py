@@ -21,6 +21,7 @@ MODELS = [file.name.removesuffix("-standings.csv") for file in tables.RESULTS.gl
 LEVEL = ("chain", "attnlrp", "leave-one-out", "gim", "last-attention")
 WORSE = (
     "integrated-gradients",
+    "discretised-ig",
     "deeplift",
     "gradient-x-input",
     "rollout",
@@ -67,6 +68,20 @@ def test_the_first_paragraph_is_that_of_the_tables() -> None:
     assert f"{costs['attnlrp']:.1f} s" in first
     place = rows[rows.measure == "changed word: place"].set_index("method")
     assert place.low["chain"] < 0 < place.high["chain"]
+
+
+def test_what_the_page_says_of_exact_integrated_gradients() -> None:
+    every = pandas.read_csv(tables.RESULTS / "smollm2-scores.csv.gz").set_index("question")
+    exact = every[every.method == "chain-model"]
+    assert f"on the {len(exact)} questions where it was run" in PAGE
+    areas = ["neutral: between", "random: between"]
+    said = {"chain-model": "2.99 3.85", "integrated-gradients": "2.30 3.32", "chain": "4.82 5.43"}
+    for method, numbers in said.items():
+        rows = every[every.method == method].loc[exact.index, areas]
+        assert " ".join(f"{mean:.2f}" for mean in rows.mean()) == numbers
+    chain = every[every.method == "chain"].loc[exact.index, "random: between"]
+    difference = chain - exact["random: between"]
+    assert f"{difference.mean():.1f} with a\nstandard error of {difference.sem():.1f}" in PAGE
 
 
 def test_the_table_of_nodes_is_that_of_its_results() -> None:
