@@ -7,7 +7,7 @@ import { lensOf } from "./lens.js";
 import { mapsOf } from "./maps.js";
 import { presetsOf } from "./presets.js";
 import { AMOUNTS, besideOf, CHOICES, MOST_PATHS } from "./state.js";
-import { entriesOf, mapChoice } from "./wording.js";
+import { entriesOf, isAttention, mapChoice } from "./wording.js";
 
 const label = (words, why, ...children) =>
   make("label", { className: why ? "explained" : "" }, ...(words ? [`${words} `] : []), ...children);
@@ -234,9 +234,11 @@ function drawing(flow, state, set) {
     select(
       "colour",
       "Colour",
-      "A share is a part of all that moved a row’s target; a value is in the units of the model’s vectors; a magnitude leaves the sign out. Key c.",
+      isAttention(flow)
+        ? "A share is a part of a row’s attention, of the sources that are shown; a value and a magnitude are the weight itself. Key c."
+        : "A share is a part of all that moved a row’s target; a value is in the units of the model’s vectors; a magnitude leaves the sign out. Key c.",
       [
-        ["share", "% of what moved the token"],
+        ["share", isAttention(flow) ? "% of the token’s attention" : "% of what moved the token"],
         ["value", "signed value"],
         ["absolute", "magnitude"],
       ],

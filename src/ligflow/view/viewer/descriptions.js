@@ -1,6 +1,8 @@
 // What is selected, in words: at the pointer in a line, below the map in a few, with the numbers on demand.
 
 import { make } from "./elements.js";
+import { defaultMap, targetOf } from "./highlights.js";
+import { viewOf } from "./views.js";
 import { certifiedOf, form, isAttention, percent, wayOf, wholeRow } from "./wording.js";
 
 const quoted = (label) => `‘${label}’`;
@@ -89,10 +91,31 @@ function pinnedLines(view, { side, index }, title) {
     const mark = one.met ? met : "✗ not converged";
     return [`${before}${quoted(view.rowLabels[r])} ${movedBy(view)} ${partners(view, r, 5)}; ${mark}${origin}`];
   }
-  if (side === "head" && !view.isPlayers)
-    return [`${before}${index < view.flow.heads ? `head ${index}` : "the rest, past the heads"}`];
+  if (side === "head" && !view.isPlayers) return [`${before}${headWords(view, index)}`];
   const c = view.columnIds.indexOf(index);
   return c < 0 ? [] : [`${before}${reached(view, c, 5)}`];
+}
+
+/** What a head reads at the target that the findings are of, what it writes there, and whether both are certified. */
+function headWords(view, index) {
+  const { flow, state, lens } = view;
+  const isHead = index < flow.heads;
+  const name = isHead ? `head ${index}` : "the rest, past the heads,";
+  const target = targetOf(flow, { ...state, map: defaultMap(flow) });
+  const label = quoted(lens.groups[target].label);
+  const [read, written] = [
+    isHead && flow.routes.includes("z2u") && `h${index}`,
+    flow.routes.includes("u2z") && "u2z",
+  ].map((map) => map && viewOf(flow, { ...state, map }));
+  const r = lens.rows.indexOf(target);
+  if (r < 0 || (!read && !written)) return name;
+  const said = [
+    ...(read ? [`${isAttention(flow) ? "looks at" : "reads"} ${partners(read, r, 5)} at ${label}`] : []),
+    ...(written ? [`writes ${percent(shareOf(written, r, index))} of what moves ${read ? "it" : label}`] : []),
+  ];
+  const met = [read, written].every((one) => !one || one.certificates[r].met);
+  const mark = isAttention(flow) ? "attention weights, not contributions" : met ? "✓ certified" : "✗ not converged";
+  return `${name} ${said.join(", and ")}; ${mark}`;
 }
 
 function rowNumbers(view, { index }) {

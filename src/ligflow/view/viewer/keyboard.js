@@ -4,10 +4,16 @@ import { mapsOf } from "./maps.js";
 import { presetsOf } from "./presets.js";
 import { AMOUNTS, CHOICES, pinned, pinOf } from "./state.js";
 
-export const KEYS =
-  "1 2 3 4 questions · ↑ ↓ target · ← → source · [ ] layer · , . map · Esc unpin · m map · x text · t trace · w words · s special tokens · d diagonal · n renormalise · f filter · c colours · + − zoom · o more";
+const KEYS =
+  "↑ ↓ target · ← → source · [ ] layer · , . map · Esc unpin · m map · x text · t trace · w words · s special tokens · d diagonal · n renormalise · f filter · c colours · + − zoom · o more";
 
 const QUESTIONS = ["vector", "head", "against", "beside"]; // the keys 1 to 4
+
+/** The keys in words, with those of the questions that these flows can answer. */
+export function keyWords(flows, state) {
+  const numbers = presetsOf(flows, state).map(({ name }) => QUESTIONS.indexOf(name) + 1);
+  return numbers.length ? `${numbers.join(" ")} question${numbers.length > 1 ? "s" : ""} · ${KEYS}` : KEYS;
+}
 
 export function keyboard(event, state, flows, view, set) {
   const flow = flows[state.flow];

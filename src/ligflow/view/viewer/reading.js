@@ -1,11 +1,12 @@
 // How a picture is read: what it shows, in one sentence, and what it says, in another.
 
 import { named } from "./highlights.js";
-import { inShare } from "./views.js";
+import { inShare, largest, viewOf } from "./views.js";
 import {
   ATTENTION,
   certifiedRows,
   counted,
+  form,
   isAttention,
   mapName,
   mapShort,
@@ -28,7 +29,8 @@ export function headingOf([{ state }, other]) {
 }
 
 /** What the squares of pictures are, and whose links are drawn. */
-export function captionOf(views, chosen) {
+export function captionOf(views, chosen, isText = false) {
+  if (isText) return textWords(views[0], chosen);
   const words = squareWords(views[0]);
   if (views.length > 1)
     return `${words} Beside it the second, and the first minus the second: blue where the first has more, orange where it has less.`;
@@ -36,6 +38,26 @@ export function captionOf(views, chosen) {
   return row < 0
     ? words
     : `${words} Pinned is ‘${views[0].rowLabels[row]}’, and the lines are its own alone; Esc frees it.`;
+}
+
+function textWords(view, chosen) {
+  if (view.isPlayers) return "";
+  const row = chosen?.side === "target" ? view.rowIds.indexOf(chosen.index) : -1;
+  const more = "The stronger the shade of a token, the more";
+  if (isAttention(view.flow))
+    return `${more} attention goes to it${row < 0 ? ", on average over all tokens" : ` from ‘${view.rowLabels[row]}’`}.`;
+  const whose = row < 0 ? "the tokens, on average" : `‘${view.rowLabels[row]}’`;
+  return `${more} it moved ${whose} in layer ${view.state.layer}; blue moves it on, orange holds it back.`;
+}
+
+/** What a legend’s end stands for, where no square in sight is so large. */
+export function scaleWords(views, most) {
+  const seen = Math.max(...views.filter((view) => !view.most).map(largest));
+  const size = views[0].state.colour === "share" ? percent : form;
+  const words = `Full colour is ${size(most)}`;
+  return seen >= most * (1 - 1e-6)
+    ? `${words}, the largest square in sight.`
+    : `${words}: the largest square of this layer’s direct map, of the one through the heads and of their difference, so that the three can be compared. The largest in sight is ${size(seen)}.`;
 }
 
 function squareWords({ flow, state: { map, colour }, isPlayers }) {
@@ -74,13 +96,31 @@ export function sayingOf(views, chosen) {
       ? "all heads"
       : "";
   if (head) return reads(view, head);
-  if (view.state.map === "difference" || row < 0) return [];
+  if (view.state.map === "difference") return [];
+  if (chosen?.side === "head" && !view.isPlayers && chosen.index < view.flow.heads && view.flow.routes.includes("z2u"))
+    return reads(viewOf(view.flow, { ...view.state, map: `h${chosen.index}` }), `head ${chosen.index}`);
+  if (chosen && chosen.side !== "target") return reaches(view, view.columnIds.indexOf(chosen.index));
+  if (row < 0) return [{ text: "Click a token to see what moved it" }];
   const most = strongest(view.columns, (c) => inShare(view, row, c)).map((c) => [c, inShare(view, row, c)]);
   if (!most.length) return [];
   return [
     named(view.lens.groups, view.rowIds[row]),
     { text: ` is moved in layer ${view.state.layer} most by ` },
     ...listed(most.map(([c, share]) => [columnPart(view, c), percent(share)])),
+  ];
+}
+
+/** What a source, or a head as a column, gives most to. */
+function reaches(view, c) {
+  if (c < 0) return [{ text: "What is pinned is not among the sources that are shown" }];
+  const most = strongest(view.rows, (r) => inShare(view, r, c)).map((r) => [
+    named(view.lens.groups, view.rowIds[r]),
+    percent(inShare(view, r, c)),
+  ]);
+  return [
+    columnPart(view, c),
+    { text: ` in layer ${view.state.layer} ${most.length ? "gives most to " : "gives nothing"}` },
+    ...listed(most),
   ];
 }
 

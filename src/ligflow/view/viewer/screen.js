@@ -4,15 +4,16 @@ import { fillControls, fillPresets, fillTabs } from "./controls.js";
 import { describe } from "./descriptions.js";
 import { fit, make, save, sentenceOf } from "./elements.js";
 import { exportPng, exportSvg } from "./export.js";
+import { diagonalWords, guideWords } from "./guide.js";
 import { highlights } from "./highlights.js";
 import { keptWords } from "./kept_words.js";
-import { keyboard } from "./keyboard.js";
+import { keyboard, keyWords } from "./keyboard.js";
 import { lensOf } from "./lens.js";
 import { drawHeat, drawLadder, drawLegend, heatLayout, ladderLayout, legendText } from "./map_pictures.js";
 import { markOverview, overview, overviewWidth } from "./overview.js";
 import { canvasPen, INKS } from "./pens.js";
 import { listen } from "./pointer.js";
-import { captionOf, certificateWords, headingOf, sayingOf, sumsWords } from "./reading.js";
+import { captionOf, certificateWords, headingOf, sayingOf, scaleWords, sumsWords } from "./reading.js";
 import { fillText } from "./running_text.js";
 import { skeleton } from "./skeleton.js";
 import { besideOf, encode, opened, pinned, settled } from "./state.js";
@@ -22,7 +23,17 @@ import { chainOf, follow } from "./trace.js";
 import { fillRefusal, fillTrace } from "./trace_panel.js";
 import { traceLayout } from "./trace_picture.js";
 import { differenceOf, inked, ladderOf, largest, pairsOf, scaleOf, viewOf } from "./views.js";
-import { entriesOf, form, lettersOf, mapShort, percent, printable, settingsWords, wholeRow } from "./wording.js";
+import {
+  baselineWords,
+  entriesOf,
+  form,
+  lettersOf,
+  mapShort,
+  percent,
+  printable,
+  settingsWords,
+  wholeRow,
+} from "./wording.js";
 
 export function screen(root, flows, { fragment, start: asked, onSelect, chain }) {
   let state = {};
@@ -50,8 +61,16 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     if (fragment && !fromLink)
       history.replaceState(null, "", `#${encode(state, (address) => opened(flows, asked, address))}`);
     hover = null;
+    hold(Object.keys(change).join() === "pin");
     draw(before);
     if (before.pin !== state.pin || before.layer !== state.layer || before.map !== state.map) onSelect(selection());
+  }
+
+  /** Keeps the room of the sentences above the picture, so that it stays where it is while tokens are pinned. */
+  function hold(isHeld) {
+    const sentences = [parts.says, parts.findings, parts.about, parts.caption, parts.kept];
+    const heights = sentences.map((one) => (isHeld ? `${one.getBoundingClientRect().height}px` : ""));
+    for (const [i, one] of sentences.entries()) one.style.minHeight = heights[i];
   }
 
   function selection() {
@@ -121,6 +140,7 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     parts.title.classList.toggle("short", parts.more.textContent !== "less");
     parts.more.textContent ||= "more";
     parts.model.textContent = settingsWords(current());
+    parts.model.setAttribute("aria-description", baselineWords(current()) || "What these maps were computed with.");
     const { findings, about, map } = highlights(current(), state, state.pin);
     const isShown = (one) => views.length === 1 && one.layer === state.layer && map === state.map;
     const own = pinned(current(), state)?.side === "target" ? findings.find(isShown) : null;
@@ -133,7 +153,7 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
           { type: "button", "aria-description": why, onclick: () => show(one, map) },
           ...sentenceOf(one.parts),
         );
-        return make("li", { hidden: one === own }, button);
+        return make("li", { className: one === own ? "told" : "" }, button);
       }),
     );
     parts.findings.hidden = views.length > 1 || !findings.some((one) => one !== own); // those of the first alone
@@ -158,7 +178,10 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     parts.badge.className = bad ? "badge failed" : "badge";
     const notes = (current().meta.notes || []).map((note) => printable(String(note)));
     parts.badge.setAttribute("aria-description", `${certificateWords(view, form(worst))} ${notes.join(" ")}`.trim());
-    parts.caption.textContent = captionOf(views, pinned(current(), state));
+    parts.caption.textContent = captionOf(views, pinned(current(), state), state.tab === "text");
+    parts.caption.setAttribute("aria-description", diagonalWords(view) || "What a square or a shade stands for.");
+    parts.guide.textContent = guideWords(view);
+    parts.keys.textContent = keyWords(flows, state);
     parts.kept.textContent = keptWords(view, current(), state);
   }
 
@@ -222,6 +245,7 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
     }
     parts.legendText.textContent = legendText(views[0]);
     drawLegend(canvasPen(fit(parts.legend, 122, 30)), 0, 2, views[0], most, inks());
+    parts.legend.setAttribute("aria-description", scaleWords(views, most));
     parts.legend.setAttribute("aria-label", `Colours: ${legendText(views[0])}, up to ${form(most)}`);
   }
 

@@ -1,15 +1,7 @@
 // The parts of the page, empty.
 
 import { make, panel } from "./elements.js";
-import { KEYS } from "./keyboard.js";
 import { tracePanel } from "./trace_panel.js";
-
-const GUIDE =
-  "In each layer every token’s vector is made anew from those of all tokens, by way of the attention heads. A row of a map is a target: a token’s new " +
-  "vector, or what a head puts out there. A column is a source: what it was made from. Blue, positive, moves the target towards what it becomes; orange, negative, holds it back. Values are in the " +
-  "units of the model’s vectors; those of a row, hidden sources among them, add up to how far its target moved. " +
-  "A percentage is a part of all that moved the target, of the sources that are shown. Special tokens, and tokens that take most of every row, are hidden as sources at first; how much " +
-  "they hold is told. ✓ certified: what the sources contribute adds up to how far the target moved, within the tolerance; that is known from two plain runs of the layer.";
 
 const SAVED = {
   svg: "This very view as a drawing, for print.",
@@ -34,7 +26,7 @@ export function skeleton() {
       className: "more",
       "aria-description": "The whole text, or its first line.",
     }),
-    model: make("p", { className: "faint model" }),
+    model: make("p", { className: "faint model", tabIndex: 0 }),
     says: make("p", { className: "says" }),
     findings: make("ol", { className: "findings", ariaLabel: "What moved it most, in any layer" }),
     about: make("p", { className: "faint about" }),
@@ -53,6 +45,8 @@ export function skeleton() {
     badge: make("span", { className: "badge", tabIndex: 0 }),
     caption: make("p", { className: "caption" }),
     kept: make("p", { className: "kept" }),
+    guide: make("p"),
+    keys: make("p"),
     legend: make("canvas", { className: "legend", role: "img" }),
     legendText: make("span"),
     views: make("div", { className: "views" }),
@@ -130,7 +124,7 @@ function foot(parts) {
       ...Object.values(parts.exports),
       make("label", {}, "Open beside: ", parts.file),
     ),
-    make("details", { className: "help" }, make("summary", {}, "How to read it"), make("p", {}, GUIDE)),
-    make("details", { className: "help" }, make("summary", {}, "Keys"), make("p", {}, KEYS)),
+    make("details", { className: "help" }, make("summary", {}, "How to read it"), parts.guide),
+    make("details", { className: "help" }, make("summary", {}, "Keys"), parts.keys),
   );
 }

@@ -79,6 +79,20 @@ const PARTS = { att_baseline: "heads", mlp_baseline: "writing", layer_baseline: 
 export const baselinesOf = (flow, names) =>
   names.map((name) => `${PARTS[name]}: ${baseline(flow.meta.settings?.[name])}`);
 
+const STARTS = {
+  itb: "target baseline: every source starts as the target’s own vector, so that what counts is how it differs from the target",
+  mean: "mean baseline: every source starts as the mean of the text’s vectors",
+  zero: "zero baseline: every source starts as nothing, the vector of zeros",
+};
+
+/** What the baselines of a flow mean, in plain words; empty where none of them is explained here. */
+export function baselineWords({ meta: { settings = {} } }) {
+  const names = [...new Set([settings.att_baseline, settings.layer_baseline])].filter((name) => name in STARTS);
+  return names.length
+    ? `What a source gives is counted from a start, the baseline, to what it is. ${names.map((name) => STARTS[name]).join("; ")}.`
+    : "";
+}
+
 /** The baselines of a flow: one name where heads and layers have the same. */
 function baselines({ att_baseline: att, mlp_baseline: mlp, layer_baseline: layer }) {
   const both = att && layer && att !== layer;
