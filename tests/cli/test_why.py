@@ -205,10 +205,13 @@ def test_a_graph_for_other_viewers_needs_all_edges(why: Run, spoken: Spoken, tmp
 
 
 def test_other_answers_are_on_the_page_too(why: Run, spoken: Spoken, tmp_path: Path) -> None:
-    code, _, _ = why(TEXT, "--also", " Rome", "--also", " Lyon", "--html", tmp_path / "why.html")
+    code, out, _ = why(TEXT, "--also", " Rome", "--also", " Lyon", "--html", tmp_path / "why.html")
     assert (code, [options["answer"] for _, options in spoken.calls]) == (0, [None, " Rome", " Lyon"])
     assert [options["edges"] for _, options in spoken.calls] == ["all"] * 3
     assert (tmp_path / "why.html").read_text().count('class="prediction"') == 3
+    made = prediction_of()
+    line = f"also on the page: log-probability of ‘ Paris’: {made.value:.4g}, and {made.reference_value:.4g}"
+    assert out.count(f"{line} with the reference, a change of {made.change:+.4g}\n") == 2
     assert_refused(why(TEXT, "--also", " Rome"), 2, "--also is for the page of --html")
     assert_refused(why(TEXT, "--also", "x", "--each", "--html", tmp_path / "x.html"), 2, "--also does not go")
 

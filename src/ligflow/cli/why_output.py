@@ -65,8 +65,17 @@ def deliver(
         console().print(Text("\nstrongest paths, in % of the change", style="bold"))
     for path in strongest:
         console().print(Text(str(path)), soft_wrap=True)
+    _print_others(others)
     for file in written:
         console().print(Text(f"wrote {file}"), soft_wrap=True)
+
+
+def _print_others(others: Sequence[Prediction]) -> None:
+    """One line for each answer that can be chosen on the page."""
+    from ligflow.view.prediction_words import asked
+
+    for other in others:
+        console().print(Text(f"also on the page: {asked(other)}"), soft_wrap=True)
 
 
 def _replacements(replaced: list[Replacement]) -> Table:

@@ -66,10 +66,7 @@ def said(prediction: PredictionData) -> Iterator[str]:
         yield f"{model_called(prediction)} says {outputs(prediction.top)}"
     spoken = f" it says {outputs(prediction.reference_top)}" if prediction.reference_top else ""
     yield f"{'with' if spoken else 'compared with'} {reference_called(prediction)}{spoken}"
-    yield (
-        f"asked: {question_called(prediction)}: {prediction.value:.4g}, and "
-        f"{prediction.reference_value:.4g} with the reference, a change of {prediction.change:+.4g}"
-    )
+    yield f"asked: {asked(prediction)}"
     totals = prediction.meta.get("totals", [])
     if len(totals) > 1:
         each = ", ".join(f"{total:+.3g}" for total in totals)
@@ -78,6 +75,14 @@ def said(prediction: PredictionData) -> Iterator[str]:
     unit = UNITS.get("contrast" if settings.get("contrast") is not None else settings.get("score", ""))
     if unit and prediction.meta.get("question"):
         yield unit
+
+
+def asked(prediction: PredictionData) -> str:
+    """What was asked of both runs, and what they answer."""
+    return (
+        f"{question_called(prediction)}: {prediction.value:.4g}, and "
+        f"{prediction.reference_value:.4g} with the reference, a change of {prediction.change:+.4g}"
+    )
 
 
 def model_called(prediction: PredictionData) -> str:
@@ -125,7 +130,7 @@ def percent(share: float) -> str:
     size = abs(100 * share)
     if 0 < size < 0.01:
         return "<0.01%" if share > 0 else ">-0.01%"
-    return f"{100 * share:.{0 if size >= 1 or not size else 1 if size >= 0.1 else 2}f}%"
+    return f"{100 * share:.{0 if size >= 0.95 or not size else 1 if size >= 0.095 else 2}f}%"
 
 
 def adds_up(prediction: PredictionData) -> str:

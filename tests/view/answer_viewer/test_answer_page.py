@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -153,8 +154,45 @@ def test_the_strongest_steps_between_words_are_said_and_lead_there(opened: Open,
     assert said.startswith(f"‘{names[0]}’ to ‘{names[1]}’: layer {layer}, head {head}, ")
     value = said.split(", ")[2].split(" (")[0].replace("−", "-")
     assert float(value) == pytest.approx(float(every[layer, head, target, source]), rel=5e-3)
+    shown.emulate_media(reduced_motion="reduce")
     shown.locator(".steps button").first.click()
     assert state_of(shown) == f"word={source}&layer={layer}&head={head}"
+    assert abs(shown.locator("section.heads").bounding_box()["y"]) < shown.viewport_size["height"] / 2
+    assert shown.evaluate("document.activeElement.closest('.steps') !== null")  # the focus stays
+    assert shown.inner_text(".detail h3").endswith(", at all tokens together")
+
+
+def test_what_another_prediction_of_the_same_runs_knows_is_said_of_its_output(
+    opened: Open, first: Prediction
+) -> None:
+    other = replace(first, value=-3.0, reference_value=-6.0, meta={**first.meta, "question": " Rome"})
+    elsewhere = replace(other, meta={**other.meta, "question": " Oslo", "reference": "mean"})
+    shown = opened(html=page([first, replace(other, top=first.top), elsewhere]), state="prediction=1")
+    rows = [row.replace(" ", "") for row in lines(shown, ".outputs tbody tr")]
+    assert math.exp(first.reference_value) < 0.0005
+    assert f"‘Paris’{100 * math.exp(first.value):.1f}%<0.1%" in rows
+    assert "‘Rome’5.0%0.2%" in rows
+    assert not any("Oslo" in row for row in rows)
+    shown.evaluate(GO, "prediction=2")
+    assert "under" in shown.inner_text(".outputs")  # another reference: nothing is known of Paris there
+
+
+def test_what_is_said_at_the_pointer_is_true_and_leaves_the_word_free(
+    opened: Open, first: Prediction
+) -> None:
+    shown = opened(html=page([first]))
+    word = shown.locator(".running span[data-word]").nth(4)
+    word.hover()
+    tip = shown.locator(".tip")
+    box, line = tip.bounding_box(), word.bounding_box()
+    assert box["y"] >= line["y"] + line["height"] or box["y"] + box["height"] <= line["y"]
+    shown.evaluate(GO, "layer=2&head=mlp")
+    assert "Hatched at the input" in shown.inner_text("section.depth .caption")
+    over = shown.locator("section.heads canvas.over").first
+    for x, said in ((70, "Click to see what it read."), (None, "Click to see how to get its hidden units.")):
+        size = over.bounding_box()
+        over.hover(position={"x": x or size["width"] - 16, "y": 12})
+        assert tip.inner_text().endswith(said)
 
 
 def test_of_many_edges_the_strongest_are_there_and_their_share_is_said() -> None:

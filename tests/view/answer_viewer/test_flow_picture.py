@@ -89,7 +89,9 @@ def test_links_are_those_of_the_prediction_and_add_up(opened: Open, whole: Predi
     every = sum(float(whole.edges(n).abs().sum() + whole.mlps[n].abs().sum()) for n in range(3))
     said = shown.inner_text("section.flow .caption")
     assert re.search(rf"\b{round(100 * drawn / every)}% of the mass", said)
-    assert f"the {len(edges)} strongest links" in said
+    assert (
+        f"all {len(edges)} links." if share == 100 else f"the {len(edges)} strongest links; the rest"
+    ) in said
     assert drawn / every >= share / 100 - 1e-6
     weakest = min(abs(row["value"]) for row in edges)
     stronger = sum(int((whole.edges(n).abs() > weakest * 1.0001).sum()) for n in range(3))

@@ -69,7 +69,8 @@ function legend(app) {
     drawScale(canvasPen(fit(canvas, 160, 10)), 0, 0, 160, scene);
     const share = shareOf(scene.full / scene.data.scale);
     least.textContent = `speaks against the answer, ${share} and more`;
-    most.textContent = `${share}, speaks for it; dotted: the same in both runs`;
+    const own = scene.groups.length > 1 ? "; each prediction has its own full colour" : "";
+    most.textContent = `${share}, speaks for it; dotted: the same in both runs${own}`;
   });
   return make("p", { className: "legend" }, least, canvas, most);
 }

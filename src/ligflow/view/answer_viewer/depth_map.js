@@ -9,6 +9,8 @@ import { drawNames, namesHeight } from "./word_names.js";
 import { drawWindow, windowOf, windowStrip } from "./word_window.js";
 
 const [DEPTH_LEFT, DEPTH_TOP] = [66, 8];
+const KEPT =
+  "hatched, since it is the same in both runs and holds nothing here; above, what it took up from other words";
 const byCut = new WeakMap();
 
 /** Relevance by cut and unit. */
@@ -90,6 +92,19 @@ function arrival(data) {
   return `From layer ${layer} on most of it has reached ‘${data.units[word].label}’, where the answer is read. `;
 }
 
+/** What hatches mean, where there are some. */
+function keptSaid(data) {
+  const kept = data.units.filter((unit) => unit.kept);
+  if (!kept.length) return "";
+  const names =
+    kept.length > 3
+      ? `${kept.length} ${data.page.unit}s are`
+      : `${kept.map(quotedLabel).join(", ")} ${kept.length > 1 ? "are" : "is"}`;
+  return ` Hatched at the input: ${names} the same in both runs; what stands above was taken up from other words, and white is nothing.`;
+}
+
+const quotedLabel = (unit) => `‘${unit.label}’`;
+
 /** The view of words over depth. */
 export function depthMap(app, tell) {
   const { element: canvases, base, over } = panel("Relevance of words by depth; arrows move the word and the layer");
@@ -114,7 +129,7 @@ export function depthMap(app, tell) {
     const value = depthsOf(data)[place.cut][place.unit];
     const kept = place.cut === 0 && data.units[place.unit].kept;
     tell(event, [
-      `‘${data.units[place.unit].label}’, ${place.cut ? cutCalled(data, place.cut) : "at the input"}: ${kept ? "kept, the same in both runs" : withShare(data, value)}`,
+      `‘${data.units[place.unit].label}’, ${place.cut ? cutCalled(data, place.cut) : "at the input"}: ${kept ? KEPT : withShare(data, value)}`,
     ]);
   });
   const leave = (event) => {
@@ -144,7 +159,7 @@ export function depthMap(app, tell) {
     ...{ id: "depth", title: "Words over depth", element, mark },
     caption: ({ data, full }) =>
       `${arrival(data)}Each row is a depth of the model and adds up to ${signed(data.change)}: the answer is read at the ` +
-      `top, the words are at the bottom. Full colour from ${shareOf(full / data.scale)} of all that speaks for and against.`,
+      `top, the words are at the bottom. Full colour from ${shareOf(full / data.scale)} of all that speaks for and against.${keptSaid(data)}`,
     draw: (scene) => {
       at = depthLayout(scene.data, scene.state, Math.max(280, element.clientWidth));
       strip.draw(scene, at);

@@ -53,7 +53,7 @@ function edgesOfWords(data, layer) {
 
 /**
  * The strongest links of a flow, by which `share` of what heads and MLPs carry is drawn, or all that there are, and those
- * of a chosen head (`{ cut, head }`). The result's `share` and `count` are those of what is drawn; each step has `edges`,
+ * of a chosen head (`{ cut, head }`). The result's `share` and `count` are those of what is drawn, `isAll` whether nothing is left out; each step has `edges`,
  * `mlps` (words with a drawn one), `nodes` (heads at words, `{ head, unit, value, rest }`: what it writes there, and what of
  * that the drawn edges do not read), and by word `restIn` and `restOut`: what arrives at the word above, and leaves
  * the word below, by links that are not drawn.
@@ -71,7 +71,9 @@ export function drawnFlow(flow, share, chosen) {
     return drawnStep(flow, step, least, isChosen);
   });
   const drawn = steps.reduce((all, { edges, mlps }) => all + magnitude([...edges, ...mlps].map((e) => e.value)), 0);
-  return { steps, share: flow.all ? drawn / flow.all : 1, count: steps.reduce((n, { edges }) => n + edges.length, 0) };
+  const count = steps.reduce((n, { edges }) => n + edges.length, 0);
+  const isAll = !flow.unread && sizes.every((size) => !size || size >= least);
+  return { steps, share: flow.all ? drawn / flow.all : 1, count, isAll };
 }
 
 function drawnStep(flow, step, least, isChosen) {

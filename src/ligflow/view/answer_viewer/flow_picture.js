@@ -319,11 +319,14 @@ function captionOf({ data, state }, { flow, drawn, isolated }) {
     : "";
   const pinned = state.head ? partCalled(data, state.layer, state.head) : `‘${data.units[state.word]?.label}’`;
   const alone = isolated
-    ? ` Full colour: what goes through ${pinned}, ${shareOf(isolated.share)} of all ways from the answer down, shared by magnitude; the widths are parts of it.`
+    ? ` Full colour: what goes through ${pinned}, ${shareOf(isolated.share)} of all ways from the answer down. Ways are counted by magnitude, without signs, so this is no share of the change; the widths are parts of it.`
     : "";
+  const links = drawn.isAll
+    ? `all ${drawn.count} links`
+    : `the ${drawn.count} strongest links; the rest is in pale stubs`;
   return (
     `Ribbons are as wide as what flows, and what enters a word adds up to what it has. ${shareOf(drawn.share)} of the mass of what ` +
-    `heads and MLPs carry is drawn, the ${drawn.count} strongest links; the rest is in pale stubs. Pale columns are what ` +
+    `heads and MLPs carry is drawn, ${links}. Pale columns are what ` +
     `words carry themselves. Drag to move, click and wheel to zoom.${unread}${alone}`
   );
 }

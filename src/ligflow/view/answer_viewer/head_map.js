@@ -49,6 +49,13 @@ function markHeads(pen, at, { data, at: chosen, inks }) {
   else pen.frame(HEAD_LEFT - 2, y - 1, at.width - HEAD_LEFT - 8, at.rowHeight + 1, inks.mark, 1.5);
 }
 
+/** What a click on a part shows. */
+function clickSays(data, { layer, head }) {
+  if (head !== "mlp") return "Click to see what it read.";
+  if (data.page.hidden_units[layer] && !data.isSum) return "Click to see its strongest hidden units.";
+  return "Click to see how to get its hidden units.";
+}
+
 /** The view of heads and MLPs, with what the chosen one reads beside the map. */
 export function headMap(app, tell) {
   const { element: canvases, base, over } = panel("Heads and MLPs by layer; arrows move from one to another");
@@ -76,8 +83,8 @@ export function headMap(app, tell) {
     app.point(place);
     const value = sumOfPart(data, place.layer, place.head);
     tell(event, [
-      `${partCalled(data, place.layer, place.head)}: ${withShare(data, value)}`,
-      "Click to see what it read.",
+      `${partCalled(data, place.layer, place.head)}: ${withShare(data, value)}, at all ${data.page.unit}s together`,
+      clickSays(data, place),
     ]);
   });
   over.addEventListener("pointerleave", leave);
@@ -110,7 +117,7 @@ export function headMap(app, tell) {
     isEmpty: ({ data }) => !data.layers.length,
     caption: ({ data }) =>
       `Each cell is what a head, or the MLP, contributes at all ${data.page.unit}s together; ${data.page.parts_note}. ` +
-      "Click one to see what it read.",
+      "Click a head to see what it read, an MLP for its hidden units.",
     draw: (scene) => {
       at = headLayout(scene.data, Math.min(430, element.clientWidth));
       drawHeads(canvasPen(fit(base, at.width, at.height)), at, scene);

@@ -1,18 +1,37 @@
 // The finding: what the model says, in large type, what that is compared with, rivals, and how exact it all is.
 
 import { make } from "../viewer/elements.js";
-import { shareOf, signed } from "./numbers.js";
+import { chanceOf, shareOf, signed } from "./numbers.js";
 import { spoken } from "./prediction_data.js";
 import { rowsOfState } from "./state.js";
 
 const quoted = (text) => `‘${spoken(text)}’`;
 const said = (line) => `${line[0].toUpperCase()}${line.slice(1)}.`;
 
+/** Whether two predictions are of the same two runs: one text, one reference, one model, and what these say. */
+function isOfSameRuns(one, two) {
+  const named = ({ meta, tokens, page, top, referenceTop }) =>
+    JSON.stringify([
+      meta.model,
+      tokens,
+      page.reference,
+      ...[top, referenceTop].map((run) => run.map(([name]) => name)),
+    ]);
+  return one === two || named(one) === named(two);
+}
+
+/** Probabilities of what was asked, `[in the run, with the reference]` by output, of all predictions of the same runs. */
+function askedOf(data, groups) {
+  const known = groups.flatMap(({ rows }) => (rows.length === 1 ? rows : []));
+  const same = [...known.filter((each) => isOfSameRuns(each, data)), data];
+  return new Map(same.flatMap(({ page, meta }) => (page.probabilities ? [[meta.question, page.probabilities]] : [])));
+}
+
 /**
  * Outputs with their probabilities: `[output, in the run, with the reference]`. One that is not among the likeliest of a
- * run is below the last that is listed: `{ below }`.
+ * run, and that no prediction of the page asks for, is below the last that is listed: `{ below }`.
  */
-export function outputsOf(data) {
+export function outputsOf(data, groups = []) {
   const runs = [data.top, data.referenceTop].map((top) => new Map(top));
   const named = (outputs, top) => outputs.map((name, i) => [top[i][0], name]);
   const names = new Map([
@@ -20,8 +39,9 @@ export function outputsOf(data) {
     ...named(data.page.reference_outputs.slice(0, 2), data.referenceTop),
   ]);
   if (data.page.probabilities) names.set(data.meta.question, data.page.asked);
+  const asked = askedOf(data, groups);
   const shareIn = (run, output) => {
-    if (data.page.probabilities && output === data.meta.question) return data.page.probabilities[run];
+    if (asked.has(output)) return asked.get(output)[run];
     return runs[run].get(output) ?? { below: Math.min(...runs[run].values(), 1) };
   };
   return [...names].map(([output, name]) => [name, shareIn(0, output), shareIn(1, output)]);
@@ -61,12 +81,12 @@ function titleOf({ data, group, state }) {
   return ["Why ", make("em", {}, isOutput ? quoted(page.asked.trim() || page.asked) : question), "?"];
 }
 
-function bars(data) {
-  const every = outputsOf(data);
+function bars({ data, groups }) {
+  const every = outputsOf(data, groups);
   const most = Math.max(...every.flatMap((row) => row.slice(1)).filter(Number.isFinite), 1e-9);
   const bar = (share, run) => {
     const own = make("span", { className: "bar", style: `width:${(70 * (share.below ? 0 : share)) / most}%` });
-    const text = share.below ? `under ${shareOf(share.below)}` : shareOf(share);
+    const text = share.below ? `under ${chanceOf(share.below)}` : chanceOf(share);
     return make("td", { className: run }, own, make("span", { className: share.below ? "faint" : "" }, text));
   };
   const rows = every.map(([name, real, other]) =>
@@ -125,7 +145,7 @@ export function headline(app) {
     title.replaceChildren(...titleOf(scene));
     const lines = data.isSum ? [scoreOf(data)] : data.page.compared;
     compared.replaceChildren(...lines.map((line) => make("p", {}, said(line))));
-    outputs.replaceChildren(...(isAlone && data.top.length ? [bars(data)] : []));
+    outputs.replaceChildren(...(isAlone && data.top.length ? [bars(scene)] : []));
     const open = mark.querySelector("details")?.open;
     mark.replaceChildren(certificate(data));
     mark.firstChild.open = !!open;

@@ -14,9 +14,12 @@ export const plainly = (value) => signed(value).replace("+", "");
 export function shareOf(value) {
   const size = Math.abs(100 * value);
   if (size > 0 && size < 0.01) return value > 0 ? "<0.01%" : ">−0.01%";
-  const digits = size >= 1 || !size ? 0 : size >= 0.1 ? 1 : 2;
+  const digits = size >= 0.95 || !size ? 0 : size >= 0.095 ? 1 : 2;
   return `${(100 * value).toFixed(digits).replace("-", "−")}%`;
 }
+
+/** A probability in per cent, in a column of such: all with one decimal. */
+export const chanceOf = (value) => (value > 0 && value < 0.0005 ? "<0.1%" : `${(100 * value).toFixed(1)}%`);
 
 /** A relevance beside its share of all that speaks for and against. */
 export const withShare = (data, value) => `${signed(value)} (${shareOf(value / data.scale)})`;

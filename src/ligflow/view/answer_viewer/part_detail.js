@@ -73,7 +73,7 @@ export function partDetail(app, tell) {
     element.hidden = !values;
     if (!values) return;
     const called = partCalled(data, layer, head);
-    title.textContent = `${called[0].toUpperCase()}${called.slice(1)}: ${withShare(data, sumOfPart(data, layer, head))}`;
+    title.textContent = `${called[0].toUpperCase()}${called.slice(1)}: ${withShare(data, sumOfPart(data, layer, head))}, at all ${data.page.unit}s together`;
     const edges = head === "mlp" ? null : edgesOfHead(data, layer, edgeHead(data, layer, head), state.part);
     at = edges?.rows.length ? ladderLayout(data, edges, Math.max(260, Math.min(560, element.clientWidth))) : null;
     said.textContent = sentence(data, head, values, edges);

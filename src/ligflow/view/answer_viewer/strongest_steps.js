@@ -33,23 +33,34 @@ function stepsOfLayer(data, layer) {
   return [...sums.values()];
 }
 
-/** Sentences of the strongest steps; a click pins the word, the layer and the head. */
+function bringIntoSight(section) {
+  const isCalm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+  section?.scrollIntoView({ behavior: isCalm ? "auto" : "smooth", block: "start" });
+}
+
+/** Sentences of the strongest steps; a click pins the word, the layer and the head, and brings the heads into sight. */
 export function strongestSteps(app) {
   const list = make("ol");
   const element = make(
     "div",
     { className: "steps" },
-    make("p", { className: "faint" }, "Strongest steps from word to word"),
+    make("p", { className: "faint" }, "Strongest steps, each what one head carries from one word to another"),
     list,
   );
+  let listed = null; // a list that is built anew loses the focus
   app.connect(({ data }) => {
+    if (listed === data) return;
+    listed = data;
     const steps = stepsOf(data);
     element.hidden = !steps.length;
     list.replaceChildren(
       ...steps.map(({ layer, head, source, target, value }) => {
         const [from, to] = [source, target].map((word) => `‘${data.units[word].label}’`);
         const said = `${from} to ${to}: ${partCalled(data, layer, head)}, ${withShare(data, value)}`;
-        const go = () => app.set({ word: source, layer, head });
+        const go = () => {
+          app.set({ word: source, layer, head });
+          bringIntoSight(element.getRootNode().querySelector(".view.heads"));
+        };
         return make("li", {}, make("button", { type: "button", title: "Show it in every view", onclick: go }, said));
       }),
     );
