@@ -3,8 +3,9 @@
 import { fit, make, panel } from "../viewer/elements.js";
 import { canvasPen } from "../viewer/pens.js";
 import { drawAnswerName, drawFlow, drawFlowNames, pixelX, pixelY, seenIn } from "./flow_drawing.js";
-import { drawnFlow, flowOf, through } from "./flow_graph.js";
+import { drawnFlow, flowOf } from "./flow_graph.js";
 import { flowLayout } from "./flow_layout.js";
+import { through } from "./flow_ways.js";
 import { shareOf, signed, withShare } from "./numbers.js";
 import { edgeHead, partCalled } from "./parts.js";
 import { namesHeight } from "./word_names.js";
