@@ -5,7 +5,6 @@ read a node's place off `layer` and `ctx_idx`, and the probability of an answer 
 """
 
 import json
-import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from ligflow._version import __version__
 from ligflow.errors import LigflowError
 from ligflow.files import write_text
 from ligflow.inputs.labels import printable, trimmed
+from ligflow.results.answer_probability import answer_probabilities
 from ligflow.results.prediction_data import PredictionData
 from ligflow.results.prediction_graph import Link, Name, Node, PredictionGraph, graph_of
 from ligflow.results.strongest_links import LEFT_OUT, strongest_links
@@ -150,10 +150,8 @@ def _answer(prediction: PredictionData) -> dict[str, Any]:
 
 def _probability(prediction: PredictionData) -> float | None:
     """How probable the answer is in the real run, where that is known."""
-    settings, question = prediction.meta.get("settings", {}), prediction.meta.get("question")
-    if settings.get("contrast") is None and settings.get("score") == "logprob" and question:
-        return math.exp(min(prediction.value, 0.0))
-    return dict(prediction.top).get(str(question))
+    question, shares = prediction.meta.get("question"), answer_probabilities(prediction)
+    return shares[0] if shares and question else dict(prediction.top).get(str(question))
 
 
 def _node(

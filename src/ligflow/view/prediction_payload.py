@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from math import exp
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ligflow.method.attention_parts import PARTS
+from ligflow.results.answer_probability import answer_probabilities
 from ligflow.results.flow_header import PREDICTION
 from ligflow.results.neurons import strongest_units, unit_called
 from ligflow.results.prediction_data import PredictionData
@@ -86,7 +86,7 @@ def _page(prediction: PredictionData) -> dict[str, Any]:
     return {
         "compared": [*_compared(prediction)],
         "asked": words.plain(str(prediction.meta.get("question") or "")),
-        "probabilities": _probabilities(prediction),
+        "probabilities": answer_probabilities(prediction),
         "question": words.question_called(prediction),
         "reference": words.reference_called(prediction),
         "contrast": prediction.meta.get("settings", {}).get("contrast") is not None,
@@ -112,17 +112,9 @@ def _page(prediction: PredictionData) -> dict[str, Any]:
     }
 
 
-def _probabilities(prediction: PredictionData) -> list[float] | None:
-    """Those of what was asked, in the real and in the reference run, where the score is their logarithm."""
-    settings = prediction.meta.get("settings", {})
-    if settings.get("score") != "logprob" or settings.get("contrast") is not None:
-        return None
-    return [min(1.0, exp(value)) for value in (prediction.value, prediction.reference_value)]
-
-
 def _compared(prediction: PredictionData) -> Iterator[str]:
     """What the two runs say of what was asked, and what the words share out."""
-    shares, name = _probabilities(prediction), words.question_called(prediction)
+    shares, name = answer_probabilities(prediction), words.question_called(prediction)
     reference, unit = words.reference_called(prediction), words.units_called(prediction)
     if shares is None or not prediction.meta.get("question"):
         yield f"{name}: {prediction.value:.4g}, and {prediction.reference_value:.4g} with {reference}"
