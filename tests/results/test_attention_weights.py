@@ -60,8 +60,10 @@ def test_screens_say_that_weights_are_no_contributions() -> None:
         ([torch.cat([layer, layer]) for layer in weights()], TOKENS, "take one example of a batch"),
         ([*weights(), *weights(heads=2)], TOKENS, "these have the shapes"),
         ([], TOKENS, "one tensor a layer"),
-        ([-layer for layer in weights()], TOKENS, "negative or no numbers"),
-        ([layer / 0 for layer in weights()], TOKENS, "negative or no numbers"),
+        ([-layer for layer in weights()], TOKENS, "less, more or no numbers"),
+        ([layer / 0 for layer in weights()], TOKENS, "less, more or no numbers"),
+        ([0 * layer + torch.nan for layer in weights()], TOKENS, "less, more or no numbers"),
+        ([5 * layer for layer in weights()], TOKENS, "Scores before the softmax"),
         (weights(), [], "There are 0 tokens"),
     ],
 )

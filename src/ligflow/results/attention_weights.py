@@ -9,6 +9,7 @@ from torch import Tensor
 from ligflow.errors import LigflowError
 from ligflow.results.flow_data import CELL_PARTS, AnyFlow, FlowData
 
+_ROUNDING = 1e-2  # of half precision
 NOTE = (
     "these are attention weights: how a head spreads its attention, not what reaches it; a token with a "
     "large weight may contribute nothing, and none says for or against"
@@ -68,6 +69,9 @@ def _layers(attentions: Sequence[Tensor], count: int) -> list[Float[Tensor, "hea
             f"Attention weights are one tensor a layer, [1, heads, {count}, {count}] for {count} tokens, and "
             f"these have the shapes {sorted(shapes)}; take one example of a batch, without its padding."
         )
-    if not all(bool(torch.isfinite(layer).all() and (layer >= 0).all()) for layer in layers):
-        raise LigflowError("Attention weights are from 0 to 1, and some of these are negative or no numbers.")
+    if not all(bool(((layer >= 0) & (layer <= 1 + _ROUNDING)).all()) for layer in layers):
+        raise LigflowError(
+            "Attention weights are from 0 to 1, and some of these are less, more or no numbers. "
+            "Scores before the softmax, and contributions, are no weights."
+        )
     return layers
