@@ -13,7 +13,7 @@ from ligflow.view.prediction_html import body, styled
 from ligflow.view.prediction_payload import EDGE_BYTES, pack
 
 Rows = Sequence[PredictionData]  # of an answer, or one prediction
-_SHARED = ("wording.js", "safetensors.js", "elements.js", "pens.js", "alignment.js")
+_SHARED = ("wording.js", "safetensors.js", "elements.js", "pens.js", "csv.js", "tooltip.js", "alignment.js")
 _MODULES = (  # each imports from those before it alone
     "numbers.js", "colours.js", "prediction_data.js", "summed_rows.js", "parts.js", "state.js", "app.js",
     "view_section.js", "tip.js", "controls.js", "headline.js", "word_text.js", "word_names.js",

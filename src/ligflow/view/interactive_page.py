@@ -9,10 +9,10 @@ from ligflow.view.payload import pack
 
 _MODULES = (  # each imports from those before it alone
     "wording.js", "safetensors.js", "flow_file.js", "maps.js", "lens.js", "alignment.js", "views.js",
-    "highlights.js", "trace.js", "state.js", "table.js", "elements.js", "pens.js", "map_pictures.js",
-    "trace_picture.js", "kept_words.js", "export.js", "running_text.js", "guide.js", "descriptions.js",
-    "reading.js", "overview.js", "presets.js", "controls.js", "keyboard.js", "trace_panel.js", "skeleton.js",
-    "tooltip.js", "pointer.js", "screen.js", "viewer.js",
+    "highlights.js", "trace.js", "state.js", "csv.js", "table.js", "elements.js", "pens.js",
+    "map_pictures.js", "trace_picture.js", "kept_words.js", "export.js", "running_text.js", "guide.js",
+    "descriptions.js", "reading.js", "overview.js", "presets.js", "controls.js", "keyboard.js",
+    "trace_panel.js", "skeleton.js", "tooltip.js", "pointer.js", "screen.js", "viewer.js",
 )  # fmt: skip
 _STYLE = "\nhtml, body { height: 100%; margin: 0; }\n"
 _START = """

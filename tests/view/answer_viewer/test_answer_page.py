@@ -246,6 +246,7 @@ def test_text_from_outside_is_shown_and_never_run(opened: Open) -> None:
         ET.fromstring(svg)
         assert not re.search("<script|<img", svg)
         assert HOSTILE[3] in saved(shown, name)
+    assert "=1+1" in [next(iter(row.values())) for row in table(shown, "words")]  # data, and not changed
     shown.locator(".running span").nth(1).hover()
     assert shown.evaluate("window.hacked") is None
     assert shown.query_selector("body img, body b:not(section *)") is None

@@ -1,7 +1,8 @@
 // A view in its place on the page: title, a sentence, the picture, what can be saved of it, and its numbers as a table.
 
+import { csvOf } from "../viewer/csv.js";
 import { make, save } from "../viewer/elements.js";
-import { canvasPen, css, svgOf, svgPen } from "../viewer/pens.js";
+import { css, pngOf, svgOf, svgPen } from "../viewer/pens.js";
 
 /**
  * The section of a view: `{ id, title, element, caption(scene), draw(scene), mark(scene), picture(pen, scene),
@@ -79,7 +80,7 @@ function takeAway(view, app, message) {
   const file = (ending) => `${view.id}.${ending}`;
   const copy = async () => {
     try {
-      await navigator.clipboard.write([new ClipboardItem({ "image/png": pngOf(view, app.scene()) })]);
+      await navigator.clipboard.write([new ClipboardItem({ "image/png": pngPicture(view, app.scene()) })]);
       say("Copied.");
     } catch {
       say("This browser does not let a page copy images; save the PNG instead.");
@@ -91,7 +92,7 @@ function takeAway(view, app, message) {
     make("summary", {}, "Save"),
     button("SVG", "The picture, for print", () => save(svgPicture(view, app.scene()), "image/svg+xml", file("svg"))),
     button("PNG", "The picture at twice its size", async () =>
-      save(await pngOf(view, app.scene()), "image/png", file("png")),
+      save(await pngPicture(view, app.scene()), "image/png", file("png")),
     ),
     button("CSV", "The numbers", () => save(csvOf(view.table(app.scene())), "text/csv", file("csv"))),
     button("Copy", "Copy as image", copy),
@@ -105,25 +106,4 @@ export function svgPicture(view, scene) {
   return svgOf(pen, width, height, css(scene.inks.paper));
 }
 
-function pngOf(view, scene) {
-  const { width, height } = view.picture(svgPen(), scene);
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [Math.ceil(width * 2), Math.ceil(height * 2)];
-  const context = canvas.getContext("2d");
-  context.scale(2, 2);
-  context.fillStyle = css(scene.inks.paper);
-  context.fillRect(0, 0, width, height);
-  view.picture(canvasPen(context), scene);
-  return new Promise((done) => {
-    canvas.toBlob(done, "image/png");
-  });
-}
-
-/** Rows as CSV; a text that a spreadsheet would take for a formula stays a text. */
-export const csvOf = (rows) => `${rows.map((row) => row.map(cellOf).join(",")).join("\n")}\n`;
-
-function cellOf(value) {
-  if (typeof value === "number") return String(value);
-  const text = String(value);
-  return `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
-}
+const pngPicture = (view, scene) => pngOf((pen) => view.picture(pen, scene), scene.inks.paper);

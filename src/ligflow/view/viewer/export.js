@@ -2,7 +2,7 @@
 
 import { keptWords } from "./kept_words.js";
 import { drawHeat, drawLadder, drawLegend, legendText } from "./map_pictures.js";
-import { canvasPen, css, moved, svgOf, svgPen, widthOf } from "./pens.js";
+import { css, moved, pngOf, svgOf, svgPen, widthOf } from "./pens.js";
 import { drawTrace } from "./trace_picture.js";
 import { ladderOf } from "./views.js";
 import { cut, mapName, printable, settingsWords } from "./wording.js";
@@ -41,17 +41,4 @@ export function exportSvg(scene, inks) {
   return svgOf(pen, width, height, css(inks.paper));
 }
 
-export async function exportPng(scene, inks) {
-  const { width, height } = drawAll(svgPen(), scene, inks);
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [Math.ceil(width * 2), Math.ceil(height * 2)];
-  const context = canvas.getContext("2d");
-  context.scale(2, 2);
-  context.imageSmoothingEnabled = false;
-  context.fillStyle = css(inks.paper);
-  context.fillRect(0, 0, width, height);
-  drawAll(canvasPen(context), scene, inks);
-  return new Promise((done) => {
-    canvas.toBlob(done, "image/png");
-  });
-}
+export const exportPng = (scene, inks) => pngOf((pen) => drawAll(pen, scene, inks), inks.paper);

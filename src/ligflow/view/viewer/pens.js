@@ -202,6 +202,22 @@ export function fitted(text, room, size, bold = false) {
 export const svgOf = (pen, width, height, paper) =>
   `<svg xmlns="http://www.w3.org/2000/svg" width="${Math.ceil(width)}" height="${Math.ceil(height)}" viewBox="0 0 ${Math.ceil(width)} ${Math.ceil(height)}" font-family="${FONT}"><rect width="100%" height="100%" fill="${paper}"/>${pen.parts.join("")}</svg>\n`;
 
+/** A picture in pixels, at twice its size: `draw(pen)` draws it on any pen, and returns its width and height. */
+export function pngOf(draw, paper) {
+  const { width, height } = draw(svgPen());
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [Math.ceil(width * 2), Math.ceil(height * 2)];
+  const context = canvas.getContext("2d");
+  context.scale(2, 2);
+  context.imageSmoothingEnabled = false;
+  context.fillStyle = css(paper);
+  context.fillRect(0, 0, width, height);
+  draw(canvasPen(context));
+  return new Promise((done) => {
+    canvas.toBlob(done, "image/png");
+  });
+}
+
 /** A pen whose origin is elsewhere. */
 export const moved = (pen, dx, dy) => ({
   ...pen,

@@ -5,12 +5,13 @@ import { make } from "./elements.js";
 const GAP = 14; // between pointer and tooltip
 const PAUSE = 350; // milliseconds that the pointer rests before a control is explained
 
-export function showTip(tip, lines, x, y) {
+/** Shows lines at x, below what they are about or above it; that is a line of text, or the pointer itself. */
+export function showTip(tip, lines, x, y, { above = y, below = y } = {}) {
   tip.replaceChildren(...lines.map((line, i) => make("div", { className: i ? "faint" : "" }, line)));
   tip.hidden = false;
   const { width, height } = tip.getBoundingClientRect();
   const left = x + GAP + width > window.innerWidth ? x - GAP - width : x + GAP;
-  const top = y + GAP + height > window.innerHeight ? y - GAP - height : y + GAP;
+  const top = below + GAP + height > window.innerHeight ? above - GAP - height : below + GAP;
   Object.assign(tip.style, { left: `${Math.max(4, left)}px`, top: `${Math.max(4, top)}px` });
 }
 
