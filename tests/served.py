@@ -19,9 +19,9 @@ from ligflow.serve.offered import Offered
 
 HERE = "http://127.0.0.1:8517"
 TEXT = "The cat's whiskers"
-LIMITS = Limits(characters=200, tokens=24, queue=3, keep=2)
-ASK = {"text": TEXT, "layers": [0]}
 PATIENCE = 600  # seconds: ends what never comes, and says nothing of speed
+LIMITS = Limits(characters=200, tokens=24, queue=3, keep=2, patience=PATIENCE)
+ASK = {"text": TEXT, "layers": [0]}
 Connect = Callable[..., TestClient]
 Open = Callable[[str], Any]
 

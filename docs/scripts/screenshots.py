@@ -1,9 +1,10 @@
 """Pictures of the interactive pages in a real browser, for the README and the docs.
 
-Run: .venv/bin/python docs/scripts/screenshots.py [flows|answer]     (default: both; needs Chromium, which
-sh .ci/browser installs on Debian)
+Run: .venv/bin/python docs/scripts/screenshots.py [flows|answer|server]     (default: all; needs Chromium,
+which sh .ci/browser installs on Debian)
 """
 
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -29,8 +30,9 @@ PROMPT, ANSWERS = "The capital of France is", (None, " London")
 
 def main() -> None:
     sys.path.append(str(DOCS.parent / "tests"))  # the browser of the tests
-    for kind in sys.argv[1:] or ("flows", "answer"):
-        {"flows": flows, "answer": answer}[kind]()
+    kinds = {"flows": flows, "answer": answer, "server": server}
+    for kind in sys.argv[1:] or kinds:
+        kinds[kind]()
 
 
 def answer() -> None:
@@ -47,6 +49,26 @@ def answer() -> None:
         shown.screenshot(path=DOCS / "pictures" / "answer-page.png")
         shown.locator("section.flow").screenshot(path=DOCS / "pictures" / "prediction-flow.png")
         print("wrote docs/pictures/answer-page.png and prediction-flow.png")
+
+
+def server() -> None:
+    """The page of `ligflow serve`: a text was asked about, and an answer clicked."""
+    from browser import chromium
+
+    command = [sys.executable, "-m", "ligflow", "serve", "--port", "0", "--model", "embedded:smollm2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, chromium() as browser:
+        assert process.stdout is not None
+        address = next(word for word in process.stdout.readline().split() if word.startswith("http://"))
+        shown = browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme="light")
+        shown.goto(address)
+        shown.fill("#text", PROMPT)
+        shown.click("#why")
+        shown.click("#answers button >> nth=0")
+        shown.frame_locator("iframe").locator(".running span").first.wait_for(timeout=120_000)
+        shown.evaluate("scrollTo(0, 0)")
+        shown.screenshot(path=DOCS / "pictures" / "server-page.png")
+        process.terminate()
+    print("wrote docs/pictures/server-page.png")
 
 
 def flows() -> None:

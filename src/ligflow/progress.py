@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from time import perf_counter
 from typing import Any
 
@@ -16,6 +17,25 @@ Progress = bool | Done
 _DELAY = 2.0  # seconds before a bar that nobody asked for is shown
 _LONG = 20.0  # seconds from which the whole is estimated
 _APART = 10.0  # seconds at least between two lines in a log, and before the first
+
+_between_points: ContextVar[Callable[[], None] | None] = ContextVar("between points", default=None)
+
+
+@contextmanager
+def asked_between_points(ask: Callable[[], None]) -> Iterator[None]:
+    """`ask` is called between the points of every path in this thread, and ends the work where it raises."""
+    before = _between_points.set(ask)
+    try:
+        yield
+    finally:
+        _between_points.reset(before)
+
+
+def between_points() -> None:
+    """A place at which a long computation may end: the model is put back as it was on the way out."""
+    ask = _between_points.get()
+    if ask is not None:
+        ask()
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def connect(offered: Offered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def call(
         host: str = "127.0.0.1", base: str = HERE, limits: Limits = LIMITS, models: Sequence[Offered] = ()
     ) -> TestClient:
-        queues.append(Queue(limits.queue, limits.keep).__enter__())
+        queues.append(Queue(limits.queue, limits.keep, patience=limits.patience).__enter__())
         app = create_app(models or [offered], queues[-1], limits, hosts_of(host))
         return TestClient(app, base_url=base, raise_server_exceptions=False)
 

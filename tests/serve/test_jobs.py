@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 
 from ligflow.errors import LigflowError
 from ligflow.serve import app as application
+from ligflow.serve import jobs
 from ligflow.serve.jobs import Full, Progress, Queue, Result, Unfinished, Unknown
 from served import ASK, LIMITS, PATIENCE, Held, assert_refused, over, post, until
 
@@ -132,6 +133,49 @@ def test_a_failed_job_says_why_and_the_next_goes_on(
     assert ("secret" in caplog.text) == isinstance(raised, KeyError)
     assert_refused(client.get(f"/api/jobs/{told['id']}/result"), 409, "failed", said)
     assert over(client, post(client)["id"])["state"] == "done"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The clock of the queue, which stands at its last entry."""
+    now = [0.0]
+    monkeypatch.setattr(jobs, "monotonic", lambda: now[-1])
+    return now
+
+
+def test_jobs_of_clients_that_have_gone_free_their_places(
+    client: TestClient, held: list[Held], clock: list[float]
+) -> None:
+    """One that is at work, one that waits, and one that is still asked about."""
+    left, waiting, asked = (post(client)["id"] for _ in range(3))
+    assert held[0].began.wait(PATIENCE)
+    clock.append(0.9 * LIMITS.patience)
+    assert client.get(f"/api/jobs/{asked}").json()["place"] == 2
+    clock.append(1.1 * LIMITS.patience)
+    post(client)
+    assert client.get(f"/api/jobs/{asked}").json()["place"] == 1
+    held[0].go.release()
+    assert held[2].began.wait(PATIENCE)
+    for name in (left, waiting):
+        told = client.get(f"/api/jobs/{name}").json()
+        assert told["state"] == "cancelled"
+        assert "Nobody asked about this job for 600 s" in told["error"]
+        assert_refused(client.get(f"/api/jobs/{name}/result"), 409, "given up", "send it again")
+    assert not held[1].began.is_set()
+    held[2].go.release(2)
+    assert over(client, asked)["state"] == "done"
+
+
+def test_places_of_clients_that_have_gone_are_given_to_others(
+    client: TestClient, held: list[Held], clock: list[float]
+) -> None:
+    post(client)
+    assert held[0].began.wait(PATIENCE)
+    for _ in range(LIMITS.queue):
+        post(client)
+    assert_refused(client.post("/api/flows", json=ASK), 503, "waiting already")
+    clock.append(2.0 * LIMITS.patience)
+    assert post(client)["place"] == 1
 
 
 def test_closing_ends_the_work() -> None:

@@ -13,9 +13,11 @@ from urllib.parse import quote
 import pytest
 
 from browser import PATIENCE, chromium
+from ligflow.inputs.chat import Chat
 from ligflow.prediction.likeliest import likeliest
 from ligflow.serve.offered import Offered
 from ligflow.view.answer_page import page
+from ligflow.view.prediction_words import units
 from served import Open, call, until
 
 TEXT = "The capital of France is"
@@ -93,7 +95,8 @@ def assert_shown(shown: Any, prediction: Any) -> None:
     with shown.expect_download() as waiting:
         frame.locator("section.words .save-csv").click()
     rows = csv.DictReader(io.StringIO(Path(waiting.value.path()).read_text(encoding="utf-8")))
-    assert [float(row["relevance"]) for row in rows] == pytest.approx(prediction.relevance.tolist(), rel=1e-5)
+    by_word = [unit.relevance for unit in units(prediction)]
+    assert [float(row["relevance"]) for row in rows] == pytest.approx(by_word, rel=1e-5)
 
 
 def test_a_hostile_text_does_nothing(opened: Open) -> None:
@@ -104,6 +107,24 @@ def test_a_hostile_text_does_nothing(opened: Open) -> None:
     assert shown.input_value("#text") == HOSTILE
     sandbox = shown.get_attribute("iframe", "sandbox")
     assert sandbox == "allow-scripts allow-downloads"
+
+
+def test_a_chat_is_asked_and_explained(opened: Open, speaking: Offered) -> None:
+    """Turns are written under More, the last one in the text; the page is that of the library."""
+    turns = [{"role": "user", "content": "Paris is"}, {"role": "assistant", "content": "long"}]
+    shown = opened(f"?text={quote('The river of France')}")
+    shown.click("summary:has-text('More')")
+    for number, turn in enumerate(turns):
+        shown.click("#add-turn")
+        assert shown.input_value(f".turn >> nth={number} >> select") == turn["role"]
+        shown.fill(f".turn >> nth={number} >> textarea", turn["content"])
+    shown.click("#why")
+    shown.wait_for_selector("#answers button:enabled")
+    chat = Chat([*turns, {"role": "user", "content": "The river of France"}])
+    outputs = likeliest(speaking.explainer.whole, chat)
+    shown.click("#answers button >> nth=2")
+    assert_shown(shown, speaking.explainer.explain_prediction(chat, outputs[2].answer))
+    assert [shown.input_value(f".turn >> nth={i} >> textarea") for i in (0, 1)] == ["Paris is", "long"]
 
 
 def test_work_ends_when_it_is_cancelled_and_when_the_page_goes(
@@ -123,7 +144,7 @@ def test_work_ends_when_it_is_cancelled_and_when_the_page_goes(
     shown.click("#answers button >> nth=0")
     shown.wait_for_selector("#state:has-text('Segment 0 of')")
     shown.click("#cancel")
-    shown.wait_for_selector("#state:has-text('Cancelling after the segment')")
+    shown.wait_for_selector("#state:has-text('Cancelling')")
     go.release()
     shown.wait_for_selector("#state:has-text('Cancelled.')")
     assert len(segments) == 1

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 import asked_models
 from ligflow.inputs.chat import Chat
 from ligflow.inputs.pairs import Pair
+from ligflow.prediction.matrix_points import MatrixPoints
 from ligflow.serve.offered import Offered
 from ligflow.view.answer_page import page
 from served import PATIENCE, Connect, offer, over, post, until
@@ -112,6 +113,40 @@ def test_no_segment_runs_after_a_question_is_cancelled(
         told = over(client, name)
     assert told["state"] == "cancelled"
     assert len(segments) == 2 < told["of"]
+    assert result(client, "/api/why", text=TEXT) == page(
+        [speaking.explainer.explain_prediction(TEXT, edges="all")]
+    )
+
+
+def test_a_question_is_cancelled_within_a_segment_and_leaves_the_model_as_it_was(
+    connect: Connect, speaking: Offered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, model = connect(models=[speaking]), speaking.explainer.whole.model
+    before = {name: (module.training, vars(module).get("forward")) for name, module in model.named_modules()}
+    implementation, at = model.config._attn_implementation, MatrixPoints.at
+    entered, go, computed = threading.Event(), threading.Event(), list[Any]()
+
+    def held(points: Any, nodes: Any) -> None:
+        entered.set()
+        assert go.wait(PATIENCE)
+        at(points, nodes)
+        computed.append(nodes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MatrixPoints, "at", held)
+        name = post(client, "/api/why", text=TEXT)["id"]
+        assert entered.wait(PATIENCE)
+        assert client.delete(f"/api/jobs/{name}").json()["cancelling"]
+        go.set()
+        told = over(client, name)
+    assert computed == []
+    assert told["state"] == "cancelled"
+    assert told["done"] < told["of"]
+    assert before == {
+        name: (module.training, vars(module).get("forward")) for name, module in model.named_modules()
+    }
+    assert model.config._attn_implementation == implementation
+    assert all(parameter.requires_grad for parameter in model.parameters())
     assert result(client, "/api/why", text=TEXT) == page(
         [speaking.explainer.explain_prediction(TEXT, edges="all")]
     )

@@ -54,6 +54,9 @@ def serve(
     max_tokens: Annotated[int, option("Of all texts of a request.", LIMITS, min=1)] = 256,
     queue: Annotated[int, option("Requests that may wait.", LIMITS, min=1)] = 64,
     keep: Annotated[int, option("Results that are kept, in memory only.", LIMITS, min=1)] = 32,
+    patience: Annotated[
+        int, option("Seconds for which a request is kept that nobody asks about.", LIMITS, min=1)
+    ] = 90,
 ) -> None:
     """Serve a page that says why, on this machine: one computation at a time, nothing on disk."""
     need("serve", "ligflow serve")
@@ -62,8 +65,9 @@ def serve(
     from ligflow.serve.app import create_app
     from ligflow.serve.limits import Limits
 
-    limits = Limits(max_characters, max_tokens, queue, keep)
-    with _listen(host, port) as listening, jobs.Queue(queue, keep) as waiting:
+    limits = Limits(max_characters, max_tokens, queue, keep, patience)
+    queue_of_jobs = jobs.Queue(queue, keep, patience=patience)
+    with _listen(host, port) as listening, queue_of_jobs as waiting:
         offered = _load(model, device, dtype, local_files_only, trust_remote_code, limits)
         app = create_app(offered, waiting, limits, guard.hosts_of(host))
         _greet(host, listening.getsockname()[1], offered, guard.is_loopback(host))

@@ -27,6 +27,7 @@ from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.pullback import Cotangents, check_finite, points_at_once, pulled_back
 from ligflow.prediction.segment import Segment
 from ligflow.prediction.segment_errors import relevance_by_token
+from ligflow.progress import between_points
 from ligflow.recording.tolerances import max_token_error, rounding
 
 _BLOCK = 2**11  # terms of a sum at most
@@ -120,6 +121,7 @@ class MatrixPoints:
         size = self._towards.shape[0] * self._variable.count * self._line.width
         at_once = min(points_at_once(self._sources), max(1, _AT_ONCE // size))
         for block in nodes.split(at_once) if len(nodes) else ():
+            between_points()
             self._add(block, *self._slopes_at(block, [self._tops]))
 
     def _add(self, nodes: Tensor, slopes: Tensor) -> None:

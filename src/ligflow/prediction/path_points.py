@@ -12,6 +12,7 @@ from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.pullback import Cotangents, points_at_once, pulled_back
 from ligflow.prediction.segment import Segment
 from ligflow.prediction.segment_errors import relevance_by_token
+from ligflow.progress import between_points
 
 
 def weights_of(level: int, width: float) -> Float[Tensor, " point"]:
@@ -78,6 +79,7 @@ class PlainPoints:
     def at(self, nodes: Float[Tensor, " point"]) -> None:
         """Adds points."""
         for block in nodes.split(points_at_once(self._sources)) if len(nodes) else ():
+            between_points()
             self._add(pulled_back(self._segment, self._sources, self._above, {}, block)[0])
 
     def _add(self, more: Mapping[str, Tensor]) -> None:

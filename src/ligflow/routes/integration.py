@@ -18,6 +18,7 @@ from ligflow.method.integral import Integral, Parted, with_sums
 from ligflow.method.quadrature import Adaptive, Quadrature
 from ligflow.method.scalarization import Scalarization
 from ligflow.names import MAX_NODES, TOL
+from ligflow.progress import between_points
 from ligflow.routes.attribution import Attribution
 from ligflow.routes.by_head import head_parts
 from ligflow.routes.path_map import PathMap
@@ -57,6 +58,7 @@ def attribute(
     pairs = route.pairs(budget)
 
     def pulled_back(nodes: Tensor, rows: Tensor) -> Tensor:
+        between_points()
         own, began = kind.of_rows(rows), nodes[:, None, None, None] == 0
         stays = torch.where((end[rows] == 0).all(-1, keepdim=True), rounding[rows], 0)
 

@@ -36,14 +36,14 @@ export async function computed(path, request, tell) {
       await new Promise((go) => setTimeout(go, POLL));
       state = await (await ask("GET", `api/jobs/${state.id}`)).json();
     }
-    if (state.state === "failed") throw new Error(state.error);
+    if (state.error) throw new Error(state.error); // it failed, or was given up
     return state.state === "done" ? `api/jobs/${state.id}/result` : null;
   } finally {
     current = null;
   }
 }
 
-/** Ends the job at work, after its layer or segment. */
+/** Ends the job at work, after the points of the path that it computes now. */
 export async function cancel(more) {
   stopped = true; // a job that has no name yet is cancelled when it has one
   if (current) await ask("DELETE", `api/jobs/${current}`, null, more);
@@ -52,7 +52,7 @@ export async function cancel(more) {
 /** How far a job is, in words. */
 export function inWords(state, steps) {
   if (state.state === "queued") return `Waiting: place ${state.place} in the queue.`;
-  if (state.cancelling) return `Cancelling after the ${steps} in work.`;
+  if (state.cancelling) return "Cancelling.";
   return state.of
     ? `${steps[0].toUpperCase()}${steps.slice(1)} ${state.done} of ${state.of} done.`
     : "Running the model.";
