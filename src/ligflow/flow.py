@@ -87,6 +87,16 @@ class Flow(FlowData):
 
         return bertviz_input(self, view)
 
+    def to_headvis(self, folder: str | Path, *others: FlowData) -> Path:
+        """What heads read in this text and `others`, as the folder `data` that HeadVis shows.
+
+        It shows numbers from 0 to 1 without a sign, and gets sizes of shares, `|A| / Σ |A|`, for each target.
+        Raises LigflowError for a folder that there is, and for flows of another model.
+        """
+        from ligflow.results.headvis_folder import save_headvis
+
+        return save_headvis([self, *others], folder)
+
     def to_pandas(self) -> pandas.DataFrame:
         """One row a cell of every map: route, layer, head, target, source, value, total, certificate."""
         return _tables().to_pandas(self.over_both())
