@@ -23,12 +23,15 @@ PROMPT ?= The capital of France is
 # The wheel on the package index is for Linux; elsewhere the same version comes from npm.
 BIOME = $(if $(wildcard $(BIN)/biome),$(BIN)/biome,npx --yes @biomejs/biome@2.3.11)
 
-.PHONY: demo test oldest bench sweep experiment mutants lint lint-python lint-js format coverage docs clean
+.PHONY: demo demo-site test oldest bench sweep experiment mutants lint lint-python lint-js format coverage docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ligflow explain "$(SENTENCE)" --html demo.html
 	$(BIN)/ligflow why "$(PROMPT)" --html why.html
 	@echo "Open these pages in a browser: $(CURDIR)/demo.html (inside the layers), $(CURDIR)/why.html (why this prediction)"
+
+demo-site: $(VENV)/.demo
+	$(BIN)/python examples/demo_site.py
 
 test: $(VENV)/.test
 	@sh .ci/browser
@@ -98,7 +101,6 @@ $(VENV)/.mutants: $(VENV)/.test
 
 # in a folder of its own that goes before the newest ones, which stay
 $(VENV)/.oldest: tests/oldest.txt $(VENV)/.test
-	$(PIP_INSTALL) --group oldest
 	rm -rf $(VENV)/oldest
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(VENV)/oldest \
 	  --resolution lowest-direct --excludes tests/oldest.txt --all-extras -r pyproject.toml
@@ -109,4 +111,4 @@ $(VENV)/.docs: pyproject.toml constraints.txt $(VENV)/.pip
 	touch $@
 
 clean:
-	rm -rf $(VENV) benchmarks/.envs site demo.html why.html
+	rm -rf $(VENV) benchmarks/.envs site demo-site demo.html why.html

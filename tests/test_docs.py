@@ -3,6 +3,7 @@
 Links between pages and their anchors are checked by `make docs`.
 """
 
+import importlib
 import re
 from pathlib import Path
 
@@ -34,3 +35,12 @@ def test_links_are_found() -> None:
 def test_every_page_is_in_the_menu() -> None:
     menu = re.findall(r"^ +- .*: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(f"docs/{page}" for page in menu) == sorted(DOCS)
+
+
+def test_the_list_for_language_models_is_of_these_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "scripts"))
+    made = importlib.import_module("llms").made()
+    assert (ROOT / "docs" / "llms.txt").read_text(encoding="utf-8") == made, "python docs/scripts/llms.py"
+    assert sorted(f"docs/{page}" for page in re.findall(r"\]\((\S+\.md)\)", made)) == sorted(
+        {*DOCS} - {"docs/index.md"}
+    )

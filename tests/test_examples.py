@@ -1,5 +1,6 @@
 """The notebooks in `examples/`: they run, and what is kept in them is fit to be read."""
 
+import html
 import re
 import runpy
 from pathlib import Path
@@ -52,3 +53,19 @@ def test_links_of_notebooks_lead_somewhere(path: Path) -> None:
         assert page.is_file(), link
         headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
         assert not anchor or anchor in {re.sub(r"[^\w]+", "-", one.lower()).strip("-") for one in headings}
+
+
+@pytest.mark.slow
+def test_the_demo_site_leads_to_every_page_and_escapes_texts(tmp_path: Path) -> None:
+    site = runpy.run_path(str(EXAMPLES / "demo_site.py"))
+    main, pages = site["main"], ("why-capital.html", "layers-<b>.html")
+    main.__globals__.update(
+        {"LAYERS": (("<b>", "A <b>bold</b> text."),), "PREDICTIONS": site["PREDICTIONS"][:1]}
+    )
+    main(tmp_path / "site")
+    index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert sorted(path.name for path in (tmp_path / "site").iterdir()) == sorted(("index.html", *pages))
+    assert [html.unescape(link) for link in re.findall(r'href="([^"]*)"', index)] == [*pages]
+    assert "A &lt;b&gt;bold&lt;/b&gt; text." in index
+    assert "<b>bold" not in index
+    assert re.search(r"<small>[^<]*Paris[^<]*: France \d+%, ", index)

@@ -52,8 +52,8 @@ def rewrite(path: Path, change: Change) -> None:
     save_file(tensors, path, metadata={"ligflow_prediction": json.dumps(header)})
 
 
-def test_a_round_trip_is_equal_bit_for_bit(saved: Path) -> None:
-    before, again = whole(), Prediction.load(saved)
+def assert_equal(again: Prediction, before: Prediction) -> None:
+    """Every tensor bit for bit, and every label."""
     for name in WHOLE:
         assert getattr(again, name).equal(getattr(before, name)), name
     for name in BY_LAYER:
@@ -67,7 +67,16 @@ def test_a_round_trip_is_equal_bit_for_bit(saved: Path) -> None:
     for name in (*plain, "reference_top", "layer_names", "streams", "meta"):
         assert getattr(again, name) == getattr(before, name), name
     assert again.by("turns") == before.by("turns")
+
+
+def test_a_round_trip_is_equal_bit_for_bit(saved: Path) -> None:
+    assert_equal(Prediction.load(saved), whole())
     assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_a_file_of_format_1_has_the_numbers_that_its_version_wrote() -> None:
+    """Version 0.1.0 wrote the sample of what `whole` was then."""
+    assert_equal(Prediction.load(Path(__file__).with_name("prediction_of_format_1.safetensors")), whole())
 
 
 def test_what_cannot_be_written_leaves_the_file_that_was_there(
