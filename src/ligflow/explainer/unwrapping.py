@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTok
 
 from ligflow.errors import LigflowError
 from ligflow.explainer import pretrained
+from ligflow.explainer.adapters import refuse_more_than_weights
 
 # Where other tools keep the model that they wrap, and cannot be taken off from here.
 _HELD = {
@@ -30,12 +31,10 @@ def model_of(program: Any) -> tuple[PreTrainedModel, Any]:
     if isinstance(program, DataParallel | DistributedDataParallel):
         return model_of(program.module)
     if _is(program, "PeftModel", "peft"):
-        if program.active_peft_config.is_prompt_learning:
-            raise LigflowError(
-                "This PeftModel puts tokens of its own before the text, which the model inside does not "
-                "have, so a flow would be that of another input; adapters of weights (LoRA) can be explained."
-            )
+        refuse_more_than_weights(program.active_peft_config)
         return model_of(program.get_base_model())
+    if _is(program, "PeftMixedModel", "peft"):
+        return model_of(program.base_model.model)
     if _is(program, "SentenceTransformer", "sentence_transformers"):
         return _with_tokenizer(program[0].auto_model, program.tokenizer)
     if _is(program, "Pipeline", "transformers") or _is(program, "CrossEncoder", "sentence_transformers"):
