@@ -29,8 +29,8 @@ def second() -> Prediction:
     return replace(made, meta={**made.meta, "question": " Rome"})
 
 
-def table(shown: Any) -> list[dict[str, str]]:
-    section = shown.locator("section.comparison")
+def table(shown: Any, view: str = "comparison") -> list[dict[str, str]]:
+    section = shown.locator(f"section.{view}")
     section.locator(".save summary").click()
     with shown.expect_download() as waiting:
         section.locator(".save-csv").click()
@@ -88,3 +88,79 @@ def test_scores_of_other_units_have_no_difference_and_which_is_beside_is_chosen(
     assert "The differences add up to +3.00" in shown.inner_text("section.comparison .caption")
     alone = opened(html=page([first]))
     assert alone.is_hidden("section.comparison")
+
+
+def of_parts(prediction: Prediction) -> np.ndarray:
+    """What heads and MLPs contribute at all tokens together, by layer."""
+    return np.array(
+        [
+            [*prediction.heads[layer].sum(-1).tolist(), float(prediction.mlps[layer].sum())]
+            for layer in range(3)
+        ]
+    )
+
+
+def test_heads_and_words_over_depth_of_both_are_those_of_the_tensors(
+    opened: Open, first: Prediction, second: Prediction
+) -> None:
+    shown = opened(html=page([first, second]))
+    rows = table(shown, "compared-heads")
+    assert [(row["layer"], row["part"]) for row in rows] == [
+        (f"{layer}", part) for layer in range(3) for part in ("h0", "h1", "MLP")
+    ]
+    ours, theirs = of_parts(first).flatten(), of_parts(second).flatten()
+    np.testing.assert_allclose(numbers(rows, "relevance"), ours, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(numbers(rows, "relevance beside"), theirs, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(numbers(rows, "difference"), ours - theirs, rtol=1e-4, atol=1e-5)
+    most = int(np.abs(ours - theirs).argmax())
+    said = shown.inner_text("section.compared-heads .caption")
+    assert f"Most apart: layer {most // 3}, {('h0', 'h1', 'MLP')[most % 3]} (" in said
+
+    rows = table(shown, "compared-depths")
+    depths = len(first.cuts)
+    assert [row["word"] for row in rows] == [word.strip() for word in LONGER] * depths
+    longer = np.insert(first.by_depth.numpy(), 3, 0, axis=-1).flatten()
+    beside = second.by_depth.numpy().flatten()
+    np.testing.assert_allclose([float(row["relevance"] or 0) for row in rows], longer, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(numbers(rows, "relevance beside"), beside, rtol=1e-5, atol=1e-6)
+    gaps = np.array(numbers(rows, "difference")).reshape(depths, -1)
+    np.testing.assert_allclose(gaps.flatten(), longer - beside, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(gaps.sum(-1), 3.0, rtol=1e-4)
+    said = shown.inner_text("section.compared-depths .caption")
+    assert "each row adds up to +8.00 here and +5.00 beside" in said
+
+
+def test_a_head_of_the_one_beside_is_pinned_in_both(
+    opened: Open, first: Prediction, second: Prediction
+) -> None:
+    shown = opened(html=page([first, second]))
+    over = shown.locator("section.compared-heads canvas.over").nth(1)
+    over.scroll_into_view_if_needed()
+    over.hover(position={"x": 66 + 60, "y": 8 + 15 + 7})  # the second head of the layer in the middle
+    ours, theirs = of_parts(first)[1, 1], of_parts(second)[1, 1]
+    tip = shown.inner_text(".tip")
+    assert "layer 1, h1" in tip
+    for name, value in (("Paris", ours), ("Rome", theirs), ("difference", ours - theirs)):
+        said = next(line for line in tip.splitlines() if line.startswith(name)).split(": ")[-1]
+        assert float(said.replace("\N{MINUS SIGN}", "-")) == pytest.approx(value, rel=5e-3)
+    over.click(position={"x": 66 + 60, "y": 8 + 15 + 7})
+    assert state_of(shown) == "layer=1&head=1"
+    shown.keyboard.press("ArrowRight")
+    assert state_of(shown) == "layer=1&head=mlp"
+    depths = shown.locator("section.compared-depths canvas.over").nth(0)
+    depths.click(position={"x": 66 + 2.5 * 40, "y": 8 + 7})
+    assert state_of(shown) == "word=2"
+
+
+def test_models_of_other_shapes_have_both_pictures_and_no_difference(opened: Open, first: Prediction) -> None:
+    other = prediction_of(layers=2)
+    shown = opened(html=page([first, replace(other, meta={**other.meta, "model": "of two layers"})]))
+    for view, said in (
+        ("compared-heads", "the one has 3 layers of 3 parts (heads, MLP), the other 2 layers of 3"),
+        ("compared-depths", "the one is read at 5 depths, the other at 4"),
+    ):
+        assert f"No difference is taken: {said}" in shown.inner_text(f"section.{view} .caption")
+        assert shown.locator(f"section.{view} .three > div:visible").count() == 2
+        rows = table(shown, view)
+        assert numbers(rows, "difference") == []
+        assert len(numbers(rows, "relevance beside")) == (6 if "heads" in view else 4 * len(CAPITAL))

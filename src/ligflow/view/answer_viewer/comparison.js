@@ -1,63 +1,26 @@
 // Two predictions side by side: what each word holds in either, and the difference. Each adds up to its own change.
 
-import { aligned } from "../viewer/alignment.js";
 import { make } from "../viewer/elements.js";
 import { fitted } from "../viewer/pens.js";
+import { besideGroup, bothOf, unlike, wholeOf, wordsOfBoth } from "./beside.js";
 import { drawCell } from "./colours.js";
 import { plainly, signed } from "./numbers.js";
 import { byUnit, spoken } from "./prediction_data.js";
-import { sumOfRows } from "./summed_rows.js";
 
 const LISTED = 12;
-const SAID = { logprob: "a log-probability", logit: "a logit" };
-
-/** The prediction beside the one that is shown: the one chosen, or the first of the others; null where there is none. */
-function besideGroup({ groups, state }) {
-  const number = state.beside >= 0 ? state.beside : state.prediction === 0 ? 1 : 0;
-  return groups[number] ? { number, ...groups[number] } : null;
-}
-
-/** All rows of a prediction, added up once. */
-const wholes = new WeakMap();
-function wholeOf({ rows }) {
-  if (!wholes.has(rows)) wholes.set(rows, sumOfRows(rows));
-  return wholes.get(rows);
-}
-
-const unitText = (data, unit) =>
-  unit.tokens
-    .map((place) => data.tokens[place])
-    .join("")
-    .trim();
 
 /**
- * Words in the order of the texts: `{ label, word, other, first, second, gap }`. `word` and `other` are places in the two
- * predictions, -1 where one has no such word, which then holds 0 of it. Words that both leave as they are are left out.
+ * What words of both hold: `{ label, word, other, first, second, gap }`. One that a text does not have holds 0 of it;
+ * words that both leave as they are are left out.
  */
 export function comparedWords(one, two) {
   const [first, second] = [one, two].map((data) => byUnit(data, data.relevance));
-  const pairs = aligned(...[one, two].map((data) => data.units.map((unit) => unitText(data, unit))));
-  const rows = [];
-  const add = (word, other) => {
-    const [own, its] = [one.units[word], two.units[other]];
-    if ([own, its].every((unit) => !unit || unit.kept)) return;
-    const label = own && its && own.label !== its.label ? `${own.label} / ${its.label}` : (own || its).label;
-    const [a, b] = [own ? first[word] : 0, its ? second[other] : 0];
-    rows.push({ label, word: own ? word : -1, other: its ? other : -1, first: a, second: b, gap: a - b });
-  };
-  let [i, j] = [0, 0];
-  for (const [word, other] of [...pairs, [one.units.length, two.units.length]]) {
-    while (i < word) add(i++, -1);
-    while (j < other) add(-1, j++);
-    if (word < one.units.length) add(i++, j++);
-  }
-  return rows;
-}
-
-/** Why two predictions have no difference, or "". */
-function unlike(one, two) {
-  const [a, b] = [one, two].map((data) => data.meta.settings?.score);
-  return a === b ? "" : `one shares out ${SAID[a] || "another score"}, the other ${SAID[b] || "another score"}`;
+  return wordsOfBoth(one, two)
+    .filter(({ word, other }) => ![one.units[word], two.units[other]].every((unit) => !unit || unit.kept))
+    .map(({ label, word, other }) => {
+      const [a, b] = [word < 0 ? 0 : first[word], other < 0 ? 0 : second[other]];
+      return { label, word, other, first: a, second: b, gap: a - b };
+    });
 }
 
 const sumOf = (values) => values.reduce((sum, value) => sum + value, 0);
@@ -201,7 +164,7 @@ function picture(pen, scene) {
 }
 
 function table(scene) {
-  const [one, two] = [scene.data, wholeOf(besideGroup(scene))];
+  const [one, two] = bothOf(scene);
   const isUnlike = unlike(one, two) !== "";
   const place = (data, word) => (word < 0 ? "" : data.units[word].tokens[0]);
   return [

@@ -26,7 +26,7 @@ export function depthsOf(data) {
 /** The layer that begins at a cut; -1 for the answer's. */
 export const layerAt = (data, cut) => (/^layer \d+$/.test(data.cuts[cut]) ? Number(data.cuts[cut].slice(6)) : -1);
 
-const cutCalled = (data, cut) => {
+export const cutCalled = (data, cut) => {
   if (cut === 0) return "input";
   const layer = layerAt(data, cut);
   return layer < 0 ? (cut === data.cuts.length - 1 ? "answer" : data.cuts[cut]) : `layer ${layer}`;
