@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,47 @@ def test_the_ways_through_what_is_pinned_are_those_of_all_ways(
     assert float(said[1]) == pytest.approx(100 * known, abs=0.51)
 
 
+def past_and_through(prediction: Prediction, layer: int, beside: bool) -> torch.Tensor:
+    """Of the ways from each word above a layer, the part that passes its MLP."""
+    above, mlp = prediction.by_depth[layer + 2], prediction.mlps[layer]
+    own = above - prediction.heads[layer].sum(0)
+    taken = shares(torch.cat([own[None], prediction.heads[layer]]), 0)[0]
+    if beside:
+        return taken * mlp.abs() / (mlp.abs() + (own - mlp).abs()).clamp_min(1e-30)
+    return mlp.abs() / (mlp.abs() + (above - mlp).abs()).clamp_min(1e-30)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_pinned_mlp_isolates_the_ways_through_it(opened: Open, whole: Prediction, beside: bool) -> None:
+    parallel = [0, 1, 2] if beside else []
+    prediction = replace(whole, meta={**whole.meta, "parallel": parallel})
+    shown = opened(html=page([prediction]), state="layer=1&head=mlp&flow=20")
+    rows = links(shown)
+    check_conserved(rows, prediction)
+    assert {row["to"] for row in rows if (row["layer"], row["kind"]) == (1, "MLP")} == {1, 2, 3, 4, 5}
+    (_, last), (heads, middle) = (ways(whole, layer) for layer in (2, 1))
+    lower, taken, upper = (past_and_through(whole, layer, beside) for layer in (0, 1, 2))
+    top = shares(whole.by_depth[-1], 0)
+    passing = (top @ last) * taken  # by word, of all ways
+    known = float(passing.sum())
+    said = re.search(r"goes through layer 1, MLP, ([\d.]+)% of all ways", shown.inner_text(".flow .caption"))
+    assert float(said[1]) == pytest.approx(100 * known, abs=0.51)
+    rows = links(opened(html=page([prediction]), state="layer=1&head=mlp&flow=100"))
+    entering = sums(rows, {"carried by itself", "head"}, "layer", of="part")
+    assert [entering[layer,] for layer in range(3)] == pytest.approx([1] * 3, abs=1e-5)
+    below = passing if beside else passing @ middle
+    both = top * upper * (taken if beside else last @ taken)  # the ways that pass the MLP above it too
+    expected = [below @ lower, known, both.sum()]
+    mlp = sums(rows, {"MLP"}, "layer", of="part")
+    assert [mlp[layer,] for layer in range(3)] == pytest.approx(
+        [float(e) / known for e in expected], abs=1e-5
+    )
+    parts = sums(rows, {"head"}, "layer", "head", "to", of="part")
+    for place in range(1, 6):
+        expected_part = 0 if beside else float(passing[place] * heads[1, place]) / known
+        assert parts.get((1, "1", place), 0) == pytest.approx(expected_part, abs=1e-5)
+
+
 def place_of_word(shown: Any, number: int, of: int) -> tuple[float, float]:
     """Where a word stands at the input, in a picture of three layers that shows all words."""
     picture = shown.locator("section.flow canvas.over")
@@ -201,3 +243,34 @@ def test_the_share_that_is_drawn_is_chosen_and_stands_in_the_address(opened: Ope
     assert state_of(shown) == "flow=85"
     assert int(re.search(r"(\d+)% of the mass", shown.inner_text("section.flow .caption"))[1]) >= 85
     ET.fromstring(saved(shown, "svg"))
+
+
+def test_each_layer_is_named_where_its_heads_stand(opened: Open, whole: Prediction) -> None:
+    shown = opened(html=page([whole]))
+    nodes = [*ET.fromstring(saved(shown, "svg")).iter()]
+    named = {n.text: float(n.attrib["y"]) for n in nodes if n.text and n.attrib.get("text-anchor") == "end"}
+    assert {*named} == {"tokens", "layer 0", "layer 1", "layer 2", "answer"}
+    for place, name in enumerate(["answer", "layer 2", "layer 1", "layer 0"]):
+        assert named[name] == pytest.approx(TOP + (place + 0.5) * ROW)
+    squares = [float(n.attrib["y"]) for n in nodes if n.attrib.get("width") == n.attrib.get("height") == "9"]
+    for y in squares:
+        assert min(abs(y + 4.5 - named[f"layer {layer}"]) for layer in range(3)) < ROW / 4
+
+
+def test_ribbons_leave_a_word_without_crossing(opened: Open, whole: Prediction) -> None:
+    """They leave it in the order of where they lead, and enter another from the side from which they come."""
+    shown = opened(html=page([whole]), state="flow=80")
+    paths = [n.attrib for n in ET.fromstring(saved(shown, "svg")).iter() if n.attrib.get("opacity") == "0.75"]
+    curves = [[float(x) for x in re.findall(r"-?[\d.]+", p["d"])] for p in paths if p["fill"] == "none"]
+    edges = [(x1, x2, round(y1)) for x1, y1, *_, x2, y2 in curves if y1 - y2 > ROW / 2 and y2 > TOP]
+    column = (960 - LEFT - 12) / 6
+    assert len(edges) > 20
+    across = [edge for edge in edges if (edge[0] - LEFT) // column != (edge[1] - LEFT) // column]
+    for _, x2, _ in across:
+        assert (x2 - LEFT) % column < column / 2  # a decoder's heads read what is on their left
+    words = defaultdict(list)
+    for edge in edges:
+        words[edge[2], (edge[0] - LEFT) // column].append(edge)
+    for leaving in words.values():
+        places = [x2 for _, x2, _ in sorted(leaving)]
+        assert all(after > place - 1 for place, after in pairwise(places))

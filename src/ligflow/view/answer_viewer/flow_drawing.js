@@ -41,6 +41,9 @@ export function seenIn(at, view, { left, right }) {
   };
 }
 
+/** What stays in its column is as wide as it is level; what leads across is as thick. */
+const isUpright = (kind) => kind === "head" || kindIsPale({ kind });
+
 const kindIsPale = ({ kind }) => kind in PALE;
 
 /** What is seen of a flow, pale ribbons first, nodes last; what is isolated stands out from the rest. */
@@ -55,8 +58,10 @@ export function drawFlow(pen, at, view, { ribbons, nodes }, look, isolated) {
 
 function drawRibbon(pen, view, { kind, value, x1, y1, x2, y2 }, { inks, patterns }, width, strength) {
   const ends = [pixelX(view, x1), pixelY(view, y1), pixelX(view, x2), pixelY(view, y2)];
-  const alpha = (PALE[kind] ?? 0.75) * strength;
-  pen.rise(...ends, inkOf(value, inks), Math.max(THINNEST, width * view.scale), alpha, patterns && value < 0);
+  const look = [inkOf(value, inks), Math.max(THINNEST, width * view.scale), (PALE[kind] ?? 0.75) * strength];
+  const isDashed = patterns && value < 0;
+  if (isUpright(kind) && !isDashed) pen.band(...ends, ...look);
+  else pen.rise(...ends, ...look, isDashed);
 }
 
 function drawNode(pen, at, view, node, { inks, patterns }) {
@@ -78,18 +83,30 @@ function drawNode(pen, at, view, node, { inks, patterns }) {
     pen.rect(x - width / 2, y - high / 2, width, high, node.kind === "answer" ? inkOf(node.value, inks) : inks.text);
 }
 
-/** The names of layers on the left and of words below, where they have room. */
-export function drawFlowNames(pen, at, view, room, { data, inks }) {
-  const name = { fill: inks.faint, size: 11, align: "right" };
-  const every = Math.max(1, Math.ceil(14 / (at.row * view.scale)));
-  for (let i = 0; i < at.rows; i++) {
+/** How many layers lie between two that are named. */
+const namedEvery = (at, view) => Math.max(1, Math.ceil(14 / (at.row * view.scale)));
+
+/** Lines between layers: what a layer does stands between the words before it and those after it. */
+export function drawLayerLines(pen, at, view, room, { inks }) {
+  const every = namedEvery(at, view);
+  for (let i = 0; i < at.rows; i += every) {
     const y = pixelY(view, at.level(i));
-    const cut = data.cuts[data.cuts.length - at.rows + i];
-    if (i % every === 0 && y > room.top && y < room.bottom)
-      pen.text(room.left - 8, y, i === at.rows - 1 ? "answer read" : i ? cut : "words", name);
+    if (y > room.top - 4 && y < room.bottom) pen.rect(room.left, y - 0.5, room.right - room.left, 1, inks.line);
+  }
+}
+
+/** The names of layers on the left, each beside its heads and MLP, and of words below, where they have room. */
+export function drawFlowNames(pen, at, view, room, { data, inks }) {
+  const name = (y, text) =>
+    pen.text(room.left - 8, y, fitted(text, room.left - 10, 11), { fill: inks.faint, size: 11, align: "right" });
+  const cuts = data.cuts.slice(data.cuts.length - at.rows);
+  for (let i = 0; i < at.rows; i += namedEvery(at, view)) {
+    const y = pixelY(view, at.level(i + 0.5));
+    if (y > room.top - at.row / 2 && y < room.bottom) name(y, i === at.rows - 1 ? "answer" : cuts[i]);
   }
   const column = at.column * view.scale;
   const isLevel = column >= 52;
+  name(room.bottom + (isLevel ? 12 : 8), `${data.page.unit}s`);
   const sparse = Math.max(1, Math.ceil(13 / column));
   for (let word = 0; word < at.columns; word++) {
     const x = pixelX(view, at.middle(word));

@@ -6,9 +6,10 @@ import { byUnit } from "./prediction_data.js";
 export const magnitude = (values) => values.reduce((sum, value) => sum + Math.abs(value), 0);
 
 /**
- * The flow over words: `sums` by cut and word, and a step from each cut to the next: `{ cut, layer, own, heads, edges, mlp }`.
+ * The flow over words: `sums` by cut and word, and a step from each cut to the next: `{ cut, layer, own, heads, edges, mlp, above }`.
  * `own` is what a word carries past the heads (with its MLP), `heads[h]` what a head writes at it, `edges` what heads
- * read, `{ head, target, source, value }`. Heads of a second attention come after the others. Between two cuts
+ * read, `{ head, target, source, value }`; `mlp` what passes the MLP, `above` what there is at the words above. Heads of
+ * a second attention come after the others. `isBeside`: the MLP reads what the heads read, and not what they write. Between two cuts
  * without known heads words carry on what they have, where that is the same in both; else `own` is null.
  * `all` is what heads and MLPs carry, `Σ |edge| + Σ |MLP|`, with the edges that the page does not hold.
  */
@@ -35,7 +36,9 @@ function stepOf(data, sums, cut) {
   const same = above.every((value, unit) => Math.abs(value - sums[cut][unit]) <= 1e-6 * data.scale);
   const own =
     heads.length || same ? above.map((value, unit) => heads.reduce((rest, h) => rest - h[unit], value)) : null;
-  return { cut, layer, own, heads, edges: edgesOfWords(data, layer), isRead: layer in data.edges, mlp };
+  const isBeside = !!data.meta.parallel?.includes(layer);
+  const edges = edgesOfWords(data, layer);
+  return { ...{ cut, layer, own, heads, edges, isRead: layer in data.edges }, ...{ mlp, above, isBeside } };
 }
 
 /** What heads read, word by word. */
@@ -53,7 +56,7 @@ function edgesOfWords(data, layer) {
 
 /**
  * The strongest links of a flow, by which `share` of what heads and MLPs carry is drawn, or all that there are, and those
- * of a chosen head (`{ cut, head }`). The result's `share` and `count` are those of what is drawn, `isAll` whether nothing is left out; each step has `edges`,
+ * of a chosen head or MLP (`{ cut, head }`, `{ cut, mlp }`). The result's `share` and `count` are those of what is drawn, `isAll` whether nothing is left out; each step has `edges`,
  * `mlps` (words with a drawn one), `nodes` (heads at words, `{ head, unit, value, rest }`: what it writes there, and what of
  * that the drawn edges do not read), and by word `restIn` and `restOut`: what arrives at the word above, and leaves
  * the word below, by links that are not drawn.
@@ -67,8 +70,8 @@ export function drawnFlow(flow, share, chosen) {
     [least, sum] = [size, sum + size];
   }
   const steps = flow.steps.map((step) => {
-    const isChosen = (e) => chosen?.head === e.head && chosen.cut === step.cut;
-    return drawnStep(flow, step, least, isChosen);
+    const isHere = chosen?.cut === step.cut;
+    return drawnStep(flow, step, least, { head: isHere ? chosen.head : undefined, mlp: isHere && chosen.mlp });
   });
   const drawn = steps.reduce((all, { edges, mlps }) => all + magnitude([...edges, ...mlps].map((e) => e.value)), 0);
   const count = steps.reduce((n, { edges }) => n + edges.length, 0);
@@ -76,9 +79,11 @@ export function drawnFlow(flow, share, chosen) {
   return { steps, share: flow.all ? drawn / flow.all : 1, count, isAll };
 }
 
-function drawnStep(flow, step, least, isChosen) {
-  const edges = step.edges.filter((e) => Math.abs(e.value) >= least || isChosen(e));
-  const mlps = [...(step.mlp || [])].flatMap((value, unit) => (Math.abs(value) >= least ? [{ unit, value }] : []));
+function drawnStep(flow, step, least, chosen) {
+  const edges = step.edges.filter((e) => Math.abs(e.value) >= least || e.head === chosen.head);
+  const mlps = [...(step.mlp || [])].flatMap((value, unit) =>
+    Math.abs(value) >= least || (chosen.mlp && value) ? [{ unit, value }] : [],
+  );
   const nodes = new Map();
   for (const { head, target, value } of edges) {
     const key = `${head} ${target}`;

@@ -1,14 +1,17 @@
 // Where the flow is drawn: words in columns, layers from the bottom to the top, ribbons side by side whose widths add up.
 
-const [HEAD_AT, MLP_AT] = [0.45, 0.16]; // of the way from a row down to the one below: heads, and the bars of MLPs
+const [HEAD_AT, MLP_AT] = [0.34, 0.16]; // of the way from a row down to the one below: heads, and the bars of MLPs
 const [FULL, STUB, WIDEST] = [0.72, 0.3, 44]; // of a column the widest word, or in pixels if that is more; of a row a stub
+const APART = 9; // pixels between heads of a word, or as many as the column has
 
 /**
  * Ribbons and nodes of a drawn flow, in a world of columns `column` wide and rows `row` high, whose top row is the answer.
  *
  * A ribbon, `{ kind, step, layer, value, width }` with its words and head, goes up from `x1, y1` to `x2, y2`, and is
- * `|value| unit` wide. What enters a node lies side by side below it, what leaves it above it. Of what stands in the
- * columns of words alone that from the first to the last of `range` is laid out.
+ * `|value| unit` wide. What enters a node lies side by side below it, what leaves it above it, in the order of where it
+ * comes from and goes to, so that few ribbons cross: a head stands at that side of its word from which it reads, and
+ * at the right if it reads the word itself. Of what stands in the columns of words alone that from the first to the
+ * last of `range` is laid out.
  */
 export function flowLayout(flow, drawn, column, row, range) {
   const rows = drawn.steps.length + 1;
@@ -21,9 +24,6 @@ export function flowLayout(flow, drawn, column, row, range) {
   const above = groups(at.ribbons, (each) => each.from !== undefined && `${each.step} ${each.from}`);
   at.unit = Math.max(FULL * column, WIDEST) / (widest(drawn) || 1);
   for (const ribbon of at.ribbons) ribbon.width = Math.abs(ribbon.value) * at.unit;
-  drawn.steps.forEach((step, i) => {
-    layHeads(at, step, i);
-  });
   const ends = drawn.steps.flatMap(({ edges }) => edges.flatMap((e) => [e.source, e.target]));
   const stood = [...new Set([...words, ...ends])];
   for (let i = 0; i < rows; i++)
@@ -32,6 +32,9 @@ export function flowLayout(flow, drawn, column, row, range) {
       const ribbons = [below.get(`${i} ${word}`) || [], above.get(`${i} ${word}`) || []];
       layWord(at, { kind: "word", step: i, word, value, x: at.middle(word), y: at.level(i) }, ribbons);
     }
+  drawn.steps.forEach((step, i) => {
+    layHeads(at, step, i);
+  });
   for (const ribbon of at.ribbons) layStub(at, ribbon);
   layAnswer(at, flow);
   at.ribbons.sort((a, b) => a.width - b.width); // the strong ones last
@@ -43,6 +46,8 @@ export function flowLayout(flow, drawn, column, row, range) {
 /** The links of a step: from the word `from` below, to the word `to` above, or to and from a `head` at the word `at`. */
 function ribbonsOf(step, i, words) {
   const own = { step: i, layer: step.layer };
+  const means = meansRead(step.edges);
+  const mean = (head, word) => means.get(`${head} ${word}`);
   const ribbons = [
     ...step.edges.map((e) => ({
       ...own,
@@ -50,16 +55,35 @@ function ribbonsOf(step, i, words) {
       from: e.source,
       head: e.head,
       at: e.target,
+      mean: mean(e.head, e.target),
       value: e.value,
       edge: e,
     })),
-    ...step.nodes.map((n) => ({ ...own, kind: "head", head: n.head, at: n.unit, to: n.unit, value: n.value })),
+    ...step.nodes.map((n) => ({
+      ...own,
+      kind: "head",
+      head: n.head,
+      at: n.unit,
+      to: n.unit,
+      mean: mean(n.head, n.unit),
+      value: n.value,
+    })),
     ...step.nodes.map((n) => ({ ...own, kind: "left out of a head", head: n.head, at: n.unit, value: n.rest })),
     ...words.map((word) => ({ ...own, kind: "own", from: word, to: word, value: step.own?.[word] || 0 })),
     ...words.map((word) => ({ ...own, kind: "left out below", to: word, value: step.restIn[word] })),
     ...words.map((word) => ({ ...own, kind: "left out above", from: word, value: step.restOut[word] })),
   ];
   return ribbons.filter(({ value }) => value);
+}
+
+/** The words that each head reads at each word, in the mean by magnitude of what is drawn. */
+function meansRead(edges) {
+  const sums = new Map();
+  for (const { head, target, source, value } of edges) {
+    const sum = sums.get(`${head} ${target}`) || [0, 0];
+    sums.set(`${head} ${target}`, [sum[0] + Math.abs(value) * source, sum[1] + Math.abs(value)]);
+  }
+  return new Map([...sums].map(([key, [moment, size]]) => [key, moment / size]));
 }
 
 /** The word in whose column a node or a ribbon stands; none for ribbons that lead elsewhere. */
@@ -95,7 +119,7 @@ function widest(drawn) {
 
 const spread = (ribbons) => ribbons.reduce((sum, { value }) => sum + Math.abs(value), 0);
 
-/** Heads side by side below the words at which they write, what they read below them; bars of MLPs on their column. */
+/** Heads below the words at which they write, what they read below them; bars of MLPs on their column. */
 function layHeads(at, step, i) {
   const y = at.level(i + 1) + HEAD_AT * at.row;
   const byWord = groups(step.nodes, ({ unit }) => unit);
@@ -104,17 +128,19 @@ function layHeads(at, step, i) {
     ({ head, at: word }) => `${head} ${word}`,
   );
   for (const [word, nodes] of byWord) {
-    nodes.sort((a, b) => a.head - b.head);
-    nodes.forEach((node, k) => {
-      const x = at.middle(word) + ((k + 1) / (nodes.length + 1) - 0.5) * 0.9 * at.column;
+    const heads = nodes.map((node) => {
       const [written, others] = [[], []];
       for (const each of read.get(`${node.head} ${word}`)) (each.kind === "head" ? written : others).push(each);
-      others.sort((a, b) => (a.from ?? -1) - (b.from ?? -1));
+      return { node, written, others, mean: others.find((each) => each.kind === "edge").mean };
+    });
+    placeHeads(at, word, heads);
+    for (const { node, written, others, x } of heads) {
+      others.sort((a, b) => turn(a, word) - turn(b, word));
       const width = Math.max(spread(written), spread(others)) * at.unit;
       at.nodes.push({ ...node, kind: "head", word, step: i, layer: step.layer, x, y, width });
       stack(others, x, (each, place) => Object.assign(each, { x2: place, y2: y }));
       stack(written, x, (each, place) => Object.assign(each, { x1: place, y1: y }));
-    });
+    }
   }
   for (const { unit, value } of step.mlps) {
     if (unit < at.range[0] || unit > at.range[1]) continue;
@@ -131,6 +157,23 @@ function layHeads(at, step, i) {
   }
 }
 
+/** Gives each head its `x`: straight below where it enters its word, and apart from the others of its side. */
+function placeHeads(at, word, heads) {
+  const apart = Math.min(APART, (0.45 * at.column) / heads.length);
+  const outward = [...heads].sort((a, b) => Math.abs(a.mean - word) - Math.abs(b.mean - word));
+  for (const side of [-1, 1]) {
+    let last = at.middle(word);
+    for (const head of outward.filter(({ mean }) => mean < word === side < 0)) {
+      const entered = head.written[0]?.x2 ?? last;
+      last = side < 0 ? Math.min(entered, last - apart) : Math.max(entered, last + apart);
+      head.x = last;
+    }
+  }
+}
+
+/** From left to right: what a head reads from words before its own, what is not drawn, what it reads from others. */
+const turn = ({ from }, word) => (from === undefined ? word - 0.5 : from);
+
 /** A word at a cut, with the upper ends of what enters it and the lower ends of what leaves it. */
 function layWord(at, node, [below, above]) {
   if (!node.value && !below.length && !above.length) return;
@@ -138,10 +181,23 @@ function layWord(at, node, [below, above]) {
     ...node,
     width: Math.max(Math.abs(node.value) * at.unit, spread(below) * at.unit, spread(above) * at.unit),
   });
-  below.sort((a, b) => (a.x1 ?? node.x) - (b.x1 ?? node.x));
-  above.sort((a, b) => (a.at ?? a.to ?? node.word) - (b.at ?? b.to ?? node.word));
+  below.sort((a, b) => entry(a, node.word) - entry(b, node.word));
+  above.sort((a, b) => exit(a, node.word) - exit(b, node.word) || (a.mean ?? 0) - (b.mean ?? 0));
   stack(below, node.x, (each, x) => Object.assign(each, { x2: x, y2: node.y }));
   stack(above, node.x, (each, x) => Object.assign(each, { x1: x, y1: node.y }));
+}
+
+/** The order from left to right of what enters a word: heads that read before it, itself, other heads, what is left out. */
+function entry({ kind, mean }, word) {
+  if (kind === "left out below") return Number.POSITIVE_INFINITY;
+  return kind === "own" ? word - 1e-9 : mean;
+}
+
+/** The order of what leaves a word: to heads on its left, itself, to heads on its right, what is left out. */
+function exit({ kind, at, mean }, word) {
+  if (kind === "left out above") return Number.POSITIVE_INFINITY;
+  if (kind === "own") return word;
+  return at === word ? word + (mean < word ? -0.5 : 0.5) : at;
 }
 
 /** Side by side around a middle. */

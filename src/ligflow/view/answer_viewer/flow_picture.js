@@ -2,7 +2,7 @@
 
 import { fit, make, panel } from "../viewer/elements.js";
 import { canvasPen } from "../viewer/pens.js";
-import { drawAnswerName, drawFlow, drawFlowNames, pixelX, pixelY, seenIn } from "./flow_drawing.js";
+import { drawAnswerName, drawFlow, drawFlowNames, drawLayerLines, pixelX, pixelY, seenIn } from "./flow_drawing.js";
 import { drawnFlow, flowOf } from "./flow_graph.js";
 import { flowLayout } from "./flow_layout.js";
 import { through } from "./flow_ways.js";
@@ -21,10 +21,10 @@ const flowOfData = (data) => {
   return flows.get(data);
 };
 
-/** What a pinned word or head isolates: the word where its layer begins, or at the input; a head at all words. */
+/** What is pinned isolates the ways through it: a word where its layer begins, or at the input; a head or MLP at all words. */
 function chosenOf(data, flow, { word, layer, head }) {
   const cut = data.cuts.indexOf(`layer ${layer}`);
-  if (head && head !== "mlp" && cut >= 0) return { cut, head: edgeHead(data, layer, head) };
+  if (head && cut >= 0) return head === "mlp" ? { cut, mlp: true } : { cut, head: edgeHead(data, layer, head) };
   return word < 0 || head ? null : { cut: Math.max(flow.first, cut), unit: word };
 }
 
@@ -38,8 +38,8 @@ function flowScene(scene, width, isWhole = false) {
   const { data, state } = scene;
   const flow = flowOfData(data);
   const chosen = chosenOf(data, flow, state);
-  const head = chosen?.head === undefined ? "" : `${chosen.cut} ${chosen.head}`;
-  const key = `${state.flow} ${head}`;
+  const part = chosen && chosen.unit === undefined ? JSON.stringify(chosen) : "";
+  const key = `${state.flow} ${part}`;
   const drawn = recalledOf(flow, "drawn", key, () => drawnFlow(flow, state.flow / 100, chosen));
   const isolated = chosen && recalledOf(flow, "ways", JSON.stringify(chosen), () => through(flow, chosen));
   const [columns, rows] = [data.units.length, flow.steps.length + 1];
@@ -82,7 +82,10 @@ function laidOut({ flow, drawn, key, columns, column, row, room }, view) {
 }
 
 function drawAll(pen, { at, room, isolated }, seen, view, scene, clip = (draw) => draw()) {
-  clip(() => drawFlow(pen, at, view, seen, scene, isolated));
+  clip(() => {
+    drawLayerLines(pen, at, view, room, scene);
+    drawFlow(pen, at, view, seen, scene, isolated);
+  });
   drawFlowNames(pen, at, view, room, scene);
   drawAnswerName(pen, at, view, room, answerCalled(scene.data), scene.inks);
 }
@@ -327,8 +330,8 @@ function captionOf({ data, state }, { flow, drawn, isolated }) {
     : `the ${drawn.count} strongest links; the rest is in pale stubs`;
   return (
     `Ribbons are as wide as what flows, and what enters a word adds up to what it has. ${shareOf(drawn.share)} of the mass of what ` +
-    `heads and MLPs carry is drawn, ${links}. Pale columns are what ` +
-    `words carry themselves. Drag to move, click and wheel to zoom.${unread}${alone}`
+    `heads and MLPs carry is drawn, ${links}. Pale columns are what words carry themselves; between two lines stands a ` +
+    `layer, squares are its heads, short bars its MLP. Drag to move, click and wheel to zoom.${unread}${alone}`
   );
 }
 
@@ -348,7 +351,7 @@ function flowTable({ data }, { drawn, isolated }) {
       ...nodes.map((n) => row("head", key(n.head), undefined, n.unit, n.value, ways?.head(n.head, n.unit))),
       ...edges.map((e) => row("read by a head", key(e.head), e.source, e.target, e.value, ways?.edge(e))),
       ...nodes.map(({ head, unit, rest }) => row("left out of a head", key(head), undefined, unit, rest)),
-      ...mlps.map(({ unit, value }) => row("MLP", "", unit, unit, value)),
+      ...mlps.map(({ unit, value }) => row("MLP", "", unit, unit, value, ways?.mlp(unit))),
       ...words.map((word) => row("left out, arriving", "", undefined, word, restIn[word])),
       ...words.map((word) => row("left out, leaving", "", word, undefined, restOut[word])),
     ];

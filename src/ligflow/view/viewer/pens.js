@@ -73,6 +73,18 @@ export function canvasPen(context) {
       context.setLineDash([]);
       context.globalAlpha = 1;
     },
+    band: (x1, y1, x2, y2, fill, width, alpha) => {
+      const [half, middle] = [width / 2, (y1 + y2) / 2];
+      context.globalAlpha = alpha;
+      context.fillStyle = fill;
+      context.beginPath();
+      context.moveTo(x1 - half, y1);
+      context.bezierCurveTo(x1 - half, middle, x2 - half, middle, x2 - half, y2);
+      context.lineTo(x2 + half, y2);
+      context.bezierCurveTo(x2 + half, middle, x1 + half, middle, x1 + half, y1);
+      context.fill();
+      context.globalAlpha = 1;
+    },
     text: (x, y, text, { fill, size = 12, align = "left", turn = 0, bold = false }) => {
       context.save();
       context.translate(x, y);
@@ -142,6 +154,13 @@ export function svgPen() {
       const [a, b, half] = [round(x1), round(x2), round((y1 + y2) / 2)];
       put(
         `<path d="M${a} ${round(y1)}C${a} ${half} ${b} ${half} ${b} ${round(y2)}" fill="none" stroke="${stroke}" stroke-width="${round(width)}" opacity="${round(alpha)}"${dashes}/>`,
+      );
+    },
+    band: (x1, y1, x2, y2, fill, width, alpha) => {
+      const [a, b, c, d] = [x1 - width / 2, x2 - width / 2, x2 + width / 2, x1 + width / 2].map(round);
+      const [low, half, high] = [y1, (y1 + y2) / 2, y2].map(round);
+      put(
+        `<path d="M${a} ${low}C${a} ${half} ${b} ${half} ${b} ${high}H${c}C${c} ${half} ${d} ${half} ${d} ${low}Z" fill="${fill}" opacity="${round(alpha)}"/>`,
       );
     },
     text: (x, y, text, { fill, size = 12, align = "left", turn = 0, bold = false }) => {
@@ -225,6 +244,7 @@ export const moved = (pen, dx, dy) => ({
   frame: (x, y, ...rest) => pen.frame(x + dx, y + dy, ...rest),
   curve: (x1, y1, x2, y2, ...rest) => pen.curve(x1 + dx, y1 + dy, x2 + dx, y2 + dy, ...rest),
   rise: (x1, y1, x2, y2, ...rest) => pen.rise(x1 + dx, y1 + dy, x2 + dx, y2 + dy, ...rest),
+  band: (x1, y1, x2, y2, ...rest) => pen.band(x1 + dx, y1 + dy, x2 + dx, y2 + dy, ...rest),
   text: (x, y, ...rest) => pen.text(x + dx, y + dy, ...rest),
   hatch: (x, y, ...rest) => pen.hatch(x + dx, y + dy, ...rest),
   cells: (x, y, ...rest) => pen.cells(x + dx, y + dy, ...rest),
