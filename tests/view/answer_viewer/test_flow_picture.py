@@ -213,6 +213,12 @@ def place_of_word(shown: Any, number: int, of: int) -> tuple[float, float]:
     return box["x"] + x, box["y"] + TOP + 4 * ROW
 
 
+def wait_for_address(shown: Any, pattern: str) -> None:
+    """The address follows a while after the picture is moved."""
+    while not re.fullmatch(pattern, state_of(shown)):
+        shown.wait_for_timeout(50)
+
+
 def test_it_is_moved_and_zoomed_and_a_click_isolates(opened: Open, whole: Prediction) -> None:
     shown = opened(html=page([whole]), viewport={"width": 900, "height": 1200})
     x, y = place_of_word(shown, 4, 6)
@@ -227,7 +233,7 @@ def test_it_is_moved_and_zoomed_and_a_click_isolates(opened: Open, whole: Predic
     assert said.startswith("‘France’, before layer 0: ")
     number = float(said.split(": ")[1].split(" (")[0].replace("−", "-"))
     assert number == pytest.approx(relevance, rel=5e-3)
-    assert state_of(shown) == ""  # it was moved, and nothing pinned
+    wait_for_address(shown, "sight=1_.*")  # it was moved, and nothing pinned
     shown.mouse.click(x - 60, y)
     assert "word=4" in state_of(shown)
     assert "what goes through ‘France’" in shown.inner_text("section.flow .caption")
@@ -235,6 +241,36 @@ def test_it_is_moved_and_zoomed_and_a_click_isolates(opened: Open, whole: Predic
     assert re.search(r"Words \d to \d of 6; drag to see others", shown.inner_text(".flow-tools"))
     shown.keyboard.press("0")
     assert "of 6" not in shown.inner_text(".flow-tools")
+    wait_for_address(shown, "word=4&layer=0")
+
+
+def test_a_link_reopens_the_flow_where_it_was(opened: Open, whole: Prediction) -> None:
+    shown = opened(html=page([whole]), viewport={"width": 900, "height": 1200})
+    picture = shown.locator("section.flow canvas.over")
+    picture.focus()
+    for key in ("+", "+", "+", "ArrowLeft", "ArrowDown"):
+        shown.keyboard.press(key)
+    wait_for_address(shown, "sight=2.744_.*")
+    pixels = "document.querySelector('section.flow canvas').toDataURL()"
+    link, drawn = state_of(shown), shown.evaluate(pixels)
+    said = shown.inner_text(".flow-tools")
+    assert "of 6; drag" in said
+    shown.keyboard.press("0")
+    assert shown.evaluate(pixels) != drawn
+    again = opened(html=page([whole]), state=link, viewport={"width": 900, "height": 1200})
+    assert again.evaluate(pixels) == drawn
+    other = opened(html=page([whole]), state=f"{link}&word=4", viewport={"width": 700, "height": 1200})
+    words = [
+        int(each)
+        for text in (said, other.inner_text(".flow-tools"))
+        for each in re.findall(r"Words (\d) to (\d)", text)[0]
+    ]
+    assert sum(words[:2]) == sum(words[2:])  # around the same word in a window of another width
+    other.locator("section.flow canvas.over").focus()
+    other.keyboard.press("0")
+    wait_for_address(other, "word=4")
+    hostile = opened(html=page([whole]), state="sight=0_0_-9999999.5")
+    assert "of 6" not in hostile.inner_text(".flow-tools")
 
 
 def test_the_share_that_is_drawn_is_chosen_and_stands_in_the_address(opened: Open, whole: Prediction) -> None:

@@ -20,6 +20,7 @@ export function answerApp(root, groups, fragment) {
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   let state = {};
   let hover = NOTHING;
+  let unwritten = 0; // a timer, where the address is behind the state
 
   function dataOf(wanted) {
     const number = groups[wanted.prediction] ? wanted.prediction : 0;
@@ -51,14 +52,27 @@ export function answerApp(root, groups, fragment) {
 
   /** Chooses: `{ word, layer, head, prediction, rows, ... }`. A step back in the browser undoes it. */
   function set(change) {
+    if (unwritten) write();
     const before = addressOf(state);
     const other = change.prediction !== undefined && change.prediction !== state.prediction;
     const tokens = dataOf(state).tokens.join("\0");
     state = fit({ ...state, ...(other ? { rows: "" } : {}), ...change });
-    if (dataOf(state).tokens.join("\0") !== tokens) Object.assign(state, { word: -1, from: 0 });
+    if (dataOf(state).tokens.join("\0") !== tokens) Object.assign(state, { word: -1, from: 0, sight: "" });
     hover = NOTHING;
     if (fragment && addressOf(state) !== before) history.pushState(null, "", `#${addressOf(state)}`);
     draw();
+  }
+
+  /** Keeps what no other view shows. The address follows after a while, since browsers bound how often it is written. */
+  function keep(change) {
+    state = fit({ ...state, ...change });
+    if (fragment) unwritten ||= setTimeout(write, 300);
+  }
+
+  function write() {
+    clearTimeout(unwritten);
+    unwritten = 0;
+    history.replaceState(null, "", `#${addressOf(state)}`);
   }
 
   /** Pins a word, a layer and a head, or unpins what is pinned already. */
@@ -77,6 +91,8 @@ export function answerApp(root, groups, fragment) {
   }
 
   function fromAddress() {
+    clearTimeout(unwritten);
+    unwritten = 0;
     state = fit(stateOf(fragment ? location.hash.slice(1) : ""));
     draw();
   }
@@ -93,11 +109,12 @@ export function answerApp(root, groups, fragment) {
   });
   resized.observe(root);
   return {
-    ...{ set, pin, point, scene },
+    ...{ set, keep, pin, point, scene },
     connect: (drawn, marked = () => {}) => views.push({ draw: drawn, mark: marked }),
     start: fromAddress,
     destroy: () => {
       listening.abort();
+      clearTimeout(unwritten);
       resized.disconnect();
     },
   };

@@ -11,6 +11,7 @@ import { edgeHead, partCalled } from "./parts.js";
 import { namesHeight } from "./word_names.js";
 
 const [FLOW_LEFT, FLOW_TOP, TALLEST, NARROWEST_COLUMN] = [84, 34, 760, 16];
+const zoomWithin = (zoom) => Math.max(0.5, Math.min(40, zoom));
 const LARGE = 30_000; // words times layers from which the picture takes seconds
 const LAID_WHOLE = 150; // words of a text that is laid out at once
 const flows = new WeakMap();
@@ -186,6 +187,30 @@ export function flowPicture(app, tell) {
     const free = now.room.right - now.room.left - now.columns * now.column;
     return { scale: 1, x: now.room.left + (free > 0 ? free / 2 : free), y: FLOW_TOP };
   }
+  /** Where a sight looks: zoom, and the word and the row in the middle, so that it is the same in a window of any width. */
+  function sighted(sight) {
+    const [zoom, word, row] = sight.split("_").map(Number);
+    const scale = zoomWithin(zoom);
+    const [x, y] = middle();
+    return { scale, x: x - word * now.column * scale, y: y - row * now.row * scale };
+  }
+  function sightOf(next) {
+    const [x, y] = middle();
+    const place = [(x - next.x) / (next.scale * now.column), (y - next.y) / (next.scale * now.row)];
+    return [next.scale, ...place].map((each) => Number(each.toFixed(4))).join("_");
+  }
+  const middle = () => [(now.room.left + now.room.right) / 2, (now.room.top + now.room.bottom) / 2];
+  const keyOf = (sight) => `${now.width} ${now.columns} ${now.rows} ${sight}`;
+  const show = (sight) => {
+    [view, key] = [sight ? sighted(sight) : start(), keyOf(sight)];
+  };
+  /** Draws another sight, or the whole, and keeps it in the address. */
+  function look(next) {
+    const sight = next ? sightOf(next) : "";
+    show(sight);
+    app.keep({ sight });
+    redraw();
+  }
   function redraw() {
     const scene = app.scene();
     const context = fit(base, now.width, now.height);
@@ -204,16 +229,12 @@ export function flowPicture(app, tell) {
     mark(scene);
   }
   /** Zooms about a place; by 0 back to the whole. */
-  function zoomed(by, x = (now.room.left + now.room.right) / 2, y = now.height / 2) {
-    const scale = Math.max(0.5, Math.min(40, view.scale * by));
+  function zoomed(by, [x, y] = middle()) {
+    const scale = zoomWithin(view.scale * by);
     const part = scale / view.scale;
-    view = by ? { scale, x: x - (x - view.x) * part, y: y - (y - view.y) * part } : start();
-    redraw();
+    look(by && { scale, x: x - (x - view.x) * part, y: y - (y - view.y) * part });
   }
-  function panned(dx, dy) {
-    view = { ...view, x: view.x + dx, y: view.y + dy };
-    redraw();
-  }
+  const panned = (dx, dy) => look({ ...view, x: view.x + dx, y: view.y + dy });
   const placeOf = (event) => {
     const box = over.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
@@ -260,7 +281,7 @@ export function flowPicture(app, tell) {
     (event) => {
       if (document.activeElement !== over && !event.ctrlKey) return; // the page scrolls past it
       event.preventDefault();
-      zoomed(Math.exp(-event.deltaY / 400), ...placeOf(event));
+      zoomed(Math.exp(-event.deltaY / 400), placeOf(event));
     },
     { passive: false },
   );
@@ -301,8 +322,8 @@ export function flowPicture(app, tell) {
       const width = Math.max(280, element.clientWidth);
       now = { ...flowScene(scene, width), width };
       slider.value = scene.state.flow;
-      const next = `${width} ${now.columns} ${now.rows}`;
-      if (next !== key) [view, key] = [start(), next];
+      const { sight } = scene.state;
+      if (keyOf(sight) !== key) show(sight);
       redraw();
     },
     picture: (pen, scene) => {

@@ -12,6 +12,7 @@ const START = {
   part: "all",
   from: 0,
   flow: 50,
+  sight: "", // of the flow: zoom, and word and row in the middle; all of it, where none is said
   patterns: 0,
   theme: "",
 };
@@ -19,6 +20,7 @@ const CHOSEN = {
   rows: /^(\d+(-\d+)?)?$/,
   head: /^(\d+|x\d+|mlp)?$/,
   part: /^(all|value|key|query)$/,
+  sight: /^(\d{1,4}(\.\d{1,6})?(_-?\d{1,7}(\.\d{1,6})?){2})?$/,
   theme: /^(light|dark)?$/,
 };
 
