@@ -223,7 +223,7 @@ export function comparedGrids(app, tell, { id, title, label, gridsOf, captionOf,
     isLarge: ({ data }) => data.units.length * data.layers.length > 40_000,
     caption: (scene) => {
       const width = widthOfEach();
-      const { reason, all } = grids(scene, width);
+      const { reason, all } = grids(scene); // of all words, of which a picture may show a window
       const scale = unlike(...bothOf(scene))
         ? "Each has its own full colour."
         : `One scale for all: full colour from ${signed(all[0].scene.full).replace("+", "±")}.`;
