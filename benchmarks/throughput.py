@@ -86,7 +86,7 @@ def engines(device: str, workers: int, ray: bool) -> dict[str, Engine]:
     return found
 
 
-def corpus(count: int) -> Corpus:
+def corpus(count: int) -> Corpus[Sentence]:
     """The first sentences of the shipped corpus."""
 
     def sentences() -> Iterator[Sentence]:

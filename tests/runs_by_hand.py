@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ligflow.corpus.runs.plan import begin, write_sentences
+from ligflow.corpus.runs.plan import begin, write_items
 from ligflow.corpus.runs.store import Results, Run, open_run
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.experiment import VARIANTS, Experiment
+from ligflow.corpus.tables.kinds import KINDS
 from ligflow.corpus.tables.schema import CELLS, DIRECT, METRIC_ROWS, PAIRS, RULES, SENTENCES
 from ligflow.evaluation.consistency import METRICS
 
@@ -42,13 +43,13 @@ def run_by_hand(
     """A run of 2 or 3 targets a sentence; `change`, `cell` and `about` have a last look at what is made."""
     reasons = left_out or {}
     texts = [about(Sentence(n, f"Sentence {n}.", f"made:{n + 1}")) for n in range(sentences)]
-    planned = write_sentences(folder, texts, shard_size)
+    planned = write_items(folder, texts, shard_size, KINDS["consistency"])
     about: Row = {"fingerprint": planned.fingerprint, "source": "made", "bad_lines": len(bad), "file": None}
     model: Row = {"name": name, "layers": 4, "dtype": "float32", "weights": "as loaded", "revision": None}
     begin(folder, {
         "model": model | {"fingerprint": "0"}, "settings": Experiment(units=units).describe(),
         "corpus": about | {"left_out_lines": list(bad)}, "ligflow": "0", "versions": {"torch": "0"},
-        "shard_size": shard_size, "sentences": planned.sentences, "shards": planned.shards,
+        "shard_size": shard_size, "sentences": planned.count, "shards": planned.shards,
     })  # fmt: skip
     found = open_run(folder)
     for shard in range(planned.shards - unfinished):

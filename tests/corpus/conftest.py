@@ -1,4 +1,4 @@
-"""A small trial of methods, done once."""
+"""A small trial of methods, and a run on prompts of a tiny model, each done once."""
 
 from collections.abc import Callable
 from functools import cache
@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from kept_run import kept as kept
+from language_models import saved
 from ligflow import Explainer
 from ligflow.corpus.runs.faithfulness_trial import try_methods
+from ligflow.corpus.runs.store import Run, open_run
 from ligflow.evaluation.shuffled_weights import with_shuffled_weights
 from made_once import made_once
+from small_prompts import run_on
 from small_trial import SENTENCES, TRIAL
 
 
@@ -32,3 +35,15 @@ def folder(
     tmp_path_factory: pytest.TempPathFactory, pair: tuple[Explainer, Callable[[int], Explainer]]
 ) -> Path:
     return made_once(tmp_path_factory, "trial", lambda place: try_methods(place, *pair, SENTENCES, TRIAL))
+
+
+@pytest.fixture(scope="session")
+def speaker(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a tiny model that continues texts of seven words."""
+    return str(made_once(tmp_path_factory, "speaker", lambda place: saved("gpt2", place)))
+
+
+@pytest.fixture(scope="session")
+def predictions(tmp_path_factory: pytest.TempPathFactory, speaker: str) -> Run:
+    """An uninterrupted run on five prompts in shards of two."""
+    return open_run(made_once(tmp_path_factory, "predictions", lambda place: run_on(speaker, place)))

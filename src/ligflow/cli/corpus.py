@@ -7,6 +7,7 @@ import typer
 from rich.text import Text
 
 from ligflow.cli.corpus_options import Draws, enough_draws
+from ligflow.cli.corpus_predictions import explain_prompts
 from ligflow.cli.corpus_run import run_corpus
 from ligflow.cli.faithfulness import faithfulness
 from ligflow.cli.options import COMPARED, METHOD, OUTPUT, AttBaseline, choice, option
@@ -18,9 +19,11 @@ Seed = Annotated[int, option("Seed of the sentences that are drawn for the inter
 _PIECES = {"mean": "mean", "sum": "sum"}
 
 corpus = typer.Typer(
-    help="Many sentences: run the consistency experiment on a corpus, and report on it.", no_args_is_help=True
+    help="Many sentences or prompts: run the consistency experiment or explain predictions, and report.",
+    no_args_is_help=True,
 )
 corpus.command("run")(run_corpus)
+corpus.command("predictions")(explain_prompts)
 
 
 @corpus.command("report")

@@ -14,7 +14,9 @@ from ligflow.cli.usage_errors import Usage
 from ligflow.names import FORMATS
 
 if TYPE_CHECKING:
-    from ligflow.corpus.sources.corpus import Corpus
+    from ligflow.corpus.sources.corpus import Corpus, Kind
+    from ligflow.corpus.sources.prompt import Prompt
+    from ligflow.corpus.sources.sentence import BadLine, Sentence
 
 _SOURCE = "A file, hf:NAME (or hf://datasets/NAME) for a dataset of the hub, or embedded:sentences."
 Source = Annotated[str, typer.Argument(help=_SOURCE)]
@@ -23,6 +25,14 @@ Format = Annotated[
     str | None, choice("--format", FORMATS, "How the file is read; by default as its name ends", CORPUS)
 ]
 Column = Annotated[str | None, option("The column that holds the sentences.", CORPUS)]
+Columns = Annotated[
+    str | None,
+    option(
+        "Which columns hold what, where they are not called so: "
+        "prompt=question,answer=target (also contrast, reference, passages, group).",
+        CORPUS,
+    ),
+]
 Split = Annotated[str | None, option("Split of a dataset; default: train.", CORPUS)]
 Subset = Annotated[str | None, option("Configuration of a dataset.", CORPUS)]
 Start = Annotated[int, option("The first sentence, counted from 0.", CORPUS)]
@@ -45,18 +55,32 @@ class Part:
     sample: Sample = None
 
 
-ALL = Part()
+@dataclass(frozen=True)
+class PromptPart:
+    """How prompts are read, and which of them: as `Part`."""
+
+    format: Format = None
+    columns: Columns = None
+    split: Split = None
+    subset: Subset = None
+    start: Start = 0
+    end: End = None
+    sample: Sample = None
+
+
+ALL, ALL_PROMPTS = Part(), PromptPart()
 
 
 def with_part(command: Callable[..., None]) -> Callable[..., None]:
     """A command whose parameter `part` is filled from options, which stand in its place."""
     signature = inspect.signature(command)
+    kind = signature.parameters["part"].annotation
     own, at = list(signature.parameters.values()), list(signature.parameters).index("part")
-    options = [own[at].replace(name=f.name, default=f.default, annotation=f.type) for f in fields(Part)]
+    options = [own[at].replace(name=f.name, default=f.default, annotation=f.type) for f in fields(kind)]
 
     @wraps(command)
     def called(**values: Any) -> None:
-        part = Part(**{option.name: values.pop(option.name) for option in options})
+        part = kind(**{option.name: values.pop(option.name) for option in options})
         command(**values, part=part)
 
     # typer reads the options off these two
@@ -66,24 +90,50 @@ def with_part(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
-def corpus_of(source: str, part: Part, seed: int = 0, skip_bad: bool = False) -> "Corpus":
+def corpus_of(source: str, part: Part, seed: int = 0, skip_bad: bool = False) -> "Corpus[Sentence]":
     """The corpus that the options name; `seed` is that of the sample."""
-    from ligflow.corpus.sources.corpus import Corpus
     from ligflow.corpus.sources.readers import read
+
+    options = {"format": part.format, "column": part.column, "split": part.split, "subset": part.subset}
+    return _corpus(source, part, lambda: read(source, **options), seed, skip_bad)
+
+
+def prompts_of(
+    source: str, part: PromptPart, seed: int, skip_bad: bool, model: str, trust_remote_code: bool
+) -> "Corpus[Prompt]":
+    """The prompts that the options name, whose answers the tokenizer of the model can write."""
+    from ligflow.corpus.sources.answer_check import with_writable_answers
+    from ligflow.corpus.sources.readers import read_prompts
+
+    options = {"format": part.format, "columns": part.columns, "split": part.split, "subset": part.subset}
+
+    def read() -> "Iterator[Prompt | BadLine]":
+        return with_writable_answers(read_prompts(source, **options), model, trust_remote_code)
+
+    return _corpus(source, part, read, seed, skip_bad)
+
+
+def _corpus(
+    source: str,
+    part: Part | PromptPart,
+    read: "Callable[[], Iterator[Kind | BadLine]]",
+    seed: int,
+    skip_bad: bool,
+) -> "Corpus[Kind]":
+    from ligflow.corpus.sources.corpus import Corpus
     from ligflow.corpus.sources.selection import select, sentences_of
-    from ligflow.corpus.sources.sentence import BadLine, Sentence, printable
+    from ligflow.corpus.sources.sentence import BadLine, printable
 
     bad: list[BadLine] = []
 
-    def sentences() -> Iterator[Sentence]:
+    def items() -> "Iterator[Kind]":
         bad.clear()
-        items = read(source, format=part.format, column=part.column, split=part.split, subset=part.subset)
-        return sentences_of(select(items, part.start, part.end, part.sample, seed), skip_bad, bad.append)
+        return sentences_of(select(read(), part.start, part.end, part.sample, seed), skip_bad, bad.append)
 
     path = Path(source)
     name = printable(str(path.resolve()) if path.exists() else source)
     about = {"source": name, **asdict(part), "seed": seed, "skip_bad": skip_bad}
-    return Corpus(sentences, about, bad, path if path.is_file() else None)
+    return Corpus(items, about, bad, path if path.is_file() else None)
 
 
 def enough_draws(draws: int) -> int:

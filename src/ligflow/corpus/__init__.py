@@ -1,4 +1,4 @@
-"""Many sentences: corpora, runs that survive interruption, and reports on them.
+"""Many sentences or prompts: corpora, runs that survive interruption, and reports on them.
 
 Needs `pip install 'ligflow[corpus]'`. Nothing is imported before a name is asked for.
 """
@@ -36,11 +36,14 @@ if TYPE_CHECKING:
     from ligflow.corpus.runs.store import open_run as open_run
     from ligflow.corpus.runs.worker import Model as Model
     from ligflow.corpus.sources.corpus import Corpus as Corpus
+    from ligflow.corpus.sources.prompt import Prompt as Prompt
     from ligflow.corpus.sources.readers import read as read
+    from ligflow.corpus.sources.readers import read_prompts as read_prompts
     from ligflow.corpus.sources.sentence import BadLine as BadLine
     from ligflow.corpus.sources.sentence import Sentence as Sentence
     from ligflow.corpus.tables.experiment import Experiment as Experiment
     from ligflow.corpus.tables.faithfulness_rows import Trial as Trial
+    from ligflow.corpus.tables.prompt_settings import PromptSettings as PromptSettings
 
 _named, __dir__ = lazy_names(
     __name__,
@@ -53,6 +56,8 @@ _named, __dir__ = lazy_names(
         "Experiment": "ligflow.corpus.tables.experiment",
         "Model": "ligflow.corpus.runs.worker",
         "Profile": "ligflow.corpus.analysis.head_profiles",
+        "Prompt": "ligflow.corpus.sources.prompt",
+        "PromptSettings": "ligflow.corpus.tables.prompt_settings",
         "Ranked": "ligflow.corpus.analysis.rankings",
         "Run": "ligflow.corpus.runs.store",
         "Sentence": "ligflow.corpus.sources.sentence",
@@ -72,6 +77,7 @@ _named, __dir__ = lazy_names(
         "rank": "ligflow.corpus.analysis.rankings",
         "ranking": "ligflow.corpus.analysis.rankings",
         "read": "ligflow.corpus.sources.readers",
+        "read_prompts": "ligflow.corpus.sources.readers",
         "report": "ligflow.corpus.reports.report",
         "run": "ligflow.corpus.runs.runner",
         "standings": "ligflow.corpus.analysis.faithfulness_ranking",

@@ -23,12 +23,12 @@ class Head:
 
 def head_of(model: PreTrainedModel) -> Head:
     """The head of a model, by the tables of `transformers`; a class that is in none is known by its bases."""
-    kinds = (_kind_named(base.__name__, model.config) for base in type(model).__mro__)
+    kinds = (kind_named(base.__name__, model.config) for base in type(model).__mro__)
     kind = next(filter(None, kinds), "none")
     return Head(kind, _labels(model.config) if kind.endswith("classifier") else ())
 
 
-def _kind_named(name: str, config: Any) -> str:
+def kind_named(name: str, config: Any) -> str:
     """The kind of head of a class with this name, '' if it is not in the tables."""
     if name in _LANGUAGE:
         return _kind_of_language_head(name, config)

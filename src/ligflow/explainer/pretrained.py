@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokeni
 from ligflow.errors import LigflowError
 from ligflow.explainer.adapters import Adapter, adapter_of
 from ligflow.explainer.embedded import embedded_folder
+from ligflow.explainer.head import kind_named
 from ligflow.explainer.quiet import quiet
 from ligflow.explainer.with_head import named_head
 from ligflow.names import EMBEDDED, MINILM_OF_THE_HUB, default_model
@@ -127,19 +128,38 @@ def dtype_of(dtype: Any, options: dict[str, Any]) -> Any:
     return kind
 
 
-def tokenizer_named(name: Name) -> Any:
+def tokenizer_named(name: Name, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a checkpoint. Raises LigflowError if it has none."""
     adapter = adapter_of(name, {})
     if adapter is not None and not (adapter.folder / "tokenizer_config.json").is_file():
-        return tokenizer_named(adapter.base)
+        return tokenizer_named(adapter.base, trust_remote_code)
     with quiet():
         folder = _folder(name) if adapter is None else str(adapter.folder)
-        tokenizer = _tokenizer(folder, {"trust_remote_code": False}, _TOKENIZER_CODE)
+        tokenizer = _tokenizer(folder, {"trust_remote_code": trust_remote_code}, _TOKENIZER_CODE)
     if tokenizer is None:
         raise LigflowError(
             f"No tokenizer could be loaded from {str(name)!r}; give a folder or a hub id that has one."
         )
     return tokenizer
+
+
+def head_kind_named(name: Name, trust_remote_code: bool = False) -> str:
+    """The kind of head that a checkpoint names (see `head.Head`), without its weights; "none" without one.
+
+    Raises LigflowError if its config cannot be read.
+    """
+    adapter = adapter_of(name, {})
+    if adapter is not None:
+        return head_kind_named(adapter.base, trust_remote_code)
+    with quiet():
+        try:
+            config = AutoConfig.from_pretrained(_folder(name), trust_remote_code=trust_remote_code)
+        except LigflowError:
+            raise
+        except Exception as error:
+            raise LigflowError(_explain_failure(name, error)) from error
+    named = (getattr(config, "architectures", None) or [""])[0]
+    return kind_named(named, config) or "none"
 
 
 def _causal(folder: str, arguments: dict[str, Any], _: dict[str, Any]) -> Models:

@@ -24,6 +24,7 @@ from ligflow.corpus.reports.files import write_figure, write_table
 from ligflow.corpus.reports.head_relations_page import EXPLAINED, NONE, in_lines, of_questions
 from ligflow.corpus.reports.markdown import in_words, plain, table
 from ligflow.corpus.runs.store import Run, open_run
+from ligflow.corpus.tables.kinds import CONSISTENCY
 from ligflow.errors import LigflowError
 from ligflow.evaluation.head_profile import KINDS
 from ligflow.files import write_text
@@ -55,6 +56,7 @@ def profiled(
 ) -> tuple[Path, list[str]]:
     """`write`, and in words which heads route mainly to one kind of place, and which find a relation."""
     run = open_run(folder)
+    run.check_kind(CONSISTENCY)
     measures = profiles(run, att, draws, seed)
     answers = _relations(run, att, draws, seed, choice)
     place = Path(out) if out is not None else run.folder / "heads"

@@ -16,6 +16,7 @@ from ligflow.corpus.reports.consistency_page import page, summary
 from ligflow.corpus.reports.files import numbered
 from ligflow.corpus.reports.markdown import in_words
 from ligflow.corpus.runs.store import Run, open_run
+from ligflow.corpus.tables.kinds import CONSISTENCY
 from ligflow.errors import LigflowError
 from ligflow.files import write_text
 
@@ -42,6 +43,7 @@ def reported(
 ) -> tuple[Path, list[str]]:
     """`report`, and what it finds in words: the warnings, and whether the paper's finding holds."""
     run = open_run(folder)
+    run.check_kind(CONSISTENCY)
     findings = findings_of(run, fitting_twins(run, _twins(run, twin)), draws, seed)
     place = Path(out) if out is not None else run.folder / "report"
     try:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from ligflow.corpus.tables.kinds import CONSISTENCY, PREDICTIONS
 from ligflow.errors import LigflowError
 from ligflow.results.flow_header import Finite, Meta, Part, Place, Text, wrong_field
 
@@ -28,6 +29,18 @@ class Settings(Part):
     precision: Text
 
 
+class PromptSettings(Part):
+    """What is asked of each prompt (see `prompt_settings.PromptSettings`)."""
+
+    reference: Text
+    score: Text
+    attention: Text
+    experts: Text
+    tol: Finite
+    max_points: Count
+    truncate: bool
+
+
 class Corpus(Part):
     """What the sentences are; `file` is its size and time of the last change. Where from stands beside."""
 
@@ -48,18 +61,33 @@ class Model(Part):
     fingerprint: Text
 
 
-class Manifest(Part):
-    """What a run is, whole; written once."""
+class Plan(Part):
+    """What a run is, but for its settings; written once. `sentences` counts them, or the prompts."""
 
     format: Count
     ligflow: Text
-    settings: Settings
     corpus: Corpus
     shard_size: Count
     sentences: Count
     shards: Count
     versions: dict[Text, Text]
     model: Model
+
+
+class Manifest(Plan):
+    """What a run of the consistency experiment is, whole."""
+
+    settings: Settings
+
+
+class PredictionsManifest(Plan):
+    """What a run on prompts is, whole."""
+
+    kind: Text
+    settings: PromptSettings
+
+
+MANIFESTS: dict[str, type[Part]] = {CONSISTENCY: Manifest, PREDICTIONS: PredictionsManifest}
 
 
 class Sealed(Part):

@@ -22,10 +22,11 @@ from ligflow.corpus.runs.shard_files import write_table
 from ligflow.corpus.runs.store import FORMAT, Run, open_run
 from ligflow.corpus.runs.worker import Model
 from ligflow.corpus.sources.corpus import Corpus
+from ligflow.corpus.sources.prompt import Prompt
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.experiment import Experiment
-from ligflow.corpus.tables.schema import CORPUS
-from ligflow.corpus.tables.sentence_rows import row_of
+from ligflow.corpus.tables.kinds import CONSISTENCY, KINDS, Kind
+from ligflow.corpus.tables.prompt_settings import PromptSettings
 from ligflow.errors import LigflowError, RunWarning, warn
 from ligflow.files import write_text
 
@@ -36,9 +37,9 @@ _LISTED = 100  # bad lines that the manifest names; all are counted
 class Plan:
     """All that decides what a run computes."""
 
-    corpus: Corpus
+    corpus: Corpus[Any]
     model: Model
-    experiment: Experiment
+    experiment: Experiment | PromptSettings
     shard_size: int
     batch_size: int | None
 
@@ -47,36 +48,41 @@ def planned(folder: Path, work: Plan) -> dict[str, Any]:
     """The manifest but for the model, which is loaded last. Raises LigflowError for another run's folder."""
     there = (folder / "manifest.json").is_file()
     written = open_run(folder).manifest if there else {}
+    kind = work.experiment.kind
     plan: dict[str, Any] = {
         "ligflow": __version__,
+        "kind": kind,
         "settings": work.experiment.describe(),
         "corpus": dict(work.corpus.about),
         "shard_size": work.shard_size,
     }
     if there:
         known = {name: written.get(name) for name in plan}
+        known["kind"] = written.get("kind", CONSISTENCY)  # which old runs do not name
         known["corpus"] = {name: written["corpus"].get(name) for name in plan["corpus"]}
         _refuse_other(folder, known, plan)
         _check_corpus(folder, work.corpus, written)
         return dict(written) | {"versions": _versions()}
     make_folder(folder)
-    sentences = write_sentences(folder, work.corpus.read(), work.shard_size)
+    written_items = write_items(folder, work.corpus.read(), work.shard_size, KINDS[kind])
     plan["corpus"] |= {
-        "fingerprint": sentences.fingerprint,
+        "fingerprint": written_items.fingerprint,
         "bad_lines": len(work.corpus.bad),
         "left_out_lines": [f"{bad.place}: {bad.problem}" for bad in work.corpus.bad[:_LISTED]],
         "file": _stamp(work.corpus.file),
     }
-    return plan | {"sentences": sentences.sentences, "shards": sentences.shards, "versions": _versions()}
+    return plan | {
+        "sentences": written_items.count, "shards": written_items.shards, "versions": _versions()
+    }  # fmt: skip
 
 
 def begun(folder: Path, manifest: Mapping[str, Any], workers: Workers) -> Run:
     """The run, whose workers have the model that the manifest names."""
     model = workers.describe()
-    _check_layers(manifest["settings"]["layers"], model["layers"])
+    _check_layers(manifest["settings"].get("layers"), model["layers"])
     if not (folder / "manifest.json").is_file():
         run = begin(folder, dict(manifest) | {"model": model})
-        run.log(f"begun: {run.manifest['sentences']} sentences in {run.shards} shards")
+        run.log(f"begun: {run.manifest['sentences']} {run.kind.items} in {run.shards} shards")
         return run
     run = open_run(folder)
     _refuse_other(folder, {"model": run.manifest["model"]}, {"model": model})
@@ -115,7 +121,7 @@ def _flat(data: Mapping[str, Any], start: str = "") -> dict[str, Any]:
     return flat
 
 
-def _check_corpus(folder: Path, corpus: Corpus, manifest: Mapping[str, Any]) -> None:
+def _check_corpus(folder: Path, corpus: Corpus[Any], manifest: Mapping[str, Any]) -> None:
     """Raises LigflowError if the corpus is not as it was; a file that was not touched is not read again."""
     known = manifest["corpus"]
     if known.get("file") is not None and known["file"] == _stamp(corpus.file):
@@ -124,8 +130,9 @@ def _check_corpus(folder: Path, corpus: Corpus, manifest: Mapping[str, Any]) -> 
     for _ in digest.passing(corpus.read()):
         pass
     if digest.hexdigest() != known["fingerprint"]:
+        items = KINDS[manifest.get("kind", CONSISTENCY)].items
         raise LigflowError(
-            f"The corpus is not the one that the run in {str(folder)!r} was begun with: its sentences have "
+            f"The corpus is not the one that the run in {str(folder)!r} was begun with: its {items} have "
             "changed. Give this run another folder, or bring the old corpus back."
         )
 
@@ -156,33 +163,37 @@ def _note_versions(run: Run, now: Mapping[str, str]) -> None:
 
 
 @dataclass(frozen=True)
-class WrittenSentences:
-    """How many sentences were written, in how many shards, and the SHA-256 of all that they hold."""
+class WrittenItems:
+    """How many sentences or prompts were written, in how many shards, and the SHA-256 of what they hold."""
 
-    sentences: int
+    count: int
     shards: int
     fingerprint: str
 
 
-def write_sentences(folder: Path, sentences: Iterable[Sentence], shard_size: int) -> WrittenSentences:
-    """The sentences in shards. Raises LigflowError if there are none, or the folder cannot be written."""
-    place, digest = folder / "sentences", Digest()
+def write_items(
+    folder: Path, items: Iterable[Sentence | Prompt], shard_size: int, kind: Kind
+) -> WrittenItems:
+    """The items in shards. Raises LigflowError if there are none, or the folder cannot be written."""
+    place, digest = folder / kind.items, Digest()
     count = shards = 0
     try:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        passing = digest.passing(sentences)
+        passing = digest.passing(items)
         while batch := list(islice(passing, shard_size)):
-            rows = pa.Table.from_pylist([row_of(sentence) for sentence in batch], schema=CORPUS)
+            rows = pa.Table.from_pylist([kind.row_of(item) for item in batch], schema=kind.corpus)
             write_table(rows, place / f"{shards:05d}.parquet")
             count, shards = count + len(batch), shards + 1
     except OSError as error:
         raise LigflowError(f"Cannot write to {str(folder)!r}: {error.strerror or error}.") from error
     except UnicodeEncodeError as error:
-        raise LigflowError(f"A sentence of the corpus is no text that can be written: {error}.") from error
+        raise LigflowError(
+            f"One of the {kind.items} of the corpus is no text that can be written: {error}."
+        ) from error
     if not count:
-        raise LigflowError("The corpus has no sentences, or none in the part that was chosen.")
-    return WrittenSentences(count, shards, digest.hexdigest())
+        raise LigflowError(f"The corpus has no {kind.items}, or none in the part that was chosen.")
+    return WrittenItems(count, shards, digest.hexdigest())
 
 
 def begin(folder: Path, manifest: Mapping[str, Any]) -> Run:
@@ -196,18 +207,16 @@ def begin(folder: Path, manifest: Mapping[str, Any]) -> Run:
 
 
 class Digest:
-    """SHA-256 of all that sentences hold, in order."""
+    """SHA-256 of all that sentences or prompts hold, in order."""
 
     def __init__(self) -> None:
         self._sha = hashlib.sha256()
 
-    def passing(self, sentences: Iterable[Sentence]) -> Iterator[Sentence]:
-        """The sentences, each taken into the digest as it passes."""
-        for sentence in sentences:
-            words = (sentence.spans, sentence.heads, sentence.relations)
-            what = (sentence.number, sentence.text, *words, sentence.document, sentence.genre)
-            self._sha.update(repr(what).encode("utf-8", "surrogatepass"))
-            yield sentence
+    def passing(self, items: Iterable[Sentence | Prompt]) -> Iterator[Sentence | Prompt]:
+        """The items, each taken into the digest as it passes."""
+        for item in items:
+            self._sha.update(repr(item.content).encode("utf-8", "surrogatepass"))
+            yield item
 
     def hexdigest(self) -> str:
         """The digest of what has passed."""

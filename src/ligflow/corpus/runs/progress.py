@@ -82,7 +82,9 @@ class Meter:
         seconds = time.monotonic() - self._began
         speed = (self._count() - self._before) / seconds if seconds > 0 else 0
         about = f", about {_rounded(left / speed)}" if left and speed > 0 else ""
-        what = f"finishing {left} sentence{'s' * (left > 1)}{about}" if left else "stopping"
+        items = "sentences" if self._run is None else self._run.kind.items
+        called = items if left > 1 else items.removesuffix("s")
+        what = f"finishing {left} {called}{about}" if left else "stopping"
         self.say(note=f"{what}; Ctrl-C again stops now")
 
     def _count(self) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ligflow.corpus.runs.engines import Engine, Workers, here
 from ligflow.corpus.runs.folders import locked, make_folder
@@ -17,14 +18,16 @@ from ligflow.corpus.runs.worker import Model, Outcome, Task
 from ligflow.corpus.sources.corpus import Corpus
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.experiment import Experiment
+from ligflow.corpus.tables.kinds import PREDICTIONS
+from ligflow.corpus.tables.prompt_settings import PromptSettings
 from ligflow.errors import LigflowError
 
 
 def run(
     folder: str | Path,
-    corpus: Corpus,
+    corpus: Corpus[Any],
     model: Model | None = None,
-    experiment: Experiment | None = None,
+    experiment: Experiment | PromptSettings | None = None,
     *,
     engine: Engine | None = None,
     twins: Sequence[Twin] = (),
@@ -34,6 +37,9 @@ def run(
     progress: OnProgress | None = None,
 ) -> Run:
     """Computes what is missing of a run in `folder`, which is made if it is not there.
+
+    With an `Experiment` (the default) sentences are compared under all baselines; with `PromptSettings` the
+    corpus holds prompts, and what the model says to each is taken apart.
 
     `engine` computes the shards of `shard_size` sentences (by default this process); `batch_size`
     sentences go through a layer together. The same is then done for each of `twins`, copies of the model
@@ -47,7 +53,13 @@ def run(
     """
     _check_size("shard_size", shard_size)
     _check_size("batch_size", 1 if batch_size is None else batch_size)
-    work = Plan(corpus, model or Model(), experiment or Experiment(), shard_size, batch_size)
+    experiment = experiment or Experiment()
+    model = replace(model or Model(), head=experiment.kind == PREDICTIONS)
+    if model.head and (twins or model.twin):
+        raise LigflowError(
+            "A twin is a copy without the model's head, which predicts nothing; leave twins out."
+        )
+    work = Plan(corpus, model, experiment, shard_size, batch_size)
     folder, engine = Path(folder), engine or here()
     make_folder(folder)
     with ExitStack() as stack:
@@ -64,7 +76,7 @@ def run(
 
 def _check_size(name: str, size: int) -> None:
     if size < 1:
-        raise LigflowError(f"{name} is {size}; give a whole number of sentences from 1.")
+        raise LigflowError(f"{name} is {size}; give a whole number from 1.")
 
 
 def _twin_of(whole: Run, work: Plan, twin: Twin) -> Plan:
@@ -124,8 +136,8 @@ def _compute(run: Run, work: Plan, workers: Workers, meter: Meter) -> None:
     for outcome in workers.shards(task, missing):
         _check_there(run, outcome)
         run.log(
-            f"shard {outcome.shard}: {outcome.explained} sentences explained, {outcome.left_out} left out, "
-            f"{outcome.seconds:.1f} s"
+            f"shard {outcome.shard}: {outcome.explained} {run.kind.items} explained, "
+            f"{outcome.left_out} left out, {outcome.seconds:.1f} s"
         )
         meter.finished(outcome.shard)
     run.log(f"stopped, {len(run.missing)} shards are missing" if run.missing else "complete")

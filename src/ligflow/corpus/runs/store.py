@@ -1,7 +1,7 @@
 """A run is a folder: what was asked, the sentences, and a folder for each finished shard.
 
     manifest.json            model, settings, versions, corpus; written once, last of the plan
-    sentences/00000.parquet  the sentences of shard 0, as they were read from the corpus
+    sentences/00000.parquet  the sentences of shard 0, as they were read from the corpus (or prompts/)
     shards/00000/            its results: a Parquet file a table, maps.safetensors if asked for, shard.json
     run.log                  what happened when
     twins/permuted-0/        the same run on a copy of the model that has learnt nothing (see `twins`)
@@ -24,11 +24,10 @@ import pyarrow as pa
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ligflow.corpus.runs.manifest import Manifest, Sealed, check_fields, read_json
+from ligflow.corpus.runs.manifest import MANIFESTS, Sealed, check_fields, read_json
 from ligflow.corpus.runs.shard_files import damaged, digest_of, read_table, rename, seal, write_table
 from ligflow.corpus.sources.sentence import Sentence
-from ligflow.corpus.tables.schema import CORPUS, TABLES
-from ligflow.corpus.tables.sentence_rows import sentence_of
+from ligflow.corpus.tables.kinds import CONSISTENCY, KINDS, Kind
 from ligflow.errors import LigflowError
 from ligflow.names import TWINS
 from ligflow.results.flow_header import wrong_field
@@ -88,17 +87,34 @@ class Run:
         """The folder of a finished shard."""
         return self.folder / "shards" / f"{shard:05d}"
 
+    @property
+    def kind(self) -> Kind:
+        """What its corpus holds, and which tables it has."""
+        return KINDS[self.manifest.get("kind", CONSISTENCY)]
+
+    def items(self, shard: int) -> list[Any]:
+        """The sentences, or prompts, of a shard, as they were planned."""
+        kind = self.kind
+        path = self.folder / kind.items / f"{shard:05d}.parquet"
+        rows = read_table(path, kind.corpus, f"the {kind.items} of shard {shard}").to_pylist()
+        return [kind.item_of(row) for row in rows]
+
     def sentences(self, shard: int) -> list[Sentence]:
-        """The sentences of a shard, as they were planned."""
-        path = self.folder / "sentences" / f"{shard:05d}.parquet"
-        return [
-            sentence_of(row)
-            for row in read_table(path, CORPUS, f"the sentences of shard {shard}").to_pylist()
-        ]
+        """The sentences of a shard. Raises LigflowError for a run on prompts."""
+        self.check_kind(CONSISTENCY)
+        return self.items(shard)
+
+    def check_kind(self, name: str) -> None:
+        """Raises LigflowError for a run of another kind than the one that is expected."""
+        if self.kind is not KINDS[name]:
+            raise LigflowError(
+                f"{str(self.folder)!r} holds a run on {self.kind.items}, and one on {KINDS[name].items} is "
+                "expected."
+            )
 
     def table(self, shard: int, name: str) -> pa.Table:
-        """A table of a finished shard (see `schema`). Raises LigflowError that names a damaged file."""
-        return read_table(self.file(shard, f"{name}.parquet"), TABLES[name], f"shard {shard}")
+        """A table of a finished shard (see `kinds`). Raises LigflowError that names a damaged file."""
+        return read_table(self.file(shard, f"{name}.parquet"), self.kind.tables[name], f"shard {shard}")
 
     def file(self, shard: int, name: str) -> Path:
         """A file of a finished shard. Raises LigflowError if it is not as it was written."""
@@ -138,7 +154,7 @@ class Run:
 
     def left_out(self, shard: int) -> int:
         """How many sentences of a finished shard could not be explained."""
-        reasons = self.table(shard, "sentences")["left_out"]
+        reasons = self.table(shard, self.kind.items)["left_out"]
         return len(reasons) - reasons.null_count
 
     def damage(self, shard: int, thorough: bool = True) -> str | None:
@@ -161,7 +177,7 @@ class Run:
         except (OSError, ValueError, RecursionError) as error:
             return {}, f"it cannot be read ({error})"
         problem = wrong_field(Sealed, data)
-        if not problem and (missing := {f"{name}.parquet" for name in TABLES} - {*data["files"]}):
+        if not problem and (missing := {f"{name}.parquet" for name in self.kind.tables} - {*data["files"]}):
             problem = f"files: lacks {', '.join(sorted(missing))}"
         return ({}, problem) if problem else (data["files"], "")
 
@@ -213,5 +229,11 @@ def open_run(folder: str | Path) -> Run:
             f"{str(folder)!r} has run format 1, which compared other pairs of baselines in other tables; "
             "give the run another folder, where it is computed anew."
         )
-    check_fields(path, Manifest, manifest, _INSTEAD)
+    kind = manifest.get("kind", CONSISTENCY)
+    if kind not in MANIFESTS:
+        raise LigflowError(
+            f"{str(folder)!r} holds a run of the kind {kind!r}, which this version does not know; upgrade "
+            "ligflow."
+        )
+    check_fields(path, MANIFESTS[kind], manifest, _INSTEAD)
     return Run(Path(folder), manifest)

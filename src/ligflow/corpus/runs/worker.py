@@ -3,28 +3,23 @@
 import functools
 import hashlib
 import time
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 import torch
 from torch import Tensor
 
-from ligflow.corpus.runs.kept_maps import header_of, tensors_of
-from ligflow.corpus.runs.store import Results, open_run
+from ligflow.corpus.runs.prompt_shard import results_of_prompts
+from ligflow.corpus.runs.sentence_shard import results_of_sentences
+from ligflow.corpus.runs.store import Results, Run, open_run
 from ligflow.corpus.runs.twins import Twin, twin_of
 from ligflow.corpus.runs.watch import Ticked, counting
-from ligflow.corpus.sources.sentence import Sentence
-from ligflow.corpus.tables.certificates import certify
-from ligflow.corpus.tables.comparisons import compare
-from ligflow.corpus.tables.experiment import Experiment, named
-from ligflow.corpus.tables.schema import CELLS, METRIC_ROWS, SENTENCES
-from ligflow.errors import CompletenessWarning, LigflowError, UnsupportedModel
+from ligflow.corpus.tables.experiment import Experiment
+from ligflow.corpus.tables.prompt_settings import PromptSettings
+from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.explainer.explainer import Explainer
-from ligflow.flow import Flow
-from ligflow.progress import Progress
+from ligflow.explainer.head import head_of
 
 _SAMPLE = 65_536  # entries of each weight that the fingerprint takes in
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -32,7 +27,10 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 @dataclass(frozen=True)
 class Model:
-    """Which model a worker loads, as plain data. `twin` is the copy of it that is loaded in its place."""
+    """Which model a worker loads, as plain data. `twin` is the copy of it that is loaded in its place.
+
+    `head` says whether it is asked as a whole, with its head, as a run on prompts does.
+    """
 
     name: str | None = None
     revision: str | None = None
@@ -40,6 +38,7 @@ class Model:
     local_files_only: bool = False
     twin: Twin | None = None
     trust_remote_code: bool = False
+    head: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,13 @@ class Task:
     """What a worker needs to compute the shards of a run."""
 
     folder: str
-    experiment: Experiment
+    experiment: Experiment | PromptSettings
     batch_size: int | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A shard that is done: how many of its sentences were explained and left out, and the seconds."""
+    """A shard that is done: how many of its sentences or prompts were explained, left out; the seconds."""
 
     shard: int
     explained: int
@@ -77,9 +76,16 @@ def loaded(model: Model, device: str | None = None, threads: int | None = None) 
 
 
 def describe(explainer: Explainer, model: Model) -> dict[str, Any]:
-    """The model as the manifest keeps it. Raises UnsupportedModel if none of its layers can be split."""
+    """The model as the manifest keeps it.
+
+    Raises UnsupportedModel if none of its layers can be split, and for one without a head that is asked with
+    its head.
+    """
     layers, heads = explainer.prepared.size("One sentence.")
-    if not heads:
+    asked_of = explainer.whole.model if model.head else explainer.model
+    if model.head:
+        _check_head(explainer)
+    elif not heads:
         raise UnsupportedModel(
             f"No layer of {explainer.name!r} can be split at its attention, so that nothing can be composed "
             f"and compared; ligflow check {explainer.name} says why."
@@ -88,12 +94,22 @@ def describe(explainer: Explainer, model: Model) -> dict[str, Any]:
     return {
         "name": explainer.name,
         "revision": explainer.revision,
-        "class": type(explainer.model).__name__,
+        "class": type(asked_of).__name__,
         "dtype": model.dtype,
         "weights": weights,
         "layers": layers,
-        "fingerprint": fingerprint(explainer.model.state_dict()),
+        "fingerprint": fingerprint(asked_of.state_dict()),
     }
+
+
+def _check_head(explainer: Explainer) -> None:
+    whole = explainer.whole
+    if head_of(whole.model).kind == "none":
+        why = f" ({whole.headless})" if whole.headless else ""
+        raise UnsupportedModel(
+            f"{explainer.name!r} has no head that predicts a token or a class{why}, so that there is no "
+            "prediction to explain; name a model that continues texts, or a classifier."
+        )
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
@@ -114,60 +130,19 @@ def compute_shard_apart(explainer: Explainer, task: Task, shard: int) -> Outcome
 
 
 def compute_shard(explainer: Explainer, task: Task, shard: int, ticked: Ticked) -> Outcome:
-    """Computes and writes one shard; `ticked` is told how many of its sentences are done."""
+    """Computes and writes one shard; `ticked` is told how many of its sentences or prompts are done."""
     began, run = time.monotonic(), open_run(task.folder)
     ticked(shard, 0)
-    results, explained = results_of(explainer, run.sentences(shard), task, lambda n, _: ticked(shard, n))
+    results, explained = _results(explainer, run, task, shard, lambda n, _: ticked(shard, n))
     run.write(shard, results)
-    left_out = results.tables["sentences"].num_rows - explained
-    return Outcome(shard, explained, left_out, time.monotonic() - began)
+    return Outcome(shard, explained, run.size(shard) - explained, time.monotonic() - began)
 
 
-def results_of(
-    explainer: Explainer, sentences: list[Sentence], task: Task, progress: Progress = False
+def _results(
+    explainer: Explainer, run: Run, task: Task, shard: int, progress: Callable[[int, int], None]
 ) -> tuple[Results, int]:
-    """The tables of some sentences, and how many of them could be explained."""
-    experiment, reasons = task.experiment, {}
-    flows: dict[int, list[Flow]] = {}
-
-    def left_out(place: int, _: object, error: LigflowError) -> None:
-        reasons[place] = str(error)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CompletenessWarning)  # every cell is in the tables
-        explained = explainer.explain_many_under(
-            [sentence.inputs for sentence in sentences], experiment.variants, layers=experiment.layers,
-            batch_size=task.batch_size, progress=progress, left_out=left_out,
-        )  # fmt: skip
-        for flow in explained:
-            flows[flow[0].meta["index"]] = flow
-    metrics, cells = [METRIC_ROWS.empty_table()], [CELLS.empty_table()]
-    for place, parts in sorted(flows.items()):
-        sentence = sentences[place]
-        attention = explainer.attention(sentence.inputs, layers=list(parts[0].layers))
-        metrics.append(compare(sentence.number, named(parts), attention, experiment))
-        cells.append(certify(sentence.number, named(parts)))
-    tables = {
-        "sentences": _sentences(sentences, flows, reasons),
-        "metrics": pa.concat_tables(metrics).unify_dictionaries(),
-        "cells": pa.concat_tables(cells).unify_dictionaries(),
-    }
-    if not experiment.maps:
-        return Results(tables), len(flows)
-    kept = {sentences[place].number: named(parts) for place, parts in flows.items()}
-    return Results(tables, tensors_of(kept), header_of(kept)), len(flows)
-
-
-def _sentences(
-    sentences: list[Sentence], flows: Mapping[int, list[Flow]], reasons: Mapping[int, str]
-) -> pa.Table:
-    rows = [
-        {
-            "sentence": sentence.number,
-            "place": sentence.place,
-            "tokens": len(flows[place][0].tokens) if place in flows else None,
-            "left_out": reasons.get(place),
-        }
-        for place, sentence in enumerate(sentences)
-    ]
-    return pa.Table.from_pylist(rows, schema=SENTENCES)
+    """The tables of a shard, and how many of its sentences or prompts could be explained."""
+    asked_of_each, items = task.experiment, run.items(shard)
+    if isinstance(asked_of_each, PromptSettings):
+        return results_of_prompts(explainer, items, asked_of_each, task.batch_size, progress)
+    return results_of_sentences(explainer, items, asked_of_each, task.batch_size, progress)

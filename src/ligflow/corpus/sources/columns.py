@@ -1,12 +1,16 @@
-"""Sentences in a column: JSON lines, CSV, TSV and Parquet. A list of texts is a sentence with its words."""
+"""Rows with columns: JSON lines, CSV, TSV and Parquet; and sentences in one of the columns.
+
+A list of texts is a sentence with its words.
+"""
 
 import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,12 +19,49 @@ from ligflow.corpus.sources.sentence import BadLine, Sentence, half_in, printabl
 from ligflow.errors import LigflowError
 from ligflow.inputs.words import Words
 
+Kind = TypeVar("Kind")
+OfRow = Callable[[int, str, Mapping[str, Any]], Kind | BadLine]  # by the row's number, its place, its values
 USUAL = ("text", "sentence")
 NO_TEXT = "the line is not UTF-8, or holds a NUL; save the file as text in UTF-8"
 _ONE_LINE = (
     "; in a .tsv quotation marks are text and no field has a line break or a tab (of a file that quotes its "
     "fields say --format csv)"
 )
+
+
+@dataclass(frozen=True)
+class Reading(Generic[Kind]):
+    """How rows are read. Both functions are given what the source is called.
+
+    `of_objects` reads objects, whose names may differ; `of_columns` rows below `names`, and says which of
+    these it reads.
+    """
+
+    of_objects: Callable[[str], OfRow[Kind]]
+    of_columns: Callable[[Sequence[str], str], tuple[Sequence[str], OfRow[Kind]]]
+
+
+def sentences_in(column: str | None) -> Reading[Sentence]:
+    """Sentences in a column: the one that is asked for, or the one with a usual name."""
+
+    def of_objects(what: str) -> OfRow[Sentence]:
+        chosen = column
+
+        def of_row(number: int, place: str, row: Mapping[str, Any]) -> Sentence | BadLine:
+            nonlocal chosen
+            chosen = chosen or choose(list(row), None, what)
+            if chosen in row:
+                return sentence_of(number, place, row[chosen])
+            names = printable(", ".join(row))
+            return BadLine(number, place, f"the object has no {chosen!r}; it has {names}")
+
+        return of_row
+
+    def of_columns(names: Sequence[str], what: str) -> tuple[Sequence[str], OfRow[Sentence]]:
+        chosen = choose(names, column, what)
+        return [chosen], lambda number, place, row: sentence_of(number, place, row[chosen])
+
+    return Reading(of_objects, of_columns)
 
 
 def choose(known: Sequence[str], wanted: str | None, what: str) -> str:
@@ -59,10 +100,10 @@ def sentence_of(number: int, place: str, value: Any) -> Sentence | BadLine:
 
 
 def json_lines(
-    lines: Iterable[tuple[int, str | None]], name: str, column: str | None
-) -> Iterator[Sentence | BadLine]:
+    lines: Iterable[tuple[int, str | None]], name: str, reading: Reading[Kind]
+) -> Iterator[Kind | BadLine]:
     """An object a line; blank lines are passed over."""
-    number, chosen = 0, column
+    number, of_row = 0, reading.of_objects(name)
     for line, text in lines:
         place = f"{name}:{line}"
         if text is not None and not text.strip():
@@ -71,23 +112,18 @@ def json_lines(
             row = json.loads(text) if text is not None else None
         except (ValueError, RecursionError) as error:
             row = str(error)
-        if not isinstance(row, dict):
+        if isinstance(row, dict):
+            yield of_row(number, place, row)
+        else:
             problem = f" ({row})" if isinstance(row, str) else ""
             yield BadLine(number, place, f"expected a JSON object in UTF-8{problem}")
-        else:
-            chosen = chosen or choose(list(row), None, name)
-            if chosen in row:
-                yield sentence_of(number, place, row[chosen])
-            else:
-                names = printable(", ".join(row))
-                yield BadLine(number, place, f"the object has no {chosen!r}; it has {names}")
         number += 1
 
 
 def rows(
-    opened: Callable[[], io.TextIOWrapper], path: Path, column: str | None, quoted: bool
-) -> Iterator[Sentence | BadLine]:
-    """A row a sentence, below a row of column names; tabs separate in a .tsv, or where nothing is quoted."""
+    opened: Callable[[], io.TextIOWrapper], path: Path, reading: Reading[Kind], quoted: bool
+) -> Iterator[Kind | BadLine]:
+    """A row an item, below a row of column names; tabs separate in a .tsv, or where nothing is quoted."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     tabs, name = not quoted or ".tsv" in path.suffixes, printable(path.name)
     with opened() as file:
@@ -103,7 +139,7 @@ def rows(
             raise LigflowError(
                 f"The names of the columns in {str(path)!r} cannot be read: {error}."
             ) from error
-        chosen = names.index(choose(names, column, name))
+        chosen, of_row = reading.of_columns(names, name)
         number = 0
         while True:
             try:
@@ -117,39 +153,48 @@ def rows(
             if row is None:
                 return
             if row:
-                yield _of_row(number, f"{name}:{lines.line_num}", row, len(names), chosen, quoted)
+                place = f"{name}:{lines.line_num}"
+                values = _values(row, names, chosen, quoted)
+                yield (
+                    BadLine(number, place, values)
+                    if isinstance(values, str)
+                    else of_row(number, place, values)
+                )
                 number += 1
 
 
-def _of_row(
-    number: int, place: str, row: Sequence[str], columns: int, chosen: int, quoted: bool
-) -> Sentence | BadLine:
-    if len(row) != columns:
-        why = "" if quoted else _ONE_LINE
-        return BadLine(number, place, f"expected {columns} columns, found {len(row)}{why}")
-    if not is_text(row[chosen]):
-        return BadLine(number, place, NO_TEXT)
-    return sentence_of(number, place, row[chosen])
+def _values(
+    row: Sequence[str], names: Sequence[str], chosen: Sequence[str], quoted: bool
+) -> Mapping[str, str] | str:
+    """The values of the chosen columns; or what is wrong with the row."""
+    if len(row) != len(names):
+        return f"expected {len(names)} columns, found {len(row)}{'' if quoted else _ONE_LINE}"
+    values = {name: row[names.index(name)] for name in chosen}
+    return values if all(map(is_text, values.values())) else NO_TEXT
 
 
-def parquet(path: Path, column: str | None) -> Iterator[Sentence | BadLine]:
-    """A row a sentence, read in batches."""
+def parquet(path: Path, reading: Reading[Kind]) -> Iterator[Kind | BadLine]:
+    """A row an item, read in batches."""
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise LigflowError(f"{str(path)!r} is no Parquet file: {error}") from error
-    chosen = choose(file.schema_arrow.names, column, printable(path.name))
-    return _batches(file, path, chosen)
+    chosen, of_row = reading.of_columns(file.schema_arrow.names, printable(path.name))
+    return _batches(file, path, chosen, of_row)
 
 
-def _batches(file: pq.ParquetFile, path: Path, chosen: str) -> Iterator[Sentence | BadLine]:
+def _batches(
+    file: pq.ParquetFile, path: Path, chosen: Sequence[str], of_row: OfRow[Kind]
+) -> Iterator[Kind | BadLine]:
     number, name = 0, printable(path.name)
     with file:
         try:
-            for batch in file.iter_batches(columns=[chosen], batch_size=1024):
+            for batch in file.iter_batches(columns=list(chosen), batch_size=1024):
                 # by name: a name with a point reaches a field within another column too
-                for value in batch.column(chosen).to_pylist():
-                    yield sentence_of(number, f"{name}:row {number}", value)
+                columns = [batch.column(column).to_pylist() for column in chosen]
+                for values in zip(*columns, strict=True):
+                    row = dict(zip(chosen, values, strict=True))
+                    yield of_row(number, f"{name}:row {number}", row)
                     number += 1
         except (pa.ArrowException, OSError) as error:
             raise LigflowError(f"{str(path)!r} is damaged after row {number}: {error}") from error

@@ -1,12 +1,12 @@
-"""Sentences of a dataset of the hub, or of a folder that the `datasets` library can load, as a stream."""
+"""Rows of a dataset of the hub, or of a folder that the `datasets` library can load, as a stream."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ligflow.corpus.sources.columns import choose, sentence_of
-from ligflow.corpus.sources.sentence import BadLine, Sentence
+from ligflow.corpus.sources.columns import Kind, Reading
+from ligflow.corpus.sources.sentence import BadLine
 from ligflow.errors import LigflowError
 from ligflow.extras import need
 
@@ -40,9 +40,9 @@ def dataset_of(source: str) -> Dataset:
 
 
 def read(
-    dataset: Dataset, column: str | None, split: str | None, subset: str | None
-) -> Iterator[Sentence | BadLine]:
-    """The sentences of `column` in a split (default: train), in the order of the dataset.
+    dataset: Dataset, reading: Reading[Kind], split: str | None, subset: str | None
+) -> Iterator[Kind | BadLine]:
+    """What the rows of a split (default: train) hold, in the order of the dataset.
     Raises LigflowError if `datasets` is not installed or the dataset cannot be loaded.
     """
     name = dataset.name
@@ -50,8 +50,11 @@ def read(
     first = next(iter(rows), None)
     if first is None:
         raise LigflowError(f"The dataset {name!r} has no rows in split {split or 'train'!r}.")
-    chosen = choose(list(first), column, name)
-    return (sentence_of(number, f"{name}:row {number}", row.get(chosen)) for number, row in enumerate(rows))
+    chosen, of_row = reading.of_columns(list(first), name)
+    return (
+        of_row(number, f"{name}:row {number}", {column: row.get(column) for column in chosen})
+        for number, row in enumerate(rows)
+    )
 
 
 def _stream(dataset: Dataset, split: str, subset: str | None) -> Any:

@@ -17,6 +17,9 @@ from typing import Any, cast
 
 from ligflow import names
 from ligflow.corpus.sources import columns, dependencies, hub
+from ligflow.corpus.sources.columns import Kind, Reading
+from ligflow.corpus.sources.prompt import Prompt
+from ligflow.corpus.sources.prompt_columns import prompts_in
 from ligflow.corpus.sources.sentence import BadLine, Sentence, printable
 from ligflow.errors import LigflowError
 
@@ -59,18 +62,60 @@ def read(
     Raises LigflowError for a source that is missing, unreadable, empty, in UTF-16, or of unknown format, and
     for an option that does nothing for it.
     """
-    if format is not None and (source.startswith(HUB) or source == EMBEDDED):
-        raise LigflowError(f"format {format!r} is for files, not for {source!r}.")
+    if source == EMBEDDED:
+        _check_options(source, format, split, subset)
+        path = resources.files("ligflow.corpus").joinpath("data/sentences.conllu")
+        return _read(Path(str(path)), "conllu", column)
     if source.startswith(HUB):
-        return hub.read(hub.dataset_of(source), column, split, subset)
+        return _of_hub(source, columns.sentences_in(column), format, split, subset)
+    _check_options(source, None, split, subset)
+    path = Path(source)
+    return _read(path, _format(path, format), column)
+
+
+def read_prompts(
+    source: str,
+    *,
+    format: str | None = None,
+    columns: str | None = None,
+    split: str | None = None,
+    subset: str | None = None,
+) -> Iterator[Prompt | BadLine]:
+    """The prompts of a corpus in order, and what stands in place of one (BadLine); numbered from 0.
+
+    `source` is a file of JSON lines, CSV, TSV or Parquet, or a dataset of the hub, as for `read`. Its
+    columns are `prompt` and if they are there `answer`, `contrast`, `reference`, `passages` and `group`;
+    `columns` says which hold them where they are called otherwise: `"prompt=question,answer=target"`. Then
+    other columns may stand beside. Raises LigflowError as `read` does, and for columns that are not known.
+    """
+    reading = prompts_in(columns)
+    if source.startswith(HUB):
+        return _of_hub(source, reading, format, split, subset)
+    if source == EMBEDDED:
+        raise LigflowError(f"{source!r} holds sentences and no prompts; give a file of prompts.")
+    _check_options(source, None, split, subset)
+    path = Path(source)
+    format_ = _format(path, format)
+    if format_ not in _COLUMNS:
+        raise LigflowError(f"Prompts stand in columns ({', '.join(_COLUMNS)}); {format_} has no columns.")
+    _check(path)
+    return _of_columns(path, format_, reading)
+
+
+def _check_options(source: str, format: str | None, split: str | None, subset: str | None) -> None:
+    """Raises LigflowError for an option that does nothing for a source."""
+    if format is not None:
+        raise LigflowError(f"format {format!r} is for files, not for {source!r}.")
     for name, value in {"split": split, "subset": subset}.items():
         if value is not None:
             raise LigflowError(f"{name} {value!r} is for datasets of the hub (hf:NAME), not for {source!r}.")
-    if source == EMBEDDED:
-        path = resources.files("ligflow.corpus").joinpath("data/sentences.conllu")
-        return _read(Path(str(path)), "conllu", column)
-    path = Path(source)
-    return _read(path, _format(path, format), column)
+
+
+def _of_hub(
+    source: str, reading: Reading[Kind], format: str | None, split: str | None, subset: str | None
+) -> Iterator[Kind | BadLine]:
+    _check_options(source, format, None, None)
+    return hub.read(hub.dataset_of(source), reading, split, subset)
 
 
 def _format(path: Path, name: str | None) -> str:
@@ -91,19 +136,24 @@ def _read(path: Path, format_: str, column: str | None) -> Iterator[Item]:
     if column is not None and format_ not in _COLUMNS:
         raise LigflowError(f"column {column!r} is for {', '.join(_COLUMNS)}; {format_} has no columns.")
     _check(path)
-    if format_ == "parquet":
-        return columns.parquet(path, column)
+    if format_ in _COLUMNS:
+        return _of_columns(path, format_, columns.sentences_in(column))
     _check_encoding(path)
-    if format_ in ("csv", "tsv"):
-        return columns.rows(lambda: _text(path, newline=""), path, column, quoted=format_ == "csv")
     readers: dict[str, Callable[[Lines, str], Iterator[Item]]] = {
         "text": _plain,
         "conllu": dependencies.conllu_blocks,
         "ptb": dependencies.treebank,
     }
-    if format_ == "jsonl":
-        return columns.json_lines(_lines(path), printable(path.name), column)
     return readers[format_](_lines(path), printable(path.name))
+
+
+def _of_columns(path: Path, format_: str, reading: Reading[Kind]) -> Iterator[Kind | BadLine]:
+    if format_ == "parquet":
+        return columns.parquet(path, reading)
+    _check_encoding(path)
+    if format_ == "jsonl":
+        return columns.json_lines(_lines(path), printable(path.name), reading)
+    return columns.rows(lambda: _text(path, newline=""), path, reading, quoted=format_ == "csv")
 
 
 def _check(path: Path) -> None:

@@ -1,18 +1,24 @@
-"""Which sentences of a corpus: a range of positions, a random sample; and what to do with bad lines."""
+"""Which items of a corpus: a range of positions, a random sample; and what to do with bad lines."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import TypeVar
 
+from ligflow.corpus.sources.prompt import Prompt
 from ligflow.corpus.sources.sentence import BadLine, Sentence
 from ligflow.errors import LigflowError
 
-Item = Sentence | BadLine
+Kind = TypeVar("Kind", Sentence, Prompt)
 
 
 def select(
-    items: Iterable[Item], start: int = 0, end: int | None = None, sample: int | None = None, seed: int = 0
-) -> Iterator[Item]:
+    items: Iterable[Kind | BadLine],
+    start: int = 0,
+    end: int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+) -> Iterator[Kind | BadLine]:
     """Positions `start` to before `end`, and of these `sample` sentences drawn without replacement.
 
     The draw depends on the seed and the corpus alone, keeps only the sample in memory (algorithm R
@@ -29,8 +35,8 @@ def select(
     return chosen if sample is None else _drawn(chosen, sample, random.Random(seed))
 
 
-def _drawn(items: Iterable[Item], size: int, draw: random.Random) -> Iterator[Item]:
-    kept: list[Sentence] = []
+def _drawn(items: Iterable[Kind | BadLine], size: int, draw: random.Random) -> Iterator[Kind | BadLine]:
+    kept: list[Kind] = []
     count = 0
     for item in items:
         if isinstance(item, BadLine):
@@ -47,11 +53,11 @@ def _drawn(items: Iterable[Item], size: int, draw: random.Random) -> Iterator[It
 
 
 def sentences_of(
-    items: Iterable[Item], skip_bad: bool, report: Callable[[BadLine], None]
-) -> Iterator[Sentence]:
+    items: Iterable[Kind | BadLine], skip_bad: bool, report: Callable[[BadLine], None]
+) -> Iterator[Kind]:
     """The sentences; with `skip_bad`, `report` hears of each bad line, else the first raises LigflowError."""
     for item in items:
-        if isinstance(item, Sentence):
+        if not isinstance(item, BadLine):
             yield item
         elif skip_bad:
             report(item)

@@ -32,6 +32,12 @@ class Sentence:
         """What an Explainer takes: the text, with its words where the corpus has them."""
         return self.text if self.spans is None else Words(self.text, self.spans)
 
+    @property
+    def content(self) -> tuple[object, ...]:
+        """All that decides about its numbers: what it holds but its place."""
+        words = (self.spans, self.heads, self.relations)
+        return (self.number, self.text, *words, self.document, self.genre)
+
 
 @dataclass(frozen=True)
 class BadLine:

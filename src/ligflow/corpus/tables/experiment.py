@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from ligflow.corpus.tables.kinds import CONSISTENCY
 from ligflow.corpus.tables.schema import ATT, DIRECT, PAIRS, UNITS, mlp_start
 from ligflow.errors import LigflowError
 from ligflow.flow import Flow
@@ -39,6 +40,7 @@ class Experiment:
     tol: float = TOL
     max_nodes: int = MAX_NODES
     precision: str = "float32"
+    kind: ClassVar[str] = CONSISTENCY
 
     def __post_init__(self) -> None:
         for unit in self.units:
