@@ -25,6 +25,11 @@ SELECTED = '[role="tab"][aria-selected="true"]'
 Open = Callable[..., Any]
 MEAN = {"att_baseline": "mean", "mlp_baseline": "matched", "layer_baseline": "mean", "tol": 1e-3}
 
+GO = """state => new Promise((done) => {
+  addEventListener("hashchange", () => setTimeout(done));
+  location.hash = state;
+})"""
+
 
 def exported(shown: Any, kind: str) -> str:
     with shown.expect_download() as waiting:

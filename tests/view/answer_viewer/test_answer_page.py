@@ -22,7 +22,7 @@ from ligflow.errors import LigflowError
 from ligflow.results.prediction_sums import total
 from ligflow.view.answer_page import module, page
 from ligflow.view.prediction_payload import pack
-from pages import HOSTILE, Open, lines, state_of
+from pages import GO, HOSTILE, Open, lines, state_of
 
 VIEWER = Path(view.__file__).parent
 
@@ -36,12 +36,6 @@ def first() -> Prediction:
 def second() -> Prediction:
     made = prediction_of(edges=range(3), change=5.0, seed=4)
     return replace(made, meta={**made.meta, "question": " Rome"})
-
-
-GO = """state => new Promise((done) => {
-  addEventListener("hashchange", () => setTimeout(done));
-  location.hash = state;
-})"""
 
 
 def saved(shown: Any, name: str, kind: str = "csv") -> str:

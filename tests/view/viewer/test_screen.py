@@ -10,6 +10,7 @@ from browser import flow_of
 from ligflow import Flow, from_attentions
 from ligflow.view.completeness import ATTENTION
 from pages import (
+    GO,
     SELECTED,
     TOKENS,
     WORDS,
@@ -150,3 +151,31 @@ def test_a_click_pins_a_target_and_its_flows_are_isolated(opened: Open, flow: Fl
     assert "‘house’ is moved by" in shown.inner_text(".details")
     shown.mouse.click(*heat_place(shown, 3, 0))
     assert state_of(shown).endswith("pin=")
+
+
+@pytest.mark.parametrize("tab", ["map", "text", "trace"])
+def test_the_thumbnails_stand_beside_and_end_with_the_window(opened: Open, tab: str) -> None:
+    deep = flow_of(TOKENS, layers=40, heads=20 if tab != "map" else 6)
+    shown = opened(deep, state=f"layer=33&map=h2&pin=t1&tab={tab}")
+    thumbs, main = (shown.locator(name).bounding_box() for name in (".thumbs", "main"))
+    assert thumbs["x"] + thumbs["width"] < main["x"]
+    assert thumbs["width"] <= 0.42 * 1280
+    assert 690 < thumbs["y"] + thumbs["height"] <= 720
+    box = shown.locator('.overview button[data-layer="33"][data-map="h2"]').bounding_box()
+    names = shown.locator(".overview thead").bounding_box()
+    assert names["y"] == pytest.approx(thumbs["y"], abs=1)
+    assert names["y"] + names["height"] <= box["y"] <= thumbs["y"] + thumbs["height"] - box["height"]
+
+
+def test_an_address_without_a_layer_keeps_the_one_that_is_shown(opened: Open, flow: Flow) -> None:
+    shown = opened(flow)
+    opens_at = chosen(shown, "layer")
+    other = str(1 - int(opens_at))
+    shown.select_option('[name="layer"]', other)
+    for number in range(3):
+        shown.evaluate(GO, f"map=h{number}")
+        assert (chosen(shown, "layer"), chosen(shown, "map")) == (other, f"h{number}")
+        again = opened(flow, state=state_of(shown))
+        assert (chosen(again, "layer"), chosen(again, "map")) == (other, f"h{number}")
+    shown.evaluate(GO, "")
+    assert chosen(shown, "layer") == opens_at

@@ -103,7 +103,8 @@ export function markOverview(element, state, scroll) {
   }
   if (all.length) roam(all, shown || all[0]);
   if (shown && scroll && element.scrollHeight > element.clientHeight) {
-    element.scrollTop = Math.max(0, shown.offsetTop - element.clientHeight / 2);
+    const [at, top] = [shown, element].map((one) => one.getBoundingClientRect().top);
+    element.scrollTop += at - top - element.clientHeight / 2;
   }
 }
 

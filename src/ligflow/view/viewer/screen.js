@@ -193,13 +193,22 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
       overview(parts.thumbs, current(), state, inks(), set);
       parts.overview.dataset.key = key;
     }
+    placeOverview();
     markOverview(parts.thumbs, state, before.layer !== state.layer);
+  }
+
+  /** The thumbnails stand beside the picture where both have room, a text or a trace always, and end where the window does. */
+  function placeOverview() {
+    const isWide = views.length > 1 || overviewWidth(current()) > 0.4 * root.clientWidth;
+    parts.element.classList.toggle("stacked", state.tab === "map" && isWide);
+    const top = parts.overview.parentElement.getBoundingClientRect().top + window.scrollY;
+    parts.overview.style.setProperty("--room", `${Math.max(240, Math.floor(window.innerHeight - top - 12))}px`);
+    parts.thumbs.classList.toggle("cut", parts.thumbs.scrollWidth > parts.thumbs.clientWidth + 2);
   }
 
   function drawPanels() {
     parts.more.hidden = parts.title.classList.contains("short") && parts.title.scrollWidth <= parts.title.clientWidth;
-    parts.element.classList.toggle("stacked", views.length > 1 || overviewWidth(current()) > 0.4 * root.clientWidth);
-    parts.thumbs.classList.toggle("cut", parts.thumbs.scrollWidth > parts.thumbs.clientWidth + 2);
+    placeOverview();
     const width = Math.max(280, parts.main.clientWidth - 4);
     if (state.tab === "map") drawMaps(width);
     else layOut(width);
@@ -373,8 +382,10 @@ export function screen(root, flows, { fragment, start: asked, onSelect, chain })
   root.addEventListener("keydown", onKey);
   const stopExplaining = explainControls(root, parts.tip);
   const onHash = () => {
-    state = opened(flows, asked, location.hash.slice(1));
-    set({}, true);
+    const [address, { layer }] = [location.hash.slice(1), state];
+    const isKept = address && !new URLSearchParams(address).has("layer"); // the layer that is shown
+    state = opened(flows, asked, address);
+    set(isKept ? { layer } : {}, !isKept);
   };
   const onTheme = () => {
     if (flows.length) draw();
