@@ -32,12 +32,15 @@ PROBE = tuple(range(2, 12))  # token ids; every environment's model must say the
 class Package:
     """A worker's methods, and packages that go into its environment without their dependencies.
 
-    One that has no requirements runs in the environment of the tests.
+    One that is not `own` runs in the environment of the tests. `named` methods take long, and run where they
+    are asked for by name; one with `decoders` explains no encoder.
     """
 
     methods: tuple[str, ...]
     bare: tuple[str, ...] = ()
     own: bool = True
+    named: tuple[str, ...] = ()
+    decoders: bool = False
 
 
 PACKAGES = {
@@ -54,8 +57,10 @@ PACKAGES = {
         ("gradient-x-input", "deeplift", "integrated-gradients", "leave-one-out-captum"), own=False
     ),
     "discretised_ig": Package(("discretised-ig",), own=False),
+    "inseq": Package(("occlusion", "value-zeroing"), named=("sequential-ig",), decoders=True),
 }  # fmt: skip
 METHODS = tuple(method for package in PACKAGES.values() for method in package.methods)
+NAMED = tuple(method for package in PACKAGES.values() for method in package.named)
 
 
 def main(
@@ -66,13 +71,16 @@ def main(
     """Run every rival on the questions of a model, cheap ones first within a package."""
     weights = folder.parent / "weights" / folder.name
     chosen = METHODS if only is None else tuple(only.split(","))
-    if unknown := set(chosen) - set(METHODS):
-        raise SystemExit(f"No methods: {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}.")
+    if unknown := set(chosen) - {*METHODS, *NAMED}:
+        every = ", ".join((*METHODS, *NAMED))
+        raise SystemExit(f"No methods: {', '.join(sorted(unknown))}; there are {every}.")
     if not (folder / "questions.jsonl").exists() or not weights.exists():
         raise SystemExit(f"{folder} has no questions: python benchmarks/questions.py {folder.name}")
     write_outputs(weights)
     for name, package in PACKAGES.items():
-        for method in package.methods:
+        if package.decoders and not decodes(weights):
+            continue
+        for method in (*package.methods, *package.named):
             if method in chosen:
                 run(name, package, [folder, weights, method, *([] if count is None else [str(count)])])
 
@@ -82,13 +90,17 @@ def write_outputs(weights: Path) -> None:
     file = weights / "outputs.json"
     if file.exists():
         return
-    config = AutoConfig.from_pretrained(weights)
-    decodes = "CausalLM" in config.architectures[0]
-    model = (AutoModelForCausalLM if decodes else AutoModel).from_pretrained(weights).float().eval()
+    kind = AutoModelForCausalLM if decodes(weights) else AutoModel
+    model = kind.from_pretrained(weights).float().eval()
     with torch.no_grad():
         out = model(input_ids=torch.tensor([PROBE]))
-    values = out.logits[0, -1] if decodes else out.last_hidden_state[0].mean(0)
+    values = out.logits[0, -1] if decodes(weights) else out.last_hidden_state[0].mean(0)
     file.write_text(json.dumps({"ids": PROBE, "values": values.tolist()}))
+
+
+def decodes(weights: Path) -> bool:
+    """Whether it is a decoder's folder."""
+    return "CausalLM" in AutoConfig.from_pretrained(weights).architectures[0]
 
 
 def run(name: str, package: Package, arguments: list[str | Path]) -> None:

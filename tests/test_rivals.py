@@ -279,6 +279,30 @@ def test_a_worker_goes_on_and_leaves_out_tuning_questions(
         scripts("worker").agrees(scripts("worker").loaded(weights), weights)
 
 
+@pytest.mark.parametrize(
+    ("make", "only", "others"),
+    [
+        (decoder, None, {"occlusion", "value-zeroing"}),
+        (decoder, "sequential-ig", {"sequential-ig"}),
+        (encoder, None, set()),
+        (encoder, "sequential-ig", set()),
+    ],
+)
+def test_methods_for_decoders_and_those_that_are_named(
+    scripts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any, only: Any, others: set[str]
+) -> None:
+    rivals, weights, folder = scripts("rivals"), tmp_path / "weights" / "tiny", tmp_path / "tiny"
+    make().float().save_pretrained(weights)
+    folder.mkdir()
+    (folder / "questions.jsonl").touch()
+    ran: list[str] = []
+    monkeypatch.setattr(rivals, "run", lambda _name, _package, arguments: ran.append(arguments[2]))
+    rivals.main(folder, only)
+    assert set(ran) == others | (set() if only else set(rivals.METHODS) - {"occlusion", "value-zeroing"})
+    with pytest.raises(SystemExit, match=r"No methods: x; there are .*sequential-ig"):
+        rivals.main(folder, "x")
+
+
 def test_patches_of_nodes_and_gradients(scripts: Any) -> None:
     """The last MLP's patch by hand, past which there is one norm and a matrix; a head's by other weights."""
     nodes, worker, model, other = scripts("nodes"), asked(scripts), decoder(), [3, 8, 5, 9, 4]
