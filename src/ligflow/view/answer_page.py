@@ -21,8 +21,8 @@ _MODULES = (  # each imports from those before it alone
     "answer_matrix.js", "passage_list.js", "word_table.js", "beside.js", "comparison.js", "depth_map.js",
     "compared_grids.js", "compared_depths.js", "compared_heads.js", "ladder.js",
     "part_detail.js",
-    "flow_graph.js", "flow_ways.js", "flow_layout.js", "flow_drawing.js", "flow_picture.js", "head_map.js",
-    "views.js", "answer_viewer.js",
+    "flow_graph.js", "flow_ways.js", "flow_layout.js", "flow_drawing.js", "flow_picture.js",
+    "compared_flows.js", "head_map.js", "views.js", "answer_viewer.js",
 )  # fmt: skip
 _STYLE = "\nhtml, body { margin: 0; }\n"
 _START = """

@@ -164,3 +164,26 @@ def test_models_of_other_shapes_have_both_pictures_and_no_difference(opened: Ope
         rows = table(shown, view)
         assert numbers(rows, "difference") == []
         assert len(numbers(rows, "relevance beside")) == (6 if "heads" in view else 4 * len(CAPITAL))
+
+
+def test_the_flows_of_both_are_those_of_each_alone(opened: Open) -> None:
+    """What is pinned in the one isolates the same word in the other; their layers need not be as many."""
+    first = prediction_of(edges=range(3))
+    other = prediction_of(LONGER, layers=2, edges=range(2), change=5.0, seed=4)
+    both = [first, replace(other, meta={**other.meta, "question": " Rome"})]
+    shown = opened(html=page(both), state="flow=100&word=4")
+    rows = table(shown, "compared-flows")
+    assert [*dict.fromkeys(row["prediction"] for row in rows)] == ["Paris", "Rome"]
+    assert "100% of the mass" in shown.inner_text("section.compared-flows .caption")
+    assert shown.locator("section.compared-flows canvas:visible").count() == 2
+    for number, (name, word) in enumerate((("Paris", 4), ("Rome", 5))):
+        alone = opened(html=page(both), state=f"prediction={number}&flow=100&word={word}")
+        own = [
+            {key: value for key, value in row.items() if key != "prediction"}
+            for row in rows
+            if row["prediction"] == name
+        ]
+        assert own == table(alone, "flow")
+        read = sum(float(row["relevance"]) for row in own if row["kind"] == "read by a head")
+        edges = [both[number].stored_edges[layer] for layer in both[number].stored_edges]
+        assert read == pytest.approx(sum(float(each.double().sum()) for each in edges), rel=1e-4)

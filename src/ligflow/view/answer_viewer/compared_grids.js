@@ -1,7 +1,7 @@
 // Grids of numbers of two predictions, and their difference: three pictures whose rows and columns are chosen together.
 
 import { fit, make, panel } from "../viewer/elements.js";
-import { canvasPen, fitted } from "../viewer/pens.js";
+import { canvasPen, fitted, moved } from "../viewer/pens.js";
 import { besideGroup, bothOf, largestWord, unlike } from "./beside.js";
 import { drawCell, drawScale } from "./colours.js";
 import { signed } from "./numbers.js";
@@ -39,25 +39,25 @@ function gridLayout({ rows, columns }, width) {
 
 const gridRow = (grid, at, row) => GRID_TOP + (grid.rows.length - 1 - row) * at.rowHeight;
 
-function drawGrid(pen, grid, at, scene, left = 0, top = 0) {
+function drawGrid(pen, grid, at, scene) {
   const { inks } = scene;
   const every = Math.ceil(12 / at.rowHeight);
   const last = grid.rows.length - 1;
   grid.rows.forEach(({ label }, row) => {
-    const y = top + gridRow(grid, at, row);
+    const y = gridRow(grid, at, row);
     if (row === last || (row % every === 0 && last - row >= every))
-      pen.text(left + GRID_LEFT - 8, y + at.rowHeight / 2, label, { fill: inks.faint, size: 11, align: "right" });
+      pen.text(GRID_LEFT - 8, y + at.rowHeight / 2, label, { fill: inks.faint, size: 11, align: "right" });
     grid.columns.forEach((_, column) => {
       const value = grid.at(row, column);
-      const x = left + GRID_LEFT + column * at.cell;
+      const x = GRID_LEFT + column * at.cell;
       const size = [at.cell - 0.5, at.rowHeight - 0.5];
       if (value === null) pen.hatch(x, y, ...size, inks.line);
       else drawCell(pen, x, y, ...size, value, scene);
     });
   });
-  const bottom = top + GRID_TOP + grid.rows.length * at.rowHeight;
+  const bottom = GRID_TOP + grid.rows.length * at.rowHeight;
   const names = { from: 0, count: grid.columns.length, cell: at.cell };
-  drawNames(pen, { units: grid.columns }, names, left + GRID_LEFT, bottom, inks);
+  drawNames(pen, { units: grid.columns }, names, GRID_LEFT, bottom, inks);
 }
 
 const isOfHeads = (grid) => grid.columns.some(({ head }) => head !== undefined);
@@ -72,14 +72,14 @@ function chosenPlace(grid, chosen) {
 }
 
 /** Frames what is chosen: a cell where it is a head, else a row and a column. */
-function markGrid(pen, grid, at, { at: chosen, inks }, left = 0, top = 0) {
+function markGrid(pen, grid, at, { at: chosen, inks }) {
   const { row, column } = chosenPlace(grid, chosen);
-  const [x, y] = [left + GRID_LEFT + column * at.cell, top + gridRow(grid, at, row)];
+  const [x, y] = [GRID_LEFT + column * at.cell, gridRow(grid, at, row)];
   const [width, height] = [grid.columns.length * at.cell, grid.rows.length * at.rowHeight];
   if (isOfHeads(grid) && row >= 0 && column >= 0)
     return pen.frame(x - 1, y - 1, at.cell + 1.5, at.rowHeight + 1.5, inks.mark, 2);
-  if (row >= 0) pen.frame(left + GRID_LEFT - 2, y - 1, width + 3, at.rowHeight + 1, inks.mark, 1.5);
-  if (column >= 0 && !isOfHeads(grid)) pen.frame(x - 1, top + GRID_TOP - 2, at.cell + 1, height + 3, inks.mark, 1.5);
+  if (row >= 0) pen.frame(GRID_LEFT - 2, y - 1, width + 3, at.rowHeight + 1, inks.mark, 1.5);
+  if (column >= 0 && !isOfHeads(grid)) pen.frame(x - 1, GRID_TOP - 2, at.cell + 1, height + 3, inks.mark, 1.5);
 }
 
 /** Where two grids of one shape are most apart, in words. */
@@ -209,8 +209,9 @@ export function comparedGrids(app, tell, { id, title, label, gridsOf, captionOf,
         fill: scene.inks.faint,
         size: 13,
       });
-      drawGrid(pen, grid, ats[i], own, left, 16);
-      markGrid(pen, grid, ats[i], { ...own, at: scene.state }, left, 16);
+      const below = moved(pen, left, 16);
+      drawGrid(below, grid, ats[i], own);
+      markGrid(below, grid, ats[i], { ...own, at: scene.state });
     });
     const height = 20 + Math.max(...ats.map((at) => at.height));
     drawScale(pen, GRID_LEFT, height + 4, 150, all[0].scene);

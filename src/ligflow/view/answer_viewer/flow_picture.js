@@ -327,15 +327,22 @@ export function flowPicture(app, tell) {
       redraw();
     },
     picture: (pen, scene) => {
-      const own = flowScene(scene, 960, true);
-      const whole = { scale: 1, x: FLOW_LEFT, y: FLOW_TOP };
-      own.at = laidOut(own, whole);
-      drawAll(pen, own, seenIn(own.at, whole, own.room), whole, scene);
-      pen.text(8, own.height + 10, captionOf(scene, own), { fill: scene.inks.faint, size: 11 });
-      return { width: own.room.right + 12, height: own.height + 22 };
+      const { width, height, draw } = wholeFlow(scene);
+      draw(pen);
+      pen.text(8, height + 10, captionOf(scene, flowScene(scene, 960)), { fill: scene.inks.faint, size: 11 });
+      return { width, height: height + 22 };
     },
-    table: (scene) => flowTable(scene, flowScene(scene, 960)),
+    table: tableOfFlow,
   };
+}
+
+/** All of a flow at once, in a width where that has room: `share` of the mass is drawn, `unread` layers store no links. */
+export function wholeFlow(scene, width = 960) {
+  const own = flowScene(scene, width, true);
+  const whole = { scale: 1, x: FLOW_LEFT, y: FLOW_TOP };
+  const at = laidOut(own, whole);
+  const draw = (pen) => drawAll(pen, { ...own, at }, seenIn(at, whole, own.room), whole, scene);
+  return { width: own.room.right + 12, height: own.height, share: own.drawn.share, unread: own.flow.unread, draw };
 }
 
 function captionOf({ data, state }, { flow, drawn, isolated }) {
@@ -357,7 +364,9 @@ function captionOf({ data, state }, { flow, drawn, isolated }) {
 }
 
 /** Every link that is drawn and the sums of those that are not, by layer. */
-function flowTable({ data }, { drawn, isolated }) {
+export function tableOfFlow(scene) {
+  const { data } = scene;
+  const { drawn, isolated } = flowScene(scene, 960);
   const label = (unit) => (unit === undefined ? "" : data.units[unit].label);
   const rows = drawn.steps.flatMap(({ cut, layer, own, edges, nodes, mlps, restIn, restOut }, i) => {
     const ways = isolated?.steps[i];

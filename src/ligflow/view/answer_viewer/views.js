@@ -2,6 +2,7 @@
 
 import { answerMatrix } from "./answer_matrix.js";
 import { comparedDepths } from "./compared_depths.js";
+import { comparedFlows } from "./compared_flows.js";
 import { comparedHeads } from "./compared_heads.js";
 import { comparison } from "./comparison.js";
 import { depthMap } from "./depth_map.js";
@@ -18,6 +19,7 @@ export const VIEWS = [
   comparison,
   comparedDepths,
   comparedHeads,
+  comparedFlows,
   depthMap,
   headMap,
 ];
