@@ -47,8 +47,9 @@ def answer() -> None:
         shown.goto(path.as_uri())
         shown.wait_for_selector(".running span")
         shown.screenshot(path=DOCS / "pictures" / "answer-page.png")
-        shown.locator("section.flow").screenshot(path=DOCS / "pictures" / "prediction-flow.png")
-        print("wrote docs/pictures/answer-page.png and prediction-flow.png")
+        for view, name in (("flow", "prediction-flow"), ("compared-heads", "compared-heads")):
+            shown.locator(f"section.{view}").screenshot(path=DOCS / "pictures" / f"{name}.png")
+        print("wrote docs/pictures/answer-page.png, prediction-flow.png and compared-heads.png")
 
 
 def server() -> None:

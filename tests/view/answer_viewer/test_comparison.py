@@ -112,9 +112,11 @@ def test_heads_and_words_over_depth_of_both_are_those_of_the_tensors(
     np.testing.assert_allclose(numbers(rows, "relevance"), ours, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(numbers(rows, "relevance beside"), theirs, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(numbers(rows, "difference"), ours - theirs, rtol=1e-4, atol=1e-5)
-    most = int(np.abs(ours - theirs).argmax())
+    gaps = np.abs(of_parts(first) - of_parts(second))
+    layer, head = divmod(int(gaps[:, :2].argmax()), 2)
     said = shown.inner_text("section.compared-heads .caption")
-    assert f"Most apart: layer {most // 3}, {('h0', 'h1', 'MLP')[most % 3]} (" in said
+    assert f"Most apart: layer {layer}, h{head} (" in said
+    assert f"; layer {int(gaps[:, 2].argmax())}, MLP (" in said
 
     rows = table(shown, "compared-depths")
     depths = len(first.cuts)

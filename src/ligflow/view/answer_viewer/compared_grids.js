@@ -82,18 +82,22 @@ function markGrid(pen, grid, at, { at: chosen, inks }) {
   if (column >= 0 && !isOfHeads(grid)) pen.frame(x - 1, GRID_TOP - 2, at.cell + 1, height + 3, inks.mark, 1.5);
 }
 
-/** Where two grids of one shape are most apart, in words. */
+/** Where two grids of one shape are most apart, in words; of heads and MLPs each, for MLPs are larger. */
 function mostApart(one, two, gap) {
-  let most = { size: -1, row: 0, column: 0 };
-  gap.rows.forEach((_, row) => {
-    gap.columns.forEach((_, column) => {
-      const size = Math.abs(gap.at(row, column) ?? 0);
-      if (size > most.size) most = { size, row, column };
+  const kinds = isOfHeads(gap) ? [({ head }) => head !== "mlp", ({ head }) => head === "mlp"] : [() => true];
+  const said = kinds.flatMap((isOfKind) => {
+    let most = { size: -1 };
+    gap.rows.forEach((_, row) => {
+      gap.columns.forEach((place, column) => {
+        const size = Math.abs(gap.at(row, column) ?? 0);
+        if (isOfKind(place) && size > most.size) most = { size, row, column };
+      });
     });
+    if (most.size < 0) return [];
+    const [a, b] = [one, two].map((grid) => signed(grid.at(most.row, most.column) ?? 0));
+    return `${gap.rows[most.row].label}, ${gap.columns[most.column].label} (${a} here, ${b} beside)`;
   });
-  const { row, column } = most;
-  const [a, b] = [one, two].map((grid) => signed(grid.at(row, column) ?? 0));
-  return `Most apart: ${gap.rows[row].label}, ${gap.columns[column].label} (${a} here, ${b} beside). `;
+  return `Most apart: ${said.join("; ")}. `;
 }
 
 /**
