@@ -40,12 +40,16 @@ def test_the_command(minilm: tuple[Any, Any], tmp_path: Path, run: Command) -> N
     for line in said.splitlines()[1:-1]:
         assert f"- {line}" in page.replace("**", "").replace("`", "")
     names = {"compare.md", "compare.svg", "compare.png", "differences.csv", "differences.parquet"}
+    names |= {"words.csv", "words.parquet"}
     assert {path.name for path in Path(out).iterdir()} == names
     text = (Path(out) / "compare.md").read_text(encoding="utf-8")
     assert "**1 of 24 heads stand out** from the others of their layer: layer 1 head 4" in text
     assert "9 sentences, layers 0, 1, over tokens; each layer of B on the hidden states of A." in text
     frame = pandas.read_csv(Path(out) / "differences.csv")
     assert frame[frame.found & (frame.family == "route")][["layer", "head"]].values.tolist() == [[1, 4]]
+    assert "## What these heads read differently" in text
+    words = pandas.read_csv(Path(out) / "words.csv")
+    assert words[words.distance > 1e-4][["layer", "head"]].drop_duplicates().values.tolist() == [[1, 4]]
     own = call(*arguments, "--layers", "0", "--own-inputs")
     assert own[0] == 0
     assert "each model by itself" in (Path(out) / "compare.md").read_text(encoding="utf-8")

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
-from torch.nn.functional import normalize
 
 from ligflow.corpus.analysis.head_profiles import measured
+from ligflow.corpus.analysis.row_distances import row_distances
+from ligflow.corpus.analysis.word_changes import WordChange, word_changes
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.errors import LigflowError
 from ligflow.evaluation import head_profile
@@ -32,8 +32,6 @@ from ligflow.evaluation.bootstrap import add, interval, means, nothing, weights
 from ligflow.evaluation.significance import holm, sign_test
 from ligflow.explainer.explainer import Explainer
 from ligflow.flow import Flow
-
-_TINY = torch.finfo(torch.float64).tiny
 
 CHANGES = ("use", *head_profile.KINDS, "entropy", "distance")
 LEVEL = 0.05
@@ -68,13 +66,14 @@ class Difference:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """What one sentence says about two models."""
+    """What one sentence says about two models; `words` are where heads read most differently."""
 
     sentence: int
     layers: tuple[int, ...]
     route: Float[np.ndarray, "layer head"]
     layer: Float[np.ndarray, " layer"]
     change: Float[np.ndarray, "layer head measure"]
+    words: tuple[WordChange, ...] = ()
 
 
 def compare(
@@ -113,12 +112,19 @@ def pair(
         raise LigflowError(f"{sentence.place} cannot be compared, choose other sentences: {error}") from error
     _check(a, b, sentence, first, other, words)
     flows = [flow.merge_words() for flow in (first, other)] if words else [first, other]
-    route = _distance(*(flow.z2u for flow in flows)).mean(-1)
-    layer = _distance(*(flow.z2z for flow in flows)).mean(-1)
+    route = row_distances(*(flow.z2u for flow in flows)).mean(-1)
+    layer = row_distances(*(flow.z2z for flow in flows)).mean(-1)
     used = [_used(flow) for flow in flows]
     reads = [_reads(flow, sentence) for flow in (first, other)]
     change = np.concatenate([(used[1] - used[0])[..., None], reads[1] - reads[0]], axis=-1)
-    return Pair(sentence.number, first.layers, route.numpy(), layer.numpy(), change)
+    return Pair(
+        sentence.number,
+        first.layers,
+        route.numpy(),
+        layer.numpy(),
+        change,
+        tuple(word_changes(flows[0], flows[1], sentence)),
+    )
 
 
 def _flows(
@@ -128,15 +134,6 @@ def _flows(
     if shared:
         return first, b.explain_on(sentence.inputs, a, layers=layers)
     return first, b.explain(sentence.inputs, layers=layers, progress=False)
-
-
-def _distance(
-    a: Float[Tensor, "*map target source"], b: Float[Tensor, "*map target source"]
-) -> Float[Tensor, "*map target"]:
-    """`1/2 sum_k |a_k - b_k|` of signed shares; 1 where one of the rows alone moved."""
-    some, others = (normalize(row.double(), p=1.0, dim=-1, eps=_TINY) for row in (a, b))
-    alone = (a != 0).any(-1) != (b != 0).any(-1)
-    return torch.where(alone, 1.0, (some - others).abs().sum(-1) / 2)
 
 
 def _used(flow: Flow) -> Float[np.ndarray, "layer head"]:

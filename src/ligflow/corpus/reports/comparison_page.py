@@ -10,6 +10,7 @@ import pandas
 from matplotlib.figure import Figure
 
 from ligflow.corpus.analysis.model_differences import LEVEL, Difference
+from ligflow.corpus.analysis.word_changes import WordChange, strongest_of_heads
 from ligflow.corpus.reports.files import LOOK, write_figure, write_table
 from ligflow.corpus.reports.markdown import plain, table
 from ligflow.files import write_text
@@ -22,21 +23,37 @@ _EXPLAINED = (
     f"{LEVEL})."
 )
 
+_WORDS = (
+    "Each head in the sentence and at the word (its position behind it) where its rows are farthest from "
+    "each other; numbers are changes of signed shares. Examples at the extreme, with no test; `words.csv` "
+    "has one for each head and sentence."
+)
 
-def write(differences: Sequence[Difference], place: Path, title: str, about: str) -> Path:
-    """compare.md, differences.csv and .parquet, and a figure (SVG and PNG) in `place`; the page's path."""
+
+def write(
+    differences: Sequence[Difference],
+    place: Path,
+    title: str,
+    about: str,
+    words: Sequence[WordChange] = (),
+) -> Path:
+    """compare.md, differences and words (CSV and Parquet), and a figure in `place`; the page's path."""
     place.mkdir(parents=True, exist_ok=True)
     frame = pandas.DataFrame([{**asdict(row), "found": row.found} for row in differences])
     write_table(frame, place / "differences")
+    if words:
+        write_table(pandas.DataFrame([asdict(row) for row in words]), place / "words")
     write_figure(place / "compare", LOOK, drawn, differences)
-    return write_text(place / "compare.md", page(differences, title, about))
+    return write_text(place / "compare.md", page(differences, title, about, words))
 
 
-def page(differences: Sequence[Difference], title: str, about: str) -> str:
+def page(differences: Sequence[Difference], title: str, about: str, words: Sequence[WordChange] = ()) -> str:
     """What differs, in words and tables."""
     parts = [f"# {plain(title)}", f"{about} {_EXPLAINED}", verdict(differences)]
     if any(row.mean for row in differences):
         parts += ["## Layers", layer_table(differences), "## Heads", head_table(differences)]
+        if words:
+            parts += ["## What these heads read differently", _WORDS, word_table(differences, words)]
         parts += [
             "## How heads changed",
             change_table(differences),
@@ -126,10 +143,35 @@ def layer_table(differences: Sequence[Difference]) -> str:
 
 def head_table(differences: Sequence[Difference]) -> str:
     """The heads with the largest distances, beside their limits."""
-    moved = [row for row in differences if row.family == "route" and row.mean > 0]
-    rows = sorted(moved, key=lambda row: -row.mean)[:_NAMED]
-    body = [[str(row.layer), str(row.head), _interval(row), _number(row.others), _p(row)] for row in rows]
+    body = [
+        [str(row.layer), str(row.head), _interval(row), _number(row.others), _p(row)]
+        for row in _farthest(differences)
+    ]
     return table(["layer", "head", "distance of z2u", "limit", "adjusted p"], body)
+
+
+def _farthest(differences: Sequence[Difference]) -> list[Difference]:
+    moved = [row for row in differences if row.family == "route" and row.mean > 0]
+    return sorted(moved, key=lambda row: -row.mean)[:_NAMED]
+
+
+def word_table(differences: Sequence[Difference], words: Sequence[WordChange]) -> str:
+    """The heads of `head_table`, each at the word that it reads most differently, and what it reads there."""
+    heads = [(row.layer, row.head) for row in _farthest(differences)]
+    body = [
+        [
+            str(row.layer), str(row.head), plain(row.place), _word(row.target, row.target_position),
+            _number(row.distance), f"{_word(row.more, row.more_position)} {row.more_by:+.2f}",
+            f"{_word(row.less, row.less_position)} {row.less_by:+.2f}",
+        ]
+        for row in strongest_of_heads(words, heads)
+    ]  # fmt: skip
+    columns = ["layer", "head", "sentence", "at the word", "distance", "B reads more of", "and less of"]
+    return table(columns, body)
+
+
+def _word(label: str, position: int) -> str:
+    return f"‘{plain(label)}’ ({position})"
 
 
 def change_table(differences: Sequence[Difference]) -> str:
