@@ -1,5 +1,6 @@
 """The page of predictions in a browser: its numbers are the tensors, and every view follows a choice."""
 
+import base64
 import csv
 import io
 import json
@@ -332,3 +333,43 @@ def test_the_files_of_the_viewer_import_all_they_use(browser: Any, opened: Open,
         assert saved(shown, name, "svg") == saved(together, name, "svg")
     context.close()
     assert problems == []
+
+
+PIXELS = """async (base64) => {
+  const clipboard = async () => (await navigator.clipboard.read())[0].getType("image/png");
+  const bytes = () => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const image = base64 ? new Blob([bytes()], { type: "image/png" }) : await clipboard();
+  const bitmap = await createImageBitmap(image);
+  const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+  context.drawImage(bitmap, 0, 0);
+  const { data } = context.getImageData(0, 0, bitmap.width, bitmap.height);
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", data));
+  return [bitmap.width, bitmap.height, String(hash)];
+}"""
+
+
+@pytest.mark.parametrize("name", ["flow", "heads"])
+def test_what_is_copied_is_the_png(opened: Open, first: Prediction, name: str) -> None:
+    shown = opened(html=page([first]), viewport={"width": 1000, "height": 900})
+    shown.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    section = shown.locator(f"section.{name}")
+    section.locator(".save summary").click()
+    section.locator(".save-copy").click()
+    section.get_by_text("Copied.").wait_for()
+    with shown.expect_download() as waiting:
+        section.locator(".save-png").click()
+    data = Path(waiting.value.path()).read_bytes()
+    saved_size = [int.from_bytes(data[at : at + 4], "big") for at in (16, 20)]
+    copied = shown.evaluate(PIXELS, "")
+    assert copied[:2] == saved_size
+    assert min(saved_size) > 300
+    assert copied == shown.evaluate(PIXELS, base64.b64encode(data).decode())
+
+
+def test_a_browser_that_copies_no_images_says_so(opened: Open, first: Prediction) -> None:
+    shown = opened(html=page([first]))
+    shown.evaluate("() => { navigator.clipboard.write = () => Promise.reject(new Error()); }")
+    section = shown.locator("section.flow")
+    section.locator(".save summary").click()
+    section.locator(".save-copy").click()
+    section.get_by_text("save the PNG instead").wait_for()
