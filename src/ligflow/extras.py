@@ -12,7 +12,7 @@ EXTRAS = {
     "tables": ("pandas", "xarray", "networkx"),
     "corpus": ("pyarrow", "pandas", "conllu", "filelock", "matplotlib"),
     "figures": ("matplotlib",),
-    "notebook": ("anywidget", "traitlets"),
+    "notebook": ("anywidget", "IPython", "traitlets"),
     "serve": ("starlette", "uvicorn", "h11"),
     "datasets": ("datasets",),
     "ray": ("ray",),

@@ -23,6 +23,6 @@ def test_a_notebook_shows_one_output(monkeypatch: pytest.MonkeyPatch) -> None:
     made = prediction_of(unmet=True)
     assert isinstance(made, Prediction)
     made.show(details=True)
-    Answer((made,)).show()
+    Answer((made,)).show(details=True)
     assert len(shown) == 2
     assert all("the tokens add up to +8 of +8" in text for text in shown)

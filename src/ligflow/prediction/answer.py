@@ -111,11 +111,14 @@ class Answer:
         return write_text(path, page([self.rows]))
 
     def show(self, spans: str | None = None, *, details: bool = False) -> None:
-        """Prints what each token rests on, and the answer as a whole (as `Prediction.show`)."""
+        """Prints what each token rests on, and the whole; in a notebook, the page (as `Prediction.show`)."""
         from rich.console import Console
 
         from ligflow.view.answer_terminal import report
+        from ligflow.view.notebook import show_answer
 
+        if spans is None and not details and show_answer(self.rows):
+            return
         with Console(highlight=False) as console:  # all at once: a notebook shows one output
             report(self.whole, self.rows, console, spans=spans, details=details)
 

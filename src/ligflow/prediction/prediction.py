@@ -154,14 +154,18 @@ class Prediction(PredictionData):
         return plot(self, kind, path)
 
     def show(self, spans: str | None = None, *, details: bool = False) -> None:
-        """Prints the answer, the words by size, the strongest heads and MLPs, and what adds up.
+        """Prints the answer, the words by size, the strongest heads and MLPs; in a notebook, shows the page.
 
         With `spans` the words are summed over these (`turns`, ...); with `details` every segment is listed.
+        Both are printed in a notebook too.
         """
         from rich.console import Console
 
+        from ligflow.view.notebook import show_answer
         from ligflow.view.prediction_terminal import report
 
+        if spans is None and not details and show_answer([self]):
+            return
         with Console(highlight=False) as console:  # all at once: a notebook shows one output
             report(self, console, spans=spans, details=details)
 

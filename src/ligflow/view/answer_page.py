@@ -24,7 +24,9 @@ _MODULES = (  # each imports from those before it alone
     "flow_graph.js", "flow_ways.js", "flow_layout.js", "flow_drawing.js", "flow_picture.js",
     "compared_flows.js", "head_map.js", "views.js", "answer_viewer.js",
 )  # fmt: skip
-_STYLE = "\nhtml, body { margin: 0; }\n"
+_STYLE = (
+    '\nhtml, body { margin: 0; }\nhtml:has(.ligflow-answer[data-theme="dark"]) { background: #16191f; }\n'
+)
 _START = """
 const files = [...document.querySelectorAll("script.prediction")].map((block) => (
   { name: JSON.parse(block.dataset.name), base64: block.textContent.trim() }));
@@ -38,20 +40,14 @@ def page(predictions: Sequence[PredictionData | Rows], names: Sequence[str] | No
     Without JavaScript it says the same as static HTML. Raises LigflowError without a prediction, and for
     rows of other inputs or references.
     """
-    groups = [(each,) if isinstance(each, PredictionData) else tuple(each) for each in predictions]
-    if not groups or not all(groups):
-        raise LigflowError("A page needs at least one prediction.")
-    called = [*_apart(names or _called_apart(groups))]
-    room = EDGE_BYTES // sum(map(len, groups))
+    groups = _groups(predictions)
     files = "".join(
-        self_contained.embedded(pack(row, room), "prediction", name)
-        for rows, name in zip(groups, called, strict=True)
-        for row in rows
+        self_contained.embedded(data, "prediction", name) for name, data in packed(predictions, names)
     )
     static = "<hr>\n".join(_static(rows) for rows in groups)
     return self_contained.document(
         str(groups[0][0].meta.get("text") or "why this prediction"),
-        _STYLE + self_contained.asset("answer_viewer/answer_viewer.css"),
+        _STYLE + style(),
         f"<noscript>{styled(static, dark=True)}</noscript>\n{files}",
         module() + _START,
     )
@@ -61,6 +57,30 @@ def module() -> str:
     """The viewer of predictions, one ES module."""
     shared = (f"viewer/{name}" for name in _SHARED)
     return self_contained.module([*shared, *(f"answer_viewer/{name}" for name in _MODULES)])
+
+
+def style() -> str:
+    """The viewer's style sheet."""
+    return self_contained.asset("answer_viewer/answer_viewer.css")
+
+
+def packed(
+    predictions: Sequence[PredictionData | Rows], names: Sequence[str] | None = None
+) -> list[tuple[str, bytes]]:
+    """The files that the viewer reads, each with its name; rows of an answer share one."""
+    groups = _groups(predictions)
+    called = [*_apart(names or _called_apart(groups))]
+    room = EDGE_BYTES // sum(map(len, groups))
+    return [(name, pack(row, room)) for rows, name in zip(groups, called, strict=True) for row in rows]
+
+
+def _groups(predictions: Sequence[PredictionData | Rows]) -> list[Rows]:
+    groups: list[Rows] = [
+        (each,) if isinstance(each, PredictionData) else tuple(each) for each in predictions
+    ]
+    if not groups or not all(groups):
+        raise LigflowError("A page needs at least one prediction.")
+    return groups
 
 
 def _static(rows: Rows) -> str:

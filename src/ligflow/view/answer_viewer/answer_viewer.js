@@ -3,7 +3,7 @@
 
 import { fit, make } from "../viewer/elements.js";
 import { canvasPen } from "../viewer/pens.js";
-import { fromBase64 } from "../viewer/safetensors.js";
+import { bytesOf, fromBase64, fromBytes } from "../viewer/safetensors.js";
 import { answerApp } from "./app.js";
 import { drawScale } from "./colours.js";
 import { controls, predictionChoice } from "./controls.js";
@@ -17,7 +17,7 @@ import { VIEWS } from "./views.js";
 import { wordText } from "./word_text.js";
 
 /**
- * Shows predictions in an element. `files` are `{ name, base64 }`, in order; those of one name are rows of an answer.
+ * Shows predictions in an element. `files` are `{ name, base64 }` or `{ name, bytes }`, in order; those of one name are rows of an answer.
  * With `fragment` what is chosen is kept in the address.
  */
 export function mountAnswer(root, files, { fragment = false } = {}) {
@@ -26,8 +26,8 @@ export function mountAnswer(root, files, { fragment = false } = {}) {
   root.classList.add("ligflow-answer");
   root.append(message);
   try {
-    for (const { name, base64 } of files) {
-      const row = openPrediction(fromBase64(base64), spoken(name));
+    for (const { name, base64, bytes } of files) {
+      const row = openPrediction(bytes ? fromBytes(bytes) : fromBase64(base64), spoken(name));
       if (groups.at(-1)?.name === name) groups.at(-1).rows.push(row);
       else groups.push({ name, rows: [row] });
     }
@@ -86,3 +86,17 @@ function foot(app) {
   });
   return element;
 }
+
+// --- the notebook widget (anywidget) ------------------------------------------------------------
+
+export default {
+  render({ model, el }) {
+    const names = model.get("names");
+    const files = model.get("files").map((data, i) => ({ name: names[i], bytes: bytesOf(data) }));
+    const app = mountAnswer(el, files);
+    return () => {
+      app?.destroy();
+      el.replaceChildren();
+    };
+  },
+};

@@ -2,6 +2,9 @@
 
 export const fromBytes = (bytes) => ({ size: bytes.length, read: (begin, end) => bytes.slice(begin, end) });
 
+/** The bytes of a view of a buffer, as a notebook hands them over. */
+export const bytesOf = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice();
+
 /** Base64 as a file: a part of it is decoded when it is read. */
 export function fromBase64(text) {
   const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0;

@@ -3,7 +3,7 @@
 
 import { make } from "./elements.js";
 import { openFlow } from "./flow_file.js";
-import { fromBase64, fromBytes } from "./safetensors.js";
+import { bytesOf, fromBase64, fromBytes } from "./safetensors.js";
 import { screen } from "./screen.js";
 import { printable } from "./wording.js";
 
@@ -89,13 +89,10 @@ function acceptFiles(root, add, say) {
 
 export default {
   render({ model, el }) {
-    const bytes = model
-      .get("files")
-      .map((data) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice());
     const names = model.get("names");
     const shown = mount(
       el,
-      bytes.map((one, i) => ({ name: names[i], bytes: one })),
+      model.get("files").map((data, i) => ({ name: names[i], bytes: bytesOf(data) })),
       {
         start: model.get("view"),
         onSelect: (selection) => {
