@@ -25,7 +25,8 @@ def test_a_run_and_going_on(run: Run, speaker: str, tmp_path: Path) -> None:
     options = ["--model", speaker, "--out", folder, "--shard-size", "1", "--tol", "0.01"]
     code, out, err = run("corpus", "predictions", source, *options)
     assert (code, err.strip()) == (0, "")
-    assert out.splitlines() == [f"2 of 2 prompts explained: {folder}"]
+    said = [f"2 of 2 prompts explained: {folder}", f"Next: ligflow corpus report {folder}"]
+    assert out.splitlines() == said
     manifest = open_run(folder).manifest
     assert (manifest["kind"], manifest["settings"]["tol"]) == ("predictions", 0.01)
     before = {path: path.stat().st_mtime_ns for path in folder.glob("shards/*/*")}
@@ -33,6 +34,14 @@ def test_a_run_and_going_on(run: Run, speaker: str, tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.glob("shards/*/*")} == before
     code, _, err = run("corpus", "predictions", source, *options[:-1], "0.1")
     assert (code, "settings.tol: 0.01 there, 0.1 asked" in err) == (1, True)
+    code, out, _ = run("corpus", "report", folder, "--draws", "100", "--out", tmp_path / "report")
+    said = out.splitlines()
+    assert (code, said[-1]) == (0, f"wrote {tmp_path / 'report' / 'report.md'}")
+    assert said[0] == "Prompts: 2. Intervals from fewer than 30 are too narrow."
+    assert said[2].startswith("None of 8 heads carries the task")
+    assert run("corpus", "report", folder, "--pages", "-1")[0] == 2
+    code, _, err = run("corpus", "heads", folder)
+    assert (code, "a run on prompts, and one on sentences is expected" in err) == (1, True)
 
 
 def test_bad_lines_are_named_or_left_out(run: Run, speaker: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from ligflow.cli.corpus_run import run_corpus
 from ligflow.cli.faithfulness import faithfulness
 from ligflow.cli.options import COMPARED, METHOD, OUTPUT, AttBaseline, choice, option
 from ligflow.cli.streams import console
+from ligflow.cli.usage_errors import Usage
 from ligflow.extras import need
 
 Seed = Annotated[int, option("Seed of the sentences that are drawn for the intervals.", METHOD)]
@@ -33,14 +34,22 @@ def report_corpus(
     twin: Annotated[
         Path | None, option("A run on random weights; default: the one in the run's folder.", COMPARED)
     ] = None,
+    pages: Annotated[
+        int, option("Of a run on prompts: so many of those at the ends as pages; loads the model.", OUTPUT)
+    ] = 0,
     draws: Draws = 1000,
     seed: Seed = 0,
 ) -> None:
-    """Rank the pairs under every metric, with intervals and controls, in words, tables and figures."""
+    """Say what came out of a run, with intervals and controls, in words, tables and figures.
+
+    Of sentences: which pairs of baselines agree best. Of prompts: which heads and layers carry them.
+    """
+    if pages < 0:
+        raise Usage(f"--pages is {pages}; give a whole number from 0.")
     need("corpus", "ligflow corpus")
     from ligflow.corpus.reports.report import reported
 
-    page, words = reported(folder, out, draws, seed, twin)
+    page, words = reported(folder, out, draws, seed, twin, pages)
     for line in (*words, f"wrote {page}"):
         console().print(Text(line), soft_wrap=True)
 

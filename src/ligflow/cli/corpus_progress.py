@@ -77,8 +77,6 @@ def _say_of(screen: Console, part: str, line: str) -> None:
 
 def say_end(whole: "Run", twins: list[str]) -> None:
     """What was done, and what to do next."""
-    from ligflow.corpus.tables.kinds import CONSISTENCY, KINDS
-
     begun = {run.folder.name: run for of_kind in whole.twins.values() for run in of_kind}
     for each in (whole, *(begun[name] for name in twins if name in begun)):
         if each.missing:
@@ -97,5 +95,4 @@ def say_end(whole: "Run", twins: list[str]) -> None:
     words += [f"{left_out} left out (the report says why)"] if left_out else []
     words += [f"{bad} malformed lines skipped"] if bad else []
     console().print(Text(f"{', '.join(words)}: {whole.folder}"), soft_wrap=True)
-    if whole.kind is KINDS[CONSISTENCY]:
-        console().print(Text(f"Next: ligflow corpus report {whole.folder}"), soft_wrap=True)
+    console().print(Text(f"Next: ligflow corpus report {whole.folder}"), soft_wrap=True)

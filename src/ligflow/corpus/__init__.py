@@ -9,6 +9,9 @@ from ligflow.extras import need
 from ligflow.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from ligflow.corpus.analysis.component_shares import ComponentShare as ComponentShare
+    from ligflow.corpus.analysis.component_shares import component_draws as component_draws
+    from ligflow.corpus.analysis.component_shares import component_shares as component_shares
     from ligflow.corpus.analysis.controls import Control as Control
     from ligflow.corpus.analysis.controls import controls as controls
     from ligflow.corpus.analysis.estimates import Estimates as Estimates
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from ligflow.corpus.analysis.faithfulness_ranking import standings as standings
     from ligflow.corpus.analysis.finding import Verdict as Verdict
     from ligflow.corpus.analysis.finding import verdicts as verdicts
+    from ligflow.corpus.analysis.group_differences import GroupDifference as GroupDifference
+    from ligflow.corpus.analysis.group_differences import group_differences as group_differences
     from ligflow.corpus.analysis.head_profiles import Profile as Profile
     from ligflow.corpus.analysis.head_profiles import labels as labels
     from ligflow.corpus.analysis.head_profiles import profiles as profiles
@@ -49,11 +54,13 @@ _named, __dir__ = lazy_names(
     __name__,
     {
         "BadLine": "ligflow.corpus.sources.sentence",
+        "ComponentShare": "ligflow.corpus.analysis.component_shares",
         "Control": "ligflow.corpus.analysis.controls",
         "Corpus": "ligflow.corpus.sources.corpus",
         "Difference": "ligflow.corpus.analysis.model_differences",
         "Estimates": "ligflow.corpus.analysis.estimates",
         "Experiment": "ligflow.corpus.tables.experiment",
+        "GroupDifference": "ligflow.corpus.analysis.group_differences",
         "Model": "ligflow.corpus.runs.worker",
         "Profile": "ligflow.corpus.analysis.head_profiles",
         "Prompt": "ligflow.corpus.sources.prompt",
@@ -66,9 +73,12 @@ _named, __dir__ = lazy_names(
         "Verdict": "ligflow.corpus.analysis.finding",
         "actors": "ligflow.corpus.runs.ray_engine",
         "compare": "ligflow.corpus.analysis.model_differences",
+        "component_draws": "ligflow.corpus.analysis.component_shares",
+        "component_shares": "ligflow.corpus.analysis.component_shares",
         "controls": "ligflow.corpus.analysis.controls",
         "estimate": "ligflow.corpus.analysis.estimates",
         "flow": "ligflow.corpus.runs.kept_maps",
+        "group_differences": "ligflow.corpus.analysis.group_differences",
         "here": "ligflow.corpus.runs.engines",
         "labels": "ligflow.corpus.analysis.head_profiles",
         "open_run": "ligflow.corpus.runs.store",

@@ -15,8 +15,9 @@ from ligflow.corpus.reports import consistency_figures, latex_tables
 from ligflow.corpus.reports.consistency_page import page, summary
 from ligflow.corpus.reports.files import numbered
 from ligflow.corpus.reports.markdown import in_words
+from ligflow.corpus.reports.predictions_report import report_predictions
 from ligflow.corpus.runs.store import Run, open_run
-from ligflow.corpus.tables.kinds import CONSISTENCY
+from ligflow.corpus.tables.kinds import KINDS, PREDICTIONS
 from ligflow.errors import LigflowError
 from ligflow.files import write_text
 
@@ -28,22 +29,31 @@ def report(
     draws: int = 1000,
     seed: int = 0,
     twin: str | Path | None = None,
+    pages: int = 0,
 ) -> Path:
     """Writes report.md, tables (CSV and LaTeX) and figures (SVG and PNG) to `out`; the page's path.
 
-    `draws` and `seed` are those of the bootstrap over sentences. `twin` is the folder of a run on random
-    weights, by default the one inside the run. Raises LigflowError if no shard is finished, one is damaged,
-    or the twin is of another corpus or other settings.
+    Of a run on prompts the page says which heads and layers carry them, and `pages` of the prompts at the
+    ends have pages of their own, for which the model is loaded.
+
+    `draws` and `seed` are those of the bootstrap over sentences, or prompts. `twin` is the folder of a run on
+    random weights, by default the one inside the run. Raises LigflowError if no shard is finished, one is
+    damaged, or the twin is of another corpus or other settings.
     """
-    return reported(folder, out, draws, seed, twin)[0]
+    return reported(folder, out, draws, seed, twin, pages)[0]
 
 
 def reported(
-    folder: str | Path, out: str | Path | None, draws: int, seed: int, twin: str | Path | None
+    folder: str | Path, out: str | Path | None, draws: int, seed: int, twin: str | Path | None, pages: int = 0
 ) -> tuple[Path, list[str]]:
     """`report`, and what it finds in words: the warnings, and whether the paper's finding holds."""
     run = open_run(folder)
-    run.check_kind(CONSISTENCY)
+    if run.kind is KINDS[PREDICTIONS]:
+        if twin is not None:
+            raise LigflowError("A run on prompts has no twin to be held against; leave twin out.")
+        return report_predictions(run, out, draws, seed, pages)
+    if pages:
+        raise LigflowError("Pages are of prompts, and this run is on sentences; leave pages out.")
     findings = findings_of(run, fitting_twins(run, _twins(run, twin)), draws, seed)
     place = Path(out) if out is not None else run.folder / "report"
     try:

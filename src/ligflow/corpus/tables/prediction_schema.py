@@ -6,8 +6,8 @@
 | `tokens` | a token of a prompt, with its relevance at the input |
 | `components` | what a head or an MLP contributes at a token |
 
-Numbers are in units of the score, nats (natural logarithm) for a log-probability; those of a prompt's tokens,
-and of a layer's components with what goes past them, sum to its change.
+Numbers are in units of the score, nats (natural logarithm) for a log-probability. A prompt's tokens sum to
+its change; so do the heads of a layer with what goes past them, and its MLP with what goes past that.
 """
 
 import pyarrow as pa
