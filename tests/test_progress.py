@@ -11,7 +11,7 @@ from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, LigflowError, progress
 from ligflow.cli.streams import counted
 from ligflow.explainer.computation import work_in_words
-from ligflow.progress import Lines, Stopwatch, size_in_words, told
+from ligflow.progress import Lines, Stopwatch, asked_between_points, size_in_words, told
 
 BERT = ARCHITECTURES["bert"]
 
@@ -221,3 +221,21 @@ def test_tqdm_disable_switches_bars_of_notebooks_off(
     monkeypatch.setattr(progress, "tqdm", of_notebooks)
     with progress.told(True, "layers") as counter:
         assert counter.bar.disable is off
+
+
+def test_a_layer_may_end_between_points_and_leaves_the_model_as_it_was(bert: Explainer) -> None:
+    class Enough(Exception):
+        pass
+
+    def ask() -> None:
+        asked.append(1)
+        if len(asked) == 2:
+            raise Enough
+
+    asked, before = list[int](), [vars(module).copy() for module in bert.model.modules()]
+    with pytest.raises(Enough), asked_between_points(ask):
+        bert.explain(example(BERT, 3), routes="z2z")
+    assert len(asked) == 2
+    assert all(vars(module) == kept for module, kept in zip(bert.model.modules(), before, strict=True))
+    bert.explain(example(BERT, 3), routes="z2z", layers=[0])
+    assert len(asked) == 2  # nobody is asked any more

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from hand_made_prediction import CAPITAL, prediction_of
 from ligflow import Prediction
 from ligflow.view.answer_page import page
-from pages import Open, lines, state_of
+from pages import HOSTILE, Open, lines, state_of
 
 LONGER = [*CAPITAL[:3], " city", *CAPITAL[3:]]
 
@@ -27,6 +29,14 @@ def second() -> Prediction:
     """Of another answer and a text with one word more."""
     made = prediction_of(LONGER, change=5.0, seed=4)
     return replace(made, meta={**made.meta, "question": " Rome"})
+
+
+def picture(shown: Any, view: str) -> str:
+    section = shown.locator(f"section.{view}")
+    section.locator(".save summary").click()
+    with shown.expect_download() as waiting:
+        section.locator(".save-svg").click()
+    return Path(waiting.value.path()).read_text(encoding="utf-8")
 
 
 def table(shown: Any, view: str = "comparison") -> list[dict[str, str]]:
@@ -189,3 +199,17 @@ def test_the_flows_of_both_are_those_of_each_alone(opened: Open) -> None:
         read = sum(float(row["relevance"]) for row in own if row["kind"] == "read by a head")
         edges = [both[number].stored_edges[layer] for layer in both[number].stored_edges]
         assert read == pytest.approx(sum(float(each.double().sum()) for each in edges), rel=1e-4)
+
+
+def test_hostile_words_and_names_are_text_in_the_pictures_of_both(opened: Open) -> None:
+    both = [prediction_of([*HOSTILE, " is"], kept=[], edges=range(3), seed=seed) for seed in (0, 1)]
+    both = [replace(each, meta={**each.meta, "question": HOSTILE[1], "model": HOSTILE[0]}) for each in both]
+    shown = opened(html=page(both, [HOSTILE[1], HOSTILE[0]]))
+    for view in ("compared-depths", "compared-heads", "compared-flows"):
+        svg = picture(shown, view)
+        ET.fromstring(svg)
+        assert not re.search("<script|<img", svg)
+        assert "rect" in svg
+        assert HOSTILE[1] in shown.text_content(f"section.{view} .three")
+    assert shown.evaluate("window.hacked") is None
+    assert shown.query_selector("body img, body b:not(section *)") is None
