@@ -67,6 +67,7 @@ PRECISIONS: dict[str, Precision] = {"float32": "float32", "tf32": "tf32"}
 EXPERTS: dict[str, Experts] = {"routed": "routed", "frozen": "frozen"}
 DTYPES = {"float32": "float32", "float64": "float64"}
 CUTS = {name: name for name in get_args(Cut)}
+FIGURES = {name: name for name in ("words", "layers", "heads")}  # of a prediction
 HELD = {
     "attention": {name: name for name in get_args(HeldAttention)},
     "experts": {name: name for name in get_args(HeldExperts)},

@@ -103,6 +103,10 @@ def test_a_saved_prediction_is_opened_too(run: Run, tmp_path: Path) -> None:
     assert out.splitlines()[0].startswith("the model (made by hand) says ‘ Paris’ 61%")
     assert "the head (missed)" in out
     assert len(table.read_text().splitlines()) == 1 + len(prediction.to_pandas())
+    figure = tmp_path / "why.pdf"
+    assert f"wrote {figure}" in run("view", file, "--plot", figure)[1].replace("\n", "")
+    prediction.plot("words", tmp_path / "known.pdf")
+    assert figure.read_bytes() == (tmp_path / "known.pdf").read_bytes()
     both = tmp_path / "both.html"
     assert run("view", file, "--beside", file, "--html", both)[0] == 0
     assert both.read_text().count('class="prediction"') == 2
@@ -112,3 +116,4 @@ def test_a_saved_prediction_is_opened_too(run: Run, tmp_path: Path) -> None:
 
 def test_a_flow_is_not_summed_by_spans(run: Run, saved: Path) -> None:
     assert_refused(run("view", saved, "--by", "turns"), 2, "--by is for a prediction", "--words")
+    assert_refused(run("view", saved, "--plot", "map.pdf"), 2, "--plot is for a prediction", "flow.plot(")

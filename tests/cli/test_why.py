@@ -204,6 +204,23 @@ def test_a_graph_for_other_viewers_needs_all_edges(why: Run, spoken: Spoken, tmp
     assert json.loads(path.read_text(encoding="utf-8"))["metadata"]["scan"] == "made-by-hand"
 
 
+@pytest.mark.parametrize("kind", [None, "layers", "heads"])
+def test_a_figure_is_the_one_of_python(why: Run, tmp_path: Path, kind: str | None) -> None:
+    path, known = tmp_path / "why.pdf", tmp_path / "known.pdf"
+    code, out, _ = why(TEXT, "--plot", path, *(("--plot-kind", kind) if kind else ()))
+    assert code == 0
+    assert f"wrote {path}" in out.replace("\n", "")
+    prediction_of().plot(kind or "words", known)
+    assert path.read_bytes() == known.read_bytes()
+    assert path.read_bytes().startswith(b"%PDF")
+
+
+def test_a_figure_of_an_answer_is_of_its_whole(why: Run, tmp_path: Path) -> None:
+    why(TEXT, "--each", "--json", "-", "--plot", tmp_path / "why.svg")
+    answer_of().whole.plot("words", tmp_path / "known.svg")
+    assert (tmp_path / "why.svg").read_bytes() == (tmp_path / "known.svg").read_bytes()
+
+
 def test_other_answers_are_on_the_page_too(why: Run, spoken: Spoken, tmp_path: Path) -> None:
     code, out, _ = why(TEXT, "--also", " Rome", "--also", " Lyon", "--html", tmp_path / "why.html")
     assert (code, [options["answer"] for _, options in spoken.calls]) == (0, [None, " Rome", " Lyon"])
@@ -247,6 +264,13 @@ def test_json_alone_is_on_standard_output(why: Run) -> None:
         ((TEXT, "--graph", "why.graphml"), ["--graph writes JSON", ".json"]),
         ((TEXT, "--graph", "why.json", "--edges", "0-3"), ["--graph", "leave out --edges"]),
         ((TEXT, "--graph", "why.json", "--similar", "x"), ["--graph does not go with --similar"]),
+        ((TEXT, "--plot", "why.tif"), ["--plot writes a figure", ".pdf, .svg, .png"]),
+        ((TEXT, "--plot", "why.html"), ["--plot writes a figure"]),
+        ((TEXT, "--html", "why.pdf"), ["--html writes a web page"]),
+        ((TEXT, "--plot", "why.pdf", "--similar", "x"), ["--plot does not go with --similar"]),
+        ((TEXT, "--plot-kind", "heads"), ["--plot-kind is for the figure of --plot"]),
+        ((TEXT, "--plot", "why.pdf", "--plot-kind", "flow"), ["--plot-kind", "words, layers, heads"]),
+        ((TEXT, "--plot", "x.pdf", "--plot-kind", "heads", "--cut", "layer"), ["--cut modules"]),
         ((TEXT, "--max-new-tokens", "3"), ["--each without --answer"]),
         ((TEXT, "--each", "--max-new-tokens", "0"), ["--max-new-tokens is 0"]),
     ],

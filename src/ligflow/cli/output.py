@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from ligflow.cli.options import OUTPUT, option
 from ligflow.cli.usage_errors import Usage, checked
+from ligflow.extras import need
 
 if TYPE_CHECKING:
     from ligflow.flow import Flow
@@ -20,6 +21,7 @@ ENDINGS = {
     "--csv": (".csv",),
     "--save": (".safetensors",),
     "--graph": (".graphml", ".json"),
+    "--plot": (".pdf", ".svg", ".png"),
 }
 _KINDS = {
     "--html": "a web page",
@@ -27,8 +29,9 @@ _KINDS = {
     "--csv": "a CSV table",
     "--save": "a flow",
     "--graph": "a graph",
+    "--plot": "a figure",
 }
-_OTHERS = (".pdf", ".png", ".svg", ".jpg", ".jpeg", ".gif", ".txt", ".md", ".tsv", ".xlsx", ".parquet", ".pt")
+_OTHERS = (".jpg", ".jpeg", ".gif", ".txt", ".md", ".tsv", ".xlsx", ".parquet", ".pt")
 
 
 def check_endings(**paths: Path | None) -> None:
@@ -62,11 +65,14 @@ class Outputs:
     html: Path | None = None
     save: Path | None = None
     graph: Path | None = None
+    plot: Path | None = None
+    plot_kind: str | None = None
 
     def check(self) -> None:
         """Says before the computation starts what could not be written after it."""
         check_endings(json=self.json, csv=self.csv, html=self.html, save=self.save, graph=self.graph)
-        files = (self.csv, self.html, self.save, self.graph)
+        self._check_plot()
+        files = (self.csv, self.html, self.save, self.graph, self.plot)
         for path in files:
             if str(path) == "-":
                 raise Usage("Only --json writes to standard output with '-'; give the others a file.")
@@ -77,6 +83,16 @@ class Outputs:
                     f"Two options write {str(path)!r}, and one would replace the other; name two files."
                 )
         check_writable(self.json, *files)
+
+    def _check_plot(self) -> None:
+        """A figure has one of three formats, and needs matplotlib."""
+        if self.plot is None:
+            if self.plot_kind is not None:
+                raise Usage("--plot-kind is for the figure of --plot.")
+            return
+        if self.plot.suffix.lower() not in ENDINGS["--plot"]:
+            raise Usage(f"--plot writes a figure; end {str(self.plot)!r} in {', '.join(ENDINGS['--plot'])}.")
+        checked(need, "figures", "A figure")
 
     def write(self, flow: Flow, shown: Flow, others: list[Flow], view: str) -> list[Path]:
         """The flow as computed is saved and in the page; the other forms are of the flow as shown."""

@@ -12,6 +12,7 @@ from ligflow.cli.options import OUTPUT, SHOWN, option
 from ligflow.cli.output import Csv, Html, Json, Outputs
 from ligflow.cli.screen import Details, Full, Head, Hide, Layer, Screen, Special, View, Words, deliver
 from ligflow.cli.usage_errors import Usage
+from ligflow.cli.why_output import Plot, PlotKind
 from ligflow.cli.why_output import deliver as deliver_prediction
 
 
@@ -35,13 +36,15 @@ def view(
     json_path: Json = None,
     csv: Csv = None,
     html: Html = None,
+    plot: Plot = None,
+    plot_kind: PlotKind = None,
 ) -> None:
     """Open a saved flow or prediction: print it, or write it in another form."""
     if file.suffix.lower() in (".html", ".htm"):
         raise Usage(f"{str(file)!r} is a page: open it in a browser. ligflow view opens what --save wrote.")
     if beside and html is None:
         raise Usage("--beside is for the page of --html.")
-    outputs = Outputs(json_path, csv, html)
+    outputs = Outputs(json_path, csv, html, plot=plot, plot_kind=plot_kind)
     outputs.check()
     from ligflow.flow import Flow
     from ligflow.results.prediction_file import holds_prediction
@@ -52,6 +55,10 @@ def view(
         return
     if by is not None:
         raise Usage(f"--by is for a prediction, and {str(file)!r} is a flow; --words merges its words.")
+    if plot is not None:
+        raise Usage(
+            f"--plot is for a prediction, and {str(file)!r} is a flow: flow.plot(path=...) in Python."
+        )
     flow, others = Flow.load(file), [Flow.load(path) for path in beside or []]
     screen.check(flow.routes)
     deliver(flow, screen, outputs, others)

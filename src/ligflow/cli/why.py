@@ -33,7 +33,7 @@ from ligflow.cli.screen import Details
 from ligflow.cli.streams import counted, loading
 from ligflow.cli.text_input import Chat, TextArgument, TextFile, inputs_of
 from ligflow.cli.usage_errors import Usage, checked, layer_range
-from ligflow.cli.why_output import Csv, Graph, Html, Json, Save, deliver
+from ligflow.cli.why_output import Csv, Graph, Html, Json, Plot, PlotKind, Save, deliver
 from ligflow.names import (
     CUTS,
     EMBEDDED_MINILM,
@@ -192,6 +192,8 @@ def why(
     csv: Csv = None,
     html: Html = None,
     graph: Graph = None,
+    plot: Plot = None,
+    plot_kind: PlotKind = None,
 ) -> None:
     """Why the model says this: what each word, head and layer contributes to an answer."""
     if passages is not None and (text, file, chat) != (None, None, None):
@@ -218,7 +220,11 @@ def why(
         )
     if check and reference == "random":
         raise Usage("--check replaces parts by those of one reference, and --reference random takes several.")
-    outputs = Outputs(json_path, csv, html, save, graph)
+    outputs = Outputs(json_path, csv, html, save, graph, plot, plot_kind)
+    if plot is not None and similar is not None:
+        raise Usage("--plot does not go with --similar: it draws one prediction, and two texts have two.")
+    if plot_kind == "heads" and cut != "modules":
+        raise Usage("--plot-kind heads draws heads and MLPs, which --cut modules alone has.")
     _check_asked(answer, contrast, position, on, score, each, max_new_tokens, similar, check, also)
     if also and html is None:
         raise Usage("--also is for the page of --html, on which its answers can be chosen.")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 from rich.table import Table
 from rich.text import Text
 
-from ligflow.cli.options import OUTPUT, option
+from ligflow.cli.options import OUTPUT, choice, option
 from ligflow.cli.output import Outputs
 from ligflow.cli.streams import console
+from ligflow.names import FIGURES
 
 if TYPE_CHECKING:
     from ligflow.prediction.answer import Answer
@@ -32,6 +33,13 @@ Graph = Annotated[
         OUTPUT,
         "--graph",
     ),
+]
+Plot = Annotated[
+    Path | None, option("Write a figure for print: .pdf, .svg or .png, as the name ends.", OUTPUT, "--plot")
+]
+PlotKind = Annotated[
+    str | None,
+    choice("--plot-kind", FIGURES, "What --plot draws, by default the words; layers are depths", OUTPUT),
 ]
 
 
@@ -56,6 +64,7 @@ def deliver(
     written = _write(result, outputs, others)
     if str(outputs.json) == "-":
         sys.stdout.write(_json(result) + "\n")
+        _draw(result, outputs)
         return
     _print(result, spans, details, neurons)
     if replaced:
@@ -68,6 +77,16 @@ def deliver(
     _print_others(others)
     for file in written:
         console().print(Text(f"wrote {file}"), soft_wrap=True)
+    if _draw(result, outputs):
+        console().print(Text(f"wrote {outputs.plot}"), soft_wrap=True)
+
+
+def _draw(result: Prediction | Answer | Similarity, outputs: Outputs) -> bool:
+    """Writes a figure where one is asked for; the last of all, since a text can be too long for one."""
+    if outputs.plot is None:
+        return False
+    _sides(result)[0].plot(outputs.plot_kind or "words", outputs.plot)
+    return True
 
 
 def _print_others(others: Sequence[Prediction]) -> None:
