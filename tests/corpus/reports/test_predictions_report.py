@@ -1,7 +1,11 @@
 """The report on a run on prompts: what it says first, its tables, pages of prompts, what it refuses."""
 
+import base64
+import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -30,6 +34,12 @@ def values(number: int) -> tuple[np.ndarray, np.ndarray]:
     return heads, draw.normal(0, 0.1, (LAYERS, LENGTH))
 
 
+def dashboard(path: Path) -> Any:
+    """What the page of all heads holds."""
+    (block,) = re.findall(r'<script type="text/plain" class="data"[^>]*>([^<]*)<', path.read_text())
+    return json.loads(base64.b64decode(block))
+
+
 def test_what_is_said_first_and_the_tables(tmp_path: Path) -> None:
     groups = ["a*b"] * 20 + ["c"] * 20 + ["alone"]
     run = run_of(tmp_path / "run", values, 43, [*groups, None, None], left_out=[42])
@@ -41,7 +51,7 @@ def test_what_is_said_first_and_the_tables(tmp_path: Path) -> None:
     assert words[4].startswith("None of 2 MLPs carries the task")
     assert words[5] == "Without an interval, since they have one prompt: alone."
     assert words[6].startswith(
-        "Group a\\*b (20 prompts) differs from the others in 1 components: layer 0, head 1 +"
+        "Group a*b (20 prompts) differs from the others in 1 component: layer 0, head 1 +"
     )
     said = path.read_text()
     assert "made \\<by\\> hand" in said
@@ -55,6 +65,18 @@ def test_what_is_said_first_and_the_tables(tmp_path: Path) -> None:
         [42, "made:43", "too long"]
     ]
     assert len(pandas.read_parquet(tmp_path / "out" / "groups.parquet")) == 3 * 8
+    shown = dashboard(tmp_path / "out" / "heads.html")
+    first = shown["components"][1]
+    assert (first["name"], first["carries"]) == ("layer 0, head 1", True)
+    assert first["values"][0] == pytest.approx(table["share"][1])
+    assert [measure["name"] for measure in shown["measures"]][-3:] == [
+        "share in a*b",
+        "share in c",
+        "share in alone",
+    ]
+    best = first["examples"][0]
+    assert best["relevance"] == pytest.approx(list(values(best["prompt"])[0][0, 1]))
+    assert shown["prompts"][str(best["prompt"])]["tokens"] == [" Prompt", f" <i>{best['prompt']}"]
 
 
 def test_a_run_that_is_not_finished_says_so(copied: Run, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The report on a run on prompts in Markdown: which heads and layers carry it, groups, prompts."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,8 @@ _MEANING = (
 )
 
 
-def summary(findings: PredictionFindings) -> list[str]:
-    """What must be known first, a line each."""
+def summary(findings: PredictionFindings, shown: Callable[[str], str] = plain) -> list[str]:
+    """What must be known first, a line each; `shown` is how names of groups are written."""
     prompts, count = findings.prompts, len(findings.prompts)
     lines = [f"Prompts: {count}.{_few(count)}"]
     if len(findings.left_out):
@@ -47,7 +47,7 @@ def summary(findings: PredictionFindings) -> list[str]:
         own = [row for row in findings.components if row.kind == kind]
         if own:
             lines.append(_carriers(own, called))
-    return lines + _of_groups(findings)
+    return lines + _of_groups(findings, shown)
 
 
 def _few(count: int) -> str:
@@ -67,24 +67,32 @@ def _carriers(rows: Sequence[ComponentShare], called: str) -> str:
     return f"**{len(carrying)} of {len(rows)} {called} {verb} the task** {limit}: {named}{more}."
 
 
-def _of_groups(findings: PredictionFindings) -> list[str]:
+def _of_groups(findings: PredictionFindings, shown: Callable[[str], str]) -> list[str]:
     """Which components differ in which group, and of which groups nothing can be told."""
     lines = []
     single = [name for name, size in findings.sizes.items() if size == 1]
     if len(findings.sizes) == 1:
         lines.append("All prompts with a group are of one: there is nothing to compare it with.")
     if single and len(findings.sizes) > 1:
-        lines.append(f"Without an interval, since they have one prompt: {', '.join(map(plain, single))}.")
+        lines.append(f"Without an interval, since they have one prompt: {', '.join(map(shown, single))}.")
+    two = list(findings.sizes) if len(findings.sizes) == 2 else []
     for name, rows in _by_group(findings.differences).items():
-        differing = sorted((row for row in rows if row.differs), key=lambda row: -abs(row.difference))
         if rows[0].prompts == 1:
             continue
+        differing = sorted((row for row in rows if row.differs), key=lambda row: -abs(row.difference))
         said = ", ".join(f"{name_of(row)} {row.difference:+.1%}" for row in differing[:_NAMED])
         more = f", and {len(differing) - _NAMED} more (`groups.csv`)" if len(differing) > _NAMED else ""
+        other = [f"group {shown(each)}" for each in two if each != name] or ["the others"]
         lines.append(
-            f"Group {plain(name)} ({rows[0].prompts} prompts) differs from the others in "
-            + (f"{len(differing)} components: {said}{more}." if differing else "nothing that can be told.")
+            f"Group {shown(name)} ({rows[0].prompts} prompts) differs from {other[0]} in "
+            + (
+                f"{len(differing)} component{'s' * (len(differing) > 1)}: {said}{more}."
+                if differing
+                else "nothing that can be told."
+            )
         )
+        if two:
+            break  # of two groups one difference is the other with its sign turned
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The report on a run on prompts as files: a page in Markdown, tables, pages of prompts."""
+"""The report on a run on prompts as files: a page in Markdown, one of all heads, tables, pages of prompts."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -10,6 +10,7 @@ import pandas
 from ligflow.corpus.analysis.component_shares import ComponentShare, LayerShare
 from ligflow.corpus.analysis.group_differences import GroupDifference
 from ligflow.corpus.reports.files import write_table
+from ligflow.corpus.reports.heads_dashboard import heads_page
 from ligflow.corpus.reports.markdown import in_words
 from ligflow.corpus.reports.predictions_data import PredictionFindings, prediction_findings
 from ligflow.corpus.reports.predictions_page import page, summary
@@ -22,10 +23,11 @@ from ligflow.files import write_text
 def report_predictions(
     run: Run, out: str | Path | None, draws: int, seed: int, pages: int = 0
 ) -> tuple[Path, list[str]]:
-    """report.md and tables in `out` (by default `report` in the run's folder), and what must be known first.
+    """The report in `out` (by default `report` in the run's folder), and what must be known first, in words.
 
-    Of the prompts at the ends, `pages` have pages of their own, for which the model is loaded. Raises
-    LigflowError as `component_draws` and `write_pages` do, and for a folder that cannot be written.
+    It is report.md, heads.html and tables. Of the prompts at the ends, `pages` have pages of their own, for
+    which the model is loaded. Raises LigflowError as `component_draws` and `write_pages` do, and for a folder
+    that cannot be written.
     """
     findings = prediction_findings(run, draws, seed)
     place = Path(out) if out is not None else run.folder / "report"
@@ -35,7 +37,8 @@ def report_predictions(
         ends = list(dict.fromkeys(int(n) for rows in findings.ends.values() for n in rows.prompt))
         names = write_pages(run, ends[:pages], place / "pages") if pages else {}
         links = {number: f"pages/{name}" for number, name in names.items()}
-        return write_text(place / "report.md", page(findings, links)), in_words(summary(findings))
+        write_text(place / "heads.html", heads_page(findings, links))
+        return write_text(place / "report.md", page(findings, links)), in_words(summary(findings, str))
     except OSError as error:
         raise LigflowError(
             f"The report cannot be written to {str(place)!r}: {error.strerror or error}."
