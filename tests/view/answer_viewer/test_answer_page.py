@@ -373,3 +373,21 @@ def test_a_browser_that_copies_no_images_says_so(opened: Open, first: Prediction
     section.locator(".save summary").click()
     section.locator(".save-copy").click()
     section.get_by_text("save the PNG instead").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("width", "words", "beside"), [(1400, 6, True), (1280, 6, True), (1000, 6, False), (1400, 10, False)]
+)
+def test_a_wide_page_sets_heads_beside_words_over_depth(
+    opened: Open, width: int, words: int, beside: bool
+) -> None:
+    tokens = ["<s>", *("word" for _ in range(words - 1))]
+    shown = opened(
+        html=page([prediction_of(tokens, edges=range(3))]), viewport={"width": width, "height": 900}
+    )
+    depth, heads, detail = (
+        shown.locator(name).bounding_box() for name in ("section.depth", "section.heads", ".heads .detail")
+    )
+    assert (heads["y"] == depth["y"], heads["x"] > depth["x"] + depth["width"]) == (beside, beside)
+    assert detail["x"] > heads["x"] + 100  # what a head read stands beside the map of heads
+    assert shown.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -9,6 +9,7 @@ import { drawNames, namesHeight } from "./word_names.js";
 import { drawWindow, windowOf, windowStrip } from "./word_window.js";
 
 const [DEPTH_LEFT, DEPTH_TOP] = [66, 8];
+const NARROW = 9; // words that need no more than a part of a wide page
 const KEPT =
   "hatched, since it is the same in both runs and holds nothing here; above, what it took up from other words";
 const byCut = new WeakMap();
@@ -157,6 +158,7 @@ export function depthMap(app, tell) {
   };
   return {
     ...{ id: "depth", title: "Words over depth", element, mark },
+    isNarrow: ({ data }) => data.units.length <= NARROW,
     caption: ({ data, full }) =>
       `${arrival(data)}Each row is a depth of the model and adds up to ${signed(data.change)}: the answer is read at the ` +
       `top, the words are at the bottom. Full colour from ${shareOf(full / data.scale)} of all that speaks for and against.${keptSaid(data)}`,

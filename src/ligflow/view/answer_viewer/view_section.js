@@ -7,7 +7,8 @@ import { css, pngOf, svgOf, svgPen } from "../viewer/pens.js";
 /**
  * The section of a view: `{ id, title, element, caption(scene), draw(scene), mark(scene), picture(pen, scene),
  * table(scene) }`. `picture` draws on a pen and returns its size; `table` gives rows, the first of them names.
- * `isEmpty(scene)`, where a view has it, hides the section; where `isLarge(scene)` it is drawn when it is asked for.
+ * `isEmpty(scene)`, where a view has it, hides the section; where `isLarge(scene)` it is drawn when it is asked for;
+ * where `isNarrow(scene)` the next view stands beside it on a wide page.
  */
 export function viewSection(view, app) {
   const caption = make("p", { className: "caption" });
@@ -43,6 +44,7 @@ export function viewSection(view, app) {
   };
   const draw = guarded((scene) => {
     element.hidden = !!view.isEmpty?.(scene);
+    element.classList.toggle("narrow", !!view.isNarrow?.(scene));
     const waits = !isWanted && !!view.isLarge?.(scene);
     [ask.hidden, caption.hidden, view.element.hidden, below.hidden] = [!waits, waits, waits, waits];
     if (element.hidden || waits) return;
