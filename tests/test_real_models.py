@@ -166,3 +166,17 @@ def test_smollm2_answers_a_chat(smollm2: Explainer) -> None:
 
 def test_smollm2_is_certified_at_default_settings(smollm2: Explainer) -> None:
     assert_certified(smollm2.explain(EIGHTEEN, layers=[0, 15, 29]))
+
+
+def test_a_gguf_file_is_a_model_by_its_name(smollm2: Explainer) -> None:
+    """It has a head, says that it was dequantised, and what the converted model says."""
+    model = embedded._GGUF[SMOLLM2]
+    file = model.file(embedded.package_folder(model.package, ""), Path())
+    explainer = Explainer.from_pretrained(file)
+    assert (explainer.name, explainer.whole.headless) == (str(file), "")
+    inputs = smollm2.whole.encode(FRANCE).inputs
+    with torch.no_grad():
+        logits = explainer.whole.now().placement.model(**inputs).logits
+        right = smollm2.whole.now().placement.model(**inputs).logits
+    torch.testing.assert_close(logits, right, rtol=0, atol=1e-5)
+    assert explainer.whole.notes == ("weights of a GGUF file, dequantised as it was loaded",)

@@ -1,6 +1,7 @@
 """Quantised weights are explained by what they mean, or refused by name; hooks may make weights."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from transformers.integrations.finegrained_fp8 import FP8Experts, FP8Linear
 
 from architectures import ARCHITECTURES, build, example
 from ligflow import Explainer, Flow, LigflowError, UnsupportedModel, attribute_layer
+from ligflow.devices.weights import Copies
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
 TEXT = example(ARCHITECTURES["llama"], 5)
@@ -282,13 +284,17 @@ def test_hooks_of_a_quantised_map_stay() -> None:
 
 
 @pytest.mark.parametrize("rest", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("config", ["Int8WeightOnlyConfig", "Float8WeightOnlyConfig"])
+@pytest.mark.parametrize("config", ["Int8WeightOnlyConfig", "Float8WeightOnlyConfig", "IntxWeightOnlyConfig"])
 def test_torchao(config: str, rest: torch.dtype) -> None:
+    """8 bits by row, and 4 bits by groups of 16."""
     torchao = pytest.importorskip("torchao.quantization")
     model, right = llama(rest), llama(rest).float()
-    torchao.quantize_(model, getattr(torchao, config)())
+    of_4_bits = {"weight_dtype": torch.int4, "granularity": torchao.PerGroup(16)}
+    torchao.quantize_(model, getattr(torchao, config)(**(of_4_bits if "Intx" in config else {})))
     for (_, linear), (_, own) in zip(linears(model), linears(right), strict=True):
-        own.weight.data = linear.weight.qdata.float() * linear.weight.scale.float()
+        numbers, scale = linear.weight.qdata.float(), linear.weight.scale.float()
+        meant = numbers * scale.repeat_interleave(numbers.shape[1] // scale.shape[1], 1)
+        own.weight.data = meant.to(rest).float() if "Intx" in config else meant  # it rounds to its own type
     assert_maps(Explainer(model).explain(TEXT), Explainer(right).explain(TEXT), "dequantised to float32")
 
 
@@ -310,11 +316,55 @@ def quantised() -> PreTrainedModel:
     return model
 
 
-def test_quantised_layers_are_not_streamed() -> None:
-    with pytest.raises(
-        LigflowError, match="weights in Explained cannot be streamed; load the model unquantised"
-    ):
-        Explainer(quantised(), device="cpu", streamed=True)
+def in_fp8() -> PreTrainedModel:
+    model = llama()
+    for name, linear in linears(llama()):
+        model.set_submodule(name, as_fp8(linear, 8, 8)[0])
+    return model
+
+
+@pytest.mark.parametrize("make", [quantised, in_fp8])
+def test_layers_are_dequantised_as_they_come_to_a_device(
+    make: Callable[[], PreTrainedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at a time, or from files; to the last bit what the whole model dequantised gives."""
+    right = Explainer(make()).explain(TEXT)
+    alive, most = set[int](), [0]
+    put_in, put_back = Copies.put_in, Copies.put_back
+
+    def counted(copies: Copies) -> None:
+        alive.add(id(copies))
+        most[0] = max(most[0], len(alive))
+        put_in(copies)
+
+    def gone(copies: Copies) -> None:
+        alive.discard(id(copies))
+        put_back(copies)
+
+    monkeypatch.setattr(Copies, "put_in", counted)
+    monkeypatch.setattr(Copies, "put_back", gone)
+    model = make()
+    for more in ({}, {"offload_folder": tmp_path}):
+        flow = Explainer(model, device="cpu", streamed=True, **more).explain(TEXT)
+        for route in ROUTES:
+            assert torch.equal(flow.tensors[route], right.tensors[route])
+        assert flow.meta["notes"] == right.meta["notes"]
+    assert most[0] <= 2  # a layer, and what stands outside the layers
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_modules_that_another_stands_for_and_experts_are_not_streamed() -> None:
+    packed = torch.ao.quantization.quantize_dynamic(llama(), {nn.Linear}, torch.qint8)
+    mixture = build(ARCHITECTURES["qwen3_moe"])
+    for layer in mixture.layers:
+        layer.mlp.experts = FP8Experts(mixture.config, block_size=(8, 8))
+        for name in ("gate_up_proj", "down_proj", "gate_up_proj_scale_inv", "down_proj_scale_inv"):
+            getattr(layer.mlp.experts, name).data.fill_(1)
+    for model, kind in ((packed, "packed qint8"), (mixture, "float8_e4m3fn with scales")):
+        with pytest.raises(
+            LigflowError, match=f"weights in {kind} cannot be streamed; load the model unquantised"
+        ):
+            Explainer(model, device="cpu", streamed=True)
 
 
 def test_a_quantised_layer_alone_has_the_maps_of_its_model() -> None:

@@ -67,6 +67,14 @@ def quantised(model: nn.Module) -> Quantised:
     return parts
 
 
+def meanings(modules: Iterable[nn.Module]) -> dict[int, Callable[[], Tensor]]:
+    """What makes plain numbers of each quantised weight that modules hold themselves, by the ids of these."""
+    parts = Quantised()
+    for module in modules:
+        _note_weights("", module, parts)
+    return parts.weights
+
+
 def without_kernels(model: M, names: Iterable[str]) -> M:
     """The copy of a model, in which experts with plain weights need no kernels for quantised ones."""
     for name in names:

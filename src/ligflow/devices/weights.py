@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ligflow.devices.adapter_layers import adapters_notes
 from ligflow.devices.private_copy import with_others
-from ligflow.devices.quantisation import Quantised, quantised, without_kernels
+from ligflow.devices.quantisation import Quantised, meanings, quantised, without_kernels
 from ligflow.errors import LigflowError
 from ligflow.files import atomically
 
@@ -64,9 +64,15 @@ def usable(model: M, device: torch.device | None = None, known: Mapping[int, Ten
 
 
 def check_streamed(model: nn.Module) -> None:
-    """Raises LigflowError for a quantised model, whose layers cannot come to a device one by one."""
-    kinds = " and ".join(sorted(quantised(model).kinds))
-    if kinds:
+    """Raises LigflowError for quantised modules that cannot be made plain as they come to a device.
+
+    Those are modules that another one has to stand for (bitsandbytes, HQQ, torch.ao), and experts, whose
+    kernels take no plain weights. Weights that say themselves what they mean are dequantised as they come.
+    """
+    parts = quantised(model)
+    experts = [name for name in parts.places if "expert" in type(model.get_submodule(name)).__name__.lower()]
+    if parts.modules or experts:
+        kinds = " and ".join(sorted(parts.kinds))
         raise LigflowError(
             f"Layers with weights in {kinds} cannot be streamed; load the model unquantised, or explain it "
             "on one device, without streamed=True."
@@ -77,9 +83,16 @@ def weights_notes(model: nn.Module) -> list[str]:
     """Notes for readers: adapters, and weights that are dequantised or integrated in a wider type."""
     parts = quantised(model)
     short = _short(model, parts)
-    return [*adapters_notes(model), *parts.note()] + (
+    return [*adapters_notes(model), *_of_file(model), *parts.note()] + (
         [f"weights in {' and '.join(short)}, integrated in a float32 copy"] if short else []
     )
+
+
+def _of_file(model: nn.Module) -> list[str]:
+    """A note where `transformers` dequantised the weights as it read them."""
+    quantisation = getattr(getattr(model, "config", None), "quantization_config", None)
+    kind = str(getattr(quantisation, "quant_method", "")).lower()
+    return ["weights of a GGUF file, dequantised as it was loaded"] if kind.endswith("gguf") else []
 
 
 def _short(model: nn.Module, parts: Quantised) -> list[str]:
@@ -91,13 +104,15 @@ def _short(model: nn.Module, parts: Quantised) -> list[str]:
 
 def check_weights(model: nn.Module) -> None:
     """Raises LigflowError for weights that are not in memory, or hold NaN."""
+    plain = quantised(model).weights
     for name, parameter in model.named_parameters():
         if parameter.is_meta:
             raise LigflowError(
                 f"The weights of {name!r} are not in memory (offloaded by device_map?); load the model "
                 "without device_map and pass streamed=True."
             )
-        if not torch.isfinite(parameter).all():
+        numbers = plain[id(parameter)]() if id(parameter) in plain else parameter
+        if not torch.isfinite(numbers).all():
             raise LigflowError(
                 f"The weights of {name!r} hold NaN or infinite values; the checkpoint is damaged."
             )
@@ -159,15 +174,18 @@ class Copies:
 def fetch(modules: Iterable[nn.Module], device: torch.device) -> Copies:
     """Copies of all weights of modules, there when this returns. A tensor that occurs twice is copied once.
 
-    Raises LigflowError if the device has no room for them.
+    Quantised weights are dequantised. Raises LigflowError if the device has no room for them.
     """
+    parts = list(modules)
     known: dict[int, Tensor] = {}
+    plain = meanings(parts)
     slots = []
     try:
         with _beside(device):
-            for weights, name, tensor in _slots(modules):
+            for weights, name, tensor in _slots(parts):
                 if id(tensor) not in known:
-                    known[id(tensor)] = _frozen_like(tensor, fresh(tensor, device))
+                    numbers = plain[id(tensor)]() if id(tensor) in plain else tensor
+                    known[id(tensor)] = _frozen_like(tensor, fresh(numbers, device))
                 slots.append((weights, name, known[id(tensor)]))
     except torch.OutOfMemoryError as error:
         raise LigflowError(
@@ -234,7 +252,9 @@ def on_disk(model: M, folder: str | Path, known: Mapping[int, Tensor] | None = N
     for number, module in enumerate(model.modules()):
         own = {name: one for _, name, one in _slots([module]) if id(one) not in mapped}
         if own:
-            read = _written(own, place / f"{number:06d}.safetensors")
+            plain = meanings([module])
+            numbers = {name: plain[id(one)]() if id(one) in plain else one for name, one in own.items()}
+            read = _written(numbers, place / f"{number:06d}.safetensors")
             mapped |= {id(one): read[name] for name, one in own.items()}
     return with_weights(model, lambda tensor: mapped[id(tensor)])
 

@@ -76,8 +76,8 @@ def load_whole(
     if adapter is not None:
         more = {"unembedding": unembedding, "trust_remote_code": trust_remote_code}
         return _adapted(adapter, dtype, more | options)
-    folder = _folder(name)
-    options |= {"trust_remote_code": trust_remote_code}
+    folder, of_file = _place(name)
+    options |= of_file | {"trust_remote_code": trust_remote_code}
     models: Models
     with quiet():
         try:
@@ -134,8 +134,9 @@ def tokenizer_named(name: Name, trust_remote_code: bool = False) -> Any:
     if adapter is not None and not (adapter.folder / "tokenizer_config.json").is_file():
         return tokenizer_named(adapter.base, trust_remote_code)
     with quiet():
-        folder = _folder(name) if adapter is None else str(adapter.folder)
-        tokenizer = _tokenizer(folder, {"trust_remote_code": trust_remote_code}, _TOKENIZER_CODE)
+        folder, of_file = _place(name) if adapter is None else (str(adapter.folder), {})
+        options = {"trust_remote_code": trust_remote_code} | of_file
+        tokenizer = _tokenizer(folder, options, _TOKENIZER_CODE)
     if tokenizer is None:
         raise LigflowError(
             f"No tokenizer could be loaded from {str(name)!r}; give a folder or a hub id that has one."
@@ -153,7 +154,8 @@ def head_kind_named(name: Name, trust_remote_code: bool = False) -> str:
         return head_kind_named(adapter.base, trust_remote_code)
     with quiet():
         try:
-            config = AutoConfig.from_pretrained(_folder(name), trust_remote_code=trust_remote_code)
+            folder, of_file = _place(name)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, **of_file)
         except LigflowError:
             raise
         except Exception as error:
@@ -226,6 +228,14 @@ def _explain_failure(name: Name, error: Exception) -> str:
     )
 
 
+def _place(name: Name) -> tuple[str, dict[str, Any]]:
+    """Where a checkpoint is, and the options that a GGUF file takes, which `transformers` dequantises."""
+    path = Path(name).expanduser() if isinstance(name, str | os.PathLike) else None
+    if path is not None and path.suffix == ".gguf" and path.is_file():
+        return str(path.parent), {"gguf_file": path.name}
+    return _folder(name), {}
+
+
 def _folder(name: Name) -> str:
     """The folder of an embedded model; other names as they are. Raises LigflowError for no folder."""
     if not isinstance(name, str | os.PathLike):
@@ -238,7 +248,8 @@ def _folder(name: Name) -> str:
     path = Path(name).expanduser()
     if path.is_file():
         raise LigflowError(
-            f"{str(name)!r} is a file; give the folder that holds config.json and the weights."
+            f"{str(name)!r} is a file; give the folder that holds config.json and the weights, or a file "
+            "that ends in .gguf."
         )
     if not path.is_dir() and (isinstance(name, os.PathLike) or _is_place(name)):
         raise LigflowError(

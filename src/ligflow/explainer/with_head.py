@@ -6,6 +6,7 @@ from typing import Any
 import torch
 import transformers
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 
@@ -43,6 +44,8 @@ def named_head(folder: str, options: dict[str, Any]) -> Named | str:
     except OSError:  # such as a folder of an adapter, for which AutoModel finds the model
         return "it has no config of its own"
     names = getattr(config, "architectures", None)
+    if not names and "gguf_file" in options:  # such files hold language models, and name no class
+        names = [name for name in [CAUSAL.get(config.model_type)] if name]
     if not names:
         return "its config names no class with a head"
     own = getattr(config, "auto_map", None) if options["trust_remote_code"] else None
