@@ -33,6 +33,7 @@ STEPS = 5
 KINDS = ("agreement", "giving")
 EFFECTS = ("out of the real run", "into the other run", "mean of both")
 METHODS = ("relevance", "gradient, real run", "gradient, other run", "EAP-IG inputs")
+LESS = f"{METHODS[-1]} less {METHODS[0]}"
 COLUMNS: measure.Columns = {
     "nodes": text("nodes"),
     "method": text("method"),
@@ -77,22 +78,31 @@ def main(
         answers.append(kept.row("prompt", of, partial(correlations, explainer, each)))
     caption = (
         "Spearman's rank correlation over the nodes of a prompt: its mean over prompts, and in brackets the "
-        "95% interval of the bootstrap over prompts (BCa)."
+        "95% interval of the bootstrap over prompts (BCa); the last row of each kind is the difference of "
+        "two methods on the same prompts."
     )
     settings = {"model": model, "prompts": [each.name for each in chosen], "steps": STEPS}
     measure.report("nodes", out, measure.machine(place), settings, table(answers), COLUMNS, caption)
 
 
 def table(answers: Sequence[Mapping[str, float]]) -> list[Row]:
-    """A row for each kind of node and method: means over prompts with intervals."""
+    """A row for each kind of node and method: means over prompts, and a row of paired differences."""
     rows = []
     for kind in ("heads", "MLPs"):
-        for method in METHODS:
+        for method in (*METHODS, LESS):
             row: Row = {"nodes": kind, "method": method, "prompts": len(answers)}
             for effect in EFFECTS:
-                row[effect] = _mean([answer[f"{kind}/{method}/{effect}"] for answer in answers])
+                row[effect] = _mean([_correlation(answer, kind, method, effect) for answer in answers])
             rows.append(row)
     return rows
+
+
+def _correlation(answer: Mapping[str, float], kind: str, method: str, effect: str) -> float:
+    """A prompt's correlation, or the difference of two."""
+    if method == LESS:
+        more, less = (answer[f"{kind}/{name}/{effect}"] for name in (METHODS[-1], METHODS[0]))
+        return more - less
+    return answer[f"{kind}/{method}/{effect}"]
 
 
 def _mean(values: Sequence[float]) -> str:

@@ -88,6 +88,29 @@ def test_the_table_of_nodes_is_that_of_its_results() -> None:
     assert f"<!-- begin nodes -->\n\n{nodes.table()}\n\n<!-- end nodes -->" in PAGE
 
 
+def test_what_the_page_says_of_nodes() -> None:
+    by = {model: {(row["nodes"], row["method"]): row for row in nodes.rows(model)} for model in nodes.MODELS}
+    text = PAGE.replace("\n", " ")
+
+    def paired(model: str, kind: str) -> tuple[str, float, float]:
+        mean, low, high = by[model][kind, "EAP-IG inputs less relevance"]["mean of both"].split()
+        return mean, float(low[1:-1]), float(high[:-1])
+
+    heads, other_heads, layers, other_layers = (
+        paired(model, kind) for kind in ("heads", "MLPs") for model in ("smollm2", "gemma")
+    )
+    assert f"by {heads[0]} on SmolLM2 and {other_heads[0]} on Gemma" in text
+    assert f"MLPs by {layers[0]} on SmolLM2" in text
+    assert f"ranks MLPs surely more like it, by {other_layers[0][1:]}." in text
+    assert min(heads[1], other_heads[1], layers[1]) > 0 > other_layers[2]
+    own = [
+        float(by[model]["heads", f"gradient, {run} run"][effect].split()[0])
+        for model in nodes.MODELS
+        for run, effect in (("real", "out of the real run"), ("other", "into the other run"))
+    ]
+    assert f"({min(own):.2f} to {max(own):.2f})" in text
+
+
 def test_what_the_first_paragraph_says_of_minilm() -> None:
     rows = tables.read("minilm", "standings")
     own = rows[rows.measure == "random: between"].set_index("method")

@@ -338,3 +338,14 @@ def test_patches_of_nodes_and_gradients(scripts: Any) -> None:
     heads = effects["out of the real run"][0]
     assert len(heads) == 4
     assert abs(heads[2:]).max() > 0
+
+
+def test_the_table_of_nodes_pairs_two_methods(scripts: Any) -> None:
+    nodes = scripts("nodes")
+    names = [f"{kind}/{method}/{effect}" for kind in ("heads", "MLPs") for method in nodes.METHODS
+             for effect in nodes.EFFECTS]  # fmt: skip
+    answers = [dict.fromkeys(names, 0.5) | {"heads/relevance/mean of both": 0.1}] * 2
+    rows = {(row["nodes"], row["method"]): row for row in nodes.table(answers)}
+    assert rows["heads", nodes.LESS]["mean of both"] == "0.40"
+    assert rows["MLPs", nodes.LESS]["mean of both"] == "0.00"
+    assert {row["prompts"] for row in rows.values()} == {2}
