@@ -250,12 +250,14 @@ def on_disk(model: M, folder: str | Path, known: Mapping[int, Tensor] | None = N
         raise LigflowError(f"offload_folder {str(folder)!r} cannot be made: {error}") from error
     mapped = dict(known or {})
     for number, module in enumerate(model.modules()):
-        own = {name: one for _, name, one in _slots([module]) if id(one) not in mapped}
+        own = {name: weight for _, name, weight in _slots([module]) if id(weight) not in mapped}
         if own:
             plain = meanings([module])
-            numbers = {name: plain[id(one)]() if id(one) in plain else one for name, one in own.items()}
+            numbers = {
+                name: plain[id(weight)]() if id(weight) in plain else weight for name, weight in own.items()
+            }
             read = _written(numbers, place / f"{number:06d}.safetensors")
-            mapped |= {id(one): read[name] for name, one in own.items()}
+            mapped |= {id(weight): read[name] for name, weight in own.items()}
     return with_weights(model, lambda tensor: mapped[id(tensor)])
 
 
