@@ -183,6 +183,8 @@ def test_what_is_said_at_the_pointer_is_true_and_leaves_the_word_free(
     assert box["y"] >= line["y"] + line["height"] or box["y"] + box["height"] <= line["y"]
     shown.evaluate(GO, "layer=2&head=mlp")
     assert "Hatched at the input" in shown.inner_text("section.depth .caption")
+    shown.hover("section.depth canvas.over", position={"x": 120, "y": 8 + 17 * 3.5})
+    assert re.match("‘.*’, before layer 0: ", shown.inner_text(".tip"))
     over = shown.locator("section.heads canvas.over").first
     for x, said in ((70, "Click to see what it read."), (None, "Click to see how to get its hidden units.")):
         size = over.bounding_box()

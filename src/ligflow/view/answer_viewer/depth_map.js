@@ -33,6 +33,11 @@ export const cutCalled = (data, cut) => {
   return layer < 0 ? (cut === data.cuts.length - 1 ? "answer" : data.cuts[cut]) : `layer ${layer}`;
 };
 
+const depthCalled = (data, cut) => {
+  if (cut === 0) return "at the input";
+  return layerAt(data, cut) < 0 ? cutCalled(data, cut) : `before ${cutCalled(data, cut)}`;
+};
+
 function depthLayout(data, state, width) {
   const shown = windowOf(data, state, width - DEPTH_LEFT - 12);
   const rows = data.cuts.length;
@@ -130,7 +135,7 @@ export function depthMap(app, tell) {
     const value = depthsOf(data)[place.cut][place.unit];
     const kept = place.cut === 0 && data.units[place.unit].kept;
     tell(event, [
-      `‘${data.units[place.unit].label}’, ${place.cut ? cutCalled(data, place.cut) : "at the input"}: ${kept ? KEPT : withShare(data, value)}`,
+      `‘${data.units[place.unit].label}’, ${depthCalled(data, place.cut)}: ${kept ? KEPT : withShare(data, value)}`,
     ]);
   });
   const leave = (event) => {
@@ -160,8 +165,8 @@ export function depthMap(app, tell) {
     ...{ id: "depth", title: "Words over depth", element, mark },
     isNarrow: ({ data }) => data.units.length <= NARROW,
     caption: ({ data, full }) =>
-      `${arrival(data)}Each row is a depth of the model and adds up to ${signed(data.change)}: the answer is read at the ` +
-      `top, the words are at the bottom. Full colour from ${shareOf(full / data.scale)} of all that speaks for and against.${keptSaid(data)}`,
+      `${arrival(data)}Each row is what there is before its layer and adds up to ${signed(data.change)}: the answer is ` +
+      `read at the top, the words are at the bottom. Full colour from ${shareOf(full / data.scale)} of all that speaks for and against.${keptSaid(data)}`,
     draw: (scene) => {
       at = depthLayout(scene.data, scene.state, Math.max(280, element.clientWidth));
       strip.draw(scene, at);
