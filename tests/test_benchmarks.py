@@ -56,6 +56,14 @@ def test_captum_peer(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> 
     assert all(row[f"{who}_error"]["max"] < 1e-3 for row in rows for who in ("captum", "ligflow"))
 
 
+def test_estimates(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    benchmark("estimates").main(tiny=True, threads=1, out=tmp_path / "estimates.json")
+    (row,) = read(tmp_path / "estimates.json")["rows"]
+    assert row["tokens"] == 22
+    assert row["seconds_ratio"] == row["estimated"] / row["took"]
+    assert 0.5 < row["memory_ratio"] < 2
+
+
 def test_parts(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     benchmark("parts").main(repeats=1, tiny=True, out=tmp_path / "parts.json")
     rows = read(tmp_path / "parts.json")["rows"]

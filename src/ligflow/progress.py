@@ -77,7 +77,7 @@ class _Counter:
         if self.work and total and count and not self.bar.disable:
             each = (perf_counter() - self.began) / count
             if each * total > _LONG:
-                words = f"{self.work}: about {_rounded(each * total)}, {_pace(each, self.one)}"
+                words = f"{self.work}: about {duration_in_words(each * total)}, {_pace(each, self.one)}"
                 self.bar.write(words, file=sys.stderr)
             self.work = ""
 
@@ -118,7 +118,7 @@ class Lines:
             self.next = 0.0
         seconds, now = self.pace.seconds(count), perf_counter()
         if seconds and self.next <= count < total and now - self.since >= _APART:
-            pace, left = _pace(seconds, self.pace.one), _rounded(seconds * (total - count))
+            pace, left = _pace(seconds, self.pace.one), duration_in_words(seconds * (total - count))
             self.say(f"{self.what}: {count} of {total}, about {pace}, about {left} left")
             self.since, self.next = now, count + total / 10
 
@@ -128,11 +128,7 @@ def size_in_words(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{max(count / 1e6, 0.1):.1f} MB"
 
 
-def _pace(seconds: float, one: str) -> str:
-    return f"{_rounded(seconds)} a {one}"
-
-
-def _rounded(seconds: float) -> str:
+def duration_in_words(seconds: float) -> str:
     """Two digits are more than an estimate holds."""
     if seconds < 10:
         return f"{float(f'{seconds:.1g}'):g} s"
@@ -140,6 +136,10 @@ def _rounded(seconds: float) -> str:
         return f"{round(seconds, -1):.0f} s"
     minutes = seconds / 60
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def _pace(seconds: float, one: str) -> str:
+    return f"{duration_in_words(seconds)} a {one}"
 
 
 def _is_seen() -> bool:

@@ -34,6 +34,14 @@ def test_explain_prints_what_it_found_a_map_the_strongest_flows_and_a_verdict(ex
     assert lines[-2] == "✓ certified: all 108 rows sum to how far their target moved, within 0.1%"
 
 
+def test_an_estimate_is_printed_in_place_of_the_maps(explain: Run, tmp_path: Path) -> None:
+    code, out, err = explain("--estimate", "--save", str(tmp_path / "flow.safetensors"))
+    assert (code, err) == (0, "")
+    assert re.match(r"about .*: loading .*, checking the model .*, the explanation .*\nmemory: ", out)
+    assert "measured on 2 of 2 layers" in out
+    assert list(tmp_path.glob("*.safetensors")) == []
+
+
 def test_the_details_are_printed_on_demand(explain: Run) -> None:
     _, out, _ = explain("--details")
     counts = [line.split()[-6] for line in out.splitlines()[-3:]]

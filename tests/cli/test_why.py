@@ -9,6 +9,7 @@ import pytest
 from command_line import Result, Run, assert_refused
 from hand_made_prediction import answer_of, prediction_of
 from ligflow import Answer, Explainer, LigflowError, Passages, Prediction
+from ligflow.explainer.estimate import Estimate
 from ligflow.prediction.check import Replacement
 from ligflow.prediction.similarity import Similarity
 
@@ -31,6 +32,13 @@ class Spoken:
         self.calls.append((inputs, asked | options))
         every = range(3) if options["edges"] == "all" or options["parts"] else ()
         return prediction_of(edges=every, parts=every if options["parts"] else ())
+
+    def estimate_prediction(
+        self, inputs: Any, answer: Any, contrast: Any, position: Any, **options: Any
+    ) -> Estimate:
+        asked = {"answer": answer, "contrast": contrast, "position": position}
+        self.calls.append((inputs, asked | options))
+        return Estimate(30.0, 9.0, 1_100_000_000, 18, 91, "segments")
 
     def explain_answer(self, inputs: Any, answer: Any, progress: Any, **options: Any) -> Answer:
         self.calls.append((inputs, {"answer": answer} | options))
@@ -98,6 +106,22 @@ def test_options_reach_the_explanation(why: Run, spoken: Spoken) -> None:
     }  # fmt: skip
     name, _, more = spoken.loaded[0]
     assert (name, more["revision"], more["local_files_only"]) == ("mine", "v1", True)
+
+
+def test_an_estimate_is_of_the_same_question_and_writes_nothing(
+    why: Run, spoken: Spoken, tmp_path: Path
+) -> None:
+    page = tmp_path / "why.html"
+    code, out, err = why(TEXT, "--estimate", "--also", " Rome", "--score", "logit", "--html", str(page))
+    assert (code, err) == (0, "")
+    ((inputs, options),) = spoken.calls
+    assert (inputs, options["score"], options["edges"]) == (TEXT, "logit", "all")
+    words = " ".join(out.split())
+    assert "checking the model 9 s, the explanation 60 s" in words  # two answers
+    assert "memory: 1.1 GB at the most measured on 18 of 91 segments; others may need more" in words
+    assert not page.exists()
+    for other in (["--each"], ["--similar", "x"], ["--cut", "model"], ["--check"]):
+        assert_refused(why(TEXT, "--estimate", *other), 2, "--estimate is of one answer")
 
 
 def test_all_edges_and_paths_along_them(why: Run, spoken: Spoken) -> None:

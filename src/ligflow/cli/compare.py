@@ -83,7 +83,7 @@ def compare_models(
             progress(len(pairs), len(sentences))
     about = described(pairs, shared, words)
     differences = summed(pairs, margin, draws, seed)
-    words = [change for each in pairs for change in each.words]
-    page = write(differences, out, f"{first.name} and {other.name}", about, words)
+    changes = [change for each in pairs for change in each.words]
+    page = write(differences, out, f"{first.name} and {other.name}", about, changes)
     for line in (about, *in_words(verdict(differences).split("\n")), f"wrote {page}"):
         console().print(Text(line), soft_wrap=True)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ligflow.cli.estimate import EstimateOnly, tell
 from ligflow.cli.options import (
     METHOD,
     OUTPUT,
@@ -77,6 +78,7 @@ def explain(
     json_path: Json = None,
     csv: Csv = None,
     html: Html = None,
+    estimate: EstimateOnly = False,
     trace: Annotated[
         bool,
         option(
@@ -153,10 +155,21 @@ def explain(
         quadrature=quadrature, tol=tol, max_nodes=max_nodes, precision=precision, experts=experts,
         parts=parts, split=split,
     ))  # fmt: skip
-    explainer = explainer_of(
-        model, revision, device, dtype, local_files_only, stack=stack, trust_remote_code=trust_remote_code
-    )
     inputs: Inputs = typed if decoder_text is None else Pair(str(typed), decoder_text)
+
+    def loaded() -> Explainer:
+        return explainer_of(
+            model, revision, device, dtype, local_files_only, stack=stack, trust_remote_code=trust_remote_code
+        )
+
+    if estimate:
+        tell(
+            loaded,
+            lambda explainer: explainer.estimate(inputs, chosen, wanted, truncate=truncate, **vars(settings)),
+            2 if trace else 1,
+        )
+        return
+    explainer = loaded()
     _ensure_printable(explainer, inputs, truncate, chosen, layer, head)
 
     def explained(settings: dict[str, Any]) -> Flow:

@@ -15,6 +15,7 @@ from ligflow.cli.dictionary_options import (
     FeatureSource,
     Named,
 )
+from ligflow.cli.estimate import EstimateOnly, tell
 from ligflow.cli.options import (
     METHOD,
     SHOWN,
@@ -46,6 +47,7 @@ from ligflow.names import (
 )
 
 if TYPE_CHECKING:
+    from ligflow.explainer.explainer import Explainer
     from ligflow.inputs.passages import Passages
 
 _RANGE, _NUMBER = re.compile(r"(-?\d+)-(-?\d+)", re.ASCII), re.compile(r"-?\d+", re.ASCII)
@@ -194,6 +196,7 @@ def why(
     graph: Graph = None,
     plot: Plot = None,
     plot_kind: PlotKind = None,
+    estimate: EstimateOnly = False,
 ) -> None:
     """Why the model says this: what each word, head and layer contributes to an answer."""
     if passages is not None and (text, file, chat) != (None, None, None):
@@ -232,6 +235,11 @@ def why(
         raise Usage(
             "--passages does not go with --similar: it asks a question, which two texts alone are not."
         )
+    if estimate and (each or similar is not None or cut == "model" or check):
+        raise Usage(
+            "--estimate is of one answer, of a model in segments: leave out --each, --similar, --check and "
+            "--cut model."
+        )
     if str(json_path) == "-":
         _check_printed(by, paths, check, details)
     named = _model(model, similar)
@@ -239,14 +247,27 @@ def why(
     outputs.check()
     dictionaries = coders.read()
     inputs = _question(passages) if passages else typed
-    explainer = explainer_of(
-        named, revision, device, dtype, local_files_only, trust_remote_code=trust_remote_code
-    )
+
+    def loaded() -> Explainer:
+        return explainer_of(
+            named, revision, device, dtype, local_files_only, trust_remote_code=trust_remote_code
+        )
+
     how: dict[str, Any] = {
         "reference": reference, "cut": cut, "attention": attention, "experts": experts, "edges": kept,
         "parts": parts, "neurons": units, "features": dictionaries, "tol": tol, "truncate": truncate,
     }  # fmt: skip
     spans = None if on is None else [_span(part) for part in on]
+    if estimate:
+        tell(
+            loaded,
+            lambda explainer: explainer.estimate_prediction(
+                inputs, answer, contrast, position, on=spans, score=score, **how
+            ),
+            1 + len(also or []),
+        )
+        return
+    explainer = loaded()
     with counted("segments") as progress:
         if similar is not None:
             result = explainer.explain_similarity(inputs, similar, progress=progress, **how)

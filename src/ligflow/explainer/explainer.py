@@ -17,6 +17,7 @@ from ligflow.explainer import predictions, pretrained
 from ligflow.explainer.assembly import assemble
 from ligflow.explainer.batching import Batching, LeftOut, Tally, by_length, warn_left_out
 from ligflow.explainer.computation import attention_of, compute, work_in_words
+from ligflow.explainer.estimate import estimate
 from ligflow.explainer.other_input import on_hidden_states_of
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.explainer.unwrapping import model_of, tokenizer_of
@@ -342,7 +343,9 @@ class Explainer:
 
         return flows()
 
+    estimate = with_settings(estimate)
     explain_prediction = predictions.explain_prediction
+    estimate_prediction = predictions.estimate_prediction
     explain_answer = predictions.explain_answer
     explain_similarity = predictions.explain_similarity
     explain_predictions = predictions.explain_predictions

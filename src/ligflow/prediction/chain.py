@@ -23,6 +23,7 @@ from ligflow.prediction.routing import routed_average
 from ligflow.prediction.segment import Segment
 
 Report = Callable[[int, int], None]
+FEWEST = 3  # points of a segment that is not affine
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +45,19 @@ class Graph:
 class Accuracy:
     """How exact the chain is to be: `tol` of the scale in all, at no more than `max_points` a segment.
 
-    With `points` every segment takes that many (3, 7, 15 or 31), whatever its error.
+    With `points` every segment takes that many (3, 7, 15 or 31), whatever its error. With `apart` only the
+    segments of these numbers are as exact as that, the others take the fewest points, as for an estimate of
+    how long it takes.
     """
 
     tol: float = 1e-3
     max_points: int = 511
     points: int | None = None
+    apart: frozenset[int] | None = None
+
+    def points_of(self, number: int) -> int | None:
+        """The points of a segment; None: as many as it needs."""
+        return self.points if self.apart is None or number in self.apart else FEWEST
 
 
 @dataclass(eq=False)
@@ -124,7 +132,7 @@ def _chain(
     of_rows: Callable[[Sequence[int]], Graph] | None,
 ) -> Chain:
     result = _once(graph, change, accuracy, torch.ones_like(change), attention, report)
-    if accuracy.points is None:
+    if accuracy.points is None and accuracy.apart is None:
         scale = torch.maximum(change.abs(), result.by_depth[:, 0].abs().sum(-1))
         enough = (accuracy.tol * scale).clamp(min=1e-300)
         excess = result.error.sum(-1) / enough
@@ -178,7 +186,8 @@ def _once(
         at_carried = {name: carried.pop(name) for name in segment.images if name in carried}
         if at_images[number]:
             attention.to(segment.implementation)
-            result = _average(graph, segment, at_images[number], at_carried, allowance, accuracy)
+            limits = accuracy.max_points, accuracy.points_of(number)
+            result = _average(graph, segment, at_images[number], at_carried, allowance, *limits)
             _join(above, result.cotangents)
             _join(carried, result.carried)
             _join(carried, _with_sign(result.local, signs, known=segment.tokenwise))
@@ -213,14 +222,15 @@ def _average(
     above: Cotangents,
     carried: Cotangents,
     allowance: Tensor,
-    accuracy: Accuracy,
+    max_points: int,
+    points: int | None,
 ) -> Average:
     over_path = routed_average if segment.choices else average
-    if accuracy.points is None:
-        return over_path(segment, graph.variables, above, carried, allowance, accuracy.max_points)
+    if points is None:
+        return over_path(segment, graph.variables, above, carried, allowance, max_points)
     pinned = torch.full_like(allowance, torch.inf)
     begun = replace(segment, start=0)  # at the points that are pinned, be they fewer than usual
-    return over_path(begun, graph.variables, above, carried, pinned, accuracy.points, accuracy.points)
+    return over_path(begun, graph.variables, above, carried, pinned, points, points)
 
 
 def _unit(score: Variable, rows: int) -> Tensor:
