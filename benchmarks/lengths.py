@@ -43,7 +43,7 @@ RIVALS = (
     "mean-attention", "value-weighted-rollout", "alti-rollout", "flow",
     "gradient-x-input", "integrated-gradients", "attnlrp",
 )  # fmt: skip
-LONGEST = {"chain": 256, "chain-3-points": 256, "leave-one-out": 64, "flow": 64, "integrated-gradients": 128}
+LONGEST = {"leave-one-out": 256, "flow": 64}
 COLUMNS: measure.Columns = {
     "method": text("method"),
     **{f"{length} tokens, s": number(f"seconds {length}") for length in LENGTHS},

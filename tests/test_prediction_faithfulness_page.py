@@ -209,3 +209,8 @@ def test_the_table_of_lengths_is_that_of_its_results() -> None:
     for row in by_method.values():
         taken = [row[name] for name in row if name.startswith("seconds")]
         assert taken == sorted(taken)
+    both = [by_method[name] for name in ("integrated-gradients", "chain")]
+    for what, least, most in (("seconds", 1.35, 2.15), ("memory", 3, 5)):
+        times = [both[0][name] / both[1][name] for name in both[0] if name.startswith(what)]
+        assert least < min(times) < max(times) < most
+    assert 0.8 < by_method["alti-rollout"]["seconds 128"] / by_method["chain"]["seconds 128"] < 1
