@@ -22,14 +22,14 @@ def test_what_is_of_tokens_grows_with_the_answer() -> None:
         "attention_mask": torch.ones_like(IDS),
         "position_ids": torch.arange(3)[None] + 4,
     }
-    longer = text_prompt(llama(), inputs, False).followed_by([50, 60], llama().tokenizer, None)
+    longer = text_prompt(llama(), inputs, False).followed_by([50, 60], ["ca", "do"], None)
     assert longer.inputs["input_ids"].tolist() == [[20, 30, 40, 50, 60]]
     assert longer.inputs["attention_mask"].tolist() == [[1] * 5]
     assert longer.inputs["position_ids"].tolist() == [[4, 5, 6, 7, 8]]
     assert longer.tokens.special == (False,) * 5
     assert len(longer.tokens.labels) == 5
     with pytest.raises(LigflowError, match="are 5 tokens, and the model takes 4"):
-        text_prompt(llama(), inputs, False).followed_by([50, 60], llama().tokenizer, 4)
+        text_prompt(llama(), inputs, False).followed_by([50, 60], ["ca", "do"], 4)
     bias = inputs | {"token_type_ids": torch.zeros_like(IDS)} | {"cache_position": torch.arange(3)}
     assert "token_type_ids" not in text_prompt(llama(), bias, False).inputs  # which a Llama does not take
 

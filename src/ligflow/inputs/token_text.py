@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from ligflow.inputs.character_pieces import named_by_character
+
 _NUMBERS = 2**32  # of tokens
 
 
@@ -23,6 +25,15 @@ def known_name(tokenizer: Any, number: int) -> str | None:
     return name
 
 
+def token_texts(tokenizer: Any, numbers: Iterable[int]) -> tuple[str, ...]:
+    """The texts of tokens side by side; pieces of a character are called by it: `é 1/2`, `é 2/2`."""
+    numbers = [*numbers]
+    texts = [token_text(tokenizer, number) for number in numbers]
+    if tokenizer is None:
+        return tuple(texts)
+    return tuple(named_by_character(tokenizer, [known_name(tokenizer, number) for number in numbers], texts))
+
+
 def tokens_text(tokenizer: Any, numbers: Iterable[int]) -> str:
     """Tokens side by side with strokes between them, so that one sees where each begins."""
-    return "|".join(token_text(tokenizer, number) for number in numbers)
+    return "|".join(token_texts(tokenizer, numbers))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ligflow.errors import LigflowError
+from ligflow.inputs.character_pieces import named_by_character, pieces_note
 from ligflow.inputs.token_text import known_name
 from ligflow.inputs.words import NOTE, Span, Words, words_of
 
@@ -75,7 +76,9 @@ def encode(
     special = _marks(tokenizer, text_or_words, ids, encoded.pop("special_tokens_mask"), offsets, said)
     tokens = _with_words(tokenizer, text_or_words, ids, special, offsets)
     places = None if offsets is None else tuple((int(low), int(high)) for low, high in offsets)
-    tokens = replace(tokens, notes=(*notes, *_doubled(doubled), *tokens.notes), spans=places)
+    tokens = replace(
+        tokens, notes=(*notes, *_doubled(doubled), *tokens.notes, *pieces_note(tokens.labels)), spans=places
+    )
     inputs = {name: torch.tensor([ids], device="cpu") for name, ids in encoded.items()}
     return inputs, tokens
 
@@ -157,7 +160,8 @@ def name_inputs(tokenizer: Any, inputs: Mapping[str, Any], count: int) -> Tokens
     if tokenizer is None:
         return Tokens(tuple(f"#{int(i)}" for i in ids[0]), (False,) * count)
     marks = special_ids(tokenizer)
-    return Tokens(_labels(tokenizer, ids[0].tolist()), tuple(int(i) in marks for i in ids[0]))
+    labels = _labels(tokenizer, ids[0].tolist())
+    return Tokens(labels, tuple(int(i) in marks for i in ids[0]), notes=pieces_note(labels))
 
 
 def name_parts(parts: int, count: int) -> Tokens:
@@ -200,12 +204,13 @@ def _behind_padding(model: Any) -> Iterator[int]:
 
 
 def _labels(tokenizer: Any, ids: list[int]) -> tuple[str, ...]:
-    """The vocabulary's own strings; an id beyond the vocabulary is a number."""
+    """The vocabulary's own strings, pieces by the character that they share; an id beyond it is a number."""
     names = [known_name(tokenizer, number) for number in ids]
-    return tuple(
+    labels = [
         f"#{number}" if name is None else _label(tokenizer, name)
         for number, name in zip(ids, names, strict=True)
-    )
+    ]
+    return tuple(named_by_character(tokenizer, names, labels))
 
 
 def _label(tokenizer: Any, name: str) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ligflow.errors import LigflowError
-from ligflow.inputs.token_text import token_text, tokens_text
+from ligflow.inputs.character_pieces import joined
+from ligflow.inputs.token_text import token_texts, tokens_text
 
 Answer = str | int  # a text, or the id of a token
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
@@ -94,4 +95,4 @@ def check_contrast(tokenizer: Any, ids: Sequence[int], others: Sequence[int], ta
 
 def answer_name(tokenizer: Any, answer: object, ids: Sequence[int]) -> str:
     """What an answer is called: its text, or that of its tokens."""
-    return answer if isinstance(answer, str) else "".join(token_text(tokenizer, number) for number in ids)
+    return answer if isinstance(answer, str) else joined(token_texts(tokenizer, ids))

@@ -8,7 +8,7 @@ from ligflow.errors import LigflowError
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import Inputs
 from ligflow.inputs.labels import printable
-from ligflow.inputs.token_text import token_text
+from ligflow.inputs.token_text import token_texts
 from ligflow.inputs.tokens import encode
 from ligflow.prediction.prompt import text_prompt
 from ligflow.prediction.question import Question
@@ -53,7 +53,7 @@ def _ids(whole: PreparedModel, question: Question, text: Inputs) -> list[int]:
 
 def _unequal(tokenizer: Any, own: Sequence[int], other: Sequence[int], what: str) -> str:
     """Both tokenisations side by side, from a little before where they first differ."""
-    ours, theirs = ([printable(token_text(tokenizer, number)) for number in ids] for ids in (own, other))
+    ours, theirs = ([printable(text) for text in token_texts(tokenizer, ids)] for ids in (own, other))
     pairs = [*enumerate(zip_longest(ours, theirs, fillvalue=""))]
     first = next((place for place, (here, there) in pairs if here != there), 0)
     lines = pairs[max(0, first - 2) :]

@@ -11,7 +11,7 @@ from ligflow.errors import LigflowError
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import Inputs
 from ligflow.inputs.token_names import token_position
-from ligflow.inputs.token_text import token_text
+from ligflow.inputs.token_text import token_text, token_texts, tokens_text
 from ligflow.inputs.tokens import position_limit
 from ligflow.prediction.answers import answer_ids, answer_name, blank_note, check_contrast
 from ligflow.prediction.own_run import finite_logits, own_run
@@ -58,13 +58,13 @@ def _written(whole: PreparedModel, prompt: Prompt, wish: Wish, kind: str) -> Que
         score, tops = tokens_contrast(reads[-1:], ids[-1:], others[-1:]), (len(ids) - 1,)
         name = f"{name} rather than {answer_name(tokenizer, wish.contrast, others).strip()}"
     positions = tuple(at + place for place in reads)
-    return asked_behind(whole, prompt, ids[:-1], positions, score, (name,), kind, tops, notes)
+    return asked_behind(whole, prompt, ids, positions, score, (name,), kind, tops, notes)
 
 
 def asked_behind(
     whole: PreparedModel,
     prompt: Prompt,
-    taught: Sequence[int],
+    answer: Sequence[int],
     positions: tuple[int, ...],
     score: Score,
     rows: tuple[str, ...],
@@ -72,16 +72,17 @@ def asked_behind(
     tops: Sequence[int] = (0,),
     notes: tuple[str, ...] = (),
 ) -> Question:
-    """The question with the taught tokens behind its prompt.
+    """The question with the answer's tokens but the last, the taught ones, behind its prompt.
 
     `tops` are the places whose likeliest tokens are shown, one for each row.
     """
-    longer = prompt.followed_by(taught, whole.tokenizer, position_limit(whole.model, whole.tokenizer))
+    taught, names = answer[:-1], token_texts(whole.tokenizer, answer)
+    longer = prompt.followed_by(taught, names[:-1], position_limit(whole.model, whole.tokenizer))
     both = len(longer.tokens.labels) + len(longer.decoder_tokens.labels if longer.decoder_tokens else ())
     marks = (*[False] * (both - len(taught)), *[True] * len(taught))
     return Question(
         longer.inputs, longer.tokens, positions, score, rows, marks, (False,) * both, longer.decoder_tokens,
-        kind, likeliest_tokens(whole.tokenizer, tops), notes,
+        kind, likeliest_tokens(whole.tokenizer, tops, answer), notes,
     )  # fmt: skip
 
 
@@ -106,15 +107,23 @@ def vocabulary_size(whole: PreparedModel) -> int:
     return len(weight) if isinstance(weight, Tensor) else int(whole.model.config.vocab_size)
 
 
-def likeliest_tokens(tokenizer: Any, places: Sequence[int]) -> Likeliest:
-    """The likeliest tokens at a place among the positions read, one for each row."""
+def likeliest_tokens(tokenizer: Any, places: Sequence[int], answer: Sequence[int] = ()) -> Likeliest:
+    """The likeliest tokens at a place among the positions read, one for each row.
+
+    The token that the answer has at the place is called as it is in the answer.
+    """
+    names = token_texts(tokenizer, answer)
+
+    def name(number: int, place: int) -> str:
+        same = place < len(answer) and answer[place] == number
+        return names[place] if same else token_text(tokenizer, number)
 
     def of(outputs: Any, count: int, row: int) -> tuple[Output, ...]:
         shares = outputs.logits[0, places[row]].detach().double().softmax(-1)
         top = torch.topk(shares, min(count, len(shares)))
         numbers, values = top.indices.tolist(), top.values.tolist()
         return tuple(
-            Output(token_text(tokenizer, number), value, number)
+            Output(name(number, places[row]), value, number)
             for number, value in zip(numbers, values, strict=True)
         )
 
@@ -147,10 +156,9 @@ def masked_question(whole: PreparedModel, inputs: Inputs, wish: Wish, truncate: 
 def _filling(whole: PreparedModel, answer: object, places: Sequence[int], what: str) -> list[int]:
     ids = answer_ids(whole.tokenizer, answer, None, (), vocabulary_size(whole), what)
     if len(ids) != len(places):
-        pieces = [token_text(whole.tokenizer, number) for number in ids]
         raise LigflowError(
-            f"The {what} {answer!r} has {len(ids)} tokens ({'|'.join(pieces)}), and {len(places)} are to be "
-            "put in; give the text a mask for each."
+            f"The {what} {answer!r} has {len(ids)} tokens ({tokens_text(whole.tokenizer, ids)}), and "
+            f"{len(places)} are to be put in; give the text a mask for each."
         )
     return ids
 

@@ -8,7 +8,7 @@ from ligflow.explainer.head import head_of
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import Inputs
 from ligflow.inputs.passages import Passages
-from ligflow.inputs.token_text import token_text
+from ligflow.inputs.token_text import token_text, token_texts
 from ligflow.inputs.tokens import position_limit, text_config
 from ligflow.prediction.answers import blank_note
 from ligflow.prediction.language import asked_behind, ids_behind, own_token
@@ -51,11 +51,11 @@ def answer_question(
     else:
         ids = ids_behind(whole, opened, answer, last)
         notes = blank_note(whole.tokenizer, answer, opened.text, ids)
-    rows = tuple(token_text(whole.tokenizer, number) for number in ids)
+    rows = token_texts(whole.tokenizer, ids)
     positions = tuple(range(last, last + len(ids)))
     score = tokens_score(ids, "logprob", rows=True)
     notes = (*opened.notes, *notes)
-    return asked_behind(whole, opened, ids[:-1], positions, score, rows, kind, range(len(ids)), notes)
+    return asked_behind(whole, opened, ids, positions, score, rows, kind, range(len(ids)), notes)
 
 
 def _open(whole: PreparedModel, prompt: Inputs, truncate: bool) -> Prompt:
@@ -90,7 +90,7 @@ def _written(whole: PreparedModel, prompt: Prompt, most: int) -> Iterator[int]:
         yield number
         if limit is not None and len(prompt.ids) >= limit:
             return
-        prompt = prompt.followed_by([number], whole.tokenizer, limit)
+        prompt = prompt.followed_by([number], [token_text(whole.tokenizer, number)], limit)
 
 
 def end_ids(whole: PreparedModel) -> frozenset[int]:

@@ -12,7 +12,6 @@ from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.chat import is_chat
 from ligflow.inputs.checks import Inputs, check_inputs, refuse_other_inputs, taken_by
 from ligflow.inputs.pairs import Pair
-from ligflow.inputs.token_text import token_text
 from ligflow.inputs.tokens import Tokens, encode, name_inputs, position_limit, text_config
 
 _PADDED = "the inputs' padding is left out"
@@ -49,7 +48,7 @@ class Prompt:
         numbers: list[int] = self.inputs[f"{self.own}input_ids"][0].tolist()
         return numbers
 
-    def followed_by(self, ids: Sequence[int], tokenizer: Any, limit: int | None) -> "Prompt":
+    def followed_by(self, ids: Sequence[int], names: Sequence[str], limit: int | None) -> "Prompt":
         """The prompt with tokens behind it, each a word of its own. Raises LigflowError beyond the limit."""
         if not ids:
             return self
@@ -59,7 +58,7 @@ class Prompt:
                 f"The text and the answer before its last token are {count} tokens, and the model takes "
                 f"{limit}; shorten one of them."
             )
-        tokens = _lengthened(self.written, [token_text(tokenizer, number) for number in ids])
+        tokens = _lengthened(self.written, names)
         inputs = _longer(self.inputs, self.own, ids)
         if self.decoder_tokens is None:
             return replace(self, inputs=inputs, tokens=tokens)

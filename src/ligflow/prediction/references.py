@@ -15,7 +15,7 @@ from ligflow.devices.precision import exact_mode
 from ligflow.errors import LigflowError
 from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.chat import is_chat
-from ligflow.inputs.token_text import token_text
+from ligflow.inputs.token_text import token_texts
 from ligflow.inputs.tokens import special_ids, text_config
 from ligflow.layer.model_state import prepared
 from ligflow.prediction.counterfactual import counterfactual_ids
@@ -90,7 +90,7 @@ class _Making:
         """The reference of other tokens, kept ones as they are."""
         own = self.at.inputs
         ids = torch.where(self.at.own.to(own.device), own, ids.to(own))
-        labels = tuple(token_text(self.whole.tokenizer, int(number)) for number in ids[0])
+        labels = token_texts(self.whole.tokenizer, ids[0].tolist())
         same = torch.zeros_like(self.at.kept)
         same[: ids.shape[1]] = (ids == own)[0].cpu()
         return Reference(name, self.at.of(ids), self.at.kept | same, notes, labels)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ligflow.errors import LigflowError
+from ligflow.inputs.character_pieces import joined
 from ligflow.results.features import summed
 from ligflow.results.prediction_data import AnyPrediction, PredictionData, SegmentCertificate
 
@@ -70,7 +71,7 @@ def total(predictions: Sequence[AnyPrediction]) -> AnyPrediction:
         value=sum(p.value for p in predictions),
         reference_value=sum(p.reference_value for p in predictions),
         certificates=tuple(_certificates(predictions, [f"‘{name}’" for name in names])),
-        meta={**first.meta, "question": "".join(names), "notes": _notes(predictions)},
+        meta={**first.meta, "question": joined(names), "notes": _notes(predictions)},
     )
 
 

@@ -5,6 +5,7 @@ from html import escape
 
 import torch
 
+from ligflow.inputs.character_pieces import joined
 from ligflow.results.prediction_data import PredictionData
 from ligflow.view import prediction_words as words
 from ligflow.view.answer_terminal import made_of
@@ -27,7 +28,7 @@ def answer_body(whole: PredictionData, rows: Sequence[PredictionData]) -> str:
     ]  # fmt: skip
     grid = by_token(rows, tokens, prompt)
     return (
-        f"<h1>The answer: ‘{escape(words.shown(''.join(tokens)))}’</h1>\n{listed(head, lines, head[-1:])}"
+        f"<h1>The answer: ‘{escape(words.shown(joined(tokens)))}’</h1>\n{listed(head, lines, head[-1:])}"
         "<h2>The answer by the prompt</h2>\n"
         '<p class="faint small">Each row is a token of the answer, and sums to its change; earlier tokens of '
         f"the answer are kept.{escape(grid.note)}</p>\n{grid_table(grid)}<hr>\n"

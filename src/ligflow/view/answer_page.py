@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ligflow.errors import LigflowError
+from ligflow.inputs.character_pieces import joined
 from ligflow.results.prediction_data import PredictionData
 from ligflow.results.prediction_sums import total
 from ligflow.view import prediction_words as words
@@ -90,7 +91,7 @@ def _static(rows: Rows) -> str:
 def _called(rows: Rows) -> str:
     """A prediction by what was asked: the answer, the contrast."""
     questions = [str(row.meta.get("question") or "") for row in rows]
-    return words.shown("".join(questions)) if any(questions) else words.question_called(rows[0])
+    return words.shown(joined(questions)) if any(questions) else words.question_called(rows[0])
 
 
 def _called_apart(groups: Sequence[Rows]) -> list[str]:

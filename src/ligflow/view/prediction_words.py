@@ -7,6 +7,7 @@ from math import copysign
 import torch
 from torch import Tensor
 
+from ligflow.inputs.character_pieces import in_a_row
 from ligflow.inputs.labels import printable, told_apart, trimmed
 from ligflow.method.attention_parts import PARTS as SPLIT
 from ligflow.results.neurons import strongest_units, unit_called
@@ -248,8 +249,8 @@ def shares_of_strongest(prediction: PredictionData) -> list[float]:
 
 
 def running(tokens: Sequence[str]) -> list[str]:
-    """Tokens as they follow each other in a text, each with the blank before it if there is one."""
-    pieces = list(tokens)
+    """Tokens as they follow each other in a text, with blanks; further pieces of a character are dots."""
+    pieces = in_a_row(tokens, "·")
     if not any(token.startswith(" ") for token in tokens):
         pieces = [token.removeprefix("##") if token.startswith("##") else f" {token}" for token in tokens]
     return [printable(plain(piece)) for piece in pieces]

@@ -5,6 +5,7 @@ import { chanceOf, shareOf, signed } from "./numbers.js";
 import { spoken } from "./prediction_data.js";
 import { rowsOfState } from "./state.js";
 
+const PIECES = /(.+?) 1\/(\d+)(?:\1 \d+\/\2)+/gsu; // of a character: é 1/2é 2/2
 const quoted = (text) => `‘${spoken(text)}’`;
 const said = (line) => `${line[0].toUpperCase()}${line.slice(1)}.`;
 
@@ -54,7 +55,8 @@ function answerOf(rows, [first, last]) {
       rows
         .slice(from, to)
         .map((row) => row.page.asked)
-        .join(""),
+        .join("")
+        .replace(PIECES, "$1"),
     );
   return [
     "‘",
