@@ -182,12 +182,3 @@ def test_a_layer_that_overflows_is_named() -> None:
 def test_only_models_of_transformers_are_taken() -> None:
     with pytest.raises(LigflowError, match="not Linear"):
         Explainer(torch.nn.Linear(2, 2))
-
-
-@pytest.mark.usefixtures("no_shape_checks")
-def test_of_a_compiled_model_the_model_itself_is_asked_for() -> None:
-    model = build(BERT)
-    compiled = torch.compile(model, backend="eager")
-    with pytest.raises(LigflowError, match=r"not OptimizedModule; .*model\._orig_mod"):
-        Explainer(compiled)
-    assert Explainer(compiled._orig_mod).model is model

@@ -1,6 +1,7 @@
 """Models and tokenizers as other programs hold them: the numbers are those of the model inside."""
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,11 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
+from torch import distributed
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
 from transformers import AutoTokenizer, BertConfig, BertModel, ViTImageProcessor, pipeline
 
 from architectures import ARCHITECTURES, build, example
@@ -45,6 +51,35 @@ def same(found: Flow, expected: Flow) -> None:
 @pytest.mark.usefixtures("no_shape_checks")
 def test_the_model_is_taken_out_of_data_parallel(bert: BertModel, tokenizer: Any, expected: Flow) -> None:
     same(Explainer(torch.nn.DataParallel(bert), tokenizer).explain(TEXT), expected)
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+def test_the_model_is_taken_out_of_what_torch_compile_gives(bert: BertModel) -> None:
+    assert Explainer(torch.compile(bert, backend="eager")).model is bert
+
+
+@pytest.fixture
+def one_process() -> Iterator[None]:
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("no_shape_checks", "one_process")
+def test_of_models_in_several_processes_the_whole_one_is_taken_or_asked_for(bert: BertModel) -> None:
+    assert Explainer(DistributedDataParallel(bert)).model is bert
+    sharded = fully_shard(copy.deepcopy(bert), mesh=init_device_mesh("cpu", (1,)))
+    with pytest.raises(LigflowError, match=r"word_embeddings.weight' are sharded: .*get_model_state_dict"):
+        Explainer(sharded)
+    whole = BertModel(bert.config).eval()
+    whole.load_state_dict(get_model_state_dict(sharded, options=StateDictOptions(full_state_dict=True)))
+    inputs = {"input_ids": torch.tensor([[3, 9, 4]])}
+    found, expected = (Explainer(model).explain(inputs, routes="z2z") for model in (whole, bert))
+    assert torch.equal(found.z2z, expected.z2z)
+    module = "torch.distributed.fsdp.fully_sharded_data_parallel"
+    older = of_class("FullyShardedDataParallel", module, _fsdp_wrapped_module=bert)
+    with pytest.raises(LigflowError, match=r"not FullyShardedDataParallel; .*get_model_state_dict"):
+        Explainer(older)
 
 
 @pytest.mark.usefixtures("no_shape_checks")

@@ -20,6 +20,11 @@ from ligflow.errors import LigflowError
 M = TypeVar("M", bound=nn.Module)
 _PACKED = (torch.int8, torch.uint8, torch.int16, torch.int32)
 _SCALE = "_scale_inv"  # behind the name of a weight of 8 bits, in the modules of transformers
+SHARDS = (
+    "each process of FSDP holds a part of the weights; put all of them into a model that is not sharded, "
+    "and explain that: model.load_state_dict(get_model_state_dict(sharded, options=StateDictOptions("
+    "full_state_dict=True))) (torch.distributed.checkpoint.state_dict)"
+)
 _BEHIND = "dequantised to float32; activations are not rounded, as the model itself may do"
 
 
@@ -93,6 +98,8 @@ def _note_weights(name: str, module: nn.Module, parts: Quantised) -> None:
             parts.weights[id(weight)] = partial(_by_blocks, weight, own[key + _SCALE], blocks)
             parts.places.append(name)
             parts.kinds.add(f"{_type(weight)} with scales")
+        elif type(weight).__name__ == "DTensor":
+            raise LigflowError(f"The weights of {place!r} are sharded: {SHARDS}.")
         elif _is_own_class(weight):
             if not _can_dequantise(weight):
                 _refuse(place, module, type(weight).__name__)

@@ -8,13 +8,14 @@ from torch.nn import DataParallel
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from ligflow.devices.quantisation import SHARDS
 from ligflow.errors import LigflowError
 from ligflow.explainer import pretrained
 from ligflow.explainer.adapters import refuse_more_than_weights
 
 # Where other tools keep the model that they wrap, and cannot be taken off from here.
 _HELD = {
-    "_orig_mod": "pass the model that was compiled: model._orig_mod",
+    "_fsdp_wrapped_module": SHARDS,
     "_module": "pass the model that it wraps: model._module",
     "original_model": "it has put its own attention into the model, so pass a copy made before that",
 }
@@ -23,13 +24,15 @@ _HELD = {
 def model_of(program: Any) -> tuple[PreTrainedModel, Any]:
     """The model of `transformers` in what is given, and the tokenizer that is there with it (None: none).
 
-    Taken from inside: DataParallel and DistributedDataParallel, adapters of peft, pipelines,
-    SentenceTransformer and CrossEncoder. Raises LigflowError, with what to pass, for anything else.
+    Taken from inside: DataParallel and DistributedDataParallel, what torch.compile gives, adapters of peft,
+    pipelines, SentenceTransformer and CrossEncoder. Raises LigflowError, with what to pass, for others.
     """
     if isinstance(program, PreTrainedModel):
         return program, None
     if isinstance(program, DataParallel | DistributedDataParallel):
         return model_of(program.module)
+    if _is(program, "OptimizedModule", "torch"):
+        return model_of(program._orig_mod)
     if _is(program, "PeftModel", "peft"):
         refuse_more_than_weights(program.active_peft_config)
         return model_of(program.get_base_model())
