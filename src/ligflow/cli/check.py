@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 
 def check_model(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Hub id, folder or embedded model.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Hub id, folder, embedded model or MODEL+ADAPTER.")
+    ],
     revision: Revision = None,
     device: Device = None,
     dtype: Dtype = "float32",

@@ -34,7 +34,7 @@ from ligflow.extras import need
 
 @with_part
 def compare_models(
-    a: Annotated[str, typer.Argument(help="Hub id, folder or embedded model.")],
+    a: Annotated[str, typer.Argument(help="Hub id, folder, embedded model or MODEL+ADAPTER.")],
     b: Annotated[str, typer.Argument(help="The other model.")],
     corpus: SourceOption = "embedded:sentences",
     out: Annotated[Path, option("Folder of the results.", OUTPUT, "--out", "-o")] = Path("compare"),

@@ -44,7 +44,12 @@ def explain_prompts(
     out: Annotated[Path, option("The run's folder; an interrupted run goes on.", OUTPUT, "--out", "-o")],
     model: Annotated[
         str | None,
-        option("Hub id, folder or embedded model; default: the embedded SmolLM2.", TEXT, "--model", "-m"),
+        option(
+            "Hub id, folder, embedded model or MODEL+ADAPTER; default: the embedded SmolLM2.",
+            TEXT,
+            "--model",
+            "-m",
+        ),
     ] = None,
     revision: Revision = None,
     device: Device = None,

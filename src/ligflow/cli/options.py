@@ -59,7 +59,12 @@ def name_in_code(option: str, name: str, known: Mapping[str, str]) -> str:
 
 Model = Annotated[
     str | None,
-    option("Hub id, folder or embedded model; default: the embedded MiniLM.", TEXT, "--model", "-m"),
+    option(
+        "Hub id, folder, embedded model or MODEL+ADAPTER; default: the embedded MiniLM.",
+        TEXT,
+        "--model",
+        "-m",
+    ),
 ]
 Revision = Annotated[str | None, option("Revision of a hub model.", TEXT)]
 Device = Annotated[str | None, option("cpu, cuda, cuda:1, ...", TEXT)]

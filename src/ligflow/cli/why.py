@@ -104,7 +104,7 @@ def why(
     model: Annotated[
         str | None,
         option(
-            "Hub id, folder or embedded model; default: the embedded SmolLM2, with --similar MiniLM.",
+            "Hub id, folder, embedded or MODEL+ADAPTER; default: embedded SmolLM2, with --similar MiniLM.",
             TEXT,
             "--model",
             "-m",
