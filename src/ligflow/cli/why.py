@@ -30,6 +30,7 @@ from ligflow.cli.options import (
     option,
 )
 from ligflow.cli.output import Outputs
+from ligflow.cli.prediction_options import Attention, Experts, Score
 from ligflow.cli.screen import Details
 from ligflow.cli.streams import counted, loading
 from ligflow.cli.text_input import Chat, TextArgument, TextFile, inputs_of
@@ -38,9 +39,7 @@ from ligflow.cli.why_output import Csv, Graph, Html, Json, Plot, PlotKind, Save,
 from ligflow.names import (
     CUTS,
     EMBEDDED_MINILM,
-    HELD,
     INSTALL_SMOLLM2,
-    SCORES,
     SHORT_TEXT,
     default_model,
     speaking_model,
@@ -132,14 +131,10 @@ def why(
             "What the reference replaces, repeatable: a text of the input, 4, or 2-5; default: all.", METHOD
         ),
     ] = None,
-    score: Annotated[str, choice("--score", SCORES, "What of the answer is explained", METHOD)] = "logprob",
+    score: Score = "logprob",
     cut: Annotated[str, choice("--cut", CUTS, "Where the model is cut into segments", METHOD)] = "modules",
-    attention: Annotated[
-        str, choice("--attention", HELD["attention"], "Attention weights along the path", METHOD)
-    ] = "moved",
-    experts: Annotated[
-        str, choice("--experts", HELD["experts"], "Experts chosen anew along the path, or held", METHOD)
-    ] = "routed",
+    attention: Attention = "moved",
+    experts: Experts = "routed",
     edges: Annotated[
         str | None,
         option(
