@@ -3,7 +3,7 @@
 import copy
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from architectures import ARCHITECTURES, WHOLE_ONLY, build, example
 from brute_force import fine_rule, integrate, pairs
 from ligflow import CompletenessWarning, Explainer, Flow, LigflowError, UnsupportedModel, attribute_layer
+from ligflow.layer.model_state import locked, replaced_forwards
 from ligflow.routes.workspace import Selection
 
 BERT, GPT2, LLAMA = (ARCHITECTURES[name] for name in ("bert", "gpt2", "llama"))
@@ -343,3 +344,14 @@ def test_a_layer_waits_for_another_thread_that_has_its_model() -> None:
     for flow in alone:
         assert_same(flow.result(), expected, 1)
     assert (state(model), model.config._attn_implementation) == (before, "sdpa")
+
+
+def test_a_layer_is_not_copied_while_another_thread_has_its_modules_replaced() -> None:
+    explainer, inputs = Explainer(build(BERT)), example(BERT, 5)
+    layer, expected = explainer.prepared.record(inputs)[1], explainer.explain(inputs)
+    value = layer.module.attention.self.value
+    with ThreadPoolExecutor(1) as threads:
+        with locked(layer.module), replaced_forwards({value: torch.zeros_like}):
+            waiting = threads.submit(attribute_layer, layer.module, layer.hidden)
+            assert not wait([waiting], timeout=0.2).done
+        assert_same(waiting.result(), expected, 1)

@@ -22,7 +22,7 @@ from ligflow.inputs.tokens import Tokens
 from ligflow.layer.arguments import snapshot
 from ligflow.layer.float64 import real_type
 from ligflow.layer.layer import Layer
-from ligflow.layer.model_state import prepared
+from ligflow.layer.model_state import locked, prepared
 from ligflow.recording.record_call import record_call
 from ligflow.recording.validation import validate
 from ligflow.routes.workspace import Selection
@@ -79,7 +79,8 @@ def attribute_layer(
     _refuse_filled_cache(layer, (*others, *arguments.values()))
     check_precision(settings.precision, [hidden_states.device])
     with exact_mode(hidden_states.device, settings.precision):
-        module = without_hooks(private_copy(usable(layer)))
+        with locked(layer):  # another thread may have it borrowed, with stand-ins for its modules
+            module = without_hooks(private_copy(usable(layer)))
         check_weights(module)
         hidden = hidden_states.reshape(1, *hidden_states.shape[-2:])
         args, kwargs = snapshot((hidden, *others), _own), snapshot(arguments, _own)
