@@ -80,9 +80,9 @@ def estimate_prediction(
 ) -> Estimate:
     """How long `explain_prediction` of the same arguments will take, and how much memory.
 
-    A sixth of the segments is measured as they are, the others with the fewest points: it takes about a half
-    of what it estimates, less where edges are kept. Raises LigflowError as `explain_prediction` does, and for
-    `cut="model"`, which has no part that could be measured.
+    Every fifth segment is measured as it is, the others with the fewest points: it takes about as long as an
+    explanation without edges, and pays where edges, several references or many answers are asked for. Raises
+    LigflowError as `explain_prediction` does, and for `cut="model"`, which has no part to be measured.
     """
     estimate: Estimate = _above("estimate").estimate_prediction(
         explainer.whole, inputs, answer, contrast, position, **options
