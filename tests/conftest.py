@@ -17,19 +17,17 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 shape_checks.install("ligflow")
 
 
-def pytest_runtest_setup() -> None:
-    """Before the fixtures of a test."""
+THREADS = max(1, torch.get_num_threads() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before the fixtures of a test, those of a whole session too: the number of threads decides rounding.
+
+    Tiny models run faster on one thread; real ones (slow tests) take what other tests leave.
+    """
+    torch.set_num_threads(THREADS if item.get_closest_marker("slow") else 1)
     shape_checks.begin_test()
-
-
-@pytest.fixture(autouse=True)
-def threads(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tiny models run faster on one thread; real ones (slow tests) take what other tests leave."""
-    available, beside = torch.get_num_threads(), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    slow = request.node.get_closest_marker("slow")
-    torch.set_num_threads(max(1, available // beside) if slow else 1)
-    yield
-    torch.set_num_threads(available)
 
 
 @pytest.fixture

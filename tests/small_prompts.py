@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from ligflow.corpus.runs.runner import run
 from ligflow.corpus.runs.store import Run
@@ -39,3 +40,17 @@ def tables(of_run: Run) -> dict[str, pa.Table]:
         name: pa.concat_tables([of_run.table(shard, name) for shard in of_run.done]).unify_dictionaries()
         for name in of_run.kind.tables
     }
+
+
+def close(run_before: Run, run_after: Run) -> None:
+    """The same rows, with numbers that differ by rounding, which threads and kernels of a process decide."""
+    ours, theirs = tables(run_before), tables(run_after)
+    assert ours.keys() == theirs.keys()
+    for name, table in theirs.items():
+        assert ours[name].schema == table.schema
+        for column in table.column_names:
+            values, expected = ours[name][column].to_pylist(), table[column].to_pylist()
+            if pa.types.is_floating(table.schema.field(column).type):
+                assert values == pytest.approx(expected, rel=1e-5, abs=1e-6, nan_ok=True), (name, column)
+            else:
+                assert values == expected, (name, column)
