@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from ligflow.layer.arguments import first_tensor
@@ -44,7 +45,7 @@ def followed(
     for number, (layer, call, own) in enumerate(zip(layers, recorded, loaded, strict=True)):
         own = replace(own, attentions=call.attentions, inner=call.inner, at_softmax=call.at_softmax)
         with torch.no_grad():
-            replayed.append(_follow(model, layer, layer_of(number, own)))
+            replayed.append(_follow(model, layer, _with_blind_tokens(layer_of(number, own), layer)))
     return replayed
 
 
@@ -118,6 +119,34 @@ def _follow(model: nn.Module, layer: Layer, loaded: Layer) -> Layer:
             return candidate
         best, least = (candidate, off) if off < least else (best, least)
     return best if least <= 10 * limit else other_attention(loaded)
+
+
+def _with_blind_tokens(loaded: Layer, recorded: Layer) -> Layer:
+    """The layer as loaded, with tokens that see nothing and that none sees as they were recorded.
+
+    Such is padding before a text. What attention gives a token without a key is its implementation's choice.
+    """
+    blind = _blind_tokens(recorded)
+    if blind is None or loaded.hidden.shape != recorded.hidden.shape:
+        return loaded
+    return replace(
+        loaded,
+        hidden=torch.where(blind[:, None], recorded.hidden, loaded.hidden),
+        output=torch.where(blind[:, None], recorded.output, loaded.output),
+    )
+
+
+def _blind_tokens(layer: Layer) -> Bool[Tensor, " token"] | None:
+    """Tokens from which the mask hides every key, and which it hides from the others; None without any."""
+    mask, count = layer.arguments.get(_MASK), len(layer.hidden)
+    if not isinstance(mask, Tensor) or mask.ndim != 4 or mask.shape[-2:] != (count, count):
+        return None
+    bias = additive(mask, layer.hidden[None, None])
+    assert bias is not None
+    hidden = (bias <= torch.finfo(layer.hidden.dtype).min / 2).flatten(0, 1).all(0)
+    blind = hidden.all(-1)
+    blind &= hidden[~blind].all(0)
+    return blind if bool(blind.any()) else None
 
 
 def _candidates(layer: Layer, loaded: Layer) -> Iterator[Layer]:
