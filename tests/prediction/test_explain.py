@@ -1,6 +1,7 @@
 """Explanations end to end: arguments act in each mode or are refused; hostile inputs get one clear line."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 
 from asked_models import bert_classes, gpt2, llama, t5
 from ligflow import CompletenessWarning, Explainer, LigflowError, Prediction
+from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.prediction.explain import explain_prediction
 from ligflow.prediction.references import Random
 
@@ -100,15 +102,25 @@ def test_inputs_of_an_encoder_decoder_that_are_no_tensors_are_refused() -> None:
         explain_prediction(t5(), {"input_ids": ids})
 
 
-def test_a_model_in_training_is_explained_as_it_predicts() -> None:
-    model = copy.deepcopy(gpt2().model)
+@pytest.mark.parametrize("checkpointing", [{}, {"use_reentrant": True}, {"use_reentrant": False}], ids=str)
+@pytest.mark.parametrize("whole", [gpt2, llama])
+def test_a_model_in_training_is_explained_as_it_predicts(
+    whole: Callable[[], PreparedModel], checkpointing: dict[str, bool]
+) -> None:
+    """With dropout, and with layers that forget what is in them and compute it again for gradients."""
+    model = copy.deepcopy(whole().model)
     for part in model.modules():
         if isinstance(part, nn.Dropout):
             part.p = 0.5
-    noisy = Explainer(model.train(), gpt2().tokenizer).explain_prediction(PROMPT, **QUICK)
-    quiet = explain_prediction(gpt2(), PROMPT, **QUICK)
+    if checkpointing:
+        model.gradient_checkpointing_enable(checkpointing)
+        assert model.is_gradient_checkpointing
+    noisy = Explainer(model.train(), whole().tokenizer).explain_prediction(PROMPT, **QUICK)
+    quiet = explain_prediction(whole(), PROMPT, **QUICK)
     assert torch.equal(noisy.relevance, quiet.relevance)
+    assert all(torch.equal(noisy.heads[layer], quiet.heads[layer]) for layer in quiet.heads)
     assert model.training
+    assert model.is_gradient_checkpointing == bool(checkpointing)
 
 
 def test_a_half_precision_model_runs_in_float32() -> None:

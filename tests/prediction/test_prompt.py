@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import processors
-from transformers import PreTrainedTokenizerFast
+from transformers import ByT5Tokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from asked_models import byte_tokenizer, gpt2, llama, whole
-from ligflow import LigflowError
+from asked_models import byte_tokenizer, gpt2, llama, stirred, whole
+from ligflow import Explainer, LigflowError
+from ligflow.prediction.explain import explain_prediction
 from ligflow.prediction.own_run import own_run
 from ligflow.prediction.prompt import text_prompt
 from ligflow.prediction.targets import question
@@ -62,3 +63,28 @@ def test_a_tokenizer_s_closing_token_is_left_out_where_the_text_goes_on() -> Non
         shares = gpt2().model(torch.tensor([plain])).logits[0, -1].log_softmax(-1)
     score = asked.score(own_run(prepared, asked.inputs, asked.positions).outputs)
     assert float(score) == pytest.approx(float(shares[byte_tokenizer()(" long")["input_ids"][0]]))
+
+
+def test_a_tokenizer_without_a_fast_form() -> None:
+    """It is Python alone, and does not say where its tokens lie; what is explained is the same as of ids."""
+    words = ByT5Tokenizer(extra_ids=0)
+    assert not words.is_fast
+    config = GPT2Config(
+        vocab_size=len(words), n_embd=16, n_layer=2, n_head=2, n_positions=48, bos_token_id=0, eos_token_id=1
+    )
+    model = stirred(GPT2LMHeadModel, config)
+    prepared = whole(model, words)
+    ids = words("the c\u00e1t sa", add_special_tokens=False, return_tensors="pt")["input_ids"]
+    known = explain_prediction(prepared, "the c\u00e1t sa", "to", reference="the dog sat")
+    assert known.tokens == [*"the c", "\u00e1 1/2", "\u00e1 2/2", *"t sat"]
+    with torch.no_grad():
+        logits = model(torch.cat([ids, torch.tensor([words("t")["input_ids"][:1]])], 1)).logits[0]
+    shares = logits[-2:].log_softmax(-1)
+    score = sum(float(row[words(letter)["input_ids"][0]]) for row, letter in zip(shares, "to", strict=True))
+    assert known.value == pytest.approx(score)
+    by_ids = explain_prediction(prepared, {"input_ids": ids}, "to", reference="the dog sat")
+    torch.testing.assert_close(by_ids.relevance, known.relevance, rtol=1e-9, atol=1e-12)
+    assert float(known.relevance.sum()) == pytest.approx(known.change, abs=1e-3 * known.scale)
+    with pytest.raises(LigflowError, match="knows no 'words'"):
+        known.by("words")
+    assert Explainer(model, words).explain("the cat").tokens == [*"the cat", "</s>"]

@@ -63,7 +63,8 @@ def vectors_of(module: nn.Module, inputs: Tensor) -> Tensor:
     """What a module of embeddings gives for ids or pixels."""
     with torch.no_grad():
         output = module(inputs)
-    return output if isinstance(output, Tensor) else first_tensor(output)
+    # a hook (enable_input_require_grads) may ask for gradients all the same
+    return (output if isinstance(output, Tensor) else first_tensor(output)).detach()
 
 
 def embedded(model: PreTrainedModel, question: Question, kept: Bool[Tensor, " all"]) -> Embedded:
