@@ -1,6 +1,7 @@
 """A model that was made ready for a run is given back as it was, also after an error."""
 
 import threading
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -48,6 +49,30 @@ def test_within_another_run_the_outer_settings_come_back(model: PreTrainedModel)
         with prepared(model, "eager"):
             assert model.config._attn_implementation == "eager"
         assert model.config._attn_implementation == "ligflow"
+
+
+def test_within_another_run_modules_are_not_looked_through_again(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, looked, modules = state(model), [0], model.modules
+
+    def counted() -> Iterator[nn.Module]:
+        looked[0] += 1
+        return modules()
+
+    monkeypatch.setattr(model, "modules", counted)
+    with prepared(model):
+        assert looked[0] > 0
+        looked[0] = 0
+        with prepared(model, "eager"):
+            assert model.config._attn_implementation == "eager"
+        with prepared(model, None):
+            assert model.config._attn_implementation == "ligflow"
+        assert looked[0] == 0
+        assert not any(module.training for module in modules())
+    assert state(model) == before
+    with prepared(model):
+        assert looked[0] > 0
 
 
 def test_a_layer_shares_the_lock_of_its_model(model: PreTrainedModel) -> None:

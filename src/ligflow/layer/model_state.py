@@ -58,6 +58,20 @@ _locks: dict[int, threading.RLock] = {}  # by the id of a config, for as long as
 _locks_guard = threading.Lock()
 
 
+class _Borrowed(threading.local):
+    """The models that this thread has locked, with their configs, and those that it has frozen.
+
+    Whoever has a model need not look through all its modules again.
+    """
+
+    def __init__(self) -> None:
+        self.configs: dict[nn.Module, list[Any]] = {}
+        self.frozen: set[nn.Module] = set()
+
+
+_borrowed = _Borrowed()
+
+
 @contextmanager
 def prepared(model: nn.Module, implementation: str | None = IMPLEMENTATION) -> Iterator[None]:
     """The model, or a layer of it, in eval mode, without parameter gradients, on an attention implementation.
@@ -73,9 +87,15 @@ def prepared(model: nn.Module, implementation: str | None = IMPLEMENTATION) -> I
 @contextmanager
 def locked(model: nn.Module) -> Iterator[None]:
     """The model for this thread alone, with all that shares its configs: its layers, taken one by one."""
+    if model in _borrowed.configs:
+        yield
+        return
+    configs = _configs(model)
     with ExitStack() as stack:
-        for config in sorted(_configs(model), key=id):
+        for config in sorted(configs, key=id):
             stack.enter_context(_lock(config))
+        _borrowed.configs[model] = configs
+        stack.callback(_borrowed.configs.pop, model)
         yield
 
 
@@ -117,6 +137,8 @@ def plain_experts(model: nn.Module) -> Iterator[None]:
 
 
 def _configs(model: nn.Module) -> list[Any]:
+    if model in _borrowed.configs:
+        return _borrowed.configs[model]
     configs: dict[int, Any] = {}
     waiting = [m.config for m in model.modules() if hasattr(getattr(m, "config", None), "to_dict")]
     while waiting:
@@ -130,6 +152,9 @@ def _configs(model: nn.Module) -> list[Any]:
 
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
+    if model in _borrowed.frozen:
+        yield
+        return
     training = [module for module in model.modules() if module.training]
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
@@ -137,8 +162,10 @@ def _frozen(model: nn.Module) -> Iterator[None]:
             module.training = False
         for parameter in learning:
             parameter.requires_grad_(False)
+        _borrowed.frozen.add(model)
         yield
     finally:
+        _borrowed.frozen.discard(model)
         for module in training:
             module.training = True
         for parameter in learning:

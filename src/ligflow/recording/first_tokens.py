@@ -13,7 +13,7 @@ from ligflow.layer.token_axes import USUAL
 from ligflow.recording.tolerances import max_token_error, rounding
 from ligflow.recording.unmodified_run import WRONG
 
-_COUNT = 64  # tokens on which a long text's layers are validated
+_COUNT = 16  # tokens on which a long text's layers are validated
 
 
 def on_first_tokens(model: nn.Module, layer: Layer) -> Layer | None:

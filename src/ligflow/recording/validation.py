@@ -42,7 +42,7 @@ def validate(model: nn.Module, layer: Layer) -> Layer:
     depend on their number is seen on the first of them; that the split layer gives what the model gave, what
     positions do, and that masks do not move, on all. Raises LigflowError where the model itself gives NaN.
     """
-    with replaying(layer):
+    with replaying(layer), prepared(model, None):
         first = on_first_tokens(model, layer)
         found = None if first is None else _as_on_first(model, layer, _validated(model, first))
         return _validated(model, layer) if found is None else found
@@ -77,7 +77,7 @@ def holds(model: nn.Module, layer: Layer, earlier: Layer) -> bool:
 
     What does not depend on values is not looked at again.
     """
-    with replaying(layer):
+    with replaying(layer), prepared(model, None):
         if earlier.mode == "whole":
             again = _judged(model, layer)
             return (again.mode, again.findings.reason) == ("whole", earlier.findings.reason)
