@@ -19,6 +19,7 @@ from ligflow.devices.weights import Copies
 from ligflow.evaluation.conformance import check
 from ligflow.explainer import computation, placement, validated_layers
 from ligflow.recording.record import record
+from prediction import tiny
 
 FAMILIES = ("bert", "llama", "albert", "gemma3_text", "mixtral")
 WAYS: dict[str, dict[str, Any]] = {
@@ -118,6 +119,20 @@ def test_two_layers_at_most_are_resident(fetched: list[tuple[int, str]]) -> None
     assert sum("fetch" in thread for _, thread in fetched) == 16  # all but the first of each pass
     explainer.explain(example(BERT, 4), layers=[1, 3])
     assert len(fetched) == 20 + 10 + 2  # what validation found is known
+
+
+def test_predictions_hold_two_layers_at_most(fetched: list[tuple[int, str]]) -> None:
+    """A prediction runs the model, and borrows its layers meanwhile: all come by one stream."""
+    model, inputs = tiny.gpt2(layers=4), {"input_ids": tiny.ids(5)}
+    asked = {"answer": 7, "reference": "mean", "edges": [0], "points": 7}
+    explainer = Explainer(model, **STREAMED)
+    before = slots(explainer.prepared.now().placement.model)
+    streamed = explainer.explain_prediction(inputs, **asked)
+    assert max(alive for alive, _ in fetched) <= 2  # the layers, and what is no layer
+    assert slots(explainer.prepared.now().placement.model) == before
+    whole = Explainer(model).explain_prediction(inputs, **asked)
+    torch.testing.assert_close(streamed.relevance, whole.relevance, rtol=0, atol=1e-12)
+    torch.testing.assert_close(streamed.edges(0), whole.edges(0), rtol=0, atol=1e-12)
 
 
 def test_a_layer_that_is_called_often_comes_once(fetched: list[tuple[int, str]]) -> None:

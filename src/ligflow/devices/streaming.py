@@ -4,6 +4,7 @@ The hooks of accelerate bring weights for a forward pass; here parts of a layer 
 gradients.
 """
 
+import weakref
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -70,9 +71,26 @@ def _fetch(spot: Spot) -> Copies:
     return fetch(module.modules(), device)
 
 
+_running: "weakref.WeakKeyDictionary[nn.Module, Stream]" = weakref.WeakKeyDictionary()
+
+
+def in_use(model: nn.Module) -> Stream | None:
+    """The stream by which the layers of a model come while it can be run, for whoever borrows one meanwhile.
+
+    Two streams would each hold the other's copies for the layers' own weights, and none would be let go of.
+    """
+    return _running.get(model)
+
+
 @contextmanager
 def running(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """The model can be run on the device: members of its stacks come one by one, the rest is there."""
+    """The model can be run on the device: members of its stacks come one by one, the rest is there.
+
+    The caller has the model to itself; where it can be run already, this is nothing.
+    """
+    if model in _running:
+        yield
+        return
     outer = _stacked(model)
     rest = [module for module in model.modules() if module not in outer]
     order = [(module, device) for module in dict.fromkeys(outer.values())]
@@ -83,9 +101,11 @@ def running(model: nn.Module, device: torch.device) -> Iterator[None]:
 
         entries = [part for part in _members(model) if part in outer]
         handles = [module.register_forward_pre_hook(bring) for module in entries]
+        _running[model] = stream
         try:
             yield
         finally:
+            del _running[model]
             for handle in handles:
                 handle.remove()
 

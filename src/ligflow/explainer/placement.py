@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ligflow.devices import streaming
-from ligflow.devices.streaming import Stream
+from ligflow.devices.streaming import Spot, Stream
 from ligflow.devices.weights import resident
 from ligflow.layer.float64 import keeping, real_type_of
 from ligflow.layer.layer import Layer
@@ -44,8 +44,15 @@ class Placement:
     @contextmanager
     def ready_for(self, layer: Layer) -> Iterator[None]:
         """The model borrowed for this layer, whose weights are on its device."""
-        here = resident(layer.module.modules(), layer.hidden.device) if self.devices else nullcontext()
-        with locked(self.model), here, prepared(self.model, layer.implementation):
+        with locked(self.model), self._here(layer), prepared(self.model, layer.implementation):
+            yield
+
+    @contextmanager
+    def _here(self, layer: Layer) -> Iterator[None]:
+        stream, device = streaming.in_use(self.model), layer.hidden.device
+        if stream is not None:
+            stream.bring(layer.module, device)
+        with resident(layer.module.modules(), device) if self.devices and not stream else nullcontext():
             yield
 
     def spread(self, layers: list[Layer]) -> list[Layer]:
@@ -64,11 +71,15 @@ class Placement:
             return [work(number) for number in range(len(layers))]
         order = [(layer.module, layer.hidden.device) for layer in layers]
         results = []
-        with locked(self.model), Stream(order) as stream:
+        with locked(self.model), self._stream(order) as stream:
             for number, spot in enumerate(order):
                 stream.bring(*spot)
                 results.append(work(number))
         return results
+
+    def _stream(self, order: Sequence[Spot]) -> AbstractContextManager[Stream]:
+        stream = streaming.in_use(self.model)
+        return Stream(order) if stream is None else nullcontext(stream)
 
     def compute(self, layers: Sequence[Layer], work: Callable[[int], T], report: Done | None) -> list[T]:
         """`work(number)` for each layer with the model borrowed, on several devices side by side."""
