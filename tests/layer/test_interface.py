@@ -35,6 +35,15 @@ def test_it_is_attention_by_its_definition() -> None:
     torch.testing.assert_close(attend(is_causal=True, sliding_window=7), by_hand(causal))
 
 
+def test_targets_of_a_long_text_go_through_in_blocks(monkeypatch) -> None:
+    mask = torch.randn(1, 2, 3, 3, generator=torch.Generator().manual_seed(5))
+    expected = by_hand(mask)
+    monkeypatch.setattr("ligflow.method.attention._BLOCK", 2 * 4 * 4 * 2 * 3)  # two of three targets
+    torch.testing.assert_close(attend(mask), expected)
+    monkeypatch.setattr("ligflow.method.attention._BLOCK", 1)  # one at the least
+    torch.testing.assert_close(attend(mask[:, :, :1]), by_hand(mask[:, :, :1]))
+
+
 def test_an_argument_that_is_not_understood_is_refused_by_name() -> None:
     with pytest.raises(UnsupportedModel, match="'temperature', which ligflow does not understand"):
         attend(temperature=2.0)

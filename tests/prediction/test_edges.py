@@ -41,6 +41,28 @@ def test_edges_are_what_autograd_says_of_every_head_target_and_source(make) -> N
     assert torch.allclose(split.sources, edges.sources, atol=1e-11)  # as without, at as many points or more
 
 
+@pytest.mark.parametrize("parts", [False, True])
+def test_edges_of_a_long_text_are_summed_in_blocks_of_targets(monkeypatch, parts: bool) -> None:
+    """Levels are begun anew where their sums do not fit beside each other, and in as many panels."""
+    built, result = chained(llama(), ids(7))
+    number = next(n for n, each in enumerate(built.graph.segments) if "u1" in each.images)
+    towards, variables = result.at_images[number]["u1"][0], built.graph.variables
+    given = partial(given_on_path, built.calls[1], "u1", variables)
+
+    def edges(allowance: float):
+        with prepared(built.calls[1].layer.module, built.calls[1].layer.implementation):
+            return edges_of(given, towards, variables["u1"].step, allowance, parts)
+
+    whole = [edges(allowance) for allowance in (1e-3, 1e-9, 0.0)]
+    monkeypatch.setattr("ligflow.method.attention._BLOCK", 3 * 4 * 7 * 8 * 24)  # three targets
+    monkeypatch.setattr("ligflow.prediction.edges._KEPT", 0)
+    for one, other in zip(whole, [edges(allowance) for allowance in (1e-3, 1e-9, 0.0)], strict=True):
+        assert one.points == other.points
+        for ours, theirs in ((one.sources, other.sources), (one.own, other.own), (one.parts, other.parts)):
+            assert (ours is None and theirs is None) or torch.allclose(ours, theirs, rtol=0, atol=1e-12)
+    assert max(one.points for one in whole) > 31
+
+
 def test_parts_take_the_points_that_they_need() -> None:
     """Their sum is right with few points; by themselves they are not."""
 

@@ -5,12 +5,20 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ligflow import LigflowError
+from ligflow import Explainer, LigflowError
 from ligflow.errors import UnsupportedModel
 from ligflow.prediction.chain import Accuracy
-from ligflow.prediction.kept_edges import check_layers, kept_edges, layers_with_edges
+from ligflow.prediction.graph import graph_of
+from ligflow.prediction.kept_edges import (
+    check_layers,
+    check_room,
+    kept_edges,
+    layers_with_edges,
+    notes_on_edges,
+)
 from prediction.chain_of_family import chained
 from prediction.oracle_families import FAMILIES, encoder_starts
+from prediction.tiny import ids, llama, runs_of
 
 
 def test_layers_are_named_all_or_those_of_the_strongest_heads() -> None:
@@ -19,6 +27,36 @@ def test_layers_are_named_all_or_those_of_the_strongest_heads() -> None:
     assert layers_with_edges(heads, "all", 6) == (0, 1, 2, 3, 4, 5)
     assert layers_with_edges(heads, "strongest", 6) == (2, 3, 4, 5)  # of 5 cells, two in layer 5
     assert layers_with_edges(heads, (), 6) == ()
+
+
+def test_edges_that_would_take_much_are_kept_where_their_layers_are_named(monkeypatch) -> None:
+    """A head by two tokens takes 32 bytes; those of four layers are 128, and four with a named one 160."""
+    heads = {layer: torch.tensor([[float(layer), -1.5]]) for layer in range(6)}
+    assert layers_with_edges(heads, "strongest", 6) == (2, 3, 4, 5)
+    assert notes_on_edges(heads, "strongest", (2, 3, 4, 5)) == []
+    monkeypatch.setattr("ligflow.prediction.kept_edges._UNASKED", 128)
+    assert layers_with_edges(heads, "strongest", 6) == (2, 3, 4, 5)
+    assert layers_with_edges(heads, [0], 6) == (0,)
+    assert layers_with_edges(heads, "all", 6) == (0, 1, 2, 3, 4, 5)
+    assert notes_on_edges(heads, [3], (3,)) == [
+        "what the strongest heads read (layers 2, 4, 5) is not kept: of 2 tokens it takes 0.1 MB; ask "
+        "for it: edges=[2, 4, 5]"
+    ]
+    assert notes_on_edges(heads, (), ()) == []
+
+
+def test_edges_that_do_not_fit_into_memory_are_refused_before_the_chain(monkeypatch) -> None:
+    """Four heads of a layer by five tokens take 800 bytes, in parts too four times as much."""
+    runs, _ = runs_of(llama(), ids(5))
+    built = graph_of(runs)
+    monkeypatch.setattr("ligflow.prediction.kept_edges.free_on_cpu", lambda: 1600)
+    for fits in ("all", [0, 1, -1], [1], (), "strongest"):
+        check_room(built, fits, parts=False, count=2)
+    with pytest.raises(LigflowError, match=r"of 2 layers read takes .* at 5 tokens.*edges=\(\)"):
+        check_room(built, "all", parts=True, count=2)
+    monkeypatch.setattr("ligflow.prediction.kept_edges.free_on_cpu", lambda: 1599)
+    with pytest.raises(LigflowError, match="ask for fewer layers"):
+        Explainer(llama()).explain_prediction({"input_ids": ids(5)}, reference="mean", answer=7, edges="all")
 
 
 def test_layers_that_there_are_not_are_refused() -> None:

@@ -15,6 +15,8 @@ from architectures import ARCHITECTURES, build, example
 from brute_force import fine_rule
 from ligflow import Explainer, UnsupportedModel, attribute_layer
 from ligflow.evaluation.conformance import check
+from ligflow.recording.unmodified_run import few_logits
+from prediction import tiny
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
 LLAMA = ARCHITECTURES["llama"]
@@ -195,3 +197,16 @@ def test_layers_that_are_not_those_of_the_model_fail_a_check(monkeypatch: pytest
     bidirectional(model)
     failed = [one.name for one in check(Explainer(model), [IDS]) if not one.passed]
     assert "layers are as the model runs" in failed
+
+
+def test_maps_read_the_head_at_one_token_where_nobody_asks_what_it_says() -> None:
+    shapes: list[torch.Size] = []
+    model = tiny.llama()
+    explainer = Explainer(model)
+    head: Any = explainer.prepared.now().placement.model.get_output_embeddings()
+    head.register_forward_hook(lambda _module, _args, output: shapes.append(output.shape))
+    explainer.explain(IDS)
+    assert {shape[1] for shape in shapes} == {1}
+    assert few_logits(model, IDS) == {"logits_to_keep": 1}
+    assert few_logits(model, {**IDS, "labels": IDS["input_ids"]}) == {}
+    assert few_logits(model.model, IDS) == {}

@@ -50,7 +50,8 @@ def explain_prediction(
     - `cut`: `modules` (heads, MLPs), `layer`, or `model` (integrated gradients of the model as one).
     - `attention`: `moved`, or `held` at the weights of the real run; `experts`: `routed` or `held`.
     - `edges`: the layers of which it is kept what each head reads from which token: those of the
-      `"strongest"` heads; those that you name, besides; `"all"`; or none, `()`.
+      `"strongest"` heads, of long texts none (beyond 1 GiB); those that you name, besides; `"all"`; or
+      none, `()`.
     - `parts`: whether these edges are split by value (what was read), key (where it was found) and query
       (what was asked).
     - `features`: dictionaries whose features are kept (sparse autoencoders, transcoders): of

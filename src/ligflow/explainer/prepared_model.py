@@ -35,7 +35,7 @@ from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.recording.record import record
 from ligflow.recording.stacks import refuse_uneven
-from ligflow.recording.unmodified_run import watched
+from ligflow.recording.unmodified_run import few_logits, watched
 from ligflow.routes.workspace import Selection
 
 _CLASSIFIERS = {*_OF_TEXTS.values(), *_OF_TOKENS.values()}
@@ -259,4 +259,5 @@ class PreparedModel:
     def _record(self, encoded: Encoded, copy: ModelCopy) -> list[Layer]:
         inputs = taken_by(self.model, encoded.inputs)
         with copy.running_on(inputs):
-            return record(cast(PreTrainedModel, copy.placement.model), inputs, self.stack)
+            model = cast(PreTrainedModel, copy.placement.model)
+            return record(model, inputs | few_logits(model, inputs), self.stack)

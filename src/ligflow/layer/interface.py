@@ -17,10 +17,18 @@ from transformers.masking_utils import eager_mask
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.layer.softmax_watch import finding
 from ligflow.layer.windows import Windows
-from ligflow.method.attention import ScoreTerms, additive, attention_output, attention_weights, causal_mask
+from ligflow.method.attention import (
+    ScoreTerms,
+    additive,
+    attention_output,
+    attention_weights,
+    causal_mask,
+    target_blocks,
+)
 
 IMPLEMENTATION = "ligflow"
 PROJECTIONS = ("query", "key", "value")
+_TENSORS = 4  # of scores and weights that a softmax makes on its way
 
 
 CACHE_NAMES = ("past_key_values", "past_key_value", "layer_past", "cache_params", "cache")
@@ -94,8 +102,15 @@ def _acted(captured: Captured) -> Float[Tensor, "batch head target value_dim"]:
 
 
 def plain(captured: Captured) -> Float[Tensor, "batch head target value_dim"]:
-    """Attention as it is defined: `u = softmax(scale q.k + bias) v`."""
-    return attention_output(attention_weights(captured.query, captured.key, captured.form), captured.value)
+    """Attention as it is defined: `u = softmax(scale q.k + bias) v`, of a long text block by block."""
+    blocks = target_blocks(captured.query, captured.key, _TENSORS)
+    parts = [_of_targets(captured, targets) for targets in blocks]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+
+def _of_targets(captured: Captured, targets: slice) -> Tensor:
+    query, form = captured.query[:, :, targets], captured.form.of_targets(targets)
+    return attention_output(attention_weights(query, captured.key, form), captured.value)
 
 
 def _read_form(

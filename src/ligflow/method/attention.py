@@ -7,14 +7,18 @@ With a gate t_k per source, `u_j(t) = sum_k p_k(t) (V_k + t_k V'_k)` and
     dL/dt_k  = dL/ds_k cap'_k scale q_j . K'_k + p_k g . V'_k
     dL/dt_q  = sum_k dL/ds_k cap'_k scale q'_j . K_k       the target's own query
 
-Grouped key/value heads serve consecutive query heads. A sink is one more logit without a value.
+Grouped key/value heads serve consecutive query heads. A sink is one more logit without a value. No target
+depends on another, so that those of a long text go through in blocks.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+_BLOCK = 2**27  # bytes of all tensors by target and source that a block of targets makes
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +33,22 @@ class ScoreTerms:
     softcap: float | None = None
     sink: Float[Tensor, " head"] | None = None
     by_head: Float[Tensor, "head 1 1"] | None = None
+
+    def of_targets(self, targets: slice) -> "ScoreTerms":
+        """Those of some targets."""
+        if self.bias is None or self.bias.shape[-2] == 1:
+            return self
+        return replace(self, bias=self.bias[..., targets, :])
+
+
+def target_blocks(
+    query: Float[Tensor, "batch head target dim"], key: Float[Tensor, "batch group source dim"], tensors: int
+) -> Iterator[slice]:
+    """Blocks of targets, one at the least, in which `tensors` as large as the weights fit into 128 MiB."""
+    batch, heads, targets, _ = query.shape
+    each = batch * heads * key.shape[2] * query.element_size() * tensors
+    count = max(1, _BLOCK // max(1, each))
+    yield from (slice(first, first + count) for first in range(0, targets, count))
 
 
 @dataclass(frozen=True, eq=False)

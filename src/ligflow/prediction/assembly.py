@@ -14,7 +14,7 @@ from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.prediction.chain import Chain
 from ligflow.prediction.check import Asked
 from ligflow.prediction.graph import Built, Runs
-from ligflow.prediction.kept_edges import kept_edges, layers_with_edges
+from ligflow.prediction.kept_edges import kept_edges, layers_with_edges, notes_on_edges
 from ligflow.prediction.kept_features import kept_features
 from ligflow.prediction.kept_units import kept_units, layers_with_units
 from ligflow.prediction.nodes import nodes_of
@@ -42,9 +42,8 @@ def assemble(
     """The explanation of one row, labelled. Raises LigflowError where nothing reaches its score."""
     _check_reached(question, reference, built, result, row)
     graph, nodes = built.graph, nodes_of(built.graph, built.calls, result, row)
-    kept = (
-        layers_with_edges(nodes.heads, settings.edges, len(runs.layers)) if settings.cut == "modules" else ()
-    )
+    wanted = settings.edges if settings.cut == "modules" else ()
+    kept = layers_with_edges(nodes.heads, wanted, len(runs.layers))
     edges = kept_edges(built, result, row, kept, runs.held, settings.parts, settings.points)
     with_units = layers_with_units(nodes.mlps, settings.neurons, len(runs.layers))
     units = kept_units(built, result, row, with_units)
@@ -53,7 +52,8 @@ def assemble(
     parallel = [call.number for call in built.calls if call.form.kind == "parallel"]
     dtype = str(runs.real.embeddings.dtype).removeprefix("torch.")
     features = kept_features(runs, built, result, row, settings, labels, whole.name)
-    own_notes = [*edges.notes, *units.notes, *features.notes]
+    left_out = notes_on_edges(nodes.heads, wanted, kept)
+    own_notes = [*edges.notes, *left_out, *units.notes, *features.notes]
     notes = [*built.notes, *own_notes, *_of_jumps(graph.segments, result, row)]
     meta = _meta(whole, question, reference, settings, about, notes, row)
     prediction = Prediction(

@@ -11,6 +11,7 @@ The right side of the sum is known, so that what the points miss shows, by head 
 are the parts of an edge, what was read, where it was found, what was asked: `ligflow.method.attention_parts`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,13 +20,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ligflow.layer.captured_path import CapturedPath
-from ligflow.method.attention import Weights, attention_weights, dot
+from ligflow.layer.interface import Captured
+from ligflow.method.attention import Weights, attention_weights, dot, target_blocks
 from ligflow.method.attention_parts import PARTS, attention_parts
 from ligflow.method.quadrature_rules import LEVELS, patterson_nodes, patterson_weights
 from ligflow.prediction.segment_errors import extrapolated
 
 AttentionAt = Callable[[Tensor], CapturedPath]
 _FIRST = 2  # the level of the quadrature that is judged first
+_TENSORS = 24  # by target and source that a point makes on its way, in float64 twice as large
+_KEPT = 2**28  # bytes of sums beyond which those of one level are kept
 _PANELS = 16  # parts of a path that is hard, each with the points of the finest rule
 
 
@@ -94,6 +98,7 @@ class _Sums:
     """Sums over points of a path, by each level's weights, of a number of equal panels.
 
     The whole tensors are summed for the levels that can be the result, those of coarser ones over sources.
+    Of a long text those of one level are, and the next one begins anew: no more is kept than is asked for.
     """
 
     def __init__(
@@ -112,46 +117,58 @@ class _Sums:
     def up_to(self, level: int) -> None:
         """Adds the points of a level that are not among those of coarser ones."""
         nodes = torch.from_numpy((patterson_nodes(level) + 1) / 2)
-        lowest = _FIRST if self.panels == 1 else level
+        if self.points and level not in self.wholes:
+            self.wholes, self.rows, self.points = {}, {}, 0
         for number in range(self.points, len(nodes)):
             for panel in range(self.panels):
-                self._add(number, (nodes[number] + panel) / self.panels, lowest)
+                self._add(number, (nodes[number] + panel) / self.panels, level)
         self.points = len(nodes)
 
-    def _add(self, number: int, node: Tensor, lowest: int) -> None:
-        pieces = self._pieces(node)
-        rows = pieces.sum(-1)
-        for level, weights in enumerate(self.weights):
-            if number < len(weights):
-                _plus(self.rows, level, rows * weights[number])
-                if level >= lowest:
-                    _plus(self.wholes, level, pieces * weights[number])
-
-    def _pieces(self, node: Tensor) -> Float[Tensor, "piece head target source"]:
-        """What moves with sources, what with the query, and where parts are asked for values and keys."""
+    def _add(self, number: int, node: Tensor, level: int) -> None:
+        """Adds a point, block by block of targets, to the sums of `level` and of those that may be kept."""
         with torch.no_grad():
             path = self.attention_at(node)
-            at = path.at
-            weights = attention_weights(at.query, at.key, at.form)
-            steps = (path.query_step, path.key_step, path.value_step)
-            found = attention_parts(weights, self.pull, at.query, at.key, at.value, steps, at.form.scaling)
-            pieces = [found.sources, found.query]
-            return torch.cat(pieces + [found.value, found.key] * self.parts).double().cpu()
+            if not self.rows:
+                self._begin(path.at, level)
+            for targets in target_blocks(path.at.query, path.at.key, _TENSORS):
+                pieces = self._pieces(path, targets)
+                sums = pieces.sum(-1)
+                for each, weights in enumerate(self.weights):
+                    if number < len(weights):
+                        self.rows[each][:, :, targets].add_(sums, alpha=weights[number])
+                        if each in self.wholes:
+                            whole = self.wholes[each]
+                            whole[:, :, targets].add_(pieces[: len(whole)], alpha=weights[number])
+
+    def _begin(self, at: Captured, level: int) -> None:
+        heads, targets, pieces = *at.query.shape[1:3], 4 if self.parts else 2
+        kept = pieces if self.parts else 1  # of what the query does its sum by target is enough
+        shape = kept, heads, targets, at.key.shape[2]
+        levels = range(_FIRST if self.panels == 1 else level, LEVELS)
+        if len(levels) * math.prod(shape) * 8 > _KEPT:
+            levels = range(level, level + 1)
+        self.wholes = {each: torch.zeros(shape, dtype=torch.float64) for each in levels}
+        self.rows = {each: torch.zeros(pieces, heads, targets, dtype=torch.float64) for each in range(LEVELS)}
+
+    def _pieces(self, path: CapturedPath, targets: slice) -> Float[Tensor, "piece head target source"]:
+        """What moves with sources, what with the query, and where parts are asked for values and keys."""
+        at, form = path.at, path.at.form.of_targets(targets)
+        query, pull = at.query[:, :, targets], self.pull[:, :, targets]
+        steps = (path.query_step[:, :, targets], path.key_step, path.value_step)
+        weights = attention_weights(query, at.key, form)
+        found = attention_parts(weights, pull, query, at.key, at.value, steps, form.scaling)
+        pieces = [found.sources, found.query]
+        return torch.cat(pieces + [found.value, found.key] * self.parts).cpu().double()
 
     def judged(self, level: int, sought: Float[Tensor, "head target"]) -> HeadEdges:
         """The edges by a level's weights, and their error."""
-        sources, query, *others = self.wholes[level]
-        own = query.sum(-1)
-        error = float((sources.sum(-1) + own - sought).abs().sum())
+        sources, own = self.wholes[level][0], self.rows[level][1]
+        error = float((self.rows[level][0] + own - sought).abs().sum())
         if not self.parts:
             return HeadEdges(sources, own, None, error, self.points * self.panels)
         coarsest, coarse, fine = (self.rows[level - back][1:] for back in (2, 1, 0))
         before, after = ((a - b).abs().sum()[None] for a, b in ((coarse, coarsest), (fine, coarse)))
         error = max(error, float(extrapolated(before, after)))
-        parts = torch.stack([*others, query])
+        parts = self.wholes[level][[2, 3, 1]]
         assert len(parts) == len(PARTS)
         return HeadEdges(sources, own, parts, error, self.points * self.panels)
-
-
-def _plus(sums: dict[int, Tensor], level: int, more: Tensor) -> None:
-    sums[level] = sums[level] + more if level in sums else more

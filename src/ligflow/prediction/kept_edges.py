@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ligflow.devices.free_memory import free_on_cpu
 from ligflow.errors import LigflowError, UnsupportedModel
 from ligflow.layer.model_state import prepared
 from ligflow.prediction.chain import Chain, Graph
@@ -17,7 +18,9 @@ from ligflow.prediction.given_attention import attention_segment, given, given_o
 from ligflow.prediction.graph import Built
 from ligflow.prediction.held import Held, HeldAttention
 from ligflow.prediction_settings import ALL
+from ligflow.progress import size_in_words
 
+_UNASKED = 2**30  # bytes of edges that are kept though nobody named their layers
 _HEADS = 5  # the strongest heads at a token whose layers' edges are kept: those that a screen names
 
 
@@ -35,16 +38,61 @@ def layers_with_edges(
 ) -> tuple[int, ...]:
     """The numbers of the layers: those of the strongest heads, and those that are asked for, or all.
 
-    Raises LigflowError for a layer that the model does not have.
+    Of a long text, where these would take more than 1 GiB, they are those that are asked for alone. Raises
+    LigflowError for a layer that the model does not have.
     """
     if edges == ALL:
         return tuple(range(count))
     check_layers(edges, count)
     if not edges:
         return ()
-    named = () if isinstance(edges, str) else (number % count for number in edges)
-    sizes = [(float(size), layer) for layer, head in heads.items() for size in head.abs().flatten()]
-    return tuple(sorted({*named, *(layer for _, layer in sorted(sizes, reverse=True)[:_HEADS])}))
+    named = set[int]() if isinstance(edges, str) else {number % count for number in edges}
+    every = named | _strongest(heads)
+    return tuple(sorted(every if _bytes(heads, every) <= _UNASKED else named))
+
+
+def notes_on_edges(
+    heads: Mapping[int, Tensor], edges: Collection[int] | str, layers: Collection[int]
+) -> list[str]:
+    """A note where edges of the strongest heads are not among those of `layers`, as they would be large."""
+    left_out = sorted(_strongest(heads) - set(layers)) if edges and edges != ALL else []
+    if not left_out:
+        return []
+    size, tokens = size_in_words(_bytes(heads, left_out)), next(iter(heads.values())).shape[-1]
+    return [
+        f"what the strongest heads read (layers {', '.join(map(str, left_out))}) is not kept: of {tokens} "
+        f"tokens it takes {size}; ask for it: edges={left_out}"
+    ]
+
+
+def _strongest(heads: Mapping[int, Float[Tensor, "head token"]]) -> set[int]:
+    """The layers of the heads that carry most at a token."""
+    sizes = [
+        (float(size), layer)
+        for layer, head in heads.items()
+        for size in head.abs().flatten().topk(min(_HEADS, head.numel())).values
+    ]
+    return {layer for _, layer in sorted(sizes, reverse=True)[:_HEADS]}
+
+
+def _bytes(heads: Mapping[int, Float[Tensor, "head token"]], layers: Collection[int]) -> int:
+    """What the edges of layers take."""
+    return sum(8 * heads[layer].numel() * heads[layer].shape[-1] for layer in layers if layer in heads)
+
+
+def check_room(built: Built, edges: Collection[int] | str, parts: bool, count: int) -> None:
+    """Raises LigflowError where the edges that are asked for do not fit into the memory that is free."""
+    named = range(count) if edges == ALL else () if isinstance(edges, str) else edges
+    layers = {number % count for number in named}
+    variables = [built.graph.variables.get(f"u{number}") for number in layers]
+    heads = [variable.real.shape[1] for variable in variables if variable is not None]
+    numbers = sum(heads) * built.graph.tokens**2 * len(built.scores[0]) * (4 if parts else 1)
+    if 8 * numbers > (free := free_on_cpu()):
+        raise LigflowError(
+            f"What the heads of {len(heads)} layers read takes {size_in_words(8 * numbers)} at "
+            f"{built.graph.tokens} tokens, and {size_in_words(free)} of the memory are free; ask for fewer "
+            "layers, e.g. edges=[-1], or for none: edges=()."
+        )
 
 
 def check_layers(edges: Collection[int] | str, count: int) -> None:
@@ -114,9 +162,9 @@ def _keep(
         error, allowance = error + own.error, allowance + may
     if not edges:
         return
-    kept.edges[call.number] = torch.cat(edges)
+    kept.edges[call.number] = edges[0] if len(edges) == 1 else torch.cat(edges)
     if parts:
-        kept.parts[call.number] = torch.cat(stacked, dim=1)
+        kept.parts[call.number] = stacked[0] if len(stacked) == 1 else torch.cat(stacked, dim=1)
     if error > allowance:
         kept.notes.append(f"the edges of layer {call.number} miss their sums by {error:.1e} in all")
 

@@ -8,7 +8,7 @@ from ligflow.explainer.current_copy import ModelCopy
 from ligflow.inputs.checks import taken_by
 from ligflow.prediction.chain import Accuracy
 from ligflow.prediction.graph import Built, Runs, both_runs, graph_of
-from ligflow.prediction.kept_edges import check_layers
+from ligflow.prediction.kept_edges import check_layers, check_room
 from ligflow.prediction.question import Question
 from ligflow.prediction.recorded import recorded_layers
 from ligflow.prediction.references import Reference
@@ -28,7 +28,9 @@ def taken_apart(
         model, inputs, recorded.layers, instead.embeddings, subject.positions, subject.score,
         recorded.decoder, settings.experts == "held", settings.attention == "held", recorded.run,
     )  # fmt: skip
-    return runs, graph_of(runs, settings.cut)
+    built = graph_of(runs, settings.cut)
+    check_room(built, settings.edges, settings.parts, len(recorded.layers))
+    return runs, built
 
 
 def accuracy_of(settings: PredictionSettings) -> Accuracy:

@@ -106,6 +106,15 @@ def uncached(model: nn.Module) -> dict[str, Any]:
     return {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
 
 
+def few_logits(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model is told so that its head is read at one token, where nobody looks at what it says.
+
+    For a long text the logits of all tokens take more memory than its layers.
+    """
+    known = inspect.signature(model.forward).parameters
+    return {"logits_to_keep": 1} if "logits_to_keep" in known and "labels" not in inputs else {}
+
+
 def _follow(model: nn.Module, layer: Layer, loaded: Layer) -> Layer:
     """The recorded layer as it ran in the model as loaded."""
     taken = replace(layer, hidden=loaded.hidden, output=loaded.output)
