@@ -68,6 +68,7 @@ SHAPES = {
     "minilm": _bert(384, 12),
     "gpt2": _gpt2(768, 12),
     "llama-like": _llama(768, 12, 4, 2048),
+    "llama-1b": _llama(2048, 32, 8, 8192),
     "llama-8b": _llama(4096, 32, 8, 14336),
 }
 TINY = {
@@ -75,6 +76,7 @@ TINY = {
     "minilm": _bert(16, 2),
     "gpt2": _gpt2(16, 2),
     "llama-like": _llama(16, 2, 1, 24),
+    "llama-1b": _llama(16, 2, 1, 24),
     "llama-8b": _llama(16, 2, 1, 24),
 }
 
@@ -83,14 +85,21 @@ def shape(name: str, tiny: bool) -> Shape:
     return (TINY if tiny else SHAPES)[name]
 
 
-def build(shape: Shape, device: torch.device, layers: int = 1) -> Explainer:
+def build(
+    shape: Shape, device: torch.device, layers: int = 1, dtype: torch.dtype = torch.float32
+) -> Explainer:
     """The model with seeded random weights, made on the device, and a tokenizer of one token a word."""
     torch.manual_seed(0)
     model_class = getattr(transformers, shape.model)
     counted = {name: layers for name in ("num_hidden_layers", "n_layer") if name in shape.config}
     with torch.device(device):
-        model = model_class(model_class.config_class(**shape.config | counted)).eval()
+        model = model_class(model_class.config_class(**shape.config | counted)).to(dtype).eval()
     return Explainer(model, word_tokenizer(), name=shape.model)
+
+
+def decoder(name: str, device: torch.device, layers: int, tiny: bool) -> Explainer:
+    """A shape of Llama with a language head."""
+    return build(replace(shape(name, tiny), model="LlamaForCausalLM"), device, layers)
 
 
 def minilm(device: torch.device) -> tuple[Explainer, Shape]:

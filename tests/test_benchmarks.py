@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import runpy
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -191,10 +192,48 @@ def test_page(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     assert all(row["first_paint"] > 0 and row["frames"] > 0 for row in rows)
 
 
-def test_gpu(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+def test_gpu(benchmark: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     benchmark("gpu").main(device="cpu", repeats=1, tiny=True, out=tmp_path / "gpu.json")
-    one, corpus, large = read(tmp_path / "gpu.json")["rows"]
+    rows = read(tmp_path / "gpu.json")["rows"]
+    *agreements, one, corpus, large, streamed, why = rows
+    assert [(row["part"], row["said"]) for row in agreements] == [("agreement", "agrees")] * 5
     assert (one["tokens"], corpus["sentences"], large["route"]) == (5, 3, "z2z")
+    assert (corpus["said"], streamed["part"], why["part"]) == ("", "streaming", "why")
+    assert why["times"] > 0
+    script = FOLDER.parent / "docs" / "scripts" / "gpu.py"
+    monkeypatch.syspath_prepend(str(script.parent))
+    block = runpy.run_path(str(script))["block"]
+    shown = block(tmp_path / "gpu.json").splitlines()
+    assert shown[0].startswith("cpu, torch ")
+    assert len(shown) == 2 + 2 + len(rows)
+    assert "| agrees |" in shown[4]
+    assert block(tmp_path / "none.json").startswith("Not run")
+
+
+def test_a_part_that_fails_on_a_gpu_does_not_lose_the_others(
+    benchmark: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = benchmark("gpu")
+
+    def fails(*_: object) -> Iterator[dict[str, object]]:
+        yield {"what": "first"}
+        raise torch.OutOfMemoryError("no room")
+
+    parts = {"bad": gpu.Part(fails, 1), "good": gpu.Part(lambda *_: iter([{"what": "second"}]), 1)}
+    monkeypatch.setattr(gpu, "PARTS", parts)
+    gpu.main(device="cpu", tiny=True, out=tmp_path / "gpu.json")
+    rows = read(tmp_path / "gpu.json")["rows"]
+    assert [row["what"] for row in rows] == ["first", "bad", "second"]
+    assert rows[1]["said"] == "failed: OutOfMemoryError: no room"
+    with pytest.raises(SystemExit, match="There is no part 'none'; choose from bad, good"):
+        gpu.main(device="cpu", tiny=True, only="none")
+
+
+def test_a_process_of_its_own_is_ended_at_its_limit(benchmark: Callable[[str], ModuleType]) -> None:
+    gpu, python = benchmark("gpu"), [sys.executable, "-S", "-c"]
+    assert gpu.ended([*python, "import time; time.sleep(60)"], 0.2) == "not finished in 0 s"
+    assert gpu.ended([*python, "raise SystemExit('CUDA error')"], 60) == "failed (1): CUDA error"
+    assert gpu.ended([*python, "pass"], 60) == ""
 
 
 def test_gpu_says_what_is_missing(benchmark: Callable[[str], ModuleType]) -> None:
