@@ -1,9 +1,10 @@
 """Pictures of the interactive pages in a real browser, for the README and the docs.
 
-Run: .venv/bin/python docs/scripts/screenshots.py [flows|answer|server]     (default: all; needs Chromium,
+Run: .venv/bin/python docs/scripts/screenshots.py [flows|answer|heads|server]   (default: all; needs Chromium,
 which sh .ci/browser installs on Debian)
 """
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -26,11 +27,21 @@ SHOTS = {  # name: width, height, colours, state; those of one text have a page 
 
 
 PROMPT, ANSWERS = "The capital of France is", (None, " London")
+CAPITALS = {
+    "Europe": {
+        "France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Germany": "Berlin", "Poland": "Warsaw",
+        "Greece": "Athens",
+    },
+    "Asia": {
+        "Japan": "Tokyo", "China": "Beijing", "India": "New", "Thailand": "Bangkok", "Iran": "Tehran",
+        "Iraq": "Baghdad",
+    },
+}  # fmt: skip
 
 
 def main() -> None:
     sys.path.append(str(DOCS.parent / "tests"))  # the browser of the tests
-    kinds = {"flows": flows, "answer": answer, "server": server}
+    kinds = {"flows": flows, "answer": answer, "heads": heads, "server": server}
     for kind in sys.argv[1:] or kinds:
         kinds[kind]()
 
@@ -50,6 +61,30 @@ def answer() -> None:
         for view, name in (("flow", "prediction-flow"), ("compared-heads", "compared-heads")):
             shown.locator(f"section.{view}").screenshot(path=DOCS / "pictures" / f"{name}.png")
         print("wrote docs/pictures/answer-page.png, prediction-flow.png and compared-heads.png")
+
+
+def heads() -> None:
+    """The page of all heads of a run on a dozen prompts (a minute)."""
+    from browser import chromium
+
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        prompts, run = Path(folder, "capitals.jsonl"), Path(folder, "run")
+        rows = [
+            {"prompt": f"The capital of {country} is", "answer": f" {answer}", "group": group}
+            for group, answers in CAPITALS.items()
+            for country, answer in answers.items()
+        ]
+        prompts.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        command = [sys.executable, "-m", "ligflow", "corpus"]
+        subprocess.run(
+            [*command, "predictions", prompts, "--out", run, "--model", "embedded:smollm2"], check=True
+        )
+        subprocess.run([*command, "report", run], check=True)
+        shown = browser.new_page(viewport={"width": 1280, "height": 1180}, color_scheme="light")
+        shown.goto((run / "report" / "heads.html").as_uri())
+        shown.wait_for_selector(".point")
+        shown.screenshot(path=DOCS / "pictures" / "heads-page.png")
+        print("wrote docs/pictures/heads-page.png")
 
 
 def server() -> None:

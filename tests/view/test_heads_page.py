@@ -26,10 +26,10 @@ SHOWN = HeadsPage(
         Measure(f"share in {HOSTILE[0]}", "mean"),
     ],
     [
-        ShownComponent("layer 0, head 0", "head", True, 0.2, 0.4, [0.3, 1.25, 0.35, 0, 0.1], EXAMPLES),
-        ShownComponent("layer 0, head 1", "head", True, -0.4, -0.2, [-0.3, -1, 0.3, 0, None], EXAMPLES),
-        ShownComponent("layer 1, cross head 0", "cross-head", False, None, None, [0.1, 0.5, 0.2, 1, 0.1], []),
-        ShownComponent("layer 1, MLP", "mlp", False, -0.1, 0.1, [0.0, 0.0, 0.05, 1, 0.2], []),
+        ShownComponent("layer 0, head 0", "head", "for", 0.2, 0.4, [0.3, 1.25, 0.35, 0, 0.1], EXAMPLES),
+        ShownComponent("layer 0, head 1", "head", "against", -0.4, -0.2, [-0.3, -1, 0.3, 0, None], EXAMPLES),
+        ShownComponent("layer 1, cross head 0", "cross-head", "no", None, None, [0.1, 0.5, 0.2, 1, 0.1], []),
+        ShownComponent("layer 1, MLP", "mlp", "no", -0.1, 0.1, [0.0, 0.0, 0.05, 1, 0.2], []),
     ],
     PROMPTS,
     {"head": 0.05, "cross-head": 0.05, "mlp": 0.02},
@@ -39,6 +39,7 @@ SHOWN = HeadsPage(
 def test_a_point_is_chosen_and_its_examples_are_shown(opened: Open) -> None:
     shown = opened(html=page(SHOWN))
     assert len(shown.query_selector_all(".point")) == 3  # heads alone
+    assert shown.inner_text(".side h2") == "layer 0, head 0"  # the largest share
     shown.select_option('[name="show"]', "heads and MLPs")
     shown.select_option('[name="y"]', "2")
     points = shown.query_selector_all(".point")
@@ -54,7 +55,7 @@ def test_a_point_is_chosen_and_its_examples_are_shown(opened: Open) -> None:
     assert (right - middle) / (middle - left) == pytest.approx(1, abs=1e-6)  # +0.3, 0, -0.3
     names["layer 0, head 0"].click()
     side = shown.inner_text(".side")
-    assert "It carries the task: share 30%, 95% interval 20% to 40%" in side
+    assert "It carries the task, for the answer: share 30%, 95% interval 20% to 40%" in side
     assert "stay below 5%" in side
     cards = shown.query_selector_all(".example")
     assert len(cards) == 2
@@ -94,12 +95,14 @@ def test_measures_are_chosen_and_stand_in_the_address(opened: Open) -> None:
 def test_keys_walk_through_points_and_choose(opened: Open) -> None:
     shown = opened(html=page(SHOWN), state="y=2")
     shown.focus(".scatter")
-    shown.keyboard.press("ArrowRight")
+    for key in ("ArrowRight", "ArrowLeft", "ArrowLeft"):  # from the chosen point, which is the last
+        shown.keyboard.press(key)
     assert shown.inner_text(".tip") == "layer 0, head 1: share −30%, magnitude 30%"
     shown.keyboard.press("ArrowRight")
     shown.keyboard.press("ArrowLeft")
     shown.keyboard.press("Enter")
     assert shown.inner_text(".side h2") == "layer 0, head 1"
+    assert "It carries the task, against the answer: share −30%" in shown.inner_text(".side")
     assert "part=layer+0%2C+head+1" in shown.evaluate("location.hash")
 
 
@@ -125,4 +128,4 @@ def test_the_table_sorts_and_chooses(opened: Open) -> None:
 def test_without_scripts_the_numbers_are_a_table() -> None:
     html = page(replace(SHOWN, components=SHOWN.components[:1]))
     assert "<noscript><table>" in html
-    assert "<th>layer 0, head 0</th><td>yes</td><td>0.3</td><td>1.25</td><td>0.35</td>" in html
+    assert "<th>layer 0, head 0</th><td>for</td><td>0.3</td><td>1.25</td><td>0.35</td>" in html

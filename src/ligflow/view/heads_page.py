@@ -46,11 +46,14 @@ class ShownExample:
 
 @dataclass(frozen=True)
 class ShownComponent:
-    """A head or MLP: its values in the order of the measures (None: not defined), and its examples."""
+    """A head or MLP: its values in the order of the measures (None: not defined), and its examples.
+
+    `carries` is `for`, `against` the answer, or `no`.
+    """
 
     name: str
     kind: str
-    carries: bool
+    carries: str
     low: float | None
     high: float | None
     values: Sequence[float | None]
@@ -110,7 +113,7 @@ def _printable(data: object) -> object:
 def _table(shown: HeadsPage) -> str:
     heads = "".join(f"<th>{_text(name)}</th>" for name in ("", "carries", *(m.name for m in shown.measures)))
     rows = "".join(
-        f"<tr><th>{_text(part.name)}</th><td>{'yes' if part.carries else 'no'}</td>"
+        f"<tr><th>{_text(part.name)}</th><td>{_text(part.carries)}</td>"
         + "".join(f"<td>{'none' if value is None else f'{value:.4g}'}</td>" for value in part.values)
         + "</tr>"
         for part in shown.components

@@ -67,7 +67,7 @@ def test_what_is_said_first_and_the_tables(tmp_path: Path) -> None:
     assert len(pandas.read_parquet(tmp_path / "out" / "groups.parquet")) == 3 * 8
     shown = dashboard(tmp_path / "out" / "heads.html")
     first = shown["components"][1]
-    assert (first["name"], first["carries"]) == ("layer 0, head 1", True)
+    assert (first["name"], first["carries"]) == ("layer 0, head 1", "for")
     assert first["values"][0] == pytest.approx(table["share"][1])
     assert [measure["name"] for measure in shown["measures"]][-3:] == [
         "share in a*b",

@@ -9,7 +9,7 @@ from ligflow.corpus.analysis.prompt_components import Component
 from ligflow.corpus.analysis.prompt_examples import Example, examples, labels
 from ligflow.corpus.reports.markdown import in_words
 from ligflow.corpus.reports.predictions_data import PredictionFindings
-from ligflow.corpus.reports.predictions_page import summary
+from ligflow.corpus.reports.predictions_page import carries_in_words, summary
 from ligflow.view.heads_page import HeadsPage, Measure, ShownComponent, ShownExample, ShownPrompt, page
 from ligflow.view.prediction_words import running
 
@@ -37,7 +37,7 @@ def heads_page(findings: PredictionFindings, links: Mapping[int, str]) -> str:
     }
     return page(
         HeadsPage(
-            f"Which heads carry it: {findings.run.manifest['model']['name']}",
+            f"Which heads carry the task: {findings.run.manifest['model']['name']}",
             in_words(summary(findings, str)),
             measures,
             [
@@ -65,7 +65,7 @@ def _shown(row: ComponentShare, own: list[Example], in_groups: list[float]) -> S
         float(row.layer), *in_groups,
     ]  # fmt: skip
     return ShownComponent(
-        _part(row).name, row.kind, row.carries, _known(row.low), _known(row.high),
+        _part(row).name, row.kind, carries_in_words(row), _known(row.low), _known(row.high),
         [_known(value) for value in values],
         [ShownExample(example.prompt, example.share, example.relevance) for example in own],
     )  # fmt: skip

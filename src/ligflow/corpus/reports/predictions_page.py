@@ -19,7 +19,8 @@ _EXPLAINED = (
     "of different layers do not add up: what one layer writes goes through the next. Intervals are 95%, of a "
     "bootstrap over prompts, and hold for all heads (or MLPs) at once. *Control*: the heads exchanged at "
     "random in each prompt; what the largest mean then stays below in 95% of the draws. A component "
-    "*carries* the task if its interval leaves out 0 and its share is beyond the control."
+    "*carries* the task, for the answer or against it, if its interval leaves out 0 and its share is beyond "
+    "the control."
 )
 _MEANING = (
     "What this does not say: shares are of the change from the reference, and another reference has others. "
@@ -64,7 +65,21 @@ def _carriers(rows: Sequence[ComponentShare], called: str) -> str:
     named = ", ".join(f"{name_of(row)} {row.share:+.1%}" for row in carrying[:_NAMED])
     more = f", and {len(carrying) - _NAMED} more (`components.csv`)" if len(carrying) > _NAMED else ""
     verb = "carries" if len(carrying) == 1 else "carry"
-    return f"**{len(carrying)} of {len(rows)} {called} {verb} the task** {limit}: {named}{more}."
+    said = f"**{len(carrying)} of {len(rows)} {called} {verb} the task**{_against(carrying)}"
+    return f"{said} {limit}: {named}{more}."
+
+
+def _against(carrying: Sequence[ComponentShare]) -> str:
+    """How many of those that carry it speak against the answer, where some do."""
+    count = sum(row.share < 0 for row in carrying)
+    if len(carrying) == 1:
+        return ", against the answer" * count
+    return f", {'all' if count == len(carrying) else count} of them against the answer" if count else ""
+
+
+def carries_in_words(row: ComponentShare) -> str:
+    """Whether a component carries the task, and which way: `for`, `against` the answer, `no`."""
+    return ("for" if row.share > 0 else "against") if row.carries else "no"
 
 
 def _of_groups(findings: PredictionFindings, shown: Callable[[str], str]) -> list[str]:
@@ -126,7 +141,7 @@ def _components(findings: PredictionFindings) -> str:
     heads = ["", "share", "interval", "control", "carries", "for the answer in", "at the last token"]
     body = [
         [name_of(row), f"{row.share:+.2%}", _interval(row.low, row.high), f"{row.control:.2%}",
-         "yes" if row.carries else "no", f"{row.positive:.0%}", _percent(row.at_last)]
+         carries_in_words(row), f"{row.positive:.0%}", _percent(row.at_last)]
         for row in rows[:_LISTED]
     ]  # fmt: skip
     rest = len(rows) - _LISTED

@@ -31,13 +31,7 @@ export function componentTable(data, choose) {
         const button = make("button", { type: "button", onclick: () => choose(place) }, part.name);
         button.setAttribute("aria-pressed", String(place === chosen));
         const values = data.measures.map((measure, of) => make("td", {}, said(measure, part.values[of])));
-        return make(
-          "tr",
-          {},
-          make("th", { scope: "row" }, button),
-          make("td", {}, part.carries ? "yes" : "no"),
-          ...values,
-        );
+        return make("tr", {}, make("th", { scope: "row" }, button), make("td", {}, part.carries), ...values);
       }),
     );
   }

@@ -32,7 +32,8 @@ export function detail(data, part) {
 
 function verdict(part, limit) {
   const interval = part.low === null ? "no interval" : `95% interval ${shareOf(part.low)} to ${shareOf(part.high)}`;
-  const carries = part.carries ? "It carries the task" : "Whether it carries the task cannot be told";
+  const way = part.carries === "for" ? "for the answer" : "against the answer";
+  const carries = part.carries === "no" ? "Whether it carries the task cannot be told" : `It carries the task, ${way}`;
   return `${carries}: share ${shareOf(part.values[0])}, ${interval}; heads exchanged at random stay below ${shareOf(limit)}.`;
 }
 

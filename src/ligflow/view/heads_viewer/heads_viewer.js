@@ -56,11 +56,14 @@ export function mountHeads(place, data) {
   draw();
 }
 
-/** How a page opens: heads by their share and layer. */
+/** How a page opens: heads by their share and layer, the one with the largest share chosen. */
 function opening(data) {
   const layer = data.measures.findIndex((measure) => measure.unit === "count");
   const heads = data.components.some((part) => SHOWN.heads.includes(part.kind));
-  return { x: 0, y: Math.max(0, layer), show: heads ? "heads" : "MLPs", chosen: null };
+  const show = heads ? "heads" : "MLPs";
+  const size = (part) => (SHOWN[show].includes(part?.kind) ? Math.abs(part.values[0] ?? 0) : -1);
+  const chosen = data.components.reduce((best, part, place, all) => (size(part) > size(all[best]) ? place : best), 0);
+  return { x: 0, y: Math.max(0, layer), show, chosen };
 }
 
 function menu(name, label, choices, changed) {

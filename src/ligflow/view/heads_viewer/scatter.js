@@ -75,7 +75,7 @@ export function scatter(data, choose) {
 
 /** A circle for a head, a diamond for one that reads an encoder, a square for an MLP; full if it carries the task. */
 function markOf(part, x, y, chosen) {
-  const names = ["point", part.carries ? (part.values[0] > 0 ? "for" : "against") : "other", chosen ? "chosen" : ""];
+  const names = ["point", part.carries === "no" ? "other" : part.carries, chosen ? "chosen" : ""];
   const common = { class: names.join(" "), "data-name": part.name };
   if (part.kind === "head") return drawn("circle", { ...common, cx: x, cy: y, r: RADIUS });
   const square = { ...common, x: x - RADIUS, y: y - RADIUS, width: 2 * RADIUS, height: 2 * RADIUS };
