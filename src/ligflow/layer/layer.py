@@ -98,7 +98,7 @@ class Layer:
 
     def forward(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token dim"]:
         """z -> z' through the unmodified layer."""
-        return torch.cat([self._call(part) for part in self._runs(hidden)])
+        return _joined([self._call(part) for part in self._runs(hidden)])
 
     def capture(self, hidden: Float[Tensor, "batch token dim"]) -> Captured:
         """The projections of `hidden`, as they reach the attention function."""
@@ -182,7 +182,7 @@ class Layer:
             parts = self._parts(own_u)
             with attention_action(substitute(parts, second)), replaced_outputs(unused):
                 outputs.append(self._call(part))
-        return torch.cat(outputs)
+        return _joined(outputs)
 
     def on_input(self, hidden: Float[Tensor, "token dim"]) -> "Layer":
         """This call on other hidden states, with what the layer makes of them."""
@@ -191,7 +191,7 @@ class Layer:
 
     def attend(self, hidden: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token head value_dim"]:
         """u, by the plain definition of attention (differentiable)."""
-        return torch.cat([self._attended(part) for part in self._runs(hidden)]).transpose(1, 2)
+        return _joined([self._attended(part) for part in self._runs(hidden)]).transpose(1, 2)
 
     def _attended(self, hidden: Tensor) -> Tensor:
         if self.calls:
@@ -265,6 +265,11 @@ class Layer:
         examples = 1 if self.layout.examples is None else examples * self.layout.parts
         known = list(zip(self.forms, self.groups, strict=True))
         return Watch(partial(hand_over, self.module), examples, known, moves=self.mode == "coupled")
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """The parts of a batch below one another; a single one as it is, not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def _form(form: ScoreTerms, change: Callable[[Any], Any]) -> ScoreTerms:

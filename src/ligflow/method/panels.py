@@ -216,7 +216,7 @@ def _decay(
 ) -> tuple[Float[Tensor, "target scalar"], Float[Tensor, "target scalar"]]:
     """The part of `T r^2` that counts, and T."""
     found = torch.einsum("ns,stgk->ntgk", _COEFFICIENTS[level].to(values), values)
-    last, middle, early = found.unflatten(0, (3, 2)).norm(dim=1).sum(-1)
+    last, middle, early = torch.hypot(found[::2], found[1::2]).sum(-1)
     pace = torch.maximum(_ratio(last, middle), _ratio(middle, early)).clamp(max=1)
     return _DECAY * last * pace.square(), last
 

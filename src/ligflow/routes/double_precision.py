@@ -95,7 +95,8 @@ def _coming_back(
     An example is a token that at both ends attends to nothing but itself. With it, the size under which
     a total is rounding.
     """
-    first, *later = (image_at(route, node, work.rows, settings.memory_budget) for node in _LOOKED_AT)
+    budget = work.budget(settings.memory_budget)
+    first, *later = (image_at(route, node, work.rows, budget) for node in _LOOKED_AT)
     floor = floor_of(later[-1], work.owner)
     far = torch.stack([(image - first).norm(dim=-1) for image in later])
     return ((far[-1] < floor) & (far.amax(dim=0) > floor)).any(dim=-1), floor

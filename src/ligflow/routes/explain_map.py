@@ -33,7 +33,7 @@ def explain_map(
     end, row = torch.ones(1, dtype=torch.float32, device=work.rows.device), work.rows[:1]
     kind = settings.scalarization_of(route)
     kind = kind.fitted(work.selections, route, lambda: path_map.image(end, row).shape[2:])
-    budget = settings.memory_budget
+    budget = work.budget(settings.memory_budget)
     first = None
     if start is not None:
         first = work.once(("first", start), lambda: image_at(path_map, 0.0, work.rows, budget))
@@ -60,7 +60,7 @@ def _with_jumps(
     path_map: PathMap,
     targets: Int[Tensor, " target"],
     work: Workspace,
-    budget: int | None,
+    budget: int,
 ) -> Attribution:
     """Where tokens choose experts along their paths, how far F jumps; rounding is no jump."""
     if path_map.own_tokens is None or work.batch.held:

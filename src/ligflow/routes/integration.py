@@ -59,11 +59,13 @@ def attribute(
 
     def pulled_back(nodes: Tensor, rows: Tensor) -> Tensor:
         between_points()
-        own, began = kind.of_rows(rows), nodes[:, None, None, None] == 0
+        own, began = kind.of_rows(rows), bool((nodes == 0).any())
         stays = torch.where((end[rows] == 0).all(-1, keepdim=True), rounding[rows], 0)
 
         def towards(value: Tensor) -> Tensor:
-            moved = torch.where(began, 0, value - first[rows])  # at a = 0 not even rounding moves
+            moved = value - first[rows]
+            if began:  # at a = 0 not even rounding moves
+                moved = moved * (nodes != 0)[:, None, None, None]
             return own.cotangent(_unless_rounding(moved, stays), end[rows])
 
         return route.pullback(nodes, targets[rows], towards)
@@ -92,7 +94,7 @@ def attribute(
 
 def _unless_rounding(moved: Tensor, limit: Tensor) -> Tensor:
     """0 where F moved by no more than the limit: the direction of rounding is none."""
-    return torch.where(moved.norm(dim=-1, keepdim=True) <= limit, 0, moved)
+    return moved * (moved.norm(dim=-1, keepdim=True) > limit)  # many times faster than torch.where
 
 
 def image_at(

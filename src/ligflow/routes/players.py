@@ -51,7 +51,7 @@ def first_players(work: Workspace, baseline: HeadBaseline, att_baseline: Baselin
 
 def u_at(work: Workspace, baseline: Baseline, node: float) -> Float[Tensor, "row head value_dim"]:
     """`u_j(a)` of the targets, e.g. `u_j(0) = ATT_j({z_k(0; j)}_k)`; other rows are 0 and unused."""
-    of_targets = image_at(z2u_from(work, baseline), node, work.rows).to(work.batch.z)
+    of_targets = image_at(z2u_from(work, baseline), node, work.rows, work.budget()).to(work.batch.z)
     every_row = of_targets.new_zeros(len(work.batch.z), *of_targets.shape[1:])
     return every_row.index_copy(0, work.rows, of_targets)
 

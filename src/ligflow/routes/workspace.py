@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ligflow.devices.blocks import default_budget
 from ligflow.method.baselines import Baseline, Start
 from ligflow.paths.attention_path import AttentionPath, attention_path
 from ligflow.paths.batch import LayerBatch, starts_together
@@ -62,6 +63,10 @@ class Workspace:
         if key not in self.results:
             self.results[key] = compute()
         return self.results[key]
+
+    def budget(self, asked: int | None = None) -> int:
+        """Bytes for blocks of work: those that were asked for, or a part of what was free when it began."""
+        return asked or int(self.once("budget", lambda: default_budget(self.batch.z.device)))
 
     def start(self, baseline: Baseline) -> Start:
         """Where the sources start."""
