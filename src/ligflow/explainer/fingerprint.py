@@ -51,7 +51,7 @@ class Structure:
         if isinstance(value, PreTrainedConfig):
             return self._identity(value), self._of_parts(value, vars(value), always=True)
         if always and isinstance(value, (dict, list, tuple, set)) and len(value) <= _LONG:
-            return type(value), self._of_parts(value, value, always)
+            return type(value), self._of_parts(value, value, always) if value else ()
         if not isinstance(value, nn.Module) and self._references.reach(value):
             return self._identity(value), type(value), self._of_parts(value, parts_of(value))
         return self._identity(value), type(value), len(value) if isinstance(value, (dict, list, set)) else 0
