@@ -30,6 +30,9 @@ KINDS: dict[str, Callable[[], Any]] = {
     "lora": lambda: peft.LoraConfig(r=2, target_modules=MATRICES),
     "dora": lambda: peft.LoraConfig(r=2, target_modules=MATRICES, use_dora=True),
     "ia3": lambda: peft.IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
+    "adalora": lambda: peft.AdaLoraConfig(
+        init_r=2, target_r=2, tinit=1, tfinal=1, total_step=10, target_modules=MATRICES
+    ),
 }
 
 
@@ -80,9 +83,10 @@ def test_maps_inside_layers_are_those_of_merged_weights(kind: str) -> None:
     assert_maps(flow, Explainer(copy.deepcopy(held).merge_and_unload()).explain(inputs))
     assert not flow.unmet
     modules = 2 * (2 if kind == "ia3" else len(MATRICES))
-    name = "ia3" if kind == "ia3" else "lora"
-    note = f"the adapter 'default' ({name}) is part of what is explained, on {modules} modules"
-    assert flow.meta["notes"] == [note]
+    name = "lora" if kind == "dora" else kind
+    note, *others = flow.meta["notes"]
+    assert note == f"the adapter 'default' ({name}) is part of what is explained, on {modules} modules"
+    assert len(others) == (2 if kind == "adalora" else 0)  # of each layer: it has no closed form
 
 
 def test_what_is_explained_follows_the_state_of_the_adapters() -> None:
