@@ -1,4 +1,4 @@
-"""SmolLM2 in torchao's int8 against float32: how much relevance moves. Needs `pip install torchao`.
+"""SmolLM2 in torchao's int8 against float32: how much relevance moves.
 
 python docs/scripts/quantised.py
 """
