@@ -17,6 +17,8 @@ OLDEST_TESTS ?= $(addprefix tests/,routes/test_autograd.py recording/test_record
                 corpus/sources/test_readers.py corpus/runs/test_runner.py cli/test_main.py)
 # a process a core: each begins with its part of the files in order, and who is done takes from those who are not
 BESIDE := -n auto --dist worksteal
+# the files that have slow tests: to collect the others too takes each process half a minute
+SLOW_FILES = $(shell grep -rl 'mark\.slow' tests --include='test_*.py')
 COVERAGE_TESTS ?= -m "not slow"
 SENTENCE ?= The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light.
 PROMPT ?= The capital of France is
@@ -36,7 +38,7 @@ demo-site: $(VENV)/.demo
 test: $(VENV)/.test
 	@sh .ci/browser
 	$(BIN)/python -m pytest -m "not slow" $(BESIDE)
-	$(BIN)/python -m pytest -m slow $(BESIDE)
+	$(BIN)/python -m pytest -m slow $(BESIDE) $(SLOW_FILES)
 
 coverage: $(VENV)/.test
 	@sh .ci/browser
