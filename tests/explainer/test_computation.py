@@ -1,9 +1,10 @@
 """Attributions of every layer, and what is said of the work."""
 
+import pytest
 import torch
 
 from architectures import ARCHITECTURES, build, example
-from ligflow import Explainer
+from ligflow import Explainer, LigflowError
 from ligflow.explainer.computation import attention_of, compute, work_in_words
 from ligflow.settings import ask
 
@@ -39,3 +40,16 @@ def test_work_is_counted_in_bytes_of_maps() -> None:
     prepared = Explainer(build(BERT)).prepared
     lone = prepared.example(prepared.encode(example(BERT, 4)), ("z2u",), None, None)
     assert work_in_words(lone, ("z2u", "z2z"), prepared.model.config) == "4 tokens x 2 layers, maps of 0.1 MB"
+
+
+def test_maps_that_do_not_fit_into_memory_are_refused_before_the_work(monkeypatch) -> None:
+    """Two layers of four heads and z2z by four targets and sources in float32: 640 bytes."""
+    explainer, inputs = Explainer(build(BERT)), example(BERT, 4)
+    monkeypatch.setattr("ligflow.explainer.computation.free_on_cpu", lambda: 2 * 640)
+    assert explainer.explain(inputs, routes=("z2u", "z2z")).z2u.shape == (2, 4, 4, 4)
+    with pytest.raises(LigflowError, match=r"The maps take 0.1 MB at 4 tokens.*targets=\[-1\]"):
+        explainer.explain(inputs, routes=("z2u", "z2z"), parts=True)
+    monkeypatch.setattr("ligflow.explainer.computation.free_on_cpu", lambda: 2 * 640 - 1)
+    with pytest.raises(LigflowError, match="Ask for fewer targets"):
+        explainer.explain(inputs, routes=("z2u", "z2z"))
+    explainer.explain(inputs, routes=("z2u", "z2z"), targets=[-1])

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ligflow.devices.free_memory import free_on_cpu
 from ligflow.errors import LigflowError
 from ligflow.explainer.carried_starts import at_layers
 from ligflow.explainer.example import Example, Results
@@ -26,9 +27,10 @@ def compute(
 ) -> list[list[Results]]:
     """For each of the settings, for each example, the attributions of every layer.
 
-    Examples whose layers allow it go through each layer together; the others one by one.
+    Examples whose layers allow it go through each layer together; the others one by one. Raises LigflowError
+    where the maps that are asked for do not fit into the memory that is free.
     """
-
+    _check_room(examples, settings)
     carried = any(variant.carried for variant in settings)
     at = [at_layers(example, settings) if carried else None for example in examples]
 
@@ -106,9 +108,34 @@ def attention_of(example: Example) -> Float[Tensor, "layer head target source"]:
 
 def work_in_words(example: Example, routes: Iterable[str], config: Any) -> str:
     """What is to be done, `9 tokens x 6 layers, maps of 0.1 MB`."""
-    layers, targets, sources = len(example.layers), len(example.targets), len(example.tokens.labels)
-    heads = getattr(text_config(config), "num_attention_heads", None) or 1
-    heads = max(heads) if isinstance(heads, (list, tuple)) else heads  # one number for each stage
-    maps = sum({"z2u": heads, "z2z": 1}.get(route, 0) for route in routes)
-    size = layers * targets * sources * maps * example.layers[0].hidden.element_size()
+    layers, sources, size = len(example.layers), len(example.tokens.labels), _bytes(example, routes, config)
     return f"{sources} tokens x {layers} layers, maps of {size_in_words(size)}"
+
+
+def _bytes(
+    example: Example, routes: Iterable[str], config: Any, parts: bool = False, split: bool = False
+) -> int:
+    """What the maps of an example take, those by value, key and query and those by head too."""
+    layers, targets, sources = len(example.layers), len(example.targets), len(example.tokens.labels)
+    heads = (config and getattr(text_config(config), "num_attention_heads", None)) or 1
+    heads = max(heads) if isinstance(heads, (list, tuple)) else heads  # one number for each stage
+    by_route = {"z2u": heads * (4 if parts else 1), "z2z": 1 + (2 * heads if split else 0)}
+    maps = sum(by_route.get(route, 0) for route in routes)
+    return layers * targets * sources * maps * example.layers[0].hidden.element_size()
+
+
+def _check_room(examples: Sequence[Example], settings: Sequence[Settings]) -> None:
+    """Raises LigflowError for maps that do not fit, which are held twice as they are joined."""
+    config = getattr(examples[0].placement.model, "config", None)
+    needed = sum(
+        _bytes(example, variant.routes, config, variant.parts, variant.split)
+        for example in examples
+        for variant in settings
+    )
+    if 2 * needed > (free := free_on_cpu()):
+        longest = max(len(example.tokens.labels) for example in examples)
+        raise LigflowError(
+            f"The maps take {size_in_words(needed)} at {longest} tokens, twice that while they are joined; "
+            f"{size_in_words(free)} of the memory are free. Ask for fewer targets (targets=[-1]), layers "
+            "(layers=[0]) or routes (routes=('z2z',))."
+        )
