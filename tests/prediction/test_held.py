@@ -13,7 +13,7 @@ from ligflow.prediction.recorded import recorded_layers
 from prediction.tiny import gpt2, ids
 
 
-def test_held_attention_gives_what_heads_gave_and_is_linear_in_values() -> None:
+def test_held_attention_gives_what_heads_gave_and_is_linear_in_values(monkeypatch) -> None:
     copy = PreparedModel(gpt2()).now()
     model = copy.placement.model
     layers = recorded_layers(copy, {"input_ids": ids()}, None).layers
@@ -21,13 +21,16 @@ def test_held_attention_gives_what_heads_gave_and_is_linear_in_values() -> None:
     assert str(held) == "attention"
     assert bool(held)
     for number, layer in enumerate(layers):
-        [weights] = held.attention[number]
-        torch.testing.assert_close(weights.p.sum(-1), torch.ones_like(weights.p[..., 0]))
+        [attention] = held.attends(number)
+        weights = attention.weights.p
+        torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
         with prepared(model, layer.implementation):
             captured, u = layer.capture(layer.hidden[None]), layer.attend(layer.hidden[None])
-        [attention] = held.attends(number)
         own = attention(captured)
         torch.testing.assert_close(own.transpose(1, 2), u)
+        with monkeypatch.context() as few:
+            few.setattr("ligflow.method.attention._BLOCK", 1)  # a target at a time
+            torch.testing.assert_close(attention(captured), own)
         torch.testing.assert_close(attention(replace(captured, value=2 * captured.value)), 2 * own)
 
 

@@ -22,13 +22,12 @@ from ligflow.method.attention import (
     additive,
     attention_output,
     attention_weights,
+    by_target_blocks,
     causal_mask,
-    target_blocks,
 )
 
 IMPLEMENTATION = "ligflow"
 PROJECTIONS = ("query", "key", "value")
-_TENSORS = 4  # of scores and weights that a softmax makes on its way
 
 
 CACHE_NAMES = ("past_key_values", "past_key_value", "layer_past", "cache_params", "cache")
@@ -103,14 +102,13 @@ def _acted(captured: Captured) -> Float[Tensor, "batch head target value_dim"]:
 
 def plain(captured: Captured) -> Float[Tensor, "batch head target value_dim"]:
     """Attention as it is defined: `u = softmax(scale q.k + bias) v`, of a long text block by block."""
-    blocks = target_blocks(captured.query, captured.key, _TENSORS)
-    parts = [_of_targets(captured, targets) for targets in blocks]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+    query, key, form = captured.query, captured.key, captured.form
 
+    def u(targets: slice) -> Tensor:
+        weights = attention_weights(query[:, :, targets], key, form.of_targets(targets))
+        return attention_output(weights, captured.value)
 
-def _of_targets(captured: Captured, targets: slice) -> Tensor:
-    query, form = captured.query[:, :, targets], captured.form.of_targets(targets)
-    return attention_output(attention_weights(query, captured.key, form), captured.value)
+    return by_target_blocks(query, key, u)
 
 
 def _read_form(

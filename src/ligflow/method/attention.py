@@ -11,7 +11,7 @@ Grouped key/value heads serve consecutive query heads. A sink is one more logit 
 depends on another, so that those of a long text go through in blocks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 _BLOCK = 2**27  # bytes of all tensors by target and source that a block of targets makes
+_WEIGHTS = 4  # tensors of scores and weights that a softmax makes on its way
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,16 @@ class Weights:
 
     p: Float[Tensor, "batch head target source"]
     slope: Float[Tensor, "batch head target source"] | None
+
+
+def by_target_blocks(
+    query: Float[Tensor, "batch head target dim"],
+    key: Float[Tensor, "batch group source dim"],
+    compute: Callable[[slice], Float[Tensor, "points head some value_dim"]],
+) -> Float[Tensor, "points head target value_dim"]:
+    """`compute(targets)` of attention weights, block by block and joined."""
+    parts = [compute(targets) for targets in target_blocks(query, key, _WEIGHTS)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
 def attention_weights(

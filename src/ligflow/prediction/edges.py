@@ -89,9 +89,9 @@ def held_edges(
     """
     moved = dot(towards.transpose(0, 1)[None], values[1:] - values[:1])
     read = (weights.p * moved)[0].double().cpu()
-    nothing = torch.zeros_like(read)
-    own = nothing.sum(-1)
-    return HeadEdges(read, own, torch.stack([read, nothing, nothing]) if parts else None, 0.0, 1)
+    own = read.new_zeros(read.shape[:-1])
+    stacked = torch.cat([read[None], read.new_zeros(2, *read.shape)]) if parts else None
+    return HeadEdges(read, own, stacked, 0.0, 1)
 
 
 class _Sums:

@@ -20,27 +20,42 @@ from ligflow.layer.experts import choices, holding_each
 from ligflow.layer.interface import IMPLEMENTATION, Captured, attention_action
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared, replaced_forwards
-from ligflow.method.attention import Weights, attention_output, attention_weights
+from ligflow.method.attention import Weights, attention_output, attention_weights, by_target_blocks
 
 
 @dataclass(frozen=True, eq=False)
 class HeldAttention:
-    """An attention that has the weights of the input, whatever its queries and keys: `u_j = Σ_k p_jk v_k`."""
+    """An attention that has the weights of the input, whatever its queries and keys: `u_j = Σ_k p_jk v_k`.
 
-    weights: Weights
+    The input's queries and keys (`real`) make them anew wherever they are used: the weights of all layers of
+    a long text take more than the rest of a prediction.
+    """
+
+    real: Captured
+
+    @property
+    def weights(self) -> Weights:
+        """Those of the input."""
+        return attention_weights(self.real.query, self.real.key, self.real.form)
 
     def __call__(self, captured: Captured) -> Tensor:
         """The heads' outputs u for these values."""
-        expanded = self.weights.p.expand(len(captured.value), -1, -1, -1)
-        return attention_output(replace(self.weights, p=expanded), captured.value)
+        query, key, form = self.real.query, self.real.key, self.real.form
+
+        def u(targets: slice) -> Tensor:
+            weights = attention_weights(query[:, :, targets], key, form.of_targets(targets))
+            expanded = weights.p.expand(len(captured.value), -1, -1, -1)
+            return attention_output(replace(weights, p=expanded), captured.value)
+
+        return by_target_blocks(query, key, u)
 
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """By the number of a layer's call, what each token's routers chose, and the weights of its attentions."""
+    """By the number of a layer's call, what each token's routers chose, and what its attentions are given."""
 
     experts: Mapping[int, list[Tensor]] = field(default_factory=dict)
-    attention: Mapping[int, list[Weights]] = field(default_factory=dict)
+    attention: Mapping[int, list[Captured]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.experts or self.attention)
@@ -62,7 +77,7 @@ class Held:
 
     def attends(self, number: int) -> list[HeldAttention]:
         """What the layer's attentions do with values, if they are held."""
-        return [HeldAttention(weights) for weights in self.attention.get(number, ())]
+        return [HeldAttention(real) for real in self.attention.get(number, ())]
 
     def _in_turn(self, number: int) -> Callable[[Captured], Tensor]:
         turns = itertools.cycle(self.attends(number))
@@ -112,8 +127,8 @@ def _experts(model: PreTrainedModel, layers: Sequence[Layer]) -> dict[int, list[
     return chosen
 
 
-def _attention(model: PreTrainedModel, layers: Sequence[Layer]) -> dict[int, list[Weights]]:
-    weights: dict[int, list[Weights]] = {}
+def _attention(model: PreTrainedModel, layers: Sequence[Layer]) -> dict[int, list[Captured]]:
+    held: dict[int, list[Captured]] = {}
     for number, layer in enumerate(layers):
         findings = layer.findings
         if layer.implementation != IMPLEMENTATION or layer.mode != "split" or layer.calls or findings.windows:
@@ -123,8 +138,7 @@ def _attention(model: PreTrainedModel, layers: Sequence[Layer]) -> dict[int, lis
                 "attention='held' out."
             )
         with prepared(model, layer.implementation):
-            captured = [layer.capture(layer.hidden[None])]
+            held[number] = [layer.capture(layer.hidden[None])]
             if findings.memory:
-                captured.append(layer.capture_second(layer.encoded[None]))
-            weights[number] = [attention_weights(each.query, each.key, each.form) for each in captured]
-    return weights
+                held[number].append(layer.capture_second(layer.encoded[None]))
+    return held
