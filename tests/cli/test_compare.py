@@ -50,6 +50,7 @@ def test_the_command(minilm: tuple[Any, Any], tmp_path: Path, run: Command) -> N
     assert "## What these heads read differently" in text
     words = pandas.read_csv(Path(out) / "words.csv")
     assert words[words.distance > 1e-4][["layer", "head"]].drop_duplicates().values.tolist() == [[1, 4]]
+    source.write_text("\n".join(TEXTS[:2]), encoding="utf-8")
     own = call(*arguments, "--layers", "0", "--own-inputs")
     assert own[0] == 0
     assert "each model by itself" in (Path(out) / "compare.md").read_text(encoding="utf-8")

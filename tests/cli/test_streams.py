@@ -1,5 +1,6 @@
 """Standard output in UTF-8, and what is said on standard error while a model loads."""
 
+import io
 import os
 import subprocess
 import sys
@@ -52,16 +53,20 @@ def test_what_is_waited_for_is_said_once_on_a_terminal(
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
-def test_output_is_utf8_whatever_the_code_page(model: str, encoding: str) -> None:
-    environment = os.environ | {"PYTHONIOENCODING": encoding}
+def test_output_is_utf8_whatever_the_code_page(
+    run: Run, model: str, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On streams as Python makes them where the environment has that code page."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
     asked = ["trace", "-", "--model", model, "-t", "cat", "--map", "layer", "--layer", "0"]
-    command = [sys.executable, "-m", "ligflow", *asked]
-    done = subprocess.run(
-        command, input="Naïve cat 猫".encode(), capture_output=True, env=environment, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "‘cat’" in done.stdout.decode("utf-8")
-    assert "←" in done.stdout.decode("utf-8")
+    code, *_ = run(*asked, stdin="Naïve cat 猫".encode())
+    out.flush()
+    said = out.buffer.getvalue().decode("utf-8")
+    assert code == 0
+    assert "‘cat’" in said
+    assert "←" in said
 
 
 def test_an_error_keeps_its_brackets_and_no_control_characters() -> None:

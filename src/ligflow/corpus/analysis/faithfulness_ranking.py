@@ -123,14 +123,25 @@ def _columns(frame: pandas.DataFrame, draws: int, seed: int) -> Iterator[_Column
 def _of_layer(frame: pandas.DataFrame, layer: int | None, draws: int, seed: int) -> Iterator[_Column]:
     for key, rows in frame.groupby(["replacement", "players", "measure"], sort=False):
         replacement, players, measure = map(str, cast(tuple[str, str, str], key))
-        wide = _in_all_layers(rows).pivot_table(index="sentence", columns="method", aggfunc="sum", sort=False)
-        sums, counts = (np.asarray(wide[name].fillna(0), np.float64) for name in ("sum", "count"))
+        numbers, methods, sums, counts = _by_sentence(_in_all_layers(rows))
         total = nothing(draws, sums.shape[1])
-        add(total, weights(seed, [int(number) for number in wide.index], draws), sums, counts)
+        add(total, weights(seed, numbers, draws), sums, counts)
         yield _Column(
-            layer, replacement, players, measure, list(wide["sum"].columns), means(total), total.counts[0],
+            layer, replacement, players, measure, methods, means(total), total.counts[0],
             alike(counts.max(axis=1)),
         )  # fmt: skip
+
+
+def _by_sentence(
+    rows: pandas.DataFrame,
+) -> tuple[list[int], list[str], Float[np.ndarray, "sentence method"], Float[np.ndarray, "sentence method"]]:
+    """The sentences, the methods as they come, and each method's sum and count in each sentence."""
+    of_row, sentences = pandas.factorize(rows["sentence"], sort=True)
+    of_method, methods = pandas.factorize(rows["method"])
+    sums, counts = np.zeros((2, len(sentences), len(methods)))
+    for values, name in ((sums, "sum"), (counts, "count")):
+        np.add.at(values, (of_row, of_method), np.asarray(rows[name].fillna(0), np.float64))
+    return [int(number) for number in sentences], list(map(str, methods)), sums, counts
 
 
 def _in_all_layers(rows: pandas.DataFrame) -> pandas.DataFrame:
