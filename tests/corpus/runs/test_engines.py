@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import small_prompts
 from ligflow import LigflowError
 from ligflow.corpus.runs.engines import here, processes
 from ligflow.corpus.runs.runner import run
@@ -19,9 +20,16 @@ from small_runs import SMALL, TEXTS, close, corpus, stopping
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
 
-def test_processes_give_the_same(tmp_path: Path, whole: Run) -> None:
-    found = run(tmp_path, corpus(), experiment=SMALL, shard_size=2, engine=processes([None], 2))
+def test_processes_give_the_same(tmp_path: Path, whole: Run, small: Model) -> None:
+    found = run(tmp_path, corpus(), small, SMALL, shard_size=2, engine=processes([None], 2))
     close(found, whole)
+
+
+@pytest.mark.slow
+def test_processes_explain_prompts_as_one_does(tmp_path: Path, predictions: Run, speaker: str) -> None:
+    found = small_prompts.run_on(speaker, tmp_path, engine=processes([None], 2))
+    assert not found.missing
+    small_prompts.close(found, predictions)
 
 
 def test_an_error_in_a_process_is_the_error_of_the_run(tmp_path: Path) -> None:
@@ -43,11 +51,11 @@ def test_a_second_ctrl_c_with_processes_stops_them_at_once(tmp_path: Path, whole
 
 
 @pytest.mark.slow
-def test_ctrl_c_with_processes(tmp_path: Path, whole: Run) -> None:
+def test_ctrl_c_with_processes(tmp_path: Path, whole: Run, small: Model) -> None:
     engine = processes([None], 2)
-    found = run(tmp_path, corpus(), experiment=SMALL, shard_size=1, engine=engine, progress=stopping(1))
+    found = run(tmp_path, corpus(), small, SMALL, shard_size=1, engine=engine, progress=stopping(1))
     assert 1 <= len(found.done) <= 3
-    again = run(tmp_path, corpus(), experiment=SMALL, shard_size=1, engine=here())
+    again = run(tmp_path, corpus(), small, SMALL, shard_size=1, engine=here())
     close(again, whole)
 
 

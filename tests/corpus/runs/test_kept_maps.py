@@ -16,17 +16,18 @@ from ligflow.corpus.runs.kept_maps import flow
 from ligflow.corpus.runs.runner import run
 from ligflow.corpus.runs.shard_files import digest_of
 from ligflow.corpus.runs.store import Run, open_run
+from ligflow.corpus.runs.worker import Model
 from ligflow.corpus.tables.experiment import Experiment
 from small_runs import TEXTS, corpus
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
 
-def test_kept_maps_are_the_flows(tmp_path: Path) -> None:
-    found = run(tmp_path, corpus(TEXTS[:3]), experiment=Experiment(layers=(0, 1), maps=True), shard_size=2)
+def test_kept_maps_are_the_flows(tmp_path: Path, small: Model) -> None:
+    found = run(tmp_path, corpus(TEXTS[:3]), small, Experiment(layers=(0, 1), maps=True), shard_size=2)
     ours = flow(found, 2, att="zero", mlp="zero", direct="itb_zero_ratio")
     settings = {"att_baseline": "zero", "mlp_baseline": "zero", "layer_baseline": "itb_zero_ratio"}
-    theirs = Explainer.from_pretrained().explain(TEXTS[2], layers=(0, 1), **settings)
+    theirs = Explainer.from_pretrained(small.name).explain(TEXTS[2], layers=(0, 1), **settings)
     assert isinstance(ours, Flow)
     assert (ours.tokens, ours.layers, ours.targets) == (theirs.tokens, theirs.layers, theirs.targets)
     assert set(ours.tensors) == set(theirs.tensors)
@@ -38,21 +39,21 @@ def test_kept_maps_are_the_flows(tmp_path: Path) -> None:
     assert torch.equal(loaded.z2z, ours.z2z)
 
 
-def test_maps_that_were_not_kept(whole: Run, tmp_path: Path) -> None:
+def test_maps_that_were_not_kept(whole: Run, tmp_path: Path, small: Model) -> None:
     with pytest.raises(LigflowError, match="kept no maps"):
         flow(whole, 0)
     with pytest.raises(LigflowError, match="holds sentence 99"):
         flow(whole, 99)
-    kept = run(tmp_path, corpus(("Hi.", "word " * 600)), experiment=Experiment(layers=(0,), maps=True))
+    kept = run(tmp_path, corpus(("Hi.", "word " * 600)), small, Experiment(layers=(0,), maps=True))
     with pytest.raises(LigflowError, match="Sentence 1 was left out"):
         flow(kept, 1)
     with pytest.raises(LigflowError, match="Unknown MLP baseline 'itb'; choose from zero, att_itb_a0"):
         flow(kept, 0, mlp="itb")
 
 
-def test_maps_that_are_damaged(tmp_path: Path) -> None:
+def test_maps_that_are_damaged(tmp_path: Path, small: Model) -> None:
     """One bit of one number, which the format itself would not notice."""
-    kept = run(tmp_path, corpus(("Hi.",)), experiment=Experiment(layers=(0,), maps=True))
+    kept = run(tmp_path, corpus(("Hi.",)), small, Experiment(layers=(0,), maps=True))
     path = kept.place(0) / "maps.safetensors"
     content = bytearray(path.read_bytes())
     content[-3] ^= 1

@@ -1,6 +1,7 @@
 """The plan of a run: recognised, or refused with the difference."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,10 @@ from small_runs import SMALL, TEXTS, corpus, equal
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
 
-def test_a_plan_that_was_cut_short_is_made_again(tmp_path: Path, whole: Run) -> None:
+def test_a_plan_that_was_cut_short_is_made_again(tmp_path: Path, whole: Run, small: Model) -> None:
     (tmp_path / "sentences").mkdir()
     (tmp_path / "sentences" / "00000.parquet").write_bytes(b"half")
-    assert equal(run(tmp_path, corpus(), experiment=SMALL, shard_size=2), whole)
+    assert equal(run(tmp_path, corpus(), small, SMALL, shard_size=2), whole)
 
 
 def test_other_settings_are_refused_with_the_difference(whole: Run) -> None:
@@ -36,17 +37,17 @@ def test_other_settings_are_refused_with_the_difference(whole: Run) -> None:
     assert "shard_size: 2 there, 3 asked" in text
 
 
-def test_another_model_is_refused(whole: Run) -> None:
+def test_another_model_is_refused(whole: Run, small: Model) -> None:
     with pytest.raises(LigflowError, match=r"model.weights: 'as loaded' there, 'new weights, seed 1' asked"):
-        run(whole.folder, corpus(), Model(twin=Twin("new weights", 1)), SMALL, shard_size=2)
+        run(whole.folder, corpus(), replace(small, twin=Twin("new weights", 1)), SMALL, shard_size=2)
 
 
-def test_a_corpus_that_changed_is_refused(whole: Run) -> None:
+def test_a_corpus_that_changed_is_refused(whole: Run, small: Model) -> None:
     with pytest.raises(LigflowError, match="its sentences have changed"):
-        run(whole.folder, corpus((*TEXTS[:4], "Why?")), experiment=SMALL, shard_size=2)
+        run(whole.folder, corpus((*TEXTS[:4], "Why?")), small, SMALL, shard_size=2)
 
 
-def test_a_file_that_was_not_touched_is_not_read_again(tmp_path: Path) -> None:
+def test_a_file_that_was_not_touched_is_not_read_again(tmp_path: Path, small: Model) -> None:
     source = tmp_path / "corpus.txt"
     source.write_text("The cat slept.\n")
     reads = []
@@ -56,30 +57,32 @@ def test_a_file_that_was_not_touched_is_not_read_again(tmp_path: Path) -> None:
         return (Sentence(n, line, f"{n}") for n, line in enumerate(source.read_text().splitlines()))
 
     one = Corpus(read, {"source": "made"}, file=source)
-    run(tmp_path / "run", one, experiment=SMALL)
-    run(tmp_path / "run", one, experiment=SMALL)
+    run(tmp_path / "run", one, small, SMALL)
+    run(tmp_path / "run", one, small, SMALL)
     assert len(reads) == 1
     source.touch()
-    run(tmp_path / "run", one, experiment=SMALL)
+    run(tmp_path / "run", one, small, SMALL)
     assert len(reads) == 2
 
 
-def test_other_versions_are_warned_of_and_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(tmp_path, corpus(TEXTS[:1]), experiment=SMALL)
+def test_other_versions_are_warned_of_and_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: Model
+) -> None:
+    run(tmp_path, corpus(TEXTS[:1]), small, SMALL)
     monkeypatch.setattr(plan, "_versions", lambda: {"torch": "9.9"})
     with pytest.warns(errors.RunWarning, match="begun with torch"):
-        run(tmp_path, corpus(TEXTS[:1]), experiment=SMALL)
+        run(tmp_path, corpus(TEXTS[:1]), small, SMALL)
     assert "versions differ" in (tmp_path / "run.log").read_text()
 
 
-def test_an_empty_corpus(tmp_path: Path) -> None:
+def test_an_empty_corpus(tmp_path: Path, small: Model) -> None:
     with pytest.raises(LigflowError, match="The corpus has no sentences"):
-        run(tmp_path, corpus(()), experiment=SMALL)
+        run(tmp_path, corpus(()), small, SMALL)
 
 
-def test_bad_lines_are_in_the_manifest(tmp_path: Path) -> None:
+def test_bad_lines_are_in_the_manifest(tmp_path: Path, small: Model) -> None:
     one = corpus()
     one.bad.append(BadLine(3, "made:4", "no tabs"))
-    found = run(tmp_path, one, experiment=SMALL)
+    found = run(tmp_path, one, small, SMALL)
     assert found.manifest["corpus"]["bad_lines"] == 1
     assert found.manifest["corpus"]["left_out_lines"] == ["made:4: no tabs"]

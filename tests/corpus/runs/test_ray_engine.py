@@ -17,26 +17,26 @@ pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
 
 @pytest.mark.slow
-def test_ray_gives_the_same(tmp_path: Path, whole: Run) -> None:
+def test_ray_gives_the_same(tmp_path: Path, whole: Run, small: Model) -> None:
     pytest.importorskip("ray")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         engine = actors(workers=2, address="local")
-        found = run(tmp_path / "run", corpus(), experiment=SMALL, shard_size=2, engine=engine)
+        found = run(tmp_path / "run", corpus(), small, SMALL, shard_size=2, engine=engine)
         close(found, whole)
         with pytest.raises(LigflowError, match="Unknown embedded model"):
             run(tmp_path / "bad", corpus(), Model("embedded:none"), SMALL, engine=engine)
 
 
 @pytest.mark.slow
-def test_a_cluster_that_cannot_be_reached(tmp_path: Path) -> None:
+def test_a_cluster_that_cannot_be_reached(tmp_path: Path, small: Model) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(LigflowError, match=r"No Ray cluster could be reached at '127.0.0.1:1'"):
-            run(tmp_path, corpus(), experiment=SMALL, engine=actors(address="127.0.0.1:1"))
+            run(tmp_path, corpus(), small, SMALL, engine=actors(address="127.0.0.1:1"))
 
 
-def test_ray_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: Model) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(LigflowError, match=r"pip install 'ligflow\[ray\]'"):
-        run(tmp_path, corpus(), experiment=SMALL, engine=actors())
+        run(tmp_path, corpus(), small, SMALL, engine=actors())

@@ -19,11 +19,11 @@ from small_runs import SMALL, close, corpus, tables
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
 
-def test_a_run_has_a_manifest_tables_and_a_log(whole: Run) -> None:
+def test_a_run_has_a_manifest_tables_and_a_log(whole: Run, small: Model) -> None:
     manifest = json.loads((whole.folder / "manifest.json").read_text())
     assert (manifest["sentences"], manifest["shards"], manifest["shard_size"]) == (5, 3, 2)
-    assert manifest["model"]["name"] == "embedded:minilm"
-    assert manifest["model"]["layers"] == 6
+    assert manifest["model"]["name"] == small.name
+    assert manifest["model"]["layers"] == 2
     assert manifest["settings"]["layers"] == [0]
     assert manifest["corpus"]["source"] == "made"
     assert len(manifest["corpus"]["fingerprint"]) == 64
@@ -39,18 +39,20 @@ def test_a_run_has_a_manifest_tables_and_a_log(whole: Run) -> None:
     assert not list(whole.folder.glob("shards/.*"))
 
 
-def test_running_again_computes_nothing(whole: Run) -> None:
+def test_running_again_computes_nothing(whole: Run, small: Model) -> None:
     before = {path: path.stat().st_mtime_ns for path in whole.folder.glob("shards/*/*")}
     told: list[Progress] = []
-    run(whole.folder, corpus(), experiment=SMALL, shard_size=2, progress=told.append)
+    run(whole.folder, corpus(), small, SMALL, shard_size=2, progress=told.append)
     assert {path: path.stat().st_mtime_ns for path in whole.folder.glob("shards/*/*")} == before
     doing = [Progress("model", READING, 0, 0, 0, 0), Progress("model", LOADING, 0, 0, 0, 0)]
     assert told == [*doing, Progress("model", EXPLAINING, 3, 3, 5, 5)]
 
 
 @pytest.mark.parametrize("kwargs", [{"batch_size": 1}, {"batch_size": 2}, {"shard_size": 5}])
-def test_batches_and_shards_change_only_rounding(tmp_path: Path, whole: Run, kwargs: dict[str, int]) -> None:
-    close(run(tmp_path, corpus(), experiment=SMALL, **({"shard_size": 2} | kwargs)), whole)
+def test_batches_and_shards_change_only_rounding(
+    tmp_path: Path, whole: Run, kwargs: dict[str, int], small: Model
+) -> None:
+    close(run(tmp_path, corpus(), small, SMALL, **({"shard_size": 2} | kwargs)), whole)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,17 @@
 
 import os
 import resource
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ligflow import LigflowError
+from ligflow.corpus.runs.runner import run
 from ligflow.corpus.runs.store import Run, open_run
+from ligflow.corpus.runs.worker import Model
 from runs_by_hand import run_by_hand
+from small_runs import SMALL, corpus
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
@@ -43,25 +46,23 @@ def test_a_shard_is_there_only_when_all_of_it_is_on_the_disk(
     assert found.damage(0) is None
 
 
-FULL = """
-import resource, sys
-from ligflow.corpus import Corpus, Experiment, Model, Sentence, run
-from ligflow.corpus.runs.worker import loaded
-loaded(Model())
-def read():
-    return (Sentence(n, "The cat slept. " * (1 + 6 * (n > 1)), "made") for n in range(3))
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
-run(sys.argv[1], Corpus(read, {}), experiment=Experiment(layers=(0,)), shard_size=1)
-"""
+LENGTHS = (1, 1, 7)  # of texts: the tables of the last one are larger
+LIMIT = 150_000  # bytes of a file, more than the first two take
 
 
-def test_a_full_disk_keeps_what_is_done(tmp_path: Path) -> None:
+@pytest.fixture
+def full_disk() -> Iterator[None]:
     """A limit on the size of files stands for a full disk: both end a write half way."""
-    found = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path), "150000"], capture_output=True, text=True, check=False
-    )
-    assert "Shard 2 could not be written" in found.stderr
-    assert "Finished shards are safe" in found.stderr
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_keeps_what_is_done(tmp_path: Path, small: Model) -> None:
+    texts = tuple("The cat slept. " * length for length in LENGTHS)
+    with pytest.raises(LigflowError, match=r"Shard 2 could not be written.*Finished shards are safe"):
+        run(tmp_path, corpus(texts), small, SMALL, shard_size=1)
     assert open_run(tmp_path).done == [0, 1]
     assert not list(tmp_path.glob("shards/.*"))
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY

@@ -8,17 +8,18 @@ import pytest
 from ligflow import LigflowError
 from ligflow.corpus.runs.runner import run
 from ligflow.corpus.runs.store import Run, open_run
+from ligflow.corpus.runs.worker import Model
 from small_runs import SMALL, corpus, equal, stopping
 
 pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
 
-def test_what_a_killed_writer_left_is_tidied_away(tmp_path: Path, whole: Run) -> None:
-    run(tmp_path, corpus(), experiment=SMALL, shard_size=2, progress=stopping(1))
+def test_what_a_killed_writer_left_is_tidied_away(tmp_path: Path, whole: Run, small: Model) -> None:
+    run(tmp_path, corpus(), small, SMALL, shard_size=2, progress=stopping(1))
     left = tmp_path / "shards" / ".00001.abc.part"
     left.mkdir()
     (left / "metrics.parquet").write_bytes(b"half")
-    found = run(tmp_path, corpus(), experiment=SMALL, shard_size=2)
+    found = run(tmp_path, corpus(), small, SMALL, shard_size=2)
     assert not left.exists()
     assert equal(found, whole)
 
@@ -50,17 +51,17 @@ def test_what_a_run_logs_can_be_heard(
     assert [type(one) for one in silent] == [logging.NullHandler]
 
 
-def test_a_missing_file_is_named_and_recomputed_on_request(damaged: Run, whole: Run) -> None:
+def test_a_missing_file_is_named_and_recomputed_on_request(damaged: Run, whole: Run, small: Model) -> None:
     (damaged.place(1) / "cells.parquet").unlink()
     with pytest.raises(LigflowError, match=r"Shard 1 of .* is damaged: cells.parquet is missing"):
-        run(damaged.folder, corpus(), experiment=SMALL, shard_size=2)
-    assert equal(run(damaged.folder, corpus(), experiment=SMALL, shard_size=2, redo_damaged=True), whole)
+        run(damaged.folder, corpus(), small, SMALL, shard_size=2)
+    assert equal(run(damaged.folder, corpus(), small, SMALL, shard_size=2, redo_damaged=True), whole)
     assert "shard 1 is damaged" in (damaged.folder / "run.log").read_text()
 
 
 @pytest.mark.parametrize("where", [100, -100, None])
 def test_a_changed_file_is_named_and_recomputed_on_request(
-    damaged: Run, whole: Run, where: int | None
+    damaged: Run, whole: Run, where: int | None, small: Model
 ) -> None:
     path = damaged.place(2) / "metrics.parquet"
     content = bytearray(path.read_bytes())
@@ -72,7 +73,7 @@ def test_a_changed_file_is_named_and_recomputed_on_request(
     assert damaged.damage(2) == "metrics.parquet is not as it was written"
     with pytest.raises(LigflowError, match=r"metrics.parquet' \(shard 2\) is damaged"):
         damaged.table(2, "metrics")
-    assert equal(run(damaged.folder, corpus(), experiment=SMALL, shard_size=2, redo_damaged=True), whole)
+    assert equal(run(damaged.folder, corpus(), small, SMALL, shard_size=2, redo_damaged=True), whole)
 
 
 def test_a_shard_without_its_seal_is_damaged(damaged: Run) -> None:
