@@ -74,6 +74,22 @@ def test_parts(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     assert all(row["tokens"] == 6 and row["times"] > 0 for row in rows)
 
 
+def test_profile_calls(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    benchmark("profile_calls").main(tiny=True, out=tmp_path / "profile.json")
+    rows = read(tmp_path / "profile.json")["rows"]
+    kinds = ("products", "elements", "rule", "checks", "tables", "python")
+    assert [sum(row[kind] for kind in kinds) for row in rows] == pytest.approx([1, 1])
+    assert all(row[kind] > 0 for row in rows for kind in kinds if kind != "tables")
+
+
+@pytest.mark.slow
+def test_turns(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    benchmark("turns").main(FOLDER.parent, only="tiny", repeats=1, out=tmp_path / "turns.json")
+    rows: Any = read(tmp_path / "turns.json")["rows"]
+    assert [row["what"] for row in rows] == ["tiny, `explain`", "tiny, `why`"]
+    assert all(row["times"] == row["now"] / row["before"] for row in rows)
+
+
 def test_carried_trace(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     benchmark("carried_trace").main(tiny=True, out=tmp_path / "carried_trace.json")
     rows: Any = read(tmp_path / "carried_trace.json")["rows"]
