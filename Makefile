@@ -2,6 +2,7 @@
 # make lint: format, lint, types, dependencies, the rule of imports, the page's scripts. make coverage: what tests run.
 # make sweep: every model type of transformers, tiny (23 minutes, two cores); compared with docs/reference/models.json.
 # make oldest: tests with the oldest version of every package that pyproject.toml admits.
+# make torchao: the tests of weights that torchao quantised.
 # make experiment: the experiment of docs/explanation/experiment.md (45 minutes; it can be interrupted). With
 # TREEBANKS=FOLDER those on the test parts of UD English EWT and GUM too.
 # make mutants: a random sample of changes to the numerical modules, which tests must notice (docs/explanation/mutants.md).
@@ -25,7 +26,7 @@ PROMPT ?= The capital of France is
 # The wheel on the package index is for Linux; elsewhere the same version comes from npm.
 BIOME = $(if $(wildcard $(BIN)/biome),$(BIN)/biome,npx --yes @biomejs/biome@2.3.11)
 
-.PHONY: demo demo-site test oldest bench sweep experiment mutants lint lint-python lint-js format coverage docs clean
+.PHONY: demo demo-site test oldest torchao bench sweep experiment mutants lint lint-python lint-js format coverage docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ligflow explain "$(SENTENCE)" --html demo.html
@@ -47,6 +48,9 @@ coverage: $(VENV)/.test
 # warnings are no errors here: old packages are warned of new ones
 oldest: $(VENV)/.oldest
 	PYTHONPATH=$(VENV)/oldest $(BIN)/python -m pytest $(BESIDE) -o filterwarnings=default $(OLDEST_TESTS)
+
+torchao: $(VENV)/.torchao
+	PYTHONPATH=$(VENV)/torchao $(BIN)/python -m pytest tests/devices/test_quantisation.py -k torchao
 
 bench: $(VENV)/.test
 	for name in published captum_peer floor scaling; do $(BIN)/python benchmarks/$$name.py || exit 1; done
@@ -106,6 +110,11 @@ $(VENV)/.oldest: tests/oldest.txt $(VENV)/.test
 	rm -rf $(VENV)/oldest
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(VENV)/oldest \
 	  --resolution lowest-direct --excludes tests/oldest.txt --all-extras -r pyproject.toml
+	touch $@
+
+$(VENV)/.torchao: pyproject.toml constraints.txt $(VENV)/.test
+	rm -rf $(VENV)/torchao
+	$(PIP_INSTALL) --no-deps --target $(VENV)/torchao --group torchao
 	touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt $(VENV)/.pip

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import runpy
 import sys
 from collections.abc import Callable, Iterator
@@ -88,6 +89,15 @@ def test_turns(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     rows: Any = read(tmp_path / "turns.json")["rows"]
     assert [row["what"] for row in rows] == ["tiny, `explain`", "tiny, `why`"]
     assert all(row["times"] == row["now"] / row["before"] for row in rows)
+
+
+@pytest.mark.slow
+def test_threads(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    benchmark("threads").main(calls=1, out=tmp_path / "threads.json")
+    rows: Any = read(tmp_path / "threads.json")["rows"]
+    assert [row["busy"] for row in rows] == [0, 0, 0, 1, 1, 1]
+    assert [row["taken"] for row in rows if row["threads"] == "1"] == [1, 1]
+    assert all(1 <= row["taken"] <= (os.cpu_count() or 1) and row["seconds"] > 0 for row in rows)
 
 
 def test_carried_trace(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ NAMES, HELD_OUT = (
     ("Paul", "Jane", "Mark", "Rose"),
 )  # of a token each
 COLOURS = ("red", "blue", "green", "black", "white", "brown")
-STEPS, BATCH, COMPARED = 40, 8, 10
+STEPS, BATCH, COMPARED = 40, 8, 20
 
 
 def text(first: str, second: str, colours: tuple[str, str]) -> str:

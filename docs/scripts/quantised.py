@@ -1,6 +1,6 @@
-"""SmolLM2 in torchao's int8 against float32: how much relevance moves.
+"""SmolLM2 in torchao's int8 against float32: how much relevance moves. Needs torchao.
 
-python docs/scripts/quantised.py
+PYTHONPATH=.venv/torchao python docs/scripts/quantised.py     (after make torchao)
 """
 
 from pathlib import Path

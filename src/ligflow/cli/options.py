@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ligflow.cli.streams import loading
+from ligflow.cli.threads import Clock, use_idle_cores
 from ligflow.cli.usage_errors import Usage
 from ligflow.names import DTYPES, HEAD_BASELINES, PRECISIONS, SCALARIZATIONS
 
@@ -87,9 +88,14 @@ def explainer_of(
     unembedding: bool = False,
     stack: str | None = None,
     trust_remote_code: bool = False,
+    lasting: bool = False,
 ) -> Explainer:
-    """The explainer that the options name."""
+    """The explainer that the options name, on as many threads as others have left cores meanwhile.
+
+    A `lasting` one (of a server) leaves threads alone, since others come and go.
+    """
     loading(model)
+    before = Clock.now()
     import torch
 
     from ligflow.explainer.explainer import Explainer
@@ -98,7 +104,10 @@ def explainer_of(
         "local_files_only": local_files_only, "unembedding": unembedding,
         "trust_remote_code": trust_remote_code,
     } | ({"revision": revision} if revision else {})  # fmt: skip
-    return Explainer.from_pretrained(model, device, getattr(torch, dtype), stack=stack, **options)
+    explainer = Explainer.from_pretrained(model, device, getattr(torch, dtype), stack=stack, **options)
+    if not lasting:
+        use_idle_cores(before)
+    return explainer
 
 
 # --- the method -----------------------------------------------------------------------------------

@@ -103,7 +103,9 @@ def _load(
     chosen = list(dict.fromkeys(names or _default_models()))
     return [
         Offered.of(
-            explainer_of(name, None, device, dtype, local_files_only, trust_remote_code=trust_remote_code),
+            explainer_of(
+                name, None, device, dtype, local_files_only, trust_remote_code=trust_remote_code, lasting=True
+            ),
             limits,
         )
         for name in chosen
