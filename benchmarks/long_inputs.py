@@ -3,7 +3,7 @@
     python benchmarks/long_inputs.py [--only map] [--lengths 512,1024] [--layers 2]
 
 The text is the first T tokens of the shipped corpus, repeated where it ends. `why` explains the next token
-with 3 points a segment (more take longer, and no more memory) and keeps no edges, as of such texts nobody
+with 3 points a segment (more take longer) and keeps no edges, as of such texts nobody
 asked for; `map` is `z2z` of the last token in every layer. `--layers 2` takes the first two layers of the
 model alone, with its head. Each length runs in a process of its own, after a short text that does not
 count. `peak` is the largest resident set of the process, with the loaded model and all libraries, `added`
