@@ -24,7 +24,9 @@ class Clock:
         """As it stands."""
         import psutil
 
-        return cls(time.perf_counter(), time.process_time(), psutil.cpu_times().idle)
+        cores = psutil.cpu_times()
+        idle = cores.idle + getattr(cores, "iowait", 0.0)  # waiting for a disk, on Linux
+        return cls(time.perf_counter(), time.process_time(), idle)
 
 
 def threads_between(before: Clock, after: Clock, most: int) -> int:
