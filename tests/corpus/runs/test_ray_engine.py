@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import small_prompts
 from ligflow import LigflowError
 from ligflow.corpus.runs.ray_engine import actors
 from ligflow.corpus.runs.runner import run
@@ -17,13 +18,14 @@ pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
 
 @pytest.mark.slow
-def test_ray_gives_the_same(tmp_path: Path, whole: Run, small: Model) -> None:
+def test_ray_gives_the_same(tmp_path: Path, whole: Run, small: Model, predictions: Run, speaker: str) -> None:
     pytest.importorskip("ray")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         engine = actors(workers=2, address="local")
         found = run(tmp_path / "run", corpus(), small, SMALL, shard_size=2, engine=engine)
         close(found, whole)
+        small_prompts.close(small_prompts.run_on(speaker, tmp_path / "prompts", engine=engine), predictions)
         with pytest.raises(LigflowError, match="Unknown embedded model"):
             run(tmp_path / "bad", corpus(), Model("embedded:none"), SMALL, engine=engine)
 
