@@ -97,7 +97,7 @@ def test_fp8_rows_are_those_of_plain_autograd_in_float64() -> None:
         made, meant = as_fp8(linear, 8, 8)
         own.weight.data = meant.double()
         model.set_submodule(name, made)
-    flow = Explainer(model).explain(TEXT, layers=[0], tol=1e-5)
+    flow = Explainer(model).explain(TEXT, "z2z", layers=[0], tol=1e-5)
     kept: list[Any] = []
     hook = right.layers[0].register_forward_pre_hook(
         lambda _, args, more: kept.append((args, more)), with_kwargs=True

@@ -207,6 +207,9 @@ def test_maps_read_the_head_at_one_token_where_nobody_asks_what_it_says() -> Non
     head.register_forward_hook(lambda _module, _args, output: shapes.append(output.shape))
     explainer.explain(IDS)
     assert {shape[1] for shape in shapes} == {1}
-    assert few_logits(model, IDS) == {"logits_to_keep": 1}
+    few = few_logits(model, IDS)
+    assert few["logits_to_keep"].tolist() == [0]
+    with torch.no_grad():
+        assert model(**IDS, **few).logits.shape[:2] == (1, 1)
     assert few_logits(model, {**IDS, "labels": IDS["input_ids"]}) == {}
     assert few_logits(model.model, IDS) == {}

@@ -109,10 +109,13 @@ def uncached(model: nn.Module) -> dict[str, Any]:
 def few_logits(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """What a model is told so that its head is read at one token, where nobody looks at what it says.
 
-    For a long text the logits of all tokens take more memory than its layers.
+    For a long text the logits of all tokens take more memory than its layers. The token is named, not
+    counted: of a number of last tokens Gemma 4 runs its upper layers on these alone.
     """
     known = inspect.signature(model.forward).parameters
-    return {"logits_to_keep": 1} if "logits_to_keep" in known and "labels" not in inputs else {}
+    if "logits_to_keep" not in known or "labels" in inputs:
+        return {}
+    return {"logits_to_keep": torch.zeros(1, dtype=torch.long)}
 
 
 def _follow(model: nn.Module, layer: Layer, loaded: Layer) -> Layer:
