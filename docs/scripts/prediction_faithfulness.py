@@ -109,6 +109,7 @@ def measure(model: str, runs: Path = RUNS, results: Path = RESULTS, pictures: Pa
 def figure(path: Path, model: str, costs: pandas.DataFrame, rows: pandas.DataFrame) -> None:
     """Quality over cost: the area between the curves, random tokens as replacement, over CPU seconds."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     areas = rows[rows.measure == "random: between"].set_index("method")["mean"]
     shown = costs[costs.method.isin(areas.index) & (costs.method != "random")]
@@ -122,6 +123,9 @@ def figure(path: Path, model: str, costs: pandas.DataFrame, rows: pandas.DataFra
     axes.axhline(areas["random"], color="#999999", linestyle=":", label="random relevance")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8, handlelength=1)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("CPU seconds a question, one thread (median)")
     axes.set_ylabel("area between the curves, random tokens as replacement")
     canvas.savefig(path, bbox_inches="tight", metadata={"Date": None})
