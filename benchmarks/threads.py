@@ -39,13 +39,14 @@ def main(
     out: measure.Out = None,
     worker: Annotated[bool, typer.Option("--worker", hidden=True)] = False,
     calls: Annotated[int, typer.Option(help="Calls of a row.")] = CALLS,
+    busy: Annotated[str, typer.Option(help="So many busy processes beside, with commas between.")] = "0,1",
 ) -> None:
     """Runs every row, and writes the table."""
     if worker:
         work(calls)
         return
     machine = measure.machine(measure.place("cpu", 1)) | {"threads": "chosen"}
-    rows = [row for busy in (0, 1) for row in beside(busy, calls)]
+    rows = [row for count in busy.split(",") for row in beside(int(count), calls)]
     caption = "Median seconds of a call; every row in a process of its own."
     measure.report("threads", out, machine, {"calls": calls}, rows, COLUMNS, caption)
 

@@ -9,6 +9,7 @@ checkout, whose ligflow it imports; one call that does not count comes first.
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -60,14 +61,17 @@ def answer(name: str) -> None:
 
 def in_turns(name: str, before: Path, repeats: int) -> list[Row]:
     """The calls of a subject in both checkouts."""
-    workers, rows = [started(name, root) for root in (before.resolve(), HERE.parents[1])], list[Row]()
-    while heads := [head for worker in workers if (head := heard(worker))]:
-        what, tokens = heads[0].split("\t")
-        turns = [[float(told(worker, "once more")) for worker in workers] for _ in range(repeats)]
-        for worker in workers:
-            said(worker, "")
-        old, new = (min(spent) for spent in zip(*turns, strict=True))
-        rows.append({"what": what, "tokens": int(tokens), "before": old, "now": new, "times": new / old})
+    rows = list[Row]()
+    with ExitStack() as stack:
+        roots = before.resolve(), HERE.parents[1]
+        workers = [stack.enter_context(started(name, root)) for root in roots]
+        while heads := [head for worker in workers if (head := heard(worker))]:
+            what, tokens = heads[0].split("\t")
+            turns = [[float(told(worker, "once more")) for worker in workers] for _ in range(repeats)]
+            for worker in workers:
+                said(worker, "")
+            old, new = (min(spent) for spent in zip(*turns, strict=True))
+            rows.append({"what": what, "tokens": int(tokens), "before": old, "now": new, "times": new / old})
     return rows
 
 
