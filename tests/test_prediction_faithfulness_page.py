@@ -90,6 +90,9 @@ def test_what_the_page_says_of_exact_integrated_gradients() -> None:
     chain = every[every.method == "chain"].loc[exact.index, "random: between"]
     difference = chain - exact["random: between"]
     assert f"{difference.mean():.1f} with a\nstandard error of {difference.sem():.1f}" in PAGE
+    fixed = every[every.method == "integrated-gradients"].loc[exact.index, "random: between"]
+    gained = exact["random: between"] - fixed
+    assert f"{gained.mean():.1f} with a standard error of {gained.sem():.1f} with random" in PAGE
 
 
 def test_the_table_of_nodes_is_that_of_its_results() -> None:

@@ -2,7 +2,7 @@
 
     python docs/scripts/prediction_faithfulness.py [smollm2] [gemma] [minilm] [--questions 200]
 
-runs what is missing (35 CPU seconds a question of SmolLM2 or Gemma, and the rivals' environments once; it
+runs what is missing (half a minute of a core a question of SmolLM2, and the rivals' environments once; it
 can be interrupted, and goes on) and makes tables and page. It goes on with what the repository keeps of
 earlier runs (`benchmarks/kept_results.py`), and adds to it. With --measured it makes tables of what has been
 run (a minute), with --tables the page of the tables (seconds).

@@ -1,10 +1,14 @@
 """A command computes on the cores that others leave, unless its user has said on how many."""
 
+from typing import Any
+
 import pytest
 import torch
 
-from ligflow.cli import threads
+from ligflow import LigflowError
+from ligflow.cli import options, serve, threads
 from ligflow.cli.threads import Clock, threads_between, use_idle_cores
+from ligflow.serve.limits import Limits
 
 BEFORE = Clock(wall=10.0, own=1.0, idle=100.0)
 
@@ -51,3 +55,26 @@ def test_the_clock_runs() -> None:
     assert after.wall > before.wall
     assert after.own >= before.own
     assert after.idle >= before.idle
+
+
+@pytest.mark.parametrize(("lasting", "calls"), [(False, 1), (True, 0)])
+def test_commands_choose_and_a_server_does_not(
+    monkeypatch: pytest.MonkeyPatch, lasting: bool, calls: int
+) -> None:
+    chosen: list[Clock] = []
+    monkeypatch.setattr(options, "use_idle_cores", chosen.append)
+    options.explainer_of(None, None, None, "float32", True, lasting=lasting)
+    assert len(chosen) == calls
+
+
+def test_the_server_leaves_threads_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def explainer_of(*_: Any, lasting: bool = False, **__: Any) -> None:
+        asked.append(lasting)
+        raise LigflowError("far enough")
+
+    monkeypatch.setattr(serve, "explainer_of", explainer_of)
+    with pytest.raises(LigflowError, match="far enough"):
+        serve._load(["embedded:minilm"], None, "float32", True, False, Limits())
+    assert asked == [True]

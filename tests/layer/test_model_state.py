@@ -73,6 +73,9 @@ def test_within_another_run_modules_are_not_looked_through_again(
     assert state(model) == before
     with prepared(model):
         assert looked[0] > 0
+        assert not any(module.training for module in modules())
+        assert not any(weight.requires_grad for weight in model.parameters())
+    assert state(model) == before
 
 
 def test_a_layer_shares_the_lock_of_its_model(model: PreTrainedModel) -> None:

@@ -79,6 +79,23 @@ def test_what_is_said_first_and_the_tables(tmp_path: Path) -> None:
     assert shown["prompts"][str(best["prompt"])]["tokens"] == [" Prompt", f" <i>{best['prompt']}"]
 
 
+def test_heads_against_the_answer_are_counted_and_named(tmp_path: Path) -> None:
+    def against(number: int) -> tuple[np.ndarray, np.ndarray]:
+        heads, mlps = values(number)
+        heads[0, 1], heads[1, 2] = 0.5, -0.4
+        return heads, mlps
+
+    run = run_of(tmp_path / "run", against, 40, [None] * 40)
+    path, words = reported(run.folder, tmp_path / "out", 200, 0, None)
+    assert words[2].startswith("2 of 6 heads carry the task, 1 of them against the answer (the control")
+    rows = [line.split(" | ") for line in path.read_text().splitlines() if line.startswith("| layer")]
+    carries = {row[0].strip("| "): row[4] for row in rows if len(row) > 4}
+    assert (carries["layer 0, head 1"], carries["layer 1, head 2"]) == ("for", "against")
+    parts = dashboard(tmp_path / "out" / "heads.html")["components"]
+    shown = {part["name"]: part["carries"] for part in parts}
+    assert (shown["layer 0, head 1"], shown["layer 1, head 2"]) == ("for", "against")
+
+
 def test_a_run_that_is_not_finished_says_so(copied: Run, tmp_path: Path) -> None:
     copied.remove(2)
     said = report(copied.folder, tmp_path / "out", draws=100).read_text()
