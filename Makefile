@@ -19,13 +19,14 @@ OLDEST_TESTS ?= $(addprefix tests/,routes/test_autograd.py recording/test_record
                 corpus/sources/test_readers.py corpus/runs/test_runner.py cli/test_main.py)
 # a process a core: each begins with its part of the files in order, and who is done takes from those who are not
 BESIDE := -n auto --dist worksteal
-# the files that have slow tests: to collect the others too takes each process half a minute
-SLOW_FILES = $(shell grep -rl 'mark\.slow' tests --include='test_*.py')
 COVERAGE_TESTS ?= -m "not slow"
 SENTENCE ?= The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light.
 PROMPT ?= The capital of France is
 # The wheel on the package index is for Linux; elsewhere the same version comes from npm.
 BIOME = $(if $(wildcard $(BIN)/biome),$(BIN)/biome,npx --yes @biomejs/biome@2.3.11)
+
+# Tests start some fifty processes, each of which would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo demo-site test oldest torchao bench sweep experiment mutants lint lint-python lint-js format coverage docs clean
 
@@ -39,8 +40,7 @@ demo-site: $(VENV)/.demo
 
 test: $(VENV)/.test
 	@sh .ci/browser
-	$(BIN)/python -m pytest -m "not slow" $(BESIDE)
-	$(BIN)/python -m pytest -m slow $(BESIDE) $(SLOW_FILES)
+	$(BIN)/python -m pytest $(BESIDE)
 
 coverage: $(VENV)/.test
 	@sh .ci/browser

@@ -30,6 +30,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     shape_checks.begin_test()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first: at the end, when one process has nothing left to do, what the other does is short."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture
 def no_shape_checks() -> Iterator[None]:
     """Without run-time shape checks, for the many cases of a test that other cases run with them."""
