@@ -32,6 +32,7 @@ SETTINGS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("explain_prediction", "embedded:smollm2", LONG, {"cut": "layer", "edges": ()}),
     ("explain_prediction", "embedded:smollm2", LONG, {}),
 )
+TINY = (("explain", "embedded:minilm", SENTENCE, {"layers": [0]}),)
 COLUMNS: measure.Columns = {
     "what": text("what"),
     "tokens": number("tokens", "d"),
@@ -77,7 +78,7 @@ def measured(setting: tuple[str, str, str, dict[str, Any]], estimated: bool, thr
 def main(tiny: measure.Tiny = False, threads: measure.Threads = None, out: measure.Out = None) -> None:
     """Hold estimates against what then happens."""
     device, rows = measure.place("cpu", threads), list[Row]()
-    for setting in SETTINGS[:1] if tiny else SETTINGS:
+    for setting in TINY if tiny else SETTINGS:
         call, model, _, settings = setting
         said = measured(setting, True, torch.get_num_threads())
         did = measured(setting, False, torch.get_num_threads())

@@ -4,12 +4,14 @@
     python benchmarks/kills.py --engine processes --kills 12
     python benchmarks/kills.py --engine ray --kills 10 --worker-kills 3
     python benchmarks/kills.py --engine here --kills 5 --prompts 2000 --within 60
+    python benchmarks/kills.py --engine processes --kills 3 --tiny
 
 The whole run is killed `--kills` times, then workers of it `--worker-kills` times (Ray), and at last it is
 left to finish. Its tables must equal, row for row and bit for bit, those of a run that nothing disturbed.
 
 With `--prompts` it is a run on so many prompts of a tiny model with random weights, in the place of the
-consistency experiment on MiniLM. `--within` says how many seconds a run may work before it is killed.
+consistency experiment on MiniLM; with `--tiny` it is that experiment on a tiny model. `--within` says how
+many seconds a run may work before it is killed.
 """
 
 import json
@@ -29,7 +31,7 @@ import typer
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from ligflow.corpus.runs.engines import Engine, here, processes
 from ligflow.corpus.runs.ray_engine import actors
@@ -65,11 +67,30 @@ def prompts(count: int) -> Iterator[Prompt]:
         yield Prompt(number, text, f"made:{number}", answer=answer, group=group)
 
 
-def save_speaker(folder: Path) -> None:
-    """A tiny model with random weights that continues texts of a few words, one token each."""
+def save_words(folder: Path) -> None:
+    """A tokenizer of a few words, one token each."""
     made = Tokenizer(WordLevel({word: place for place, word in enumerate(["[UNK]", *WORDS])}, "[UNK]"))
     made.pre_tokenizer = Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=made, unk_token="[UNK]").save_pretrained(folder)
+
+
+def save_encoder(folder: Path) -> None:
+    """A tiny model with random weights that reads sentences."""
+    save_words(folder)
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "vocab_size": len(WORDS) + 1,
+    }
+    BertModel(BertConfig(**sizes, initializer_range=0.2)).save_pretrained(folder)
+
+
+def save_speaker(folder: Path) -> None:
+    """A tiny model with random weights that continues texts."""
+    save_words(folder)
     torch.manual_seed(0)
     sizes: dict[str, Any] = {
         "n_embd": 32,
@@ -92,11 +113,13 @@ def engine_of(name: str, address: str | None) -> Engine:
 def work(folder: str, name: str, address: str | None, count: int) -> None:
     """One process's attempt at the run, on one thread, as other engines: more round otherwise."""
     torch.set_num_threads(1)
+    saved = Path(folder).parent / "model"
+    model = Model(str(saved) if saved.is_dir() else None)
     if count:
-        run(folder, Corpus(lambda: prompts(count), {"source": "made"}), Model(f"{Path(folder).parent}/model"),
-            PromptSettings(), engine=engine_of(name, address))  # fmt: skip
+        run(folder, Corpus(lambda: prompts(count), {"source": "made"}), model, PromptSettings(),
+            engine=engine_of(name, address))  # fmt: skip
         return
-    run(folder, Corpus(sentences, {"source": "made"}), experiment=Experiment(layers=(0,)),
+    run(folder, Corpus(sentences, {"source": "made"}), model, Experiment(layers=(0,)),
         engine=engine_of(name, address), shard_size=2)  # fmt: skip
 
 
@@ -188,6 +211,7 @@ def main(
     seed: int = 0,
     prompts: int = 0,
     within: float = 3.0,
+    tiny: bool = False,
 ) -> None:
     """Prints what was done as JSON; exit code 1 if a row differs."""
     if worker_kills and engine != "ray":
@@ -200,8 +224,8 @@ def main(
 
             cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
             address = cluster.address
-        if prompts:
-            save_speaker(Path(scratch, "model"))
+        if prompts or tiny:
+            (save_speaker if prompts else save_encoder)(Path(scratch, "model"))
         began = time.monotonic()
         try:
             work(str(whole), "here", None, prompts)

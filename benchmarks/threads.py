@@ -30,6 +30,7 @@ COLUMNS: measure.Columns = {
 SENTENCE = (
     "The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light."
 )
+SHORT = "Rain fell."
 BUSY = "while True: pass"
 CHOSEN = "chosen"
 CALLS = 9
@@ -39,19 +40,20 @@ def main(
     out: measure.Out = None,
     worker: Annotated[bool, typer.Option("--worker", hidden=True)] = False,
     calls: Annotated[int, typer.Option(help="Calls of a row.")] = CALLS,
+    tiny: measure.Tiny = False,
     busy: Annotated[str, typer.Option(help="So many busy processes beside, with commas between.")] = "0,1",
 ) -> None:
     """Runs every row, and writes the table."""
     if worker:
-        work(calls)
+        work(calls, SHORT if tiny else SENTENCE)
         return
     machine = measure.machine(measure.place("cpu", 1)) | {"threads": "chosen"}
-    rows = [row for count in busy.split(",") for row in beside(int(count), calls)]
+    rows = [row for count in busy.split(",") for row in beside(int(count), calls, tiny)]
     caption = "Median seconds of a call; every row in a process of its own."
     measure.report("threads", out, machine, {"calls": calls}, rows, COLUMNS, caption)
 
 
-def beside(busy: int, calls: int) -> list[Row]:
+def beside(busy: int, calls: int, tiny: bool = False) -> list[Row]:
     """The rows with so many processes beside."""
     cores = str(os.cpu_count() or 1)
     rows: list[Row] = []
@@ -60,6 +62,7 @@ def beside(busy: int, calls: int) -> list[Row]:
             own = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
             said = {} if threads == CHOSEN else {"OMP_NUM_THREADS": threads}
             command = [sys.executable, __file__, "--worker", "--calls", str(calls)]
+            command += ["--tiny"] * tiny
             output = subprocess.run(
                 command, env=own | said, check=True, capture_output=True, text=True
             ).stdout
@@ -80,18 +83,18 @@ def spinning(count: int) -> Iterator[None]:
             process.wait()
 
 
-def work(calls: int) -> None:
+def work(calls: int, sentence: str) -> None:
     """Prints the threads that were taken and the median seconds of a call."""
     import torch
 
     from ligflow.cli.options import explainer_of
 
     explainer = explainer_of(None, None, None, "float32", True)
-    explainer.explain(SENTENCE)
+    explainer.explain(sentence)
     seconds = []
     for _ in range(calls):
         begin = perf_counter()
-        explainer.explain(SENTENCE)
+        explainer.explain(sentence)
         seconds.append(perf_counter() - begin)
     print(torch.get_num_threads(), median(seconds))
 

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+from small_encoder import saved_encoder
+
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 CPU = torch.device("cpu")
 
@@ -93,7 +95,7 @@ def test_turns(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_threads(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
-    benchmark("threads").main(calls=1, busy="1", out=tmp_path / "threads.json")
+    benchmark("threads").main(calls=1, busy="1", tiny=True, out=tmp_path / "threads.json")
     rows: Any = read(tmp_path / "threads.json")["rows"]
     assert [row["busy"] for row in rows] == [1, 1, 1]
     assert [row["taken"] for row in rows if row["threads"] == "1"] == [1]
@@ -195,7 +197,8 @@ def test_scaling_in_processes(benchmark: Callable[[str], ModuleType], tmp_path: 
 
 
 def test_throughput(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
-    benchmark("throughput").main(tiny=True, out=tmp_path / "throughput.json")
+    model = saved_encoder(tmp_path / "model", 512)
+    benchmark("throughput").main(tiny=True, model=model, out=tmp_path / "throughput.json")
     one, two = read(tmp_path / "throughput.json")["rows"]
     assert (one["what"], two["what"]) == ("one process", "2 processes")
     assert one["points"] == pytest.approx(two["points"], rel=0.01)

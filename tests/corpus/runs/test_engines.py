@@ -65,16 +65,18 @@ def test_wrong_engines() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["here", "processes", "ray"])
-def test_killed_runs_end_as_if_nothing_had_happened(engine: str) -> None:
-    """SIGKILL at random moments; `benchmarks/kills.py --kills 12` does it more often."""
+@pytest.mark.parametrize(
+    ("engine", "kills", "worker_kills"), [("here", 3, 0), ("processes", 3, 0), ("ray", 2, 1)]
+)
+def test_killed_runs_end_as_if_nothing_had_happened(engine: str, kills: int, worker_kills: int) -> None:
+    """SIGKILL at random moments; `benchmarks/kills.py --kills 12` does it more often, and on real weights."""
     script = Path(__file__).parents[3] / "benchmarks" / "kills.py"
-    options = ["--engine", engine, "--kills", "3", "--worker-kills", "1" if engine == "ray" else "0"]
+    options = ["--engine", engine, "--kills", str(kills), "--worker-kills", str(worker_kills), "--tiny"]
     done = subprocess.run(
         [sys.executable, script, *options], capture_output=True, text=True, check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     found = json.loads(done.stdout.strip().splitlines()[-1])
     assert found["equal"], done.stdout
-    assert found["kills"] >= 3
+    assert found["kills"] >= kills + worker_kills
     assert found["left behind"] == 0
