@@ -1,6 +1,7 @@
 """Tiny random models of many families: a config as data, and one example of their input."""
 # ruff: noqa: E501
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ import transformers
 from packaging.version import Version
 from torch import Tensor
 from transformers import PreTrainedModel
+
+from ligflow import Explainer
 
 _SMALL: dict[str, Any] = {
     "hidden_size": 32,
@@ -24,7 +27,7 @@ _SMALL: dict[str, Any] = {
 _GROUPED = _SMALL | {"num_key_value_heads": 2, "head_dim": 8}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Architecture:
     """A model class, the fields of its config, and what kind of input it takes."""
 
@@ -155,6 +158,12 @@ def build(architecture: Architecture, dtype: torch.dtype = torch.float32, seed: 
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
     return model.to(dtype)
+
+
+@functools.cache
+def shared(architecture: Architecture, dtype: torch.dtype = torch.float32) -> Explainer:
+    """An explainer for the tests of a process that change neither it nor its model: layers are validated once."""
+    return Explainer(build(architecture, dtype))
 
 
 def example(

@@ -1,5 +1,6 @@
 """Decoders with a second attention, their inputs, and each route of theirs as engine and oracle."""
 
+import functools
 from collections.abc import Iterator
 
 import torch
@@ -56,7 +57,9 @@ def inputs_of(name: str, tokens: int, padding: int, dtype: torch.dtype) -> dict[
     return decoder | {"input_ids": ids, "attention_mask": mask}
 
 
+@functools.cache
 def explainer_of(name: str, dtype: torch.dtype = torch.float32) -> Explainer:
+    """One for the tests of a process that change neither it nor its model."""
     return Explainer(build(DECODERS[name], dtype), stack="decoder")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 import torch
 from torch import Tensor
 
-from architectures import ARCHITECTURES, Architecture, build, example
+from architectures import ARCHITECTURES, Architecture, example, shared
 from ligflow import Explainer
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
@@ -25,10 +25,11 @@ CASES = [
 def recorded(
     architecture: Architecture, dtype: torch.dtype, tokens: int, padding: int
 ) -> Iterator[tuple[Explainer, Layer, Selection]]:
-    model = build(architecture, dtype)
-    if getattr(model.config, "attn_logit_softcapping", None):  # which older fused attention leaves out
-        model.set_attn_implementation("eager")
-    explainer = Explainer(model)
+    explainer = shared(architecture, dtype)
+    if getattr(
+        explainer.model.config, "attn_logit_softcapping", None
+    ):  # which older fused attention leaves out
+        explainer.model.set_attn_implementation("eager")
     for layer in explainer.prepared.record(example(architecture, tokens, padding, dtype)):
         visible = torch.arange(len(layer.hidden) - padding)
         with prepared(layer.module, layer.implementation):

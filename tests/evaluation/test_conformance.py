@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from architectures import ARCHITECTURES, WHOLE_ONLY, Architecture, build, example
+from architectures import ARCHITECTURES, WHOLE_ONLY, Architecture, build, example, shared
 from ligflow import Explainer, LigflowError, UnsupportedModel
 from ligflow.evaluation import conformance
 from ligflow.evaluation.compared_maps import place_of_jump
@@ -29,13 +29,13 @@ pytestmark = pytest.mark.usefixtures("no_shape_checks")
 
 @pytest.mark.parametrize("name", ["bert", "gemma3_text", "gpt_neox", "vit"])
 def test_good_models_pass(name: str) -> None:
-    checks = check(Explainer(build(ARCHITECTURES[name])))
+    checks = check(shared(ARCHITECTURES[name]))
     assert [one.name for one in checks if not one.passed] == []
     assert len(checks) == 10
 
 
 def test_a_causal_model_is_recognised() -> None:
-    verdicts = {one.name: one.measured for one in check(Explainer(build(ARCHITECTURES["llama"])))}
+    verdicts = {one.name: one.measured for one in check(shared(ARCHITECTURES["llama"]))}
     assert verdicts["no attribution from the future"] == "0.0e+00"
     verdicts = {one.name: one.measured for one in check(Explainer(build(ARCHITECTURES["bert"])))}
     assert verdicts["no attribution from the future"] == "not causal"
@@ -64,7 +64,7 @@ def test_float64_is_held_to_a_tighter_limit() -> None:
 
 
 def test_closed_forms_are_named() -> None:
-    named = {name: check(Explainer(build(ARCHITECTURES[name])))[1] for name in ("bert", "gemma3_text")}
+    named = {name: check(shared(ARCHITECTURES[name]))[1] for name in ("bert", "gemma3_text")}
     assert {name: (one.measured, one.detail) for name, one in named.items()} == {
         "bert": ("2 of 2", "affine"),
         "gemma3_text": ("2 of 2", "norm, affine, norm, rotary"),

@@ -13,15 +13,15 @@ from recorded_layers import CASES, recorded
 
 
 def by_forward(layer: Layer, place: Selection, replacement: str, removed: Tensor) -> Tensor:
-    """`z'_j` of the layer itself, one run a set and target."""
-    z, rows = layer.hidden, []
-    for of_set in removed:
-        for number, target in enumerate(place.targets.tolist()):
-            value = {"zero": torch.zeros_like(z[0]), "target": z[target], "mean": z[place.visible].mean(0)}
-            changed = z.clone()
-            changed[place.visible[of_set[number]]] = value[replacement]
-            rows.append(layer.forward(changed[None])[0, target])
-    return torch.stack(rows).unflatten(0, removed.shape[:2])
+    """`z'_j` of the layer itself, a copy of the hidden states for each set and target."""
+    z, targets = layer.hidden, place.targets
+    values = {"zero": torch.zeros_like(z), "target": z, "mean": z[place.visible].mean(0).expand_as(z)}
+    changed = z.expand(*removed.shape[:2], *z.shape).clone()
+    for number, of_set in enumerate(removed):
+        for row, (target, sources) in enumerate(zip(targets, of_set, strict=True)):
+            changed[number, row, place.visible[sources]] = values[replacement][target]
+    output = layer.forward(changed.flatten(0, 1)).unflatten(0, removed.shape[:2])
+    return output[:, torch.arange(len(targets)), targets]
 
 
 @pytest.mark.usefixtures("no_shape_checks")

@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from architectures import ARCHITECTURES, Architecture, build, example
+from architectures import ARCHITECTURES, Architecture, build, example, shared
 from ligflow import Explainer, Flow, LigflowError, TextWarning
 from ligflow.explainer.batching import by_length
 from ligflow.layer.interface import Captured
@@ -38,7 +38,7 @@ def same(ours: Flow, theirs: Flow, limit: float = 1e-5, ratio: bool = False) -> 
 )
 @pytest.mark.parametrize("baseline", ["itb", "zero", "mean", "itb_zero_ratio"])
 def test_many_equal_one_at_a_time(name: str, baseline: str) -> None:
-    explainer, examples = Explainer(build(ARCHITECTURES[name])), inputs_of(ARCHITECTURES[name])
+    explainer, examples = shared(ARCHITECTURES[name]), inputs_of(ARCHITECTURES[name])[:4]
     settings = {
         "att_baseline": baseline, "layer_baseline": baseline, "mlp_baseline": "matched", "tol": 0.5,
         "quadrature": "gauss-legendre:5",
@@ -55,7 +55,7 @@ def test_many_equal_one_at_a_time(name: str, baseline: str) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_the_size_of_a_batch_does_not_change_a_result(batch_size: int) -> None:
-    explainer, examples = Explainer(build(ARCHITECTURES["llama"])), inputs_of(ARCHITECTURES["llama"])
+    explainer, examples = shared(ARCHITECTURES["llama"]), inputs_of(ARCHITECTURES["llama"])
     flows = explainer.explain_many(iter(examples), batch_size=batch_size)
     for ours, theirs in zip(flows, [explainer.explain(one) for one in examples], strict=True):
         same(ours, theirs)
@@ -83,7 +83,7 @@ def test_layers_that_know_positions_go_one_by_one(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_bad_text_is_left_out_and_named() -> None:
-    explainer = Explainer(build(ARCHITECTURES["bert"]))
+    explainer = shared(ARCHITECTURES["bert"])
     examples = inputs_of(ARCHITECTURES["bert"])
     examples[2] = {"input_ids": torch.zeros(1, 0, dtype=torch.long)}
     examples[4] = {"input_ids": torch.full((1, 3), 999)}
@@ -98,14 +98,14 @@ def test_a_bad_text_is_left_out_and_named() -> None:
 
 
 def test_a_baseline_that_fits_one_length_leaves_out_the_others() -> None:
-    explainer, examples = Explainer(build(ARCHITECTURES["bert"])), inputs_of(ARCHITECTURES["bert"])
+    explainer, examples = shared(ARCHITECTURES["bert"]), inputs_of(ARCHITECTURES["bert"])
     with pytest.warns(TextWarning, match="does not fit"):
         flows = list(explainer.explain_many(examples, att_baseline=torch.zeros(5, 32), routes=("z2u",)))
     assert [flow.meta["index"] for flow in flows] == [0, 3]
 
 
 def test_settings_are_checked_before_any_work() -> None:
-    explainer = Explainer(build(ARCHITECTURES["bert"]))
+    explainer = shared(ARCHITECTURES["bert"])
     with pytest.raises(LigflowError, match="Unknown att_baseline"):
         explainer.explain_many([], att_baseline="nothing")
     with pytest.raises(LigflowError, match="batch_size is 0"):
@@ -119,7 +119,7 @@ def test_settings_are_checked_before_any_work() -> None:
 
 def test_progress_counts_texts() -> None:
     seen: list[tuple[int, int]] = []
-    explainer, examples = Explainer(build(ARCHITECTURES["bert"])), inputs_of(ARCHITECTURES["bert"])
+    explainer, examples = shared(ARCHITECTURES["bert"]), inputs_of(ARCHITECTURES["bert"])
     list(explainer.explain_many(examples, progress=lambda *now: seen.append(now)))
     assert seen == [(3, 6), (6, 6)]  # six texts together, through two layers
     seen.clear()
@@ -143,7 +143,7 @@ def test_groups_are_of_similar_length() -> None:
 def test_variants_equal_single_explanations_and_share_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
     from ligflow.routes import explain_map, integration
 
-    explainer, inputs = Explainer(build(ARCHITECTURES["bert"])), example(ARCHITECTURES["bert"], 6)
+    explainer, inputs = shared(ARCHITECTURES["bert"]), example(ARCHITECTURES["bert"], 6)
     variants = [
         {"att_baseline": att, "mlp_baseline": mlp, "layer_baseline": layer}
         for att in ("zero", "itb", "itb_zero_ratio", "itb_map_ratio")
@@ -174,7 +174,7 @@ VARIANTS = [
 
 @pytest.mark.parametrize("batch_size", [None, 1, 3])
 def test_many_under_several_settings_equal_one_at_a_time(batch_size: int | None) -> None:
-    explainer, examples = Explainer(build(ARCHITECTURES["bert"])), inputs_of(ARCHITECTURES["bert"])
+    explainer, examples = shared(ARCHITECTURES["bert"]), inputs_of(ARCHITECTURES["bert"])
     found = list(explainer.explain_many_under(examples, VARIANTS, batch_size=batch_size))
     assert [[flow.meta["index"] for flow in flows] for flows in found] == [[n] * 3 for n in range(len(SIZES))]
     for flows, one in zip(found, examples, strict=True):
@@ -184,7 +184,7 @@ def test_many_under_several_settings_equal_one_at_a_time(batch_size: int | None)
 
 
 def test_texts_that_are_left_out_are_told() -> None:
-    explainer, told = Explainer(build(ARCHITECTURES["bert"])), []
+    explainer, told = shared(ARCHITECTURES["bert"]), []
     examples: list[dict[str, torch.Tensor]] = [
         {"input_ids": torch.tensor([[5, 6]])}, {}, {"input_ids": torch.tensor([[7]])}
     ]  # fmt: skip
@@ -198,7 +198,7 @@ def test_texts_that_are_left_out_are_told() -> None:
 
 
 def test_no_settings_are_refused_before_the_first_text() -> None:
-    explainer = Explainer(build(ARCHITECTURES["bert"]))
+    explainer = shared(ARCHITECTURES["bert"])
     with pytest.raises(LigflowError, match="No settings"):
         explainer.explain_many_under([], [])
     with pytest.raises(LigflowError, match="Several texts"):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from architectures import ARCHITECTURES, build, example
-from ligflow import Explainer, LigflowError
+from architectures import ARCHITECTURES, example, shared
+from ligflow import LigflowError
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.method.baselines import Start
@@ -17,7 +17,7 @@ NODES = torch.tensor([0.2, 0.9], dtype=torch.float64)
 
 def sentences(name: str, lengths: tuple[int, ...] = (3, 6)) -> list[Layer]:
     """The second layer of one model on sentences of some lengths."""
-    explainer = Explainer(build(ARCHITECTURES[name], torch.float64))
+    explainer = shared(ARCHITECTURES[name], torch.float64)
     return [explainer.prepared.record(example(ARCHITECTURES[name], length))[1] for length in lengths]
 
 

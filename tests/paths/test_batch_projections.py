@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from architectures import ARCHITECTURES, build, example
-from ligflow import Explainer, LigflowError
+from architectures import ARCHITECTURES, example, shared
+from ligflow import LigflowError
 from ligflow.layer.interface import Captured
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
@@ -16,7 +16,7 @@ from ligflow.paths.batch_projections import _scaling, project, turned_keys
 
 
 def two_sentences(name: str) -> Iterator[list[Layer]]:
-    explainer = Explainer(build(ARCHITECTURES[name], torch.float64))
+    explainer = shared(ARCHITECTURES[name], torch.float64)
     layers = [explainer.prepared.record(example(ARCHITECTURES[name], length))[0] for length in (3, 5)]
     with prepared(layers[0].module, layers[0].implementation):
         yield layers

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from architectures import ARCHITECTURES, build, example
+from architectures import ARCHITECTURES, build, example, shared
 from ligflow import Explainer
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
@@ -25,7 +25,7 @@ PAIRS = [(name, baseline) for name in ARCHITECTURES for baseline in ("itb", "zer
 
 
 def layers_of(name: str, dtype: torch.dtype = torch.float64, tokens: int = 7) -> Iterator[Layer]:
-    explainer = Explainer(build(ARCHITECTURES[name], dtype))
+    explainer = shared(ARCHITECTURES[name], dtype)
     for layer in explainer.prepared.record(example(ARCHITECTURES[name], tokens, dtype=dtype)):
         with prepared(layer.module, layer.implementation):
             yield layer

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from architectures import ARCHITECTURES, build, example
+from architectures import ARCHITECTURES, build, example, shared
 from browser import flow_of
 from ligflow import Explainer, Flow, LigflowError, direction
 from ligflow.layer.float64 import keep_double
@@ -237,7 +237,7 @@ def test_what_cannot_be_traced(
 @pytest.mark.parametrize("name", ["bert", "gpt2", "llama"])
 @pytest.mark.parametrize("baseline", list(BASELINES))
 def test_conservation_on_random_models(name: str, baseline: str) -> None:
-    explainer = Explainer(build(ARCHITECTURES[name]))
+    explainer = shared(ARCHITECTURES[name])
     explained = explainer.explain(example(ARCHITECTURES[name], tokens=4), **BASELINES[baseline])
     which = "z2z" if baseline == "itb_zero_ratio" else "composed"
     found = trace(explained, 2, which=which)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from architectures import ARCHITECTURES, DISENTANGLED, WHOLE_ONLY, Architecture, build, example
+from architectures import ARCHITECTURES, DISENTANGLED, WHOLE_ONLY, Architecture, build, example, shared
 from encoder_decoders import explainer_of, inputs_of
 from ligflow import Explainer, LigflowError, UnsupportedModel
 from ligflow.layer.layer import Layer
@@ -48,7 +48,7 @@ def _close(tensors: Mapping[str, Tensor], whole: Split, beside: Split) -> None:
 @pytest.mark.filterwarnings("ignore::ligflow.CompletenessWarning")
 @pytest.mark.parametrize(("name", "baseline", "kind"), CASES)
 def test_parts_are_those_of_the_unmodified_layer(name: str, baseline: str, kind: str) -> None:
-    explainer = Explainer(build(ARCHITECTURES[name], torch.float64))
+    explainer = shared(ARCHITECTURES[name], torch.float64)
     inputs = example(ARCHITECTURES[name], TOKENS, dtype=torch.float64)
     flow = explainer.explain(
         inputs, "z2z", layers=1, layer_baseline=baseline, scalarization=kind, quadrature=RULE, split=True
@@ -86,7 +86,7 @@ def test_a_decoder_has_parts_of_both_attentions(name: str) -> None:
 @pytest.mark.parametrize("name", ["bert", "llama", "gpt_neox", "mixtral"])
 def test_parts_take_the_nodes_of_the_whole_and_their_error_is_estimated(name: str) -> None:
     architecture = ARCHITECTURES[name]
-    explainer, inputs = Explainer(build(architecture, torch.float64)), example(architecture, 7)
+    explainer, inputs = shared(architecture, torch.float64), example(architecture, 7)
     experts = "frozen" if architecture.experts else "routed"
     options: dict[str, Any] = {"routes": "z2z", "layer_baseline": "mean", "experts": experts}
     alone, split = explainer.explain(inputs, **options), explainer.explain(inputs, **options, split=True)
@@ -117,7 +117,7 @@ def test_heads_of_a_parallel_layer_pass_no_mlp() -> None:
 @pytest.mark.parametrize("name", ["bert", "gemma3_text"])
 def test_neither_batch_nor_budget_changes_a_part(name: str) -> None:
     architecture = ARCHITECTURES[name]
-    explainer = Explainer(build(architecture, torch.float64))
+    explainer = shared(architecture, torch.float64)
     inputs = [example(architecture, tokens) for tokens in (5, 7)]
     options: dict[str, Any] = {"routes": "z2z", "layer_baseline": "mean", "split": True}
     alone = [explainer.explain(each, **options) for each in inputs]
@@ -132,7 +132,7 @@ def test_neither_batch_nor_budget_changes_a_part(name: str) -> None:
 
 def test_a_ratio_correction_keeps_the_sum_of_each_head() -> None:
     explainer, inputs = (
-        Explainer(build(ARCHITECTURES["bert"], torch.float64)),
+        shared(ARCHITECTURES["bert"], torch.float64),
         example(ARCHITECTURES["bert"], 5),
     )
     plain, corrected = (

@@ -3,14 +3,13 @@
 import pytest
 import torch
 
-from architectures import ARCHITECTURES, build, example
-from ligflow import Explainer
+from architectures import ARCHITECTURES, example, shared
 
 
 @pytest.mark.parametrize("name", ["bert", "llama", "albert"])
 def test_padding_does_not_change_a_result(name: str) -> None:
     architecture = ARCHITECTURES[name]
-    explainer = Explainer(build(architecture))
+    explainer = shared(architecture)
     padded = example(architecture, 6, padding=4)
     bare = {key: value[:, :6] for key, value in padded.items()}
     for baseline in ("itb", "zero", "mean"):
@@ -26,7 +25,7 @@ def test_padding_does_not_change_a_result(name: str) -> None:
 
 def test_subsets_of_targets_and_layers_are_rows_of_the_whole() -> None:
     architecture = ARCHITECTURES["gemma3_text"]
-    explainer = Explainer(build(architecture))
+    explainer = shared(architecture)
     whole = explainer.explain(example(architecture, 7))
     part = explainer.explain(example(architecture, 7), layers=[-1], targets=[5, 2])
     assert part.targets == (2, 5)
@@ -38,7 +37,7 @@ def test_subsets_of_targets_and_layers_are_rows_of_the_whole() -> None:
 
 def test_a_tensor_baseline_of_zeros_is_the_zero_baseline() -> None:
     architecture = ARCHITECTURES["bert"]
-    explainer = Explainer(build(architecture))
+    explainer = shared(architecture)
     named = explainer.explain(
         example(architecture, 5), att_baseline="zero", layer_baseline="zero", mlp_baseline="zero"
     )
@@ -52,7 +51,7 @@ def test_a_tensor_baseline_of_zeros_is_the_zero_baseline() -> None:
 
 def test_one_token_has_nothing_to_attribute_under_itb() -> None:
     for name in ("bert", "llama", "gpt2"):
-        flow = Explainer(build(ARCHITECTURES[name])).explain(
+        flow = shared(ARCHITECTURES[name]).explain(
             example(ARCHITECTURES[name], 1), att_baseline="itb_zero_ratio", layer_baseline="itb_zero_ratio"
         )
         assert flow.z2z.abs().max() == 0

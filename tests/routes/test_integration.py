@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from architectures import ARCHITECTURES, build, example
+from architectures import ARCHITECTURES, build, example, shared
 from brute_force import by_captum
 from families import FAMILIES, layer_of
 from ligflow import Explainer, direction
@@ -71,12 +71,12 @@ def test_a_direction_is_linear_and_signed(name: str) -> None:
 @pytest.mark.parametrize("baseline", ["itb", "zero"])
 def test_blocks_do_not_change_a_result(name: str, baseline: str, monkeypatch: pytest.MonkeyPatch) -> None:
     architecture = ARCHITECTURES[name]
-    explainer = Explainer(build(architecture))
+    explainer = shared(architecture)
 
     def run(pairs: int) -> Tensor:
         monkeypatch.setattr(PathMap, "pairs", lambda *_: pairs)
         flow = explainer.explain(
-            example(architecture, 5), att_baseline=baseline, layer_baseline=baseline,
+            example(architecture, 3), att_baseline=baseline, layer_baseline=baseline,
             mlp_baseline="matched", quadrature="gauss-legendre:5", tol=0.999,
         )  # fmt: skip
         return torch.cat([flow.tensors[route].flatten() for route in flow.routes])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from architectures import ARCHITECTURES, build, example
+from architectures import ARCHITECTURES, build, example, shared
 from brute_force import by_differences
 from families import FAMILIES, layer_of
 from ligflow import Explainer
@@ -20,7 +20,7 @@ from ligflow.settings import ask
 @pytest.mark.parametrize("att_baseline", ["itb", "zero", "mean"])
 def test_matched_ends_and_sums_of_both_compositions(name: str, att_baseline: str) -> None:
     """z2z and u2z have equal totals, target by target, and the conserving map shares out exactly them."""
-    explainer = Explainer(build(ARCHITECTURES[name], torch.float64))
+    explainer = shared(ARCHITECTURES[name], torch.float64)
     flow = explainer.explain(
         example(ARCHITECTURES[name], 6), att_baseline=att_baseline, mlp_baseline="matched",
         layer_baseline=att_baseline, tol=1e-6 if att_baseline == "itb" else 1e-4,

@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from architectures import ARCHITECTURES, build, example
+from architectures import ARCHITECTURES, example, shared
 from brute_force import by_differences
 from families import FAMILIES, layer_of
-from ligflow import Explainer
 from ligflow.method import from_names
 from ligflow.paths.batch import alone
 from ligflow.routes.workspace import Workspace
@@ -15,9 +14,7 @@ from ligflow.routes.z2z import z2z_from
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_itb_has_no_self_term(name: str) -> None:
-    flow = Explainer(build(ARCHITECTURES[name])).explain(
-        example(ARCHITECTURES[name], 5), routes=("z2u", "z2z")
-    )
+    flow = shared(ARCHITECTURES[name]).explain(example(ARCHITECTURES[name], 5), routes=("z2u", "z2z"))
     assert flow.z2u.diagonal(dim1=-2, dim2=-1).abs().max() == 0
     assert flow.z2z.diagonal(dim1=-2, dim2=-1).abs().max() == 0
 
@@ -26,7 +23,7 @@ def test_itb_has_no_self_term(name: str) -> None:
 @pytest.mark.filterwarnings("ignore::ligflow.CompletenessWarning")
 @pytest.mark.parametrize("name", [n for n, a in ARCHITECTURES.items() if a.causal])
 def test_nothing_comes_from_the_future_in_a_causal_model(name: str) -> None:
-    flow = Explainer(build(ARCHITECTURES[name])).explain(
+    flow = shared(ARCHITECTURES[name]).explain(
         example(ARCHITECTURES[name], 5), routes=("z2u", "z2z"), quadrature="gauss-legendre:3",
         att_baseline="zero", layer_baseline="mean", tol=0.999,
     )  # fmt: skip
@@ -35,7 +32,7 @@ def test_nothing_comes_from_the_future_in_a_causal_model(name: str) -> None:
 
 
 def test_nothing_comes_from_beyond_a_sliding_window() -> None:
-    flow = Explainer(build(ARCHITECTURES["mistral"])).explain(example(ARCHITECTURES["mistral"], 9))
+    flow = shared(ARCHITECTURES["mistral"]).explain(example(ARCHITECTURES["mistral"], 9))
     beyond = torch.ones(9, 9, dtype=torch.bool).tril(-4)
     assert flow.z2z[:, beyond].abs().max() == 0
     assert flow.z2u[:, :, beyond].abs().max() == 0
