@@ -19,6 +19,7 @@ neighbours, whose polynomials have to agree where they meet.
 """
 
 from dataclasses import replace
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -33,6 +34,17 @@ _WIDE = 0.05  # a panel that was made by dividing and is wider has to show its p
 _FLAT = 0.1  # of its parts: the slope of the sum at a = 0 below which a path starts flat
 _HIDDEN = 0.2  # of what is off there, times the way to the first node: what it amounts to
 _PROBE = 0.01  # of the way to the first node: where it is looked at
+
+
+class Piece(NamedTuple):
+    """A part of the path, for some targets."""
+
+    low: float
+    high: float
+    targets: Tensor
+
+
+P = TypeVar("P", Piece, Panel)
 
 
 class AdaptiveIntegration:
@@ -53,7 +65,7 @@ class AdaptiveIntegration:
 
     def run(self) -> Integral:
         """The integrals of all targets, once each has converged or cannot go on."""
-        self.panels = self._open([(0.0, 1.0, self.targets)])
+        self.panels = self._open([Piece(0.0, 1.0, self.targets)])
         self.value = torch.zeros_like(self.panels[0].value)
         if self.sums is not None:
             self.parts = torch.zeros_like(self.panels[0].values[0])
@@ -61,36 +73,45 @@ class AdaptiveIntegration:
         self._settle()
         while self.panels:
             keep, climb, divide = self._choose()
-            self.panels = keep + [self._climb(panel) for panel in climb] + self._divided(divide)
+            self.panels = keep + self._climbed(climb) + self._divided(divide)
             self._settle()
         integral = Integral(self.value, self.error, self.used, self.met, self.divided)
         if self.sums is None:
             return integral
         return replace(integral, parts=self.parts, parts_error=self.parts_error)
 
-    def _open(self, pieces: list[tuple[float, float, Tensor]]) -> list[Panel]:
+    def _open(self, pieces: list[Piece]) -> list[Panel]:
         """New panels at the first level; those with the same targets share one call."""
         panels = []
         for group in _by_targets(pieces):
-            targets, count = group[0][2], count_of(FIRST)
-            nodes = torch.cat([nodes_between(low, high, 0, count) for low, high, _ in group])
+            targets, count = group[0].targets, count_of(FIRST)
+            nodes = torch.cat([nodes_between(piece.low, piece.high, 0, count) for piece in group])
             values = self._evaluate(nodes, targets).unflatten(0, (len(group), count))
-            for (low, high, _), rows in zip(group, values, strict=True):
-                panels.append(self._panel(low, high, FIRST, targets, rows))
+            for piece, rows in zip(group, values, strict=True):
+                panels.append(self._panel(piece.low, piece.high, FIRST, targets, rows))
         return panels
 
-    def _divided(self, pieces: list[tuple[float, float, Tensor]]) -> list[Panel]:
+    def _divided(self, pieces: list[Piece]) -> list[Panel]:
         """New panels where an old one failed; a wide one has to show its pace, with 15 nodes."""
-        for _, _, targets in pieces:
-            self.divided[targets] = True
+        for piece in pieces:
+            self.divided[piece.targets] = True
         opened = self._open(pieces)
-        return [self._climb(p) if p.width > _WIDE else p for p in opened]
+        narrow = [panel for panel in opened if panel.width <= _WIDE]
+        return narrow + self._climbed([panel for panel in opened if panel.width > _WIDE])
 
-    def _climb(self, panel: Panel) -> Panel:
-        """The next level of a panel: only its new nodes are evaluated."""
-        nodes = nodes_between(panel.low, panel.high, len(panel.values), count_of(panel.level + 1))
-        values = torch.cat([panel.values, self._evaluate(nodes, panel.targets)])
-        return self._panel(panel.low, panel.high, panel.level + 1, panel.targets, values)
+    def _climbed(self, panels: list[Panel]) -> list[Panel]:
+        """The next level of panels: only new nodes are evaluated, of those with the same targets at once."""
+        climbed = []
+        for group in _by_targets(panels):
+            nodes = [
+                nodes_between(panel.low, panel.high, len(panel.values), count_of(panel.level + 1))
+                for panel in group
+            ]
+            added = self._evaluate(torch.cat(nodes), group[0].targets).split([len(each) for each in nodes])
+            for panel, values in zip(group, added, strict=True):
+                values = torch.cat([panel.values, values])
+                climbed.append(self._panel(panel.low, panel.high, panel.level + 1, panel.targets, values))
+        return climbed
 
     def _panel(self, low: float, high: float, level: int, targets: Tensor, values: Tensor) -> Panel:
         panel = panel_of(low, high, level, targets, values, self.sums)
@@ -119,7 +140,10 @@ class AdaptiveIntegration:
     def _beside(self) -> None:
         """What may hide between neighbours, in both of them."""
         starting: dict[float, list[Panel]] = {}
-        panels = [replace(panel, beside=torch.zeros_like(panel.beside)) for panel in self.panels]
+        panels = [
+            panel if panel.is_whole() else replace(panel, beside=torch.zeros_like(panel.beside))
+            for panel in self.panels
+        ]
         for panel in panels:
             starting.setdefault(panel.low, []).append(panel)
         for low in panels:
@@ -137,7 +161,8 @@ class AdaptiveIntegration:
         """Book the targets that have converged, or that cannot go on, and drop them from the panels."""
         self._beside()
         for panel in self.panels:
-            self.rough[panel.targets] |= panel.is_rough() & (panel.low > 0)
+            if panel.low > 0:
+                self.rough[panel.targets] |= panel.is_rough()
         value, error = torch.zeros_like(self.value), torch.zeros_like(self.error)
         change = torch.zeros_like(self.error)
         for panel in self.panels:
@@ -153,14 +178,12 @@ class AdaptiveIntegration:
         booked = final & self._open_targets()
         self.value[booked], self.error[booked], self.met[booked] = value[booked], error[booked], met[booked]
         self._settle_parts(booked)
-        self.panels = [
-            rest for panel in self.panels if len((rest := panel.part(~final[panel.targets])).targets)
-        ]
+        self.panels = [rest for panel in self.panels for rest in panel.of(~final[panel.targets])]
 
     def _settle_parts(self, booked: Tensor) -> None:
         """What the panels say of the parts of targets that are booked now."""
-        for panel in self.panels if self.sums is not None else ():
-            last = panel.part(booked[panel.targets])
+        settled = self.panels if self.sums is not None else ()
+        for last in (part for panel in settled for part in panel.of(booked[panel.targets])):
             assert last.parts is not None
             self.parts[last.targets] += last.parts.value
             self.parts_error[last.targets] += last.part_error(self.rough[last.targets]) + self._near_start(
@@ -170,7 +193,7 @@ class AdaptiveIntegration:
     def _near_start(self, panel: Panel) -> Tensor:
         """What parts may hide before the first node, where the sums that cancel it let the panel pass."""
         wide = panel.low == 0 and panel.width > _WIDE
-        if not (wide and len(panel.targets) and looks_near_start(self.integrand)):
+        if not (wide and looks_near_start(self.integrand)):
             return torch.zeros_like(panel.decay)
         assert panel.parts is not None
         node = torch.full((1,), _PROBE * panel.first, dtype=torch.float64, device="cpu")
@@ -191,9 +214,9 @@ class AdaptiveIntegration:
                 stuck[panel.targets] = False
         return stuck
 
-    def _choose(self) -> tuple[list[Panel], list[Panel], list[tuple[float, float, Tensor]]]:
+    def _choose(self) -> tuple[list[Panel], list[Panel], list[Piece]]:
         """Which panels stay, which climb a level, and which are divided, target by target."""
-        keep, climb, divide = [], [], []
+        keep, climb, divide = list[Panel](), list[Panel](), list[Piece]()
         count = torch.zeros_like(self.targets)
         for panel in self.panels:
             count[panel.targets] += 1
@@ -201,13 +224,18 @@ class AdaptiveIntegration:
             wanted = self._wanted(panel, count)
             higher = wanted & self._climbs(panel)
             split = wanted & ~higher
-            keep.append(panel.part(~wanted))
-            climb.append(panel.part(higher))
-            for graded in (True, False):
-                some = panel.targets[split & (self._graded(panel) == graded)]
-                divide += [(*edges, some) for edges in panel.divide(graded)]
-        nonempty = [piece for piece in divide if len(piece[2])]
-        return [p for p in keep if len(p.targets)], [p for p in climb if len(p.targets)], nonempty
+            keep += panel.of(~wanted)
+            climb += panel.of(higher)
+            divide += self._pieces(panel, split) if split.any() else []
+        return keep, climb, divide
+
+    def _pieces(self, panel: Panel, split: Tensor) -> list[Piece]:
+        """What a panel is divided into, for some of its targets."""
+        graded = self._graded(panel)
+        by_kind = {kind: panel.targets[split & (graded == kind)] for kind in (True, False)}
+        return [
+            Piece(*edges, some) for kind, some in by_kind.items() if len(some) for edges in panel.divide(kind)
+        ]
 
     def _wanted(self, panel: Panel, count: Tensor) -> Tensor:
         """Whether a panel has more than its share of what is wrong with a target.
@@ -242,10 +270,9 @@ class AdaptiveIntegration:
         return self.estimated[panel.targets] & self.still[panel.targets]
 
 
-def _by_targets(
-    pieces: list[tuple[float, float, Tensor]],
-) -> list[list[tuple[float, float, Tensor]]]:
-    groups: dict[tuple[int, ...], list[tuple[float, float, Tensor]]] = {}
+def _by_targets(pieces: list[P]) -> list[list[P]]:
+    """Those with the same targets together."""
+    groups: dict[tuple[int, ...], list[P]] = {}
     for piece in pieces:
-        groups.setdefault(tuple(piece[2].tolist()), []).append(piece)
+        groups.setdefault(tuple(piece.targets.tolist()), []).append(piece)
     return list(groups.values())

@@ -221,6 +221,8 @@ def own_path(
     targets: Int[Tensor, " target"],
 ) -> Float[Tensor, "node target dim"]:
     """`z_j(a)`: the target's own stream on the path (constant under `itb`)."""
+    if start.per_target:
+        return z[targets].expand(len(nodes), -1, -1)
     first, step = start.vectors[targets], (z - start.vectors)[targets]
     return first + nodes[:, None, None] * step
 

@@ -11,6 +11,7 @@ Three things are asked of the values, for each scalar over all its sources:
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ _LUCK = 0.2  # near a kink two rules may agree by luck; the change before is the
 _DECAY = 0.1  # the part of T r^2 that the error cannot be below
 _SLOW = 0.3  # a doubling that leaves more of the change brought no digit
 _BLUR = 16  # T is the size of a coefficient; at the ends of a panel its polynomial is several times larger
+_PAIRED = 6  # coefficients that are looked at
 _STEEP = 0.1  # the part of a panel that is cut off beside a = 0
 
 
@@ -41,7 +43,7 @@ def _orthogonal(level: int) -> np.ndarray:
     nodes, weights = patterson_nodes(level), patterson_weights(level) / 2
     root = np.sqrt(weights)[:, None]
     polynomials, _ = np.linalg.qr(root * np.polynomial.legendre.legvander(nodes, len(nodes) - 1))
-    return (polynomials * root).T[:-7:-1]
+    return (polynomials * root).T[: -_PAIRED - 1 : -1]
 
 
 def _continued(level: int) -> np.ndarray:
@@ -51,15 +53,40 @@ def _continued(level: int) -> np.ndarray:
     return np.linalg.solve(at_nodes.T, at_ends.T).T
 
 
+def _weights(level: int) -> np.ndarray:
+    """The weights on [0, 1] of the rule of a level and of the two before it, at the nodes of the level."""
+    count = count_of(level)
+    by_level = [patterson_weights(each) / 2 for each in (level, level - 1, level - 2)]
+    return np.stack([np.pad(weights, (0, count - len(weights))) for weights in by_level])
+
+
+def _steps(level: int) -> np.ndarray:
+    """Rows that turn values into their steps between neighbouring nodes."""
+    order = patterson_nodes(level).argsort()
+    return np.diff(np.eye(len(order))[order], axis=0)
+
+
+def _rows(level: int) -> Tensor:
+    """What is asked of the values at the nodes of a level, in one product.
+
+    The integral and both ends (`_KEPT`); the two changes and the steps, of which sizes count; coefficients.
+    """
+    whole, half, quarter = _weights(level)
+    integrals = [whole[None], _continued(level), np.stack([whole - half, half - quarter])]
+    return torch.from_numpy(np.concatenate([*integrals, _steps(level), _orthogonal(level)]))
+
+
 NODES = torch.from_numpy((patterson_nodes(LAST) + 1) / 2)
-_WEIGHTS = torch.zeros(LEVELS, len(NODES), dtype=torch.float64, device="cpu")
-for _level in range(LEVELS):
-    _WEIGHTS[_level, : count_of(_level)] = torch.from_numpy(patterson_weights(_level) / 2)
-_COEFFICIENTS, _AT_ENDS = (
-    {level: torch.from_numpy(made(level).copy()) for level in range(FIRST, LEVELS)}
-    for made in (_orthogonal, _continued)
-)
-_ORDER = {level: NODES[: count_of(level)].argsort() for level in range(FIRST, LEVELS)}
+_KEPT = 3
+_ROWS = {level: _rows(level) for level in range(FIRST, LEVELS)}
+_SORTED = {level: np.sort((patterson_nodes(level) + 1) / 2) for level in range(FIRST, LEVELS)}
+
+
+@cache
+def _as(level: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The rows of a level, and which of its steps are in the part that would be cut off."""
+    middles = (_SORTED[level][1:] + _SORTED[level][:-1]) / 2
+    return _ROWS[level].to(device, dtype), torch.from_numpy(middles < _STEEP).to(device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +101,9 @@ class PanelParts:
     changes: Float[Tensor, "two target scalar"]
     decay: Float[Tensor, "target scalar"]
 
-    def part(self, keep: Bool[Tensor, " target"]) -> "PanelParts":
-        """Those of some of the targets."""
-        return PanelParts(self.value[keep], self.start[keep], self.changes[:, keep], self.decay[keep])
+    def part(self, rows: Int[Tensor, " row"]) -> "PanelParts":
+        """Those of some of the targets, by their numbers in the panel."""
+        return PanelParts(self.value[rows], self.start[rows], self.changes[:, rows], self.decay[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,12 +131,20 @@ class Panel:
     beside: Float[Tensor, "target scalar"]
     parts: PanelParts | None = None
 
+    def of(self, keep: Bool[Tensor, " target"]) -> list["Panel"]:
+        """The panel of some of its targets; none where none are kept, and itself where all are."""
+        count = int(keep.sum())
+        if count == len(keep):
+            return [self]
+        return [self.part(keep)] if count else []
+
     def part(self, keep: Bool[Tensor, " target"]) -> "Panel":
-        """The panel of some of its targets."""
+        """The panel of some of its targets, copied."""
+        rows = keep.nonzero()[:, 0]
         return Panel(
-            self.low, self.high, self.level, self.targets[keep], self.values[:, keep], self.value[keep],
-            self.changes[:, keep], self.decay[keep], self.steep[keep], self.ends[:, keep], self.blur[keep],
-            self.before[keep], self.beside[keep], self.parts and self.parts.part(keep),
+            self.low, self.high, self.level, self.targets[rows], self.values[:, rows], self.value[rows],
+            self.changes[:, rows], self.decay[rows], self.steep[rows], self.ends[:, rows], self.blur[rows],
+            self.before[rows], self.beside[rows], self.parts and self.parts.part(rows),
         )  # fmt: skip
 
     @property
@@ -120,7 +155,7 @@ class Panel:
     @property
     def first(self) -> float:
         """How far the first node is from the low end."""
-        return self.width * float(NODES[: count_of(self.level)].min())
+        return self.width * float(_SORTED[self.level][0])
 
     def is_whole(self) -> bool:
         """Whether this is the undivided path."""
@@ -180,16 +215,35 @@ def panel_of(
         panel = panel_of(low, high, level, targets, sums(values))
         kept = values if level < LAST else values[:0]
         return replace(panel, values=kept, parts=_parts_of(values, level, high - low))
-    weights = _WEIGHTS[level - 2 : level + 1, : len(values)].to(values) * (high - low)
-    early, middle, value = torch.einsum("ls,stgk->ltgk", weights, values)
-    changes = torch.stack([(value - middle).abs().sum(-1), (middle - early).abs().sum(-1)])
-    decay, last = _decay(values, level)
-    ends = torch.einsum("es,stgk->etgk", _AT_ENDS[level].to(values), values)
-    kept, none = values if level < LAST else values[:0], torch.zeros_like(decay)
+    width, steep_at = high - low, _as(level, values.dtype, values.device)[1]
+    rows = _asked(values, level)
+    kept, none = values if level < LAST else values[:0], torch.zeros_like(rows.decay)
+    largest, where = rows.steps.max(dim=0)
     return Panel(
-        low, high, level, targets, kept, value, changes, decay * (high - low), _steep(values, level),
-        ends, _BLUR * last, none, none,
+        low, high, level, targets, kept, rows.value * width, rows.changes * width, rows.decay * width,
+        torch.where(steep_at[where], largest, 0), rows.ends.clone(), _BLUR * rows.last, none, none,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What the values at all nodes of a level say, as if the panel were [0, 1]; `last` is T."""
+
+    value: Float[Tensor, "target scalar added"]
+    ends: Float[Tensor, "two target scalar added"]
+    changes: Float[Tensor, "two target scalar"]
+    steps: Float[Tensor, "step target scalar"]
+    decay: Float[Tensor, "target scalar"]
+    last: Float[Tensor, "target scalar"]
+
+
+def _asked(values: Float[Tensor, "node target scalar added"], level: int) -> _Asked:
+    rows = _as(level, values.dtype, values.device)[0]
+    made = (rows @ values.flatten(1)).unflatten(1, values.shape[1:])
+    sizes = made[_KEPT:-_PAIRED].abs().sum(-1)
+    last, middle, early = torch.hypot(made[-_PAIRED::2], made[1 - _PAIRED :: 2]).sum(-1)
+    pace = torch.maximum(_ratio(last, middle), _ratio(middle, early)).clamp(max=1)
+    return _Asked(made[0], made[1:_KEPT], sizes[:2], sizes[2:], _DECAY * last * pace.square(), last)
 
 
 def _estimate(
@@ -204,29 +258,8 @@ def _estimate(
 
 def _parts_of(values: Float[Tensor, "node target scalar part"], level: int, width: float) -> PanelParts:
     """What the values at all nodes of a level say of the parts."""
-    weights = _WEIGHTS[level - 2 : level + 1, : len(values)].to(values) * width
-    early, middle, value = torch.einsum("ls,stgk->ltgk", weights, values)
-    changes = torch.stack([(value - middle).abs().sum(-1), (middle - early).abs().sum(-1)])
-    start = torch.einsum("s,stgk->tgk", _AT_ENDS[level][0].to(values), values)
-    return PanelParts(value, start, changes, _decay(values, level)[0] * width)
-
-
-def _decay(
-    values: Float[Tensor, "node target scalar source"], level: int
-) -> tuple[Float[Tensor, "target scalar"], Float[Tensor, "target scalar"]]:
-    """The part of `T r^2` that counts, and T."""
-    found = torch.einsum("ns,stgk->ntgk", _COEFFICIENTS[level].to(values), values)
-    last, middle, early = torch.hypot(found[::2], found[1::2]).sum(-1)
-    pace = torch.maximum(_ratio(last, middle), _ratio(middle, early)).clamp(max=1)
-    return _DECAY * last * pace.square(), last
-
-
-def _steep(values: Float[Tensor, "node target scalar source"], level: int) -> Float[Tensor, "target scalar"]:
-    """The largest step between neighbouring nodes if it is in the part that would be cut off, else 0."""
-    order = _ORDER[level].to(values.device)
-    middles = ((NODES[_ORDER[level]][1:] + NODES[_ORDER[level]][:-1]) / 2).to(values.device)
-    largest, where = values[order].diff(dim=0).abs().sum(-1).max(dim=0)
-    return torch.where(middles[where] < _STEEP, largest, 0)
+    rows = _asked(values, level)
+    return PanelParts(rows.value * width, rows.ends[0].clone(), rows.changes * width, rows.decay * width)
 
 
 def beside(low: Panel, high: Panel, count: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -224,6 +224,9 @@ class CheckedScalarization(Held, Scalarization):
         return tensor
 
 
+_SMALL = 1e-15  # whose square is still far from the least number of float32
+
+
 def direction(vector: Float[Tensor, "*shape dim"] | NDArray[Any] | Sequence[float]) -> Direction:
     """Signed contributions towards `vector`, e.g. a row of the unembedding: `L = <v, F(a) - F(0)>`.
 
@@ -251,7 +254,10 @@ def _numbers(vector: Any) -> Tensor:
 
 
 def unit(vector: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-    """`v / ||v||`, and 0 for the zero vector. Divides by the largest entry first, against underflow."""
+    """`v / ||v||`, and 0 for the zero vector. Where a square may underflow, divides by the largest first."""
+    size = vector.norm(dim=-1, keepdim=True)
+    if bool(((size > _SMALL) & (size < 1 / _SMALL)).all()):
+        return vector / size
     peak = vector.abs().amax(dim=-1, keepdim=True)
     scaled = vector / torch.where(peak > 0, peak, 1)
     norm = scaled.norm(dim=-1, keepdim=True)
