@@ -7,7 +7,7 @@ from families import layer_of
 from ligflow import LigflowError
 from ligflow.method.baselines import Itb
 from ligflow.paths.batch import alone
-from ligflow.routes.players import players_of, u_at, u_end
+from ligflow.routes.players import players_of, u_end, u_ends
 from ligflow.routes.workspace import Workspace
 from ligflow.routes.z2u import z2u_from
 from ligflow.settings import ask
@@ -16,7 +16,7 @@ from ligflow.settings import ask
 def test_u_at_the_start_is_attention_over_copies_of_the_target() -> None:
     for _, layer, place in layer_of("llama"):
         work = Workspace(alone(layer), (place,))
-        found = u_at(work, Itb(), 0.0)
+        found = u_ends(work, Itb())[0]
         for target in range(6):
             copies = layer.hidden[target].expand(1, 6, -1)
             torch.testing.assert_close(found[target], layer.attend(copies)[0, target])
@@ -36,7 +36,7 @@ def test_players_start_where_the_settings_say() -> None:
         torch.testing.assert_close(shared.start, mean)
         for baseline, start in (
             ("zero", torch.zeros_like(end)),
-            ("att_itb_a0", u_at(work, Itb(), 0.0)),
+            ("att_itb_a0", u_ends(work, Itb())[0]),
             (own, own.expand(6, -1, -1)),
         ):
             players = players_of(work, ask(mlp_baseline=baseline))

@@ -1,12 +1,14 @@
 """The attributions of every layer, for one example or several together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ligflow.devices.blocks import default_budget
 from ligflow.devices.free_memory import free_on_cpu
 from ligflow.errors import LigflowError
 from ligflow.explainer.carried_starts import at_layers
@@ -34,8 +36,10 @@ def compute(
     carried = any(variant.carried for variant in settings)
     at = [at_layers(example, settings) if carried else None for example in examples]
 
+    free = cache(default_budget)  # what was free when the first of the layers began
+
     def of_layer(index: int) -> list[Results]:
-        return _of_layer(examples, [settings if own is None else own[index] for own in at], index)
+        return _of_layer(examples, [settings if own is None else own[index] for own in at], index, free)
 
     by_layer = examples[0].placement.compute(examples[0].layers, of_layer, report)
     return [
@@ -45,7 +49,10 @@ def compute(
 
 
 def _of_layer(
-    examples: Sequence[Example], settings: Sequence[Sequence[Settings]], index: int
+    examples: Sequence[Example],
+    settings: Sequence[Sequence[Settings]],
+    index: int,
+    free: Callable[[torch.device], int],
 ) -> list[Results]:
     """For each of the settings, for each example, every route of one layer; `settings` are those of each."""
     results: list[Results] = [[] for _ in settings[0]]
@@ -57,7 +64,7 @@ def _of_layer(
         together = [examples[number] for number in group]
         selections = [example.selection for example in together]
         attributions = explain_together(
-            [example.layers[index] for example in together], settings[group[0]], selections
+            [example.layers[index] for example in together], settings[group[0]], selections, free
         )
         for result, by_example in zip(results, attributions, strict=True):
             for example, by_route in zip(together, by_example, strict=True):

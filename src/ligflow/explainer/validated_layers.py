@@ -8,9 +8,7 @@ from torch import nn
 from ligflow.explainer.fingerprint import checksum
 from ligflow.explainer.placement import Placement
 from ligflow.layer.arguments import flat_tensors
-from ligflow.layer.experts import has_experts
 from ligflow.layer.layer import Layer
-from ligflow.layer.model_state import prepared
 from ligflow.recording.validation import holds, validate
 
 
@@ -25,7 +23,6 @@ class Validated:
     placement: Placement
     fixed: bool = False  # nobody else can change the weights
     known: dict[Any, tuple[Any, Layer]] = field(default_factory=dict)  # with the weights' checksums
-    routed: set[Any] = field(default_factory=set)  # kinds that choose experts
     checksums: dict[nn.Module, Any] = field(default_factory=dict)  # of layers, as they are now
 
     def of_now(self) -> "Validated":
@@ -44,7 +41,7 @@ class Validated:
         weights, validated = self.known.get(_kind(layer), (None, None))
         if validated is None or weights != self._weights(layer):
             return False
-        return len(layer.hidden) <= len(validated.hidden) or _kind(layer) not in self.routed
+        return len(layer.hidden) <= len(validated.hidden) or not validated.findings.choices
 
     def _weights(self, layer: Layer) -> Any:
         """What tells the layer's weights from others."""
@@ -63,8 +60,6 @@ class Validated:
             )
         validated = validate(self.placement.model, layer)
         self.known[_kind(layer)] = self._weights(layer), validated
-        with prepared(self.placement.model, validated.implementation):
-            self.routed.update({_kind(layer)} if has_experts(validated) else ())
         return validated
 
 

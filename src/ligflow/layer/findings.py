@@ -33,12 +33,14 @@ class Findings:
     - `memory`: the argument that holds the encoder's states e, where a second attention takes them, and
       `cross_heads`, its heads;
     - `shared_keys`: its keys and values are given to it, as another layer made them, so that its own hidden
-      states move its queries alone.
+      states move its queries alone;
+    - `choices`: how often it chooses among experts for each of its tokens.
 
     What makes it fast:
 
     - `projections`: the modules (and output sizes) that only feed attention;
-    - `positionwise`: what follows attention knows no positions;
+    - `positionwise`: what follows attention knows no positions, and `any_length`: nor how many tokens there
+      are, so that it runs on a few of them alone;
     - `closed_form`: how projections are made, or `no_closed_form`: why that is not known;
     - `repeats`: it gives its recorded output again, to rounding;
     - `cost`: how many numbers a token keeps in memory while it is differentiated after its attention.
@@ -53,8 +55,10 @@ class Findings:
     memory: str = ""
     cross_heads: int = 0
     shared_keys: bool = False
+    choices: int = 0
     projections: Mapping[nn.Module, int] = field(default_factory=dict)
     positionwise: bool = False
+    any_length: bool = False
     closed_form: ClosedForm | None = None
     no_closed_form: str = ""
     repeats: bool = False

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from ligflow.layer.experts import has_experts
+from ligflow.layer.experts import count_of_choices
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
 from ligflow.layer.windows import order_by_bits
@@ -54,7 +54,7 @@ def _as_on_first(model: nn.Module, layer: Layer, first: Layer) -> Layer | None:
         return None
     layer = replace(layer, findings=first.findings)
     with prepared(model, layer.implementation), torch.no_grad():
-        if has_experts(first) or differs(layer, layer.output) or bias_moves(layer):
+        if first.findings.choices or differs(layer, layer.output) or bias_moves(layer):
             return None
         return layer if is_rotated(layer) else None
 
@@ -63,6 +63,7 @@ def _validated(model: nn.Module, layer: Layer) -> Layer:
     """The layer with its findings, all on its own tokens."""
     layer = _judged(model, layer)
     with prepared(model, layer.implementation), torch.no_grad():
+        layer = layer.with_findings(choices=count_of_choices(layer))
         refuse_lost_gradient(layer)
         if layer.mode != "split":  # whose maps are plain autograd through the layer
             refuse_no_gradient(layer)

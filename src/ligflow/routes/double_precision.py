@@ -15,15 +15,15 @@ from ligflow.layer.float64 import keep_double
 from ligflow.method.baselines import Baseline
 from ligflow.paths.batch import together
 from ligflow.routes.attribution import Attribution, in_single, merged
-from ligflow.routes.explain_map import explain_map
-from ligflow.routes.integration import floor_of, image_at
+from ligflow.routes.explain_map import ends_at, explain_map
+from ligflow.routes.integration import Ends, floor_of, images_at
 from ligflow.routes.path_map import PathMap
 from ligflow.routes.workspace import Workspace
 from ligflow.settings import Settings
 
 Build = Callable[[Workspace], PathMap]
 
-_LOOKED_AT = (0.0, 0.25, 0.5, 0.75, 1.0)  # points of a path
+_BETWEEN = (0.25, 0.5, 0.75)  # points of a path
 
 
 def has_wider(work: Workspace) -> bool:
@@ -47,7 +47,7 @@ def double_workspace(work: Workspace) -> Workspace:
         first, *others = work.batch.layers
         first = first.in_double()
         layers = [first, *(layer.in_double(first.module) for layer in others)]
-        return Workspace(together(layers), work.selections)
+        return Workspace(together(layers), work.selections, free=work.free)
 
     with keep_double():
         return work.once("double", build)
@@ -73,7 +73,8 @@ def attribute_precisely(build: Build, baseline: Baseline, work: Workspace, setti
         return explain_map(build(work), settings, work, "z2u")
     if starts_flat(work, baseline):
         return in_single(attribute_in_double(build, settings, work, "z2u"))
-    back, floor = _coming_back(build(work), work, settings)
+    route, budget, start = build(work), work.budget(settings.memory_budget), ("u", baseline)
+    back, floor = _coming_back(route, work, ends_at(start, route, work, budget), budget)
     parts, order = [], []
     for double in (False, True):
         rows = (back == double).nonzero()[:, 0]
@@ -83,20 +84,20 @@ def attribute_precisely(build: Build, baseline: Baseline, work: Workspace, setti
         if double:
             parts.append(attribute_in_double(build, settings, work, "z2u", rows, floor[rows]))
         else:
-            parts.append(explain_map(build(work), settings, work, "z2u", rows=rows, floor=floor[rows]))
+            parts.append(explain_map(route, settings, work, "z2u", start, rows, floor[rows]))
     return in_single(merged(parts, torch.cat(order).argsort()))
 
 
 def _coming_back(
-    route: PathMap, work: Workspace, settings: Settings
+    route: PathMap, work: Workspace, ends: Ends, budget: int
 ) -> tuple[Bool[Tensor, " row"], Float[Tensor, "row scalar"]]:
     """Targets with a head that leaves its start and comes back, whose direction then drowns in rounding.
 
     An example is a token that at both ends attends to nothing but itself. With it, the size under which
     a total is rounding.
     """
-    budget = work.budget(settings.memory_budget)
-    first, *later = (image_at(route, node, work.rows, budget) for node in _LOOKED_AT)
-    floor = floor_of(later[-1], work.owner)
-    far = torch.stack([(image - first).norm(dim=-1) for image in later])
-    return ((far[-1] < floor) & (far.amax(dim=0) > floor)).any(dim=-1), floor
+    first, last = ends
+    floor = floor_of(last, work.owner)
+    back = (last - first).norm(dim=-1) < floor
+    away = (images_at(route, _BETWEEN, work.rows, budget) - first).norm(dim=-1).amax(dim=0) > floor
+    return (back & away).any(dim=-1), floor

@@ -1,7 +1,10 @@
 """Every route of one layer ([suzuki2026]): settings in, attributions out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import torch
+
+from ligflow.devices.blocks import default_budget
 from ligflow.errors import LigflowError
 from ligflow.layer.layer import Layer
 from ligflow.paths.batch import frozen, together
@@ -26,17 +29,20 @@ def explain_layer(layer: Layer, settings: Settings, tokens: Selection) -> dict[s
 
 
 def explain_together(
-    layers: Sequence[Layer], settings: Sequence[Settings], tokens: Sequence[Selection]
+    layers: Sequence[Layer],
+    settings: Sequence[Settings],
+    tokens: Sequence[Selection],
+    free: Callable[[torch.device], int] = default_budget,
 ) -> list[list[dict[str, Attribution]]]:
     """One layer on several sentences: for each of the settings, for each sentence, every route.
 
-    What settings have in common is computed once. Raises LigflowError for settings that the layer cannot
-    serve.
+    What settings have in common is computed once; `free` says how many bytes blocks of work may take. Raises
+    LigflowError for settings that the layer cannot serve.
     """
     batch = together(layers)
     selections = tuple(selection.on(layers[0].hidden.device) for selection in tokens)
     works = {
-        experts: Workspace(frozen(batch) if experts == "frozen" else batch, selections)
+        experts: Workspace(frozen(batch) if experts == "frozen" else batch, selections, free=free)
         for experts in dict.fromkeys(variant.experts for variant in settings)
     }
     return [_by_sentence(works[variant.experts], variant) for variant in settings]

@@ -7,9 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ligflow.layer.experts import count_of_choices
 from ligflow.routes.attribution import Attribution
-from ligflow.routes.integration import attribute, image_at
+from ligflow.routes.integration import Ends, attribute, ends_of
 from ligflow.routes.jumps import jumps
 from ligflow.routes.path_map import PathMap
 from ligflow.routes.workspace import Workspace
@@ -27,19 +26,18 @@ def explain_map(
 ) -> Attribution:
     """The attributions of a route's map, for some of the work's targets or all.
 
-    Maps with the same `start` begin at one z', which is computed once. Raises LigflowError for a direction
-    that does not fit.
+    Maps with the same `start` begin at one F and end at one, which are computed once. Raises LigflowError for
+    a direction that does not fit.
     """
     end, row = torch.ones(1, dtype=torch.float32, device=work.rows.device), work.rows[:1]
     kind = settings.scalarization_of(route)
     kind = kind.fitted(work.selections, route, lambda: path_map.image(end, row).shape[2:])
     budget = work.budget(settings.memory_budget)
-    first = None
-    if start is not None:
-        first = work.once(("first", start), lambda: image_at(path_map, 0.0, work.rows, budget))
+    ends = None if start is None else ends_at(start, path_map, work, budget)
     targets, owner = work.rows, work.owner
     if rows is not None:
         kind, targets, owner = kind.of_rows(rows), targets[rows], owner[rows]
+        ends = ends and (ends[0][rows], ends[1][rows])
     attribution = attribute(
         path_map,
         targets,
@@ -49,10 +47,15 @@ def explain_map(
         settings.max_nodes,
         budget,
         owner,
-        first,
+        ends,
         floor,
     )
     return _with_jumps(attribution, path_map, targets, work, budget)
+
+
+def ends_at(start: Any, path_map: PathMap, work: Workspace, budget: int) -> Ends:
+    """F of all targets at both ends of a path, computed once for all maps with the same `start`."""
+    return work.once(("ends", start), lambda: ends_of(path_map, work.rows, budget))
 
 
 def _with_jumps(
@@ -63,10 +66,8 @@ def _with_jumps(
     budget: int,
 ) -> Attribution:
     """Where tokens choose experts along their paths, how far F jumps; rounding is no jump."""
-    if path_map.own_tokens is None or work.batch.held:
-        return attribution
-    calls = work.once("choices", lambda: count_of_choices(work.batch.host))
-    if not calls:
+    calls = work.batch.host.findings.choices
+    if path_map.own_tokens is None or work.batch.held or not calls:
         return attribution
     size = jumps(path_map, targets, calls, budget)
     if size is None:

@@ -7,6 +7,7 @@ For sources x_k that go from x_k(0) to x_k, and a scalar L_j of the move of F_j 
 the right side of which is known, so that what the quadrature misses shows ([sundararajan2017], completeness).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ from ligflow.routes.attribution import Attribution
 from ligflow.routes.by_head import head_parts
 from ligflow.routes.path_map import PathMap
 
+Ends = tuple[Float[Tensor, "target scalar dim"], Float[Tensor, "target scalar dim"]]  # F(0) and F(1)
+
 ORIGIN = 1e-6
 _ROUNDING = 100  # machine epsilons of F: what comes back to its start by less has not moved
 _FAR = 0.03  # of the layer's size: what is so far from F(0) does not feel rounding
@@ -37,18 +40,18 @@ def attribute(
     max_nodes: int = MAX_NODES,
     memory_budget: int | None = None,
     sentence: Int[Tensor, " target"] | None = None,
-    first: Float[Tensor, "target scalar dim"] | None = None,
+    ends: Ends | None = None,
     floor: Float[Tensor, "target scalar"] | None = None,
 ) -> Attribution:
     """Integrates a route: `IG_kj = (x_k - x_k(0)) . ∫ dL_j/dx_k da` ([suzuki2026], section 3).
 
-    `sentence` says which targets belong together, where there are several sentences; `first` is F at
-    the start of the path, where it is known, and `floor` the size under which a total is rounding, where
+    `sentence` says which targets belong together, where there are several sentences; `ends` is F at
+    both ends of the path, where it is known, and `floor` the size under which a total is rounding, where
     that is not to be found from these targets. `memory_budget` is in bytes; under `route.least_budget`
     it is passed over.
     """
     budget = memory_budget or default_budget(targets.device)
-    first, last = _ends(route, targets, first, budget)
+    first, last = ends or ends_of(route, targets, budget)
     rounding = _ROUNDING * torch.finfo(last.dtype).eps * last.norm(dim=-1, keepdim=True)
     end = _unless_rounding(last - first, rounding)
     kind = scalarization.like(end)
@@ -94,40 +97,33 @@ def attribute(
 
 def _unless_rounding(moved: Tensor, limit: Tensor) -> Tensor:
     """0 where F moved by no more than the limit: the direction of rounding is none."""
-    return moved * (moved.norm(dim=-1, keepdim=True) > limit)  # many times faster than torch.where
+    far = moved.norm(dim=-1, keepdim=True) > limit
+    return moved if bool(far.all()) else moved * far  # many times faster than torch.where
 
 
-def image_at(
-    route: PathMap, node: float, targets: Int[Tensor, " target"], memory_budget: int | None = None
-) -> Float[Tensor, "target scalar dim"]:
-    """`F(a)` at one point a of the path, for some targets."""
-    return _image_at(route, node, targets, memory_budget or default_budget(targets.device))
+def images_at(
+    route: PathMap, nodes: Sequence[float], targets: Int[Tensor, " target"], budget: int
+) -> Float[Tensor, "node target scalar dim"]:
+    """`F(a)` at points a of the path, for some targets, in blocks of so many bytes."""
+    at = torch.tensor(nodes, dtype=torch.float32, device=targets.device)
+    return in_blocks(route.image, at, targets, route.pairs(budget))
 
 
-def _ends(
-    route: PathMap, targets: Tensor, first: Tensor | None, budget: int
-) -> tuple[Float[Tensor, "target scalar dim"], Float[Tensor, "target scalar dim"]]:
+def ends_of(route: PathMap, targets: Int[Tensor, " target"], budget: int) -> Ends:
     """F at both ends: the last as recorded where it moved by far more than rounding.
 
-    Elsewhere both are computed by calls of the same shape, so that what stays, stays exactly.
+    Elsewhere both are computed side by side, so that they differ by no more than rounding where F stays.
     """
     if route.recorded is None:
-        return _image_at(route, 0.0, targets, budget), _image_at(route, 1.0, targets, budget)
-    first = _image_at(route, 0.0, targets, budget) if first is None else first
-    last = route.recorded(targets)
+        first, last = images_at(route, (0.0, 1.0), targets, budget)
+        return first, last
+    (first,), last = images_at(route, (0.0,), targets, budget), route.recorded(targets)
     size = last.norm(dim=-1).square().mean(dim=0).sqrt()
     near = ((last - first).norm(dim=-1) <= _FAR * size).any(-1).nonzero()[:, 0]
     if not len(near):
         return first, last
-    starts, ends = (_image_at(route, node, targets[near], budget) for node in (0.0, 1.0))
+    starts, ends = images_at(route, (0.0, 1.0), targets[near], budget)
     return first.index_copy(0, near, starts), last.index_copy(0, near, ends)
-
-
-def _image_at(
-    route: PathMap, node: float, targets: Tensor, budget: int
-) -> Float[Tensor, "target scalar dim"]:
-    at = torch.full((1,), node, dtype=torch.float32, device=targets.device)
-    return in_blocks(route.image, at, targets, route.pairs(budget))[0]
 
 
 def _joined(parts: list[Integral]) -> Integral:

@@ -17,7 +17,7 @@ from ligflow.method.head_baselines import HeadBaseline
 from ligflow.paths.after_attention import Players
 from ligflow.paths.batch import padded
 from ligflow.paths.cross_attention import CrossPath, cross_image
-from ligflow.routes.integration import image_at
+from ligflow.routes.explain_map import ends_at
 from ligflow.routes.workspace import Workspace
 from ligflow.routes.z2u import z2u_from
 from ligflow.settings import Settings
@@ -41,7 +41,7 @@ def first_players(work: Workspace, baseline: HeadBaseline, att_baseline: Baselin
     """The players of the first attention, and the residual."""
     attention = baseline.attention(att_baseline)
     if attention is not None:
-        first, last = (u_at(work, attention, node) for node in (0.0, 1.0))
+        first, last = u_ends(work, attention)
         sources = work.start(attention)
         return Players(first, last, None if sources.per_target else sources.vectors)
     ends = work.once("u_end", lambda: [u_end(layer) for layer in work.batch.layers])
@@ -49,11 +49,13 @@ def first_players(work: Workspace, baseline: HeadBaseline, att_baseline: Baselin
     return Players(_one_below(starts, work.batch.tokens), _one_below(ends, work.batch.tokens))
 
 
-def u_at(work: Workspace, baseline: Baseline, node: float) -> Float[Tensor, "row head value_dim"]:
-    """`u_j(a)` of the targets, e.g. `u_j(0) = ATT_j({z_k(0; j)}_k)`; other rows are 0 and unused."""
-    of_targets = image_at(z2u_from(work, baseline), node, work.rows, work.budget()).to(work.batch.z)
-    every_row = of_targets.new_zeros(len(work.batch.z), *of_targets.shape[1:])
-    return every_row.index_copy(0, work.rows, of_targets)
+def u_ends(
+    work: Workspace, baseline: Baseline
+) -> tuple[Float[Tensor, "row head value_dim"], Float[Tensor, "row head value_dim"]]:
+    """`u_j(0) = ATT_j({z_k(0; j)}_k)` and `u_j(1)` of the targets; other rows are 0 and unused."""
+    first, last = ends_at(("u", baseline), z2u_from(work, baseline), work, work.budget())
+    every_row = work.batch.z.new_zeros(len(work.batch.z), *first.shape[1:])
+    return every_row.index_copy(0, work.rows, first), every_row.index_copy(0, work.rows, last)
 
 
 def u_end(layer: Layer) -> Float[Tensor, "token head value_dim"]:

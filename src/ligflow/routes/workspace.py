@@ -41,11 +41,15 @@ class Selection:
 
 @dataclass(frozen=True, eq=False)
 class Workspace:
-    """A layer on some sentences, and what was computed for it so far, for the settings that share it."""
+    """A layer on some sentences, and what was computed for it so far, for the settings that share it.
+
+    `free` says how many bytes blocks of work may take on a device.
+    """
 
     batch: LayerBatch
     selections: tuple[Selection, ...]
     results: dict[Any, Any] = field(default_factory=dict)
+    free: Callable[[torch.device], int] = default_budget
 
     @property
     def rows(self) -> Int[Tensor, " row"]:
@@ -66,7 +70,7 @@ class Workspace:
 
     def budget(self, asked: int | None = None) -> int:
         """Bytes for blocks of work: those that were asked for, or a part of what was free when it began."""
-        return asked or int(self.once("budget", lambda: default_budget(self.batch.z.device)))
+        return asked or int(self.once("budget", lambda: self.free(self.batch.z.device)))
 
     def start(self, baseline: Baseline) -> Start:
         """Where the sources start."""
