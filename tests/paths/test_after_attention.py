@@ -22,9 +22,9 @@ def test_the_real_heads_give_the_recorded_output(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_pairs_side_by_side_are_pairs_in_their_own_columns(name: str) -> None:
-    """Of 2 x 3 pairs on six tokens one run is full; of 3 x 3 the second is filled up."""
+    """Of 2 x 3 pairs on six tokens one run is full; of 3 x 3 the second is filled up; 3 are a short one."""
     for _, layer, _ in layer_of(name):
-        for nodes in (2, 3):
+        for nodes in (1, 2, 3):
             generator = torch.Generator().manual_seed(nodes)
             hidden = torch.randn(nodes, 3, 32, generator=generator).double()
             heads, dim = layer.attend(layer.hidden[None]).shape[2:]

@@ -41,6 +41,20 @@ def test_a_plain_layer_has_all() -> None:
     assert found.cost > 20 * 32  # at least what is counted for every number of a token
 
 
+@pytest.mark.parametrize(("name", "any_length"), [("bert", True), ("gpt2", True), ("llama", False)])
+def test_what_follows_attention_runs_on_a_few_tokens_where_positions_are_not_handed_in(
+    name: str, any_length: bool
+) -> None:
+    model = build(ARCHITECTURES[name], torch.float64)
+    layer = record(model, example(ARCHITECTURES[name], 6))[0]
+    with prepared(model, layer.implementation), torch.no_grad():
+        found = equipped(layer)
+        assert found.findings.any_length is any_length
+        if any_length:
+            hidden, u = layer.hidden[None, 2:4], layer.attend(layer.hidden[None])[:, 2:4]
+            torch.testing.assert_close(found.finish(hidden, u)[0], layer.output[2:4])
+
+
 def test_places_that_count_after_attention_are_noticed() -> None:
     found = layer_of(number_places).findings
     assert (found.positionwise, found.repeats) == (False, True)

@@ -49,9 +49,13 @@ def _packed(
     u: Float[Tensor, "pair head value_dim"],
     rows: Int[Tensor, " pair"],
 ) -> Float[Tensor, "pair dim"]:
-    """Pairs as the tokens of as many sequences as it takes; the last one is filled up with copies."""
+    """Pairs as the tokens of as many sequences as it takes; the last one is filled up with copies.
+
+    Where they are few, of one that is shorter, if the layer takes it.
+    """
     layer = batch.host
     pairs, tokens = len(hidden), len(layer.hidden)
+    tokens = min(pairs, tokens) if layer.findings.any_length else tokens
     more = -pairs % tokens
     if more:
         hidden = torch.cat([hidden, hidden[-1:].expand(more, -1)])

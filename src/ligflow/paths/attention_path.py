@@ -93,14 +93,17 @@ def _from_shared(batch: LayerBatch, start: Start) -> AttentionPath:
     def attention_at(nodes: Tensor, rows: Tensor) -> CapturedAttention:
         table = batch.table(rows)
         moved = {
-            part: on_path(*_ends(projection, table.sentences), nodes.to(batch.z))
+            part: on_path(*_ends(projection, table), nodes.to(batch.z))
             for part, projection in projected.norm_affine.items()
         }
         (query, query_step), (key, key_step), (value, value_step) = (
             (value.flatten(0, 1), step.flatten(0, 1)) for value, step in moved.values()
         )
         one_row = BatchRows(
-            torch.arange(len(query), device=rows.device), table.columns.repeat(len(nodes), 1), None
+            torch.arange(len(query), device=rows.device),
+            table.columns.repeat(len(nodes), 1),
+            None,
+            table.every,
         )
         bias = projected.form.bias
         form = replace(
@@ -130,12 +133,12 @@ def _from_shared(batch: LayerBatch, start: Start) -> AttentionPath:
     return AttentionPath(batch, start, at, moving, heads, cost)
 
 
-def _ends(projection: NormAffine, sentences: Int[Tensor, " sentence"]) -> tuple[NormAffine, NormAffine]:
+def _ends(projection: NormAffine, table: BatchRows) -> tuple[NormAffine, NormAffine]:
     """A projection at the start and at the real input, of some of the sentences."""
-    offset = None if projection.offset is None else projection.offset[sentences, 0]
+    offset = None if projection.offset is None else table.of_sentences(projection.offset)[:, 0]
     bare = replace(projection, offset=None)
-    first = of_each(bare, lambda part: part[sentences, 0])
-    return first, replace(of_each(bare, lambda part: part[sentences, 1]), offset=offset)
+    first = of_each(bare, lambda part: table.of_sentences(part)[:, 0])
+    return first, replace(of_each(bare, lambda part: table.of_sentences(part)[:, 1]), offset=offset)
 
 
 def _from_own(batch: LayerBatch, start: Start) -> AttentionPath:

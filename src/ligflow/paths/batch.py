@@ -56,7 +56,7 @@ class LayerBatch:
     def table(self, rows: Int[Tensor, " row"]) -> "BatchRows":
         """Rows (in order) as a table with a line for each sentence that has some."""
         if len(self.layers) == 1:
-            return BatchRows(rows.new_zeros(1), rows[None], None)
+            return BatchRows(rows.new_zeros(1), rows[None], None, self._is_all(rows))
         owner = rows // self.tokens
         sentences, line, count = owner.unique_consecutive(return_inverse=True, return_counts=True)
         width = int(count.max())
@@ -64,21 +64,35 @@ class LayerBatch:
         columns = rows.new_zeros(len(sentences), width)
         columns[line, slot] = self.columns(rows)
         full = len(rows) == columns.numel()
-        return BatchRows(sentences, columns, None if full else line * width + slot)
+        return BatchRows(sentences, columns, None if full else line * width + slot, self._is_all(rows))
+
+    def _is_all(self, rows: Int[Tensor, " row"]) -> bool:
+        """Whether these are all rows, in order."""
+        return len(rows) == len(self.z) and torch.equal(rows, torch.arange(len(rows), device=rows.device))
 
 
 @dataclass(frozen=True, eq=False)
 class BatchRows:
-    """Rows by sentence. `cells` are the cells that are rows; None means all, in order."""
+    """Rows by sentence. `cells` are the cells that are rows; None means all, in order.
+
+    `every` is True where these are all rows of all sentences, in order.
+    """
 
     sentences: Int[Tensor, " sentence"]
     columns: Int[Tensor, "sentence slot"]
     cells: Int[Tensor, " row"] | None
+    every: bool = False
+
+    def of_sentences(self, parts: Shaped[Tensor, "all *rest"]) -> Shaped[Tensor, "sentence *rest"]:
+        """Those of the sentences that have rows."""
+        return parts if len(parts) == len(self.sentences) else parts[self.sentences]
 
     def of(self, tokens: Float[Tensor, "all *head token dim"]) -> Float[Tensor, "sentence *head slot dim"]:
         """What belongs to the rows, of tensors with tokens before the last axis."""
+        if self.every:
+            return tokens
         index = self.columns.reshape(len(self.columns), *[1] * (tokens.ndim - 3), -1, 1)
-        own = tokens[self.sentences]
+        own = self.of_sentences(tokens)
         return own.gather(-2, index.expand(*own.shape[:-2], -1, own.shape[-1]))
 
     def pick(self, cells: Shaped[Tensor, "node cell *rest"]) -> Shaped[Tensor, "node row *rest"]:

@@ -35,9 +35,8 @@ class PerTargetAttention:
 
     def block(self, nodes: Float[Tensor, " node"], table: BatchRows) -> "PerTargetBlock":
         """The rows of a table at points of their paths."""
-        sentences = table.sentences
         query = table.of(self.query) * self.form.scaling
-        key, value = (of_each(form, lambda part: part[sentences]) for form in (self.key, self.value))
+        key, value = (of_each(form, table.of_sentences) for form in (self.key, self.value))
         end = dot(query, key.numerator)
         bias = self.form.bias
         return PerTargetBlock(
@@ -167,7 +166,7 @@ def _same(query: Tensor, own: Tensor) -> Tensor:
 def _turned(query: Tensor, turned: Turned, table: BatchRows) -> Tensor:
     """`q_j . (N_j at position k)`: two products with the turns."""
     base, other = (_over_heads(table.of(part), query.shape[1]) for part in (turned.base, turned.other))
-    cos, sin = turned.cos[table.sentences][:, None], turned.sin[table.sentences][:, None]
+    cos, sin = (table.of_sentences(part)[:, None] for part in (turned.cos, turned.sin))
     return dot(query * base, cos) + dot(query * other, sin)
 
 
@@ -175,7 +174,7 @@ def _squares(form: NormAffine, table: BatchRows, heads: int) -> tuple[Tensor, Te
     """`|ψ_j|²`, `ψ_j . ψ_k` and `|ψ_k|²` over heads, or once for all."""
     if form.feature is None:
         return None
-    own, every = table.of(form.feature), form.feature[table.sentences]
+    own, every = table.of(form.feature), table.of_sentences(form.feature)
     start, end = own.square().sum(-1)[..., None], every.square().sum(-1)[:, :, None]
     cross = own @ every.transpose(-1, -2)
     if cross.shape[1] == 1:

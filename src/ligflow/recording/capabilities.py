@@ -12,6 +12,8 @@ from ligflow.layer.rotary_probe import rotation_of
 from ligflow.recording.recognition import projections_of, recognise
 from ligflow.recording.tolerances import gap, max_token_error, rounding, tolerance
 
+_FEWEST = 4  # tokens: with fewer, one of another number might pass for a broadcast
+
 
 def equipped(layer: Layer) -> Layer:
     """The layer with what may be left out, packed or computed in closed form, each checked."""
@@ -23,6 +25,7 @@ def equipped(layer: Layer) -> Layer:
         projections = {}
     positionwise = not layer.findings.memory and _is_positionwise(layer)
     layer = layer.with_findings(**findings, positionwise=positionwise, projections=projections)
+    layer = layer.with_findings(any_length=positionwise and _takes_any_length(layer))
     if layer.findings.shared_keys:
         return layer.with_findings(no_closed_form="its keys and values are made by another layer")
     form = _recognised(layer, projections)
@@ -75,6 +78,23 @@ def _is_positionwise(layer: Layer) -> bool:
     turned = layer.finish(hidden.flip(1), u.flip(1)).flip(1)
     alike = layer.finish(hidden[:, :1].expand_as(hidden), u[:, :1].expand_as(u))
     return max(max_token_error(turned, own), max_token_error(alike, own[:, :1].expand_as(own))) <= rounding(u)
+
+
+def _takes_any_length(layer: Layer) -> bool:
+    """Whether what follows attention runs on fewer tokens than the layer was recorded with."""
+    tokens, found = len(layer.hidden), layer.findings
+    if tokens < _FEWEST or found.windows or found.tiled or found.one_by_one:
+        return False
+    hidden, u = _unrelated(layer)
+    own = layer.finish(hidden, u)
+    try:
+        some = [layer.finish(hidden[:, :count], u[:, :count]) for count in (2, tokens - 1)]
+    except (RuntimeError, ValueError, TypeError, IndexError):  # e.g. as many rotary embeddings as tokens
+        return False
+    return all(
+        part.shape[1] < tokens and max_token_error(part, own[:, : part.shape[1]]) <= rounding(u)
+        for part in some
+    )
 
 
 def _unrelated(layer: Layer) -> tuple[Tensor, Tensor]:
