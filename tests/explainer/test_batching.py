@@ -8,6 +8,7 @@ import torch
 from architectures import ARCHITECTURES, Architecture, build, example, shared
 from ligflow import Explainer, Flow, LigflowError, TextWarning
 from ligflow.explainer.batching import by_length
+from ligflow.explainer.example import Example
 from ligflow.layer.interface import Captured
 from ligflow.method.attention import ScoreTerms
 from ligflow.paths.batch_projections import _form
@@ -51,6 +52,17 @@ def test_many_equal_one_at_a_time(name: str, baseline: str) -> None:
     for ours, theirs in zip(flows, alone, strict=True):
         limit = 1e-4 if name == "t5" else 1e-5  # T5 does not scale its scores, which feel float32
         same(ours, theirs, limit, ratio=baseline == "itb_zero_ratio")
+
+
+def test_the_layers_of_each_text_are_shown_as_they_were_recorded() -> None:
+    explainer, examples = Explainer(build(ARCHITECTURES["bert"])), inputs_of(ARCHITECTURES["bert"])
+    seen: dict[int, list[int]] = {}
+
+    def look(number: int, each: Example) -> None:
+        seen[number] = [len(layer.hidden) for layer in each.layers]
+
+    flows = list(explainer.explain_many_under(examples, [{"routes": "z2u"}], seen=look))
+    assert seen == {number: [size] * len(flows[0][0].layers) for number, size in enumerate(SIZES)}
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])

@@ -16,14 +16,42 @@ By hand, since those of scipy and torchmetrics know no hidden sources, no many m
 are even.
 """
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 METRICS = ("l2", "relative_l2", "normalised_l2", "pearson", "spearman", "top_k")
 LOWER_IS_BETTER = ("l2", "relative_l2", "normalised_l2")
 _FEWEST = 3  # two points correlate perfectly, whatever they are
 _EVEN = 1e-12  # a row that varies by less than this share of itself is a row of equal values
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of maps over the sources that count, in float64, with what every comparison asks of them.
+
+    `shares` are the values over the sum of their sizes; `centred` and `ranks` have a mean of 0.
+    """
+
+    values: Float[Tensor, "*map target source"]
+    shares: Float[Tensor, "*map target source"]
+    centred: Float[Tensor, "*map target source"]
+    ranks: Float[Tensor, "*map target source"]
+    strongest: Bool[Tensor, "*map target source"]
+
+
+def rows_of(
+    maps: Float[Tensor, "*map target source"],
+    compared: Bool[Tensor, "*#map target source"],
+    top_k: int = 3,
+) -> Rows:
+    """The rows of maps, of which only the sources in `compared` count."""
+    values = torch.where(compared, maps.double(), 0.0)
+    ranks = _centred(_ranks(values, compared), compared)
+    strongest = _strongest(values, compared, top_k)
+    return Rows(values, _of_its_size(values), _centred(values, compared), ranks, strongest)
 
 
 def agreement(
@@ -38,15 +66,27 @@ def agreement(
     `compared` marks the sources that count (the others are as if they were not there), `still` the rows
     of which one did not move: only their `l2` is defined.
     """
-    c, d = (torch.where(compared, row.double(), 0.0) for row in (other, direct))
-    gap = (c - d).norm(dim=-1)
+    ours, theirs = (rows_of(maps, compared, top_k) for maps in (direct, other))
+    return agreement_of_rows(ours, theirs, compared.sum(dim=-1), still, top_k)
+
+
+def agreement_of_rows(
+    direct: Rows,
+    other: Rows,
+    sources: Int[Tensor, "*#map target"],
+    still: Bool[Tensor, "*#map target"],
+    top_k: int = 3,
+) -> dict[str, Float[Tensor, "*map target"]]:
+    """The same of rows at hand; `sources` is how many sources count in each."""
+    gap = (other.values - direct.values).norm(dim=-1)
+    shared = (other.strongest & direct.strongest).sum(dim=-1).double() / top_k
     metrics = {
         "l2": gap,
-        "relative_l2": _ratio(gap, d.norm(dim=-1)),
-        "normalised_l2": (_of_its_size(c) - _of_its_size(d)).norm(dim=-1),
-        "pearson": _correlation(c, d, compared),
-        "spearman": spearman(c, d, compared),
-        "top_k": _overlap(c, d, compared, top_k),
+        "relative_l2": _ratio(gap, direct.values.norm(dim=-1)),
+        "normalised_l2": (other.shares - direct.shares).norm(dim=-1),
+        "pearson": _correlation(other.centred, direct.centred, sources),
+        "spearman": _correlation(other.ranks, direct.ranks, sources),
+        "top_k": torch.where(sources <= top_k, torch.nan, shared),
     }
     return {
         name: value if name == "l2" else value.masked_fill(still, torch.nan)
@@ -63,8 +103,10 @@ def spearman(
 
     `<r - mean r, s - mean s> / (||r - mean r|| ||s - mean s||)` of ranks r and s, ties at their average rank.
     """
-    first, second = (_ranks(torch.where(compared, row, 0.0), compared) for row in (maps, others))
-    return _correlation(first, second, compared)
+    first, second = (
+        _centred(_ranks(torch.where(compared, row, 0.0), compared), compared) for row in (maps, others)
+    )
+    return _correlation(first, second, compared.sum(dim=-1))
 
 
 def shuffled_rows(
@@ -88,10 +130,10 @@ def _of_its_size(row: Tensor) -> Tensor:
     return _ratio(row, row.abs().sum(dim=-1, keepdim=True))
 
 
-def _correlation(c: Tensor, d: Tensor, compared: Tensor) -> Tensor:
-    c, d = _centred(c, compared), _centred(d, compared)
+def _correlation(c: Tensor, d: Tensor, sources: Tensor) -> Tensor:
+    """The correlation of centred rows."""
     correlation = _ratio((c * d).sum(dim=-1), c.norm(dim=-1) * d.norm(dim=-1)).clamp(-1, 1)
-    return torch.where(compared.sum(dim=-1) < _FEWEST, torch.nan, correlation)
+    return torch.where(sources < _FEWEST, torch.nan, correlation)
 
 
 def _centred(row: Tensor, compared: Tensor) -> Tensor:
@@ -107,11 +149,6 @@ def _ranks(row: Tensor, compared: Tensor) -> Tensor:
     ordered = kept.sort(dim=-1).values.contiguous()
     below, up_to = (torch.searchsorted(ordered, kept, right=right) for right in (False, True))
     return torch.where(compared, (below + up_to + 1).double() / 2, 0.0)
-
-
-def _overlap(c: Tensor, d: Tensor, compared: Tensor, top_k: int) -> Tensor:
-    shared = (_strongest(c, compared, top_k) & _strongest(d, compared, top_k)).sum(dim=-1)
-    return torch.where(compared.sum(dim=-1) <= top_k, torch.nan, shared.double() / top_k)
 
 
 def _strongest(row: Tensor, compared: Tensor, top_k: int) -> Tensor:

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping
 
 import pyarrow as pa
+from torch import Tensor
 
 from ligflow.corpus.runs.kept_maps import header_of, tensors_of
 from ligflow.corpus.runs.store import Results
@@ -12,7 +13,10 @@ from ligflow.corpus.tables.certificates import certify
 from ligflow.corpus.tables.comparisons import compare
 from ligflow.corpus.tables.experiment import Experiment, named
 from ligflow.corpus.tables.schema import CELLS, METRIC_ROWS, SENTENCES
+from ligflow.devices.precision import exact_mode
 from ligflow.errors import CompletenessWarning, LigflowError
+from ligflow.explainer.computation import attention_of
+from ligflow.explainer.example import Example
 from ligflow.explainer.explainer import Explainer
 from ligflow.flow import Flow
 from ligflow.progress import Progress
@@ -28,6 +32,11 @@ def results_of_sentences(
     """The tables of some sentences, and how many of them could be explained."""
     reasons: dict[int, str] = {}
     flows: dict[int, list[Flow]] = {}
+    attentions: dict[int, Tensor] = {}
+
+    def seen(place: int, example: Example) -> None:
+        with exact_mode(explainer.prepared.home):
+            attentions[place] = attention_of(example)
 
     def left_out(place: int, _: object, error: LigflowError) -> None:
         reasons[place] = str(error)
@@ -36,15 +45,14 @@ def results_of_sentences(
         warnings.simplefilter("ignore", CompletenessWarning)  # every cell is in the tables
         explained = explainer.explain_many_under(
             [sentence.inputs for sentence in sentences], experiment.variants, layers=experiment.layers,
-            batch_size=batch_size, progress=progress, left_out=left_out,
+            batch_size=batch_size, progress=progress, left_out=left_out, seen=seen,
         )  # fmt: skip
         for flow in explained:
             flows[flow[0].meta["index"]] = flow
     metrics, cells = [METRIC_ROWS.empty_table()], [CELLS.empty_table()]
     for place, parts in sorted(flows.items()):
         sentence = sentences[place]
-        attention = explainer.attention(sentence.inputs, layers=list(parts[0].layers))
-        metrics.append(compare(sentence.number, named(parts), attention, experiment))
+        metrics.append(compare(sentence.number, named(parts), attentions.pop(place), experiment))
         cells.append(certify(sentence.number, named(parts)))
     tables = {
         "sentences": _sentences(sentences, flows, reasons),

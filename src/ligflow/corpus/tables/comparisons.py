@@ -23,7 +23,7 @@ from ligflow.corpus.tables.schema import (
     UNITS,
     mlp_start,
 )
-from ligflow.evaluation.consistency import METRICS, agreement, shuffled_rows
+from ligflow.evaluation.consistency import METRICS, Rows, agreement_of_rows, rows_of, shuffled_rows
 from ligflow.evaluation.control_maps import heads_alike, heads_permuted, mean_row, neighbour
 from ligflow.flow import Flow
 from ligflow.results.grouping import Groups, words_of
@@ -151,21 +151,31 @@ def _agreement(
     own = torch.eye(size, dtype=torch.bool, device=maps.seen.device)
     compared = maps.seen if diagonal else maps.seen & ~own
     shuffled = shuffled_rows(maps.composed, compared, draw)
-    rows = [_of_direct(maps, place, shuffled, compared, top_k) for place in range(len(DIRECT))]
+    every = rows_of(torch.cat([maps.composed, shuffled, maps.attention[None]]), compared, top_k)
+    rows = [_of_direct(maps, place, every, compared, top_k) for place in range(len(DIRECT))]
     return {name: torch.stack([row[name] for row in rows]) for name in METRICS}, compared
 
 
 def _of_direct(
-    maps: _Maps, place: int, shuffled: Tensor, compared: Tensor, top_k: int
+    maps: _Maps, place: int, every: Rows, compared: Tensor, top_k: int
 ) -> dict[str, Float[Tensor, "other layer target"]]:
-    """Every metric of all that is compared with one direct map; one at a time, which bounds the memory."""
+    """Every metric of all that is compared with one direct map; one at a time, which bounds the memory.
+
+    `every` are the rows that all direct maps are compared with, composed and shuffled ones and the attention.
+    """
     matched = maps.composed[_CONTROLLED[place]]
-    rows = torch.stack([mean_row(matched, compared), neighbour(matched)])
-    others = torch.cat([maps.composed, shuffled, maps.by_head[place], rows, maps.attention[None]])
-    of_matched = maps.composed_still[_CONTROLLED[place]].expand(len(CONTROLS), -1, -1)
+    controls = torch.cat(
+        [maps.by_head[place], torch.stack([mean_row(matched, compared), neighbour(matched)])]
+    )
+    direct, own = (rows_of(part, compared, top_k) for part in (maps.direct[place], controls))
+    own_still = maps.composed_still[_CONTROLLED[place]].expand(len(CONTROLS), -1, -1)
     never = torch.zeros_like(maps.composed_still[:1])
-    still = torch.cat([maps.composed_still, maps.composed_still, of_matched, never])
-    return agreement(maps.direct[place], others, compared, maps.direct_still[place] | still, top_k)
+    stills = torch.cat([maps.composed_still, maps.composed_still, never]), own_still
+    shared, others = (
+        agreement_of_rows(direct, part, compared.sum(dim=-1), maps.direct_still[place] | still, top_k)
+        for part, still in zip((every, own), stills, strict=True)
+    )
+    return {name: torch.cat([shared[name][:-1], others[name], shared[name][-1:]]) for name in METRICS}
 
 
 def _table(
