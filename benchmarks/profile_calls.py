@@ -20,7 +20,9 @@ import typer
 from torch.profiler import ProfilerActivity, profile, record_function
 
 import measure
+import one_layer
 import subjects
+from floor import BASELINES
 from ligflow import Explainer
 from ligflow.corpus.runs import sentence_shard
 from ligflow.corpus.runs.runner import run
@@ -99,6 +101,24 @@ def of_minilm() -> Iterator[Call]:
         yield "MiniLM, `explain`", count, partial(explainer.explain, told)
 
 
+def of_routes() -> Iterator[Call]:
+    """Routes of one layer alone, and of each its floor: a product of as many operations (see `floor.py`)."""
+    explainer, shape = subjects.minilm(torch.device("cpu"))
+    alone = one_layer.record(explainer, subjects.SENTENCE, 0)
+    tokens, weights = len(alone.tokens), torch.randn(shape.dim, shape.mlp_dim)
+    for route, baselines in BASELINES.items():
+        passed = shape.mlp() if route == "u2z" else shape.after_attention()
+        for baseline in baselines:
+            points = int(alone.attribute(route, baseline).nodes.sum())
+            rows = torch.randn(4 * points * passed // (2 * weights.numel()), shape.dim)
+            yield (
+                f"MiniLM's first layer, `{route}`, `{baseline}`",
+                tokens,
+                partial(alone.attribute, route, baseline),
+            )
+            yield "its floor", tokens, partial(torch.mm, rows, weights)
+
+
 def of_many() -> Iterator[Call]:
     explainer = Explainer.from_pretrained()
     texts = [subjects.SENTENCE.split(",")[0], *subjects.SENTENCE.split(", and")] * 4
@@ -143,6 +163,7 @@ def of_tiny() -> Iterator[Call]:
 
 SUBJECTS: dict[str, Callable[[], Iterator[Call]]] = {
     "minilm": of_minilm,
+    "routes": of_routes,
     "many": of_many,
     "corpus": of_corpus,
     "gpt2": of_gpt2,

@@ -23,8 +23,8 @@ HERE = Path(__file__)
 COLUMNS: measure.Columns = {
     "what": text("what"),
     "tokens": number("tokens", "d"),
-    "before, s": number("before", ".2f"),
-    "now, s": number("now", ".2f"),
+    "before, s": number("before", ".3f"),
+    "now, s": number("now", ".3f"),
     "times": number("times", ".2f"),
 }
 Before = Annotated[Path | None, typer.Argument(help="The folder of another checkout.")]
