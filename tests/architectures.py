@@ -163,7 +163,10 @@ def build(architecture: Architecture, dtype: torch.dtype = torch.float32, seed: 
 @functools.cache
 def shared(architecture: Architecture, dtype: torch.dtype = torch.float32) -> Explainer:
     """An explainer for the tests of a process that change neither it nor its model: layers are validated once."""
-    return Explainer(build(architecture, dtype))
+    model = build(architecture, dtype)
+    if getattr(model.config, "attn_logit_softcapping", None):  # which older fused attention leaves out
+        model.set_attn_implementation("eager")
+    return Explainer(model)
 
 
 def example(

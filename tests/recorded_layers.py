@@ -26,10 +26,6 @@ def recorded(
     architecture: Architecture, dtype: torch.dtype, tokens: int, padding: int
 ) -> Iterator[tuple[Explainer, Layer, Selection]]:
     explainer = shared(architecture, dtype)
-    if getattr(
-        explainer.model.config, "attn_logit_softcapping", None
-    ):  # which older fused attention leaves out
-        explainer.model.set_attn_implementation("eager")
     for layer in explainer.prepared.record(example(architecture, tokens, padding, dtype)):
         visible = torch.arange(len(layer.hidden) - padding)
         with prepared(layer.module, layer.implementation):

@@ -17,7 +17,7 @@ from typing import Any, get_args
 import jaxtyping
 from jaxtyping import AbstractArray, install_import_hook
 
-CALLS = 64  # of a function in a test that are checked
+CALLS = 16  # of a function in a test that are checked
 _jaxtyped: Callable[..., Any] = jaxtyping.jaxtyped
 _calls: Counter[Callable[..., Any]] = Counter()
 

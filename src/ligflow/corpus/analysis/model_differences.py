@@ -101,9 +101,14 @@ def compare(
 
 
 def pair(
-    a: Explainer, b: Explainer, sentence: Sentence, layers: Sequence[int] | None, shared: bool, words: bool
+    a: Explainer,
+    b: Explainer,
+    sentence: Sentence,
+    layers: Sequence[int] | None = None,
+    shared: bool = True,
+    words: bool = False,
 ) -> Pair:
-    """The differences on one sentence."""
+    """The differences on one sentence; `compare` is `summed` over pairs, which can be summed anew."""
     if shared and words:
         raise LigflowError("Shared hidden states are for the same tokens; over words compare each by itself.")
     try:
