@@ -80,7 +80,7 @@ def same(ours: Flow, theirs: Flow) -> None:
 @pytest.mark.parametrize("baseline", ["itb", "zero"])
 @pytest.mark.parametrize("name", ["bert", "gemma3_text"])
 def test_the_budget_does_not_change_a_result(name: str, baseline: str) -> None:
-    explainer, inputs = Explainer(build(ARCHITECTURES[name])), example(ARCHITECTURES[name], 9)
+    explainer, inputs = Explainer(build(ARCHITECTURES[name])), example(ARCHITECTURES[name], 5)
     settings = {"att_baseline": baseline, "layer_baseline": baseline, "mlp_baseline": "matched"}
     whole = explainer.explain(inputs, **settings)
     with pytest.raises(LigflowError, match="one target at one point of its path takes") as refused:
