@@ -29,6 +29,7 @@ def test_an_mlp_begins_with_its_norm_and_ends_with_its_last_matrix() -> None:
     assert tuple(found.last.weight.shape) == (24, 16)
     assert found.residual
     assert not found.norm.centred
+    assert type(found.around).__name__ == "LlamaMLP"
 
 
 def test_attention_begins_with_queries_keys_and_values() -> None:
@@ -36,6 +37,7 @@ def test_attention_begins_with_queries_keys_and_values() -> None:
     assert found is not None
     assert [tuple(each.weight.shape) for each in found.first] == [(16, 16), (16, 8), (16, 8)]
     assert found.last is None
+    assert found.around is None
 
 
 def test_a_matrix_that_keeps_its_weight_the_other_way_round_is_known() -> None:

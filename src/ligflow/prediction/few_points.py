@@ -15,7 +15,7 @@ from ligflow.prediction.segment import FewTokens, Segment
 class _Points(Protocol):
     """What points of a segment's path are: see `PlainPoints`."""
 
-    def with_carried(self, node: Tensor, carried: Cotangents) -> dict[str, Tensor]: ...
+    def with_carried(self, nodes: Tensor, carried: Cotangents) -> dict[str, Tensor]: ...
     def at(self, nodes: Tensor) -> None: ...
     def by_token(self, level: int, width: float) -> Tensor: ...
     def cotangents(self, levels: Sequence[int], width: float) -> list[dict[str, Tensor]]: ...
@@ -33,9 +33,11 @@ class FewPoints:
         self._segment, self._few, self._points = segment, few, points
         ((self._source, self._variable),) = sources.items()
 
-    def with_carried(self, node: Tensor, carried: Cotangents) -> dict[str, Tensor]:
-        """Adds one point; the cotangents of errors made above, taken there."""
-        return self._among(self._points.with_carried(node, carried))
+    def with_carried(
+        self, nodes: Float[Tensor, " point"], carried: Cotangents
+    ) -> dict[str, Float[Tensor, "row ..."]]:
+        """Adds points; the cotangents of errors made above, taken at the first of them."""
+        return self._among(self._points.with_carried(nodes, carried))
 
     def at(self, nodes: Float[Tensor, " point"]) -> None:
         """Adds points."""

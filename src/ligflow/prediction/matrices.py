@@ -8,7 +8,8 @@ in front of φ is known from two vectors of each token, and what stands behind i
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from posixpath import commonpath
 from typing import Any
 
 import torch
@@ -68,7 +69,8 @@ class Matrices:
     """What stands in front of φ and behind it.
 
     `idle` are modules whose results do not reach the image, with the sizes of these; `residual` says whether
-    v itself is added behind `last`.
+    v itself is added behind `last`. `around` is a module of the layer that makes φ by itself, where there is
+    one: what stands outside it need not be run.
     """
 
     norm: FirstNorm | None
@@ -76,6 +78,7 @@ class Matrices:
     last: Matrix | None
     residual: bool
     idle: Mapping[nn.Module, int]
+    around: nn.Module | None = None
 
     @property
     def entrance(self) -> nn.Module:
@@ -116,12 +119,34 @@ def matrices_of(segment: Segment, probes: Tensor) -> Matrices | None:
     if last is not None and _repeats(noted, [last]):
         return None
     reached = {call.module for call in used}
+    around = None if last is None else _around(segment, [call.module for call in (*first, last)], probes)
     return Matrices(
         None if norm is None else FirstNorm(norm.module, norm.centred, norm.eps),
         tuple(matrix for call in first if (matrix := _matrix(call)) is not None),
         None if last is None else _matrix(last), residual,
-        {call.module: call.given.shape[-1] for call in noted if call.module not in reached},
+        {call.module: call.given.shape[-1] for call in noted if call.module not in reached}, around,
     )  # fmt: skip
+
+
+def _around(segment: Segment, modules: Sequence[nn.Module], probes: Tensor) -> nn.Module | None:
+    """The smallest part of the layer that holds some modules, if it is called once, on a tensor alone."""
+    assert segment.module is not None
+    names = {module: name for name, module in segment.module.named_modules()}
+    common = commonpath([f"/{names[module].replace('.', '/')}" for module in modules])
+    part, calls = segment.module.get_submodule(common[1:].replace("/", ".")), list[bool]()
+    if part is segment.module:
+        return None
+
+    def note(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        calls.append(not kwargs and len(args) == 1 and isinstance(args[0], Tensor))
+
+    handle = part.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        with torch.no_grad():
+            segment.run({segment.sources[0]: probes})
+    finally:
+        handle.remove()
+    return part if calls == [True] else None
 
 
 def _run(segment: Segment, probes: Tensor) -> tuple[list[_Noted], Tensor]:
@@ -224,5 +249,6 @@ def known_matrices(
     if key not in known:
         probes = random_like(torch.stack([own, own]))
         matrices = matrices_of(segment, probes)
-        known[key] = matrices if matrices is not None and right(matrices, probes) else None
+        ways = [] if matrices is None else [matrices, replace(matrices, around=None)]
+        known[key] = next((way for way in ways if right(way, probes)), None)
     return known[key]

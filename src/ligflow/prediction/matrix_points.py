@@ -31,7 +31,7 @@ from ligflow.progress import between_points
 from ligflow.recording.tolerances import max_token_error, rounding
 
 _BLOCK = 2**11  # terms of a sum at most
-_AT_ONCE = 2**26  # numbers in front of φ at most, of all points together
+_AT_ONCE = 2**21  # numbers in front of φ at most, of all points together: more than that leave the caches
 _KEPT = 2**29  # bytes of sums over points at most; with more rows than that each point goes by itself
 
 
@@ -102,27 +102,40 @@ class MatrixPoints:
         self._shares: list[Tensor] = []  # relevance by token
         self._nodes: list[Tensor] = []
 
-    def with_carried(self, node: Tensor, carried: Cotangents) -> dict[str, Tensor]:
-        """Adds one point; the cotangents of errors made above, taken there."""
+    def with_carried(
+        self, nodes: Float[Tensor, " point"], carried: Cotangents
+    ) -> dict[str, Float[Tensor, "row ..."]]:
+        """Adds points; the cotangents of errors made above, taken at the first of them."""
         if not carried:
-            self.at(node)
+            self.at(nodes)
             return {}
         (errors,) = carried.values()
-        last = self._matrices.last
+        first, last = nodes[:1], self._matrices.last
         tops = errors if last is None else errors @ last.weight.T
-        own, extra = self._slopes_at(node, [self._tops, tops])
-        self._add(node, own)
-        squares, _ = self._line.scalars(node, extra)
-        pulled = self._line.pulled(extra[0], squares[0], node * squares[0].to(node))
+        block = nodes[: max(1, self._at_once - 1)]
+        if self._at_once > 1:  # the first once more, beside the others
+            towards = torch.cat([self._tops.expand(len(block), *self._tops.shape), tops[None]])
+            [slopes] = self._slopes_at(torch.cat([block, first]), [towards])
+            own, extra = slopes[:-1], slopes[-1:]
+        else:
+            own, extra = self._slopes_at(first, [self._tops[None], tops[None]])
+        self._add(block, own)
+        squares, _ = self._line.scalars(first, extra)
+        pulled = self._line.pulled(extra[0], squares[0], first * squares[0].to(first))
+        self.at(nodes[len(block) :])
         return {self._source: pulled + errors if self._matrices.residual else pulled}
 
     def at(self, nodes: Float[Tensor, " point"]) -> None:
         """Adds points."""
-        size = self._towards.shape[0] * self._variable.count * self._line.width
-        at_once = min(points_at_once(self._sources), max(1, _AT_ONCE // size))
-        for block in nodes.split(at_once) if len(nodes) else ():
+        for block in nodes.split(self._at_once) if len(nodes) else ():
             between_points()
-            self._add(block, *self._slopes_at(block, [self._tops]))
+            self._add(block, *self._slopes_at(block, [self._tops.expand(len(block), *self._tops.shape)]))
+
+    @property
+    def _at_once(self) -> int:
+        """How many points go through φ together."""
+        size = self._towards.shape[0] * self._variable.count * self._line.width
+        return min(points_at_once(self._sources), max(1, _AT_ONCE // size))
 
     def _add(self, nodes: Tensor, slopes: Tensor) -> None:
         squares, shares = self._line.scalars(nodes, slopes)
@@ -131,20 +144,21 @@ class MatrixPoints:
         self._squares.append(squares)
         self._shares.append(shares)
 
-    def _slopes_at(self, nodes: Tensor, tops: list[Tensor]) -> list[Tensor]:
-        """`c / σ` at some points, `[point, row, token, width]`, for each of several cotangents of φ."""
+    def _slopes_at(
+        self, nodes: Tensor, towards: Sequence[Float[Tensor, "point row *own"]]
+    ) -> list[Float[Tensor, "point row token width"]]:
+        """`c / σ` at some points, for each of several cotangents of φ there."""
         line, rows = self._line, self._variable.rows
         with torch.enable_grad():
             entering = line.entering(nodes).requires_grad_()
             output = self._between(entering)
             check_finite(self._segment, output)
         pulled, inverse = [], line.inverse(nodes)[..., None].to(entering)
-        for top in tops:
-            if rows:
-                of = [top.expand(len(nodes), *top.shape).reshape(output.shape)]
-            else:
-                of = [row.expand(len(nodes), *row.shape).reshape(output.shape) for row in top]
-            grads = [torch.autograd.grad(output, entering, each, retain_graph=True)[0] for each in of]
+        for top in towards:
+            grads = [
+                torch.autograd.grad(output, entering, each.reshape(output.shape), retain_graph=True)[0]
+                for each in ([top] if rows else top.unbind(1))
+            ]
             if rows:
                 slopes = grads[0].unflatten(0, (len(nodes), -1))
             else:
@@ -171,9 +185,11 @@ class MatrixPoints:
             forwards[matrices.norm.module] = lambda taken, *_args, **_kwargs: taken
         if matrices.last is not None:
             forwards[matrices.last.module] = stop
-        value = entering.new_zeros(*entering.shape[:2], self._variable.real.shape[-1])
+        value = entering.new_zeros(()).expand(*entering.shape[:2], self._variable.real.shape[-1])
         with replaced_forwards(forwards):
             try:
+                if matrices.around is not None:
+                    matrices.around(value)
                 return self._segment.run({self._source: value})[self._segment.images[0]]
             except Reached:
                 return caught[0]
@@ -260,8 +276,9 @@ class _Line:
         self._scale: Tensor | None
         self._scale, offset = (None, torch.zeros_like(low[0, 0])) if norm is None else norm.terms(low)
         self._low, self._step = (low, step) if norm is None else (norm.centre(low), norm.centre(step))
-        ends = [end if self._scale is None else self._scale * end for end in (self._low, self._step)]
-        self._ends = [torch.cat([end @ m.weight for m in matrices.first], dim=-1) for end in ends]
+        ends = torch.stack([self._low, self._step], dim=-2)
+        ends = ends if self._scale is None else self._scale * ends
+        self._ends = torch.cat([ends @ m.weight for m in matrices.first], dim=-1)
         offset = offset[None, None]
         self._offset = torch.cat([m.module(offset)[0, 0] for m in matrices.first], dim=-1)
         first, second = self._low.double(), self._step.double()
@@ -289,7 +306,7 @@ class _Line:
         """Those of some examples."""
         part = copy(self)
         part._low, part._step = self._low[rows], self._step[rows]
-        part._ends = [end[rows] for end in self._ends]
+        part._ends = self._ends[rows]
         part._squares = [square[rows] for square in self._squares]
         return part
 
@@ -309,20 +326,27 @@ class _Line:
 
     def entering(self, nodes: Tensor) -> Float[Tensor, "case token width"]:
         """`p_i` of all matrices at points; those of several examples follow one another."""
-        low, step = self._ends
+        low, step = self._ends.unbind(-2)
         inverse = self.inverse(nodes)[..., None]
         shift = (inverse * nodes.to(inverse)[:, None, None, None]).to(low)
         return torch.addcmul(self._offset, low, inverse.to(low)).addcmul_(step, shift).flatten(0, 1)
 
     def scalars(self, nodes: Tensor, slopes: Float[Tensor, "point row token width"]) -> tuple[Tensor, Tensor]:
         """`s / (D σ²)` and the relevance by token at points, in float64."""
-        low, step = ((slopes * end).sum(-1).double() for end in self._ends)
+        low, step = self._products(slopes).double().unbind(-1)
         if self._matrices.norm is None:
             return torch.zeros_like(step), step
         a = nodes.to(step)[:, None, None]
         squares = (low + a * step) * self.inverse(nodes).square() / self._low.shape[-1]
         _, both, high = self._squares
         return squares, step - squares * (both + a * high)
+
+    def _products(self, slopes: Float[Tensor, "point row token width"]) -> Float[Tensor, "point row token 2"]:
+        """Slopes times what enters at both ends: token by token, which reads each number once."""
+        points, rows, *_ = slopes.shape
+        by_token = slopes.flatten(0, 1) if len(self._ends) == 1 else slopes.flatten(1, 2)
+        ends = self._ends.flatten(0, 1).transpose(1, 2)
+        return torch.bmm(by_token.transpose(0, 1), ends).transpose(0, 1).reshape(points, rows, -1, 2)
 
     def pulled(
         self, slopes: Float[Tensor, "*rule row token width"], first: Tensor, second: Tensor

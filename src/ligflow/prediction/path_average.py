@@ -8,6 +8,7 @@ the changes between three levels, and from the signed sum.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import torch
 from jaxtyping import Float, Int
@@ -147,7 +148,9 @@ class _Work:
 
     def part(self, low: float, high: float, level: int, points: Points) -> _Part:
         """What points of a part of the path add, with two coarser rules beside."""
-        fine, coarse, coarsest = (points.by_token(max(0, level - back), high - low) for back in range(3))
+        levels = [max(0, level - back) for back in range(3)]
+        by_level = {each: points.by_token(each, high - low) for each in dict.fromkeys(levels)}
+        fine, coarse, coarsest = (by_level[each] for each in levels)
         change, before = ((a - b).abs().sum(-1).cpu() for a, b in ((fine, coarse), (coarse, coarsest)))
         error, likely = (
             extrapolated(before, change, careful) if level > 1 else change for careful in (True, False)
@@ -254,11 +257,12 @@ def average(
     enough = torch.maximum(allowance, _ROUNDINGS * work.sought.rounding)
     least = next(level for level in range(LEVELS) if _count(level) >= min(min_points, _count(LEVELS - 1)))
     points = points_of(segment, sources, above)
-    extra = points.with_carried(_nodes(0.0, 1.0, 0), carried)
-    kept, waiting, taken = list[tuple[Tensor, Average]](), torch.arange(len(enough)), 1
+    kept, waiting = list[tuple[Tensor, Average]](), torch.arange(len(enough))
     begun = segment.start or int(not is_affine(segment, sources))
     first = max(begun, least)
     levels = [first, *(level for level in range(first + 1, LEVELS) if _count(level) <= max_points)]
+    extra = points.with_carried(_nodes(0.0, 1.0, first), carried)
+    taken = _count(first)
     for level in levels:
         points.at(_nodes(0.0, 1.0, level)[taken:])
         taken = _count(level)
@@ -345,7 +349,12 @@ def _count(level: int) -> int:
 
 def _nodes(low: float, high: float, level: int) -> Float[Tensor, " point"]:
     """The points of a level on a part of the path."""
-    return low + (high - low) * torch.from_numpy((patterson_nodes(level) + 1) / 2)
+    return low + (high - low) * _of_whole(level)
+
+
+@cache
+def _of_whole(level: int) -> Float[Tensor, " point"]:
+    return torch.from_numpy((patterson_nodes(level) + 1) / 2)
 
 
 def _total(tensors: Iterable[Tensor]) -> Tensor:

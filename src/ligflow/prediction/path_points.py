@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import cache
 
 import torch
 from jaxtyping import Float
@@ -17,7 +18,12 @@ from ligflow.progress import between_points
 
 def weights_of(level: int, width: float) -> Float[Tensor, " point"]:
     """The weights of a level's points on a part of a path."""
-    return torch.from_numpy(patterson_weights(level) / 2 * width)
+    return _weights(level) * width
+
+
+@cache
+def _weights(level: int) -> Float[Tensor, " point"]:
+    return torch.from_numpy(patterson_weights(level) / 2)
 
 
 class PointSums:
@@ -70,10 +76,13 @@ class PlainPoints:
         self._segment, self._sources, self._above = segment, sources, above
         self._sums = {name: PointSums() for name in sources}
 
-    def with_carried(self, node: Tensor, carried: Cotangents) -> dict[str, Tensor]:
-        """Adds one point; the cotangents of errors made above, taken there."""
-        middle, extra = pulled_back(self._segment, self._sources, self._above, carried, node)
-        self._add(middle)
+    def with_carried(
+        self, nodes: Float[Tensor, " point"], carried: Cotangents
+    ) -> dict[str, Float[Tensor, "row ..."]]:
+        """Adds points; the cotangents of errors made above, taken at the first of them."""
+        first, extra = pulled_back(self._segment, self._sources, self._above, carried, nodes[:1])
+        self._add(first)
+        self.at(nodes[1:])
         return extra
 
     def at(self, nodes: Float[Tensor, " point"]) -> None:
