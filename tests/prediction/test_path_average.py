@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -18,8 +20,9 @@ def _segment(function, tokenwise: bool = True) -> tuple[Segment, dict[str, Varia
     }
 
 
-def _averaged(function, allowance: float, tokenwise: bool = True, **more: int):
+def _averaged(function, allowance: float, tokenwise: bool = True, ahead: int = 0, **more: int):
     segment, variables = _segment(function, tokenwise)
+    segment = replace(segment, ahead=ahead)
     above = {"y": torch.tensor([[[1.0], [2.0]]], dtype=torch.float64)}
     limit = torch.tensor([allowance], dtype=torch.float64)
     return average(segment, variables, above, {"y": above["y"] * 0.1}, limit, **more)
@@ -44,6 +47,23 @@ def test_more_points_are_taken_until_the_error_of_every_token_is_small() -> None
     ]
     assert counts == sorted(counts)
     assert counts[0] == 7 < counts[-1]
+
+
+@pytest.mark.parametrize("allowance", [1.0, 1e-4, 1e-9])
+def test_points_that_go_through_at_once_change_nothing(allowance: float) -> None:
+    runs = list[int]()
+
+    def wave(x: Tensor) -> Tensor:
+        if x.requires_grad:
+            runs.append(len(x))
+        return torch.sin(9 * x)
+
+    one_by_one, at_once = (_averaged(wave, allowance, ahead=ahead) for ahead in (0, 3))
+    assert runs[-2:] == [1, 14] or allowance < 1e-4
+    assert torch.equal(at_once.points, one_by_one.points)
+    for named in ("cotangents", "local", "carried"):
+        ours, theirs = getattr(at_once, named)["x"], getattr(one_by_one, named)["x"]
+        torch.testing.assert_close(ours, theirs, atol=1e-13, rtol=1e-12)
 
 
 def test_a_sharp_step_is_cut_into_halves_and_its_error_is_known() -> None:

@@ -24,6 +24,7 @@ from ligflow.prediction.segment import Segment
 
 Report = Callable[[int, int], None]
 FEWEST = 3  # points of a segment that is not affine
+_AHEAD = 3  # the level up to which points may go through a segment before they are known to be needed
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,24 +177,29 @@ def _once(
     allowances: list[Tensor] = [torch.zeros(rows)] * count
     at_images: list[Cotangents] = [{}] * count
     by_cut: dict[int, tuple[Tensor, Tensor]] = {}
+    ended: dict[str, int] = {}  # the level of the last segment of each kind
+    alive = _relevance(graph, above)
     if report is not None:
         report(0, count)  # the two runs took their own time
     for number in reversed(range(count)):
         segment = graph.segments[number]
-        scale = torch.maximum(scale, _relevance(graph, above)[0].abs().sum(-1))
+        scale = torch.maximum(scale, alive[0].abs().sum(-1))
         allowance = _allowance(scale, spent, accuracy.tol * tightness, number + 1, count)
         at_images[number] = {name: above.pop(name) for name in segment.images if name in above}
         at_carried = {name: carried.pop(name) for name in segment.images if name in carried}
         if at_images[number]:
             attention.to(segment.implementation)
             limits = accuracy.max_points, accuracy.points_of(number)
-            result = _average(graph, segment, at_images[number], at_carried, allowance, *limits)
+            likely = replace(segment, ahead=ended.get(segment.kind, 0))
+            result = _average(graph, likely, at_images[number], at_carried, allowance, *limits)
+            ended[segment.kind] = min(int(result.points.min()).bit_length() - 1, _AHEAD)
             _join(above, result.cotangents)
             _join(carried, result.carried)
             _join(carried, _with_sign(result.local, signs, known=segment.tokenwise))
             spent = spent + (result.error / (accuracy.tol * tightness * scale).clamp(min=1e-300)).square()
             averages[number], allowances[number] = replace(result, local={}, carried={}), allowance
-        by_cut[number] = _relevance(graph, above)
+            alive = _relevance(graph, above)
+        by_cut[number] = alive
         if report is not None:
             report(count - number, count)
     by_cut[count] = by_cut.get(count, by_cut[0])

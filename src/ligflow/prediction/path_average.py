@@ -19,7 +19,7 @@ from ligflow.method.quadrature_rules import LEVELS, patterson_nodes
 from ligflow.prediction.affine import is_affine
 from ligflow.prediction.matrix_points import Points, points_of
 from ligflow.prediction.path_variable import Variable
-from ligflow.prediction.pullback import Cotangents
+from ligflow.prediction.pullback import Cotangents, points_at_once
 from ligflow.prediction.segment import Segment
 from ligflow.prediction.segment_errors import Sum, extrapolated, relevance_by_token, sum_of
 
@@ -178,9 +178,9 @@ class _Work:
         error = self._error(by_token, _total(part.error for part in parts))
         share = self._share(parts, by_token)
         local = {name: (fine[name] - coarse[name]) * self._on(name, share).to(fine[name]) for name in fine}
-        change = _total(part.change for part in parts)
-        unseen = (error > change)[:, None] * self._missing(local, by_token, residue)
-        local = self._along(local, unseen)
+        beyond = error > _total(part.change for part in parts)
+        if bool(beyond.any()):
+            local = self._along(local, beyond[:, None] * self._missing(local, by_token, residue))
         return Average(fine, residue, error, torch.full((len(error),), count), local)
 
     def of_rows(self, part: _Part, count: int, rows: Tensor | None) -> Average:
@@ -261,11 +261,13 @@ def average(
     begun = segment.start or int(not is_affine(segment, sources))
     first = max(begun, least)
     levels = [first, *(level for level in range(first + 1, LEVELS) if _count(level) <= max_points)]
-    extra = points.with_carried(_nodes(0.0, 1.0, first), carried)
-    taken = _count(first)
+    ahead = min(segment.ahead, levels[-1])
+    ahead = ahead if ahead > first and _count(ahead) < points_at_once(sources) else first
+    extra = points.with_carried(_nodes(0.0, 1.0, ahead), carried)
     for level in levels:
-        points.at(_nodes(0.0, 1.0, level)[taken:])
         taken = _count(level)
+        if level > ahead:
+            points.at(_nodes(0.0, 1.0, level)[_count(level - 1) :])
         whole = work.part(0.0, 1.0, level, points)
         error = work.error([whole])
         met = (error[waiting] if work.examples and not work.apart else error) <= enough[waiting]

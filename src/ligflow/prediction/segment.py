@@ -15,6 +15,7 @@ class Segment:
     """`F: sources -> images`, run for a batch of points; `tokenwise` if no token depends on another.
 
     `start` is the level of the quadrature that it begins with: 0 for what may be affine, which is looked at.
+    Points up to the level `ahead` go through it at once, as one of its kind needed them; it stops as before.
     `implementation` is the attention that the model is to have meanwhile. Where examples are not `apart`, all
     of several go through it together. `module` is the layer that it is a part of, where it is one. `choices`
     are the rows of scores among which one run for one point chooses, call by call: where experts change on
@@ -36,6 +37,7 @@ class Segment:
     choices: tuple[int, ...] = ()
     held: str = ""
     few: "FewTokens | None" = None
+    ahead: int = 0
 
 
 @dataclass(frozen=True, eq=False)
