@@ -87,8 +87,7 @@ docs: $(VENV)/.docs
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# uv takes a quarter of pip's CPU time for the rest; PyTorch comes by pip, whose own settings may
-# name a folder of wheels
+# uv takes a fraction of pip's time for the rest; PyTorch comes by pip, whose own settings may name a folder of wheels
 $(VENV)/.torch: constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINED) 'uv>=0.9' torch
 	touch $@
