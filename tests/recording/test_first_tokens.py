@@ -49,7 +49,7 @@ def test_a_decoder_has_the_findings_that_it_has_on_all_tokens(
     layer = record(model, example(ARCHITECTURES[name], LONG))[-1]
     with counted() as tokens:
         ours = validate(model, layer)
-    assert set(tokens) == {8, LONG}
+    assert {8, LONG} <= {*tokens} <= {2, 7, 8, LONG}  # 2 and 7 of 8: whether it takes any number of tokens
     assert tokens.count(8) > 3 * tokens.count(LONG)
     assert ours.hidden is layer.hidden
     assert ours.output is layer.output
