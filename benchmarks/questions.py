@@ -1,12 +1,13 @@
 """Writes what the whole-model benchmark asks of a model: questions of several kinds, and the model itself.
 
-    python benchmarks/questions.py [smollm2] [gemma] [minilm] [--jsonl FILE]
+    python benchmarks/questions.py [smollm2] [gemma] [minilm] [--jsonl FILE [--alone]]
 
 Kinds take turns. Decoders are asked for the next token: of sentences of the shipped corpus cut at a random
 word, facts, word lists that begin again, and prompts with one word that decides (it is changed too: facts,
 agreement, who gets what) or one sentence that holds the answer. MiniLM is asked how similar two texts are.
-A line of a user's own file is {"text": ..., "answer": ..., "contrast": ..., "other": ...}; "text" alone is
-enough for decoders ("prompt" does as well), "text" and "other" for MiniLM.
+A line of a user's own file is {"text": ..., "answer": ..., "contrast": ..., "evidence": ..., "other": ...};
+"text" alone is enough for decoders ("prompt" does as well), "text" and "other" for MiniLM. "evidence" is the
+part of the text that holds the answer; with "known": true the model must give the answer itself.
 """
 
 import json
@@ -63,13 +64,16 @@ class Subject:
 def main(
     models: Annotated[list[str] | None, typer.Argument(help="smollm2, gemma, minilm; default: all.")] = None,
     jsonl: Annotated[Path | None, typer.Option(help="More questions, one a line.")] = None,
+    alone: Annotated[bool, typer.Option("--alone", help="None but those of the file.")] = False,
     out: Annotated[Path, typer.Option(help="The folder of the run.")] = RUNS,
-    count: Annotated[int, typer.Option(help="Questions of each kind but the corpus', at most.")] = 35,
+    count: Annotated[int, typer.Option(help="Questions of each kind but the corpus', at most.")] = 45,
 ) -> None:
     """Write the questions and the weights of models."""
+    if alone and jsonl is None:
+        raise typer.BadParameter("--alone needs --jsonl FILE, whose questions it asks.")
     for name in models or MODELS:
         subject = loaded(name)
-        questions = [*made(subject, count, jsonl)]
+        questions = [*made(subject, count, jsonl, alone)]
         write_questions(out / name / "questions.jsonl", questions)
         explainer, weights = subject.explainer, out / "weights" / name
         model: Any = explainer.model if subject.compares else explainer.whole.now().placement.model
@@ -85,13 +89,14 @@ def loaded(name: str) -> Subject:
     return Subject(name, explainer, neutral_of(explainer))
 
 
-def made(subject: Subject, count: int, jsonl: Path | None = None) -> Iterator[Question]:
+def made(subject: Subject, count: int, jsonl: Path | None = None, alone: bool = False) -> Iterator[Question]:
     """The questions, kinds in turn; the corpus comes every other time, since it has as many as all others."""
-    kinds = prompt_templates.similarities() if subject.compares else prompt_templates.continuations()
+    shipped = prompt_templates.similarities if subject.compares else prompt_templates.continuations
+    kinds = {} if alone else shipped()
     if jsonl is not None:
         kinds["own"] = own_cases(jsonl)
     others = [of_kind(subject, kind, cases, count) for kind, cases in kinds.items() if kind != "corpus"]
-    corpus = of_kind(subject, "corpus", kinds["corpus"], count * len(others))
+    corpus = of_kind(subject, "corpus", kinds.get("corpus", []), count * len(others))
     for turn in zip_longest(*others):
         for question in turn:
             yield from (each for each in (next(corpus, None), question) if each is not None)
@@ -105,7 +110,9 @@ def own_cases(path: Path) -> list[Case]:
             line.get("text") or line["prompt"],
             answer=line.get("answer"),
             contrast=line.get("contrast"),
+            evidence=line.get("evidence"),
             other=line.get("other"),
+            must_know=line.get("known", False),
         )
         for line in lines
     ]

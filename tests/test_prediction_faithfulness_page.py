@@ -1,5 +1,6 @@
 """The page on whole-model faithfulness says what its kept tables say."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def test_what_the_page_says_of_nodes() -> None:
     assert f"({min(own):.2f} to {max(own):.2f})" in text
 
 
-def test_what_the_first_paragraph_says_of_minilm() -> None:
+def test_what_the_page_says_of_minilm() -> None:
     rows = tables.read("minilm", "standings")
     own = rows[rows.measure == "random: between"].set_index("method")
     first = PAGE.split("\n## ")[0].replace("\n", " ")
@@ -130,12 +131,19 @@ def test_what_the_first_paragraph_says_of_minilm() -> None:
     assert f"over {own.questions['chain']} pairs of texts" in first
     assert f"({plain} and {chain} with random tokens)" in first
     assert f"leave-one-out ({own['mean']['leave-one-out']:.2f})" in first
-    assert (own.beside[["leave-one-out", "integrated-gradients"]] == "cannot be told").all()
+    assert f"AttnLRP ({own['mean']['attnlrp']:.2f}), GIM and the attentions are surely worse there" in first
+    assert own.beside["alti-rollout"] == "cannot be told"
+    for replacement in ("neutral", "mean", "random"):
+        table = rows[rows.measure == f"{replacement}: between"].set_index("method")
+        assert (table.beside[["leave-one-out", "integrated-gradients"]] == "better").all()
+        assert (table.beside[["attnlrp", "gim", "last-attention", "mean-attention"]] == "worse").all()
     shapley = rows[rows.measure == "neutral: Shapley rank"].set_index("method")
-    assert shapley.questions["chain"] == 9
+    assert f"of {shapley.questions['chain']} short pairs" in first
     assert (shapley.beside[["leave-one-out", "last-attention"]] == "better").all()
     costs = tables.read("minilm", "costs").set_index("method").seconds
-    assert 2.5 < costs["chain"] / costs["integrated-gradients"] < 3.5
+    assert 3 < costs["chain"] / costs["integrated-gradients"] < 4
+    share = rows[rows.measure == "changed word: share"].set_index("method").beside.drop("chain")
+    assert {*share.index[share != "worse"]} == {"alti-rollout"}
 
 
 def test_what_the_page_says_of_gemma() -> None:
@@ -225,3 +233,16 @@ def test_the_table_of_lengths_is_that_of_its_results() -> None:
         times = [both[0][name] / both[1][name] for name in both[0] if name.startswith(what)]
         assert least < min(times) < max(times) < most
     assert 0.8 < by_method["alti-rollout"]["seconds 128"] / by_method["chain"]["seconds 128"] < 1
+
+
+def test_questions_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from questions import own_cases  # type: ignore[import-not-found]
+
+    fact = {"prompt": "The capital of Peru is", "answer": " Lima", "evidence": "Peru", "known": True}
+    lines = [fact, {"text": "Rain fell."}]
+    file = tmp_path / "own.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    case, other = own_cases(file)
+    assert (case.text, case.answer, case.evidence, case.must_know) == (*[*fact.values()][:3], True)
+    assert (other.text, other.answer, other.evidence, other.must_know) == ("Rain fell.", None, None, False)
