@@ -61,7 +61,7 @@ def test_the_layers_of_each_text_are_shown_as_they_were_recorded() -> None:
     def look(number: int, each: Example) -> None:
         seen[number] = [len(layer.hidden) for layer in each.layers]
 
-    flows = list(explainer.explain_many_under(examples, [{"routes": "z2u"}], seen=look))
+    flows = list(explainer.explain_many_under(examples, [{"routes": "z2u"}], on_example=look))
     assert seen == {number: [size] * len(flows[0][0].layers) for number, size in enumerate(SIZES)}
 
 

@@ -24,7 +24,7 @@ from ligflow.settings import Settings, every_route
 
 Item = TypeVar("Item")
 LeftOut = Callable[[int, object, LigflowError], None]  # a text's number, the text, and why it is left out
-Seen = Callable[[int, Example], None]
+OnExample = Callable[[int, Example], None]
 _WINDOW = 256  # texts that are sorted by length together; results wait for those before them
 _ROWS_ON_CPU = 512
 _ROWS_ELSEWHERE = 8192
@@ -118,7 +118,7 @@ class Batching:
     """One question to many texts: `settings` that are computed together, layers and targets.
 
     `batch_size` is how many go through a layer together (None: as many as pay on the device); texts that are
-    too long are cut with `truncate`. `seen(number, example)` hears of each text that is explained.
+    too long are cut with `truncate`. `on_example(number, example)` hears of each text that is explained.
     """
 
     model: PreparedModel
@@ -128,7 +128,7 @@ class Batching:
     batch_size: int | None
     truncate: bool
     left_out: LeftOut
-    seen: Seen | None = None
+    on_example: OnExample | None = None
 
     def flows(self, texts: Iterable[Inputs], tally: Tally) -> Iterator[list[Flow]]:
         """For each text that is not left out, in their order, a flow for each of the settings."""
@@ -163,9 +163,9 @@ class Batching:
                         with leaving_out(number, examples[number].tokens.text, self.left_out):
                             flows |= self._together({number: examples[number]}, tally)
                 tally.add(len(group))
-            if self.seen is not None:
+            if self.on_example is not None:
                 for number in flows:
-                    self.seen(number, examples[number])
+                    self.on_example(number, examples[number])
         return flows
 
     def _together(self, examples: dict[int, Example], tally: Tally) -> dict[int, list[Flow]]:

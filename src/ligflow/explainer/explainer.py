@@ -15,7 +15,7 @@ from ligflow.devices.precision import check_precision, exact_mode
 from ligflow.errors import LigflowError
 from ligflow.explainer import predictions, pretrained
 from ligflow.explainer.assembly import assemble
-from ligflow.explainer.batching import Batching, LeftOut, Seen, Tally, by_length, warn_left_out
+from ligflow.explainer.batching import Batching, LeftOut, OnExample, Tally, by_length, warn_left_out
 from ligflow.explainer.computation import attention_of, compute, work_in_words
 from ligflow.explainer.estimate import estimate
 from ligflow.explainer.other_input import on_hidden_states_of
@@ -325,19 +325,19 @@ class Explainer:
         truncate: bool = False,
         progress: Progress | None = None,
         left_out: LeftOut = warn_left_out,
-        seen: Seen | None = None,
+        on_example: OnExample | None = None,
     ) -> Iterator[list[Flow]]:
         """`explain_under` for each text, in the order of the texts: a flow for each of the variants.
 
-        Texts go through the layers together and are left out as in `explain_many`. `seen(number, example)` is
-        called for each text that is explained, with its layers as they were recorded.
+        Texts go through the layers together and are left out as in `explain_many`. `on_example(number,
+        example)` is called for each text that is explained, with its layers as they were recorded.
         """
         if isinstance(texts, str | Words | Pair | Mapping) or is_chat(texts):
             raise LigflowError("Several texts are expected, e.g. a list; for one, call explain.")
         every = self._settings_together(variants)
         by_length({}, batch_size, "")
         count = len(texts) if isinstance(texts, Sized) else 0
-        batching = Batching(self.prepared, every, layers, targets, batch_size, truncate, left_out, seen)
+        batching = Batching(self.prepared, every, layers, targets, batch_size, truncate, left_out, on_example)
 
         def flows() -> Iterator[list[Flow]]:
             with told(progress, "texts", f"{count} texts") as done:

@@ -155,13 +155,13 @@ def _modules(model: nn.Module) -> list[nn.Module]:
 
     Each run looks at them, and `model.modules()`, which makes their names too, takes many times as long.
     """
-    seen, waiting = dict[nn.Module, None](), [model]
+    every, waiting = dict[nn.Module, None](), [model]
     while waiting:
         module = waiting.pop()
-        if module not in seen:
-            seen[module] = None
+        if module not in every:
+            every[module] = None
             waiting += [part for part in module._modules.values() if part is not None]
-    return list(seen)
+    return list(every)
 
 
 @contextmanager

@@ -239,11 +239,11 @@ class _Asked:
 
 def _asked(values: Float[Tensor, "node target scalar added"], level: int) -> _Asked:
     rows = _as(level, values.dtype, values.device)[0]
-    made = (rows @ values.flatten(1)).unflatten(1, values.shape[1:])
-    sizes = made[_KEPT:-_PAIRED].abs().sum(-1)
-    last, middle, early = torch.hypot(made[-_PAIRED::2], made[1 - _PAIRED :: 2]).sum(-1)
+    products = (rows @ values.flatten(1)).unflatten(1, values.shape[1:])
+    sizes = products[_KEPT:-_PAIRED].abs().sum(-1)
+    last, middle, early = torch.hypot(products[-_PAIRED::2], products[1 - _PAIRED :: 2]).sum(-1)
     pace = torch.maximum(_ratio(last, middle), _ratio(middle, early)).clamp(max=1)
-    return _Asked(made[0], made[1:_KEPT], sizes[:2], sizes[2:], _DECAY * last * pace.square(), last)
+    return _Asked(products[0], products[1:_KEPT], sizes[:2], sizes[2:], _DECAY * last * pace.square(), last)
 
 
 def _estimate(

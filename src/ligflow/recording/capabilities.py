@@ -88,12 +88,12 @@ def _takes_any_length(layer: Layer) -> bool:
     hidden, u = _unrelated(layer)
     own = layer.finish(hidden, u)
     try:
-        some = [layer.finish(hidden[:, :count], u[:, :count]) for count in (2, tokens - 1)]
+        parts = [layer.finish(hidden[:, :count], u[:, :count]) for count in (2, tokens - 1)]
     except (RuntimeError, ValueError, TypeError, IndexError):  # e.g. as many rotary embeddings as tokens
         return False
     return all(
         part.shape[1] < tokens and max_token_error(part, own[:, : part.shape[1]]) <= rounding(u)
-        for part in some
+        for part in parts
     )
 
 

@@ -34,7 +34,7 @@ def results_of_sentences(
     flows: dict[int, list[Flow]] = {}
     attentions: dict[int, Tensor] = {}
 
-    def seen(place: int, example: Example) -> None:
+    def on_example(place: int, example: Example) -> None:
         with exact_mode(explainer.prepared.home):
             attentions[place] = attention_of(example)
 
@@ -45,7 +45,7 @@ def results_of_sentences(
         warnings.simplefilter("ignore", CompletenessWarning)  # every cell is in the tables
         explained = explainer.explain_many_under(
             [sentence.inputs for sentence in sentences], experiment.variants, layers=experiment.layers,
-            batch_size=batch_size, progress=progress, left_out=left_out, seen=seen,
+            batch_size=batch_size, progress=progress, left_out=left_out, on_example=on_example,
         )  # fmt: skip
         for flow in explained:
             flows[flow[0].meta["index"]] = flow
