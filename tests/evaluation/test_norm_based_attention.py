@@ -4,9 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ligflow import UnsupportedModel
+from architectures import ARCHITECTURES, build, example
+from ligflow import Explainer, UnsupportedModel
 from ligflow.evaluation.norm_based_attention import norm_based, with_residual_and_norm
 from ligflow.layer.layer import Layer
+from ligflow.layer.model_state import prepared
+from ligflow.routes.workspace import Selection
 from recorded_layers import recorded_alone, shares
 
 PROJECTIONS = {
@@ -65,7 +68,12 @@ def test_residual_of_a_model_with_a_norm_before_the_residual() -> None:
 
 
 def test_heads_that_no_matrix_takes() -> None:
-    for layer, place in recorded_alone("llama"):
+    explainer = Explainer(build(ARCHITECTURES["llama"]))  # its own, since it is changed
+    for layer in explainer.prepared.record(example(ARCHITECTURES["llama"], 6)):
+        place = Selection(torch.arange(6), torch.arange(6))
         layer.module.self_attn.o_proj = nn.Identity()
-        with pytest.raises(UnsupportedModel, match="no matrix takes the output of its heads side by side"):
+        with (
+            prepared(layer.module, layer.implementation),
+            pytest.raises(UnsupportedModel, match="no matrix takes the output of its heads side by side"),
+        ):
             norm_based(layer, place)
