@@ -140,7 +140,7 @@ def _configs(model: nn.Module) -> list[Any]:
     if model in _borrowed.configs:
         return _borrowed.configs[model]
     configs: dict[int, Any] = {}
-    waiting = [m.config for m in _modules(model) if hasattr(getattr(m, "config", None), "to_dict")]
+    waiting = [m.config for m in model.modules() if hasattr(getattr(m, "config", None), "to_dict")]
     while waiting:
         config = waiting.pop()
         if id(config) not in configs:
@@ -150,33 +150,13 @@ def _configs(model: nn.Module) -> list[Any]:
     return list(configs.values())
 
 
-def _modules(model: nn.Module) -> list[nn.Module]:
-    """All modules of a model, itself among them.
-
-    Each run looks at them, and `model.modules()`, which makes their names too, takes many times as long.
-    """
-    every, waiting = dict[nn.Module, None](), [model]
-    while waiting:
-        module = waiting.pop()
-        if module not in every:
-            every[module] = None
-            waiting += [part for part in module._modules.values() if part is not None]
-    return list(every)
-
-
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
     if model in _borrowed.frozen:
         yield
         return
-    modules = _modules(model)
-    training = [module for module in modules if module.training]
-    learning = [
-        parameter
-        for module in modules
-        for parameter in module._parameters.values()
-        if parameter is not None and parameter.requires_grad
-    ]
+    training = [module for module in model.modules() if module.training]
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         for module in training:
             module.training = False
