@@ -101,14 +101,9 @@ def compare(
 
 
 def pair(
-    a: Explainer,
-    b: Explainer,
-    sentence: Sentence,
-    layers: Sequence[int] | None = None,
-    shared: bool = True,
-    words: bool = False,
+    a: Explainer, b: Explainer, sentence: Sentence, layers: Sequence[int] | None, shared: bool, words: bool
 ) -> Pair:
-    """The differences on one sentence; `compare` is `summed` over pairs, which can be summed anew."""
+    """The differences on one sentence."""
     if shared and words:
         raise LigflowError("Shared hidden states are for the same tokens; over words compare each by itself.")
     try:
