@@ -79,6 +79,27 @@ def test_the_first_paragraph_is_that_of_the_tables() -> None:
     assert {*place.index[place.beside == "better"]} == {"discretised-ig", "alti-rollout"}
 
 
+def test_what_the_page_says_of_kinds_of_questions() -> None:
+    first = PAGE.split("\n## ")[0].replace("\n", " ")
+    rows = tables.by_kind("smollm2")
+    sizes = rows["mean"].abs() / rows["sem"]
+    level = rows.loc["last-attention"]
+    said = f"alone, {level['count', 'corpus']:.0f} of these questions"
+    assert said in first
+    assert f"({level['mean', 'corpus']:.2f} ± {level['sem', 'corpus']:.2f})" in first
+    assert (sizes.loc[["attnlrp", "gim", "last-attention"], "corpus"] < 1).all()
+    assert (rows["mean"].loc["integrated-gradients"] < 0).all()
+    assert {*sizes.loc["last-attention"].nlargest(3).index} == {"giving", "changed", "repetition"}
+    rows = tables.by_kind("minilm")
+    assert (rows["mean"].loc[["integrated-gradients", "leave-one-out"]] > 0).all(axis=None)
+    for method in ("attnlrp", "gim"):
+        own = rows["mean"].loc[method]
+        assert min(own["corpus"], own["evidence"]) > 0.03
+        assert max(own["changed"], own["facts"]) < -0.3
+    alti = rows["mean"].loc["alti-rollout"]
+    assert [*alti.index[alti < 0]] == ["corpus"]
+
+
 def test_what_the_page_says_of_exact_integrated_gradients() -> None:
     every = pandas.read_csv(tables.RESULTS / "smollm2-scores.csv.gz").set_index("question")
     exact = every[every.method == "chain-model"]

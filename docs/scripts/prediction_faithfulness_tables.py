@@ -18,6 +18,10 @@ ERASED = tuple(
 )
 FIRST = ("neutral: all tokens: between",)
 DIFFERENCES = (*AREAS, *FIRST, *RANKS, "neutral: NAOPC between", "random: NAOPC between", *KNOWN)
+BY_KIND = (
+    "leave-one-out", "attnlrp", "gim", "last-attention", "value-zeroing", "mean-attention", "alti-rollout",
+    "integrated-gradients",
+)  # fmt: skip
 MARKS = {"better": " >", "worse": " <"}
 
 
@@ -26,6 +30,7 @@ def blocks(model: str) -> dict[str, str]:
     every = {
         f"{model}-main": lambda: standing(read(model, "standings"), (*AREAS, *RANKS)),
         f"{model}-known": lambda: standing(read(model, "standings"), KNOWN),
+        f"{model}-kinds": lambda: kinds(model),
         f"{model}-erased": lambda: standing(read(model, "standings"), (*ERASED, *FIRST)),
         f"{model}-normed": lambda: standing(read(model, "standings"), NORMED),
         f"{model}-random": lambda: random(read(model, "standings"), DIFFERENCES),
@@ -68,6 +73,28 @@ def _cell(row: object) -> str:
     value = f"{row.mean:.2f}"  # type: ignore[attr-defined]
     value = f"**{value}**" if row.may_be_best else value  # type: ignore[attr-defined]
     return value + MARKS.get(row.beside, "")  # type: ignore[attr-defined]
+
+
+def by_kind(model: str, measure: str = "random: between") -> pandas.DataFrame:
+    """Each method's area less the chain's on the same questions, by kind: mean, standard error, questions."""
+    scores = pandas.read_csv(RESULTS / f"{model}-scores.csv.gz")
+    wide = scores.pivot(index=["kind", "question"], columns="method", values=measure)
+    there = [method for method in BY_KIND if method in wide]
+    differences = wide[there].sub(wide["chain"], axis=0).stack()
+    rows = differences.groupby(level=["method", "kind"]).agg(["mean", "sem", "count"])
+    return rows.unstack("kind").loc[there]
+
+
+def kinds(model: str) -> str:
+    """Methods by kinds of questions; how many there are in the head."""
+    rows = by_kind(model)
+    names = sorted(rows["count"].columns, key=lambda kind: -rows["count"][kind].max())
+    head = [f"{kind} ({int(rows['count'][kind].max())})" for kind in names]
+    body = [
+        [f"`{method}`", *(f"{row['mean', kind]:+.2f} ± {row['sem', kind]:.2f}" for kind in names)]
+        for method, row in rows.iterrows()
+    ]
+    return table(["method", *head], body)
 
 
 def random(rows: pandas.DataFrame, measures: tuple[str, ...]) -> str:
