@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ligflow.prediction import matrix_points
 from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.graph import graph_of
 from ligflow.prediction.matrix_points import MatrixPoints, _product, points_of
@@ -23,7 +24,16 @@ def _noise(*shape: int, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("make", [llama, gpt2])
 @pytest.mark.parametrize("kind", ["MLP", "attention"])
 @pytest.mark.parametrize("rows", [False, True])
-def test_points_are_those_of_autograd(make: Callable[[], PreTrainedModel], kind: str, rows: bool) -> None:
+@pytest.mark.parametrize(("together", "numbers"), [(1, None), (3, None), (3, 1)])  # numbers in front of φ
+def test_points_are_those_of_autograd(
+    make: Callable[[], PreTrainedModel],
+    kind: str,
+    rows: bool,
+    together: int,
+    numbers: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(matrix_points, "_AT_ONCE", numbers or matrix_points._AT_ONCE)
     model = make()
     for parameter in model.parameters():  # biases too
         parameter.data += 0.1 * _noise(*parameter.shape, seed=4)
@@ -43,9 +53,9 @@ def test_points_are_those_of_autograd(make: Callable[[], PreTrainedModel], kind:
         attention.to(segment.implementation)
         ours, plain = points_of(segment, sources, above), PlainPoints(segment, sources, above)
         assert isinstance(ours, MatrixPoints)
-        first = [points.with_carried(NODES[:1], carried) for points in (ours, plain)]
+        first = [points.with_carried(NODES[:together], carried) for points in (ours, plain)]
         for points in (ours, plain):
-            points.at(NODES[1:])
+            points.at(NODES[together:])
         assert torch.allclose(ours.by_token(1, 0.3), plain.by_token(1, 0.3), atol=1e-10)
         pairs = [
             first,
