@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas
 import pytest
@@ -258,12 +259,19 @@ def test_the_table_of_lengths_is_that_of_its_results() -> None:
 
 def test_questions_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    from questions import own_cases  # type: ignore[import-not-found]
+    import questions  # type: ignore[import-not-found]
 
     fact = {"prompt": "The capital of Peru is", "answer": " Lima", "evidence": "Peru", "known": True}
     lines = [fact, {"text": "Rain fell."}]
     file = tmp_path / "own.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    case, other = own_cases(file)
+    case, other = questions.own_cases(file)
     assert (case.text, case.answer, case.evidence, case.must_know) == (*[*fact.values()][:3], True)
     assert (other.text, other.answer, other.evidence, other.must_know) == ("Rain fell.", None, None, False)
+    monkeypatch.setattr(questions, "asked", lambda _subject, name, *_: name)
+    decoder = SimpleNamespace(compares=False)
+    alone = [*questions.made(decoder, 5, file, alone=True)]
+    assert alone == ["own-000", "own-001"]
+    beside = [*questions.made(decoder, 5, file)]
+    assert {*alone} < {*beside}
+    assert {"corpus-000", "facts-004"} < {*beside}
