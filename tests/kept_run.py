@@ -10,7 +10,7 @@ from ligflow.corpus.runs.store import Run, open_run
 from ligflow.corpus.sources.corpus import Corpus
 from ligflow.corpus.sources.sentence import Sentence
 from ligflow.corpus.tables.experiment import Experiment
-from made_once import made_once
+from made_once import copy_made_once
 
 
 @pytest.fixture(scope="session")
@@ -24,5 +24,5 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Run:
     experiment = Experiment(layers=(0, 1), maps=True)
     made = Corpus(read, {"source": "made"})
     return open_run(
-        made_once(tmp_path_factory, "kept", lambda folder: run(folder, made, experiment=experiment))
+        copy_made_once(tmp_path_factory, "kept", lambda folder: run(folder, made, experiment=experiment))
     )

@@ -12,7 +12,7 @@ from ligflow import Explainer
 from ligflow.corpus.runs.faithfulness_trial import try_methods
 from ligflow.corpus.runs.store import Run, open_run
 from ligflow.evaluation.shuffled_weights import with_shuffled_weights
-from made_once import made_once
+from made_once import copy_made_once, made_once
 from small_prompts import run_on
 from small_trial import SENTENCES, TRIAL
 
@@ -34,7 +34,9 @@ def pair() -> tuple[Explainer, Callable[[int], Explainer]]:
 def folder(
     tmp_path_factory: pytest.TempPathFactory, pair: tuple[Explainer, Callable[[int], Explainer]]
 ) -> Path:
-    return made_once(tmp_path_factory, "trial", lambda place: try_methods(place, *pair, SENTENCES, TRIAL))
+    return copy_made_once(
+        tmp_path_factory, "trial", lambda place: try_methods(place, *pair, SENTENCES, TRIAL)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -46,4 +48,4 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def predictions(tmp_path_factory: pytest.TempPathFactory, speaker: str) -> Run:
     """An uninterrupted run on five prompts in shards of two."""
-    return open_run(made_once(tmp_path_factory, "predictions", lambda place: run_on(speaker, place)))
+    return open_run(copy_made_once(tmp_path_factory, "predictions", lambda place: run_on(speaker, place)))

@@ -8,7 +8,7 @@ import pytest
 from favoured_pairs import favouring
 from ligflow.corpus.reports import consistency_figures
 from ligflow.corpus.reports.report import report
-from made_once import made_once
+from made_once import copy_made_once
 from runs_by_hand import run_by_hand
 
 
@@ -31,4 +31,4 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run_by_hand(folder / "twins" / "new-0", name=name, bad=bad, **settings)
         report(folder, folder / "out", draws=100)
 
-    return made_once(tmp_path_factory, "report", make) / "out" / "report.md"
+    return copy_made_once(tmp_path_factory, "report", make) / "out" / "report.md"

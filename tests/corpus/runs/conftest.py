@@ -8,7 +8,7 @@ import torch
 from ligflow.corpus.runs.runner import run
 from ligflow.corpus.runs.store import Run, open_run
 from ligflow.corpus.runs.worker import Model
-from made_once import made_once
+from made_once import copy_made_once, made_once
 from small_encoder import saved_encoder
 from small_runs import SMALL, corpus
 
@@ -29,7 +29,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, small: Model) -> Run:
         run(folder, corpus(), small, SMALL, shard_size=2)
         torch.set_num_threads(available)
 
-    return open_run(made_once(tmp_path_factory, "whole", make))
+    return open_run(copy_made_once(tmp_path_factory, "whole", make))
 
 
 @pytest.fixture
