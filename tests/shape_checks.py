@@ -1,7 +1,10 @@
-"""The first calls, in each test, of every function of ligflow that says shapes are checked against them.
+"""Shapes are checked once for every way in which a function of ligflow that says shapes is called.
 
-A quadrature calls the same functions ten thousand times with the same shapes, and to check all of these
-calls took half of a test's time. A wrong shape in a later call alone is not seen.
+A way is the shapes and types of the arguments, and of what they hold. To check a call takes longer than most
+of the functions: a quadrature calls the same ones ten thousand times with the same shapes, and each of
+6,000 tests calls them on layers as tiny as those of the last. So a way is checked when a process first meets
+it, among a function's first calls in a test, and again only after it failed. What is not seen is a wrong
+shape in a later call of a test alone, or one that depends on numbers and not on shapes.
 Not the functions within functions: they are made anew at each call, and it takes longer to wrap one than to
 call it. Types without shapes are mypy's. Of a list one item is checked, drawn at random: the draws of a test
 are the same whenever it runs.
@@ -15,11 +18,15 @@ from functools import wraps
 from typing import Any, get_args
 
 import jaxtyping
-from jaxtyping import AbstractArray, install_import_hook
+import numpy as np
+from jaxtyping import AbstractArray, config, install_import_hook
+from torch import Tensor
 
-CALLS = 16  # of a function in a test that are checked
+CALLS = 16  # of a function in a test whose ways are looked at
+DEPTH = 2  # of fields in fields that belong to a way
 _jaxtyped: Callable[..., Any] = jaxtyping.jaxtyped
 _calls: Counter[Callable[..., Any]] = Counter()
+_checked: set[int] = set()  # hashes of ways that were right
 
 
 def install(package: str) -> None:
@@ -46,16 +53,35 @@ def begin_test() -> None:
 
 
 def _at_first(function: Callable[..., Any], watched: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that is watched in its first calls of a test."""
+    """A function that is watched in its first calls of a test, where they are of a new way."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if _calls[function] >= CALLS:
+        if config.jaxtyping_disable or _calls[function] >= CALLS:
             return function(*args, **kwargs)
         _calls[function] += 1
-        return watched(*args, **kwargs)
+        way = hash((function, _form(args, DEPTH), _form(kwargs, DEPTH)))
+        if way in _checked:
+            return function(*args, **kwargs)
+        returned = watched(*args, **kwargs)
+        _checked.add(way)
+        return returned
 
     return call
+
+
+def _form(value: Any, depth: int) -> Any:
+    """What decides whether an argument's shapes are right: all but the numbers in tensors."""
+    if isinstance(value, Tensor | np.ndarray):
+        return value.shape, value.dtype
+    if isinstance(value, list | tuple):
+        return type(value), tuple(_form(item, depth) for item in value)
+    if isinstance(value, dict):
+        return tuple((str(name), _form(item, depth)) for name, item in value.items())
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    held = getattr(value, "__dict__", None) if depth else None
+    return type(value), _form(held, depth - 1) if held else None
 
 
 def _says_shapes(one: Any) -> bool:
