@@ -45,7 +45,7 @@ def main(
 ) -> None:
     """Runs every row, and writes the table."""
     if worker:
-        work(calls, SHORT if tiny else SENTENCE)
+        work(calls, SHORT if tiny else SENTENCE, 0 if tiny else None)
         return
     machine = measure.machine(measure.place("cpu", 1)) | {"threads": "chosen"}
     rows = [row for count in busy.split(",") for row in beside(int(count), calls, tiny)]
@@ -83,18 +83,18 @@ def spinning(count: int) -> Iterator[None]:
             process.wait()
 
 
-def work(calls: int, sentence: str) -> None:
-    """Prints the threads that were taken and the median seconds of a call."""
+def work(calls: int, sentence: str, layers: int | None) -> None:
+    """Prints the threads that were taken and the median seconds of a call, on these layers (None: all)."""
     import torch
 
     from ligflow.cli.options import explainer_of
 
     explainer = explainer_of(None, None, None, "float32", True)
-    explainer.explain(sentence)
+    explainer.explain(sentence, layers=layers)
     seconds = []
     for _ in range(calls):
         begin = perf_counter()
-        explainer.explain(sentence)
+        explainer.explain(sentence, layers=layers)
         seconds.append(perf_counter() - begin)
     print(torch.get_num_threads(), median(seconds))
 

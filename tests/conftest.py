@@ -18,6 +18,8 @@ shape_checks.install("ligflow")
 
 
 THREADS = max(1, torch.get_num_threads() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+# For programs that tests start, which on all cores beside other tests compute three times as long.
+os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 
 
 @pytest.hookimpl(tryfirst=True)

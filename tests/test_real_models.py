@@ -60,8 +60,11 @@ def test_minilm_is_certified_at_default_settings(minilm: Explainer, baseline: st
 
 
 @pytest.mark.parametrize("name", ["embedded:minilm", GEMMA])
-def test_attention_off_the_interface_gives_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = Explainer.from_pretrained(name).explain(EIGHTEEN, layers=[0, 5])
+def test_attention_off_the_interface_gives_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    shared: Explainer = request.getfixturevalue("gemma" if name == GEMMA else "minilm")
+    expected = shared.explain(EIGHTEEN, layers=[0, 5])
     explainer = Explainer.from_pretrained(name)
     off_the_interface(explainer.model, monkeypatch)
     for layer in explainer.prepared.record(EIGHTEEN)[:6:5]:
