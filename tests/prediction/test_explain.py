@@ -117,8 +117,8 @@ def test_a_model_in_training_is_explained_as_it_predicts(
         assert model.is_gradient_checkpointing
     noisy = Explainer(model.train(), whole().tokenizer).explain_prediction(PROMPT, **QUICK)
     quiet = explain_prediction(whole(), PROMPT, **QUICK)
-    assert torch.equal(noisy.relevance, quiet.relevance)
-    assert all(torch.equal(noisy.heads[layer], quiet.heads[layer]) for layer in quiet.heads)
+    torch.testing.assert_close(noisy.relevance, quiet.relevance)  # to rounding
+    torch.testing.assert_close(noisy.heads, quiet.heads)
     assert model.training
     assert model.is_gradient_checkpointing == bool(checkpointing)
 

@@ -27,7 +27,7 @@ from ligflow.layer.arguments import snapshot
 from ligflow.layer.interface import Captured, plain
 from ligflow.layer.layer import Layer
 from ligflow.prediction.fused_attention import fused
-from ligflow.prediction.layer_form import LayerForm, Second, run_to
+from ligflow.prediction.layer_form import LayerForm, Second, Site, run_to
 from ligflow.prediction.path_variable import Values
 from ligflow.prediction.segment import Segment
 from ligflow.prediction.two_runs import Path
@@ -93,6 +93,25 @@ def _with(arguments: dict[str, Any], values: Mapping[Path, Tensor]) -> dict[str,
 def segments_of(call: Call) -> list[Segment]:
     """The segments of a layer, from its hidden states to its output."""
     return _SEGMENTS[call.form.kind](call)
+
+
+def sites_of(call: Call) -> dict[str, Site | None] | None:
+    """Where a run of the layer has the variables inside it, by name; None is what its attention gives.
+
+    None in place of all where some of them stand nowhere.
+    """
+    form, layer, u = call.form, call.layer, _named(call, "u")
+    in_parts = layer.calls or layer.findings.windows or layer.findings.one_by_one
+    if form.kind == "layer":
+        return {}
+    if in_parts or form.between or call.attend is not plain or form.kind == "parallel":
+        return None
+    sites = {
+        _named(call, "x"): form.after and form.after.site,
+        _named(call, "a"): form.branch,
+        _named(call, "y'"): form.last,
+    }
+    return {u: None, **{name: site for name, site in sites.items() if site}}
 
 
 def _named(call: Call, name: str) -> str:

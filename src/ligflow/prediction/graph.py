@@ -16,7 +16,8 @@ from ligflow.layer.model_state import prepared
 from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.chain import Graph
 from ligflow.prediction.cuts import Call, segments_of
-from ligflow.prediction.held import Held, held_at
+from ligflow.prediction.held import Held, both_scores, held_at
+from ligflow.prediction.inner_states import inner_of, note_given, noting_inner, with_inner
 from ligflow.prediction.known_forms import forget, known_form
 from ligflow.prediction.layer_form import LayerForm
 from ligflow.prediction.path_variable import Values, Variable
@@ -87,7 +88,9 @@ def both_runs(
     modules = [layer.module for layer in layers]
     with prepared(model, implementation_of(layers)):
         real = real or run_noting(model, inputs, modules, None, positions)
-        reference = run_noting(model, inputs, modules, embeddings, positions)
+        with noting_inner(model) as inner:
+            reference = run_noting(model, inputs, modules, embeddings, positions)
+        reference = with_inner(reference, inner)
     if not len(real.calls) == len(reference.calls) == len(layers):
         raise UnsupportedModel(
             f"{type(model).__name__} runs {len(real.calls)} layers on the input and "
@@ -100,16 +103,8 @@ def both_runs(
     if held:
         with prepared(model, implementation_of(layers)), held.through([layer.module for layer in ordered]):
             moved, reference = reference, run_noting(model, inputs, modules, embeddings, positions)
-        notes = (_both_scores(score, moved, reference, held),)
+        notes = (both_scores(score, moved.outputs, reference.outputs, held),)
     return Runs(model, inputs, ordered, real, reference, positions, score, decoding, held, notes)
-
-
-def _both_scores(score: Callable[[Any], Tensor], moved: Run, reference: Run, held: Held) -> str:
-    with torch.no_grad():
-        own, through = (
-            ", ".join(f"{each:.4g}" for each in score(run.outputs)[0]) for run in (moved, reference)
-        )
-    return f"with {held} held as in the input the reference scores {through}; by itself it scores {own}"
 
 
 def graph_of(runs: Runs, cut: str = "modules") -> Built:
@@ -197,7 +192,7 @@ class _Builder:
                 number, layer, candidate, hidden, output, names, written, *self.runs.held.attends(number)
             )
             segments = [self._holding(segment, number) for segment in segments_of(call)]
-            segments, inner = self._inner(segments, (output, *written.values()))
+            segments, inner = self._inner(call, segments)
             if inner is not None:
                 break
         else:
@@ -252,15 +247,18 @@ class _Builder:
             self._add_variable(names[path[0]], *pair, late=True, decodes=decodes)
         return names
 
-    def _inner(
-        self, segments: Sequence[Segment], outputs: Sequence[str]
-    ) -> tuple[list[Segment], dict[str, Variable] | None]:
+    def _inner(self, call: Call, segments: list[Segment]) -> tuple[list[Segment], dict[str, Variable] | None]:
         """The segments with what they choose, and the variables inside a layer in both runs.
 
         These are None where its outputs do not come out.
         """
         inner: dict[str, Variable] = {}
-        choosing = []
+        choosing, outputs = list[Segment](), (call.output, *call.written.values())
+        offset = self.variables[call.output].offset
+        calls = (run.calls[call.number] for run in (self.runs.real, self.runs.reference))
+        noted = None if self.runs.held else inner_of(call, *calls)
+        if noted is not None:
+            return segments, {name: Variable(*pair, 0, offset) for name, pair in noted.items()}
         for segment in segments:
             known = self.variables | inner
             mixed = segment.tokenwise and all(name in outputs for name in segment.images)
@@ -277,7 +275,9 @@ class _Builder:
                     if not _same(image, _ends(known[name], mixed)):
                         return choosing, None
                 else:
-                    inner[name] = Variable(image[1], image[0], 0, known[outputs[0]].offset)
+                    inner[name] = Variable(image[1], image[0], 0, offset)
+        if not self.runs.held and not any(segment.choices for segment in choosing):
+            note_given(call)
         return choosing, inner
 
     def _run(self, segment: Segment, values: Values) -> tuple[Values, bool]:

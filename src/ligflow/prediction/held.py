@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -142,3 +143,10 @@ def _attention(model: PreTrainedModel, layers: Sequence[Layer]) -> dict[int, lis
             if findings.memory:
                 held[number].append(layer.capture_second(layer.encoded[None]))
     return held
+
+
+def both_scores(score: Callable[[Any], Tensor], alone: Any, outputs: Any, held: Held) -> str:
+    """What the reference scores through what is held, and by itself, for readers."""
+    with torch.no_grad():
+        own, through = (", ".join(f"{each:.4g}" for each in score(given)[0]) for given in (alone, outputs))
+    return f"with {held} held as in the input the reference scores {through}; by itself it scores {own}"

@@ -30,6 +30,11 @@ def known_form(layer: Layer) -> LayerForm:
     return form
 
 
+def form_seen(module: nn.Module) -> LayerForm | None:
+    """The form that a layer of this module had before."""
+    return _forms.get(module)
+
+
 def forget(layer: Layer) -> None:
     """The layer's form is recognised anew when it is next asked for."""
     _forms.pop(layer.module, None)

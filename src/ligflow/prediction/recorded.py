@@ -13,6 +13,7 @@ from ligflow.explainer.current_copy import ModelCopy
 from ligflow.inputs.checks import taken_by
 from ligflow.layer.interface import IMPLEMENTATION
 from ligflow.layer.layer import Layer
+from ligflow.prediction.inner_states import noting_inner, with_inner
 from ligflow.prediction.two_runs import Run, layer_runs, noting_embeddings, reading
 from ligflow.recording.model_runs import recording_run
 from ligflow.recording.record import calls_as_loaded, record, stacks
@@ -40,7 +41,7 @@ def recorded_layers(
     model = cast(PreTrainedModel, copy.placement.model)
     taken = taken_by(model, inputs)
     with copy.running_on(taken), reading(model, positions):
-        with noting_embeddings(model) as embedded:
+        with noting_embeddings(model) as embedded, noting_inner(model) as inner:
             noted = recording_run(model, taken)
         loaded = cache(lambda: copy.loaded.take(taken) or calls_as_loaded(model, taken))
         names = stacks(model, taken, noted) if _several(model) else [None]
@@ -56,7 +57,7 @@ def recorded_layers(
         raise UnsupportedModel(f"{type(model).__name__} has no layers that were recognised.")
     same = not noted.refusal and {layer.implementation for layer in every} == {IMPLEMENTATION}
     run = Run(embedded[0], layer_runs(noted.calls, every), noted.outputs) if same else None
-    return Recorded(every, decoder, run)
+    return Recorded(every, decoder, None if run is None else with_inner(run, inner))
 
 
 def _several(model: PreTrainedModel) -> bool:

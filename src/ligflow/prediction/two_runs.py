@@ -36,6 +36,7 @@ class LayerRun:
     """One call of a layer: its arguments by name, the first of which is the hidden states, and its output.
 
     `written` are tensors that it puts into its arguments, for layers above: keys and values that are shared.
+    `inner` is what stood inside it, where that was noted.
     """
 
     module: nn.Module
@@ -43,6 +44,7 @@ class LayerRun:
     arguments: dict[str, Any]
     output: Any
     written: dict[Path, Tensor]
+    inner: Any = None
 
     @property
     def hidden(self) -> Tensor:

@@ -11,7 +11,14 @@ from transformers import PreTrainedModel
 
 from ligflow.errors import UnsupportedModel
 from ligflow.layer.arguments import snapshot
-from ligflow.layer.interface import IMPLEMENTATION, Captured, attention_action, plain, seen_at_softmax
+from ligflow.layer.interface import (
+    IMPLEMENTATION,
+    Captured,
+    attention_action,
+    current_action,
+    plain,
+    seen_at_softmax,
+)
 from ligflow.layer.model_state import prepared
 from ligflow.recording.call import Call, flat
 from ligflow.recording.unmodified_run import uncached
@@ -120,12 +127,13 @@ def noting_calls(model: PreTrainedModel) -> Iterator[list[Call]]:
 
 
 def noting(calls: list[Call]) -> Callable[[Captured], Tensor]:
-    """Attention as it is, noted in the calls that it is made in."""
+    """Attention as it is, or as it was to be before, noted in the calls that it is made in."""
+    action = current_action.get() or plain
 
     def note(captured: Captured) -> Tensor:
         for call in calls:
             call.attentions.append(captured)
-        return plain(captured)
+        return action(captured)
 
     return note
 

@@ -1,0 +1,134 @@
+"""Vectors inside layers that a run of the model computes anyway, noted at the cuts that are known.
+
+What a layer's segments give at both ends of their paths then need not be computed again. That they give what
+the layer gave is looked at once for each layer on the same weights, and on as many tokens.
+"""
+
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ligflow.layer.findings import Findings
+from ligflow.layer.interface import Captured, attention_action, plain
+from ligflow.prediction.cuts import Call, sites_of
+from ligflow.prediction.known_forms import form_seen
+from ligflow.prediction.layer_form import Site
+from ligflow.prediction.two_runs import LayerRun, Run
+
+Noted = Mapping[nn.Module, "list[InnerStates]"]
+_known: "weakref.WeakKeyDictionary[Findings, dict[Any, int]]" = weakref.WeakKeyDictionary()
+
+
+@dataclass(eq=False)
+class InnerStates:
+    """What one call of a layer had at sites, and what its attentions gave, with the versions of these."""
+
+    sites: dict[Site, tuple[Tensor, int]] = field(default_factory=dict)
+    attended: list[tuple[Tensor, int]] = field(default_factory=list)
+    counts: dict[tuple[nn.Module, str], int] = field(default_factory=dict)
+
+    def at(self, site: Site | None, tokens: int) -> Float[Tensor, "1 token ..."] | None:
+        """The vectors at a site, or what its one attention gave; None where they are not there any more."""
+        seen = self.sites.get(site) if site else self.attended[0] if len(self.attended) == 1 else None
+        if seen is None or seen[0]._version != seen[1] or seen[0].numel() % tokens:
+            return None  # the model has changed them in place, or they are of other tokens
+        return seen[0].reshape(1, tokens, -1) if site else seen[0].transpose(1, 2)
+
+
+@contextmanager
+def noting_inner(model: nn.Module) -> Iterator[Noted]:
+    """What stands inside each call of the layers whose form is known, in runs that are made meanwhile."""
+    noted: dict[nn.Module, list[InnerStates]] = {}
+    current: list[InnerStates] = []
+
+    def enter(module: nn.Module, _args: Any) -> None:
+        current.append(InnerStates())
+        noted.setdefault(module, []).append(current[-1])
+
+    def leave(*_: Any) -> None:
+        current.pop()
+
+    def see(end: str, sites: list[Site], module: nn.Module, args: Any, output: Any = None) -> None:
+        if current:
+            counts, key = current[-1].counts, (module, end)
+            counts[key] = counts.get(key, -1) + 1
+            value = output if end == "output" else next(iter(args), None)
+            for site in sites:
+                if site.call == counts[key] and isinstance(value, Tensor) and not value.is_inference():
+                    current[-1].sites[site] = value, value._version
+
+    def attend(captured: Captured) -> Tensor:
+        u = plain(captured)
+        if current and not u.is_inference():
+            current[-1].attended.append((u, u._version))
+        return u
+
+    with ExitStack() as stack:
+        for layer, sites in _sites(model).items():
+            handles = [layer.register_forward_pre_hook(enter)]
+            for module in {site.module for site in sites}:
+                by_end = {end: [s for s in sites if (s.module, s.end) == (module, end)] for end in _ENDS}
+                if by_end["input"]:
+                    handles.append(module.register_forward_pre_hook(partial(see, "input", by_end["input"])))
+                if by_end["output"]:
+                    handles.append(module.register_forward_hook(partial(see, "output", by_end["output"])))
+            handles.append(layer.register_forward_hook(leave, always_call=True))
+            for handle in handles:
+                stack.callback(handle.remove)
+        stack.enter_context(attention_action(attend))
+        yield noted
+
+
+_ENDS = ("input", "output")
+
+
+def _sites(model: nn.Module) -> dict[nn.Module, list[Site]]:
+    """The sites of the layers whose form is known."""
+    forms = {module: form for module in model.modules() if (form := form_seen(module)) is not None}
+    return {
+        module: [site for site in (form.after and form.after.site, form.branch, form.last) if site]
+        for module, form in forms.items()
+    }
+
+
+def with_inner(run: Run, noted: Noted) -> Run:
+    """The run, with what stood inside its layers."""
+    waiting = {module: [*calls] for module, calls in noted.items()}
+    calls = [
+        replace(call, inner=waiting[call.module].pop(0)) if waiting.get(call.module) else call
+        for call in run.calls
+    ]
+    return replace(run, calls=calls)
+
+
+def inner_of(call: Call, real: LayerRun, reference: LayerRun) -> dict[str, tuple[Tensor, Tensor]] | None:
+    """The variables inside a layer in both runs, by name.
+
+    None where they were not noted, or where it is not known that its segments give what it gave.
+    """
+    sites, tokens = sites_of(call), len(call.layer.hidden)
+    if sites is None or _known.get(call.layer.findings, {}).get(_kind(call), 0) < tokens:
+        return None
+    ends = {
+        name: [None if run.inner is None else run.inner.at(site, tokens) for run in (real, reference)]
+        for name, site in sites.items()
+    }
+    found = {name: (a[0], b[0]) for name, (a, b) in ends.items() if a is not None and b is not None}
+    fitting = all(a.shape == b.shape and len(a) == tokens for a, b in found.values())
+    return found if fitting and len(found) == len(sites) else None
+
+
+def note_given(call: Call) -> None:
+    """Segments of the layer have given what it gave, in both runs."""
+    known = _known.setdefault(call.layer.findings, {})
+    known[_kind(call)] = max(known.get(_kind(call), 0), len(call.layer.hidden))
+
+
+def _kind(call: Call) -> Any:
+    return call.layer.index, call.form.kind, tuple(call.moving), tuple(call.written)
