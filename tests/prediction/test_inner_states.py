@@ -43,32 +43,50 @@ def _asked(explainer: Explainer, count: int = 5) -> Prediction:
 
 
 @pytest.fixture
-def noted(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """For each layer that is taken apart, whether its inner states were taken from the runs."""
-    inner_of, taken = graph.inner_of, list[bool]()
+def known(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each layer that is taken apart, whether its segments had given what it gave before."""
+    is_known, answers = graph.is_known, list[bool]()
 
-    def seen(call: Call, real: LayerRun, reference: LayerRun) -> object:
-        inner = inner_of(call, real, reference)
-        taken.append(inner is not None)
-        return inner
+    def noted(call: Call) -> bool:
+        answers.append(is_known(call))
+        return answers[-1]
 
-    monkeypatch.setattr(graph, "inner_of", seen)
-    return taken
+    monkeypatch.setattr(graph, "is_known", noted)
+    return answers
 
 
 @pytest.mark.parametrize("make", [llama, gpt2, _gemma, _bert])
 def test_states_of_the_runs_are_those_that_segments_give(
-    make: Callable[[], PreTrainedModel], noted: list[bool]
+    make: Callable[[], PreTrainedModel], known: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     explainer = Explainer(make())
     first, second = _asked(explainer), _asked(explainer)
-    assert noted == [False, False, True, True]
-    torch.testing.assert_close(second.by_depth, first.by_depth, atol=1e-11, rtol=1e-9)
-    torch.testing.assert_close(second.heads, first.heads, atol=1e-11, rtol=1e-9)
-    torch.testing.assert_close(second.mlps, first.mlps, atol=1e-11, rtol=1e-9)
+    assert known == [False, False, True, True]
+    assert torch.equal(second.by_depth, first.by_depth)
+    assert all(torch.equal(second.heads[layer], first.heads[layer]) for layer in first.heads)
+    monkeypatch.setattr(graph, "inner_of", lambda *_: None)
+    computed = _asked(explainer)
+    torch.testing.assert_close(second.by_depth, computed.by_depth, atol=1e-11, rtol=1e-9)
+    torch.testing.assert_close(second.heads, computed.heads, atol=1e-11, rtol=1e-9)
+    torch.testing.assert_close(second.mlps, computed.mlps, atol=1e-11, rtol=1e-9)
 
 
-def test_changed_weights_and_more_tokens_are_looked_at_again(noted: list[bool]) -> None:
+def test_states_that_are_not_the_segments_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner_of = graph.inner_of
+
+    def off(call: Call, real: LayerRun, reference: LayerRun) -> object:
+        inner = inner_of(call, real, reference)
+        assert inner is not None
+        return {name: (ours + 1, theirs) for name, (ours, theirs) in inner.items()}
+
+    first = _asked(Explainer(llama()))
+    monkeypatch.setattr(graph, "inner_of", off)
+    explainer = Explainer(llama())
+    for _ in range(2):
+        torch.testing.assert_close(_asked(explainer).by_depth, first.by_depth, atol=1e-11, rtol=1e-9)
+
+
+def test_changed_weights_and_more_tokens_are_looked_at_again(known: list[bool]) -> None:
     model = gpt2()
     explainer = Explainer(model)
     _asked(explainer)
@@ -76,11 +94,11 @@ def test_changed_weights_and_more_tokens_are_looked_at_again(noted: list[bool]) 
         model.transformer.h[1].attn.c_proj.bias += 0.3  # by which the layer goes on from other hidden states
     changed = _asked(explainer)
     torch.testing.assert_close(changed.relevance, _asked(Explainer(model)).relevance, atol=1e-11, rtol=1e-9)
-    assert noted[:4] == [False, False, True, False]
-    noted.clear()
+    assert known[:4] == [False, False, True, False]
+    known.clear()
     _asked(explainer, 8)
     _asked(explainer, 8)
-    assert noted == [False, False, True, True]
+    assert known == [False, False, True, True]
 
 
 def test_vectors_that_the_model_has_changed_in_place_are_gone() -> None:

@@ -17,7 +17,7 @@ from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.chain import Graph
 from ligflow.prediction.cuts import Call, segments_of
 from ligflow.prediction.held import Held, both_scores, held_at
-from ligflow.prediction.inner_states import inner_of, note_given, noting_inner, with_inner
+from ligflow.prediction.inner_states import inner_of, is_known, is_noted, note_known, run_noting_inner
 from ligflow.prediction.known_forms import forget, known_form
 from ligflow.prediction.layer_form import LayerForm
 from ligflow.prediction.path_variable import Values, Variable
@@ -87,10 +87,9 @@ def both_runs(
     """
     modules = [layer.module for layer in layers]
     with prepared(model, implementation_of(layers)):
-        real = real or run_noting(model, inputs, modules, None, positions)
-        with noting_inner(model) as inner:
-            reference = run_noting(model, inputs, modules, embeddings, positions)
-        reference = with_inner(reference, inner)
+        if real is None or not is_noted(real):
+            real = run_noting_inner(model, inputs, modules, None, positions)
+        reference = run_noting_inner(model, inputs, modules, embeddings, positions)
     if not len(real.calls) == len(reference.calls) == len(layers):
         raise UnsupportedModel(
             f"{type(model).__name__} runs {len(real.calls)} layers on the input and "
@@ -257,7 +256,7 @@ class _Builder:
         offset = self.variables[call.output].offset
         calls = (run.calls[call.number] for run in (self.runs.real, self.runs.reference))
         noted = None if self.runs.held else inner_of(call, *calls)
-        if noted is not None:
+        if noted is not None and is_known(call):
             return segments, {name: Variable(*pair, 0, offset) for name, pair in noted.items()}
         for segment in segments:
             known = self.variables | inner
@@ -276,9 +275,12 @@ class _Builder:
                         return choosing, None
                 else:
                     inner[name] = Variable(image[1], image[0], 0, offset)
-        if not self.runs.held and not any(segment.choices for segment in choosing):
-            note_given(call)
-        return choosing, inner
+        if noted is None or any(segment.choices for segment in choosing):
+            return choosing, inner
+        if not all(_same(torch.stack(noted[name]), _ends(inner[name], False).flip(0)) for name in inner):
+            return choosing, inner
+        note_known(call)
+        return choosing, {name: Variable(*pair, 0, offset) for name, pair in noted.items()}
 
     def _run(self, segment: Segment, values: Values) -> tuple[Values, bool]:
         """What a segment gives, and whether it chooses experts on the way."""

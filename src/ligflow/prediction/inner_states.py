@@ -1,11 +1,12 @@
 """Vectors inside layers that a run of the model computes anyway, noted at the cuts that are known.
 
 What a layer's segments give at both ends of their paths then need not be computed again. That they give what
-the layer gave is looked at once for each layer on the same weights, and on as many tokens.
+the layer gave is looked at once for each layer on the same weights, and on as many tokens; the vectors are
+those of the runs then too, so that a question asked again has the same answer, bit by bit.
 """
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,13 +14,16 @@ from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from ligflow.layer.findings import Findings
 from ligflow.layer.interface import Captured, attention_action, plain
+from ligflow.layer.layer import Layer
+from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.cuts import Call, sites_of
-from ligflow.prediction.known_forms import form_seen
+from ligflow.prediction.known_forms import form_seen, known_form
 from ligflow.prediction.layer_form import Site
-from ligflow.prediction.two_runs import LayerRun, Run
+from ligflow.prediction.two_runs import LayerRun, Run, run_noting
 
 Noted = Mapping[nn.Module, "list[InnerStates]"]
 _known: "weakref.WeakKeyDictionary[Findings, dict[Any, int]]" = weakref.WeakKeyDictionary()
@@ -107,24 +111,52 @@ def with_inner(run: Run, noted: Noted) -> Run:
     return replace(run, calls=calls)
 
 
-def inner_of(call: Call, real: LayerRun, reference: LayerRun) -> dict[str, tuple[Tensor, Tensor]] | None:
-    """The variables inside a layer in both runs, by name.
+def run_noting_inner(
+    model: PreTrainedModel,
+    inputs: Mapping[str, Tensor],
+    modules: Sequence[nn.Module],
+    embeddings: Tensor | None,
+    positions: Sequence[int] | None,
+) -> Run:
+    """A run of the model in which its layers' calls are noted, and what stands inside them."""
+    with noting_inner(model) as inner:
+        run = run_noting(model, inputs, modules, embeddings, positions)
+    return with_inner(run, inner)
 
-    None where they were not noted, or where it is not known that its segments give what it gave.
-    """
+
+def recognise_forms(model: nn.Module, layers: Iterable[Layer]) -> None:
+    """The forms of layers are known from now on, so that runs note what stands inside them."""
+    with AttentionSwitch(model) as attention:
+        for layer in layers:
+            attention.to(layer.implementation)
+            known_form(layer)
+
+
+def is_noted(run: Run) -> bool:
+    """Whether it was noted what stands inside all layers whose form is known."""
+    return all(call.inner is not None or form_seen(call.module) is None for call in run.calls)
+
+
+def inner_of(call: Call, real: LayerRun, reference: LayerRun) -> dict[str, tuple[Tensor, Tensor]] | None:
+    """The variables inside a layer in both runs, by name; None where they were not noted."""
     sites, tokens = sites_of(call), len(call.layer.hidden)
-    if sites is None or _known.get(call.layer.findings, {}).get(_kind(call), 0) < tokens:
+    if sites is None:
         return None
     ends = {
         name: [None if run.inner is None else run.inner.at(site, tokens) for run in (real, reference)]
         for name, site in sites.items()
     }
-    found = {name: (a[0], b[0]) for name, (a, b) in ends.items() if a is not None and b is not None}
-    fitting = all(a.shape == b.shape and len(a) == tokens for a, b in found.values())
-    return found if fitting and len(found) == len(sites) else None
+    inner = {name: (a[0], b[0]) for name, (a, b) in ends.items() if a is not None and b is not None}
+    fitting = all(a.shape == b.shape and len(a) == tokens for a, b in inner.values())
+    return inner if fitting and len(inner) == len(sites) else None
 
 
-def note_given(call: Call) -> None:
+def is_known(call: Call) -> bool:
+    """Whether segments of the layer gave what it gave before, on the same weights and as many tokens."""
+    return _known.get(call.layer.findings, {}).get(_kind(call), 0) >= len(call.layer.hidden)
+
+
+def note_known(call: Call) -> None:
     """Segments of the layer have given what it gave, in both runs."""
     known = _known.setdefault(call.layer.findings, {})
     known[_kind(call)] = max(known.get(_kind(call), 0), len(call.layer.hidden))

@@ -8,6 +8,7 @@ from ligflow.explainer.current_copy import ModelCopy
 from ligflow.inputs.checks import taken_by
 from ligflow.prediction.chain import Accuracy
 from ligflow.prediction.graph import Built, Runs, both_runs, graph_of
+from ligflow.prediction.inner_states import recognise_forms
 from ligflow.prediction.kept_edges import check_layers, check_room
 from ligflow.prediction.question import Question
 from ligflow.prediction.recorded import recorded_layers
@@ -24,6 +25,8 @@ def taken_apart(
     recorded = recorded_layers(copy, inputs, subject.positions)
     for numbers in (settings.edges, settings.neurons):
         check_layers(numbers, len(recorded.layers))
+    if settings.cut == "modules":  # before the runs, which note what stands inside layers of known form
+        recognise_forms(model, recorded.layers)
     runs = both_runs(
         model, inputs, recorded.layers, instead.embeddings, subject.positions, subject.score,
         recorded.decoder, settings.experts == "held", settings.attention == "held", recorded.run,
