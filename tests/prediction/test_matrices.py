@@ -1,11 +1,18 @@
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ligflow.prediction import graph, matrices
 from ligflow.prediction.attention_switch import AttentionSwitch
-from ligflow.prediction.graph import graph_of
+from ligflow.prediction.graph import Runs, graph_of
 from ligflow.prediction.matrices import Matrices, matrices_of
+from ligflow.prediction.matrix_points import _right
 from ligflow.prediction.segment import Segment
 from prediction.tiny import gpt2, ids, llama, runs_of
 
@@ -78,3 +85,65 @@ def test_a_matrix_that_is_used_twice_is_none(again: bool) -> None:
         "f", 0, "f", ("x",), ("y",), lambda values: {"y": module(values["x"])}, True, module=module
     )
     assert (matrices_of(segment, PROBES) is None) == again
+
+
+def _layers_of(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Matrices | None], int]:
+    """The matrices of both layers' MLPs, and how many of them were searched for."""
+    searched: list[Segment] = []
+
+    def search(segment: Segment, probes: Tensor) -> Matrices | None:
+        searched.append(segment)
+        return matrices_of(segment, probes)
+
+    monkeypatch.setattr(matrices, "matrices_of", search)
+    monkeypatch.setattr(matrices, "_models", weakref.WeakKeyDictionary())
+    built = graph_of(runs).graph
+    known = []
+    with AttentionSwitch(runs.model) as attention:
+        for segment in [each for each in built.segments if each.kind == "MLP"]:
+            attention.to(segment.implementation)
+            variable = built.variables[segment.sources[0]]
+            known.append(matrices.known_matrices(segment, variable, partial(_right, segment)))
+    return known, len(searched)
+
+
+@pytest.mark.parametrize("make", [llama, gpt2])
+def test_a_layers_matrices_are_those_of_another_on_its_own_modules(
+    make: Callable[[], PreTrainedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, _ = runs_of(make(), ids())
+    both, searched = _layers_of(runs, monkeypatch)
+    assert searched == 1
+    segments = [each for each in graph_of(runs).graph.segments if each.kind == "MLP"]
+    with AttentionSwitch(runs.model) as attention:
+        attention.to(segments[1].implementation)
+        searched_for = matrices_of(segments[1], PROBES)
+    moved = both[1]
+    assert moved is not None
+    assert searched_for is not None
+    assert [each.module for each in moved.first] == [each.module for each in searched_for.first]
+    assert [each.turned for each in moved.first] == [each.turned for each in searched_for.first]
+    assert moved.norm is not None
+    assert searched_for.norm is not None
+    assert moved.norm.module is searched_for.norm.module
+    assert (moved.norm.centred, moved.norm.eps) == (searched_for.norm.centred, searched_for.norm.eps)
+    assert moved.last is not None
+    assert searched_for.last is not None
+    assert moved.last.module is searched_for.last.module
+    assert (moved.residual, moved.around) == (searched_for.residual, searched_for.around)
+    assert moved.idle == searched_for.idle
+
+
+def test_another_layers_matrices_that_are_not_right_are_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs, _ = runs_of(llama(), ids())
+    mlp: Any = runs.modules[1].mlp
+    monkeypatch.setattr(
+        mlp, "forward", lambda x: mlp.down_proj(mlp.act_fn(mlp.gate_proj(x)) * mlp.up_proj(2 * x))
+    )
+    monkeypatch.setattr(graph, "_same", lambda *_: True)
+    (first, second), searched = _layers_of(runs, monkeypatch)
+    assert first is not None
+    assert searched == 2
+    assert second is None  # its second matrix takes something else, which points by matrices cannot hold

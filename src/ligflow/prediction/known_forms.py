@@ -21,7 +21,7 @@ def known_form(layer: Layer) -> LayerForm:
         return _forms[layer.module]
     other = _models[type(layer.module)]() if type(layer.module) in _models else None
     form = None if other is None else _forms.get(other)
-    if other is None or form is None or form.between is not None or _parts(other) != _parts(layer.module):
+    if other is None or form is None or form.between is not None or parts_of(other) != parts_of(layer.module):
         form = form_of(layer)
     else:
         form = _moved(form, other, layer)
@@ -41,7 +41,8 @@ def forget(layer: Layer) -> None:
     _models.pop(type(layer.module), None)
 
 
-def _parts(module: nn.Module) -> list[tuple[str, type]]:
+def parts_of(module: nn.Module) -> list[tuple[str, type]]:
+    """The names and classes of a module's parts: layers that have them alike have the same sites."""
     return [(name, type(part)) for name, part in module.named_modules()]
 
 

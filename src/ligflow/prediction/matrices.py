@@ -7,7 +7,7 @@ in front of φ is known from two vectors of each token, and what stands behind i
 """
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from posixpath import commonpath
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ligflow.layer.closed_form import is_leaf
 from ligflow.layer.rotary_probe import random_like, random_noise
+from ligflow.prediction.known_forms import parts_of
 from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.segment import Segment
 from ligflow.recording.recognition import norm_of
@@ -230,6 +231,7 @@ def _is_constant(values: Float[Tensor, "point token dim"], beside: Tensor) -> bo
 _known: "weakref.WeakKeyDictionary[nn.Module, dict[tuple[str, str], Matrices | None]]" = (
     weakref.WeakKeyDictionary()
 )
+_models: "weakref.WeakKeyDictionary[type[nn.Module], weakref.ref[nn.Module]]" = weakref.WeakKeyDictionary()
 
 
 def known_matrices(
@@ -237,7 +239,8 @@ def known_matrices(
 ) -> Matrices | None:
     """The matrices of a segment, recognised once for each module, where a check says that they are right.
 
-    What is held at the input computes something else with the same modules.
+    Those of another layer of its class come first, on its own modules. What is held at the input computes
+    something else with the same modules.
     """
     own = variable.of(0).real
     if segment.module is None or len(segment.sources) != 1 or len(segment.images) != 1:
@@ -248,7 +251,36 @@ def known_matrices(
     key = segment.kind, segment.held
     if key not in known:
         probes = random_like(torch.stack([own, own]))
-        matrices = matrices_of(segment, probes)
-        ways = [] if matrices is None else [matrices, replace(matrices, around=None)]
-        known[key] = next((way for way in ways if right(way, probes)), None)
+        known[key] = next((way for way in _ways(segment, key, probes) if right(way, probes)), None)
+        _models[type(segment.module)] = weakref.ref(segment.module)
     return known[key]
+
+
+def _ways(segment: Segment, key: tuple[str, str], probes: Tensor) -> Iterator[Matrices]:
+    """What the matrices of a segment may be, the likeliest first."""
+    assert segment.module is not None
+    other = _models[type(segment.module)]() if type(segment.module) in _models else None
+    like = None if other is None else _known.get(other, {}).get(key)
+    if other is not None and like is not None and parts_of(other) == parts_of(segment.module):
+        moved = _moved(like, dict(zip(other.modules(), segment.module.modules(), strict=True)), probes)
+        yield from [] if moved is None else [moved]
+    matrices = matrices_of(segment, probes)
+    yield from [] if matrices is None else [matrices, replace(matrices, around=None)]
+
+
+def _moved(like: Matrices, twins: Mapping[nn.Module, nn.Module], probes: Tensor) -> Matrices | None:
+    """The matrices of another layer on the modules of this one; its norm is seen anew."""
+    norm = like.norm
+    if norm is not None:
+        seen = norm_of(twins[norm.module], probes)
+        if seen is None or seen.eps <= 0 or seen.centred != norm.centred:
+            return None
+        norm = FirstNorm(seen.module, seen.centred, seen.eps)
+
+    def moved(matrix: Matrix) -> Matrix:
+        return replace(matrix, module=twins[matrix.module])
+
+    return Matrices(
+        norm, tuple(map(moved, like.first)), like.last and moved(like.last), like.residual,
+        {twins[module]: width for module, width in like.idle.items()}, like.around and twins[like.around],
+    )  # fmt: skip

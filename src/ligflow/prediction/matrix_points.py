@@ -68,10 +68,11 @@ def _right(segment: Segment, matrices: Matrices, probes: Tensor) -> bool:
     with torch.no_grad():
         given = segment.run({source: probes[:1]})[image]
     above = {image: random_noise(given.shape, 2).to(given)}
+    points: MatrixPoints | None = None
     for node in (0.3, 0.8):
         at = torch.tensor([node], dtype=torch.float64)
         try:
-            points = MatrixPoints(segment, matrices, variables, above)
+            points = MatrixPoints(segment, matrices, variables, above) if points is None else points.fresh()
             points.at(at)
         except (RuntimeError, ValueError, TypeError, AttributeError):  # it needs what is left out
             return False
