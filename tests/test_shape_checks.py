@@ -53,7 +53,7 @@ class Held:
 def test_calls_of_another_way_are_checked_and_those_of_one_way_once(
     first: tuple[object], second: tuple[object]
 ) -> None:
-    watched = []
+    watched: list[object] = []
 
     def function(_: object) -> None: ...
 
