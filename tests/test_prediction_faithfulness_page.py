@@ -250,11 +250,28 @@ def test_the_table_of_lengths_is_that_of_its_results() -> None:
     for row in by_method.values():
         taken = [row[name] for name in row if name.startswith("seconds")]
         assert taken == sorted(taken)
-    both = [by_method[name] for name in ("integrated-gradients", "chain")]
-    for what, least, most in (("seconds", 1.35, 2.15), ("memory", 3, 5)):
-        times = [both[0][name] / both[1][name] for name in both[0] if name.startswith(what)]
-        assert least < min(times) < max(times) < most
-    assert 0.8 < by_method["alti-rollout"]["seconds 128"] / by_method["chain"]["seconds 128"] < 1
+    names = ("chain", "attnlrp", "chain-3-points", "integrated-gradients", "alti-rollout")
+    chain, lrp, three, plain, alti = (by_method[name] for name in names)
+
+    def over(row: dict[str, float], other: dict[str, float], what: str = "seconds") -> list[float]:
+        return [row[f"{what} {length}"] / other[f"{what} {length}"] for length in (16, 32, 64, 128, 256, 512)]
+
+    times = over(chain, lrp)
+    assert [round(times[place]) for place in (0, 4, 5)] == [8, 20, 29]
+    assert round(over(three, lrp)[-1]) == 6
+    times = over(plain, chain)
+    assert [f"{each:.1f}" for each in (min(times[:4]), max(times[:4]))] == ["1.1", "2.0"]
+    assert [f"{each:.2f}" for each in times[4:]] == ["0.99", "0.67"]
+    memory = over(plain, chain, "memory")
+    assert [f"{each:.1f}" for each in (min(memory), max(memory))] == ["2.5", "5.2"]
+    memory = over(chain, lrp, "memory")
+    assert [f"{memory[place]:.1f}" for place in (0, -1)] == ["2.2", "1.1"]
+    times = over(alti, chain)
+    assert max(times[:5]) == pytest.approx(0.96, abs=0.01)
+    assert times[5] > 1.1
+    alone = by_method["leave-one-out"]
+    assert alone["seconds 32"] < chain["seconds 32"]
+    assert alone["seconds 64"] > chain["seconds 64"]
 
 
 def test_questions_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
