@@ -67,7 +67,7 @@ def main(
     where, parts, rows = measure.place(device, threads), only.split(","), []
     kept = (out or measure.HERE / "results" / "prediction.json").with_suffix(".rows.jsonl")
     for name in ["tiny"] if tiny else models.split(","):
-        explainer = _loaded(name, where, torch.float32)
+        explainer = loaded(name, where, torch.float32)
         if "long" in parts:  # first, while memory has not been higher
             lengths = [12] if tiny else [int(each) for each in tokens.split(",")]
             rows += [_named(name, long_text(explainer, length)) for length in lengths]
@@ -75,7 +75,7 @@ def main(
             rows.append(_named(name, cost(explainer, 8 if tiny else 64, repeats)))
         if "many" in parts:
             rows.append(_named(name, many(explainer, 2 if tiny else 64, repeats)))
-        exact = cache(partial(_loaded, name, where, torch.float64))
+        exact = cache(partial(loaded, name, where, torch.float64))
         if "plain" in parts:
             rows += [_named(name, row) for row in plain(explainer, exact(), repeats)]
         if "accuracy" in parts:
@@ -100,10 +100,12 @@ def _asked(explainer: Explainer, count: int, tiny: bool) -> list[Asked]:
 
 def cost(explainer: Explainer, tokens: int, repeats: int) -> Row:
     """An explanation over one forward and backward of the same model, to its inputs alone."""
-    inputs = _of_tokens(explainer, tokens)
+    inputs = first_tokens(explainer, tokens)
     ours = explainer.explain_prediction(inputs, edges=())
     seconds, once = measure.least(
-        [lambda: explainer.explain_prediction(inputs, edges=()), _pass(explainer, inputs)], repeats, warm=True
+        [lambda: explainer.explain_prediction(inputs, edges=()), forward_and_backward(explainer, inputs)],
+        repeats,
+        warm=True,
     )
     row = {
         "what": "over a forward and backward",
@@ -114,7 +116,8 @@ def cost(explainer: Explainer, tokens: int, repeats: int) -> Row:
     return row | {"seconds": seconds, "pass_seconds": once, "times": seconds / once}
 
 
-def _pass(explainer: Explainer, inputs: dict[str, Tensor]) -> Callable[[], object]:
+def forward_and_backward(explainer: Explainer, inputs: dict[str, Tensor]) -> Callable[[], object]:
+    """One forward and backward pass of the model, to its inputs alone."""
     model: Any = explainer.whole.now().placement.model
     embedded = model.get_input_embeddings()(inputs["input_ids"]).detach().requires_grad_()
 
@@ -131,7 +134,7 @@ def plain(explainer: Explainer, exact: Explainer, repeats: int) -> Iterator[Row]
     The chain is held against the truth, the others against the finest of them, whose own estimated error
     stands beside: what they are off is then rather too little, and so is what it takes.
     """
-    inputs = _of_tokens(explainer, 16)
+    inputs = first_tokens(explainer, 16)
     base = {"reference": "neutral", "tokens": 16}
     true = exact.explain_prediction(inputs, edges=(), tol=TRUTH)
     ours = explainer.explain_prediction(inputs, edges=())
@@ -200,13 +203,14 @@ def _off(relevance: Tensor, true: Any) -> float:
     return float((relevance - true.relevance).abs().sum()) / true.scale
 
 
-def _of_tokens(explainer: Explainer, tokens: int) -> dict[str, Tensor]:
+def first_tokens(explainer: Explainer, tokens: int) -> dict[str, Tensor]:
     """The first tokens of a text, said again until it is long enough."""
     ids = explainer.tokenizer(" ".join([subjects.SENTENCE] * (tokens // 40 + 1)))["input_ids"]
     return {"input_ids": torch.tensor([ids[:tokens]])}
 
 
-def _loaded(name: str, device: torch.device, dtype: torch.dtype) -> Explainer:
+def loaded(name: str, device: torch.device, dtype: torch.dtype) -> Explainer:
+    """A model by its name, or a tiny one."""
     if name == "tiny":
         return subjects.tiny_decoder(dtype)
     return Explainer.from_pretrained(name, device=device, dtype=dtype)

@@ -119,6 +119,19 @@ def test_split(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     assert all(0 < row["by_layer"][name][0] < 2 for row in rows for name in ("composed", "shares", "mlp"))
 
 
+def test_operation_counts(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    script = benchmark("operation_counts")
+    script.main(tiny=True, out=tmp_path / "counts.json")
+    (row,) = read(tmp_path / "counts.json")["rows"]
+    assert row["products"] > 3  # runs of the model alone are more than a pass
+    assert row["operators_over"] > 3
+    assert row["made_over"] > 3
+    x, y, bias = torch.ones(2, 3), torch.ones(3, 4), torch.ones(4)
+    counted = script.counts(lambda: (torch.addmm(bias, x, y), x @ y, torch.bmm(x[None], y[None]), x.T))
+    assert counted.products == 3 * 2 * 2 * 3 * 4
+    assert counted.made == 3 * 4 * 2 * 4
+
+
 def test_prediction(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     out = tmp_path / "prediction.json"
     benchmark("prediction").main(repeats=1, prompts=2, truths=1, tiny=True, out=out)
