@@ -172,18 +172,50 @@ def test_what_the_page_says_of_gemma() -> None:
     rows = tables.read("gemma", "standings")
     own = rows[rows.measure == "random: between"].set_index("method")
     first = PAGE.split("\n## ")[0].replace("\n", " ")
-    assert f"On {own.questions['chain']} questions to Gemma-3-270M" in first
-    plain, chain, attnlrp, gim = (
-        f"{own['mean'][name]:.2f}" for name in ("integrated-gradients", "chain", "attnlrp", "gim")
+    assert f"On {own.questions['chain']} questions to Gemma-3-270M the chain" in first
+    chain, plain, last, attnlrp, gim, alone = (
+        f"{own['mean'][name]:.2f}"
+        for name in ("chain", "integrated-gradients", "last-attention", "attnlrp", "gim", "leave-one-out")
     )
-    assert f"({plain} and {chain} with random tokens), nor AttnLRP ({attnlrp})" in first
-    assert f"rule ({gim})" in first
+    assert plain == last
+    assert f"{chain} for the chain, {plain} for integrated gradients and for the attention of" in first
+    assert f"{attnlrp} for AttnLRP, {gim} for GIM with its later rule; leave-one-out ({alone})" in first
+    asked = ["leave-one-out", "leave-one-out-captum"]
     for replacement in ("neutral", "mean", "random"):
         table = rows[rows.measure == f"{replacement}: between"].set_index("method")
-        strong = ["integrated-gradients", "attnlrp", "gim", "last-attention", "mean-attention"]
-        assert (table.beside[strong] == "cannot be told").all()
-        asked = ["chain", "leave-one-out", "leave-one-out-captum"]
-        assert table["mean"]["chain"] == table["mean"].drop(asked[1:]).max()
+        assert (table.beside[asked] == "cannot be told").all()
+        assert (table.beside.drop(["chain", *asked]) == "worse").all()
+    recall = rows[rows.measure == "evidence: recall"].set_index("method")
+    assert recall.high["chain"] < 0
+    assert f"({recall['mean']['chain']:.2f}, {recall.questions['chain']} questions)" in first
+    assert (recall.beside == "better").sum() == 6
+    assert f"(`leave-one-out` {recall['mean']['leave-one-out']:.2f})" in PAGE
+    place = rows[rows.measure == "changed word: place"].set_index("method")
+    assert place.low["chain"] < 0 < place.high["chain"]
+    shapley = rows[rows.measure == "neutral: Shapley rank"].set_index("method")
+    strong = ["integrated-gradients", "attnlrp", "gim", "last-attention", "mean-attention"]
+    assert (shapley.beside[strong] == "cannot be told").all()
+    costs = tables.read("gemma", "costs").set_index("method").questions
+    counts = [costs[name] for name in ("discretised-ig", "occlusion", "value-zeroing")]
+    assert counts == [39, 88, 49]
+
+
+def test_what_the_page_says_of_kinds_of_questions_of_gemma() -> None:
+    first = PAGE.split("\n## ")[0].replace("\n", " ")
+    rows = tables.by_kind("gemma")
+    level = rows.loc["attnlrp"]
+    said = f"{level['count', 'corpus']:.0f} cut sentences alone AttnLRP"
+    assert said in first
+    assert f"({level['mean', 'corpus']:.2f} ± {level['sem', 'corpus']:.2f})" in first
+    sizes = rows["mean"] / rows["sem"]
+    assert (sizes.loc[["attnlrp", "gim"], "corpus"].abs() < 1).all()
+    for method in ("attnlrp", "gim"):
+        assert {*rows["mean"].loc[method].nsmallest(2).index} == {"evidence", "giving"}
+        assert (sizes.loc[method, ["facts", "agreement"]] < -1.6).all()
+    plain, last = sizes.loc["integrated-gradients"], sizes.loc["last-attention"]
+    assert {*plain.index[plain > 2]} == {"agreement", "repetition"}
+    assert {*plain.index[plain < -2]} == {"changed", "corpus", "evidence"}
+    assert {*last.index[last < -2]} == {"agreement", "corpus", "repetition"}
 
 
 def test_the_section_on_passages_is_that_of_its_tables() -> None:

@@ -18,6 +18,7 @@ ERASED = tuple(
 )
 FIRST = ("neutral: all tokens: between",)
 DIFFERENCES = (*AREAS, *FIRST, *RANKS, "neutral: NAOPC between", "random: NAOPC between", *KNOWN)
+MOST = 0.8  # of the chain's questions; a method that has answered fewer is left out
 BY_KIND = (
     "leave-one-out", "attnlrp", "gim", "last-attention", "value-zeroing", "mean-attention", "alti-rollout",
     "integrated-gradients",
@@ -76,10 +77,14 @@ def _cell(row: object) -> str:
 
 
 def by_kind(model: str, measure: str = "random: between") -> pandas.DataFrame:
-    """Each method's area less the chain's on the same questions, by kind: mean, standard error, questions."""
+    """Each method's area less the chain's on the same questions, by kind: mean, standard error, questions.
+
+    Methods that stand in the main table, which have answered most of the chain's questions.
+    """
     scores = pandas.read_csv(RESULTS / f"{model}-scores.csv.gz")
     wide = scores.pivot(index=["kind", "question"], columns="method", values=measure)
-    there = [method for method in BY_KIND if method in wide]
+    enough = wide.notna().sum() >= MOST * wide["chain"].notna().sum()
+    there = [method for method in BY_KIND if enough.get(method, False)]
     differences = wide[there].sub(wide["chain"], axis=0).stack()
     rows = differences.groupby(level=["method", "kind"]).agg(["mean", "sem", "count"])
     return rows.unstack("kind").loc[there]
