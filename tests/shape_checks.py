@@ -26,7 +26,7 @@ CALLS = 16  # of a function in a test whose ways are looked at
 DEPTH = 2  # of fields in fields that belong to a way
 _jaxtyped: Callable[..., Any] = jaxtyping.jaxtyped
 _calls: Counter[Callable[..., Any]] = Counter()
-_checked: set[int] = set()  # hashes of ways that were right
+_checked: set[tuple[Callable[..., Any], int]] = set()  # functions, and hashes of ways that were right
 
 
 def install(package: str) -> None:
@@ -60,7 +60,7 @@ def _at_first(function: Callable[..., Any], watched: Callable[..., Any]) -> Call
         if config.jaxtyping_disable or _calls[function] >= CALLS:
             return function(*args, **kwargs)
         _calls[function] += 1
-        way = hash((function, _form(args, DEPTH), _form(kwargs, DEPTH)))
+        way = function, hash((_form(args, DEPTH), _form(kwargs, DEPTH)))
         if way in _checked:
             return function(*args, **kwargs)
         returned = watched(*args, **kwargs)

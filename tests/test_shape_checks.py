@@ -63,6 +63,14 @@ def test_calls_of_another_way_are_checked_and_those_of_one_way_once(
     assert watched == [*first, *second]
 
 
+def test_functions_that_come_and_go_are_each_checked() -> None:
+    watched: list[object] = []
+    for _ in range(50):  # a later one may stand where an earlier one stood in memory
+        shape_checks._at_first(lambda _: None, watched.append)(SCORES)
+        shape_checks.begin_test()
+    assert len(watched) == 50
+
+
 def test_a_way_that_was_wrong_is_checked_again() -> None:
     for _ in range(2):
         with pytest.raises(TypeCheckError):
