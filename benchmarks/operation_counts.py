@@ -68,9 +68,7 @@ def row_of(name: str, explainer: Explainer, tokens: int) -> Row:
 class Counts(TorchDispatchMode):
     """Counts what PyTorch does in its context."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.products = self.operators = self.made = 0
+    products, operators, made = 0, 0, 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
