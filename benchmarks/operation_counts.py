@@ -68,7 +68,9 @@ def row_of(name: str, explainer: Explainer, tokens: int) -> Row:
 class Counts(TorchDispatchMode):
     """Counts what PyTorch does in its context."""
 
-    products, operators, made = 0, 0, 0
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.products = self.operators = self.made = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
