@@ -1,6 +1,7 @@
 """Forms of layers that were recognised before: a layer of the same kind has its sites at the same modules."""
 
 import weakref
+from collections.abc import Mapping
 from dataclasses import replace
 
 from torch import nn
@@ -21,10 +22,11 @@ def known_form(layer: Layer) -> LayerForm:
         return _forms[layer.module]
     other = _models[type(layer.module)]() if type(layer.module) in _models else None
     form = None if other is None else _forms.get(other)
-    if other is None or form is None or form.between is not None or parts_of(other) != parts_of(layer.module):
+    twins = None if other is None else twins_of(other, layer.module)
+    if twins is None or form is None or form.between is not None:
         form = form_of(layer)
     else:
-        form = _moved(form, other, layer)
+        form = _moved(form, twins, layer)
     _forms[layer.module] = form
     _models[type(layer.module)] = weakref.ref(layer.module)
     return form
@@ -41,14 +43,14 @@ def forget(layer: Layer) -> None:
     _models.pop(type(layer.module), None)
 
 
-def parts_of(module: nn.Module) -> list[tuple[str, type]]:
-    """The names and classes of a module's parts: layers that have them alike have the same sites."""
-    return [(name, type(part)) for name, part in module.named_modules()]
+def twins_of(other: nn.Module, module: nn.Module) -> Mapping[nn.Module, nn.Module] | None:
+    """The parts of a layer by those of another; None where names and classes are not alike."""
+    parts, others = ([(name, type(part)) for name, part in of.named_modules()] for of in (module, other))
+    return dict(zip(other.modules(), module.modules(), strict=True)) if parts == others else None
 
 
-def _moved(form: LayerForm, other: nn.Module, layer: Layer) -> LayerForm:
+def _moved(form: LayerForm, twins: Mapping[nn.Module, nn.Module], layer: Layer) -> LayerForm:
     """The form on another layer's modules."""
-    twins = dict(zip(other.modules(), layer.module.modules(), strict=True))
 
     def site(of: Site | None) -> Site | None:
         return None if of is None else replace(of, module=twins[of.module])

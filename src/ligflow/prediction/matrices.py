@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ligflow.layer.closed_form import is_leaf
 from ligflow.layer.rotary_probe import random_like, random_noise
-from ligflow.prediction.known_forms import parts_of
+from ligflow.prediction.known_forms import twins_of
 from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.segment import Segment
 from ligflow.recording.recognition import norm_of
@@ -261,8 +261,9 @@ def _ways(segment: Segment, key: tuple[str, str], probes: Tensor) -> Iterator[Ma
     assert segment.module is not None
     other = _models[type(segment.module)]() if type(segment.module) in _models else None
     like = None if other is None else _known.get(other, {}).get(key)
-    if other is not None and like is not None and parts_of(other) == parts_of(segment.module):
-        moved = _moved(like, dict(zip(other.modules(), segment.module.modules(), strict=True)), probes)
+    twins = None if other is None else twins_of(other, segment.module)
+    if twins is not None and like is not None:
+        moved = _moved(like, twins, probes)
         yield from [] if moved is None else [moved]
     matrices = matrices_of(segment, probes)
     yield from [] if matrices is None else [matrices, replace(matrices, around=None)]
