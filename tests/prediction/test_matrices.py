@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from ligflow.prediction import graph, matrices
 from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.graph import Runs, graph_of
-from ligflow.prediction.matrices import Matrices, matrices_of
+from ligflow.prediction.matrices import Matrices, _matrix, _Noted, matrices_of
 from ligflow.prediction.matrix_points import _right
 from ligflow.prediction.segment import Segment
 from prediction.tiny import gpt2, ids, llama, runs_of
@@ -147,3 +147,21 @@ def test_another_layers_matrices_that_are_not_right_are_not_taken(
     assert first is not None
     assert searched == 2
     assert second is None  # its second matrix takes something else, which points by matrices cannot hold
+
+
+def test_an_offset_that_appears_in_place_is_noticed() -> None:
+    """A matrix without numbers beside its weight has none; one with a bias of zeros may get one."""
+    x = torch.zeros(16, dtype=torch.float64)
+    for bias in (True, False):
+        module = nn.Linear(16, 8, bias=bias).double()
+        with torch.no_grad():
+            if bias:
+                module.bias.zero_()
+            matrix = _matrix(_Noted(module, torch.ones(1, 5, 16).double(), torch.ones(1, 5, 8).double()))
+            assert matrix is not None
+            assert matrix.shifts is bias
+            assert torch.equal(matrix.image_of(x), torch.zeros(8).double())
+            assert torch.equal(matrix.image_of(x + 2), module(x + 2))
+            if bias:
+                module.bias += 3
+                assert torch.equal(matrix.image_of(x), torch.full((8,), 3.0).double())

@@ -8,7 +8,8 @@ from transformers import PreTrainedModel
 from ligflow.prediction import matrix_points
 from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.graph import graph_of
-from ligflow.prediction.matrix_points import MatrixPoints, _product, points_of
+from ligflow.prediction.matrix_line import product
+from ligflow.prediction.matrix_points import MatrixPoints, points_of
 from ligflow.prediction.path_points import PlainPoints
 from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.segment import Segment
@@ -96,6 +97,6 @@ def test_products_over_a_vocabulary_keep_their_digits() -> None:
     slopes[..., 7] -= slopes.sum()  # as those of a log-probability, which sum to 0
     matrix = torch.randn(2**16, 32, generator=generator) + 30
     true = slopes.double() @ matrix.double()
-    assert float((_product(slopes, matrix) - true).norm() / true.norm()) < 5e-5  # 1.3e-4 in one sum
+    assert float((product(slopes, matrix) - true).norm() / true.norm()) < 5e-5  # 1.3e-4 in one sum
     few = slopes[..., :100]
-    assert torch.equal(_product(few, matrix[:100]), few @ matrix[:100])
+    assert torch.equal(product(few, matrix[:100]), few @ matrix[:100])

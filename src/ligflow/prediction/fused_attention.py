@@ -12,7 +12,11 @@ def fused(captured: Captured) -> Float[Tensor, "batch head target value_dim"]:
     form, query = captured.form, captured.query
     if form.softcap is not None or form.sink is not None:
         return plain(captured)
-    heads = query.shape[1] // captured.key.shape[1]
-    key, value = (part.repeat_interleave(heads, 1) for part in (captured.key, captured.value))
-    u: Tensor = scaled_dot_product_attention(query, key, value, form.bias, scale=form.scaling)
+    key, value, heads = captured.key, captured.value, query.shape[1] // captured.key.shape[1]
+    shared = heads > 1 and query.is_cpu  # elsewhere heads that share keys have no fused kernel with a bias
+    if heads > 1 and not shared:
+        key, value = (part.repeat_interleave(heads, 1) for part in (key, value))
+    u: Tensor = scaled_dot_product_attention(
+        query, key, value, form.bias, scale=form.scaling, enable_gqa=shared
+    )
     return u

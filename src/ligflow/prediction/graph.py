@@ -21,6 +21,7 @@ from ligflow.prediction.inner_states import inner_of, is_known, is_noted, note_k
 from ligflow.prediction.known_forms import forget, known_form
 from ligflow.prediction.layer_form import LayerForm
 from ligflow.prediction.path_variable import Values, Variable
+from ligflow.prediction.products import with_products
 from ligflow.prediction.read_sources import gradients, with_read_sources
 from ligflow.prediction.segment import Segment
 from ligflow.prediction.two_runs import Path, Run, argument_at, in_order, moving, resumed, run_noting
@@ -89,7 +90,7 @@ def both_runs(
     with prepared(model, implementation_of(layers)):
         if real is None or not is_noted(real):
             real = run_noting_inner(model, inputs, modules, None, positions)
-        reference = run_noting_inner(model, inputs, modules, embeddings, positions)
+        reference = run_noting_inner(model, inputs, modules, embeddings, positions, products=True)
     if not len(real.calls) == len(reference.calls) == len(layers):
         raise UnsupportedModel(
             f"{type(model).__name__} runs {len(real.calls)} layers on the input and "
@@ -211,7 +212,8 @@ class _Builder:
             )
             self.notes.append(f"layer {number} goes through a coarser cut ({candidate.kind}): {reason}")
         self.variables |= inner
-        self.segments += [self._with_read_sources(segment, call.others) for segment in segments]
+        segments = [self._with_read_sources(segment, call.others) for segment in segments]
+        self.segments += with_products(segments, call, self.variables, self.runs.reference.calls[number])
         self.calls.append(call)
 
     def _holding(self, segment: Segment, number: int) -> Segment:

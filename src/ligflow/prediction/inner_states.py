@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ligflow.layer.closed_form import is_leaf
 from ligflow.layer.findings import Findings
 from ligflow.layer.interface import Captured, attention_action, plain
 from ligflow.layer.layer import Layer
@@ -27,15 +28,20 @@ from ligflow.prediction.two_runs import LayerRun, Run, run_noting
 
 Noted = Mapping[nn.Module, "list[InnerStates]"]
 _known: "weakref.WeakKeyDictionary[Findings, dict[Any, int]]" = weakref.WeakKeyDictionary()
+_PRODUCTS = 2**26  # bytes of what matrices give that are kept of a run at most; the rest is computed again
 
 
 @dataclass(eq=False)
 class InnerStates:
-    """What one call of a layer had at sites, and what its attentions gave, with the versions of these."""
+    """What one call of a layer had at sites, and what its attentions and matrices gave, with their versions.
+
+    Of a matrix that is called more than once there are several products.
+    """
 
     sites: dict[Site, tuple[Tensor, int]] = field(default_factory=dict)
     attended: list[tuple[Tensor, int]] = field(default_factory=list)
     counts: dict[tuple[nn.Module, str], int] = field(default_factory=dict)
+    products: dict[nn.Module, list[tuple[Tensor, int]]] = field(default_factory=dict)
 
     def at(self, site: Site | None, tokens: int) -> Float[Tensor, "1 token ..."] | None:
         """The vectors at a site, or what its one attention gave; None where they are not there any more."""
@@ -46,10 +52,14 @@ class InnerStates:
 
 
 @contextmanager
-def noting_inner(model: nn.Module) -> Iterator[Noted]:
-    """What stands inside each call of the layers whose form is known, in runs that are made meanwhile."""
+def noting_inner(model: nn.Module, products: bool = False) -> Iterator[Noted]:
+    """What stands inside each call of the layers whose form is known, in runs that are made meanwhile.
+
+    With `products` what their matrices give too, as long as that is not too much.
+    """
     noted: dict[nn.Module, list[InnerStates]] = {}
     current: list[InnerStates] = []
+    room = _PRODUCTS if products else 0
 
     def enter(module: nn.Module, _args: Any) -> None:
         current.append(InnerStates())
@@ -67,6 +77,13 @@ def noting_inner(model: nn.Module) -> Iterator[Noted]:
                 if site.call == counts[key] and isinstance(value, Tensor) and not value.is_inference():
                     current[-1].sites[site] = value, value._version
 
+    def multiply(module: nn.Module, _args: Any, output: Any) -> None:
+        nonlocal room
+        if current and isinstance(output, Tensor) and not output.is_inference():
+            room -= output.nbytes
+            if room >= 0:
+                current[-1].products.setdefault(module, []).append((output, output._version))
+
     def attend(captured: Captured) -> Tensor:
         u = plain(captured)
         if current and not u.is_inference():
@@ -82,6 +99,10 @@ def noting_inner(model: nn.Module) -> Iterator[Noted]:
                     handles.append(module.register_forward_pre_hook(partial(see, "input", by_end["input"])))
                 if by_end["output"]:
                     handles.append(module.register_forward_hook(partial(see, "output", by_end["output"])))
+            if products:
+                handles += [
+                    part.register_forward_hook(multiply) for part in layer.modules() if _is_matrix(part)
+                ]
             handles.append(layer.register_forward_hook(leave, always_call=True))
             for handle in handles:
                 stack.callback(handle.remove)
@@ -90,6 +111,12 @@ def noting_inner(model: nn.Module) -> Iterator[Noted]:
 
 
 _ENDS = ("input", "output")
+
+
+def _is_matrix(module: nn.Module) -> bool:
+    """Whether it may be one: which are, is seen where a segment begins with them."""
+    weight = getattr(module, "weight", None)
+    return is_leaf(module) and isinstance(weight, Tensor) and weight.ndim == 2
 
 
 def _sites(model: nn.Module) -> dict[nn.Module, list[Site]]:
@@ -117,9 +144,10 @@ def run_noting_inner(
     modules: Sequence[nn.Module],
     embeddings: Tensor | None,
     positions: Sequence[int] | None,
+    products: bool = False,
 ) -> Run:
     """A run of the model in which its layers' calls are noted, and what stands inside them."""
-    with noting_inner(model) as inner:
+    with noting_inner(model, products) as inner:
         run = run_noting(model, inputs, modules, embeddings, positions)
     return with_inner(run, inner)
 

@@ -31,16 +31,24 @@ class Reached(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """A module that gives `x W + o`; `turned` where it keeps the transpose of W."""
+    """A module that gives `x W + o`; `turned` where it keeps W's transpose, `shifts` where o may not be 0."""
 
     module: nn.Module
     turned: bool
+    shifts: bool = True
 
     @property
     def weight(self) -> Float[Tensor, "input output"]:
         """W."""
         weight: Tensor = self.module.weight  # type: ignore[assignment]
         return weight.T if self.turned else weight
+
+    def image_of(self, x: Float[Tensor, " input"]) -> Float[Tensor, " output"]:
+        """`x W + o`, without a product where that is 0."""
+        if self.shifts or bool(x.any()):
+            image: Tensor = self.module(x[None, None])[0, 0]
+            return image
+        return x.new_zeros(self.weight.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,14 +207,20 @@ def _matrix(call: _Noted) -> Matrix | None:
     with torch.no_grad():
         x = call.taken.detach().reshape(-1, call.taken.shape[-1])[:4]
         x = x.reshape(*[1] * (call.taken.ndim - 2), *x.shape)
-        product = call.module(x) - call.module(torch.zeros_like(x))
+        offset = call.module(torch.zeros_like(x))
+        product, shifts = call.module(x) - offset, _may_shift(call.module) or bool(offset.any())
         for turned in (True, False):
-            matrix = Matrix(call.module, turned)
+            matrix = Matrix(call.module, turned, shifts)
             if matrix.weight.shape == (x.shape[-1], product.shape[-1]):
                 off = (x @ matrix.weight - product).norm(dim=-1).max()
                 if off <= 30 * rounding(x) * product.norm(dim=-1).max():
                     return matrix
     return None
+
+
+def _may_shift(module: nn.Module) -> bool:
+    """Whether it has numbers beside its weight, which may change without a word."""
+    return len([*module.parameters(), *module.buffers()]) > 1
 
 
 def _last(
@@ -279,7 +293,8 @@ def _moved(like: Matrices, twins: Mapping[nn.Module, nn.Module], probes: Tensor)
         norm = FirstNorm(seen.module, seen.centred, seen.eps)
 
     def moved(matrix: Matrix) -> Matrix:
-        return replace(matrix, module=twins[matrix.module])
+        module = twins[matrix.module]
+        return replace(matrix, module=module, shifts=matrix.shifts or _may_shift(module))
 
     return Matrices(
         norm, tuple(map(moved, like.first)), like.last and moved(like.last), like.residual,

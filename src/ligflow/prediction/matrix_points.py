@@ -11,6 +11,8 @@ A point costs φ alone; the matrices are multiplied once for all points.
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from ligflow.layer.rotary_probe import random_noise
 from ligflow.method.quadrature_rules import LEVELS
 from ligflow.prediction.few_points import FewPoints
 from ligflow.prediction.matrices import Matrices, Reached, known_matrices
+from ligflow.prediction.matrix_line import Line, Places
 from ligflow.prediction.path_points import PlainPoints, PointSums, weights_of
 from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.pullback import Cotangents, check_finite, points_at_once, pulled_back
@@ -30,7 +33,6 @@ from ligflow.prediction.segment_errors import relevance_by_token
 from ligflow.progress import between_points
 from ligflow.recording.tolerances import max_token_error, rounding
 
-_BLOCK = 2**11  # terms of a sum at most
 _AT_ONCE = 2**21  # numbers in front of φ at most, of all points together: more than that leave the caches
 _KEPT = 2**29  # bytes of sums over points at most; with more rows than that each point goes by itself
 
@@ -52,7 +54,8 @@ def _inner(
 ) -> "PlainPoints | MatrixPoints":
     """Points of a segment of one source, whose matrices are seen where it runs for one `example`."""
     (variable,) = sources.values()
-    matrices = known_matrices(example, variable, lambda *found: _right(example, *found))
+    bare = replace(example, products=None)
+    matrices = known_matrices(bare, variable, lambda *found: _right(bare, *found))
     if matrices is not None:
         width = sum(matrix.weight.shape[1] for matrix in matrices.first)
         (rows,) = {len(tensor) for tensor in above.values()}
@@ -95,7 +98,7 @@ class MatrixPoints:
         ((self._source, self._variable),) = sources.items()
         ((_, self._towards),) = above.items()
         with torch.no_grad():
-            self._line = _Line.of(segment, matrices, self._variable)
+            self._line = Line.of(segment, matrices, self._variable)
             last = matrices.last
             self._tops = self._towards if last is None else self._towards @ last.weight.T
         self._slopes = PointSums()  # of c / σ
@@ -113,24 +116,27 @@ class MatrixPoints:
         (errors,) = carried.values()
         first, last = nodes[:1], self._matrices.last
         tops = errors if last is None else errors @ last.weight.T
-        block = nodes[: max(1, self._at_once - 1)]
+        count = min(len(nodes), max(1, self._at_once - 1))
         if self._at_once > 1:  # the first once more, beside the others
-            towards = torch.cat([self._tops.expand(len(block), *self._tops.shape), tops[None]])
-            [slopes] = self._slopes_at(torch.cat([block, first]), [towards])
+            places = self._line.places(torch.cat([nodes[:count], first]))
+            towards = torch.cat([self._tops.expand(count, *self._tops.shape), tops[None]])
+            [slopes] = self._slopes_at(places, [towards])
             own, extra = slopes[:-1], slopes[-1:]
         else:
-            own, extra = self._slopes_at(first, [self._tops[None], tops[None]])
-        self._add(block, own)
-        squares, _ = self._line.scalars(first, extra)
+            places = self._line.places(first)
+            own, extra = self._slopes_at(places, [self._tops[None], tops[None]])
+        self._add(places[:count], own)
+        squares, _ = self._line.scalars(places[-1:], extra)
         pulled = self._line.pulled(extra[0], squares[0], first * squares[0].to(first))
-        self.at(nodes[len(block) :])
+        self.at(nodes[count:])
         return {self._source: pulled + errors if self._matrices.residual else pulled}
 
     def at(self, nodes: Float[Tensor, " point"]) -> None:
         """Adds points."""
         for block in nodes.split(self._at_once) if len(nodes) else ():
             between_points()
-            self._add(block, *self._slopes_at(block, [self._tops.expand(len(block), *self._tops.shape)]))
+            places = self._line.places(block)
+            self._add(places, *self._slopes_at(places, [self._tops.expand(len(block), *self._tops.shape)]))
 
     @property
     def _at_once(self) -> int:
@@ -138,30 +144,30 @@ class MatrixPoints:
         size = self._towards.shape[0] * self._variable.count * self._line.width
         return min(points_at_once(self._sources), max(1, _AT_ONCE // size))
 
-    def _add(self, nodes: Tensor, slopes: Tensor) -> None:
-        squares, shares = self._line.scalars(nodes, slopes)
-        self._nodes.append(nodes)
+    def _add(self, places: Places, slopes: Tensor) -> None:
+        squares, shares = self._line.scalars(places, slopes)
+        self._nodes.append(places.nodes)
         self._slopes.add(slopes)
         self._squares.append(squares)
         self._shares.append(shares)
 
     def _slopes_at(
-        self, nodes: Tensor, towards: Sequence[Float[Tensor, "point row *own"]]
+        self, places: Places, towards: Sequence[Float[Tensor, "point row *own"]]
     ) -> list[Float[Tensor, "point row token width"]]:
         """`c / σ` at some points, for each of several cotangents of φ there."""
-        line, rows = self._line, self._variable.rows
+        rows = self._variable.rows
         with torch.enable_grad():
-            entering = line.entering(nodes).requires_grad_()
+            entering = self._line.entering(places).requires_grad_()
             output = self._between(entering)
             check_finite(self._segment, output)
-        pulled, inverse = [], line.inverse(nodes)[..., None].to(entering)
+        pulled, inverse = [], places.inverse[..., None].to(entering)
         for top in towards:
             grads = [
                 torch.autograd.grad(output, entering, each.reshape(output.shape), retain_graph=True)[0]
                 for each in ([top] if rows else top.unbind(1))
             ]
             if rows:
-                slopes = grads[0].unflatten(0, (len(nodes), -1))
+                slopes = grads[0].unflatten(0, (len(places.nodes), -1))
             else:
                 slopes = grads[0][:, None] if len(grads) == 1 else torch.stack(grads, 1)
             pulled.append(slopes.mul_(inverse))
@@ -200,10 +206,13 @@ class MatrixPoints:
         weights = weights_of(level, width)
         total = torch.tensordot(weights.to(self._shares[0]), self._joined(self._shares, weights), dims=1)
         if self._matrices.residual:
-            total = total + width * self._variable.by_token(
-                self._towards.double() * self._variable.step.double()
-            )
-        return nn.functional.pad(total, (self._variable.offset, 0))
+            total = total + width * self._rest
+        return nn.functional.pad(total, (self._variable.offset, 0)) if self._variable.offset else total
+
+    @cached_property
+    def _rest(self) -> Float[Tensor, "row token"]:
+        """The relevance of v where it is itself added."""
+        return self._variable.by_token(self._towards.double() * self._variable.step.double())
 
     def _joined(self, tensors: list[Tensor], weights: Tensor) -> Tensor:
         return torch.cat(tensors)[: len(weights)]
@@ -234,6 +243,7 @@ class MatrixPoints:
         part._variable, part._towards, part._tops = (
             sources[self._source], self._towards[rows], self._tops[rows],
         )  # fmt: skip
+        vars(part).pop("_rest", None)
         part._nodes = [*self._nodes]
         part._slopes = self._slopes.only(rows)
         part._squares, part._shares = (
@@ -254,115 +264,12 @@ class MatrixPoints:
         return part
 
 
-def _product(x: Float[Tensor, "*batch width"], matrix: Float[Tensor, "width dim"]) -> Tensor:
-    """`x M`. Of a vocabulary it is summed in blocks: in one run over all of it float32 loses four digits."""
-    blocks = zip(x.split(_BLOCK, dim=-1), matrix.split(_BLOCK), strict=True)
-    first, *others = (part @ of for part, of in blocks)
-    return torch.stack([first, *others]).double().sum(0).to(x) if others else first
-
-
 def _given(part: Tensor) -> Callable[..., Tensor]:
     return lambda taken, *_args, **_kwargs: part.reshape(*taken.shape[:-1], part.shape[-1])
 
 
 def _empty(width: int) -> Callable[..., Tensor]:
     return lambda taken, *_args, **_kwargs: taken.new_zeros(()).expand(*taken.shape[:-1], width)
-
-
-class _Line:
-    """What enters φ along a path, from the two ends of it: `[example, token, ...]`."""
-
-    def __init__(self, matrices: Matrices, low: Tensor, step: Tensor) -> None:
-        self._matrices, norm = matrices, matrices.norm
-        self._scale: Tensor | None
-        self._scale, offset = (None, torch.zeros_like(low[0, 0])) if norm is None else norm.terms(low)
-        self._low, self._step = (low, step) if norm is None else (norm.centre(low), norm.centre(step))
-        ends = torch.stack([self._low, self._step], dim=-2)
-        ends = ends if self._scale is None else self._scale * ends
-        self._ends = torch.cat([ends @ m.weight for m in matrices.first], dim=-1)
-        offset = offset[None, None]
-        self._offset = torch.cat([m.module(offset)[0, 0] for m in matrices.first], dim=-1)
-        first, second = self._low.double(), self._step.double()
-        self._squares = [(a * b).sum(-1) for a, b in ((first, first), (first, second), (second, second))]
-
-    @staticmethod
-    def of(segment: Segment, matrices: Matrices, variable: Variable) -> "_Line":
-        """That of a segment, whose entrance may see v with a shift."""
-        low = variable.reference if variable.rows else variable.reference[None]
-        step = variable.step if variable.rows else variable.step[None]
-        caught: list[Tensor] = []
-
-        def enter(taken: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
-            caught.append(taken)
-            raise Reached
-
-        with replaced_forwards({matrices.entrance: enter}):
-            try:
-                segment.run({segment.sources[0]: torch.zeros_like(low[:1])})
-            except Reached:
-                shift = caught[0].reshape(low[:1].shape)
-        return _Line(matrices, low + shift, step)
-
-    def only(self, rows: Tensor) -> "_Line":
-        """Those of some examples."""
-        part = copy(self)
-        part._low, part._step = self._low[rows], self._step[rows]
-        part._ends = self._ends[rows]
-        part._squares = [square[rows] for square in self._squares]
-        return part
-
-    @property
-    def width(self) -> int:
-        """How many numbers of a token enter φ."""
-        return self._offset.shape[-1]
-
-    def inverse(self, nodes: Tensor) -> Float[Tensor, "point example token"]:
-        """`1 / σ` at points."""
-        low, both, high = self._squares
-        if self._matrices.norm is None:
-            return torch.ones_like(low).expand(len(nodes), *low.shape)
-        a = nodes.to(low)[:, None, None]
-        mean = (low + 2 * a * both + a * a * high) / self._low.shape[-1]
-        return (mean.clamp(min=0) + self._matrices.norm.eps).rsqrt()
-
-    def entering(self, nodes: Tensor) -> Float[Tensor, "case token width"]:
-        """`p_i` of all matrices at points; those of several examples follow one another."""
-        low, step = self._ends.unbind(-2)
-        inverse = self.inverse(nodes)[..., None]
-        shift = (inverse * nodes.to(inverse)[:, None, None, None]).to(low)
-        return torch.addcmul(self._offset, low, inverse.to(low)).addcmul_(step, shift).flatten(0, 1)
-
-    def scalars(self, nodes: Tensor, slopes: Float[Tensor, "point row token width"]) -> tuple[Tensor, Tensor]:
-        """`s / (D σ²)` and the relevance by token at points, in float64."""
-        low, step = self._products(slopes).double().unbind(-1)
-        if self._matrices.norm is None:
-            return torch.zeros_like(step), step
-        a = nodes.to(step)[:, None, None]
-        squares = (low + a * step) * self.inverse(nodes).square() / self._low.shape[-1]
-        _, both, high = self._squares
-        return squares, step - squares * (both + a * high)
-
-    def _products(self, slopes: Float[Tensor, "point row token width"]) -> Float[Tensor, "point row token 2"]:
-        """Slopes times what enters at both ends: token by token, which reads each number once."""
-        points, rows, *_ = slopes.shape
-        by_token = slopes.flatten(0, 1) if len(self._ends) == 1 else slopes.flatten(1, 2)
-        ends = self._ends.flatten(0, 1).transpose(1, 2)
-        return torch.bmm(by_token.transpose(0, 1), ends).transpose(0, 1).reshape(points, rows, -1, 2)
-
-    def pulled(
-        self, slopes: Float[Tensor, "*rule row token width"], first: Tensor, second: Tensor
-    ) -> Float[Tensor, "*rule row token dim"]:
-        """Cotangents of v, from sums over points of `c / σ`, `s / (D σ²)` and `a s / (D σ²)`."""
-        widths = [matrix.weight.shape[1] for matrix in self._matrices.first]
-        parts = zip(slopes.split(widths, dim=-1), self._matrices.first, strict=True)
-        with torch.no_grad():
-            pulled = sum(_product(part, matrix.weight.T) for part, matrix in parts)
-            assert isinstance(pulled, Tensor)
-            norm = self._matrices.norm
-            if norm is None or self._scale is None:
-                return pulled
-            off = first.to(pulled)[..., None] * self._low + second.to(pulled)[..., None] * self._step
-            return norm.centre(self._scale * pulled) - off
 
 
 Points = PlainPoints | MatrixPoints | FewPoints

@@ -70,6 +70,8 @@ class Average:
 
 def joined(parts: Sequence[tuple[Tensor, Average]], count: int, carried: Cotangents) -> Average:
     """One average of all rows, each from the last part that holds it."""
+    if len(parts) == 1 and len(parts[0][0]) == count:
+        return replace(parts[0][1], carried=carried)
     rows, averages = [rows for rows, _ in parts], [average for _, average in parts]
 
     def whole(tensors: Sequence[Tensor]) -> Tensor:

@@ -1,6 +1,6 @@
 """A segment of a model between two cuts: a map of some path variables to others, for a batch of points."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,7 +20,7 @@ class Segment:
     of several go through it together. `module` is the layer that it is a part of, where it is one. `choices`
     are the rows of scores among which one run for one point chooses, call by call: where experts change on
     the path, it jumps. `held` names what of the layer is held at the input. `few` is known of one that reads
-    its source at few tokens alone.
+    its source at few tokens alone. `products` are what its matrices gave in the reference run.
     """
 
     name: str
@@ -38,6 +38,24 @@ class Segment:
     held: str = ""
     few: "FewTokens | None" = None
     ahead: int = 0
+    products: "Products | None" = None
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """What matrices of a layer gave where a variable was `at`, by module.
+
+    `entrance` is the module that takes the variable itself, where that is known.
+    """
+
+    at: Float[Tensor, "token *own"]
+    by_module: Mapping[nn.Module, Float[Tensor, "1 token _"]]
+    entrance: nn.Module | None = None
+
+    def of(self, modules: Sequence[nn.Module]) -> Float[Tensor, "1 token widths"] | None:
+        """Those of some modules side by side; None where one is missing."""
+        products = [self.by_module[module] for module in modules if module in self.by_module]
+        return torch.cat(products, dim=-1) if len(products) == len(modules) else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,7 +38,9 @@ def graph_of_all(built: Sequence[Built]) -> Graph:
     first = graphs[0]
     variables = {name: _stacked([graph.variables[name] for graph in graphs]) for name in first.variables}
     segments = [
-        segment if segment.layer is not None else _for_each([graph.segments[number] for graph in graphs])
+        replace(segment, products=None)
+        if segment.layer is not None
+        else _for_each([graph.segments[number] for graph in graphs])
         for number, segment in enumerate(first.segments)
     ]
     return Graph(segments, variables, first.cuts, first.tokens, first.score)
