@@ -31,6 +31,7 @@ def inducing() -> Explainer:
             torch.nn.init.normal_(parameter, 0, 32**-0.5)
     for layer in model.model.layers:
         layer.mlp.down_proj.weight.requires_grad_(False).zero_()
+    model.double()  # so that roundings of a processor do not grow into another model
     optimizer = torch.optim.AdamW(
         filter(lambda p: p.requires_grad, model.parameters()), 8e-3, weight_decay=0.1
     )
@@ -45,7 +46,7 @@ def inducing() -> Explainer:
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.05
-    return Explainer(model.eval())
+    return Explainer(model.float().eval())
 
 
 def texts_of_pairs(generator: torch.Generator) -> Tensor:
