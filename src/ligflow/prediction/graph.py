@@ -80,17 +80,18 @@ def both_runs(
     experts: bool = False,
     attention: bool = False,
     real: Run | None = None,
+    products: bool = True,
 ) -> Runs:
     """The model's run on the inputs, and that with the reference at its embeddings.
 
-    `decoder` are the layers whose tokens are those of a decoder behind an encoder. `experts` and `attention`
-    say whether these are held at the input in both. `real` is the first of the runs, if it was made before.
+    `decoder` are the layers of a decoder behind an encoder. `experts` and `attention` say whether these are
+    held at the input in both. `real` is the first run, if it was made before; `products` are the other's.
     """
     modules = [layer.module for layer in layers]
     with prepared(model, implementation_of(layers)):
         if real is None or not is_noted(real):
             real = run_noting_inner(model, inputs, modules, None, positions)
-        reference = run_noting_inner(model, inputs, modules, embeddings, positions, products=True)
+        reference = run_noting_inner(model, inputs, modules, embeddings, positions, products)
     if not len(real.calls) == len(reference.calls) == len(layers):
         raise UnsupportedModel(
             f"{type(model).__name__} runs {len(real.calls)} layers on the input and "
@@ -201,9 +202,7 @@ class _Builder:
                 "takes the model as one."
             )
         if candidate.kind != form.kind:
-            self.notes.append(
-                f"layer {number} goes through the coarser cut: its parts do not give its output"
-            )
+            self.notes.append(f"layer {number} goes through the coarser cut: its parts give another output")
         elif self.cut == "modules" and candidate.kind in ("layer", "joined"):
             reason = layer.findings.reason or (
                 "layers above read what it writes behind its attention"

@@ -192,8 +192,9 @@ def _together(whole: PreparedModel, questions: Sequence[_Taken]) -> list[Predict
     with exact_mode(whole.home):
         copy = whole.now()
         with copy.placement.running():
+            alone = len(questions) == 1  # many would keep the products of many runs
             examples = [
-                _Example(taken, *taken_apart(copy, taken.subject, taken.references[0], taken.settings))
+                _Example(taken, *taken_apart(copy, taken.subject, taken.references[0], taken.settings, alone))
                 for taken in questions
             ]
             fitting = [fit_together(examples[0].built, each.built) for each in examples]

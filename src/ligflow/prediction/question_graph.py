@@ -17,9 +17,13 @@ from ligflow.prediction_settings import PredictionSettings
 
 
 def taken_apart(
-    copy: ModelCopy, subject: Question, instead: Reference, settings: PredictionSettings
+    copy: ModelCopy,
+    subject: Question,
+    instead: Reference,
+    settings: PredictionSettings,
+    products: bool = True,
 ) -> tuple[Runs, Built]:
-    """The two runs of a model, and the segments between them."""
+    """The two runs of a model, and the segments between them, with `products` of the second run."""
     model = cast(PreTrainedModel, copy.placement.model)
     inputs = taken_by(model, dict(subject.inputs))
     recorded = recorded_layers(copy, inputs, subject.positions)
@@ -29,7 +33,7 @@ def taken_apart(
         recognise_forms(model, recorded.layers)
     runs = both_runs(
         model, inputs, recorded.layers, instead.embeddings, subject.positions, subject.score,
-        recorded.decoder, settings.experts == "held", settings.attention == "held", recorded.run,
+        recorded.decoder, settings.experts == "held", settings.attention == "held", recorded.run, products,
     )  # fmt: skip
     built = graph_of(runs, settings.cut)
     check_room(built, settings.edges, settings.parts, len(recorded.layers))
