@@ -123,3 +123,17 @@ def test_several_examples_take_none_of_the_first() -> None:
     built, _ = _built(llama())
     assert any(segment.products for segment in built.graph.segments)
     assert not any(segment.products for segment in graph_of_all([built, built]).segments)
+
+
+def test_the_step_keeps_its_digits_where_both_runs_are_alike() -> None:
+    built, own = _built(llama().float())
+    segment, variable, matrices = _segment(built, own, "MLP")
+    noise = torch.randn(variable.reference.shape, generator=torch.Generator().manual_seed(5))
+    alike = Variable(variable.reference + 1e-5 * noise, variable.reference)
+    assert matrices.norm is not None
+    with torch.no_grad():
+        scale, _ = matrices.norm.terms(alike.reference)
+        step = (scale * alike.step).double()
+        true = torch.cat([step @ matrix.weight.double() for matrix in matrices.first], dim=-1)
+        ours = Line.of(segment, matrices, alike)._ends[0, :, 1]
+    assert float((ours - true).norm() / true.norm()) < 1e-5  # a difference of two products is off by 1e-2
