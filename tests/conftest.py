@@ -18,8 +18,15 @@ shape_checks.install("ligflow")
 
 
 THREADS = max(1, torch.get_num_threads() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-# For programs that tests start, which on all cores beside other tests compute three times as long.
-os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """For programs that tests start, which on all cores beside other tests compute many times as long.
+
+    Not in a process that hands tests to others: these would take its number, which is that of one alone.
+    """
+    if not getattr(config.option, "numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 
 
 @pytest.hookimpl(tryfirst=True)
