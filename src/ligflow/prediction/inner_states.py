@@ -35,13 +35,13 @@ _PRODUCTS = 2**26  # bytes of what matrices give that are kept of a run at most;
 class InnerStates:
     """What one call of a layer had at sites, and what its attentions and matrices gave, with their versions.
 
-    Of a matrix that is called more than once there are several products.
+    Of a matrix that is called more than once there are several products; None where there was no room.
     """
 
     sites: dict[Site, tuple[Tensor, int]] = field(default_factory=dict)
     attended: list[tuple[Tensor, int]] = field(default_factory=list)
     counts: dict[tuple[nn.Module, str], int] = field(default_factory=dict)
-    products: dict[nn.Module, list[tuple[Tensor, int]]] = field(default_factory=dict)
+    products: dict[nn.Module, list[tuple[Tensor, int] | None]] = field(default_factory=dict)
 
     def at(self, site: Site | None, tokens: int) -> Float[Tensor, "1 token ..."] | None:
         """The vectors at a site, or what its one attention gave; None where they are not there any more."""
@@ -81,8 +81,8 @@ def noting_inner(model: nn.Module, products: bool = False) -> Iterator[Noted]:
         nonlocal room
         if current and isinstance(output, Tensor) and not output.is_inference():
             room -= output.nbytes
-            if room >= 0:
-                current[-1].products.setdefault(module, []).append((output, output._version))
+            kept = (output, output._version) if room >= 0 else None
+            current[-1].products.setdefault(module, []).append(kept)
 
     def attend(captured: Captured) -> Tensor:
         u = plain(captured)

@@ -16,7 +16,8 @@ def with_products(
     """Segments of a layer with what their matrices gave in the reference run, if that was noted."""
     inner: InnerStates | None = reference.inner
     sites = sites_of(call) or {}
-    known = {} if inner is None else {module: of[0] for module, of in inner.products.items() if len(of) == 1}
+    noted = {} if inner is None else inner.products
+    known = {module: of[0] for module, of in noted.items() if len(of) == 1 and of[0] is not None}
 
     def of(name: str) -> Products:
         source, site = variables[name], sites.get(name)
