@@ -1,6 +1,6 @@
 """Why a prediction: certificates and true errors, what it costs, and plain integrated gradients beside it.
 
-    python benchmarks/prediction.py [--prompts 100] [--truths 20] [--only accuracy,cost,plain,long,many]
+    python benchmarks/prediction.py [--prompts 100] [--truths 20] [--only accuracy,cost,answer,plain]
 
 What is accurate, and against what, says `prediction_accuracy.py`; its rows are kept beside `--out` as
 they come, so that an interrupted run goes on. Costs are CPU seconds of the process, the best of several runs
@@ -27,6 +27,11 @@ from prompts import Asked, prompts, word_salads
 
 POINTS = (31, 63, 127, 255, 511, 1023)
 TIMES = 40  # of the chain's seconds, after which no finer rule of plain integrated gradients is tried
+ANSWER = (
+    "The old lighthouse keeper counted the ships while the storm grew darker, and nobody else saw the light.",
+    " The keeper was a man of few words, but he knew the sea better than anyone else on the",  # 20 tokens
+)
+TINY_ANSWER = (" ".join(subjects.WORDS[:4]), " " + " ".join(subjects.WORDS[4:7]))
 COLUMNS: measure.Columns = {
     "what": text("what"),
     "reference": text("reference"),
@@ -53,7 +58,7 @@ Tokens = Annotated[str, typer.Option(help="Tokens of the long text, with commas 
 
 def main(
     models: Models = "embedded:smollm2,embedded:gemma-3-270m",
-    only: Only = "accuracy,cost,plain,long,many",
+    only: Only = "accuracy,cost,answer,plain,long,many",
     prompts: Prompts = 6,
     truths: Truths = 6,
     tokens: Tokens = "2048",
@@ -73,6 +78,8 @@ def main(
             rows += [_named(name, long_text(explainer, length)) for length in lengths]
         if "cost" in parts:
             rows.append(_named(name, cost(explainer, 8 if tiny else 64, repeats)))
+        if "answer" in parts:
+            rows.append(_named(name, answer(explainer, *(TINY_ANSWER if tiny else ANSWER), repeats)))
         if "many" in parts:
             rows.append(_named(name, many(explainer, 2 if tiny else 64, repeats)))
         exact = cache(partial(loaded, name, where, torch.float64))
@@ -114,6 +121,23 @@ def cost(explainer: Explainer, tokens: int, repeats: int) -> Row:
         "points": points(ours),
     }
     return row | {"seconds": seconds, "pass_seconds": once, "times": seconds / once}
+
+
+def answer(explainer: Explainer, prompt: str, said: str, repeats: int) -> Row:
+    """The tokens of an answer as a matrix, over the explanation of its last word alone."""
+    before, last = said.rsplit(" ", 1)
+    rows = explainer.explain_answer(prompt, said, edges=()).rows
+    matrix, single = measure.least(
+        [
+            lambda: explainer.explain_answer(prompt, said, edges=()),
+            lambda: explainer.explain_prediction(prompt + before, f" {last}", edges=()),
+        ],
+        repeats,
+        warm=True,
+    )
+    row = {"what": f"an answer of {len(rows)} tokens over its last word", "reference": "neutral"}
+    row |= {"tokens": len(rows[0].tokens), "points": points(rows[-1]), "seconds": matrix}
+    return row | {"single_seconds": single, "times": matrix / single}
 
 
 def forward_and_backward(explainer: Explainer, inputs: dict[str, Tensor]) -> Callable[[], object]:

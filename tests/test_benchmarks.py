@@ -137,8 +137,8 @@ def test_prediction(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> N
     benchmark("prediction").main(repeats=1, prompts=2, truths=1, tiny=True, out=out)
     rows = read(out)["rows"]
     assert {row["what"] for row in rows if "times" in row} == {
-        "tiny, over a forward and backward", "tiny, together over one at a time", "tiny, the chain",
-        "tiny, plain, as one, it is reached",
+        "tiny, over a forward and backward", "tiny, an answer of 3 tokens over its last word",
+        "tiny, together over one at a time", "tiny, the chain", "tiny, plain, as one, it is reached",
     }  # fmt: skip
     assert next(row["error"] for row in rows if row["what"] == "tiny, the chain") < 1e-3
     accurate = {row["reference"]: row for row in rows if "accuracy" in row["what"]}

@@ -134,9 +134,11 @@ def test_the_chain_of_a_row_is_that_row() -> None:
     both = explained(joint, Accuracy(1e-8))
     for row, function in enumerate(single):
         alone = explained(stack([torch.tanh, function], real, reference), Accuracy(1e-8))
-        torch.testing.assert_close(both.of(row).by_depth, alone.by_depth, atol=1e-8, rtol=1e-7)
-        assert both.of(row).by_depth.equal(both.by_depth[row : row + 1])
-        assert both.of(row).averages[0].error.equal(both.averages[0].error[row : row + 1])  # type: ignore[union-attr]
+        torch.testing.assert_close(
+            both.only(torch.tensor([row])).by_depth, alone.by_depth, atol=1e-8, rtol=1e-7
+        )
+        assert both.only(torch.tensor([row])).by_depth.equal(both.by_depth[row : row + 1])
+        assert both.only(torch.tensor([row])).averages[0].error.equal(both.averages[0].error[row : row + 1])  # type: ignore[union-attr]
 
 
 def test_errors_sum_to_no_less_than_what_the_sum_of_relevance_is_off() -> None:

@@ -1,12 +1,14 @@
 """Answers token by token: each row beside an explanation of its own, and beside the model's probabilities."""
 
 import functools
+from typing import Any
 
 import pytest
 import torch
 
 from asked_models import gpt2, t5
 from ligflow import CompletenessWarning
+from ligflow.prediction import chain
 from ligflow.prediction.answer import Answer
 from ligflow.prediction.explain import explain_prediction
 from ligflow.prediction.explain_answer import explain_answer
@@ -58,13 +60,33 @@ def test_the_error_is_met_by_every_row() -> None:
         assert float((own.relevance - true.relevance).abs().sum()) < 1e-3 * true.scale
 
 
+def test_rows_with_errors_go_through_the_chain_once_more_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, once = list[int](), chain._once
+
+    def with_error(graph: chain.Graph, change: torch.Tensor, *rest: Any) -> chain.Chain:
+        calls.append(len(change))
+        result = once(graph, change, *rest)
+        result.error[1:2, 0] += len(calls) == 1
+        return result
+
+    plain = explain_answer(gpt2(), PROMPT, ANSWERED, tol=1e-3)
+    monkeypatch.setattr(chain, "_once", with_error)
+    answer = explain_answer(gpt2(), PROMPT, ANSWERED, tol=1e-3)
+    assert calls == [3, 1]
+    exact = explained().rows[1]
+    assert float((answer.rows[1].relevance - exact.relevance).abs().sum()) < 1e-3 * exact.scale
+    assert float(answer.rows[1].error.sum()) < 1e-3 * exact.scale
+    for row in (0, 2):
+        assert answer.rows[row].relevance.equal(plain.rows[row].relevance)
+
+
 def test_a_row_that_misses_the_tolerance_warns() -> None:
     with pytest.warns(CompletenessWarning, match="more than the tolerance 1.0e-09"):
         explain_answer(gpt2(), PROMPT, ANSWERED, points=3, tol=1e-9)
 
 
 def test_an_answer_of_a_decoder_behind_an_encoder() -> None:
-    answer = explain_answer(t5(), "das ist gut", "this is", tol=1e-2)
+    answer = explain_answer(t5(), "das ist gut", "this is", tol=3e-2)
     assert answer.tokens == ["this", "is"]
     assert answer.prompt == ["das", "ist", "gut", "</s>", "<pad>"]
 

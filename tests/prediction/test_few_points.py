@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ligflow.explainer.prepared_model import PreparedModel
+from ligflow.prediction.answer_rows import source_by_row
 from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.few_points import FewPoints
 from ligflow.prediction.graph import Built, graph_of, implementation_of
@@ -42,13 +43,17 @@ def test_few_tokens_have_the_numbers_of_the_whole_segment(
 def _compare(built: Built) -> None:
     head, (name,) = built.graph.segments[-1], built.graph.segments[-1].sources
     sources = {name: built.graph.variables[name]}
+    by_row = {name: source_by_row(head, built.graph.variables)[name]}
     rows = len(built.scores[0])
-    above = {"score": torch.randn(rows, rows, dtype=torch.float64)}
-    few, every = points_of(head, sources, above), PlainPoints(replace(head, few=None), sources, above)
+    assert by_row[name].rows == (rows > 1)
+    numbers = torch.randn(rows, 1, dtype=torch.float64)
+    above, carried = {"score": numbers[:, 0].diag()}, {"score": torch.eye(rows, dtype=torch.float64)}
+    every = PlainPoints(replace(head, few=None), sources, above)
+    few = points_of(head, by_row, {"score": numbers})
     assert isinstance(few, FewPoints)
     assert isinstance(few._points, MatrixPoints)
-    carried = {"score": torch.ones(rows, rows, dtype=torch.float64)}
-    ours, theirs = (points.with_carried(NODES[:1], carried) for points in (few, every))
+    ours = few.with_carried(NODES[:1], {"score": torch.ones(rows, 1, dtype=torch.float64)})
+    theirs = every.with_carried(NODES[:1], carried)
     torch.testing.assert_close(ours[name], theirs[name], atol=1e-9, rtol=1e-9)
     few.at(NODES[1:])
     every.at(NODES[1:])

@@ -37,6 +37,29 @@ def test_an_mlp_begins_with_its_norm_and_ends_with_its_last_matrix() -> None:
     assert found.residual
     assert not found.norm.centred
     assert type(found.around).__name__ == "LlamaMLP"
+    assert found.unitwise
+
+
+class _Sparse(nn.Module):
+    """An activation that leaves out what is below the mean of all units."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x - x.mean(-1, keepdim=True))
+
+
+def test_units_are_known_to_depend_on_no_other() -> None:
+    plain = _matrices(gpt2(), "MLP")
+    assert plain is not None
+    assert plain.unitwise
+    model = gpt2()
+    for block in model.transformer.h:
+        block.mlp.act = _Sparse()
+    sparse = _matrices(model, "MLP")
+    assert sparse is not None
+    assert not sparse.unitwise
+    attention = _matrices(llama(), "attention")
+    assert attention is not None
+    assert not attention.unitwise
 
 
 def test_attention_begins_with_queries_keys_and_values() -> None:

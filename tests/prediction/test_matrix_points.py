@@ -54,6 +54,7 @@ def test_points_are_those_of_autograd(
         attention.to(segment.implementation)
         ours, plain = points_of(segment, sources, above), PlainPoints(segment, sources, above)
         assert isinstance(ours, MatrixPoints)
+        assert ours._matrices.unitwise == (kind == "MLP")
         first = [points.with_carried(NODES[:together], carried) for points in (ours, plain)]
         for points in (ours, plain):
             points.at(NODES[together:])

@@ -34,6 +34,28 @@ def test_logits_of_few_tokens_are_those_of_the_model(make, positions: tuple[int,
     torch.testing.assert_close(few.numbers(vectors), model.lm_head(last(vectors)))
 
 
+@pytest.mark.parametrize("make", [gpt2, llama])
+def test_rows_that_read_a_token_each_are_examples(make) -> None:
+    runs = asked(runs_of(make(), ids())[0], (1, 3), tokens_score([7, 9], "logit", rows=True))
+    graph = graph_of(runs).graph
+    few = graph.segments[-1].few
+    assert few is not None
+    assert few.places.tolist() == [[1], [3]]
+    vectors = torch.randn(4, 1, 16, dtype=torch.float64)  # two points of each row
+    model = runs.model
+    last = model.model.norm if make is llama else model.transformer.ln_f
+    logits = model.lm_head(last(vectors))[:, 0]
+    (name,), (image,) = graph.segments[-1].sources, graph.segments[-1].images
+    given = few.segment(graph.segments[-1]).run({name: vectors})[image]
+    torch.testing.assert_close(given[:, 0], logits[range(4), [7, 9, 7, 9]])
+    assert graph.variables[image].real.tolist() == [
+        [float(each)] for each in runs.score(runs.real.outputs)[0]
+    ]
+    second = graph.of_rows([1])
+    assert second.variables[image].real.tolist() == graph.variables[image].real[1:].tolist()
+    assert second.segments[-1].few.places.tolist() == [[3]]
+
+
 @pytest.mark.parametrize(
     ("positions", "score"),
     [(None, tokens_score([7], "logit")), ((4,), own_score(lambda outputs: outputs.logits[:, -1, 7]))],

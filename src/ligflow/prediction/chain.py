@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ligflow.prediction.answer_rows import source_by_row
 from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.path_average import Average, average
 from ligflow.prediction.path_variable import Variable
@@ -40,6 +41,15 @@ class Graph:
     cuts: Sequence[tuple[str, int]]
     tokens: int
     score: str = "score"
+
+    def of_rows(self, rows: Sequence[int]) -> "Graph":
+        """The graph of some rows of an answer that the head takes as examples."""
+        *others, head = self.segments
+        assert head.few is not None
+        own = torch.tensor(rows)
+        score = self.variables[self.score].only(own)
+        few = replace(head, few=head.few.only(own))
+        return replace(self, segments=[*others, few], variables={**self.variables, self.score: score})
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +86,13 @@ class Chain:
     allowances: list[Tensor]
     at_images: list[Cotangents] = field(default_factory=list)
 
-    def of(self, row: int) -> "Chain":
-        """The chain of one row."""
-        only = torch.tensor([row])
+    def only(self, rows: Tensor) -> "Chain":
+        """The chain of some rows."""
         return Chain(
-            self.by_depth[only], self.late[only], self.error[only],
-            [None if average is None else average.only(only) for average in self.averages],
-            [allowance[only] for allowance in self.allowances],
-            [{name: tensor[only] for name, tensor in images.items()} for images in self.at_images],
+            self.by_depth[rows], self.late[rows], self.error[rows],
+            [None if average is None else average.only(rows) for average in self.averages],
+            [allowance[rows] for allowance in self.allowances],
+            [{name: tensor[rows] for name, tensor in images.items()} for images in self.at_images],
         )  # fmt: skip
 
     def with_rows(self, rows: Tensor, new: "Chain") -> "Chain":
@@ -118,7 +127,7 @@ def chain(
     """Relevance from the score down to the input; once more, and more exactly, where errors add up.
 
     `change` is the change of each score between the two runs. Where rows are examples, `of_rows` gives the
-    graph of some of them, so that those with errors go through it once more alone.
+    graph of some of them, so that those with errors go through it once more alone; so do rows of an answer.
     """
     with AttentionSwitch(model) as attention:
         return _chain(graph, change, accuracy, attention, report, of_rows)
@@ -133,21 +142,21 @@ def _chain(
     of_rows: Callable[[Sequence[int]], Graph] | None,
 ) -> Chain:
     result = _once(graph, change, accuracy, torch.ones_like(change), attention, report)
-    if accuracy.points is None and accuracy.apart is None:
-        scale = torch.maximum(change.abs(), result.by_depth[:, 0].abs().sum(-1))
-        enough = (accuracy.tol * scale).clamp(min=1e-300)
-        excess = result.error.sum(-1) / enough
-        helped = (excess > 1) & (_out_of_reach(result) <= enough)
-        if bool(helped.any()):
-            tightness = torch.where(helped, 0.5 / excess, 1)
-            if of_rows is None:
-                return _once(graph, change, accuracy, tightness, attention, report)
-            rows = helped.nonzero()[:, 0]
-            again = of_rows(rows.tolist())
-            return result.with_rows(
-                rows, _once(again, change[rows], accuracy, tightness[rows], attention, report)
-            )
-    return result
+    if accuracy.points is not None or accuracy.apart is not None:
+        return result
+    scale = torch.maximum(change.abs(), result.by_depth[:, 0].abs().sum(-1))
+    enough = (accuracy.tol * scale).clamp(min=1e-300)
+    excess = result.error.sum(-1) / enough
+    helped = (excess > 1) & (_out_of_reach(result) <= enough)
+    if not bool(helped.any()):
+        return result
+    rows, tightness = helped.nonzero()[:, 0], torch.where(helped, 0.5 / excess, 1)
+    if of_rows is None:
+        new = _once(graph, change, accuracy, tightness, attention, report).only(rows)
+    else:
+        new = _once(of_rows(rows.tolist()), change[rows], accuracy, tightness[rows], attention, report)
+    better = new.error.sum(-1) < result.error.sum(-1)[rows]
+    return result.with_rows(rows[better], new.only(better))
 
 
 def _out_of_reach(result: Chain) -> Float[Tensor, " row"]:
@@ -232,11 +241,12 @@ def _average(
     points: int | None,
 ) -> Average:
     over_path = routed_average if segment.choices else average
+    variables = source_by_row(segment, graph.variables)
     if points is None:
-        return over_path(segment, graph.variables, above, carried, allowance, max_points)
+        return over_path(segment, variables, above, carried, allowance, max_points)
     pinned = torch.full_like(allowance, torch.inf)
     begun = replace(segment, start=0)  # at the points that are pinned, be they fewer than usual
-    return over_path(begun, graph.variables, above, carried, pinned, points, points)
+    return over_path(begun, variables, above, carried, pinned, points, points)
 
 
 def _unit(score: Variable, rows: int) -> Tensor:

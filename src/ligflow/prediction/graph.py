@@ -13,6 +13,7 @@ from ligflow.layer.arguments import first_tensor
 from ligflow.layer.experts import rows_of_choices
 from ligflow.layer.layer import Layer
 from ligflow.layer.model_state import prepared
+from ligflow.prediction.answer_rows import score_by_row
 from ligflow.prediction.attention_switch import AttentionSwitch
 from ligflow.prediction.chain import Graph
 from ligflow.prediction.cuts import Call, segments_of
@@ -352,16 +353,15 @@ class _Builder:
             real, reference = (runs.score(run.outputs)[0] for run in (runs.real, runs.reference))
         self.variables[SCORE] = Variable(real.double(), reference.double(), -1)
         self.cuts.append(("head", len(self.segments)))
-        count = len(runs.layers)
 
         def run(values: Values) -> dict[str, Tensor]:
             if self.cut == "model":
                 return {SCORE: _whole(runs, values[EMBEDDINGS]).double()}
-            return {SCORE: runs.score(self._resumed(values, count)).double()}
+            return {SCORE: runs.score(self._resumed(values, len(runs.layers))).double()}
 
         self._add_segment("the head", (SCORE,), run)
         self.segments[-1] = self._at_few_tokens(self.segments[-1])
-        cuts = self.cuts if self.cut != "model" else self.cuts[:1]
+        cuts = self.cuts[:1] if self.cut == "model" else self.cuts
         graph = Graph(self.segments, self.variables, cuts, self.tokens)
         return Built(graph, self.calls, (real, reference), self.notes)
 
@@ -374,6 +374,7 @@ class _Builder:
             runs.model, runs.inputs, runs.layers, (runs.real, runs.reference), runs.positions, runs.score,
             self.variables[last],
         )  # fmt: skip
+        self.variables[SCORE] = score_by_row(self.variables[SCORE], few)
         return replace(head, few=few)
 
 

@@ -217,7 +217,7 @@ def _chained(examples: Sequence[_Example], whole: PreparedModel) -> list[Predict
         graph_of_all(built), change, accuracy_of(first.taken.settings), first.runs.model,
         of_rows=lambda rows: graph_of_all([built[row] for row in rows]),
     )  # fmt: skip
-    return [_explanation(whole, each, result.of(row)) for row, each in enumerate(examples)]
+    return [_explanation(whole, each, result.only(torch.tensor([row]))) for row, each in enumerate(examples)]
 
 
 def _explanation(whole: PreparedModel, example: _Example, result: Chain) -> Prediction:

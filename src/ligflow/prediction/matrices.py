@@ -79,7 +79,8 @@ class Matrices:
 
     `idle` are modules whose results do not reach the image, with the sizes of these; `residual` says whether
     v itself is added behind `last`. `around` is a module of the layer that makes φ by itself, where there is
-    one: what stands outside it need not be run.
+    one: what stands outside it need not be run. `unitwise` says that each number which φ gives depends on
+    those at its own place in `p_i` alone, as an activation and a gate do.
     """
 
     norm: FirstNorm | None
@@ -88,6 +89,7 @@ class Matrices:
     residual: bool
     idle: Mapping[nn.Module, int]
     around: nn.Module | None = None
+    unitwise: bool = False
 
     @property
     def entrance(self) -> nn.Module:
@@ -134,7 +136,24 @@ def matrices_of(segment: Segment, probes: Tensor) -> Matrices | None:
         tuple(matrix for call in first if (matrix := _matrix(call)) is not None),
         None if last is None else _matrix(last), residual,
         {call.module: call.given.shape[-1] for call in noted if call.module not in reached}, around,
+        last is not None and _is_unitwise(first, last.taken),
     )  # fmt: skip
+
+
+def _is_unitwise(first: Sequence[_Noted], taken: Tensor) -> bool:
+    """Whether `Jᵀ r` of φ is `r ⊙ Jᵀ 1` for r at random: J then has nothing beside its diagonals."""
+    entering = [call.given for call in first]
+    if any(each.shape != taken.shape for each in entering):
+        return False
+    random = random_noise(taken.shape, 3).to(taken)
+    of_random, of_ones = (
+        torch.autograd.grad(taken, entering, towards, retain_graph=True, allow_unused=True)
+        for towards in (random, torch.ones_like(random))
+    )
+    return all(
+        one is not None and bool((own - random * one).abs().max() <= 30 * rounding(taken) * own.abs().max())
+        for own, one in zip(of_random, of_ones, strict=True)
+    )
 
 
 def _around(segment: Segment, modules: Sequence[nn.Module], probes: Tensor) -> nn.Module | None:
@@ -184,7 +203,7 @@ def _used(noted: Sequence[_Noted], image: Tensor) -> list[_Noted]:
     if not moving or not image.requires_grad:
         return []
     towards = random_noise(image.shape, 1).to(image)
-    grads = torch.autograd.grad(image, [call.given for call in moving], towards, allow_unused=True)
+    grads = torch.autograd.grad(image, [call.given for call in moving], towards, True, allow_unused=True)
     return [call for call, grad in zip(moving, grads, strict=True) if grad is not None]
 
 
@@ -299,4 +318,5 @@ def _moved(like: Matrices, twins: Mapping[nn.Module, nn.Module], probes: Tensor)
     return Matrices(
         norm, tuple(map(moved, like.first)), like.last and moved(like.last), like.residual,
         {twins[module]: width for module, width in like.idle.items()}, like.around and twins[like.around],
+        like.unitwise,
     )  # fmt: skip

@@ -67,6 +67,10 @@ class Line:
             low = low + _shift(segment, matrices, low)
         return Line(matrices, low, step, products)
 
+    def __len__(self) -> int:
+        """How many examples it is of."""
+        return len(self._ends)
+
     def only(self, rows: Tensor) -> "Line":
         """Those of some examples."""
         part = copy(self)
@@ -97,10 +101,17 @@ class Line:
         return torch.addcmul(self._offset, low, inverse.to(low)).addcmul_(step, shift).flatten(0, 1)
 
     def scalars(
-        self, places: Places, slopes: Float[Tensor, "point row token width"]
+        self,
+        places: Places,
+        slopes: Float[Tensor, "point case token width"],
+        units: Float[Tensor, "row token width"] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """`s / (D σ²)` and the relevance by token at points, in float64."""
-        low, step = self._products(slopes).double().unbind(-1)
+        """`s / (D σ²)` and the relevance by token at points, in float64.
+
+        With `units` slopes are those of an example, which are multiplied with these for each row.
+        """
+        by_end = self._products(slopes) if units is None else self._products_of_rows(slopes, units)
+        low, step = by_end.double().unbind(-1)
         if self._matrices.norm is None:
             return torch.zeros_like(step), step
         a = places.nodes.to(step)[:, None, None]
@@ -114,6 +125,18 @@ class Line:
         by_token = slopes.flatten(0, 1) if len(self._ends) == 1 else slopes.flatten(1, 2)
         ends = self._ends.flatten(0, 1).transpose(1, 2)
         return torch.bmm(by_token.transpose(0, 1), ends).transpose(0, 1).reshape(points, rows, -1, 2)
+
+    def _products_of_rows(
+        self, slopes: Float[Tensor, "point case token width"], units: Float[Tensor, "row token width"]
+    ) -> Float[Tensor, "point row token 2"]:
+        """The same of slopes times units: both ends are multiplied with units once for all points."""
+        points, (rows, tokens, _) = len(slopes), units.shape
+        ends = units[:, :, None] * self._ends
+        if len(self._ends) == 1:
+            by_token = slopes[:, 0].transpose(0, 1), ends.transpose(0, 1).flatten(1, 2).mT
+            return torch.bmm(*by_token).reshape(tokens, points, rows, 2).permute(1, 2, 0, 3)
+        by_token = slopes.flatten(1, 2).transpose(0, 1), ends.flatten(0, 1).mT
+        return torch.bmm(*by_token).transpose(0, 1).reshape(points, rows, tokens, 2)
 
     def pulled(
         self, slopes: Float[Tensor, "*rule row token width"], first: Tensor, second: Tensor

@@ -6,7 +6,9 @@ from their two ends, and `c_i = ∂φ/∂p_i` towards `B m`:
     p_i(a) = q_i(a) / σ(a) + o_i
     J(a)ᵀ m = c [ W Σ_i M_i c_i / σ - ŷ s / (D σ²) ] (+ m),    s = Σ_i c_i . q_i / σ
 
-A point costs φ alone; the matrices are multiplied once for all points.
+A point costs φ alone; the matrices are multiplied once for all points. Where φ is unitwise, as an
+activation and a gate are, `c_i = d_i ⊙ B m` with `d_i = ∂φ/∂p_i` the same for every m: points are summed as d
+then, once for all rows of an answer.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +60,7 @@ def _inner(
     matrices = known_matrices(bare, variable, lambda *found: _right(bare, *found))
     if matrices is not None:
         width = sum(matrix.weight.shape[1] for matrix in matrices.first)
-        (rows,) = {len(tensor) for tensor in above.values()}
+        (rows,) = {1 if matrices.unitwise and not variable.rows else len(tensor) for tensor in above.values()}
         if LEVELS * rows * variable.count * width * variable.real.element_size() <= _KEPT:
             return MatrixPoints(segment, matrices, sources, above)
     return PlainPoints(segment, sources, above)
@@ -71,14 +73,12 @@ def _right(segment: Segment, matrices: Matrices, probes: Tensor) -> bool:
     with torch.no_grad():
         given = segment.run({source: probes[:1]})[image]
     above = {image: random_noise(given.shape, 2).to(given)}
-    points: MatrixPoints | None = None
+    points = MatrixPoints(segment, matrices, variables, above)
+    if not points.runs(probes):
+        return False
     for node in (0.3, 0.8):
-        at = torch.tensor([node], dtype=torch.float64)
-        try:
-            points = MatrixPoints(segment, matrices, variables, above) if points is None else points.fresh()
-            points.at(at)
-        except (RuntimeError, ValueError, TypeError, AttributeError):  # it needs what is left out
-            return False
+        at, points = torch.tensor([node], dtype=torch.float64), points.fresh()
+        points.at(at)
         ours, theirs = points.cotangents([0], 1.0)[0], pulled_back(segment, variables, above, {}, at)[0]
         own, true = points.by_token(0, 1.0), relevance_by_token(variables, {source: theirs[source][0]})
         if not max_token_error(ours[source], theirs[source][0]) <= 30 * rounding(probes):
@@ -99,9 +99,10 @@ class MatrixPoints:
         ((_, self._towards),) = above.items()
         with torch.no_grad():
             self._line = Line.of(segment, matrices, self._variable)
-            last = matrices.last
-            self._tops = self._towards if last is None else self._towards @ last.weight.T
-        self._slopes = PointSums()  # of c / σ
+            tops = self._behind(self._towards)
+            self._units = self._by_unit(tops)
+            self._tops = tops if self._units is None else torch.ones_like(tops[: len(self._line)])
+        self._slopes = PointSums()  # of c / σ; where φ is unitwise of d / σ
         self._squares: list[Tensor] = []  # s / (D σ²)
         self._shares: list[Tensor] = []  # relevance by token
         self._nodes: list[Tensor] = []
@@ -114,8 +115,34 @@ class MatrixPoints:
             self.at(nodes)
             return {}
         (errors,) = carried.values()
-        first, last = nodes[:1], self._matrices.last
-        tops = errors if last is None else errors @ last.weight.T
+        first, tops = nodes[:1], self._behind(errors)
+        units = self._by_unit(tops)
+        extra = self._with_extra(nodes, tops if units is None else None)
+        squares, _ = self._line.scalars(self._line.places(first), extra, units)
+        extra = extra if units is None else extra * units
+        pulled = self._line.pulled(extra[0], squares[0], first * squares[0].to(first))
+        return {self._source: pulled + errors if self._matrices.residual else pulled}
+
+    def _behind(self, cotangents: Float[Tensor, "row *image"]) -> Float[Tensor, "row *own"]:
+        """Cotangents of what φ gives."""
+        last = self._matrices.last
+        return cotangents if last is None else cotangents @ last.weight.T
+
+    def _by_unit(self, tops: Float[Tensor, "row *own"]) -> Float[Tensor, "row token width"] | None:
+        """What the derivatives of a unitwise φ are multiplied with."""
+        return tops.repeat(1, 1, len(self._matrices.first)) if self._matrices.unitwise else None
+
+    def _with_extra(
+        self, nodes: Float[Tensor, " point"], tops: Float[Tensor, "row *own"] | None
+    ) -> Float[Tensor, "1 row token width"]:
+        """Adds points; the slopes of other cotangents at the first of them, or its own."""
+        first, count = nodes[:1], self._at_once
+        if tops is None:
+            places = self._line.places(nodes[:count])
+            (slopes,) = self._slopes_at(places, [self._tops.expand(len(places.nodes), *self._tops.shape)])
+            self._add(places, slopes)
+            self.at(nodes[count:])
+            return slopes[:1]
         count = min(len(nodes), max(1, self._at_once - 1))
         if self._at_once > 1:  # the first once more, beside the others
             places = self._line.places(torch.cat([nodes[:count], first]))
@@ -126,10 +153,8 @@ class MatrixPoints:
             places = self._line.places(first)
             own, extra = self._slopes_at(places, [self._tops[None], tops[None]])
         self._add(places[:count], own)
-        squares, _ = self._line.scalars(places[-1:], extra)
-        pulled = self._line.pulled(extra[0], squares[0], first * squares[0].to(first))
         self.at(nodes[count:])
-        return {self._source: pulled + errors if self._matrices.residual else pulled}
+        return extra
 
     def at(self, nodes: Float[Tensor, " point"]) -> None:
         """Adds points."""
@@ -141,11 +166,11 @@ class MatrixPoints:
     @property
     def _at_once(self) -> int:
         """How many points go through φ together."""
-        size = self._towards.shape[0] * self._variable.count * self._line.width
+        size = len(self._tops) * self._variable.count * self._line.width
         return min(points_at_once(self._sources), max(1, _AT_ONCE // size))
 
     def _add(self, places: Places, slopes: Tensor) -> None:
-        squares, shares = self._line.scalars(places, slopes)
+        squares, shares = self._line.scalars(places, slopes, self._units)
         self._nodes.append(places.nodes)
         self._slopes.add(slopes)
         self._squares.append(squares)
@@ -172,6 +197,15 @@ class MatrixPoints:
                 slopes = grads[0][:, None] if len(grads) == 1 else torch.stack(grads, 1)
             pulled.append(slopes.mul_(inverse))
         return pulled
+
+    def runs(self, probes: Float[Tensor, "point token dim"]) -> bool:
+        """Whether φ runs without what is left out, and depends on what enters it."""
+        entering = probes.new_ones(*probes.shape[:2], self._line.width).requires_grad_()
+        try:
+            with torch.enable_grad():
+                return self._between(entering).requires_grad
+        except (RuntimeError, ValueError, TypeError, AttributeError):
+            return False
 
     def _between(self, entering: Float[Tensor, "example token width"]) -> Tensor:
         """φ: what the last matrix takes, or the image."""
@@ -224,6 +258,7 @@ class MatrixPoints:
             weights = weights_of(level, width)
             rule[: len(weights)] = weights
         slopes = torch.stack([self._slopes.of(level, width) for level in levels])
+        slopes = slopes if self._units is None else slopes * self._units
         squares, nodes = torch.cat(self._squares), torch.cat(self._nodes)
         first, second = (
             torch.tensordot(each.to(squares), squares, dims=1) for each in (rules, rules * nodes)
@@ -243,6 +278,7 @@ class MatrixPoints:
         part._variable, part._towards, part._tops = (
             sources[self._source], self._towards[rows], self._tops[rows],
         )  # fmt: skip
+        part._units = None if self._units is None else self._units[rows]
         vars(part).pop("_rest", None)
         part._nodes = [*self._nodes]
         part._slopes = self._slopes.only(rows)

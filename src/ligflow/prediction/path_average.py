@@ -21,10 +21,17 @@ from ligflow.prediction.matrix_points import Points, points_of
 from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.pullback import Cotangents, points_at_once
 from ligflow.prediction.segment import Segment
-from ligflow.prediction.segment_errors import Sum, extrapolated, relevance_by_token, sum_of
+from ligflow.prediction.segment_errors import (
+    Sum,
+    extrapolated,
+    relevance_by_token,
+    sum_of,
+    terms_rounding,
+)
 
 _IN_HALVES = 3  # the level of each part of a path that is cut
 _ROUNDINGS = 20  # what is off by so many roundings of `m ΔF` is not refined
+_CUT_ROUNDINGS = 40  # what is off by so many of all terms of `g Δv` is not mended by a path in parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,6 +289,15 @@ def average(
         if work.apart:
             work, points = work.only(~met), points.only(~met)
         waiting = waiting[~met] if work.examples else waiting
+    rows, last = kept[-1]
+    own = {name: variable.only(rows) if variable.rows else variable for name, variable in sources.items()}
+    rounding = _CUT_ROUNDINGS * terms_rounding(own, last.cotangents)
+    cut = torch.isin(waiting, rows[last.error > rounding])
+    if not bool(cut.any()):
+        return joined(kept, len(enough), extra)
+    if work.apart:
+        work, points = work.only(cut), points.only(cut)
+    waiting = waiting[cut]
     kept.append((waiting, _finer(work, points, kept[-1], waiting, enough, max_points)))
     return joined(kept, len(enough), extra)
 

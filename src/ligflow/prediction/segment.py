@@ -77,7 +77,7 @@ class FewTokens:
 
         def run(values: Values) -> dict[str, Tensor]:
             numbers = self.numbers(values[source])
-            rows = [of(numbers[row::count]).double() for row, of in enumerate(self.images)]
+            rows = [of(numbers[row::count].double()) for row, of in enumerate(self.images)]
             return {image: torch.stack(rows, 1).flatten(0, 1)}
 
         return replace(whole, kind="head", run=run, module=self.module, few=None)

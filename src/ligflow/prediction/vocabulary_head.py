@@ -37,7 +37,8 @@ def tokens_of_head(
     """
     if positions is None or not isinstance(score, OfLogits) or layers[-1].layout != USUAL:
         return None
-    count, number = len(positions), len(layers) - 1
+    count, number = 1 if score.rows else len(positions), len(layers) - 1
+    places = torch.tensor(positions).reshape(-1, count)
     short = {
         name: tensor[:, :count] if tensor.ndim > 1 and tensor.shape[1] == last.count else tensor
         for name, tensor in inputs.items()
@@ -47,13 +48,11 @@ def tokens_of_head(
         given: Tensor = resumed(model, short, layers, both[0], {number: vectors}, None, len(layers)).logits
         return given
 
-    few = FewTokens(torch.tensor([list(positions)]), model, logits, (score.of,))
-    own = few.variable(last)
     try:
         with torch.no_grad():
-            ours = logits(torch.stack([own.real, own.reference]))
+            ours = logits(torch.cat([last.real[places], last.reference[places]]))
     except WRONG:
         return None
-    theirs = torch.cat([run.outputs.logits for run in both])
+    theirs = torch.cat([run.outputs.logits for run in both]).reshape(len(ours), count, -1)
     alike = ours.shape == theirs.shape and max_token_error(ours, theirs) <= rounding(theirs)
-    return few if alike else None
+    return FewTokens(places, model, logits, score.rows or (score.of,)) if alike else None
