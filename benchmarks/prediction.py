@@ -135,7 +135,7 @@ def answer(explainer: Explainer, prompt: str, said: str, repeats: int) -> Row:
         repeats,
         warm=True,
     )
-    row = {"what": f"an answer of {len(rows)} tokens over its last word", "reference": "neutral"}
+    row: Row = {"what": f"an answer of {len(rows)} tokens over its last word", "reference": "neutral"}
     row |= {"tokens": len(rows[0].tokens), "points": points(rows[-1]), "seconds": matrix}
     return row | {"single_seconds": single, "times": matrix / single}
 
