@@ -25,6 +25,7 @@ from subjects import Shape
 BASELINES = {"z2z": ("itb", "zero"), "u2z": ("att_itb_a0", "zero")}
 EQUAL = "gauss-legendre:8"
 GEMMA = "embedded:gemma-3-270m"
+TEXTS = (" ".join(subjects.SENTENCE.split()[:16]), subjects.SENTENCE)
 COLUMNS: measure.Columns = {
     "what": text("what"),
     "T": number("tokens", "d"),
@@ -36,6 +37,7 @@ COLUMNS: measure.Columns = {
     "Gflop/s": number("gigaflops", ".0f"),
     "fraction": number("fraction", ".2f"),
     "itb / zero": number("itb_over_zero", ".2f"),
+    "call / routes": number("over_routes", ".2f"),
 }
 
 
@@ -56,8 +58,11 @@ def main(
                 note(f"{name}, {route}, {baseline} ...")
                 rows.append({"what": name, **fraction(alone, shape, route, baseline, repeats)})
     rows += equal_points(where, repeats, tiny)
+    rows += [whole_call(where, text, repeats) for text in (TEXTS[:1] if tiny else TEXTS)]
     settings = {"quadrature": "adaptive", "tol": 1e-3, "repeats": repeats, "tiny": tiny}
-    caption = f"itb / zero: seconds at equal points, {EQUAL}."
+    caption = (
+        f"itb / zero: seconds at equal points, {EQUAL}; call / routes: seconds of `explain` over its routes."
+    )
     measure.report("floor", out, measure.machine(where), settings, rows, COLUMNS, caption)
 
 
@@ -103,6 +108,20 @@ def equal_points(device: torch.device, repeats: int, tiny: bool) -> list[Row]:
         row = {"what": f"Gemma-3-270M, layer {index}", "tokens": len(alone.tokens), "route": "z2z"}
         rows.append(row | {"baseline": "itb", "nodes": 8.0, "seconds": itb, "itb_over_zero": itb / zero})
     return rows
+
+
+def whole_call(device: torch.device, text: str, repeats: int) -> Row:
+    """A whole `explain` over the work of its three routes in all layers, on MiniLM."""
+    explainer, _ = subjects.minilm(device)
+    layers = [OneLayer(explainer, layer) for layer in explainer.prepared.record(text)]
+
+    def routes() -> None:
+        for layer in layers:
+            layer.every_route()
+
+    whole, alone = measure.medians([lambda: explainer.explain(text), routes], device, repeats)
+    row = {"what": "MiniLM, `explain`", "tokens": len(layers[0].tokens), "seconds": whole}
+    return row | {"routes_seconds": alone, "over_routes": whole / alone}
 
 
 def _decoder(device: torch.device, tiny: bool) -> tuple[Explainer, dict[str, torch.Tensor]]:

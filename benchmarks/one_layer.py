@@ -44,6 +44,12 @@ class OneLayer:
         with exact_mode(model.device), prepared(self.layer.module, self.layer.implementation):
             return explain_layer(self.layer, settings, Selection(self.tokens, self.tokens))[route]
 
+    def every_route(self) -> object:
+        """The work of the three routes alone, with all that they share."""
+        model = self.explainer.model
+        with exact_mode(model.device), prepared(self.layer.module, self.layer.implementation):
+            return explain_layer(self.layer, ask(), Selection(self.tokens, self.tokens))
+
     def ends(self, route: str) -> tuple[Float[Tensor, "target scalar"], Float[Tensor, "target scalar"]]:
         """`total = ||F_j(z) - F_j(z(0))||` under `itb`, by two forward passes in float64, and the scale of
         its relative errors: the total, but at least what float32 can tell from 0 in this layer.

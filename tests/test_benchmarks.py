@@ -43,12 +43,13 @@ def read(path: Path) -> dict[str, object]:
 
 def test_floor(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     benchmark("floor").main(repeats=1, tiny=True, out=tmp_path / "floor.json")
-    *rows, last = read(tmp_path / "floor.json")["rows"]
+    *rows, last, call = read(tmp_path / "floor.json")["rows"]
     assert {(row["route"], row["baseline"]) for row in rows} == {
         ("z2z", "itb"), ("z2z", "zero"), ("u2z", "att_itb_a0"), ("u2z", "zero"),
     }  # fmt: skip
     assert all(row["fraction"] > 0 for row in rows)
     assert last["itb_over_zero"] > 0
+    assert call["over_routes"] > 0
 
 
 def test_captum_peer(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
@@ -100,6 +101,14 @@ def test_threads(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None
     assert [(row["busy"], row["threads"]) for row in rows] == [(1, "1"), (1, "chosen")]
     assert [row["taken"] for row in rows if row["threads"] == "1"] == [1]
     assert all(1 <= row["taken"] <= (os.cpu_count() or 1) and row["seconds"] > 0 for row in rows)
+
+
+def test_compiled(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    benchmark("compiled").main(repeats=1, tiny=True, out=tmp_path / "compiled.json")
+    (row,) = read(tmp_path / "compiled.json")["rows"]
+    assert row["rows"] == 46
+    assert row["times"] > 0
+    assert row["fraction"] > 0
 
 
 def test_carried_trace(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:

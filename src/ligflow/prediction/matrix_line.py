@@ -104,13 +104,13 @@ class Line:
         self,
         places: Places,
         slopes: Float[Tensor, "point case token width"],
-        units: Float[Tensor, "row token width"] | None = None,
+        ends: Float[Tensor, "row token 2 width"] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """`s / (D σ²)` and the relevance by token at points, in float64.
 
-        With `units` slopes are those of an example, which are multiplied with these for each row.
+        With `ends` (see `ends_by_unit`) slopes are those of an example, for all its rows.
         """
-        by_end = self._products(slopes) if units is None else self._products_of_rows(slopes, units)
+        by_end = self._products(slopes) if ends is None else self._products_of_rows(slopes, ends)
         low, step = by_end.double().unbind(-1)
         if self._matrices.norm is None:
             return torch.zeros_like(step), step
@@ -126,12 +126,15 @@ class Line:
         ends = self._ends.flatten(0, 1).transpose(1, 2)
         return torch.bmm(by_token.transpose(0, 1), ends).transpose(0, 1).reshape(points, rows, -1, 2)
 
+    def ends_by_unit(self, units: Float[Tensor, "row token width"]) -> Float[Tensor, "row token 2 width"]:
+        """What enters φ at both ends, times what its slopes are multiplied with for each row."""
+        return units[:, :, None] * self._ends
+
     def _products_of_rows(
-        self, slopes: Float[Tensor, "point case token width"], units: Float[Tensor, "row token width"]
+        self, slopes: Float[Tensor, "point case token width"], ends: Float[Tensor, "row token 2 width"]
     ) -> Float[Tensor, "point row token 2"]:
-        """The same of slopes times units: both ends are multiplied with units once for all points."""
-        points, (rows, tokens, _) = len(slopes), units.shape
-        ends = units[:, :, None] * self._ends
+        """The same for rows whose slopes differ by factors, which both ends hold."""
+        points, (rows, tokens, *_) = len(slopes), ends.shape
         if len(self._ends) == 1:
             by_token = slopes[:, 0].transpose(0, 1), ends.transpose(0, 1).flatten(1, 2).mT
             return torch.bmm(*by_token).reshape(tokens, points, rows, 2).permute(1, 2, 0, 3)

@@ -101,6 +101,7 @@ class MatrixPoints:
             self._line = Line.of(segment, matrices, self._variable)
             tops = self._behind(self._towards)
             self._units = self._by_unit(tops)
+            self._ends = None if self._units is None else self._line.ends_by_unit(self._units)
             self._tops = tops if self._units is None else torch.ones_like(tops[: len(self._line)])
         self._slopes = PointSums()  # of c / σ; where φ is unitwise of d / σ
         self._squares: list[Tensor] = []  # s / (D σ²)
@@ -118,7 +119,8 @@ class MatrixPoints:
         first, tops = nodes[:1], self._behind(errors)
         units = self._by_unit(tops)
         extra = self._with_extra(nodes, tops if units is None else None)
-        squares, _ = self._line.scalars(self._line.places(first), extra, units)
+        ends = None if units is None else self._line.ends_by_unit(units)
+        squares, _ = self._line.scalars(self._line.places(first), extra, ends)
         extra = extra if units is None else extra * units
         pulled = self._line.pulled(extra[0], squares[0], first * squares[0].to(first))
         return {self._source: pulled + errors if self._matrices.residual else pulled}
@@ -170,7 +172,7 @@ class MatrixPoints:
         return min(points_at_once(self._sources), max(1, _AT_ONCE // size))
 
     def _add(self, places: Places, slopes: Tensor) -> None:
-        squares, shares = self._line.scalars(places, slopes, self._units)
+        squares, shares = self._line.scalars(places, slopes, self._ends)
         self._nodes.append(places.nodes)
         self._slopes.add(slopes)
         self._squares.append(squares)
@@ -278,7 +280,7 @@ class MatrixPoints:
         part._variable, part._towards, part._tops = (
             sources[self._source], self._towards[rows], self._tops[rows],
         )  # fmt: skip
-        part._units = None if self._units is None else self._units[rows]
+        part._units, part._ends = (None if of is None else of[rows] for of in (self._units, self._ends))
         vars(part).pop("_rest", None)
         part._nodes = [*self._nodes]
         part._slopes = self._slopes.only(rows)
