@@ -29,6 +29,7 @@ Chosen = Int[Tensor, "row choice"]
 
 _TOPK, _MAX = (torch.topk, Tensor.topk), (torch.max, Tensor.max)
 _ARGMAX = (torch.argmax, Tensor.argmax)
+_CHOOSING = frozenset({*_TOPK, *_MAX, *_ARGMAX})
 
 
 class _OnChoices(TorchFunctionMode):
@@ -46,7 +47,7 @@ class _OnChoices(TorchFunctionMode):
         if self.keep_grad and func is torch._C._set_grad_enabled:  # routers may choose under no_grad
             return None
         result = func(*args, **kwargs)
-        if func not in (*_TOPK, *_MAX, *_ARGMAX):
+        if func not in _CHOOSING:
             return result
         scores = args[0] if args else kwargs["input"]
         indices = _indices(func, result, scores, kwargs.get("dim", args[1] if len(args) > 1 else None))

@@ -48,6 +48,8 @@ class keep_double(TorchFunctionMode):  # noqa: N801 (used as a context manager)
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if not kwargs and func not in _WATCHED:  # most calls
+            return func(*args)
         kwargs = dict(kwargs or {})
         if args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
             if func is Tensor.float:
@@ -61,7 +63,8 @@ class keep_double(TorchFunctionMode):  # noqa: N801 (used as a context manager)
 
 
 # of factors that were made apart: frequencies are float64 then, and positions, whole numbers, float32
-_PRODUCTS = (Tensor.__matmul__, Tensor.matmul, torch.matmul, torch.bmm)
+_PRODUCTS = frozenset({Tensor.__matmul__, Tensor.matmul, torch.matmul, torch.bmm})
+_WATCHED = _PRODUCTS | {Tensor.float, Tensor.to, Tensor.type, torch.full}  # what may round without `dtype=`
 
 
 def _is_large(numbers: Iterable[Any]) -> bool:
