@@ -9,6 +9,7 @@ import torch
 from asked_models import gpt2, t5
 from ligflow import CompletenessWarning
 from ligflow.prediction import chain
+from ligflow.prediction.again import chained_again
 from ligflow.prediction.answer import Answer
 from ligflow.prediction.explain import explain_prediction
 from ligflow.prediction.explain_answer import explain_answer
@@ -60,6 +61,19 @@ def test_the_error_is_met_by_every_row() -> None:
         assert float((own.relevance - true.relevance).abs().sum()) < 1e-3 * true.scale
 
 
+def worse(once: Any) -> Any:
+    """A chain whose second row has an error, which is twice as large the second time."""
+    calls = list[int]()
+
+    def with_error(graph: chain.Graph, change: torch.Tensor, *rest: Any) -> chain.Chain:
+        calls.append(len(change))
+        result: chain.Chain = once(graph, change, *rest)
+        result.error[len(change) // 2, 0] += len(calls)
+        return result
+
+    return with_error
+
+
 def test_rows_with_errors_go_through_the_chain_once_more_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     calls, once = list[int](), chain._once
 
@@ -78,6 +92,14 @@ def test_rows_with_errors_go_through_the_chain_once_more_alone(monkeypatch: pyte
     assert float(answer.rows[1].error.sum()) < 1e-3 * exact.scale
     for row in (0, 2):
         assert answer.rows[row].relevance.equal(plain.rows[row].relevance)
+    del calls[:]
+    assert chained_again(answer.rows[1], "").__enter__().result.error[1].sum() < 1e-3 * exact.scale
+    assert calls == [3, 1]
+    monkeypatch.setattr(chain, "_once", worse(once))
+    with pytest.warns(CompletenessWarning):
+        kept = explain_answer(gpt2(), PROMPT, ANSWERED, tol=1e-3)
+    assert float(kept.rows[1].error.sum()) == pytest.approx(1 + float(plain.rows[1].error.sum()))
+    assert kept.rows[1].relevance.equal(plain.rows[1].relevance)
 
 
 def test_a_row_that_misses_the_tolerance_warns() -> None:

@@ -71,6 +71,24 @@ def test_points_are_those_of_autograd(
             assert torch.allclose(a[source], b[source][second], rtol=1e-9, atol=1e-10)
 
 
+def test_many_rows_whose_sums_would_not_fit_go_point_by_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs, _ = runs_of(llama(), ids())
+    graph = graph_of(runs).graph
+    (segment, *_) = [each for each in graph.segments if each.kind == "MLP"]
+    (source,), (image,) = segment.sources, segment.images
+    sources = {source: graph.variables[source]}
+    with AttentionSwitch(runs.model) as attention:
+        attention.to(segment.implementation)
+        above = [{image: _noise(rows, *graph.variables[image].real.shape)} for rows in (1, 20)]
+        size = 5 * 48 * 8  # tokens, numbers that enter φ, bytes of each
+        monkeypatch.setattr(matrix_points, "_KEPT", (9 + 8 * 10) * size)
+        one, many = (points_of(segment, sources, each) for each in above)
+        assert isinstance(one, MatrixPoints)
+        assert isinstance(many, PlainPoints)
+        monkeypatch.setattr(matrix_points, "_KEPT", (9 + 8 * 20) * size)
+        assert isinstance(points_of(segment, sources, above[1]), MatrixPoints)
+
+
 class _Beside(nn.Module):
     """A matrix whose input takes another way too."""
 

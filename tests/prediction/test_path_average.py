@@ -7,6 +7,7 @@ from torch import Tensor
 from ligflow.prediction.path_average import average
 from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.segment import Segment
+from ligflow.prediction.segment_errors import terms_rounding
 
 STEP = torch.tensor([[0.7], [-0.4]], dtype=torch.float64)  # two tokens of one number
 
@@ -80,6 +81,65 @@ def test_a_sharp_step_is_cut_into_halves_and_its_error_is_known() -> None:
     few = _averaged(sharp, 1e-5, max_points=31)
     true = (few.cotangents["x"][0] - wanted * torch.tensor([[1.0], [2.0]])).mul(STEP).abs().sum()
     assert float(few.error) == pytest.approx(float(true), rel=1e-6)  # token by token it is known
+
+
+def test_a_path_is_cut_no_further_where_only_rounding_is_left() -> None:
+    """Large terms that cancel: what float32 leaves of their sum is not less in parts of the path."""
+    factors, ends = torch.tensor([3e4, -1e4, -2e4]), torch.tensor([[0.1], [0.9]]).expand(2, 3)
+
+    def points_of(function) -> int:
+        segment = Segment(
+            "f", 0, "f", ("x",), ("y",), lambda values: {"y": function(values["x"])}, tokenwise=True
+        )
+        variables = {
+            "x": Variable(ends[1:], ends[:1]), "y": Variable(function(ends[1:]), function(ends[:1]))
+        }  # fmt: skip
+        above = {"y": torch.ones(1, 1, 1)}
+        result = average(segment, variables, above, {}, torch.tensor([1e-9], dtype=torch.float64))
+        assert float(result.error) > 1e-9
+        return int(result.points)
+
+    assert points_of(lambda x: (factors * torch.sin(3 * x)).sum(-1, keepdim=True)) <= 31 + 2 * 30
+    sharp = torch.tensor([0.0, 0.0, 1.0])
+    assert points_of(lambda x: (sharp * torch.sigmoid(900 * (x - 0.61))).sum(-1, keepdim=True)) > 31
+
+
+def test_what_large_terms_of_other_tokens_would_hide_is_cut_all_the_same() -> None:
+    """The sharp step of one token is within the roundings of all terms, but is less in parts."""
+    count = 300
+    factors = torch.tensor([3e4, -1e4, -2e4, 0.0])
+    sharp = torch.zeros(count, 4)
+    sharp[0, 3] = 1
+
+    def both(x: Tensor) -> Tensor:
+        return (factors * torch.sin(3 * x) + sharp * torch.sigmoid(900 * (x - 0.61))).sum(-1, keepdim=True)
+
+    segment = Segment("f", 0, "f", ("x",), ("y",), lambda values: {"y": both(values["x"])}, tokenwise=True)
+    ends = torch.tensor([0.1, 0.9])[:, None, None].expand(2, count, 4)
+    variables = {"x": Variable(ends[1], ends[0]), "y": Variable(both(ends[1]), both(ends[0]))}
+    above = {"y": torch.ones(1, count, 1)}
+    limit = torch.tensor([1e-9], dtype=torch.float64)
+    once, cut = (average(segment, variables, above, {}, limit, max_points=most) for most in (31, 511))
+    rounding = 40 * terms_rounding({"x": variables["x"]}, once.cotangents)
+    assert float(once.error) < float(rounding.sum())
+    wanted = float((both(ends[1]) - both(ends[0]))[0, 0])
+    off = [abs(float(each.cotangents["x"][0, 0] @ torch.full((4,), 0.8)) - wanted) for each in (once, cut)]
+    assert off[1] < off[0] / 4
+    assert int(cut.points) > 91
+
+
+def test_rows_that_are_done_wait_for_those_whose_path_is_cut() -> None:
+    def sharp(x: Tensor) -> Tensor:
+        return torch.sigmoid(900 * (x - 0.61))
+
+    segment, variables = _segment(sharp)
+    above = {"y": torch.tensor([[[1.0], [2.0]], [[0.0], [0.0]]], dtype=torch.float64)}
+    limits = torch.full((2,), 1e-5, dtype=torch.float64)
+    result = average(segment, variables, above, {}, limits, max_points=2000)
+    alone = average(segment, variables, {"y": above["y"][:1]}, {}, limits[:1], max_points=2000)
+    torch.testing.assert_close(result.cotangents["x"][:1], alone.cotangents["x"], atol=1e-12, rtol=1e-12)
+    assert float(result.error[0]) <= 1e-5
+    assert not result.cotangents["x"][1].any()
 
 
 def test_where_tokens_mix_the_error_is_estimated_from_three_levels() -> None:

@@ -4,7 +4,13 @@ import torch
 
 from ligflow.prediction.path_variable import Variable
 from ligflow.prediction.segment import Segment
-from ligflow.prediction.segment_errors import extrapolated, on_one_axis, relevance_by_token, sum_of
+from ligflow.prediction.segment_errors import (
+    extrapolated,
+    on_one_axis,
+    relevance_by_token,
+    sum_of,
+    terms_rounding,
+)
 
 X = Variable(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.ones(2, 2))  # steps 1, 0 and -1, 2
 E = Variable(torch.tensor([[5.0]]), torch.tensor([[1.0]]), offset=2)  # a token of another stream
@@ -18,6 +24,8 @@ def test_sums_are_those_of_cotangents_by_steps_on_one_axis() -> None:
     assert float(sought.total) == 7
     eps = torch.finfo(torch.float32).eps
     torch.testing.assert_close(sought.rounding, torch.tensor([(1 + 0 + 2 + 6 + 2) * eps]).double())
+    terms = terms_rounding({"x": X, "e": E}, above)  # |1 + 0| + |-2 + 6|, and 2: signs do not cancel
+    torch.testing.assert_close(terms, torch.tensor([[1.0, 2 + 6, 2.0]]).double() * eps)
     assert relevance_by_token({"x": X, "e": E}, above).tolist() == [[1.0, 4.0, 2.0]]
     assert on_one_axis([torch.ones(1, 2), torch.ones(1, 1)], [X, X], 2).tolist() == [[2.0, 1.0]]
 

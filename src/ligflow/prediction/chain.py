@@ -42,6 +42,13 @@ class Graph:
     tokens: int
     score: str = "score"
 
+    @property
+    def by_row(self) -> bool:
+        """Whether rows of an answer are examples to the head alone."""
+        *_, head = self.segments
+        few = head.few is not None and self.variables[self.score].rows
+        return few and not self.variables[head.sources[0]].rows
+
     def of_rows(self, rows: Sequence[int]) -> "Graph":
         """The graph of some rows of an answer that the head takes as examples."""
         *others, head = self.segments
@@ -129,6 +136,8 @@ def chain(
     `change` is the change of each score between the two runs. Where rows are examples, `of_rows` gives the
     graph of some of them, so that those with errors go through it once more alone; so do rows of an answer.
     """
+    if of_rows is None and graph.by_row:
+        of_rows = graph.of_rows
     with AttentionSwitch(model) as attention:
         return _chain(graph, change, accuracy, attention, report, of_rows)
 

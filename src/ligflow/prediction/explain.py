@@ -7,7 +7,6 @@ from ligflow.explainer.prepared_model import PreparedModel
 from ligflow.inputs.checks import Inputs
 from ligflow.prediction.assembly import assemble, warn_unmet
 from ligflow.prediction.chain import chain
-from ligflow.prediction.graph import SCORE
 from ligflow.prediction.prediction import Prediction
 from ligflow.prediction.question import Question
 from ligflow.prediction.question_graph import accuracy_of, taken_apart
@@ -54,8 +53,7 @@ def explain_rows(
             runs, built = taken_apart(copy, subject, instead, settings)
             change = (built.scores[0] - built.scores[1]).double()
             with told(progress, "segments", f"{len(built.graph.segments)} segments") as report:
-                by_row = built.graph.of_rows if built.graph.variables[SCORE].rows else None
-                result = chain(built.graph, change, accuracy_of(settings), runs.model, report, by_row)
+                result = chain(built.graph, change, accuracy_of(settings), runs.model, report)
             return [
                 assemble(whole, subject, instead, settings, about, runs, built, result, row)
                 for row in range(len(change))

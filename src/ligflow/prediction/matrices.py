@@ -136,7 +136,7 @@ def matrices_of(segment: Segment, probes: Tensor) -> Matrices | None:
         tuple(matrix for call in first if (matrix := _matrix(call)) is not None),
         None if last is None else _matrix(last), residual,
         {call.module: call.given.shape[-1] for call in noted if call.module not in reached}, around,
-        last is not None and _is_unitwise(first, last.taken),
+        last is not None and segment.tokenwise and _is_unitwise(first, last.taken),
     )  # fmt: skip
 
 
@@ -151,9 +151,13 @@ def _is_unitwise(first: Sequence[_Noted], taken: Tensor) -> bool:
         for towards in (random, torch.ones_like(random))
     )
     return all(
-        one is not None and bool((own - random * one).abs().max() <= 30 * rounding(taken) * own.abs().max())
+        one is not None and bool(one.any()) and _is_near(own, random * one)
         for own, one in zip(of_random, of_ones, strict=True)
     )
+
+
+def _is_near(ours: Tensor, theirs: Tensor) -> bool:
+    return bool((ours - theirs).abs().max() <= 30 * rounding(ours) * ours.abs().max())
 
 
 def _around(segment: Segment, modules: Sequence[nn.Module], probes: Tensor) -> nn.Module | None:

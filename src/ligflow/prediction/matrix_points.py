@@ -37,6 +37,7 @@ from ligflow.recording.tolerances import max_token_error, rounding
 
 _AT_ONCE = 2**21  # numbers in front of φ at most, of all points together: more than that leave the caches
 _KEPT = 2**29  # bytes of sums over points at most; with more rows than that each point goes by itself
+_OF_ROW = 8  # numbers for each that enters a unitwise φ, of each row
 
 
 def points_of(segment: Segment, sources: Mapping[str, Variable], above: Cotangents) -> "Points":
@@ -60,8 +61,11 @@ def _inner(
     matrices = known_matrices(bare, variable, lambda *found: _right(bare, *found))
     if matrices is not None:
         width = sum(matrix.weight.shape[1] for matrix in matrices.first)
-        (rows,) = {1 if matrices.unitwise and not variable.rows else len(tensor) for tensor in above.values()}
-        if LEVELS * rows * variable.count * width * variable.real.element_size() <= _KEPT:
+        (rows,) = {len(tensor) for tensor in above.values()}
+        copies = LEVELS * rows
+        if matrices.unitwise:  # sums of examples, and of each row its units, ends, and two levels of slopes
+            copies = LEVELS * (rows if variable.rows else 1) + _OF_ROW * rows
+        if copies * variable.count * width * variable.real.element_size() <= _KEPT:
             return MatrixPoints(segment, matrices, sources, above)
     return PlainPoints(segment, sources, above)
 
@@ -78,7 +82,10 @@ def _right(segment: Segment, matrices: Matrices, probes: Tensor) -> bool:
         return False
     for node in (0.3, 0.8):
         at, points = torch.tensor([node], dtype=torch.float64), points.fresh()
-        points.at(at)
+        try:
+            points.at(at)
+        except (RuntimeError, ValueError):  # φ has another form than the matrices say
+            return False
         ours, theirs = points.cotangents([0], 1.0)[0], pulled_back(segment, variables, above, {}, at)[0]
         own, true = points.by_token(0, 1.0), relevance_by_token(variables, {source: theirs[source][0]})
         if not max_token_error(ours[source], theirs[source][0]) <= 30 * rounding(probes):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -31,7 +31,8 @@ from ligflow.prediction.segment_errors import (
 
 _IN_HALVES = 3  # the level of each part of a path that is cut
 _ROUNDINGS = 20  # what is off by so many roundings of `m ΔF` is not refined
-_CUT_ROUNDINGS = 40  # what is off by so many of all terms of `g Δv` is not mended by a path in parts
+_CUT_ROUNDINGS = 40  # what is off by so many of all terms of `g Δv`, and no less in parts, stays in parts
+_CUTS = 2  # after which that shows: the first takes as many points as the whole path had
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +177,15 @@ class _Work:
         residue = by_token.sum(-1) - self.sought.total.cpu()
         return torch.maximum(estimate, residue.abs())
 
+    def is_rounding(self, parts: Sequence[_Part], cotangents: Cotangents) -> Bool[Tensor, " row"]:
+        """Whether what all parts leave may be rounding: of every token, where errors are known by token."""
+        rounding = _CUT_ROUNDINGS * terms_rounding(self.sources, cotangents).cpu()
+        if not self.segment.tokenwise:
+            return self.error(parts) <= rounding.sum(-1)
+        by_token = _total(part.by_token for part in parts)
+        off = (by_token - self.sought.by_token(by_token.shape[-1]).cpu()).abs()
+        return (off <= rounding).all(-1)
+
     def judged(self, parts: Sequence[_Part], count: int) -> Average:
         """The average of all parts, and its errors."""
         both = [part.cotangents() for part in parts]
@@ -289,15 +299,6 @@ def average(
         if work.apart:
             work, points = work.only(~met), points.only(~met)
         waiting = waiting[~met] if work.examples else waiting
-    rows, last = kept[-1]
-    own = {name: variable.only(rows) if variable.rows else variable for name, variable in sources.items()}
-    rounding = _CUT_ROUNDINGS * terms_rounding(own, last.cotangents)
-    cut = torch.isin(waiting, rows[last.error > rounding])
-    if not bool(cut.any()):
-        return joined(kept, len(enough), extra)
-    if work.apart:
-        work, points = work.only(cut), points.only(cut)
-    waiting = waiting[cut]
     kept.append((waiting, _finer(work, points, kept[-1], waiting, enough, max_points)))
     return joined(kept, len(enough), extra)
 
@@ -339,9 +340,10 @@ def _in_halves(
     """
     nothing = torch.zeros(len(work.sought.rounding), dtype=torch.float64)
     count, each = int(before.points.max()), _count(_IN_HALVES)
+    hopeless = torch.zeros_like(enough, dtype=torch.bool)
     parts = [_Part(0.0, 1.0, 0, points, nothing[:, None], nothing[:, None], nothing, nothing)]
     error = before.error
-    while count + 2 * each <= max_points and not bool((error <= enough).all()):
+    while count + 2 * each <= max_points and not bool((hopeless | (error <= enough)).all()):
         worst = max(parts, key=lambda part: float((_of(part.change, rows) / enough.clamp(min=1e-300)).max()))
         middle = (worst.low + worst.high) / 2
         parts.remove(worst)
@@ -351,11 +353,14 @@ def _in_halves(
             parts.append(work.part(low, high, _IN_HALVES, half))
         count += 2 * each
         error = _of(work.error(parts), rows)
+        if len(parts) > _CUTS and rows is None:
+            hopeless = work.is_rounding(parts, before.cotangents) & (error > 0.9 * before.error)
     if len(parts) == 1:
         return before
     result = work.judged(parts, count)
     result = result if rows is None else result.only(rows)
-    return result if bool((result.error <= before.error).all()) else before
+    better = result.error <= before.error
+    return result if bool(better.all()) else before.with_rows(better.nonzero()[:, 0], result.only(better))
 
 
 def _of(change: Tensor, rows: Tensor | None) -> Tensor:

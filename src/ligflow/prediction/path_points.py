@@ -15,6 +15,8 @@ from ligflow.prediction.segment import Segment
 from ligflow.prediction.segment_errors import relevance_by_token
 from ligflow.progress import between_points
 
+_OF_VOCABULARY = 16  # times fewer points at once
+
 
 def weights_of(level: int, width: float) -> Float[Tensor, " point"]:
     """The weights of a level's points on a part of a path."""
@@ -87,7 +89,10 @@ class PlainPoints:
 
     def at(self, nodes: Float[Tensor, " point"]) -> None:
         """Adds points."""
-        for block in nodes.split(points_at_once(self._sources)) if len(nodes) else ():
+        count = points_at_once(self._sources)
+        if self._segment.kind == "head":  # of each token a number for every word of a vocabulary, in float64
+            count = max(1, count // _OF_VOCABULARY)
+        for block in nodes.split(count) if len(nodes) else ():
             between_points()
             self._add(pulled_back(self._segment, self._sources, self._above, {}, block)[0])
 

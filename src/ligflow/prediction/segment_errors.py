@@ -61,13 +61,15 @@ def relevance_by_token(sources: Mapping[str, Variable], cotangents: Cotangents) 
     return on_one_axis(parts, list(sources.values()), width)
 
 
-def terms_rounding(sources: Mapping[str, Variable], cotangents: Cotangents) -> Float[Tensor, " row"]:
-    """The size of a rounding of all terms that relevance is the sum of, `eps Σ |g_i Δv_i|`."""
-    total = torch.zeros(())
-    for name, variable in sources.items():
-        terms = (cotangents[name].double() * variable.step.double()).abs().flatten(1).sum(-1)
-        total = total + terms.cpu() * torch.finfo(variable.real.dtype).eps
-    return total
+def terms_rounding(sources: Mapping[str, Variable], cotangents: Cotangents) -> Float[Tensor, "row token"]:
+    """The size of a rounding of all terms that a token's relevance is the sum of, `eps Σ |g_i Δv_i|`."""
+    parts = [
+        variable.by_token((cotangents[name].double() * variable.step.double()).abs())
+        * torch.finfo(variable.real.dtype).eps
+        for name, variable in sources.items()
+    ]
+    width = max(variable.offset + variable.count for variable in sources.values())
+    return on_one_axis(parts, list(sources.values()), width)
 
 
 def on_one_axis(parts: Sequence[Tensor], variables: Sequence[Variable], width: int) -> Tensor:
