@@ -99,7 +99,7 @@ def test_a_path_is_cut_no_further_where_only_rounding_is_left() -> None:
         assert float(result.error) > 1e-9
         return int(result.points)
 
-    assert points_of(lambda x: (factors * torch.sin(3 * x)).sum(-1, keepdim=True)) <= 31 + 2 * 30
+    assert points_of(lambda x: (factors * torch.sin(3 * x)).sum(-1, keepdim=True)) <= 31 + 4 * 30
     sharp = torch.tensor([0.0, 0.0, 1.0])
     assert points_of(lambda x: (sharp * torch.sigmoid(900 * (x - 0.61))).sum(-1, keepdim=True)) > 31
 

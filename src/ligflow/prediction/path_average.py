@@ -32,7 +32,7 @@ from ligflow.prediction.segment_errors import (
 _IN_HALVES = 3  # the level of each part of a path that is cut
 _ROUNDINGS = 20  # what is off by so many roundings of `m ΔF` is not refined
 _CUT_ROUNDINGS = 40  # what is off by so many of all terms of `g Δv`, and no less in parts, stays in parts
-_CUTS = 2  # after which that shows: the first takes as many points as the whole path had
+_CUTS = 2  # in a row, in which that shows
 
 
 @dataclass(frozen=True, eq=False)
@@ -340,6 +340,7 @@ def _in_halves(
     """
     nothing = torch.zeros(len(work.sought.rounding), dtype=torch.float64)
     count, each = int(before.points.max()), _count(_IN_HALVES)
+    least, in_vain = before.error, torch.zeros(len(before.error))
     hopeless = torch.zeros_like(enough, dtype=torch.bool)
     parts = [_Part(0.0, 1.0, 0, points, nothing[:, None], nothing[:, None], nothing, nothing)]
     error = before.error
@@ -353,8 +354,10 @@ def _in_halves(
             parts.append(work.part(low, high, _IN_HALVES, half))
         count += 2 * each
         error = _of(work.error(parts), rows)
-        if len(parts) > _CUTS and rows is None:
-            hopeless = work.is_rounding(parts, before.cotangents) & (error > 0.9 * before.error)
+        in_vain = torch.where(error < 0.9 * least, 0, in_vain + 1)
+        least = torch.minimum(least, error)
+        if rows is None:
+            hopeless = (in_vain >= _CUTS) & work.is_rounding(parts, before.cotangents)
     if len(parts) == 1:
         return before
     result = work.judged(parts, count)
