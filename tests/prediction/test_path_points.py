@@ -1,4 +1,7 @@
+from collections.abc import Mapping
+
 import torch
+from torch import Tensor
 
 from ligflow.method.quadrature_rules import LEVELS, patterson_weights
 from ligflow.prediction.path_points import PlainPoints, PointSums
@@ -28,3 +31,19 @@ def test_sums_over_points_are_those_of_every_rule_however_they_come() -> None:
             sought = torch.einsum("p,prd->rd", weights, points[: len(weights)])
             assert torch.allclose(sums.of(level, 0.25), sought, rtol=1e-12, atol=1e-12)
             assert torch.allclose(sums.only(rows).of(level, 0.25), sought[rows], rtol=1e-12, atol=1e-12)
+
+
+def test_fewer_points_of_a_vocabulary_go_through_at_once() -> None:
+    counts = list[int]()
+
+    def run(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        counts.append(len(values["x"]))
+        return {"y": values["x"].square()}
+
+    for kind, wanted in (("head", [6, 6, 3]), ("MLP", [15])):
+        segment = Segment("f", None, kind, ("x",), ("y",), run)
+        sources = {"x": Variable(torch.ones(10, 1), torch.zeros(10, 1))}
+        points = PlainPoints(segment, sources, {"y": torch.ones(1, 10, 1)})
+        points.at(torch.linspace(0.1, 0.9, 15, dtype=torch.float64))
+        assert counts == wanted
+        del counts[:]

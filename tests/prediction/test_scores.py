@@ -52,3 +52,12 @@ def test_a_function_gives_a_number_for_each_point(values: Any) -> None:
     assert own_score(lambda outputs: outputs.logits[:, 0, 1])(TOKENS).shape == (2, 1)
     with pytest.raises(LigflowError, match="score is 'loss'; choose from logprob, logit"):
         check_score("loss")
+
+
+def test_scores_of_float32_logits_are_computed_in_float64() -> None:
+    """The probabilities of a large vocabulary would not sum to 1 otherwise, nor their slopes to 0."""
+    logits = 4 * torch.randn(1, 1, 2**18, generator=torch.Generator().manual_seed(0))
+    score = tokens_score([7], "logprob")(SimpleNamespace(logits=logits))
+    wanted = float(logits.double().log_softmax(-1)[0, 0, 7])
+    assert float(score) == pytest.approx(wanted, abs=1e-12)
+    assert abs(float(logits.log_softmax(-1)[0, 0, 7]) - wanted) > 1e-9

@@ -147,9 +147,7 @@ class MatrixPoints:
         """Adds points; the slopes of other cotangents at the first of them, or its own."""
         first, count = nodes[:1], self._at_once
         if tops is None:
-            places = self._line.places(nodes[:count])
-            (slopes,) = self._slopes_at(places, [self._tops.expand(len(places.nodes), *self._tops.shape)])
-            self._add(places, slopes)
+            slopes = self._block(nodes[:count])
             self.at(nodes[count:])
             return slopes[:1]
         count = min(len(nodes), max(1, self._at_once - 1))
@@ -169,8 +167,14 @@ class MatrixPoints:
         """Adds points."""
         for block in nodes.split(self._at_once) if len(nodes) else ():
             between_points()
-            places = self._line.places(block)
-            self._add(places, *self._slopes_at(places, [self._tops.expand(len(block), *self._tops.shape)]))
+            self._block(block)
+
+    def _block(self, nodes: Float[Tensor, " point"]) -> Float[Tensor, "point case token width"]:
+        """Adds points that go through φ together; their slopes."""
+        places = self._line.places(nodes)
+        (slopes,) = self._slopes_at(places, [self._tops.expand(len(nodes), *self._tops.shape)])
+        self._add(places, slopes)
+        return slopes
 
     @property
     def _at_once(self) -> int:
