@@ -7,7 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from ligflow.method.panels import FIRST, LAST, Panel, beside, count_of, nodes_between, panel_of
+from ligflow.method.panels import (
+    FIRST,
+    LAST,
+    Panel,
+    beside,
+    count_of,
+    nodes_between,
+    panel_of,
+    shown_of,
+    times_missing,
+)
 from ligflow.method.quadrature_rules import fixed_rule, patterson_nodes, patterson_weights
 
 EVERY = torch.tensor([0])
@@ -63,13 +73,35 @@ def test_the_error_is_told_by_the_pace_and_for_kinks_by_the_change() -> None:
     """`d min(1, 2 r^2)` while the path is whole; once it was divided, a fifth of d at least."""
     a = nodes(0.0, 1.0, FIRST)
     whole, part = panel(0.0, 1.0, FIRST, torch.exp(2 * a)), panel(0.5, 1.0, FIRST, torch.exp(2 * a))
-    smooth, rough = torch.tensor([False]), torch.tensor([True])
+    smooth, rough, unseen = torch.tensor([False]), torch.tensor([True]), torch.zeros(1, 1)
     change, before = whole.changes.flatten().tolist()
     expected = max(change * min(1, 2 * (change / before) ** 2), float(whole.decay))
-    assert float(whole.error(smooth)) == pytest.approx(expected)
-    assert float(whole.error(rough)) == pytest.approx(max(change, before / 5))
-    assert float(part.error(smooth)) == pytest.approx(max(change / 2 / 5, float(part.decay)))
+    assert float(whole.error(smooth, unseen)) == pytest.approx(expected)
+    assert float(whole.error(rough, unseen)) == pytest.approx(max(change, before / 5))
+    assert float(part.error(smooth, unseen)) == pytest.approx(max(change / 2 / 5, float(part.decay)))
     assert whole.quick().all()
+    for shown, less in ((0.3, 1.0), (0.5, 2.0), (1.0, 8.0)):
+        seen = torch.full((1, 1), shown)
+        assert float(whole.error(smooth, seen)) == pytest.approx(expected / less)
+        assert float(whole.error(rough, seen)) == pytest.approx(max(change, before / 5))
+
+
+def test_what_the_sum_shows_of_the_changes_says_how_far_it_is_a_witness() -> None:
+    """Sources that move alike, against each other by a half, and against each other by all; and a kink."""
+    a = nodes(0.0, 1.0, FIRST)
+    wave = torch.exp(4 * a)
+
+    def shown(*sources: Tensor) -> float:
+        seen = panel(0.0, 1.0, FIRST, *sources)
+        return float(shown_of(seen.summed, seen.changes[0]))
+
+    assert shown(wave, 3 * wave) == pytest.approx(1)
+    assert shown(wave, -wave / 3) == pytest.approx(0.5)
+    assert shown(wave, -wave) == pytest.approx(0, abs=1e-9)
+    assert shown(torch.zeros_like(a)) == 0
+    assert shown((a > 0.3).to(a)) == 0
+    shares = torch.tensor([[1.0, 0.75, 0.5, 0.1, 0.0]], dtype=torch.float64)
+    assert times_missing(shares)[0].tolist() == pytest.approx([1.5, 2, 3, 3, 3])
 
 
 @pytest.mark.parametrize("level", [FIRST, 3])
@@ -101,7 +133,9 @@ def test_parts_have_an_error_of_their_own_that_no_sum_witnesses() -> None:
     trusted = change * min(1, max(0.2, 10 * (change / before) ** 2))
     assert float(parted.part_error(smooth)) == pytest.approx(max(trusted, float(apart.decay)))
     assert float(parted.part_error(rough)) == pytest.approx(max(change, before / 5))
-    torch.testing.assert_close(parted.error(smooth), summed.error(smooth), rtol=0, atol=1e-15)
+    torch.testing.assert_close(
+        parted.error(smooth, torch.ones(1, 1)), summed.error(smooth, torch.ones(1, 1)), rtol=0, atol=1e-15
+    )
     assert parted.parts is not None
     torch.testing.assert_close(parted.parts.value, apart.value)
     torch.testing.assert_close(parted.parts.start, apart.ends[0])

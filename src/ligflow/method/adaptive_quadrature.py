@@ -6,11 +6,17 @@ each target: an estimate of the error, source by source, and that sum (completen
 A panel is integrated by the nested Gauss-Patterson rules with 1, 3, 7, 15 and 31
 nodes [patterson1968]. With d_m the change from the previous rule and r = d_m / d_(m-1) the pace,
 the error is estimated as `d_m min(1, 10 r^2)`: where doubling the nodes gains a digit or more, the
-next doubling gains at least twice as many. While [0, 1] is one panel the sum is a second witness:
-`2 r^2` will do where it also holds to a third of the tolerance. Two rules may agree by luck, or since
-errors at mirror images cancel; so the last coefficients of the interpolating polynomial have to be small
-as well, odd and even ones (see `panels`). Where doubling gains nothing (kinks of an activation), the
-changes themselves count.
+next doubling gains at least twice as many; while [0, 1] is one panel, `2 r^2` will do. Two rules may agree
+by luck, or since errors at mirror images cancel; so the last coefficients of the interpolating polynomial
+have to be small as well, odd and even ones (see `panels`). Where doubling gains nothing (kinks of an
+activation), the changes themselves count.
+
+The sum is a second witness, and the better one: what is missing from it is known, not estimated. It tells of
+the sources so far as their errors do not cancel in it, as their last changes show, of all panels together:
+s = |sum_k d_k| / sum_k |d_k|. So a target passes on its estimates over `max(1, 8 s^2)` where what is missing,
+`|sum - total|`, times `min(3, 1.5 / s)` is within the tolerance too (times 1.5 for divided paths). Its
+error is said to be the larger of that and of the estimates themselves, or the tolerance where it has passed
+above it.
 
 A panel that does not converge is divided: into halves, or where it is steepest beside a = 0
 geometrically, four decades at a time, because norms put boundary layers and jumps there. What no node
@@ -25,11 +31,21 @@ import torch
 from torch import Tensor
 
 from ligflow.method.integral import Integral, Integrand, looks_near_start, sums_of
-from ligflow.method.panels import FIRST, LAST, Panel, beside, count_of, nodes_between, panel_of
+from ligflow.method.panels import (
+    FIRST,
+    LAST,
+    MISSING,
+    Panel,
+    beside,
+    count_of,
+    nodes_between,
+    panel_of,
+    shown_of,
+    times_missing,
+)
 
 GRADED_TO = 1e-22
 _STILL = 0.1  # changes below this part of the tolerance cannot explain a failing sum
-_CLOSE = 1 / 3  # of the tolerance: the sum that lets a panel pass on the bolder of two estimates
 _WIDE = 0.05  # a panel that was made by dividing and is wider has to show its pace, with 15 nodes
 _FLAT = 0.1  # of its parts: the slope of the sum at a = 0 below which a path starts flat
 _HIDDEN = 0.2  # of what is off there, times the way to the first node: what it amounts to
@@ -60,7 +76,7 @@ class AdaptiveIntegration:
         self.used = torch.zeros_like(self.targets)
         self.rough = torch.zeros_like(self.targets, dtype=torch.bool)
         self.divided = torch.zeros_like(self.rough)
-        self.error = torch.zeros_like(total)
+        self.error, self.shown = torch.zeros_like(total), torch.zeros_like(total)
         self.met = torch.zeros_like(total, dtype=torch.bool)
 
     def run(self) -> Integral:
@@ -127,8 +143,7 @@ class AdaptiveIntegration:
         size, hidden = start.abs().sum(-1), torch.zeros_like(panel.before)
         flat = torch.where(start.sum(-1) < _FLAT * size, size, 0)
         asks = panel.first * torch.maximum(flat, panel.steep) > _STILL * limit
-        passes = (panel.error(self.rough[panel.targets]) <= limit).all(-1)
-        rows = (asks.any(-1) & passes).nonzero()[:, 0]
+        rows = (asks.any(-1) & (self._error_alone(panel) <= limit).all(-1)).nonzero()[:, 0]
         if len(rows):
             node = torch.full((1,), _PROBE * panel.first, dtype=torch.float64, device="cpu")
             near = self._evaluate(node, panel.targets[rows])[0]
@@ -136,6 +151,19 @@ class AdaptiveIntegration:
             off = (near - start[rows]).abs().sum(-1)
             hidden[rows] = _HIDDEN * panel.first * off
         return hidden
+
+    def _error_alone(self, panel: Panel) -> Tensor:
+        """What a panel by itself says of its error, by the sum too where it is the whole path."""
+        shown = shown_of(panel.summed, panel.changes[0])
+        error = panel.error(self.rough[panel.targets], shown)
+        if not panel.is_whole():
+            return error
+        missing = (panel.value.sum(-1) - self.total[panel.targets]).abs()
+        return torch.maximum(error, times_missing(shown) * missing)
+
+    def _error(self, panel: Panel) -> Tensor:
+        """What a panel adds to the errors of its targets, so far as no sum is a witness of it."""
+        return panel.error(self.rough[panel.targets], self.shown[panel.targets])
 
     def _beside(self) -> None:
         """What may hide between neighbours, in both of them."""
@@ -164,15 +192,22 @@ class AdaptiveIntegration:
             if panel.low > 0:
                 self.rough[panel.targets] |= panel.is_rough()
         value, error = torch.zeros_like(self.value), torch.zeros_like(self.error)
-        change = torch.zeros_like(self.error)
+        change, summed = torch.zeros_like(self.error), torch.zeros_like(self.error)
         for panel in self.panels:
             value[panel.targets] += panel.value
-            error[panel.targets] += panel.error(self.rough[panel.targets])
             change[panel.targets] += panel.changes[0]
+            summed[panel.targets] += panel.summed
+        self.shown, witnessed = shown_of(summed, change), torch.zeros_like(self.error)
+        for panel in self.panels:
+            error[panel.targets] += panel.error(self.rough[panel.targets])
+            witnessed[panel.targets] += self._error(panel)
+        times = torch.where(self.divided[:, None], MISSING, times_missing(self.shown))
+        missing = times * (value.sum(-1) - self.total).abs()
         limit = self.tol * self.scale
-        close = torch.where(self.divided | self.rough, 1, _CLOSE)[:, None] * limit
-        met = (error <= limit) & ((value.sum(-1) - self.total).abs() <= close)
-        self.estimated, self.still = (error <= limit).all(-1), (change <= _STILL * limit).all(-1)
+        met = (witnessed <= limit) & (missing <= limit)
+        self.estimated, self.still = (witnessed <= limit).all(-1), (change <= _STILL * limit).all(-1)
+        error = torch.maximum(error, missing)
+        error = torch.where(met, torch.minimum(error, limit), error)
         broken = ~torch.isfinite(value).flatten(1).all(-1)  # NaN cannot be refined away
         final = met.all(-1) | broken | self._stuck() | (self.used >= self.max_nodes)
         booked = final & self._open_targets()
@@ -244,7 +279,7 @@ class AdaptiveIntegration:
         change between rules (kinks defeat the estimate); where nothing changes, mass hides at a = 0.
         """
         share = self.tol * self.scale[panel.targets] / (2 * count[panel.targets, None])
-        above = (panel.error(self.rough[panel.targets]) > share).any(-1)
+        above = (self._error(panel) > share).any(-1)
         moving = (panel.changes[0] > _STILL * share).any(-1)
         hiding = torch.full_like(above, panel.low == 0 and panel.high > GRADED_TO)
         estimated, still = self.estimated[panel.targets], self.still[panel.targets]
@@ -261,7 +296,7 @@ class AdaptiveIntegration:
         """Whether to divide towards a = 0: where the worst scalar is steepest there, or mass hides there."""
         if panel.low > 0:
             return torch.zeros_like(panel.targets, dtype=torch.bool)
-        error = panel.error(self.rough[panel.targets]) / self.scale[panel.targets]
+        error = self._error(panel) / self.scale[panel.targets]
         steep = ((panel.steep > 0) | (panel.before > 0)).gather(1, error.argmax(-1, keepdim=True))[:, 0]
         return steep | self._hiding(panel)
 

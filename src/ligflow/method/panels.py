@@ -7,7 +7,8 @@ Three things are asked of the values, for each scalar over all its sources:
   the nodes. The last six make three pairs of an odd and an even one (after [berntsen1991]), so
   that no symmetry hides an error. With T the last pair and r the slower of the two steps to it, the
   error is about T r^2, and at the very least a tenth of that;
-- where the integrand is steepest: beside a = 0, or elsewhere.
+- where the integrand is steepest: beside a = 0, or elsewhere;
+- how much of the changes their sum over sources shows: so far the sum, which is known, is a witness of them.
 """
 
 from dataclasses import dataclass, replace
@@ -23,7 +24,9 @@ from ligflow.method.quadrature_rules import LEVELS, patterson_nodes, patterson_w
 
 FIRST = 2  # a panel starts with the 7-node rule, which contains those with 1 and 3
 LAST = LEVELS - 1
-_SAFE, _WITNESSED = 10.0, 2.0  # what r^2 is multiplied by; the second while the sum is a witness
+_SAFE, _WITNESSED = 10.0, 2.0  # what r^2 is multiplied by; the second while the path is whole
+_SHOWN = 8.0  # by how much estimates are less where the sum shows all of the changes
+MISSING, _MOST_MISSING = 1.5, 3.0  # times what is missing from the sum, where it shows all changes; at most
 _GAIN = 0.2  # the most that a doubling is trusted to gain where the path had to be divided
 _LUCK = 0.2  # near a kink two rules may agree by luck; the change before is then the better witness
 _DECAY = 0.1  # the part of T r^2 that the error cannot be below
@@ -110,7 +113,8 @@ class PanelParts:
 class Panel:
     """[low, high] for some targets: the integral, its last two changes, and what else the values said.
 
-    `steep` is the largest step between nodes where that is beside the low end, else 0.
+    `summed` is the last change of the sum over sources, 0 where that doubling brought no digit, and
+    `steep` the largest step between nodes where that is beside the low end, else 0.
     `values` are kept while the panel can climb, those of `parts` where there are some; `ends` is the
     interpolating polynomial at low and high, and `blur` by how much that may be off. `before` is what may
     hide before the first node of the path, and `beside` what may hide between the last nodes of neighbours.
@@ -123,6 +127,7 @@ class Panel:
     values: Float[Tensor, "node target scalar added"]
     value: Float[Tensor, "target scalar source"]
     changes: Float[Tensor, "two target scalar"]
+    summed: Float[Tensor, "target scalar"]
     decay: Float[Tensor, "target scalar"]
     steep: Float[Tensor, "target scalar"]
     ends: Float[Tensor, "two target scalar source"]
@@ -143,8 +148,8 @@ class Panel:
         rows = keep.nonzero()[:, 0]
         return Panel(
             self.low, self.high, self.level, self.targets[rows], self.values[:, rows], self.value[rows],
-            self.changes[:, rows], self.decay[rows], self.steep[rows], self.ends[:, rows], self.blur[rows],
-            self.before[rows], self.beside[rows], self.parts and self.parts.part(rows),
+            self.changes[:, rows], self.summed[rows], self.decay[rows], self.steep[rows], self.ends[:, rows],
+            self.blur[rows], self.before[rows], self.beside[rows], self.parts and self.parts.part(rows),
         )  # fmt: skip
 
     @property
@@ -161,10 +166,15 @@ class Panel:
         """Whether this is the undivided path."""
         return (self.low, self.high) == (0.0, 1.0)
 
-    def error(self, rough: Bool[Tensor, " panel_target"]) -> Float[Tensor, "panel_target scalar"]:
-        """The estimate by pace and decay; for targets with kinks the changes themselves."""
+    def error(
+        self, rough: Bool[Tensor, " panel_target"], shown: Float[Tensor, "panel_target scalar"] | None = None
+    ) -> Float[Tensor, "panel_target scalar"]:
+        """The estimate by pace and decay, or for kinks the changes; with `shown` over `max(1, 8 shown^2)`."""
         least, safe = (0.0, _WITNESSED) if self.is_whole() else (_GAIN, _SAFE)
-        return _estimate(self.changes, self.decay, rough, least, safe) + self.before + self.beside
+        estimate = _estimate(self.changes, self.decay, rough, least, safe)
+        if shown is not None:
+            estimate = estimate / torch.where(rough[:, None], 1, (_SHOWN * shown.square()).clamp(min=1))
+        return estimate + self.before + self.beside
 
     def part_error(self, rough: Bool[Tensor, " panel_target"]) -> Float[Tensor, "panel_target scalar"]:
         """The same of the parts, all of a target: no sum is a witness of them."""
@@ -220,8 +230,9 @@ def panel_of(
     kept, none = values if level < LAST else values[:0], torch.zeros_like(rows.decay)
     largest, where = rows.steps.max(dim=0)
     return Panel(
-        low, high, level, targets, kept, rows.value * width, rows.changes * width, rows.decay * width,
-        torch.where(steep_at[where], largest, 0), rows.ends.clone(), _BLUR * rows.last, none, none,
+        low, high, level, targets, kept, rows.value * width, rows.changes * width, rows.summed * width,
+        rows.decay * width, torch.where(steep_at[where], largest, 0), rows.ends.clone(), _BLUR * rows.last,
+        none, none,
     )  # fmt: skip
 
 
@@ -232,6 +243,7 @@ class _Asked:
     value: Float[Tensor, "target scalar added"]
     ends: Float[Tensor, "two target scalar added"]
     changes: Float[Tensor, "two target scalar"]
+    summed: Float[Tensor, "target scalar"]
     steps: Float[Tensor, "step target scalar"]
     decay: Float[Tensor, "target scalar"]
     last: Float[Tensor, "target scalar"]
@@ -243,7 +255,9 @@ def _asked(values: Float[Tensor, "node target scalar added"], level: int) -> _As
     sizes = products[_KEPT:-_PAIRED].abs().sum(-1)
     last, middle, early = torch.hypot(products[-_PAIRED::2], products[1 - _PAIRED :: 2]).sum(-1)
     pace = torch.maximum(_ratio(last, middle), _ratio(middle, early)).clamp(max=1)
-    return _Asked(products[0], products[1:_KEPT], sizes[:2], sizes[2:], _DECAY * last * pace.square(), last)
+    summed = torch.where(sizes[0] <= _SLOW * sizes[1], products[_KEPT].sum(-1), 0)
+    decay = _DECAY * last * pace.square()
+    return _Asked(products[0], products[1:_KEPT], sizes[:2], summed, sizes[2:], decay, last)
 
 
 def _estimate(
@@ -260,6 +274,18 @@ def _parts_of(values: Float[Tensor, "node target scalar part"], level: int, widt
     """What the values at all nodes of a level say of the parts."""
     rows = _asked(values, level)
     return PanelParts(rows.value * width, rows.ends[0].clone(), rows.changes * width, rows.decay * width)
+
+
+def shown_of(
+    summed: Float[Tensor, "target scalar"], change: Float[Tensor, "target scalar"]
+) -> Float[Tensor, "target scalar"]:
+    """The part of the last changes that their sum over sources shows: `|sum_k d_k| / sum_k |d_k|`."""
+    return torch.where(change > 0, summed.abs() / torch.where(change > 0, change, 1), 0)
+
+
+def times_missing(shown: Float[Tensor, "target scalar"]) -> Float[Tensor, "target scalar"]:
+    """An error is also estimated as what is missing from the known sum, times `min(3, 1.5 / shown)`."""
+    return (MISSING / shown).clamp(max=_MOST_MISSING)
 
 
 def beside(low: Panel, high: Panel, count: int) -> tuple[Tensor, Tensor, Tensor]:
