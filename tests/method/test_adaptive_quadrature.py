@@ -78,6 +78,7 @@ def test_a_jump_along_the_path_ends_unmet_without_spending_the_budget() -> None:
     )
     assert not found.met.any()
     assert float(found.value) == pytest.approx(1.0)
+    assert float(found.error) == pytest.approx(1.5)  # what is missing, as a divided path counts it
     assert found.nodes <= 255
 
 
