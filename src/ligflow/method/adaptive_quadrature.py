@@ -161,8 +161,8 @@ class AdaptiveIntegration:
         missing = (panel.value.sum(-1) - self.total[panel.targets]).abs()
         return torch.maximum(error, times_missing(shown) * missing)
 
-    def _error(self, panel: Panel) -> Tensor:
-        """What a panel adds to the errors of its targets, so far as no sum is a witness of it."""
+    def _witnessed(self, panel: Panel) -> Tensor:
+        """What a panel adds to the errors of its targets, less where the sum of all panels is a witness."""
         return panel.error(self.rough[panel.targets], self.shown[panel.targets])
 
     def _beside(self) -> None:
@@ -191,29 +191,33 @@ class AdaptiveIntegration:
         for panel in self.panels:
             if panel.low > 0:
                 self.rough[panel.targets] |= panel.is_rough()
-        value, error = torch.zeros_like(self.value), torch.zeros_like(self.error)
+        value = torch.zeros_like(self.value)
         change, summed = torch.zeros_like(self.error), torch.zeros_like(self.error)
         for panel in self.panels:
             value[panel.targets] += panel.value
             change[panel.targets] += panel.changes[0]
             summed[panel.targets] += panel.summed
-        self.shown, witnessed = shown_of(summed, change), torch.zeros_like(self.error)
-        for panel in self.panels:
-            error[panel.targets] += panel.error(self.rough[panel.targets])
-            witnessed[panel.targets] += self._error(panel)
-        times = torch.where(self.divided[:, None], MISSING, times_missing(self.shown))
-        missing = times * (value.sum(-1) - self.total).abs()
-        limit = self.tol * self.scale
-        met = (witnessed <= limit) & (missing <= limit)
-        self.estimated, self.still = (witnessed <= limit).all(-1), (change <= _STILL * limit).all(-1)
-        error = torch.maximum(error, missing)
-        error = torch.where(met, torch.minimum(error, limit), error)
+        self.shown, limit = shown_of(summed, change), self.tol * self.scale
+        met, error = self._judged((value.sum(-1) - self.total).abs(), limit)
+        self.still = (change <= _STILL * limit).all(-1)
         broken = ~torch.isfinite(value).flatten(1).all(-1)  # NaN cannot be refined away
         final = met.all(-1) | broken | self._stuck() | (self.used >= self.max_nodes)
         booked = final & self._open_targets()
         self.value[booked], self.error[booked], self.met[booked] = value[booked], error[booked], met[booked]
         self._settle_parts(booked)
         self.panels = [rest for panel in self.panels for rest in panel.of(~final[panel.targets])]
+
+    def _judged(self, missing: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+        """Which scalars are met, with so much missing from their sums, and what is said of their errors."""
+        witnessed, error = torch.zeros_like(self.error), torch.zeros_like(self.error)
+        for panel in self.panels:
+            witnessed[panel.targets] += self._witnessed(panel)
+            error[panel.targets] += panel.error(self.rough[panel.targets])
+        missing = torch.where(self.divided[:, None], MISSING, times_missing(self.shown)) * missing
+        self.estimated = (witnessed <= limit).all(-1)
+        met = (witnessed <= limit) & (missing <= limit)
+        error = torch.maximum(error, missing)
+        return met, torch.where(met, torch.minimum(error, limit), error)
 
     def _settle_parts(self, booked: Tensor) -> None:
         """What the panels say of the parts of targets that are booked now."""
@@ -279,7 +283,7 @@ class AdaptiveIntegration:
         change between rules (kinks defeat the estimate); where nothing changes, mass hides at a = 0.
         """
         share = self.tol * self.scale[panel.targets] / (2 * count[panel.targets, None])
-        above = (self._error(panel) > share).any(-1)
+        above = (self._witnessed(panel) > share).any(-1)
         moving = (panel.changes[0] > _STILL * share).any(-1)
         hiding = torch.full_like(above, panel.low == 0 and panel.high > GRADED_TO)
         estimated, still = self.estimated[panel.targets], self.still[panel.targets]
@@ -296,7 +300,7 @@ class AdaptiveIntegration:
         """Whether to divide towards a = 0: where the worst scalar is steepest there, or mass hides there."""
         if panel.low > 0:
             return torch.zeros_like(panel.targets, dtype=torch.bool)
-        error = self._error(panel) / self.scale[panel.targets]
+        error = self._witnessed(panel) / self.scale[panel.targets]
         steep = ((panel.steep > 0) | (panel.before > 0)).gather(1, error.argmax(-1, keepdim=True))[:, 0]
         return steep | self._hiding(panel)
 

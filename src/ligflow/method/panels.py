@@ -1,6 +1,6 @@
 """One panel of the rule `adaptive`: what was seen at its nodes, and what that says of its error.
 
-Three things are asked of the values, for each scalar over all its sources:
+Four things are asked of the values, for each scalar over all its sources:
 
 - the pace: d_m, the change from the nested rule before, over d_(m-1);
 - the decay: the coefficients of the interpolating polynomial in the polynomials that are orthogonal on
@@ -280,7 +280,7 @@ def shown_of(
     summed: Float[Tensor, "target scalar"], change: Float[Tensor, "target scalar"]
 ) -> Float[Tensor, "target scalar"]:
     """The part of the last changes that their sum over sources shows: `|sum_k d_k| / sum_k |d_k|`."""
-    return torch.where(change > 0, summed.abs() / torch.where(change > 0, change, 1), 0)
+    return _ratio(summed.abs(), change, 0.0)
 
 
 def times_missing(shown: Float[Tensor, "target scalar"]) -> Float[Tensor, "target scalar"]:
@@ -303,5 +303,5 @@ def beside(low: Panel, high: Panel, count: int) -> tuple[Tensor, Tensor, Tensor]
     return ours, theirs, gap.clamp(min=0) * (low.first + high.first) / 2
 
 
-def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    return torch.where(whole > 0, part / torch.where(whole > 0, whole, 1), 1)
+def _ratio(part: Tensor, whole: Tensor, of_nothing: float = 1.0) -> Tensor:
+    return torch.where(whole > 0, part / torch.where(whole > 0, whole, 1), of_nothing)
