@@ -34,6 +34,10 @@ class References:
         self._apart |= reached
         return False
 
+    def apart(self) -> Iterable[Any]:
+        """What was asked about, or is held by that, and reaches none."""
+        return self._apart.values()
+
 
 def parts_of(value: Any) -> Iterable[Any]:
     """What a function, an object or a container holds; nothing for modules, which are looked at apart."""

@@ -74,6 +74,7 @@ class CurrentCopy:
         self._original, self._devices, self._stay, self._folder = weakref.ref(model), devices, stay, folder
         self._lock = threading.RLock()
         self._copy: ModelCopy
+        self._structure: Structure
         self._take(model)
 
     def of(self, model: PreTrainedModel) -> bool:
@@ -121,9 +122,17 @@ class CurrentCopy:
             original = self._original()
             if original is not None and original is not self.model and self._differs(original):
                 self._take(original)
-            elif Structure(self.model) != self._structure:
-                self._take(original if original is self.model else None)
+            elif not self._structure.is_now_of(self.model):
+                self._look_closely(original)
             return replace(self._copy, validated=self._copy.validated.of_now(), loaded=LoadedRuns())
+
+    def _look_closely(self, original: PreTrainedModel | None) -> None:
+        """What took the place of something may be equal to it, as the settings are that were set again."""
+        structure = Structure(self.model)
+        if structure == self._structure:
+            self._structure = structure
+        else:
+            self._take(original if original is self.model else None)
 
     def copies(self) -> dict[int, Tensor]:
         """The weights of the copy that stands for the model, by the ids of those that they were made of."""

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from ligflow.devices.module_references import References, parts_of
+from ligflow.explainer.contents import OWN, Contents, placed
 
-_OWN = ("_parameters", "_buffers", "_modules")  # of a module, taken apart here
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type, torch.dtype, torch.device)
 _LONG = 1000  # a container of more entries is known by its identity and length
 
@@ -24,21 +24,31 @@ class Structure:
     """
 
     def __init__(self, model: nn.Module, hold: bool = True) -> None:
-        self._hold, self._held = hold, list[Any]()
+        self._hold, self._held, self._model = hold, list[Any](), model if hold else None
         self._met: dict[int, Any] = {}  # what was taken apart, which modules share, and which may hold itself
+        self._containers: list[Any] = []  # also the empty ones, such as those of hooks
         self._references = References(model)
         self.marks = tuple(self._of_module(part) for part in model.modules())
-        del self._met, self._references
+        seen = (*self._held, *self._met.values(), *self._containers, *self._references.apart())
+        self._contents = Contents(seen if hold else ())
+        del self._met, self._containers, self._references
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Structure) and self.marks == other.marks and self._lives() and other._lives()
 
     __hash__ = None  # type: ignore[assignment]
 
+    def is_now_of(self, model: nn.Module) -> bool:
+        """Whether it is of this very model and nothing was changed, at a tenth of the time of a new one.
+
+        True is certain. False is not: an equal value may have taken the place of another.
+        """
+        return self._model is model and self._contents.are_as_before()
+
     def _of_module(self, module: nn.Module) -> tuple[Any, ...]:
-        settings = {name: value for name, value in vars(module).items() if name not in (*_OWN, "training")}
-        children = {name: self._identity(child) for name, child in module._modules.items()}
-        weights = {**module._parameters, **module._buffers}
+        settings = tuple(item for item in vars(module).items() if item[0] not in (*OWN, "training"))
+        children = tuple((name, self._identity(child)) for name, child in module._modules.items())
+        weights = (*module._parameters.items(), *module._buffers.items())
         marks = (self._mark(part, always=True) for part in (children, weights, settings))
         return self._identity(module), type(module), *marks
 
@@ -47,10 +57,11 @@ class Structure:
         if isinstance(value, _PLAIN):
             return repr(value) if isinstance(value, float) else value  # NaN equals itself
         if isinstance(value, Tensor):
-            return self._identity(value), _place(value), value.dtype, tuple(value.shape)
+            return self._identity(value), *placed(value)
         if isinstance(value, PreTrainedConfig):
             return self._identity(value), self._of_parts(value, vars(value), always=True)
         if always and isinstance(value, (dict, list, tuple, set)) and len(value) <= _LONG:
+            self._containers.append(value)
             return type(value), self._of_parts(value, value, always) if value else ()
         if not isinstance(value, nn.Module) and self._references.reach(value):
             return self._identity(value), type(value), self._of_parts(value, parts_of(value))
@@ -78,11 +89,6 @@ def _weakly(value: Any) -> Any:
         return weakref.ref(value)
     except TypeError:
         return None if isinstance(value, (dict, list, tuple)) else value
-
-
-def _place(tensor: Tensor) -> Any:
-    """Where a tensor's numbers lie; None for those that have no memory of their own."""
-    return tensor.data_ptr() if type(tensor) in (Tensor, nn.Parameter) and not tensor.is_meta else None
 
 
 def checksum(weights: Iterable[Tensor]) -> tuple[Any, ...]:
