@@ -40,7 +40,7 @@ class ModelCopy:
         """The model can be run on inputs. Errors of its own code are a LigflowError that names both."""
         model = self.placement.model
         try:
-            with self.placement.running(), known_rows(model, inputs):
+            with self.placement.running(), known_rows(model, inputs, self.placement.on_cpu):
                 yield
         except LigflowError:
             raise

@@ -35,6 +35,12 @@ class Placement:
         """Where the model's inputs go."""
         return self.devices[0] if self.devices else next(self.model.parameters()).device
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether all of the model runs on the CPU."""
+        own = (weight.device for weight in self.model.parameters())
+        return all(device.type == "cpu" for device in self.devices or own)
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """The model can be run on inputs at `home`."""

@@ -1,6 +1,9 @@
 """Rows of tables that a model looks up, of tokens and positions, and may not have."""
 
-from collections.abc import Callable, Iterable, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,15 +14,38 @@ from torch.overrides import TorchFunctionMode
 from ligflow.errors import LigflowError
 
 
-class known_rows(TorchFunctionMode):  # noqa: N801 (used as a context manager)
+@contextmanager
+def known_rows(model: nn.Module, inputs: Mapping[str, Tensor], on_cpu: bool = False) -> Iterator[None]:
     """Inside, a lookup of rows that a table has not is a LigflowError with both numbers.
 
-    PyTorch says that an index is out of range, and on CUDA the process can compute nothing after it.
+    PyTorch says that an index is out of range, and on CUDA the process can compute nothing after it: rows
+    are looked at before each lookup, which takes each operation through Python. On the CPU (`on_cpu`, of all
+    weights) the error is an exception that still holds the lookup, so that nothing is looked at before.
     """
+    tables = _Tables(model, inputs)
+    with nullcontext() if on_cpu else _checked(tables):
+        try:
+            yield
+        except IndexError as error:
+            if (lookup := _lookup_of(error)) is not None:
+                tables.check(*lookup)
+            raise
 
-    def __init__(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> None:
+
+def _lookup_of(error: IndexError) -> tuple[Tensor, Tensor] | None:
+    """The rows that PyTorch was looking up, and in which table; None where the error is of something else."""
+    frames = [frame for frame, _line in traceback.walk_tb(error.__traceback__)]
+    if frames[-1].f_code is not functional.embedding.__code__:
+        return None
+    return frames[-1].f_locals["input"], frames[-1].f_locals["weight"]
+
+
+class _checked(TorchFunctionMode):  # noqa: N801 (used as a context manager)
+    """Inside, rows are looked at before they are looked up."""
+
+    def __init__(self, tables: "_Tables") -> None:
         super().__init__()
-        self.model, self.inputs = model, inputs
+        self.tables = tables
 
     def __torch_function__(
         self,
@@ -29,10 +55,19 @@ class known_rows(TorchFunctionMode):  # noqa: N801 (used as a context manager)
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if func is functional.embedding:
-            self._check(*args, **(kwargs or {}))
+            self.tables.check(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
-    def _check(self, input: Tensor, weight: Tensor, *_args: Any, **_kwargs: Any) -> None:
+
+@dataclass(frozen=True, eq=False)
+class _Tables:
+    """The tables of a model that runs on some inputs."""
+
+    model: nn.Module
+    inputs: Mapping[str, Tensor]
+
+    def check(self, input: Tensor, weight: Tensor, *_args: Any, **_kwargs: Any) -> None:
+        """Raises LigflowError for rows that the table has not."""
         if not input.numel() or input.is_meta:
             return
         least, most = (int(end) for end in input.aminmax())

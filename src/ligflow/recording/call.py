@@ -1,8 +1,10 @@
 """One recorded call of a module, with the attention calls inside it, and the layer that it is."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MethodType
 from typing import Any, NoReturn
 
 from torch import Tensor, nn
@@ -161,7 +163,20 @@ def by_name(call: Call) -> tuple[str, dict[str, Any]]:
 
 def signature_of(module: nn.Module) -> inspect.Signature:
     """What `forward` takes; a wrapper in its place may show the signature of the function, with `self`."""
-    signature = inspect.signature(module.forward)
+    forward = module.forward
+    if isinstance(forward, MethodType) and "forward" not in vars(module):
+        return _of_method(forward.__func__)
+    return _without_self(forward)
+
+
+@lru_cache(maxsize=256)
+def _of_method(function: Callable[..., Any]) -> inspect.Signature:
+    """Of the functions of classes: these are few, and hold no model."""
+    return _without_self(MethodType(function, object()))
+
+
+def _without_self(function: Callable[..., Any]) -> inspect.Signature:
+    signature = inspect.signature(function)
     parameters = list(signature.parameters.values())
     own = parameters[1:] if parameters and parameters[0].name == "self" else parameters
     return signature.replace(parameters=own)
