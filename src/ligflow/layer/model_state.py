@@ -155,8 +155,10 @@ def _frozen(model: nn.Module) -> Iterator[None]:
     if model in _borrowed.frozen:
         yield
         return
-    training = [module for module in model.modules() if module.training]
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    modules = list(model.modules())  # walked once: every layer that is borrowed comes here
+    training = [module for module in modules if module.training]
+    weights = (weight for module in modules for weight in module._parameters.values() if weight is not None)
+    learning = [weight for weight in weights if weight.requires_grad]
     try:
         for module in training:
             module.training = False
