@@ -13,6 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from ligflow.errors import LigflowError
 
+_WITH_FAST_PATHS = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
+
 
 @contextmanager
 def known_rows(model: nn.Module, inputs: Mapping[str, Tensor], on_cpu: bool = False) -> Iterator[None]:
@@ -21,9 +23,13 @@ def known_rows(model: nn.Module, inputs: Mapping[str, Tensor], on_cpu: bool = Fa
     PyTorch says that an index is out of range, and on CUDA the process can compute nothing after it: rows
     are looked at before each lookup, which takes each operation through Python. On the CPU (`on_cpu`, of all
     weights) the error is an exception that still holds the lookup, so that nothing is looked at before.
+
+    Encoders of PyTorch itself take another way through their layers where no operation goes through Python,
+    with nested tensors, in which no attention is seen: with them it goes through it on the CPU too.
     """
     tables = _Tables(model, inputs)
-    with nullcontext() if on_cpu else _checked(tables):
+    plain = on_cpu and not any(isinstance(part, _WITH_FAST_PATHS) for part in model.modules())
+    with nullcontext() if plain else _checked(tables):
         try:
             yield
         except IndexError as error:
