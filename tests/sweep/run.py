@@ -26,12 +26,13 @@ if __name__ == "__main__":  # before torch and transformers read them
 import torch  # noqa: E402
 import transformers  # noqa: E402
 from blocks import put  # noqa: E402
+from transformers import CONFIG_MAPPING  # noqa: E402
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # type: ignore[attr-defined]  # noqa: E402
 
 from sweep import record  # noqa: E402
 from sweep.page import blocks  # noqa: E402
 from sweep.record import Stacks  # noqa: E402
-from sweep.verdicts import verdict_of  # noqa: E402
+from sweep.verdicts import ByPart, verdict_of  # noqa: E402
 
 RECORD, PAGE = ROOT / "docs" / "reference" / "models.json", ROOT / "docs" / "reference" / "models.md"
 PARTIAL = RECORD.with_suffix(".json.part")  # what a run has found so far
@@ -105,36 +106,47 @@ def _compared(before: dict[str, Stacks], found: dict[str, Stacks], writes: bool,
 
 
 def sweep(types: Iterable[str], processes: int, limit: float) -> Iterator[tuple[str, Stacks, float]]:
-    """The verdicts on each type, each in a process of its own that is ended when its time is over."""
-    waiting, running = list(types)[::-1], dict[str, _Run]()
+    """The verdicts on each type, each in a process of its own that is ended when its time is over.
+
+    Types with parts come first: what is a part of one is not checked again where it is a type of its own.
+    """
+    waiting, running = sorted(types, key=_is_alone)[::-1], dict[str, _Run]()
+    by_part: ByPart = {}
     while waiting or running:
         while waiting and len(running) < processes:
             name = waiting.pop()
-            running[name] = _started(name)
+            running[name] = _started(name, by_part)
         wait([run.answer for run in running.values()], timeout=1)
         for name, run in list(running.items()):
             took = time.monotonic() - run.start
             if run.answer.poll() or not run.process.is_alive() or took > limit:
                 del running[name]
-                yield name, _answer(run, limit), took
+                stacks, parts = _answer(run, limit)
+                by_part |= parts
+                yield name, stacks, took
 
 
-def _started(name: str) -> _Run:
+def _is_alone(name: str) -> bool:
+    """Whether a type has no part with settings of its own."""
+    return not getattr(CONFIG_MAPPING[name], "sub_configs", {})
+
+
+def _started(name: str, before: ByPart) -> _Run:
     fork = multiprocessing.get_context("fork")
     ours, theirs = fork.Pipe(duplex=False)
-    process = fork.Process(target=_send, args=(name, theirs))
+    process = fork.Process(target=_send, args=(name, before, theirs))
     process.start()
     theirs.close()
     return _Run(process, ours, time.monotonic())
 
 
-def _send(name: str, pipe: Connection) -> None:
+def _send(name: str, before: ByPart, pipe: Connection) -> None:
     torch.set_num_threads(1)
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        pipe.send(verdict_of(name))
+        pipe.send(verdict_of(name, before))
 
 
-def _answer(run: _Run, limit: float) -> Stacks:
+def _answer(run: _Run, limit: float) -> tuple[Stacks, ByPart]:
     """What the process found; it is ended."""
     try:
         found = run.answer.recv() if run.answer.poll() else _none(f"not done in {limit:.0f} seconds")
@@ -146,8 +158,8 @@ def _answer(run: _Run, limit: float) -> Stacks:
     return found
 
 
-def _none(why: str) -> Stacks:
-    return {"": {"verdict": "not run", "why": why}}
+def _none(why: str) -> tuple[Stacks, ByPart]:
+    return {"": {"verdict": "not run", "why": why}}, {}
 
 
 if __name__ == "__main__":

@@ -28,22 +28,36 @@ _GAIN = 1.7  # of a matrix on random states, at most
 _SET = 1e6  # what is beyond is memory that no initialization has set
 _MAPPED_TO_DECODER = ("musicgen", "musicgen_melody")  # their "bare model" is of the config of a part
 _OF_INPUTS = ("could not run on these inputs", "These are inputs of the encoder alone")  # which we made up
+_ABOUT = ("_name_or_path", "architectures", "dtype", "transformers_version")  # of a config, no settings
+ByPart = dict[str, Stacks]  # verdicts by the class and the settings of a model or of a part of it
 EXCEPTIONS = json.loads(Path(__file__).with_name("exceptions.json").read_text(encoding="utf-8"))
 
 
-def verdict_of(model_type: str) -> Stacks:
-    """What became of a type: a verdict for each of its stacks."""
+def verdict_of(model_type: str, before: ByPart) -> tuple[Stacks, ByPart]:
+    """What became of a type: a verdict for each of its stacks, and those of its parts.
+
+    A part with the class and settings of one that was checked `before` (the image tower of one type is
+    often a type of its own) has its verdicts.
+    """
     try:
         model = build(model_type)
     except Exception as error:  # any model's own code
-        return {"": {"verdict": "unbuilt", "why": _why_unbuilt(error)}}
+        return {"": {"verdict": "unbuilt", "why": _why_unbuilt(error)}}, {}
     found: Stacks = {}
+    by_part: ByPart = {}
     for name, part in _parts(model):
         try:
-            found |= {f"{name}{stack}": one for stack, one in _of_part(part)}
+            key = _class_and_settings(part)
+            by_part[key] = before[key] if key in before else dict(_of_part(part))
+            found |= {f"{name}{stack}": one for stack, one in by_part[key].items()}
         except Exception as error:
             found[name] = {"verdict": "not run", "why": f"{type(error).__name__}: {_line(error)}"}
-    return found
+    return found, by_part
+
+
+def _class_and_settings(part: PreTrainedModel) -> str:
+    settings = {name: value for name, value in part.config.to_dict().items() if name not in _ABOUT}
+    return f"{type(part).__name__} {json.dumps(settings, sort_keys=True, default=str)}"
 
 
 def _of_part(part: PreTrainedModel) -> Iterator[tuple[str, Verdict]]:
