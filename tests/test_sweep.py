@@ -14,7 +14,7 @@ from sweep import record, run
 from sweep.page import blocks
 from sweep.record import Stacks
 from sweep.shrink import shrink
-from sweep.verdicts import _line
+from sweep.verdicts import _class_and_settings, _line, _parts, build, verdict_of
 
 SAMPLE = (
     "bert", "bloom", "clip_text_model", "llama", "mixtral", "qwen2_vl_text", "resnet", "siglip2_vision_model",
@@ -33,6 +33,21 @@ def test_a_sample_gets_what_is_recorded() -> None:
         for stack, one in recorded[name].items():
             line = f"  {name}  {stack}  {one['verdict']}  {one['why']}".rstrip()
             assert any(found.endswith(line) for found in done.stdout.splitlines()), line
+
+
+def test_a_part_that_was_checked_is_not_checked_again_where_it_is_a_type_of_its_own() -> None:
+    assert sorted(["bert", "clip_text_model", "clip"], key=run._is_alone) == [
+        "clip",
+        "bert",
+        "clip_text_model",
+    ]
+    known: Stacks = {"": {"verdict": "passes", "why": "as a part"}}
+    towers = [part for name, part in _parts(build("clip")) if name == "text_model: "]
+    before = {_class_and_settings(tower): known for tower in towers}
+    assert verdict_of("clip_text_model", before) == (known, before)
+    own, by_part = verdict_of("clip_text_model", {"another": known})
+    assert (own[""]["verdict"], own[""]["why"]) == ("passes", "")
+    assert by_part.keys() == before.keys()
 
 
 def test_the_page_is_that_of_the_record() -> None:

@@ -292,7 +292,9 @@ def noticing() -> None:
     """MiniLM: what it takes to notice that a model has changed, and to copy its modules, of a whole call."""
     explainer = Explainer.from_pretrained()
     model = explainer.model
+    structure = Structure(model)
     work: dict[str, Callable[[], Any]] = {
+        "whether the structure is the same": lambda: structure.is_now_of(model),
         "structure": lambda: Structure(model),
         "checksums of the layers": lambda: checksum(model.encoder.parameters()),
         "private copy": lambda: private_copy(model),

@@ -39,6 +39,11 @@ def counted(types: Mapping[str, Stacks]) -> dict[str, int]:
     return {verdict: count[verdict] for verdict in VERDICTS if count[verdict]}
 
 
+def worth_keeping(stacks: Stacks) -> bool:
+    """Whether every stack has a verdict that it could lose."""
+    return all(one["verdict"] in _WORTH_KEEPING for one in stacks.values())
+
+
 def lost(before: Mapping[str, Stacks], now: Mapping[str, Stacks]) -> list[str]:
     """A line for each stack that has less than before, of the types that are in both."""
     return [

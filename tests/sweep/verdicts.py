@@ -21,7 +21,7 @@ from ligflow.layer.model_state import prepared
 from ligflow.recording.model_runs import OFF_INTERFACE
 from ligflow.recording.record import stacks
 from sweep.made_up import given, runs
-from sweep.record import Stacks, Verdict
+from sweep.record import Stacks, Verdict, worth_keeping
 from sweep.shrink import shrink
 
 _GAIN = 1.7  # of a matrix on random states, at most
@@ -34,10 +34,11 @@ EXCEPTIONS = json.loads(Path(__file__).with_name("exceptions.json").read_text(en
 
 
 def verdict_of(model_type: str, before: ByPart) -> tuple[Stacks, ByPart]:
-    """What became of a type: a verdict for each of its stacks, and those of its parts.
+    """What became of a type: a verdict for each of its stacks, and those of its parts that can be taken over.
 
     A part with the class and settings of one that was checked `before` (the image tower of one type is
-    often a type of its own) has its verdicts.
+    often a type of its own) has its verdicts, but where something failed, as with other random weights it
+    may not.
     """
     try:
         model = build(model_type)
@@ -52,7 +53,7 @@ def verdict_of(model_type: str, before: ByPart) -> tuple[Stacks, ByPart]:
             found |= {f"{name}{stack}": one for stack, one in by_part[key].items()}
         except Exception as error:
             found[name] = {"verdict": "not run", "why": f"{type(error).__name__}: {_line(error)}"}
-    return found, by_part
+    return found, {key: stacks for key, stacks in by_part.items() if worth_keeping(stacks)}
 
 
 def _class_and_settings(part: PreTrainedModel) -> str:
