@@ -103,6 +103,14 @@ def test_threads(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None
     assert all(1 <= row["taken"] <= (os.cpu_count() or 1) and row["seconds"] > 0 for row in rows)
 
 
+def test_many_texts(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    benchmark("many_texts").main(repeats=1, tiny=True, out=tmp_path / "many_texts.json")
+    rows: Any = read(tmp_path / "many_texts.json")["rows"]
+    assert [row["threads"] for row in rows] == [1, 1, 2, 2, 1, 1]
+    assert all(row["seconds"] > 0 and row["rate"] == 4 / row["seconds"] for row in rows)
+    assert [row["how"].split()[-1] for row in rows[-2:]] == ["threads", "processes"]
+
+
 def test_compiled(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
     benchmark("compiled").main(repeats=1, tiny=True, out=tmp_path / "compiled.json")
     (row,) = read(tmp_path / "compiled.json")["rows"]
