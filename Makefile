@@ -1,6 +1,6 @@
 # make demo: maps inside layers and a prediction, on the embedded models. make test: the whole test suite. make bench: the benchmarks.
 # make lint: format, lint, types, dependencies, the rule of imports, the page's scripts. make coverage: what tests run.
-# make sweep: every model type of transformers, tiny (23 minutes, two cores); compared with docs/reference/models.json.
+# make sweep: every model type of transformers, tiny (21 minutes, two cores); compared with docs/reference/models.json.
 # make oldest: tests with the oldest version of every package that pyproject.toml admits.
 # make torchao: the tests of weights that torchao quantised.
 # make experiment: the experiment of docs/explanation/experiment.md (45 minutes; it can be interrupted). With

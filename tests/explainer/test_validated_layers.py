@@ -1,5 +1,7 @@
 """Which layers are validated anew, and which share what was found before."""
 
+import gc
+
 import pytest
 import torch
 
@@ -30,3 +32,18 @@ def test_layers_of_a_kind_are_validated_once_until_their_weights_change(
         model.encoder.layer[1].output.dense.weight.mul_(2)
     prepared.record(example(bert, 5))
     assert calls == [0, 1, 1]
+
+
+def test_an_explainer_that_is_gone_leaves_no_graph_behind() -> None:
+    """A graph of validation that holds itself holds weights, and with one the memory of a whole file."""
+
+    def graphs() -> int:
+        gc.collect()
+        tensors = [held for held in gc.get_objects() if issubclass(type(held), torch.Tensor)]
+        return sum(tensor.grad_fn is not None for tensor in tensors)
+
+    before = graphs()
+    explainer = Explainer(build(ARCHITECTURES["llama"]))
+    explainer.explain(example(ARCHITECTURES["llama"], 4))
+    del explainer
+    assert graphs() == before

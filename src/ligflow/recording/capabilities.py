@@ -117,7 +117,9 @@ def _cost(layer: Layer) -> int:
 
     def pack(tensor: Tensor) -> Tensor:
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
+        return (
+            tensor.detach()
+        )  # an output that its own step keeps would hold itself, and the weights, for ever
 
     weights = {p.untyped_storage().data_ptr() for p in layer.module.parameters()}
     u = layer.attend(layer.hidden[None]).requires_grad_()
