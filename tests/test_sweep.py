@@ -10,7 +10,7 @@ import pytest
 import transformers
 from transformers import LlamaConfig, Qwen2VLConfig
 
-from sweep import record, run
+from sweep import record, run, verdicts
 from sweep.page import blocks
 from sweep.record import Stacks
 from sweep.shrink import shrink
@@ -48,6 +48,13 @@ def test_a_part_that_was_checked_is_not_checked_again_where_it_is_a_type_of_its_
     own, by_part = verdict_of("clip_text_model", {"another": known})
     assert (own[""]["verdict"], own[""]["why"]) == ("passes", "")
     assert by_part.keys() == before.keys()
+
+
+def test_a_part_that_failed_is_checked_again_as_a_type_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With other random weights it may pass."""
+    for verdict, count in (("passes", 1), ("z2z", 1), ("uncertified", 0), ("not run", 0)):
+        monkeypatch.setattr(verdicts, "_of_part", lambda _, verdict=verdict: [("", {"verdict": verdict})])
+        assert len(verdict_of("clip_text_model", {})[1]) == count
 
 
 def test_the_page_is_that_of_the_record() -> None:

@@ -75,7 +75,7 @@ def test_every_change_is_noticed(change: Callable[[Any], Any]) -> None:
     assert not structure.is_now_of(model)
 
 
-def test_what_no_other_structure_notices_is_noticed_by_none_alone() -> None:
+def test_the_fast_look_sees_whatever_the_slow_one_sees() -> None:
     """Where the slow look finds a difference, the fast one does: never the other way round."""
     for name, change in CHANGES.items():
         model = gpt2()

@@ -54,9 +54,7 @@ def _containers(value: Any) -> list[Any]:
     if not isinstance(value, _WITH_CONTAINERS):
         return []
     own = vars(value)
-    return (
-        [own, own["_parameters"], own["_buffers"], own["_modules"]] if isinstance(value, nn.Module) else [own]
-    )
+    return [own, *(own[name] for name in OWN)] if isinstance(value, nn.Module) else [own]
 
 
 def _entries(container: Any) -> list[Any]:
