@@ -75,19 +75,24 @@ def ways(every: list[str], tiny: bool, stack: ExitStack) -> Iterator[tuple[str, 
     explainer, _ = subjects.minilm(torch.device("cpu"))
     others = [Explainer(explainer.model, explainer.tokenizer) for _ in range(WORKERS)]
     for threads in (1, WORKERS):
-        yield "one by one", threads, lambda: [explainer.explain(text) for text in every]
-        yield "together", threads, lambda: list(explainer.explain_many(every))
-    yield f"together in each of {WORKERS} threads", 1, lambda: in_threads(others, every)
+        yield "one by one", threads, lambda: [explainer.explain(text, layers=layers(tiny)) for text in every]
+        yield "together", threads, lambda: list(explainer.explain_many(every, layers=layers(tiny)))
+    yield f"together in each of {WORKERS} threads", 1, lambda: in_threads(others, every, tiny)
     workers = [stack.enter_context(started(number, tiny)) for number in range(WORKERS)]
     yield f"together in each of {WORKERS} processes", 1, lambda: in_processes(workers)
 
 
-def in_threads(explainers: list[Explainer], every: list[str]) -> None:
+def layers(tiny: bool) -> list[int] | None:
+    """One, or all."""
+    return [0] if tiny else None
+
+
+def in_threads(explainers: list[Explainer], every: list[str], tiny: bool) -> None:
     """Each explainer with its share in a thread."""
 
     def share(number: int) -> None:
         torch.set_num_threads(1)
-        list(explainers[number].explain_many(every[number::WORKERS]))
+        list(explainers[number].explain_many(every[number::WORKERS], layers=layers(tiny)))
 
     threads = [Thread(target=share, args=(number,)) for number in range(WORKERS)]
     for thread in threads:
@@ -123,7 +128,7 @@ def answer(number: int, tiny: bool) -> None:
     explainer, _ = subjects.minilm(torch.device("cpu"))
     share = texts(tiny)[number::WORKERS]
     while sys.stdin.readline():
-        list(explainer.explain_many(share))
+        list(explainer.explain_many(share, layers=layers(tiny)))
         print("done", flush=True)
 
 

@@ -1,8 +1,8 @@
 """Measures the numbers that the pages print. Run: .venv/bin/python docs/scripts/measure.py NAME [NAME ...]
 
-Names: rules, turning, vector, ends, ratios, origin, nearly_zero, routing, chain, points, witnesses, softmax,
-noticing, parts. `origin`, `points`, `witnesses` and `parts` need the extra `gemma`, `parts` and `nearly_zero`
-SmolLM2.
+Names: rules, turning, vector, ends, ratios, origin, nearly_zero, routing, chain, points, start, witnesses,
+softmax, noticing, parts. `origin`, `points`, `start`, `witnesses` and `parts` need the extra `gemma`;
+`start`, `parts` and `nearly_zero` SmolLM2.
 """
 
 import sys
@@ -249,6 +249,24 @@ def points() -> None:
         print(f"{name}, mean of the routes: {sum(means) / len(means):.1f}")
 
 
+def start() -> None:
+    """Mean and most points a target under `zero`, and seconds of CPU for the three routes."""
+    for name, layers in (
+        ("embedded:minilm", range(6)),
+        ("embedded:smollm2", (0, 10, 20, 29)),
+        ("embedded:gemma-3-270m", (0, 9, 17)),
+    ):
+        explainer, began = Explainer.from_pretrained(name), time.process_time()
+        flow = explainer.explain(
+            SENTENCE, layers=layers, layer_baseline="zero", att_baseline="zero", mlp_baseline="matched"
+        )
+        taken = {route: flow.nodes(route).float() for route in flow.routes}
+        said = ", ".join(
+            f"{route} {nodes.mean():.1f} (most {nodes.max():.0f})" for route, nodes in taken.items()
+        )
+        print(f"{name}: {said}; {len(flow.unmet)} unmet; {time.process_time() - began:.1f} s of CPU")
+
+
 def witnesses() -> None:
     """Rows off by more than 5e-5 under itb: true errors over what tells of them, at 10%, 50% and 90%."""
     for name, layers in (("embedded:minilm", range(6)), ("embedded:gemma-3-270m", range(0, 18, 3))):
@@ -379,6 +397,7 @@ MEASURES = (
     routing,
     chain,
     points,
+    start,
     witnesses,
     softmax,
     noticing,

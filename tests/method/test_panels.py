@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from ligflow.method.panel_nodes import nodes_between, slopes_between
 from ligflow.method.panels import (
     FIRST,
     LAST,
     Panel,
     beside,
     count_of,
-    nodes_between,
     panel_of,
     shown_of,
     times_missing,
@@ -25,7 +25,8 @@ EVERY = torch.tensor([0])
 
 def panel(low: float, high: float, level: int, *values: Tensor) -> Panel:
     """The panel of one target with one scalar, its sources' values at the nodes."""
-    return panel_of(low, high, level, EVERY, torch.stack(values, dim=-1)[:, None, None])
+    slopes = slopes_between(low, high, 0, count_of(level))[:, None, None, None]
+    return panel_of(low, high, level, EVERY, torch.stack(values, dim=-1)[:, None, None] * slopes)
 
 
 def nodes(low: float, high: float, level: int) -> Tensor:
@@ -119,7 +120,7 @@ def test_the_decay_is_that_of_the_best_polynomials_of_six_four_and_two_degrees_l
     seen = panel(0.2, 0.6, level, *sources)
     pace = max(last / middle, middle / early)
     assert float(seen.decay) == pytest.approx(0.4 * 0.1 * last * pace**2, rel=1e-6)
-    assert float(seen.blur) == pytest.approx(16 * last, rel=1e-6)
+    assert seen.blur.flatten().tolist() == pytest.approx([16 * last] * 2, rel=1e-6)
 
 
 def test_parts_have_an_error_of_their_own_that_no_sum_witnesses() -> None:
@@ -143,23 +144,54 @@ def test_parts_have_an_error_of_their_own_that_no_sum_witnesses() -> None:
 
 
 def test_a_kink_is_rough_and_a_smooth_integrand_is_not() -> None:
+    """Not on the logarithm: there it may be many decades of something smooth."""
     a = nodes(0.0, 1.0, 3)
-    assert panel(0.1, 1.0, 3, (a > 0.3).double()).is_rough().all()
-    assert not panel(0.1, 1.0, 3, torch.exp(a)).is_rough().any()
-    assert not panel(0.1, 1.0, FIRST, (nodes(0.0, 1.0, FIRST) > 0.3).double()).is_rough().any()
+    assert panel(0.5, 1.0, 3, (a > 0.3).double()).is_rough().all()
+    assert not panel(0.1, 1.0, 3, (a > 0.3).double()).is_rough().any()
+    assert not panel(0.5, 1.0, 3, torch.exp(a)).is_rough().any()
+    assert not panel(0.5, 1.0, FIRST, (nodes(0.0, 1.0, FIRST) > 0.3).double()).is_rough().any()
 
 
 def test_ways_to_divide() -> None:
     values = torch.ones(7, dtype=torch.float64)
     whole, late = panel(0.0, 1.0, FIRST, values), panel(0.01, 1.0, FIRST, values)
-    origin = panel(0.0, 0.1, FIRST, values)
-    assert whole.divide(graded=True) == [(0.0, 0.1), (0.1, 1.0)]
-    assert whole.divide(graded=False) == [(0.0, 0.5), (0.5, 1.0)]
-    assert late.divide(graded=False) == [(0.01, pytest.approx(0.1)), (pytest.approx(0.1), 1.0)]
-    graded = origin.divide(graded=True)
-    assert [edge for edges in graded for edge in edges] == pytest.approx(
-        [1e-2, 1e-1, 1e-3, 1e-2, 1e-4, 1e-3, 1e-5, 1e-4, 0, 1e-5], rel=1e-12, abs=1e-18
-    )
+    assert whole.graded(sharp=False) == [(0.0, 0.1), (0.1, 1.0)]
+    assert whole.graded(sharp=True) == [(0.0, 1e-3), (1e-3, 1.0)]
+    assert whole.halves() == [(0.0, 0.5), (0.5, 1.0)]
+    assert late.halves() == [(0.01, pytest.approx(0.1)), (pytest.approx(0.1), 1.0)]
+    assert panel(0.3, 0.9, FIRST, values).halves() == [(0.3, pytest.approx(0.6)), (pytest.approx(0.6), 0.9)]
+    for sharp in (False, True):
+        graded = panel(0.0, 0.1, FIRST, values).graded(sharp)
+        assert [edge for edges in graded for edge in edges] == pytest.approx([0, 1e-7, 1e-7, 1e-4, 1e-4, 0.1])
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e-6, 1e-4])
+def test_three_decades_on_the_logarithm_take_fifteen_nodes(scale: float) -> None:
+    """`d/da [a / sqrt(a^2 + c^2)]`, with its values at both ends: ten times as exactly as evenly laid."""
+    low, high = scale / 30, scale * 30
+
+    def rise(a: Tensor) -> Tensor:
+        return a / (a**2 + scale**2).sqrt()
+
+    def slope(a: Tensor) -> Tensor:
+        return scale**2 / (a**2 + scale**2) ** 1.5
+
+    seen = panel(low, high, 3, slope(nodes(low, high, 3)))
+    ends = torch.tensor([low, high], dtype=torch.float64)
+    change = float(rise(ends).diff())
+    assert float(seen.value) == pytest.approx(change, rel=1e-4)
+    assert float(seen.error(torch.tensor([False]))) <= 1e-2
+    off = (seen.ends.flatten() - slope(ends)).abs()
+    assert (off <= seen.blur.flatten()).all()
+    even = panel_of(0.0, high - low, 3, EVERY, slope(low + nodes(0.0, high - low, 3))[:, None, None, None])
+    assert abs(float(even.value) / change - 1) > 1e-3
+
+
+def test_the_largest_step_is_sharp_where_it_is_the_first() -> None:
+    a = nodes(0.0, 1.0, FIRST)
+    assert panel(0.0, 1.0, FIRST, 1 / (a + 0.01)).sharp.all()
+    assert not panel(0.0, 1.0, FIRST, torch.exp(-((a - 0.1) ** 2) / 0.01)).sharp.any()
+    assert not panel(0.0, 1.0, FIRST, torch.exp(9 * a)).sharp.any()
 
 
 def test_a_step_between_neighbours_hides_the_gap_times_the_way_to_their_nodes() -> None:
@@ -167,7 +199,7 @@ def test_a_step_between_neighbours_hides_the_gap_times_the_way_to_their_nodes() 
     high = panel(0.5, 1.0, FIRST, torch.full((7,), 3.0, dtype=torch.float64))
     ours, theirs, hidden = beside(low, high, count=1)
     assert (ours.tolist(), theirs.tolist()) == ([0], [0])
-    assert float(hidden) == pytest.approx(3 * (low.first + high.first) / 2)
+    assert float(hidden) == pytest.approx(3 * (low.last + high.first) / 2)
     nobody = torch.tensor([False])
     assert [len(part) for part in beside(low.part(nobody), high, count=1)] == [0, 0, 0]
     assert [len(part) for part in beside(low, high.part(nobody), count=1)] == [0, 0, 0]

@@ -18,8 +18,9 @@ s = |sum_k d_k| / sum_k |d_k|. So a target passes on its estimates over `max(1, 
 error is said to be the larger of that and of the estimates themselves, or the tolerance where it has passed
 above it.
 
-A panel that does not converge is divided: into halves, or where it is steepest beside a = 0
-geometrically, four decades at a time, because norms put boundary layers and jumps there. What no node
+A panel that does not converge is divided: into halves, or where it is steepest beside a = 0 into parts of
+three decades, because norms put boundary layers and jumps there; nodes of long panels are laid on the
+logarithm (see `panel_nodes`). What no node
 sees is looked for where it would be: before the first node by one more, and between the last nodes of two
 neighbours, whose polynomials have to agree where they meet.
 """
@@ -31,6 +32,7 @@ import torch
 from torch import Tensor
 
 from ligflow.method.integral import Integral, Integrand, looks_near_start, sums_of
+from ligflow.method.panel_nodes import is_logarithmic, nodes_between, slopes_between
 from ligflow.method.panels import (
     FIRST,
     LAST,
@@ -38,7 +40,6 @@ from ligflow.method.panels import (
     Panel,
     beside,
     count_of,
-    nodes_between,
     panel_of,
     shown_of,
     times_missing,
@@ -46,7 +47,8 @@ from ligflow.method.panels import (
 
 GRADED_TO = 1e-22
 _STILL = 0.1  # changes below this part of the tolerance cannot explain a failing sum
-_WIDE = 0.05  # a panel that was made by dividing and is wider has to show its pace, with 15 nodes
+_WIDE = 0.05  # a panel beside a = 0 that is wider has its parts looked at once more there
+_MUCH = 10  # of the tolerance: more than kinks take, so that changes below a part of it do not explain it
 _FLAT = 0.1  # of its parts: the slope of the sum at a = 0 below which a path starts flat
 _HIDDEN = 0.2  # of what is off there, times the way to the first node: what it amounts to
 _PROBE = 0.01  # of the way to the first node: where it is looked at
@@ -78,6 +80,7 @@ class AdaptiveIntegration:
         self.divided = torch.zeros_like(self.rough)
         self.error, self.shown = torch.zeros_like(total), torch.zeros_like(total)
         self.met = torch.zeros_like(total, dtype=torch.bool)
+        self.gaps: dict[tuple[int, int], tuple[Panel, Panel, tuple[Tensor, Tensor, Tensor]]] = {}
 
     def run(self) -> Integral:
         """The integrals of all targets, once each has converged or cannot go on."""
@@ -101,8 +104,7 @@ class AdaptiveIntegration:
         panels = []
         for group in _by_targets(pieces):
             targets, count = group[0].targets, count_of(FIRST)
-            nodes = torch.cat([nodes_between(piece.low, piece.high, 0, count) for piece in group])
-            values = self._evaluate(nodes, targets).unflatten(0, (len(group), count))
+            values = self._values([(piece.low, piece.high, 0, count) for piece in group], targets)
             for piece, rows in zip(group, values, strict=True):
                 panels.append(self._panel(piece.low, piece.high, FIRST, targets, rows))
         return panels
@@ -112,19 +114,15 @@ class AdaptiveIntegration:
         for piece in pieces:
             self.divided[piece.targets] = True
         opened = self._open(pieces)
-        narrow = [panel for panel in opened if panel.width <= _WIDE]
-        return narrow + self._climbed([panel for panel in opened if panel.width > _WIDE])
+        narrow = [panel for panel in opened if not panel.is_wide()]
+        return narrow + self._climbed([panel for panel in opened if panel.is_wide()])
 
     def _climbed(self, panels: list[Panel]) -> list[Panel]:
         """The next level of panels: only new nodes are evaluated, of those with the same targets at once."""
         climbed = []
         for group in _by_targets(panels):
-            nodes = [
-                nodes_between(panel.low, panel.high, len(panel.values), count_of(panel.level + 1))
-                for panel in group
-            ]
-            added = self._evaluate(torch.cat(nodes), group[0].targets).split([len(each) for each in nodes])
-            for panel, values in zip(group, added, strict=True):
+            nodes = [(panel.low, panel.high, len(panel.values), count_of(panel.level + 1)) for panel in group]
+            for panel, values in zip(group, self._values(nodes, group[0].targets), strict=True):
                 values = torch.cat([panel.values, values])
                 climbed.append(self._panel(panel.low, panel.high, panel.level + 1, panel.targets, values))
         return climbed
@@ -168,18 +166,29 @@ class AdaptiveIntegration:
     def _beside(self) -> None:
         """What may hide between neighbours, in both of them."""
         starting: dict[float, list[Panel]] = {}
-        panels = [
-            panel if panel.is_whole() else replace(panel, beside=torch.zeros_like(panel.beside))
-            for panel in self.panels
-        ]
-        for panel in panels:
+        for panel in self.panels:
+            panel.beside.zero_()
             starting.setdefault(panel.low, []).append(panel)
-        for low in panels:
-            for high in starting.get(low.high, []):
-                ours, theirs, hidden = beside(low, high, len(self.targets))
-                low.beside[ours] += hidden
-                high.beside[theirs] += hidden
-        self.panels = panels
+        neighbours = [(low, high) for low in self.panels for high in starting.get(low.high, [])]
+        gaps = {}
+        for low, high in neighbours:  # most are those of the round before
+            pair = id(low), id(high)
+            gaps[pair] = self.gaps.get(pair) or (low, high, beside(low, high, len(self.targets)))
+            ours, theirs, hidden = gaps[pair][2]
+            low.beside[ours] += hidden
+            high.beside[theirs] += hidden
+        self.gaps = gaps  # holds the panels too, so that no other takes their ids
+
+    def _values(self, pieces: list[tuple[float, float, int, int]], targets: Tensor) -> tuple[Tensor, ...]:
+        """The values that panels ask for, `(low, high, first node, node after the last)`, in one call."""
+        values = self._evaluate(torch.cat([nodes_between(*piece) for piece in pieces]), targets)
+        by_piece = values.split([end - begin for _, _, begin, end in pieces])
+        return tuple(
+            part * slopes_between(*piece).to(part)[:, None, None, None]
+            if is_logarithmic(*piece[:2])
+            else part
+            for piece, part in zip(pieces, by_piece, strict=True)
+        )
 
     def _evaluate(self, nodes: Tensor, targets: Tensor) -> Tensor:
         self.used[targets] += len(nodes)
@@ -198,22 +207,27 @@ class AdaptiveIntegration:
             change[panel.targets] += panel.changes[0]
             summed[panel.targets] += panel.summed
         self.shown, limit = shown_of(summed, change), self.tol * self.scale
-        met, error = self._judged((value.sum(-1) - self.total).abs(), limit)
-        self.still = (change <= _STILL * limit).all(-1)
+        times = torch.where(self.divided[:, None], MISSING, times_missing(self.shown))
+        missing, resolved = times * (value.sum(-1) - self.total).abs(), self._resolved()
+        met, error = self._judged(missing, limit)
+        still = change <= _STILL * limit
+        hides = still | (missing <= limit) | ((missing > _MUCH * limit) & (change <= _STILL * missing))
+        self.hides = self.estimated & hides.all(-1) & ~resolved
         broken = ~torch.isfinite(value).flatten(1).all(-1)  # NaN cannot be refined away
-        final = met.all(-1) | broken | self._stuck() | (self.used >= self.max_nodes)
+        self.still = self.estimated & still.all(-1) & resolved
+        stuck = self.still & ~self._looks()  # what is missing is a jump of F
+        final = met.all(-1) | broken | stuck | (self.used >= self.max_nodes)
         booked = final & self._open_targets()
         self.value[booked], self.error[booked], self.met[booked] = value[booked], error[booked], met[booked]
         self._settle_parts(booked)
         self.panels = [rest for panel in self.panels for rest in panel.of(~final[panel.targets])]
 
     def _judged(self, missing: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
-        """Which scalars are met, with so much missing from their sums, and what is said of their errors."""
+        """Which scalars are met, with so much said to be missing, and what is said of their errors."""
         witnessed, error = torch.zeros_like(self.error), torch.zeros_like(self.error)
         for panel in self.panels:
             witnessed[panel.targets] += self._witnessed(panel)
             error[panel.targets] += panel.error(self.rough[panel.targets])
-        missing = torch.where(self.divided[:, None], MISSING, times_missing(self.shown)) * missing
         self.estimated = (witnessed <= limit).all(-1)
         met = (witnessed <= limit) & (missing <= limit)
         error = torch.maximum(error, missing)
@@ -245,13 +259,21 @@ class AdaptiveIntegration:
             mask[panel.targets] = True
         return mask
 
-    def _stuck(self) -> Tensor:
-        """Nothing changes any more and the origin is resolved: what is missing is a jump of F."""
-        stuck = self.estimated & self.still
+    def _looks(self) -> Tensor:
+        """Whether more nodes of a wide panel may find what is missing."""
+        looks = torch.zeros_like(self.divided)
+        for panel in self.panels:
+            if panel.may_hide_more():
+                looks[panel.targets] = True
+        return looks
+
+    def _resolved(self) -> Tensor:
+        """Whether the panel at a = 0 ends so near to it that nothing is looked for there."""
+        resolved = torch.ones_like(self.divided)
         for panel in self.panels:
             if panel.low == 0 and panel.high > GRADED_TO:
-                stuck[panel.targets] = False
-        return stuck
+                resolved[panel.targets] = False
+        return resolved
 
     def _choose(self) -> tuple[list[Panel], list[Panel], list[Piece]]:
         """Which panels stay, which climb a level, and which are divided, target by target."""
@@ -270,43 +292,66 @@ class AdaptiveIntegration:
 
     def _pieces(self, panel: Panel, split: Tensor) -> list[Piece]:
         """What a panel is divided into, for some of its targets."""
-        graded = self._graded(panel)
-        by_kind = {kind: panel.targets[split & (graded == kind)] for kind in (True, False)}
+        graded, sharp = self._graded(panel), self._sharp(panel)
+        kinds = [
+            (panel.graded(sharp=True), graded & sharp),
+            (panel.graded(sharp=False), graded & ~sharp),
+            (panel.halves(), ~graded),
+        ]
         return [
-            Piece(*edges, some) for kind, some in by_kind.items() if len(some) for edges in panel.divide(kind)
+            Piece(*edges, panel.targets[split & rows])
+            for parts, rows in kinds
+            if (split & rows).any()
+            for edges in parts
         ]
 
     def _wanted(self, panel: Panel, count: Tensor) -> Tensor:
         """Whether a panel has more than its share of what is wrong with a target.
 
         First of the estimated error; where all estimates hold and the sum still fails, of the plain
-        change between rules (kinks defeat the estimate); where nothing changes, mass hides at a = 0.
+        change between rules (kinks defeat the estimate); where that is a tenth of what is missing at most,
+        mass hides at a = 0, and if not there, in a wide panel.
         """
         share = self.tol * self.scale[panel.targets] / (2 * count[panel.targets, None])
         above = (self._witnessed(panel) > share).any(-1)
         moving = (panel.changes[0] > _STILL * share).any(-1)
         hiding = torch.full_like(above, panel.low == 0 and panel.high > GRADED_TO)
-        estimated, still = self.estimated[panel.targets], self.still[panel.targets]
-        return torch.where(estimated, torch.where(still, hiding, moving), above)
+        looks = torch.full_like(above, panel.may_hide_more())
+        estimated, hides, still = (of[panel.targets] for of in (self.estimated, self.hides, self.still))
+        return torch.where(hides, hiding, torch.where(still, looks, torch.where(estimated, moving, above)))
 
     def _climbs(self, panel: Panel) -> Tensor:
-        """Climb while it pays: always to 15 nodes, to 31 if 15 brought a quick gain; else divide."""
+        """Climb while it pays, else divide.
+
+        Always to 15 nodes, but for a part beside a = 0 that is steepest there; to 31 if 15 brought a quick
+        gain, or on the logarithm, where two halves of 15 nodes are no more exact.
+        """
         quick = panel.quick()
         if panel.level == LAST:
             return torch.zeros_like(quick)
-        return (quick | torch.full_like(quick, panel.level == FIRST)) & ~self._hiding(panel)
+        pays = torch.full_like(quick, panel.is_logarithmic())
+        if panel.level == FIRST:
+            pays = ~self._graded(panel) if panel.low == 0 and not panel.is_whole() else torch.ones_like(quick)
+        return (quick | pays | self.still[panel.targets]) & ~self._hiding(panel)
 
     def _graded(self, panel: Panel) -> Tensor:
         """Whether to divide towards a = 0: where the worst scalar is steepest there, or mass hides there."""
         if panel.low > 0:
             return torch.zeros_like(panel.targets, dtype=torch.bool)
+        return self._of_worst((panel.steep > 0) | (panel.before > 0), panel) | self._hiding(panel)
+
+    def _sharp(self, panel: Panel) -> Tensor:
+        """Whether that is before all nodes but the first."""
+        return self._of_worst(panel.sharp, panel) | self._hiding(panel)
+
+    def _of_worst(self, values: Tensor, panel: Panel) -> Tensor:
+        """Those of the scalar with the largest error, for each target of a panel."""
         error = self._witnessed(panel) / self.scale[panel.targets]
-        steep = ((panel.steep > 0) | (panel.before > 0)).gather(1, error.argmax(-1, keepdim=True))[:, 0]
-        return steep | self._hiding(panel)
+        return values.gather(1, error.argmax(-1, keepdim=True))[:, 0]
 
     def _hiding(self, panel: Panel) -> Tensor:
-        """Nothing changes any more, and the sum fails."""
-        return self.estimated[panel.targets] & self.still[panel.targets]
+        """Changes are too small to be what is missing from the sum."""
+        return self.hides[panel.targets]
 
 
 def _by_targets(pieces: list[P]) -> list[list[P]]:

@@ -12,7 +12,8 @@ Four things are asked of the values, for each scalar over all its sources:
 """
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ligflow.method.integral import Sums
+from ligflow.method.panel_nodes import is_logarithmic, nodes_between, slopes_at_ends
 from ligflow.method.quadrature_rules import LEVELS, patterson_nodes, patterson_weights
 
 FIRST = 2  # a panel starts with the 7-node rule, which contains those with 1 and 3
@@ -34,6 +36,10 @@ _SLOW = 0.3  # a doubling that leaves more of the change brought no digit
 _BLUR = 16  # T is the size of a coefficient; at the ends of a panel its polynomial is several times larger
 _PAIRED = 6  # coefficients that are looked at
 _STEEP = 0.1  # the part of a panel that is cut off beside a = 0
+_SHARP = (
+    1e-3  # the same of the whole path where it is steepest before the second node; later panels are as long
+)
+_WIDE = 0.05  # a panel that was made by dividing and is wider has to show its pace, with 15 nodes
 
 
 def count_of(level: int) -> int:
@@ -79,7 +85,6 @@ def _rows(level: int) -> Tensor:
     return torch.from_numpy(np.concatenate([*integrals, _steps(level), _orthogonal(level)]))
 
 
-NODES = torch.from_numpy((patterson_nodes(LAST) + 1) / 2)
 _KEPT = 3
 _ROWS = {level: _rows(level) for level in range(FIRST, LEVELS)}
 _SORTED = {level: np.sort((patterson_nodes(level) + 1) / 2) for level in range(FIRST, LEVELS)}
@@ -113,11 +118,12 @@ class PanelParts:
 class Panel:
     """[low, high] for some targets: the integral, its last two changes, and what else the values said.
 
-    `summed` is the last change of the sum over sources, 0 where that doubling brought no digit, and
-    `steep` the largest step between nodes where that is beside the low end, else 0.
-    `values` are kept while the panel can climb, those of `parts` where there are some; `ends` is the
-    interpolating polynomial at low and high, and `blur` by how much that may be off. `before` is what may
-    hide before the first node of the path, and `beside` what may hide between the last nodes of neighbours.
+    `summed` is the last change of the sum over sources, 0 where that doubling brought no digit. `steep` is
+    the largest step between nodes where that is beside the low end, else 0, and `sharp` says whether it is
+    the first step of all. `values` are kept while the panel can climb, those of `parts` where there are
+    some, times `slopes_between`. `ends` is the interpolating polynomial at low and high, and `blur` by how
+    much that may be off. `before` is what may hide before the first node of the path, and `beside` what may
+    hide between the last nodes of neighbours.
     """
 
     low: float
@@ -130,8 +136,9 @@ class Panel:
     summed: Float[Tensor, "target scalar"]
     decay: Float[Tensor, "target scalar"]
     steep: Float[Tensor, "target scalar"]
+    sharp: Bool[Tensor, "target scalar"]
     ends: Float[Tensor, "two target scalar source"]
-    blur: Float[Tensor, "target scalar"]
+    blur: Float[Tensor, "two target scalar"]
     before: Float[Tensor, "target scalar"]
     beside: Float[Tensor, "target scalar"]
     parts: PanelParts | None = None
@@ -148,8 +155,9 @@ class Panel:
         rows = keep.nonzero()[:, 0]
         return Panel(
             self.low, self.high, self.level, self.targets[rows], self.values[:, rows], self.value[rows],
-            self.changes[:, rows], self.summed[rows], self.decay[rows], self.steep[rows], self.ends[:, rows],
-            self.blur[rows], self.before[rows], self.beside[rows], self.parts and self.parts.part(rows),
+            self.changes[:, rows], self.summed[rows], self.decay[rows], self.steep[rows], self.sharp[rows],
+            self.ends[:, rows], self.blur[:, rows], self.before[rows], self.beside[rows],
+            self.parts and self.parts.part(rows),
         )  # fmt: skip
 
     @property
@@ -160,7 +168,31 @@ class Panel:
     @property
     def first(self) -> float:
         """How far the first node is from the low end."""
-        return self.width * float(_SORTED[self.level][0])
+        return float(self._nodes().min()) - self.low
+
+    @property
+    def last(self) -> float:
+        """How far the last node is from the high end."""
+        return self.high - float(self._nodes().max())
+
+    def _nodes(self) -> Float[Tensor, " node"]:
+        return nodes_between(self.low, self.high, 0, count_of(self.level))
+
+    def is_logarithmic(self) -> bool:
+        """Whether its nodes are laid on the logarithm."""
+        return is_logarithmic(self.low, self.high)
+
+    def is_new_at_start(self) -> bool:
+        """Whether this is a part beside a = 0 with 7 nodes: two rules may agree there by luck."""
+        return self.low == 0 and self.level == FIRST and not self.is_whole()
+
+    def may_hide_more(self) -> bool:
+        """Whether nodes can be added that lie far enough apart to miss something."""
+        return self.level < LAST and self.width > _WIDE
+
+    def is_wide(self) -> bool:
+        """Whether it has to show its pace, with 15 nodes, where it was made by dividing."""
+        return self.width > _WIDE or self.is_logarithmic()
 
     def is_whole(self) -> bool:
         """Whether this is the undivided path."""
@@ -170,43 +202,53 @@ class Panel:
         self, rough: Bool[Tensor, " panel_target"], shown: Float[Tensor, "panel_target scalar"] | None = None
     ) -> Float[Tensor, "panel_target scalar"]:
         """The estimate by pace and decay, or for kinks the changes; with `shown` over `max(1, 8 shown^2)`."""
-        least, safe = (0.0, _WITNESSED) if self.is_whole() else (_GAIN, _SAFE)
-        estimate = _estimate(self.changes, self.decay, rough, least, safe)
+        if self.is_new_at_start():
+            rough = torch.ones_like(rough)
+        smooth, of_kinks = self._estimates
+        estimate = torch.where(rough[:, None], of_kinks, smooth)
         if shown is not None:
             estimate = estimate / torch.where(rough[:, None], 1, (_SHOWN * shown.square()).clamp(min=1))
         return estimate + self.before + self.beside
 
+    @cached_property
+    def _estimates(self) -> tuple[Tensor, Tensor]:
+        """Where the integrand is smooth, and where it has kinks: asked for in every round."""
+        least, safe = (0.0, _WITNESSED) if self.is_whole() else (_GAIN, _SAFE)
+        return _smooth(self.changes, self.decay, least, safe), _of_kinks(self.changes)
+
     def part_error(self, rough: Bool[Tensor, " panel_target"]) -> Float[Tensor, "panel_target scalar"]:
         """The same of the parts, all of a target: no sum is a witness of them."""
         assert self.parts is not None
-        return (
-            _estimate(self.parts.changes, self.parts.decay, rough, _GAIN, _SAFE) + self.before + self.beside
-        )
+        smooth = _smooth(self.parts.changes, self.parts.decay, _GAIN, _SAFE)
+        estimate = torch.where(rough[:, None], _of_kinks(self.parts.changes), smooth)
+        return estimate + self.before + self.beside
 
     def quick(self) -> Bool[Tensor, " panel_target"]:
         """Whether the last doubling brought about a digit for all scalars."""
         return (self.changes[0] <= _SLOW * self.changes[1]).all(-1)
 
     def is_rough(self) -> Bool[Tensor, " panel_target"]:
-        """Whether 15 nodes or more still bring no digit: the integrand has a kink in this panel."""
+        """Whether 15 nodes or more still bring no digit: the integrand has a kink in this panel.
+
+        Where nodes are laid on the logarithm there may be too much in it, without a kink.
+        """
         slow = (self.changes[0] > _SLOW * self.changes[1]).any(-1)
-        return slow & torch.full_like(slow, self.level > FIRST)
+        return slow & torch.full_like(slow, self.level > FIRST and not self.is_logarithmic())
 
-    def divide(self, graded: bool) -> list[tuple[float, float]]:
-        """Its parts: `graded` towards a = 0, or halves (geometric ones where the panel is wide)."""
-        if graded and self.is_whole():
-            return [(0.0, _STEEP), (_STEEP, 1.0)]
-        if graded:
-            edges = [self.high * 10.0**-power for power in range(5)] + [0.0]
-            return list(zip(edges[1:], edges[:-1], strict=True))
-        wide = self.low > 0 and self.high > 3 * self.low
-        middle = (self.low * self.high) ** 0.5 if wide else (self.low + self.high) / 2
+    def graded(self, sharp: bool) -> list[tuple[float, float]]:
+        """Its parts towards a = 0: twice three decades and a rest.
+
+        Of the whole path three decades and a rest, or one where it is not `sharp`.
+        """
+        if self.is_whole():
+            edge = _SHARP if sharp else _STEEP
+            return [(0.0, edge), (edge, 1.0)]
+        return list(pairwise([0.0, self.high * _SHARP**2, self.high * _SHARP, self.high]))
+
+    def halves(self) -> list[tuple[float, float]]:
+        """Its two halves, of its logarithm where nodes are laid on that."""
+        middle = (self.low * self.high) ** 0.5 if self.is_logarithmic() else (self.low + self.high) / 2
         return [(self.low, middle), (middle, self.high)]
-
-
-def nodes_between(low: float, high: float, begin: int, end: int) -> Float[Tensor, " node"]:
-    """Nodes `begin` to `end` of the rules, on a panel: `low + (high - low) x` for x in [0, 1]."""
-    return low + (high - low) * NODES[begin:end]
 
 
 def panel_of(
@@ -217,9 +259,10 @@ def panel_of(
     values: Float[Tensor, "node target scalar added"],
     sums: Sums | None = None,
 ) -> Panel:
-    """The panel of a level, from the values at all its nodes: integral `(high - low) sum_s w_s f(a_s)`.
+    """The panel of a level, from the values at all its nodes: integral `(high - low) sum_s w_s v_s`.
 
-    With `sums` the values are parts, and what is asked of sources is asked of their sums.
+    The values are those of the integrand times `slopes_between`. With `sums` they are parts, and what is
+    asked of sources is asked of their sums.
     """
     if sums is not None:
         panel = panel_of(low, high, level, targets, sums(values))
@@ -229,10 +272,11 @@ def panel_of(
     rows = _asked(values, level)
     kept, none = values if level < LAST else values[:0], torch.zeros_like(rows.decay)
     largest, where = rows.steps.max(dim=0)
+    at_ends = torch.tensor(slopes_at_ends(low, high), dtype=values.dtype, device=values.device)[:, None, None]
     return Panel(
         low, high, level, targets, kept, rows.value * width, rows.changes * width, rows.summed * width,
-        rows.decay * width, torch.where(steep_at[where], largest, 0), rows.ends.clone(), _BLUR * rows.last,
-        none, none,
+        rows.decay * width, torch.where(steep_at[where], largest, 0), where == 0,
+        rows.ends / at_ends[..., None], _BLUR * rows.last / at_ends, none, none.clone(),
     )  # fmt: skip
 
 
@@ -260,14 +304,15 @@ def _asked(values: Float[Tensor, "node target scalar added"], level: int) -> _As
     return _Asked(products[0], products[1:_KEPT], sizes[:2], summed, sizes[2:], decay, last)
 
 
-def _estimate(
-    changes: Tensor, decay: Tensor, rough: Tensor, least: float, safe: float
-) -> Float[Tensor, "target scalar"]:
-    """By pace and decay; for targets with kinks the changes themselves."""
+def _smooth(changes: Tensor, decay: Tensor, least: float, safe: float) -> Float[Tensor, "target scalar"]:
+    """The error by pace and decay."""
     change, before = changes
-    smooth = change * (safe * _ratio(change, before).square()).clamp(min=least, max=1)
-    smooth = torch.maximum(smooth, decay)
-    return torch.where(rough[:, None], torch.maximum(change, _LUCK * before), smooth)
+    return torch.maximum(change * (safe * _ratio(change, before).square()).clamp(min=least, max=1), decay)
+
+
+def _of_kinks(changes: Tensor) -> Float[Tensor, "target scalar"]:
+    """The error by the changes themselves."""
+    return torch.maximum(changes[0], _LUCK * changes[1])
 
 
 def _parts_of(values: Float[Tensor, "node target scalar part"], level: int, width: float) -> PanelParts:
@@ -299,8 +344,8 @@ def beside(low: Panel, high: Panel, count: int) -> tuple[Tensor, Tensor, Tensor]
     place[high.targets] = torch.arange(len(high.targets), device=place.device)
     found = place[low.targets]
     ours, theirs = (found >= 0).nonzero()[:, 0], found[found >= 0]
-    gap = (low.ends[1, ours] - high.ends[0, theirs]).abs().sum(-1) - low.blur[ours] - high.blur[theirs]
-    return ours, theirs, gap.clamp(min=0) * (low.first + high.first) / 2
+    gap = (low.ends[1, ours] - high.ends[0, theirs]).abs().sum(-1) - low.blur[1, ours] - high.blur[0, theirs]
+    return ours, theirs, gap.clamp(min=0) * (low.last + high.first) / 2
 
 
 def _ratio(part: Tensor, whole: Tensor, of_nothing: float = 1.0) -> Tensor:
