@@ -84,7 +84,7 @@ def test_scales_that_differ_from_text_to_text_are_not_taken_for_one() -> None:
 
 
 def test_layers_that_know_positions_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ligflow.recording.capabilities._is_positionwise", lambda _: False)
+    monkeypatch.setattr("ligflow.recording.capabilities._is_positionwise", lambda *_: False)
     explainer, examples = Explainer(build(ARCHITECTURES["bert"])), inputs_of(ARCHITECTURES["bert"])
     whole = list(explainer.explain_many(examples))
     monkeypatch.undo()

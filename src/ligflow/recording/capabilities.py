@@ -1,6 +1,7 @@
 """What makes a layer fast: what may be left out, packed or computed in closed form, each checked."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -15,17 +16,27 @@ from ligflow.recording.tolerances import gap, max_token_error, rounding, toleran
 _FEWEST = 4  # tokens: with fewer, one of another number might pass for a broadcast
 
 
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """Two examples on which capabilities are tried, computed once."""
+
+    hidden: Float[Tensor, "example token dim"]
+    u: Float[Tensor, "example token head value_dim"]
+    output: Float[Tensor, "example token dim"]
+
+
 def equipped(layer: Layer) -> Layer:
     """The layer with what may be left out, packed or computed in closed form, each checked."""
     findings = {"cost": _cost(layer), "repeats": _repeats(layer)}
     if layer.mode == "coupled":
-        return layer.with_findings(**findings, positionwise=_is_positionwise(layer))
+        return layer.with_findings(**findings, positionwise=_is_positionwise(layer, _trial(layer)))
+    trial = _trial(layer)
     projections = projections_of(layer)
-    if not _unused(layer, projections):
+    if not _unused(layer, projections, trial):
         projections = {}
-    positionwise = not layer.findings.memory and _is_positionwise(layer)
+    positionwise = not layer.findings.memory and _is_positionwise(layer, trial)
     layer = layer.with_findings(**findings, positionwise=positionwise, projections=projections)
-    layer = layer.with_findings(any_length=positionwise and _takes_any_length(layer))
+    layer = layer.with_findings(any_length=positionwise and _takes_any_length(layer, trial))
     if layer.findings.shared_keys:
         return layer.with_findings(no_closed_form="its keys and values are made by another layer")
     form = _recognised(layer, projections)
@@ -58,35 +69,33 @@ def _repeats(layer: Layer) -> bool:
     return gap(again, layer.output) <= tolerance(again) / 300
 
 
-def _unused(layer: Layer, projections: Mapping[nn.Module, int]) -> bool:
+def _unused(layer: Layer, projections: Mapping[nn.Module, int], trial: _Trial) -> bool:
     """Whether nothing but attention takes these projections."""
-    hidden, u = _unrelated(layer)
+    hidden, u = trial.hidden, trial.u
     try:
         without = layer.with_findings(projections=projections).finish(hidden, u)
     except (RuntimeError, ValueError, TypeError):
         return False
-    return max_token_error(without, layer.finish(hidden, u)) <= rounding(u)
+    return max_token_error(without, trial.output) <= rounding(u)
 
 
-def _is_positionwise(layer: Layer) -> bool:
+def _is_positionwise(layer: Layer, trial: _Trial) -> bool:
     """Whether tokens may change places after attention, and stand beside any others.
 
     Alike ones too: experts may have a capacity, which many tokens with one expert exceed.
     """
-    hidden, u = _unrelated(layer)
-    own = layer.finish(hidden, u)
+    hidden, u, own = trial.hidden, trial.u, trial.output
     turned = layer.finish(hidden.flip(1), u.flip(1)).flip(1)
     alike = layer.finish(hidden[:, :1].expand_as(hidden), u[:, :1].expand_as(u))
     return max(max_token_error(turned, own), max_token_error(alike, own[:, :1].expand_as(own))) <= rounding(u)
 
 
-def _takes_any_length(layer: Layer) -> bool:
+def _takes_any_length(layer: Layer, trial: _Trial) -> bool:
     """Whether what follows attention runs on fewer tokens than the layer was recorded with."""
     tokens, found = len(layer.hidden), layer.findings
     if tokens < _FEWEST or found.windows or found.tiled or found.one_by_one:
         return False
-    hidden, u = _unrelated(layer)
-    own = layer.finish(hidden, u)
+    hidden, u, own = trial.hidden, trial.u, trial.output
     try:
         parts = [layer.finish(hidden[:, :count], u[:, :count]) for count in (2, tokens - 1)]
     except (RuntimeError, ValueError, TypeError, IndexError):  # e.g. as many rotary embeddings as tokens
@@ -97,11 +106,12 @@ def _takes_any_length(layer: Layer) -> bool:
     )
 
 
-def _unrelated(layer: Layer) -> tuple[Tensor, Tensor]:
-    """Hidden states, and attention outputs that do not follow from them."""
+def _trial(layer: Layer) -> _Trial:
+    """Hidden states, attention outputs that do not follow from them, and what the layer makes of both."""
     other = layer.hidden.roll(1, 0) - layer.hidden / 2 + uneven(layer.hidden)
-    pair = torch.stack([layer.hidden, other])
-    return pair, layer.attend(pair).flip(0)
+    hidden = torch.stack([layer.hidden, other])
+    u = layer.attend(hidden).flip(0)
+    return _Trial(hidden, u, layer.finish(hidden, u))
 
 
 def uneven(hidden: Float[Tensor, "token dim"]) -> Float[Tensor, "token dim"]:
