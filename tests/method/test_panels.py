@@ -87,6 +87,24 @@ def test_the_error_is_told_by_the_pace_and_for_kinks_by_the_change() -> None:
         assert float(whole.error(rough, seen)) == pytest.approx(max(change, before / 5))
 
 
+def test_seven_nodes_beside_the_start_are_not_trusted_to_gain() -> None:
+    """Two rules may agree there by luck."""
+    smooth = torch.tensor([False])
+    for low, high, level, trusted in [
+        (0.0, 1e-3, FIRST, False),
+        (0.0, 1e-3, FIRST + 1, True),
+        (0.0, 1.0, FIRST, True),
+        (0.5, 0.501, FIRST, True),
+    ]:
+        seen = panel(low, high, level, torch.exp(2 * (nodes(low, high, level) - low) / (high - low)))
+        change, before = seen.changes.flatten().tolist()
+        estimate = float(seen.error(smooth))
+        if trusted:
+            assert estimate < 0.9 * max(change, 0.2 * before)
+        else:
+            assert estimate == pytest.approx(max(change, 0.2 * before))
+
+
 def test_what_the_sum_shows_of_the_changes_says_how_far_it_is_a_witness() -> None:
     """Sources that move alike, against each other by a half, and against each other by all; and a kink."""
     a = nodes(0.0, 1.0, FIRST)
