@@ -47,7 +47,6 @@ from ligflow.method.panels import (
 
 GRADED_TO = 1e-22
 _STILL = 0.1  # changes below this part of the tolerance cannot explain a failing sum
-_WIDE = 0.05  # a panel beside a = 0 that is wider has its parts looked at once more there
 _MUCH = 10  # of the tolerance: more than kinks take, so that changes below a part of it do not explain it
 _FLAT = 0.1  # of its parts: the slope of the sum at a = 0 below which a path starts flat
 _HIDDEN = 0.2  # of what is off there, times the way to the first node: what it amounts to
@@ -245,8 +244,7 @@ class AdaptiveIntegration:
 
     def _near_start(self, panel: Panel) -> Tensor:
         """What parts may hide before the first node, where the sums that cancel it let the panel pass."""
-        wide = panel.low == 0 and panel.width > _WIDE
-        if not (wide and looks_near_start(self.integrand)):
+        if panel.low > 0 or not (panel.is_wide() and looks_near_start(self.integrand)):
             return torch.zeros_like(panel.decay)
         assert panel.parts is not None
         node = torch.full((1,), _PROBE * panel.first, dtype=torch.float64, device="cpu")

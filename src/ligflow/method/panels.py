@@ -36,9 +36,7 @@ _SLOW = 0.3  # a doubling that leaves more of the change brought no digit
 _BLUR = 16  # T is the size of a coefficient; at the ends of a panel its polynomial is several times larger
 _PAIRED = 6  # coefficients that are looked at
 _STEEP = 0.1  # the part of a panel that is cut off beside a = 0
-_SHARP = (
-    1e-3  # the same of the whole path where it is steepest before the second node; later panels are as long
-)
+_SHARP = 1e-3  # the same of the whole path where it is sharp; later parts are as long on the logarithm
 _WIDE = 0.05  # a panel that was made by dividing and is wider has to show its pace, with 15 nodes
 
 
@@ -202,8 +200,7 @@ class Panel:
         self, rough: Bool[Tensor, " panel_target"], shown: Float[Tensor, "panel_target scalar"] | None = None
     ) -> Float[Tensor, "panel_target scalar"]:
         """The estimate by pace and decay, or for kinks the changes; with `shown` over `max(1, 8 shown^2)`."""
-        if self.is_new_at_start():
-            rough = torch.ones_like(rough)
+        rough = rough | self.is_new_at_start()
         smooth, of_kinks = self._estimates
         estimate = torch.where(rough[:, None], of_kinks, smooth)
         if shown is not None:
@@ -219,6 +216,7 @@ class Panel:
     def part_error(self, rough: Bool[Tensor, " panel_target"]) -> Float[Tensor, "panel_target scalar"]:
         """The same of the parts, all of a target: no sum is a witness of them."""
         assert self.parts is not None
+        rough = rough | self.is_new_at_start()
         smooth = _smooth(self.parts.changes, self.parts.decay, _GAIN, _SAFE)
         estimate = torch.where(rough[:, None], _of_kinks(self.parts.changes), smooth)
         return estimate + self.before + self.beside

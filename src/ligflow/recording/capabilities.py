@@ -28,9 +28,9 @@ class _Trial:
 def equipped(layer: Layer) -> Layer:
     """The layer with what may be left out, packed or computed in closed form, each checked."""
     findings = {"cost": _cost(layer), "repeats": _repeats(layer)}
-    if layer.mode == "coupled":
-        return layer.with_findings(**findings, positionwise=_is_positionwise(layer, _trial(layer)))
     trial = _trial(layer)
+    if layer.mode == "coupled":
+        return layer.with_findings(**findings, positionwise=_is_positionwise(layer, trial))
     projections = projections_of(layer)
     if not _unused(layer, projections, trial):
         projections = {}
