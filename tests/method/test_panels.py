@@ -105,6 +105,16 @@ def test_seven_nodes_beside_the_start_are_not_trusted_to_gain() -> None:
             assert estimate == pytest.approx(max(change, 0.2 * before))
 
 
+def test_neither_are_parts_there() -> None:
+    a = nodes(0.0, 1e-3, FIRST)
+    values = torch.stack([torch.exp(2e3 * a), torch.sin(1e3 * a)], dim=-1)[:, None, None]
+    seen = panel_of(0.0, 1e-3, FIRST, EVERY, values, lambda parts: parts.sum(-1, keepdim=True))
+    assert seen.parts is not None
+    change, before = seen.parts.changes.flatten().tolist()
+    estimate = float(seen.part_error(torch.tensor([False])))
+    assert estimate == pytest.approx(max(change, 0.2 * before))
+
+
 def test_what_the_sum_shows_of_the_changes_says_how_far_it_is_a_witness() -> None:
     """Sources that move alike, against each other by a half, and against each other by all; and a kink."""
     a = nodes(0.0, 1.0, FIRST)
